@@ -1,1 +1,9 @@
-pub mod a {}
+//! work in progress
+pub mod diag;
+pub mod inventory;
+pub mod name;
+pub mod resource;
+pub mod secret;
+pub mod step;
+pub mod transport;
+pub mod yaml;

@@ -1,0 +1,252 @@
+//! What is wrong with something a user wrote, and where.
+//!
+//! In: problems found anywhere while reading a project. Out: all of them at once, each with file, line,
+//! column, the line itself and a hint. Never: an error about a file without the place in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A text a user wrote, and the name under which they know it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The path, relative to the project.
+    pub name: String,
+    /// All of it.
+    pub text: String,
+}
+
+impl Source {
+    /// A text with its name.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into() })
+    }
+
+    /// One line of it, without its end; `line` counts from 1.
+    pub fn line(&self, line: u32) -> Option<&str> {
+        self.text.lines().nth(usize::try_from(line.checked_sub(1)?).ok()?)
+    }
+}
+
+/// A place in a [`Source`]. Line and column count from 1; columns are characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The text it is in.
+    pub source: Arc<Source>,
+    /// The line.
+    pub line: u32,
+    /// The column.
+    pub column: u32,
+}
+
+impl Origin {
+    /// The beginning of a text.
+    pub fn start(source: &Arc<Source>) -> Self {
+        Self { source: Arc::clone(source), line: 1, column: 1 }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source.name, self.line, self.column)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Nothing can be done before it is mended.
+    Error,
+    /// Worth a look; nothing is stopped.
+    Warning,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one line.
+    pub what: String,
+    /// Where.
+    pub origin: Option<Origin>,
+    /// How many characters are meant, for the underline.
+    pub width: usize,
+    /// What to type.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error without a place: about the command line or the project as a whole.
+    pub fn error(what: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, what: what.into(), origin: None, width: 1, hint: None }
+    }
+
+    /// A warning.
+    pub fn warning(what: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(what) }
+    }
+
+    /// The same, at a place.
+    #[must_use]
+    pub fn at(mut self, origin: &Origin) -> Self {
+        self.origin = Some(origin.clone());
+        self
+    }
+
+    /// The same, with that many characters underlined.
+    #[must_use]
+    pub fn wide(mut self, width: usize) -> Self {
+        self.width = width.max(1);
+        self
+    }
+
+    /// The same, with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with a hint if there is one.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    fn key(&self) -> (Severity, Option<(&str, u32, u32)>, &str) {
+        (self.severity, self.origin.as_ref().map(|o| (o.source.name.as_str(), o.line, o.column)), &self.what)
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.severity == Severity::Error { "error" } else { "warning" };
+        write!(f, "{word}: {}", shown(&self.what))?;
+        if let Some(origin) = &self.origin {
+            write!(f, "\n  --> {}", shown(&origin.to_string()))?;
+            excerpt(f, origin, self.width)?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {}", shown(hint))?;
+        }
+        Ok(())
+    }
+}
+
+fn excerpt(f: &mut fmt::Formatter<'_>, origin: &Origin, width: usize) -> fmt::Result {
+    let Some(line) = origin.source.line(origin.line) else { return Ok(()) };
+    let number = origin.line.to_string();
+    let before = usize::try_from(origin.column).unwrap_or(1).saturating_sub(1);
+    // A tab is as wide as the terminal says, so the pointer's indent repeats the line's own tabs.
+    let indent: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let left = line.chars().count().saturating_sub(before).max(1);
+    let gap = " ".repeat(number.len());
+    write!(f, "\n {gap} |\n {number} | {}\n {gap} | {indent}{}", shown(line), "^".repeat(width.min(left)))
+}
+
+/// The text with control characters made visible: what a user or a host wrote never steers the terminal.
+pub fn shown(text: &str) -> String {
+    if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        return text.to_owned();
+    }
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+/// All problems found so far. An `Err` of it always holds at least one error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one, once.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.0.contains(&diagnostic) {
+            self.0.push(diagnostic);
+        }
+    }
+
+    /// Adds all of another list.
+    pub fn extend(&mut self, other: Self) {
+        other.0.into_iter().for_each(|d| self.push(d));
+    }
+
+    /// The value of a result; its problems are kept here.
+    pub fn keep<T>(&mut self, result: Result<T, Self>) -> Option<T> {
+        result.map_err(|problems| self.extend(problems)).ok()
+    }
+
+    /// Whether anything stops us.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The value if there was no error, else everything found.
+    pub fn result<T>(self, value: T) -> Result<T, Self> {
+        if self.has_errors() { Err(self) } else { Ok(value) }
+    }
+
+    /// All, errors first, then by file, line and column.
+    pub fn sorted(mut self) -> Vec<Diagnostic> {
+        self.0.sort_by(|a, b| a.key().cmp(&b.key()));
+        self.0
+    }
+
+    /// Each, in the order found.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.clone().sorted().iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join("\n\n"))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_its_line_and_what_to_type() {
+        let source = Source::new("roles/web/role.yml", "a: 1\n  dependson: [x]\n");
+        let origin = Origin { source, line: 2, column: 3 };
+        let text = Diagnostic::error("unknown key `dependson`").at(&origin).wide(9).hint("use `needs`").to_string();
+        assert_eq!(
+            text,
+            "error: unknown key `dependson`\n  --> roles/web/role.yml:2:3\n   |\n 2 |   dependson: [x]\n   |   ^^^^^^^^^\nhint: use `needs`"
+        );
+    }
+
+    #[test]
+    fn a_terminal_escape_is_shown_not_sent() {
+        assert_eq!(shown("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+    }
+}

@@ -1,0 +1,3 @@
+//! (in work)
+mod connection;
+pub use connection::{Become, Endpoint, Method};

@@ -1,0 +1,173 @@
+//! The names of things, each a type of its own and checked once, where it enters.
+//!
+//! In: what a user wrote. Out: names that are safe to show, to compare and to pass to `ssh`.
+//! Never: a name that begins with a dash, holds a control character, or stands for another kind of thing.
+
+use std::fmt;
+
+/// Why a text is no name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no {what}: {why}", .text.escape_debug())]
+pub struct InvalidName {
+    what: &'static str,
+    text: String,
+    why: &'static str,
+}
+
+const LONGEST: usize = 253;
+
+fn check(what: &'static str, text: &str, allowed: fn(char) -> bool) -> Result<(), InvalidName> {
+    let why = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > LONGEST {
+        "it is longer than 253 characters"
+    } else if text.starts_with(['-', '.']) {
+        "it begins with a dash or a dot"
+    } else if !text.chars().all(allowed) {
+        "only letters, digits, `-`, `_` and `.` can be in it"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidName { what, text: text.to_owned(), why })
+}
+
+fn word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+fn host(c: char) -> bool {
+    word(c) || c == ':'
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $what:literal, $allowed:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// Checks the text.
+            ///
+            /// # Errors
+            /// When it is empty, too long, begins with a dash or a dot, or holds a character no name has.
+            pub fn new(text: &str) -> Result<Self, InvalidName> {
+                check($what, text, $allowed)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+
+names! {
+    /// A machine, by the name the inventory gives it.
+    HostName = "host name", host;
+    /// A group of hosts.
+    GroupName = "group name", word;
+    /// A role: a folder of `roles/`, or one that the binary carries.
+    RoleName = "role name", word;
+    /// A service of `site.yml`.
+    ServiceName = "service name", word;
+    /// An environment: a folder of `inventories/`.
+    EnvName = "environment name", word;
+}
+
+/// Where a resource lives: `zk1`, `zookeeper`, `file /etc/zookeeper/conf/zoo.cfg`.
+///
+/// It names the resource in plans, events and errors, and stays the same as long as the thing does.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct Address {
+    /// The host it is on.
+    pub host: HostName,
+    /// The role that wants it.
+    pub role: RoleName,
+    /// The word in YAML, such as `file`.
+    pub kind: &'static str,
+    /// What it owns on the host, such as a path.
+    pub target: String,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.target)
+    }
+}
+
+/// The known names closest to what was typed, best first, three at most.
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut scored: Vec<(usize, &str)> = known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 3 + 1)
+        .collect();
+    scored.sort_unstable();
+    scored.dedup();
+    scored.into_iter().map(|(_, name)| name).take(3).collect()
+}
+
+/// A hint from [`nearest`], or the whole list when it is short, or nothing.
+pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = nearest(typed, known.iter().copied());
+    if !near.is_empty() {
+        return Some(format!("did you mean {}?", list(&near, "or")));
+    }
+    (!known.is_empty() && known.len() <= 12).then(|| format!("there are: {}", known.join(", ")))
+}
+
+fn list(names: &[&str], last: &str) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    match quoted.split_last() {
+        Some((end, rest)) if !rest.is_empty() => format!("{} {last} {end}", rest.join(", ")),
+        _ => quoted.join(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_be_an_option_or_hold_a_control_character() {
+        for bad in ["", "-oProxyCommand=x", "a b", "a\n", "a;b", "$(x)", "../x", "a/b", "a\u{1b}[2J"] {
+            assert!(HostName::new(bad).is_err(), "{bad:?}");
+        }
+        for good in ["zk1", "db-01.example.org", "Röck_7"] {
+            assert!(HostName::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered() {
+        assert_eq!(did_you_mean("zookeper", ["zookeeper", "spark"]).as_deref(), Some("did you mean `zookeeper`?"));
+        assert_eq!(did_you_mean("x", ["alpha", "beta"]).as_deref(), Some("there are: alpha, beta"));
+    }
+}

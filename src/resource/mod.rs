@@ -1,0 +1,319 @@
+//! The kinds of things that can be managed on a host, one file each.
+//!
+//! In: what a user wants of a thing, and what a host answered to this kind's probes. Out: what is different and the
+//! literal steps that end it. Never: a connection, a clock, a file, or one kind naming another.
+//!
+//! To add a kind: one new file here, two lines below, and cases in `tests/cases/resource/KIND/`.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::step::{Probe, Readings, Step, Unreadable};
+
+mod fields;
+
+pub use fields::{Data, FileMode, Presence};
+
+/// What a kind implements. All functions are pure; the struct is the desired state, as written in YAML.
+pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send + Sync + 'static {
+    /// The word in YAML.
+    const NAME: &'static str;
+    /// One line of help.
+    const SUMMARY: &'static str;
+    /// YAML shown in the reference and tried by the tests.
+    const EXAMPLE: &'static str;
+    /// The key that `- kind: text` stands for.
+    const SHORT: &'static str;
+    /// A key that names a file of the project whose content becomes the key `content`.
+    const SOURCE: Source = Source::None;
+    /// What was found on the host, normalized.
+    type State: Debug + PartialEq;
+
+    /// What it owns on the host. Two resources with one kind of claim and one target are a mistake.
+    fn target(&self) -> String;
+
+    /// Of what sort the target is: all that live at a path share one.
+    fn claim(&self) -> Claim {
+        Claim::Own(Self::NAME)
+    }
+
+    /// What is impossible by itself, before any host is asked.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What to ask a host.
+    fn probes(&self) -> Vec<Probe>;
+
+    /// What the answers mean.
+    ///
+    /// # Errors
+    /// When an answer is missing or is not understood.
+    fn observe(&self, readings: &Readings) -> Result<Self::State, Unreadable>;
+
+    /// How to get from the state to the desired one; `Change::NONE`-like `None` if it is there.
+    fn change(&self, state: &Self::State) -> Verdict;
+
+    /// The same when resources before it notified it. Most kinds do not care.
+    fn notified(&self, state: &Self::State, _verb: Verb) -> Verdict {
+        self.change(state)
+    }
+
+    /// When what it manages was last written, in seconds since 1970 by the host's own clock.
+    fn written(&self, _state: &Self::State) -> Option<i64> {
+        None
+    }
+
+    /// When what it manages last read its configuration, in seconds since 1970 by the host's own clock.
+    fn loaded(&self, _state: &Self::State) -> Option<i64> {
+        None
+    }
+}
+
+/// Where a kind's content may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// It has none.
+    None,
+    /// `src` names a file of the role's or project's `files/`, taken as it is.
+    File,
+    /// `src` names a template of the role's or project's `templates/`, rendered.
+    Template,
+}
+
+/// Of what sort a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Claim {
+    /// A path: a file, a directory, a link.
+    Path,
+    /// Something only this kind has.
+    Own(&'static str),
+}
+
+/// What a notification asks of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// To read its configuration again.
+    Reload,
+    /// To stop and start. More than a reload.
+    Restart,
+}
+
+/// What a kind says about one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing to do.
+    InSync,
+    /// It differs.
+    Change(Change),
+    /// Only a look during apply can tell; the reason why.
+    MayChange(Change, String),
+    /// It must not be done; the reason why.
+    Refuse(String),
+}
+
+/// What is different, and what ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// To count.
+    pub action: Action,
+    /// To show.
+    pub fields: Vec<Field>,
+    /// To do, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What sort of change it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is not there and will be.
+    Add,
+    /// It is there and will be different.
+    Change,
+    /// It is there and will not be.
+    Remove,
+    /// A program runs.
+    Run,
+    /// A service starts.
+    Start,
+    /// A service stops.
+    Stop,
+    /// A service stops and starts.
+    Restart,
+    /// A service reads its configuration again.
+    Reload,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// What: `mode`, `content`, `version`.
+    pub name: &'static str,
+    /// How.
+    pub value: FieldValue,
+}
+
+/// How a difference is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// Two short texts; none where there was or will be nothing.
+    Text {
+        /// What is there.
+        from: Option<String>,
+        /// What will be.
+        to: Option<String>,
+    },
+    /// Two long texts, for a unified diff.
+    Diff {
+        /// What is there.
+        from: String,
+        /// What will be.
+        to: String,
+    },
+    /// It differs; nobody may see how.
+    Secret,
+    /// It differs and is no text; sizes in bytes.
+    Binary {
+        /// What is there, if anything.
+        from: Option<u64>,
+        /// What will be.
+        to: u64,
+    },
+}
+
+/// A resource of any kind: what the rest of the program works with.
+pub trait Resource: Debug + Send + Sync {
+    /// The word in YAML.
+    fn kind(&self) -> &'static str;
+    /// What it owns on the host.
+    fn target(&self) -> String;
+    /// Of what sort the target is.
+    fn claim(&self) -> Claim;
+    /// What to ask a host.
+    fn probes(&self) -> Vec<Probe>;
+    /// What the answers mean for a resource that was notified (or not).
+    ///
+    /// # Errors
+    /// When an answer is missing or is not understood.
+    fn decide(&self, readings: &Readings, verb: Option<Verb>) -> Result<Decision, Unreadable>;
+}
+
+/// What a resource says about one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub verdict: Verdict,
+    /// See [`Kind::written`].
+    pub written: Option<i64>,
+    /// See [`Kind::loaded`].
+    pub loaded: Option<i64>,
+}
+
+impl<K: Kind> Resource for K {
+    fn kind(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn target(&self) -> String {
+        Kind::target(self)
+    }
+
+    fn claim(&self) -> Claim {
+        Kind::claim(self)
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        Kind::probes(self)
+    }
+
+    fn decide(&self, readings: &Readings, verb: Option<Verb>) -> Result<Decision, Unreadable> {
+        let state = self.observe(readings)?;
+        let verdict = match verb {
+            Some(verb) => self.notified(&state, verb),
+            None => self.change(&state),
+        };
+        Ok(Decision { verdict, written: self.written(&state), loaded: self.loaded(&state) })
+    }
+}
+
+/// A kind as the registry knows it.
+pub struct KindInfo {
+    /// The word in YAML.
+    pub name: &'static str,
+    /// One line of help.
+    pub summary: &'static str,
+    /// YAML shown in the reference.
+    pub example: &'static str,
+    /// The key that `- kind: text` stands for.
+    pub short: &'static str,
+    /// Where its content may come from.
+    pub source: Source,
+    /// Its keys as a JSON schema.
+    pub schema: fn() -> schemars::Schema,
+    /// Reads one from plain data.
+    pub parse: Parse,
+}
+
+/// Reads a resource from plain data. The error has the path of the key that is wrong.
+pub type Parse = fn(&serde_json::Value) -> Result<Arc<dyn Resource>, ParseError>;
+
+/// What is wrong with a resource's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    /// The keys down to the wrong one; empty for the resource as a whole.
+    pub path: Vec<String>,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl KindInfo {
+    const fn of<K: Kind>() -> Self {
+        Self {
+            name: K::NAME,
+            summary: K::SUMMARY,
+            example: K::EXAMPLE,
+            short: K::SHORT,
+            source: K::SOURCE,
+            schema: || schemars::SchemaGenerator::default().into_root_schema_for::<K>(),
+            parse: parse::<K>,
+        }
+    }
+}
+
+fn parse<K: Kind>(value: &serde_json::Value) -> Result<Arc<dyn Resource>, ParseError> {
+    let resource: K = serde_path_to_error::deserialize(value).map_err(|error| ParseError {
+        path: error.path().iter().filter_map(segment).collect(),
+        what: error.inner().to_string(),
+    })?;
+    Kind::check(&resource).map_err(|what| ParseError { path: Vec::new(), what })?;
+    Ok(Arc::new(resource))
+}
+
+fn segment(segment: &serde_path_to_error::Segment) -> Option<String> {
+    match segment {
+        serde_path_to_error::Segment::Seq { index } => Some(index.to_string()),
+        serde_path_to_error::Segment::Map { key } => Some(key.clone()),
+        _ => None,
+    }
+}
+
+/// The kind of that name.
+pub fn kind(name: &str) -> Option<&'static KindInfo> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+macro_rules! kinds {
+    ($($file:ident::$kind:ident),* $(,)?) => {
+        $(mod $file;)*
+        /// Every kind there is.
+        pub static KINDS: &[KindInfo] = &[$(KindInfo::of::<$file::$kind>()),*];
+    };
+}
+
+kinds! {
+    file::File,
+}

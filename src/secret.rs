@@ -1,0 +1,90 @@
+//! A value that must not be seen.
+//!
+//! In: a password, token or key. Out: a type that prints as `***` wherever it is shown.
+//! Never: a secret in `Debug`, `Display`, a log or a plan; who needs the value says [`Secret::expose`].
+
+use std::fmt;
+
+/// How a secret looks wherever it is shown.
+pub const MASK: &str = "***";
+
+/// A value that prints as [`MASK`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    /// Wraps a value.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value itself. Each call is a place to look at when asking who can see it.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl<T> fmt::Display for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// Bytes for a file or a program's input; printed masked when a secret went into them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Content {
+    /// Anyone may see it.
+    Plain(Vec<u8>),
+    /// A secret is in it.
+    Secret(Secret<Vec<u8>>),
+}
+
+impl Content {
+    /// The bytes, for whoever writes or compares them.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) => bytes,
+            Self::Secret(bytes) => bytes.expose(),
+        }
+    }
+
+    /// Whether a secret is in it.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(_))
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(bytes) => write!(f, "{:?}", String::from_utf8_lossy(bytes)),
+            Self::Secret(secret) => fmt::Debug::fmt(secret, f),
+        }
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::Plain(text.as_bytes().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_masked_however_it_is_printed() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(
+            format!("{secret} {secret:?} {:?}", Content::Secret(Secret::new(b"hunter2".to_vec()))),
+            "*** *** ***"
+        );
+    }
+}

@@ -1,0 +1,475 @@
+//! All that kinds and transports may say to each other: what can be asked of a host, what it answers,
+//! and what can be done to it.
+//!
+//! In: nothing. Out: closed lists of values, with argument vectors and never shell text; quoting happens once,
+//! in the transport. Never: a decision.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::name::HostName;
+use crate::secret::Content;
+
+/// A SHA-256 digest in lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub String);
+
+impl Digest {
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(64);
+        for byte in sha2::Sha256::digest(bytes) {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+}
+
+/// Permission bits, as in `chmod`: `0o644`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mode(pub u32);
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl std::fmt::Debug for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// A program to run on a host. Never through a shell.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Command {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// What it reads from its standard input; nothing if empty.
+    pub stdin: Content,
+    /// Variables added to its environment. Never a secret: others can read it.
+    pub environment: BTreeMap<String, String>,
+    /// As whom; the connection's user (or root after `become`) if not given.
+    pub user: Option<String>,
+    /// Where; `/` if not given.
+    pub directory: Option<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl Command {
+    /// A program with its arguments, ten minutes, and nothing special.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            stdin: Content::from(""),
+            environment: BTreeMap::new(),
+            user: None,
+            directory: None,
+            timeout: Duration::from_secs(600),
+        }
+    }
+
+    /// The same, with a limit on how long it may take.
+    #[must_use]
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The same, with one more variable in its environment.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+}
+
+/// Something to ask a host. Asking changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Probe {
+    /// What is at a path (not following a link). Answer: [`Reading::Path`].
+    Path {
+        /// Absolute.
+        path: String,
+        /// Whether its content is wanted.
+        content: Fetch,
+    },
+    /// A Debian package. Answer: [`Reading::Package`].
+    Package(String),
+    /// A user account. Answer: [`Reading::User`].
+    User(String),
+    /// A group of users. Answer: [`Reading::Group`].
+    Group(String),
+    /// A systemd unit, with its suffix: `ssh.service`. Answer: [`Reading::Unit`].
+    Unit(String),
+    /// A program that only looks. Answer: [`Reading::Command`].
+    Command(Command),
+    /// Whether something accepts TCP connections, asked on the host itself. Answer: [`Reading::Port`].
+    Port {
+        /// An IP address or name, as the host sees it.
+        address: String,
+        /// The port.
+        port: u16,
+    },
+    /// A GET request, made by the host itself. Answer: [`Reading::Http`].
+    Http {
+        /// `http://` or `https://`.
+        url: String,
+    },
+}
+
+/// Whether a probe brings a file's content along.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fetch {
+    /// Only its digest.
+    Digest,
+    /// Its content, unless it has this digest (then we know it) or is larger than [`FETCH_LIMIT`].
+    Unless(Digest),
+    /// Its content, unless it is larger than [`FETCH_LIMIT`].
+    Always,
+}
+
+/// The largest file whose content a probe brings along, in bytes: enough for any text a person would read as a diff.
+pub const FETCH_LIMIT: u64 = 262_144;
+
+/// What a host answered to one probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// To [`Probe::Path`].
+    Path(PathReading),
+    /// To [`Probe::Package`].
+    Package(PackageReading),
+    /// To [`Probe::User`]; none if there is no such user.
+    User(Option<UserReading>),
+    /// To [`Probe::Group`]: its number; none if there is no such group.
+    Group(Option<u32>),
+    /// To [`Probe::Unit`].
+    Unit(UnitReading),
+    /// To [`Probe::Command`].
+    Command(CommandReading),
+    /// To [`Probe::Port`].
+    Port(PortReading),
+    /// To [`Probe::Http`]: status and body (up to [`FETCH_LIMIT`] bytes), or why there was no answer.
+    Http(Result<HttpReading, String>),
+    /// The host could not say; the text is its own words.
+    Failed(String),
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathReading {
+    /// Nothing.
+    Absent,
+    /// A regular file.
+    File {
+        /// Mode, owner and group.
+        attributes: Attributes,
+        /// In bytes.
+        size: u64,
+        /// Of its content.
+        digest: Digest,
+        /// When it was last written, in seconds since 1970 by the host's own clock.
+        modified: i64,
+        /// Its content, where the probe wanted it.
+        content: Option<Vec<u8>>,
+    },
+    /// A directory.
+    Directory(Attributes),
+    /// A symbolic link.
+    Link {
+        /// What it says, unresolved.
+        target: String,
+        /// When it was made, in seconds since 1970 by the host's own clock.
+        modified: i64,
+    },
+    /// A device, socket or pipe; the word `stat` has for it.
+    Other(String),
+}
+
+/// Who may do what with a file or directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits.
+    pub mode: Mode,
+    /// User name, or the number where it has none.
+    pub owner: String,
+    /// Group name, or the number where it has none.
+    pub group: String,
+}
+
+/// A package on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageReading {
+    /// The installed version, if it is wholly installed.
+    pub installed: Option<String>,
+    /// Whether upgrades hold it back.
+    pub held: bool,
+    /// Seconds since the package lists were fetched; none if they never were.
+    pub lists_age: Option<u64>,
+}
+
+/// A user account, as in `passwd(5)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserReading {
+    /// Its number.
+    pub uid: u32,
+    /// Its primary group, by name.
+    pub group: String,
+    /// Its supplementary groups, by name, sorted.
+    pub groups: Vec<String>,
+    /// Its home directory.
+    pub home: String,
+    /// Its login shell.
+    pub shell: String,
+    /// The comment field.
+    pub comment: String,
+}
+
+/// A systemd unit, in systemd's own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitReading {
+    /// `loaded`, `not-found`, `masked`, ...
+    pub load: String,
+    /// `active`, `inactive`, `failed`, `activating`, ...
+    pub active: String,
+    /// `enabled`, `disabled`, `static`, `generated`, ... or empty.
+    pub enabled: String,
+    /// Whether its file changed since systemd read it.
+    pub needs_reload: bool,
+    /// When it became active, in seconds since 1970 by the host's own clock.
+    pub since: Option<i64>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandReading {
+    /// Its exit code; 127 if there is no such program, 124 if it ran out of time.
+    pub exit: i32,
+    /// What it wrote, up to [`FETCH_LIMIT`] bytes.
+    pub stdout: Vec<u8>,
+    /// What it complained, up to 16 KiB.
+    pub stderr: Vec<u8>,
+}
+
+/// Whether a port answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortReading {
+    /// It accepts connections.
+    Open,
+    /// It does not.
+    Closed,
+}
+
+/// What a web server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpReading {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The answers of one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readings(BTreeMap<Probe, Reading>);
+
+/// Why an answer could not be used. Unknown is not false.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+macro_rules! answers {
+    ($($(#[$doc:meta])* $name:ident: $variant:ident -> $answer:ty;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// When the probe was not asked, or the host could not answer it.
+        pub fn $name(&self, probe: &Probe) -> Result<&$answer, Unreadable> {
+            match self.0.get(probe) {
+                Some(Reading::$variant(answer)) => Ok(answer),
+                Some(Reading::Failed(why)) => Err(Unreadable(why.clone())),
+                Some(_) => Err(Unreadable(format!("the host answered something else to {probe:?}"))),
+                None => Err(Unreadable(format!("the host did not answer {probe:?}"))),
+            }
+        }
+    )*};
+}
+
+impl Readings {
+    /// Adds one answer.
+    pub fn insert(&mut self, probe: Probe, reading: Reading) {
+        self.0.insert(probe, reading);
+    }
+
+    /// Adds all of another.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// One answer, as it is.
+    pub fn get(&self, probe: &Probe) -> Option<&Reading> {
+        self.0.get(probe)
+    }
+
+    /// All, in the order of the probes.
+    pub fn iter(&self) -> impl Iterator<Item = (&Probe, &Reading)> {
+        self.0.iter()
+    }
+
+    answers! {
+        /// What is at a path.
+        path: Path -> PathReading;
+        /// A package.
+        package: Package -> PackageReading;
+        /// A user.
+        user: User -> Option<UserReading>;
+        /// A group's number.
+        group: Group -> Option<u32>;
+        /// A unit.
+        unit: Unit -> UnitReading;
+        /// How a program ended.
+        command: Command -> CommandReading;
+        /// Whether a port answers.
+        port: Port -> PortReading;
+        /// What a web server answered.
+        http: Http -> Result<HttpReading, String>;
+    }
+}
+
+impl FromIterator<(Probe, Reading)> for Readings {
+    fn from_iter<I: IntoIterator<Item = (Probe, Reading)>>(answers: I) -> Self {
+        Self(answers.into_iter().collect())
+    }
+}
+
+/// Attributes to give; what is `None` stays as it is (or as the system makes it).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Ownership {
+    /// Permission bits.
+    pub mode: Option<Mode>,
+    /// User name.
+    pub owner: Option<String>,
+    /// Group name.
+    pub group: Option<String>,
+}
+
+/// One literal action. Nothing is decided while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Writes a file: beside it, private, flushed to disk, then renamed over it. The old or the new file is there
+    /// at any instant, never a part.
+    WriteFile {
+        /// Absolute; its directory exists.
+        path: String,
+        /// All of it.
+        content: Content,
+        /// Who may do what with it.
+        ownership: Ownership,
+    },
+    /// Makes a directory and its parents, or gives an existing one these attributes.
+    MakeDirectory {
+        /// Absolute.
+        path: String,
+        /// Of the last directory; parents get the system's defaults.
+        ownership: Ownership,
+    },
+    /// Makes a symbolic link, replacing a link that is there.
+    MakeLink {
+        /// Absolute.
+        path: String,
+        /// What it says.
+        target: String,
+    },
+    /// Changes mode, owner or group.
+    SetOwnership {
+        /// Absolute.
+        path: String,
+        /// What to set.
+        ownership: Ownership,
+    },
+    /// Removes one file, link or empty directory. Nothing there is success.
+    Remove {
+        /// Absolute.
+        path: String,
+        /// What it must be; anything else there is an error.
+        what: Removable,
+    },
+    /// Fetches the package lists. A plan has it once a host at most.
+    RefreshPackages,
+    /// Runs a program; an exit code other than 0 is an error.
+    Run(Command),
+    /// Runs the first program unless the second says (by exit code 0) that it is not needed.
+    RunUnless(Command, Command),
+    /// Waits until checks hold.
+    Await(Gate),
+}
+
+/// What [`Step::Remove`] may remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Removable {
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// A directory with nothing in it.
+    EmptyDirectory,
+}
+
+/// Checks that must hold on a host, one after the other, before what needs it goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Gate {
+    /// Whose health, for the texts: a service's name.
+    pub of: String,
+    /// All must hold.
+    pub checks: Vec<Check>,
+}
+
+/// One health check.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Check {
+    /// What to ask, again and again.
+    pub probe: Probe,
+    /// Which answer is healthy.
+    pub expect: Expect,
+    /// How long it must hold without a break.
+    pub stable_for: Duration,
+    /// How long to wait for it at most.
+    pub within: Duration,
+}
+
+/// Which answer of a probe is healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Expect {
+    /// The port accepts connections.
+    Open,
+    /// The unit is active.
+    Active,
+    /// The program ends with code 0 and, if given, its trimmed output matches this (extended regular expression,
+    /// the whole of it).
+    Output(Option<String>),
+    /// The status is this one, and the body has this in it, if given.
+    Status(u16, Option<String>),
+}
+
+/// How one step ended on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// A guarded step was not needed.
+    NotNeeded,
+    /// It failed; exit code and the end of what it complained.
+    Failed {
+        /// The exit code, 124 when it ran out of time.
+        exit: i32,
+        /// What it wrote to its standard error (or output, if that was empty), up to 16 KiB.
+        stderr: String,
+    },
+}
+
+/// Who is asked, for messages of rooms that know no inventory.
+pub type Answers = BTreeMap<HostName, Readings>;

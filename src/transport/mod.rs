@@ -1,0 +1,114 @@
+//! The one room through which every effect on a host goes.
+//!
+//! In: probes and steps, as values. Out: readings and outcomes, as values. Never: a decision about what to do.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::inventory::Endpoint;
+use crate::step::{Outcome, Probe, Readings, Step};
+
+/// A way to hosts.
+pub trait Transport: Send + Sync + 'static {
+    /// Asks a host everything in one round trip.
+    ///
+    /// # Errors
+    /// When the host cannot be reached or does not answer in the agreed form. A single probe that fails is a
+    /// [`crate::step::Reading::Failed`], not an error.
+    fn read(&self, host: &Endpoint, probes: &[Probe]) -> impl Future<Output = Result<Readings, TransportError>> + Send;
+
+    /// Does steps in order in one round trip, up to the first that fails. Tells of each as it begins and ends.
+    ///
+    /// # Errors
+    /// When the connection is lost; what was told until then did happen.
+    fn perform(
+        &self,
+        host: &Endpoint,
+        steps: &[Step],
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> impl Future<Output = Result<Vec<Outcome>, TransportError>> + Send;
+
+    /// How many round trips this host has cost so far.
+    fn round_trips(&self, host: &Endpoint) -> usize;
+}
+
+/// What happens while steps are done. `index` counts from 0 in the list given to [`Transport::perform`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepEvent {
+    /// It begins.
+    Started {
+        /// Which.
+        index: usize,
+    },
+    /// A check does not hold yet, or not for long enough.
+    Waiting {
+        /// Which.
+        index: usize,
+        /// What was answered last, in one line.
+        why: String,
+    },
+    /// It is over.
+    Ended {
+        /// Which.
+        index: usize,
+        /// How.
+        outcome: Outcome,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+/// Why a host could not be worked with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No connection; ssh's own words.
+    #[error("{host} cannot be reached: {why}")]
+    Unreachable {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// Its key is not the one we know. Somebody may be in between, or it was installed anew.
+    #[error("{host} has another host key than known: known {known}, offered {offered}")]
+    HostKeyChanged {
+        /// Which host.
+        host: String,
+        /// The fingerprint in `known_hosts`, with file and line.
+        known: String,
+        /// The fingerprint the host offered.
+        offered: String,
+    },
+    /// Its key is not known yet.
+    #[error("the host key of {host} is not known: {offered}")]
+    HostKeyUnknown {
+        /// Which host.
+        host: String,
+        /// The fingerprint the host offered, if ssh said it.
+        offered: String,
+    },
+    /// sudo did not let us.
+    #[error("sudo on {host}: {why}")]
+    Become {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// The connection ended in the middle.
+    #[error("the connection to {host} was lost: {why}")]
+    Lost {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// It answered something that is not our protocol.
+    #[error("{host} answered something unexpected: {why}")]
+    Protocol {
+        /// Which host.
+        host: String,
+        /// What.
+        why: String,
+    },
+}

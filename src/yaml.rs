@@ -1,0 +1,349 @@
+//! YAML as a tree in which every node knows where it was written. The only file that names the YAML crate.
+//!
+//! In: the text of a file. Out: a [`Node`], or what is wrong and where. Never: a duplicate key that is silently
+//! lost, a number or `yes` that is guessed, or a small file that becomes a huge tree.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+use crate::diag::{Diagnostic, Origin, Source};
+
+/// No sane file is nested deeper.
+const DEEPEST: usize = 64;
+/// More nodes than this from one file is a bomb (aliases of aliases), not a configuration.
+const MOST_NODES: usize = 2_000_000;
+
+/// A value and where it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Where.
+    pub origin: Origin,
+    /// What.
+    pub value: Yaml,
+}
+
+/// A value of YAML 1.2's core schema.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Yaml {
+    /// `null`, `~` or nothing.
+    Null,
+    /// `true` or `false`; `yes` and `no` are texts.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number with a point or exponent.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// `[a, b]` or lines with dashes.
+    List(Vec<Node>),
+    /// `{a: b}` or lines with colons, in the order written.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its text.
+    pub name: String,
+    /// Where.
+    pub origin: Origin,
+}
+
+impl Node {
+    /// A node that nobody wrote, at the place that caused it.
+    pub fn new(origin: &Origin, value: Yaml) -> Self {
+        Self { origin: origin.clone(), value }
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        if let Yaml::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// The entries, if it is a map.
+    pub fn map(&self) -> Option<&[(Key, Node)]> {
+        if let Yaml::Map(entries) = &self.value { Some(entries) } else { None }
+    }
+
+    /// The items, if it is a list.
+    pub fn list(&self) -> Option<&[Node]> {
+        if let Yaml::List(items) = &self.value { Some(items) } else { None }
+    }
+
+    /// The value of a key, if it is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.map()?.iter().find(|(k, _)| k.name == key).map(|(_, node)| node)
+    }
+
+    /// What kind of value it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self.value {
+            Yaml::Null => "nothing",
+            Yaml::Bool(_) => "true or false",
+            Yaml::Int(_) => "a whole number",
+            Yaml::Float(_) => "a number",
+            Yaml::Text(_) => "a text",
+            Yaml::List(_) => "a list",
+            Yaml::Map(_) => "a map",
+        }
+    }
+
+    /// As plain data, without places.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
+    }
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.value {
+            Yaml::Null => serializer.serialize_unit(),
+            Yaml::Bool(value) => serializer.serialize_bool(*value),
+            Yaml::Int(value) => serializer.serialize_i64(*value),
+            Yaml::Float(value) => serializer.serialize_f64(*value),
+            Yaml::Text(value) => serializer.serialize_str(value),
+            Yaml::List(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|item| list.serialize_element(item))?;
+                list.end()
+            }
+            Yaml::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                entries.iter().try_for_each(|(key, node)| map.serialize_entry(&key.name, node))?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// Reads one document. An empty file is [`Yaml::Null`].
+///
+/// # Errors
+/// When the text is no YAML, has a key twice, more than one document, or is too deep or too large.
+pub fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
+    let mut reader = Reader { parser: Parser::new_from_str(&source.text), source, anchors: HashMap::new(), nodes: 0 };
+    reader.document()
+}
+
+struct Reader<'a> {
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    source: &'a Arc<Source>,
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn document(&mut self) -> Result<Node, Diagnostic> {
+        let mut root = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                _ if root.is_some() => {
+                    return Err(Diagnostic::error("a second document in one file")
+                        .at(&self.origin(span))
+                        .hint("one file holds one document: remove the `---` line or split the file"));
+                }
+                event => root = Some(self.node(event, span, 0)?),
+            }
+        }
+        Ok(root.unwrap_or_else(|| Node::new(&Origin::start(self.source), Yaml::Null)))
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), Diagnostic> {
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                let marker = error.marker();
+                let origin = origin(self.source, marker.line(), marker.col());
+                Err(Diagnostic::error(format!("this is not YAML: {}", error.info())).at(&origin))
+            }
+            None => Err(Diagnostic::error("the file ends too early").at(&Origin::start(self.source))),
+        }
+    }
+
+    fn origin(&self, span: Span) -> Origin {
+        origin(self.source, span.start.line(), span.start.col())
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Diagnostic> {
+        let at = self.origin(span);
+        let before = self.nodes;
+        self.count(1, &at)?;
+        if depth > DEEPEST {
+            return Err(Diagnostic::error(format!("nested deeper than {DEEPEST} levels")).at(&at));
+        }
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let quoted =
+                    style != ScalarStyle::Plain || tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
+                (if quoted { Yaml::Text(text.into_owned()) } else { plain(&text) }, anchor)
+            }
+            Event::SequenceStart(anchor, _) => (self.items(depth)?, anchor),
+            Event::MappingStart(anchor, _) => (self.entries(depth)?, anchor),
+            Event::Alias(anchor) => return self.alias(anchor, &at),
+            _ => (Yaml::Null, 0),
+        };
+        let node = Node { origin: at, value };
+        if anchor > 0 {
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, anchor: usize, at: &Origin) -> Result<Node, Diagnostic> {
+        let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+            return Err(Diagnostic::error("an alias of something that is not finished yet").at(at));
+        };
+        self.count(size, at)?;
+        Ok(Node { origin: at.clone(), value: node.value })
+    }
+
+    fn count(&mut self, nodes: usize, at: &Origin) -> Result<(), Diagnostic> {
+        self.nodes += nodes;
+        if self.nodes > MOST_NODES {
+            return Err(Diagnostic::error(format!("more than {MOST_NODES} values in one file")).at(at));
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, depth: usize) -> Result<Yaml, Diagnostic> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Yaml::List(items)),
+                (event, span) => items.push(self.node(event, span, depth + 1)?),
+            }
+        }
+    }
+
+    fn entries(&mut self, depth: usize) -> Result<Yaml, Diagnostic> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut seen: HashMap<String, Origin> = HashMap::new();
+        loop {
+            let key = match self.next()? {
+                (Event::MappingEnd, _) => return Ok(Yaml::Map(entries)),
+                (event, span) => self.key(event, span)?,
+            };
+            if let Some(first) = seen.insert(key.name.clone(), key.origin.clone()) {
+                return Err(Diagnostic::error(format!("the key `{}` is here twice", key.name))
+                    .at(&key.origin)
+                    .wide(key.name.chars().count())
+                    .hint(format!("the first is in line {}: keep one of them", first.line)));
+            }
+            let (event, span) = self.next()?;
+            entries.push((key, self.node(event, span, depth + 1)?));
+        }
+    }
+
+    fn key(&mut self, event: Event<'a>, span: Span) -> Result<Key, Diagnostic> {
+        let origin = self.origin(span);
+        match event {
+            Event::Scalar(text, ..) => Ok(Key { name: text.into_owned(), origin }),
+            Event::Alias(_) | Event::SequenceStart(..) | Event::MappingStart(..) => {
+                Err(Diagnostic::error("a key must be a text")
+                    .at(&origin)
+                    .hint("a value that begins with `{` or `*` must be in quotes: \"{{ name }}\""))
+            }
+            _ => Err(Diagnostic::error("a key is missing").at(&origin)),
+        }
+    }
+}
+
+fn origin(source: &Arc<Source>, line: usize, column: usize) -> Origin {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Origin { source: Arc::clone(source), line: number(line.max(1)), column: number(column + 1) }
+}
+
+/// A plain scalar by the core schema: <https://yaml.org/spec/1.2.2/#103-core-schema>.
+fn plain(text: &str) -> Yaml {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Yaml::Null,
+        "true" | "True" | "TRUE" => return Yaml::Bool(true),
+        "false" | "False" | "FALSE" => return Yaml::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => return Yaml::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Yaml::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Yaml::Float(f64::NEG_INFINITY),
+        _ => {}
+    }
+    integer(text).or_else(|| float(text)).unwrap_or_else(|| Yaml::Text(text.to_owned()))
+}
+
+fn integer(text: &str) -> Option<Yaml> {
+    let parsed = if let Some(digits) = text.strip_prefix("0o") {
+        i64::from_str_radix(digits, 8).ok()
+    } else if let Some(digits) = text.strip_prefix("0x") {
+        i64::from_str_radix(digits, 16).ok()
+    } else {
+        text.parse().ok()
+    };
+    parsed.map(Yaml::Int)
+}
+
+fn float(text: &str) -> Option<Yaml> {
+    let number = text.trim_start_matches(['-', '+']);
+    let shaped = number.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && number.chars().any(|c| c.is_ascii_digit())
+        && number.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+    if shaped { text.parse().ok().map(Yaml::Float) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Node, Diagnostic> {
+        parse(&Source::new("x.yml", text))
+    }
+
+    #[test]
+    fn every_node_knows_its_place() {
+        let root = read("a: 1\nb:\n  - x\n  - {c: yes}\n").unwrap_or_else(|d| panic!("{d}"));
+        let c = root.get("b").and_then(|b| b.list()?[1].get("c").cloned()).unwrap_or_else(|| panic!("{root:?}"));
+        assert_eq!((c.text(), c.origin.to_string().as_str()), (Some("yes"), "x.yml:4:9"));
+    }
+
+    #[test]
+    fn numbers_and_texts_are_told_apart_by_the_core_schema() {
+        let cases = [("1", "a whole number"), ("0755", "a whole number"), ("1.5", "a number"), ("1e3", "a number")];
+        let texts =
+            [("1.2.3", "a text"), ("yes", "a text"), ("'1'", "a text"), ("10.0.0.1", "a text"), ("-", "a text")];
+        for (text, kind) in cases.into_iter().chain(texts) {
+            if text != "-" {
+                assert_eq!(read(text).map(|n| n.kind()), Ok(kind), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, what, place) in [
+            ("a: 1\na: 2\n", "twice", "x.yml:2:1"),
+            ("a: [1\n", "not YAML", "x.yml:2:1"),
+            ("a: {{ b }}\n", "a key must be a text", "x.yml:1:5"),
+            ("a: 1\n---\nb: 2\n", "second document", "x.yml:3:1"),
+        ] {
+            let problem = read(text).expect_err(text);
+            assert!(problem.what.contains(what), "{text:?}: {problem}");
+            assert_eq!(problem.origin.map(|o| o.to_string()).as_deref(), Some(place), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_of_aliases_is_refused() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for n in 1..10 {
+            let aliases = vec![format!("*a{}", n - 1); 10].join(", ");
+            text.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
+        }
+        let problem = read(&text).expect_err("a bomb");
+        assert!(problem.what.contains("more than"), "{problem}");
+        let deep = "[".repeat(100);
+        assert!(read(&deep).is_err());
+    }
+}
