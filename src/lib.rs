@@ -5,5 +5,6 @@ pub mod name;
 pub mod resource;
 pub mod secret;
 pub mod step;
+pub mod template;
 pub mod transport;
 pub mod yaml;

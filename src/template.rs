@@ -1,0 +1,524 @@
+//! Expressions and templates. The only file that names minijinja.
+//!
+//! In: texts with `{{ }}` and `{% %}`, and a scope of values. Out: values, each with the answer to "did a secret go
+//! into it". Never: a value rendered twice, an undefined name that becomes an empty text, a file, or a clock.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Object, ObjectRepr};
+use minijinja::{AutoEscape, Environment, ErrorKind, Expression, UndefinedBehavior};
+
+pub use minijinja::Value;
+
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::name::nearest;
+use crate::secret::Secret;
+use crate::yaml::{Node, Yaml};
+
+/// More work than any template of a configuration file needs; a loop over loops ends here.
+const FUEL: u64 = 20_000_000;
+
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(engine);
+
+fn engine() -> Environment<'static> {
+    let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_auto_escape_callback(|_| AutoEscape::None);
+    engine.set_fuel(Some(FUEL));
+    engine.set_debug(true);
+    // As Ansible's templates: a line that holds only a `{% %}` leaves no line behind.
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+    engine.set_syntax(syntax.unwrap_or_default());
+    engine.add_filter("megabytes", |bytes: i64| bytes / (1024 * 1024));
+    engine.add_filter("milliseconds", |seconds: f64| as_integer(seconds * 1000.0));
+    engine.add_filter("quote", |text: String| format!("'{}'", text.replace('\'', "'\\''")));
+    engine
+}
+
+/// Rounded; a duration in milliseconds is far inside what an integer holds.
+#[expect(clippy::cast_possible_truncation, reason = "saturates, and such durations are refused before")]
+fn as_integer(number: f64) -> i64 {
+    number.round() as i64
+}
+
+thread_local! {
+    /// Whether a secret was printed since the last look. Rendering stays on one thread.
+    static TOUCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A secret in a scope: prints as it is, and leaves a mark on whatever it is printed into.
+struct Hidden(Secret<String>);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Object for Hidden {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        TOUCHED.set(true);
+        f.write_str(self.0.expose())
+    }
+}
+
+/// A secret as a value of a scope.
+pub fn hidden(secret: Secret<String>) -> Value {
+    Value::from_object(Hidden(secret))
+}
+
+/// Plain data as a value of a scope.
+pub fn value(data: &impl serde::Serialize) -> Value {
+    minijinja::value::Serde(data).into()
+}
+
+/// The names that expressions can use, and their values. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Scope(Arc<Names>);
+
+#[derive(Debug, Clone, Default)]
+struct Names(BTreeMap<Arc<str>, Value>);
+
+impl Object for Names {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.0.get(key).cloned()
+    }
+}
+
+impl Scope {
+    /// Sets a name.
+    pub fn set(&mut self, name: &str, value: Value) {
+        Arc::make_mut(&mut self.0).0.insert(name.into(), value);
+    }
+
+    /// The same scope with one more name.
+    #[must_use]
+    pub fn with(&self, name: &str, value: Value) -> Self {
+        let mut scope = self.clone();
+        scope.set(name, value);
+        scope
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_dyn_object(Arc::clone(&self.0))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.0.keys().map(|name| &**name)
+    }
+}
+
+/// What came out of an expression or template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// As plain data. Print it only if it is not secret.
+    pub data: serde_json::Value,
+    /// Whether a secret went into it.
+    pub secret: bool,
+}
+
+impl Rendered {
+    fn plain(data: serde_json::Value) -> Self {
+        Self { data, secret: false }
+    }
+}
+
+/// One compiled expression, as after `when:` or inside one pair of `{{ }}`.
+#[derive(Clone)]
+pub struct Formula {
+    expression: Arc<Expression<'static, 'static>>,
+    text: Arc<str>,
+    origin: Origin,
+}
+
+impl fmt::Debug for Formula {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl Formula {
+    /// Compiles an expression written at a place, with or without `{{ }}` around it.
+    ///
+    /// # Errors
+    /// When it is no expression.
+    pub fn parse(text: &str, origin: &Origin) -> Result<Self, Diagnostic> {
+        let text = single(text).unwrap_or(text).trim();
+        let expression = ENGINE.compile_expression_owned(text.to_owned()).map_err(|e| problem(&e, text, origin, None))?;
+        Ok(Self { expression: Arc::new(expression), text: text.into(), origin: origin.clone() })
+    }
+
+    /// What it comes to.
+    ///
+    /// # Errors
+    /// When a name is not defined, or an operation does not fit its values.
+    pub fn value(&self, scope: &Scope) -> Result<Value, Diagnostic> {
+        let failed = |error: &minijinja::Error| problem(error, &self.text, &self.origin, Some(scope));
+        let value = self.expression.eval(scope.to_value()).map_err(|error| failed(&error))?;
+        if value.is_undefined() {
+            return Err(undefined(&self.text, &self.text, 0, &self.origin, Some(scope)));
+        }
+        Ok(value)
+    }
+
+    /// Whether it holds.
+    ///
+    /// # Errors
+    /// As [`Formula::value`].
+    pub fn holds(&self, scope: &Scope) -> Result<bool, Diagnostic> {
+        Ok(self.value(scope)?.is_true())
+    }
+
+    /// The items of the list it comes to.
+    ///
+    /// # Errors
+    /// As [`Formula::value`], and when it is no list.
+    pub fn items(&self, scope: &Scope) -> Result<Vec<Value>, Diagnostic> {
+        let value = self.value(scope)?;
+        match value.kind() {
+            minijinja::value::ValueKind::Seq | minijinja::value::ValueKind::Iterable => {
+                Ok(value.try_iter().map(Iterator::collect).unwrap_or_default())
+            }
+            other => Err(Diagnostic::error(format!("`{}` is {other}, not a list", self.text)).at(&self.origin)),
+        }
+    }
+
+    /// Where it was written.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    fn render(&self, scope: &Scope) -> Result<Rendered, Diagnostic> {
+        TOUCHED.set(false);
+        let value = self.value(scope)?;
+        let data = serde_json::to_value(&value)
+            .map_err(|e| Diagnostic::error(format!("`{}` is not plain data: {e}", self.text)).at(&self.origin))?;
+        let data = if value.downcast_object_ref::<Hidden>().is_some() { value.to_string().into() } else { data };
+        Ok(Rendered { data, secret: TOUCHED.get() })
+    }
+}
+
+/// The text between the braces, if the whole is one `{{ expression }}`.
+fn single(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    // `{{ a }} and {{ b }}` begins and ends alike; a whole expression never has these inside.
+    (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then_some(inner)
+}
+
+/// A compiled text with expressions in it: one value in YAML, or a whole file.
+#[derive(Clone)]
+pub struct Text {
+    engine: Arc<Environment<'static>>,
+    name: Arc<str>,
+    origin: Origin,
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "template {}", self.origin)
+    }
+}
+
+impl Text {
+    /// Compiles a text written at a place.
+    ///
+    /// # Errors
+    /// When it is no template.
+    pub fn parse(text: &str, origin: &Origin) -> Result<Self, Diagnostic> {
+        let mut engine = ENGINE.clone();
+        engine.add_template_owned("text", text.to_owned()).map_err(|e| problem(&e, text, origin, None))?;
+        Ok(Self { engine: Arc::new(engine), name: "text".into(), origin: origin.clone() })
+    }
+
+    /// Renders it; also says whether a secret went into it.
+    ///
+    /// # Errors
+    /// When a name is not defined, or an operation does not fit its values.
+    pub fn render(&self, scope: &Scope) -> Result<(String, bool), Diagnostic> {
+        TOUCHED.set(false);
+        let template = self.engine.get_template(&self.name);
+        let rendered = template.and_then(|t| t.render(scope.to_value()));
+        rendered.map(|text| (text, TOUCHED.get())).map_err(|error| {
+            let source = self.engine.get_template(&self.name).map(|t| t.source().to_owned()).unwrap_or_default();
+            problem(&error, &source, &self.origin, Some(scope))
+        })
+    }
+
+    /// The names it reads, with their attributes: `facts.os.codename`.
+    pub fn reads(&self) -> BTreeSet<String> {
+        self.engine.get_template(&self.name).map(|t| t.undeclared_variables(true).into_iter().collect()).unwrap_or_default()
+    }
+}
+
+/// A value of YAML with templates in it, compiled.
+#[derive(Debug, Clone)]
+pub enum Recipe {
+    /// Nothing to compute.
+    Literal(serde_json::Value, Origin),
+    /// One single `{{ expression }}`: keeps its type.
+    Formula(Formula),
+    /// A text with expressions in it.
+    Text(Text),
+    /// A list of which some item must be computed.
+    List(Vec<Recipe>, Origin),
+    /// A map of which some value must be computed.
+    Map(Vec<(String, Recipe)>, Origin),
+}
+
+impl Recipe {
+    /// Compiles a value.
+    ///
+    /// # Errors
+    /// Every text in it that is no template.
+    pub fn parse(node: &Node) -> Result<Self, Diagnostics> {
+        let at = || node.origin.clone();
+        let recipe = match &node.value {
+            Yaml::Text(text) => Self::text(text, node)?,
+            Yaml::List(items) => {
+                let items = collect(items.iter().map(Self::parse))?;
+                Self::List(items, at())
+            }
+            Yaml::Map(entries) => {
+                let values = collect(entries.iter().map(|(_, node)| Self::parse(node)))?;
+                Self::Map(entries.iter().map(|(key, _)| key.name.clone()).zip(values).collect(), at())
+            }
+            _ => Self::Literal(node.to_json(), at()),
+        };
+        Ok(if recipe.is_constant() { Self::Literal(node.to_json(), at()) } else { recipe })
+    }
+
+    fn text(text: &str, node: &Node) -> Result<Self, Diagnostics> {
+        if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
+            return Ok(Self::Literal(text.into(), node.origin.clone()));
+        }
+        match single(text) {
+            Some(inner) => Ok(Self::Formula(Formula::parse(inner, &node.origin)?)),
+            None => Ok(Self::Text(Text::parse(text, &node.origin)?)),
+        }
+    }
+
+    /// Where it was written.
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Self::Formula(formula) => &formula.origin,
+            Self::Text(text) => &text.origin,
+            Self::Literal(_, origin) | Self::List(_, origin) | Self::Map(_, origin) => origin,
+        }
+    }
+
+    /// Whether it is the same in every scope.
+    pub fn is_constant(&self) -> bool {
+        match self {
+            Self::Literal(..) => true,
+            Self::Formula(_) | Self::Text(_) => false,
+            Self::List(items, _) => items.iter().all(Self::is_constant),
+            Self::Map(entries, _) => entries.iter().all(|(_, value)| value.is_constant()),
+        }
+    }
+
+    /// The value of a key, if it is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        if let Self::Map(entries, _) = self { entries.iter().find(|(k, _)| k == key).map(|(_, value)| value) } else { None }
+    }
+
+    /// Computes it. `mark` makes of a text that a secret went into what the reader of the data expects.
+    ///
+    /// # Errors
+    /// Everything in it that cannot be computed.
+    pub fn render(&self, scope: &Scope, mark: &dyn Fn(String) -> serde_json::Value) -> Result<Rendered, Diagnostics> {
+        let marked = |rendered: Rendered| match rendered.data {
+            serde_json::Value::String(text) if rendered.secret => Rendered { data: mark(text), secret: true },
+            data => Rendered { data, secret: rendered.secret },
+        };
+        match self {
+            Self::Literal(data, _) => Ok(Rendered::plain(data.clone())),
+            Self::Formula(formula) => Ok(marked(formula.render(scope)?)),
+            Self::Text(text) => {
+                let (text, secret) = text.render(scope)?;
+                Ok(marked(Rendered { data: text.into(), secret }))
+            }
+            Self::List(items, _) => {
+                let items = collect(items.iter().map(|item| item.render(scope, mark)))?;
+                let secret = items.iter().any(|item| item.secret);
+                Ok(Rendered { data: items.into_iter().map(|item| item.data).collect(), secret })
+            }
+            Self::Map(entries, _) => {
+                let values = collect(entries.iter().map(|(_, value)| value.render(scope, mark)))?;
+                let secret = values.iter().any(|value| value.secret);
+                let keys = entries.iter().map(|(key, _)| key.clone());
+                Ok(Rendered { data: keys.zip(values.into_iter().map(|value| value.data)).collect(), secret })
+            }
+        }
+    }
+
+    /// The names it reads, with their attributes: `facts.os.codename`.
+    pub fn reads(&self) -> BTreeSet<String> {
+        match self {
+            Self::Literal(..) => BTreeSet::new(),
+            Self::Formula(formula) => formula.reads(),
+            Self::Text(text) => text.reads(),
+            Self::List(items, _) => items.iter().flat_map(Self::reads).collect(),
+            Self::Map(entries, _) => entries.iter().flat_map(|(_, value)| value.reads()).collect(),
+        }
+    }
+}
+
+impl Formula {
+    /// The names it reads, with their attributes.
+    pub fn reads(&self) -> BTreeSet<String> {
+        self.expression.undeclared_variables(true).into_iter().collect()
+    }
+}
+
+/// All values, or all problems.
+fn collect<T>(results: impl Iterator<Item = Result<T, Diagnostics>>) -> Result<Vec<T>, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let values: Vec<T> = results.filter_map(|result| problems.keep(result)).collect();
+    problems.result(values)
+}
+
+/// A problem of minijinja's as one of ours, at the place in the user's file.
+fn problem(error: &minijinja::Error, text: &str, origin: &Origin, scope: Option<&Scope>) -> Diagnostic {
+    let range = error.range().filter(|range| range.end <= text.len());
+    let meant = range.clone().and_then(|range| text.get(range)).unwrap_or_default();
+    let start = range.map_or_else(|| line_start(text, error.line()), |range| range.start);
+    if error.kind() == ErrorKind::UndefinedError && !meant.is_empty() {
+        return undefined(meant, text, start, origin, scope);
+    }
+    let what = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    };
+    Diagnostic::error(what).at(&locate(text, start, origin)).wide(meant.trim().chars().count())
+}
+
+fn undefined(meant: &str, text: &str, start: usize, origin: &Origin, scope: Option<&Scope>) -> Diagnostic {
+    let meant = meant.trim();
+    let first = meant.split(['.', '[', ' ', '|']).next().unwrap_or_default();
+    Diagnostic::error(format!("`{meant}` is not defined"))
+        .at(&locate(text, start, origin))
+        .wide(meant.chars().count())
+        .maybe_hint(scope.and_then(|scope| undefined_hint(first, scope)))
+}
+
+fn undefined_hint(name: &str, scope: &Scope) -> Option<String> {
+    let names: Vec<&str> = scope.names().collect();
+    if names.contains(&name) {
+        return None;
+    }
+    let near = nearest(name, names.iter().copied());
+    Some(match near.first() {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("defined here are: {}", names.join(", ")),
+    })
+}
+
+fn line_start(text: &str, line: Option<usize>) -> usize {
+    let line = line.unwrap_or(1).saturating_sub(1);
+    text.split_inclusive('\n').take(line).map(str::len).sum()
+}
+
+/// Where a byte of a template is in the file. A template file is found as it is; a text in YAML is found again in its
+/// line or, for a block of lines, in the lines below.
+fn locate(text: &str, byte: usize, origin: &Origin) -> Origin {
+    let before = text.get(..byte).unwrap_or_default();
+    let in_line = before.rsplit('\n').next().unwrap_or_default();
+    let row = text.get(byte - in_line.len()..).unwrap_or_default().lines().next().unwrap_or_default().trim_end();
+    let first = usize::try_from(origin.line).unwrap_or(1);
+    let down = before.matches('\n').count();
+    // The line it should be in, then those below (a block's first line is after the `|`).
+    for number in [first + down, first + down + 1] {
+        let Some(line) = origin.source.line(u32::try_from(number).unwrap_or(1)) else { continue };
+        let skip = if number == first { usize::try_from(origin.column).unwrap_or(1) - 1 } else { 0 };
+        let rest: String = line.chars().skip(skip).collect();
+        if let Some(at) = rest.find(row) {
+            let column = skip + rest[..at].chars().count() + in_line.chars().count() + 1;
+            return place(&origin.source, number, column);
+        }
+    }
+    origin.clone()
+}
+
+fn place(source: &Arc<Source>, line: usize, column: usize) -> Origin {
+    let number = |n: usize| u32::try_from(n).unwrap_or(1);
+    Origin { source: Arc::clone(source), line: number(line), column: number(column) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope {
+        let mut scope = Scope::default();
+        scope.set("port", Value::from(2181));
+        scope.set("hosts", value(&["a", "b"]));
+        scope.set("token", hidden(Secret::new("hunter2".into())));
+        scope
+    }
+
+    fn render(yaml: &str) -> Result<Rendered, Diagnostics> {
+        let node = crate::yaml::parse(&Source::new("role.yml", yaml))?;
+        Recipe::parse(&node)?.render(&scope(), &|text| serde_json::json!({ "$secret": text }))
+    }
+
+    #[test]
+    fn one_single_expression_keeps_its_type() {
+        assert_eq!(render("\"{{ port }}\"").map(|r| r.data), Ok(serde_json::json!(2181)));
+        assert_eq!(render("\"{{ port }}!\"").map(|r| r.data), Ok(serde_json::json!("2181!")));
+        assert_eq!(render("[\"{{ hosts }}\"]").map(|r| r.data), Ok(serde_json::json!([["a", "b"]])));
+        assert_eq!(render("{a: 1, b: [x]}").map(|r| r.data), Ok(serde_json::json!({"a": 1, "b": ["x"]})));
+    }
+
+    #[test]
+    fn values_are_never_rendered_twice() {
+        let node = crate::yaml::parse(&Source::new("x", "\"{{ x }}\"")).unwrap_or_else(|d| panic!("{d}"));
+        let mut scope = Scope::default();
+        scope.set("x", Value::from("{{ 7 * 7 }}"));
+        let recipe = Recipe::parse(&node).unwrap_or_else(|d| panic!("{d}"));
+        assert_eq!(recipe.render(&scope, &|t| t.into()).map(|r| r.data), Ok("{{ 7 * 7 }}".into()));
+    }
+
+    #[test]
+    fn what_a_secret_went_into_is_secret() {
+        for text in ["\"{{ token }}\"", "\"a {{ token }} b\"", "\"{{ 'x' ~ token }}\"", "\"{{ [token] | join(',') }}\""] {
+            let rendered = render(text).unwrap_or_else(|d| panic!("{d}"));
+            assert!(rendered.secret, "{text}: {rendered:?}");
+            assert!(rendered.data.get("$secret").is_some(), "{text}: {rendered:?}");
+        }
+        assert!(render("\"{{ port }}\"").is_ok_and(|r| !r.secret));
+    }
+
+    #[test]
+    fn an_undefined_name_is_shown_where_it_is_written() {
+        let problems = render("a: x\nb: \"at {{ prot }}\"\n").expect_err("undefined");
+        assert_eq!(
+            problems.to_string(),
+            "error: `prot` is not defined\n  --> role.yml:2:11\n   |\n 2 | b: \"at {{ prot }}\"\n   |           ^^^^\nhint: did you mean `port`?"
+        );
+        let block = render("a: |\n  one\n  {{ prot }}\n").expect_err("undefined");
+        assert_eq!(block.iter().next().and_then(|d| d.origin.as_ref()).map(ToString::to_string).as_deref(), Some("role.yml:3:6"));
+    }
+
+    #[test]
+    fn all_problems_of_a_value_come_at_once() {
+        assert_eq!(render("[\"{{ a }}\", \"{{ b }}\"]").expect_err("two").iter().count(), 2);
+    }
+
+    #[test]
+    fn a_loop_without_end_is_stopped() {
+        let problems = render("\"{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}\"");
+        assert!(problems.is_err_and(|p| p.to_string().contains("fuel")), "stopped");
+    }
+}
