@@ -3,6 +3,7 @@ pub mod diag;
 pub mod inventory;
 pub mod name;
 pub mod resource;
+pub mod role;
 pub mod secret;
 pub mod step;
 pub mod template;

@@ -11,6 +11,10 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::diag::{Diagnostic, Origin, Source};
 
+mod table;
+
+pub use table::{Table, unknown_key};
+
 /// No sane file is nested deeper.
 const DEEPEST: usize = 64;
 /// More nodes than this from one file is a bomb (aliases of aliases), not a configuration.

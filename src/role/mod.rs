@@ -1,0 +1,149 @@
+//! Roles: what makes a machine part of a service.
+//!
+//! In: the text of a `role.yml`. Out: a [`Role`], its expressions compiled, or everything that is wrong with it.
+//! Never: a value of a host; those come in the catalog.
+
+mod health;
+mod input;
+mod read;
+
+use std::collections::BTreeSet;
+
+pub use health::HealthCheck;
+pub use input::{Input, InputType, Typed, parse_duration};
+
+use crate::diag::Origin;
+use crate::name::RoleName;
+use crate::resource::{KindInfo, Verb};
+use crate::template::{Formula, Recipe};
+use crate::yaml::Key;
+
+/// A role as its author wrote it.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// Its name: that of its folder.
+    pub name: RoleName,
+    /// One line of what it is for.
+    pub summary: String,
+    /// What can be set, in the order written.
+    pub inputs: Vec<Input>,
+    /// Roles that come before it on the same host.
+    pub requires: Vec<Key>,
+    /// Services that must be healthy first, wherever they run.
+    pub needs: Vec<Key>,
+    /// What roles that need it may read.
+    pub provides: Vec<(String, Recipe)>,
+    /// What cannot work, and why.
+    pub refuse: Vec<Refusal>,
+    /// What should be on the host, in order.
+    pub resources: Vec<Item>,
+    /// When it is healthy.
+    pub health: Vec<HealthCheck>,
+    /// How its hosts change.
+    pub rollout: Rollout,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// A combination that cannot work.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// When this holds.
+    pub when: Formula,
+    /// Why.
+    pub because: Recipe,
+    /// What to type.
+    pub hint: Option<Recipe>,
+}
+
+/// One entry of `resources`.
+#[derive(Clone)]
+pub struct Item {
+    /// Its kind.
+    pub kind: &'static KindInfo,
+    /// Its keys.
+    pub body: Recipe,
+    /// Where each key is written.
+    pub keys: Vec<Key>,
+    /// Only if this holds.
+    pub when: Option<Formula>,
+    /// Once for each item of this list.
+    pub repeat: Option<Formula>,
+    /// What a change of it asks of the role's services.
+    pub notify: Option<Verb>,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}", self.kind.name, self.origin)
+    }
+}
+
+/// How the hosts of a service change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// How many at a time.
+    pub batch: Batch,
+}
+
+/// How many hosts change at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Batch {
+    /// All at once.
+    #[default]
+    All,
+    /// This many.
+    Hosts(usize),
+    /// This many of a hundred, rounded down, at least one.
+    Percent(usize),
+}
+
+impl Batch {
+    /// How many of so many hosts.
+    pub fn of(self, hosts: usize) -> usize {
+        match self {
+            Self::All => hosts.max(1),
+            Self::Hosts(n) => n.max(1),
+            Self::Percent(n) => (hosts * n / 100).max(1),
+        }
+    }
+}
+
+impl Role {
+    /// Reads a role.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(name: &RoleName, node: &crate::yaml::Node) -> Result<Self, crate::diag::Diagnostics> {
+        read::role(name, node)
+    }
+
+    /// The names its expressions read, with their attributes: `facts.os.codename`. Template files are not in it.
+    pub fn reads(&self) -> BTreeSet<String> {
+        let inputs = self.inputs.iter().filter_map(|input| input.default.as_ref()).flat_map(Recipe::reads);
+        let provides = self.provides.iter().flat_map(|(_, recipe)| recipe.reads());
+        let refusals = self.refuse.iter().flat_map(|refusal| {
+            let texts = std::iter::once(&refusal.because).chain(&refusal.hint).flat_map(Recipe::reads);
+            texts.chain(refusal.when.reads())
+        });
+        let items = self.resources.iter().flat_map(|item| {
+            let guards = item.when.iter().chain(&item.repeat).flat_map(Formula::reads);
+            guards.chain(item.body.reads())
+        });
+        let health = self.health.iter().flat_map(|check| check.body.reads());
+        inputs.chain(provides).chain(refusals).chain(items).chain(health).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_never_empty_and_never_rounds_up() {
+        assert_eq!((Batch::Percent(25).of(10), Batch::Percent(25).of(3), Batch::Hosts(2).of(1)), (2, 1, 2));
+        assert_eq!((Batch::All.of(7), Batch::All.of(0)), (7, 1));
+    }
+}

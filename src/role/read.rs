@@ -1,0 +1,292 @@
+//! From the tree of a `role.yml` to a [`Role`].
+//!
+//! In: a tree. Out: a role. Never: only the first of several problems.
+
+use regex::Regex;
+
+use super::{Batch, HealthCheck, Input, InputType, Item, Refusal, Role, Rollout};
+use crate::diag::{Diagnostic, Diagnostics, Origin};
+use crate::name::{RoleName, did_you_mean};
+use crate::resource::{KINDS, Verb, kind};
+use crate::template::{Formula, Recipe};
+use crate::yaml::{Key, Node, Table, Yaml, unknown_key};
+
+const ROLE: &[&str] =
+    &["summary", "inputs", "requires", "needs", "provides", "refuse", "resources", "health", "rollout"];
+const INPUT: &[&str] = &["type", "default", "required", "min", "max", "pattern", "choices", "description"];
+const REFUSAL: &[&str] = &["when", "because", "hint"];
+const ROLLOUT: &[&str] = &["batch"];
+const AROUND: &[&str] = &["when", "loop", "notify"];
+
+/// Names that mean something in every expression, so no input can have them.
+const RESERVED: &[&str] = &["host", "service", "needs", "facts", "groups", "environment", "vars", "item"];
+
+pub(super) fn role(name: &RoleName, node: &Node) -> Result<Role, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let Some(table) = Table::open("a role", node, ROLE, &mut problems) else { return Err(problems) };
+    let role = Role {
+        name: name.clone(),
+        summary: table.text("summary", &mut problems).unwrap_or_default().to_owned(),
+        inputs: inputs(&table, &mut problems),
+        requires: names(&table, "requires", &mut problems),
+        needs: names(&table, "needs", &mut problems),
+        provides: provides(&table, &mut problems),
+        refuse: each(table.items("refuse"), refusal, &mut problems),
+        resources: each(table.items("resources"), item, &mut problems),
+        health: each(table.items("health"), HealthCheck::read, &mut problems),
+        rollout: rollout(&table, &mut problems),
+        origin: node.origin.clone(),
+    };
+    problems.result(role)
+}
+
+fn each<T>(nodes: &[Node], read: fn(&Node) -> Result<T, Diagnostics>, problems: &mut Diagnostics) -> Vec<T> {
+    nodes.iter().filter_map(|node| problems.keep(read(node))).collect()
+}
+
+fn names(table: &Table<'_>, key: &'static str, problems: &mut Diagnostics) -> Vec<Key> {
+    let name = |node: &Node| match node.text() {
+        Some(text) => Ok(Key { name: text.to_owned(), origin: node.origin.clone() }),
+        None => Err(Diagnostic::error(format!("`{key}` is a list of names")).at(&node.origin)),
+    };
+    table.items(key).iter().filter_map(|node| name(node).map_err(|problem| problems.push(problem)).ok()).collect()
+}
+
+fn provides(table: &Table<'_>, problems: &mut Diagnostics) -> Vec<(String, Recipe)> {
+    let entries = table.entries("provides", problems);
+    entries
+        .iter()
+        .filter_map(|(key, node)| problems.keep(Recipe::parse(node)).map(|recipe| (key.name.clone(), recipe)))
+        .collect()
+}
+
+fn inputs(table: &Table<'_>, problems: &mut Diagnostics) -> Vec<Input> {
+    let entries = table.entries("inputs", problems);
+    entries.iter().filter_map(|(key, node)| problems.keep(input(key, node))).collect()
+}
+
+fn input(key: &Key, node: &Node) -> Result<Input, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    check_input_name(key, &mut problems);
+    let Some(table) = Table::open("an input", node, INPUT, &mut problems) else { return Err(problems) };
+    let kind = input_type(&table, &mut problems);
+    let default = table.get("default").and_then(|node| problems.keep(Recipe::parse(node)));
+    let required = table.flag("required", &mut problems).unwrap_or(false);
+    if required && default.is_some() {
+        problems.push(Diagnostic::error("an input with a default is never required").at(&key.origin));
+    }
+    let input = kind.map(|kind| Input {
+        name: key.name.clone(),
+        min: bound(&table, "min", &kind, &mut problems),
+        max: bound(&table, "max", &kind, &mut problems),
+        kind,
+        default,
+        required,
+        pattern: pattern(&table, &mut problems),
+        description: table.text("description", &mut problems).unwrap_or_default().to_owned(),
+        origin: key.origin.clone(),
+    });
+    if let Some(input) = &input {
+        check_default(input, &mut problems);
+    }
+    match input {
+        Some(input) => problems.result(input),
+        None => Err(problems),
+    }
+}
+
+fn check_input_name(key: &Key, problems: &mut Diagnostics) {
+    let identifier = key.name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && key.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let what = match () {
+        () if RESERVED.contains(&key.name.as_str()) => "has another meaning in every expression",
+        () if !identifier => "is no name for an input: letters, digits and `_`, not beginning with a digit",
+        () => return,
+    };
+    problems.push(Diagnostic::error(format!("`{}` {what}", key.name)).at(&key.origin).wide(key.name.chars().count()));
+}
+
+fn input_type(table: &Table<'_>, problems: &mut Diagnostics) -> Option<InputType> {
+    let node = table.need("type", problems)?;
+    let word = table.text("type", problems)?;
+    let choices: Vec<String> = table.items("choices").iter().filter_map(|n| n.text().map(str::to_owned)).collect();
+    let kind = InputType::named(word, choices);
+    match &kind {
+        None => problems.push(
+            Diagnostic::error(format!("there is no type `{word}`"))
+                .at(&node.origin)
+                .wide(word.len())
+                .maybe_hint(did_you_mean(word, InputType::WORDS.iter().copied())),
+        ),
+        Some(InputType::Choice(choices)) if choices.is_empty() => {
+            problems.push(Diagnostic::error("a choice needs `choices`, a list of texts").at(&node.origin));
+        }
+        Some(_) => {}
+    }
+    kind
+}
+
+fn bound(table: &Table<'_>, key: &str, kind: &InputType, problems: &mut Diagnostics) -> Option<f64> {
+    let node = table.get(key)?;
+    let data = node.to_json();
+    let unbounded = Input { min: None, max: None, pattern: None, ..plain(kind, &node.origin) };
+    let number = match kind {
+        InputType::Size | InputType::Duration => {
+            unbounded.accept(&data).ok().and_then(|typed| typed.0.to_string().parse().ok())
+        }
+        _ => data.as_f64(),
+    };
+    if number.is_none() {
+        problems.push(Diagnostic::error(format!("`{key}` does not fit the type of the input")).at(&node.origin));
+    }
+    number
+}
+
+fn plain(kind: &InputType, origin: &Origin) -> Input {
+    Input {
+        name: String::new(),
+        kind: kind.clone(),
+        default: None,
+        required: false,
+        min: None,
+        max: None,
+        pattern: None,
+        description: String::new(),
+        origin: origin.clone(),
+    }
+}
+
+fn pattern(table: &Table<'_>, problems: &mut Diagnostics) -> Option<Regex> {
+    let text = table.text("pattern", problems)?;
+    let node = table.get("pattern")?;
+    Regex::new(&format!("^(?:{text})$"))
+        .map_err(|error| {
+            let problem = Diagnostic::error("this is no regular expression").at(&node.origin).hint(error.to_string());
+            problems.push(problem);
+        })
+        .ok()
+}
+
+/// A default that needs no host is checked at once.
+fn check_default(input: &Input, problems: &mut Diagnostics) {
+    if let Some(Recipe::Literal(data, origin)) = &input.default
+        && let Err(why) = input.accept(data)
+    {
+        problems.push(Diagnostic::error(why).at(origin));
+    }
+}
+
+fn refusal(node: &Node) -> Result<Refusal, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let Some(table) = Table::open("a refusal", node, REFUSAL, &mut problems) else { return Err(problems) };
+    let when = table.need("when", &mut problems).and_then(|node| formula(node, &mut problems));
+    let because = table.need("because", &mut problems).and_then(|node| problems.keep(Recipe::parse(node)));
+    let hint = table.get("hint").and_then(|node| problems.keep(Recipe::parse(node)));
+    match (when, because) {
+        (Some(when), Some(because)) => problems.result(Refusal { when, because, hint }),
+        _ => Err(problems),
+    }
+}
+
+fn formula(node: &Node, problems: &mut Diagnostics) -> Option<Formula> {
+    let parsed = match &node.value {
+        Yaml::Text(text) => Formula::parse(text, &node.origin),
+        Yaml::Bool(flag) => Formula::parse(if *flag { "true" } else { "false" }, &node.origin),
+        _ => Err(Diagnostic::error("an expression is a text, such as `port > 1024`").at(&node.origin)),
+    };
+    parsed.map_err(|problem| problems.push(problem)).ok()
+}
+
+fn rollout(table: &Table<'_>, problems: &mut Diagnostics) -> Rollout {
+    let Some(node) = table.get("rollout") else { return Rollout::default() };
+    let Some(table) = Table::open("a rollout", node, ROLLOUT, problems) else { return Rollout::default() };
+    let Some(node) = table.get("batch") else { return Rollout::default() };
+    let batch = match &node.value {
+        Yaml::Int(n) => usize::try_from(*n).ok().filter(|n| *n > 0).map(Batch::Hosts),
+        Yaml::Text(text) if text == "all" => Some(Batch::All),
+        Yaml::Text(text) => {
+            let percent = text.strip_suffix('%').and_then(|n| n.trim().parse().ok());
+            percent.filter(|n| (1..=100).contains(n)).map(Batch::Percent)
+        }
+        _ => None,
+    };
+    if batch.is_none() {
+        let problem = Diagnostic::error("`batch` is a number of hosts, a percentage such as `25%`, or `all`");
+        problems.push(problem.at(&node.origin));
+    }
+    Rollout { batch: batch.unwrap_or_default() }
+}
+
+fn item(node: &Node) -> Result<Item, Diagnostics> {
+    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let Some(entries) = node.map() else {
+        let text = format!("a resource is a map with its kind as a key, not {}", node.kind());
+        return Err(Diagnostic::error(text).at(&node.origin).hint("for example `- package: { name: curl }`").into());
+    };
+    let mut problems = Diagnostics::new();
+    let (around, own): (Vec<_>, Vec<_>) = entries.iter().partition(|(key, _)| AROUND.contains(&key.name.as_str()));
+    let [(key, body)] = own.as_slice() else {
+        return Err(one_kind(node, &own, &kinds));
+    };
+    let Some(info) = kind(&key.name) else {
+        return Err(unknown_kind(key, &kinds).into());
+    };
+    let get = |word: &str| around.iter().find(|(key, _)| key.name == word).map(|(_, node)| node);
+    let body = short_form(info.short, body);
+    let recipe = problems.keep(Recipe::parse(&body));
+    let item = recipe.map(|recipe| Item {
+        kind: info,
+        keys: body.map().unwrap_or_default().iter().map(|(key, _)| key.clone()).collect(),
+        body: recipe,
+        when: get("when").and_then(|node| formula(node, &mut problems)),
+        repeat: get("loop").and_then(|node| formula(node, &mut problems)),
+        notify: get("notify").and_then(|node| verb(node, &mut problems)),
+        origin: key.origin.clone(),
+    });
+    match item {
+        Some(item) => problems.result(item),
+        None => Err(problems),
+    }
+}
+
+fn one_kind(node: &Node, own: &[&(Key, Node)], kinds: &[&str]) -> Diagnostics {
+    // A misspelt `notify` beside a kind is more likely than two kinds in one entry.
+    let strangers: Vec<&Key> = own.iter().map(|(key, _)| key).filter(|key| kind(&key.name).is_none()).collect();
+    let mut problems = Diagnostics::new();
+    if own.len() == strangers.len() + 1 {
+        strangers.iter().for_each(|key| problems.push(unknown_key("a resource", key, AROUND)));
+        return problems;
+    }
+    let text = format!("a resource has one kind as its key: {}", kinds.join(", "));
+    problems.push(Diagnostic::error(text).at(&node.origin).hint("each resource begins with its own dash"));
+    problems
+}
+
+fn unknown_kind(key: &Key, kinds: &[&str]) -> Diagnostic {
+    Diagnostic::error(format!("there is no kind of resource `{}`", key.name))
+        .at(&key.origin)
+        .wide(key.name.chars().count())
+        .maybe_hint(did_you_mean(&key.name, kinds.iter().copied()))
+}
+
+/// `- package: curl` is `- package: { name: curl }`.
+fn short_form(key: &str, body: &Node) -> Node {
+    match &body.value {
+        Yaml::Text(_) => {
+            let key = Key { name: key.to_owned(), origin: body.origin.clone() };
+            Node::new(&body.origin, Yaml::Map(vec![(key, body.clone())]))
+        }
+        _ => body.clone(),
+    }
+}
+
+fn verb(node: &Node, problems: &mut Diagnostics) -> Option<Verb> {
+    match node.text() {
+        Some("restart") => Some(Verb::Restart),
+        Some("reload") => Some(Verb::Reload),
+        _ => {
+            problems.push(Diagnostic::error("`notify` is `restart` or `reload`").at(&node.origin));
+            None
+        }
+    }
+}
