@@ -1,7 +1,10 @@
 //! work in progress
+pub mod catalog;
 pub mod diag;
+pub mod graph;
 pub mod inventory;
 pub mod name;
+pub mod plan;
 pub mod resource;
 pub mod role;
 pub mod secret;

@@ -1,0 +1,92 @@
+//! What is desired, complete: every host with its roles, every role with its resources, nothing left to compute.
+//!
+//! In: an inventory, a site, roles, variables and facts. Out: a [`Catalog`], or everything that is wrong.
+//! Never: what a host looks like now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::diag::Origin;
+use crate::inventory::Endpoint;
+use crate::name::{EnvName, HostName, RoleName, ServiceName};
+use crate::resource::{Resource, Verb};
+use crate::role::Batch;
+use crate::step::{Check, Probe};
+
+/// Everything that is desired in one environment.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// Which.
+    pub environment: EnvName,
+    /// Its services, each after those it needs.
+    pub services: Vec<Service>,
+    /// Its hosts. Those without a role are not in it.
+    pub hosts: BTreeMap<HostName, HostCatalog>,
+}
+
+/// A service: a role on a group of hosts.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its role.
+    pub role: RoleName,
+    /// Its hosts, in the order of the inventory.
+    pub hosts: Vec<HostName>,
+    /// The services that must be healthy first.
+    pub needs: Vec<ServiceName>,
+    /// How many of its hosts change at a time.
+    pub batch: Batch,
+}
+
+/// What is desired of one host.
+#[derive(Debug, Clone)]
+pub struct HostCatalog {
+    /// How it is reached.
+    pub endpoint: Endpoint,
+    /// Its roles, each after those it requires.
+    pub blocks: Vec<Block>,
+}
+
+/// One role on one host.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Which.
+    pub role: RoleName,
+    /// The service it belongs to; none for a role that others brought in.
+    pub service: Option<ServiceName>,
+    /// The blocks of this host that come before it, by their place in [`HostCatalog::blocks`].
+    pub requires: Vec<usize>,
+    /// Its resources, in order.
+    pub items: Vec<Wanted>,
+    /// When it is healthy.
+    pub health: Vec<Check>,
+}
+
+/// One resource, desired.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The thing itself.
+    pub resource: Arc<dyn Resource>,
+    /// What a change of it asks of the services of its role.
+    pub notify: Option<Verb>,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+impl HostCatalog {
+    /// All there is to ask this host, each question once: of its resources and of its health.
+    pub fn probes(&self) -> Vec<Probe> {
+        let mut probes: Vec<Probe> = self.blocks.iter().flat_map(Block::probes).collect();
+        probes.sort_unstable();
+        probes.dedup();
+        probes
+    }
+}
+
+impl Block {
+    fn probes(&self) -> impl Iterator<Item = Probe> {
+        let health = self.health.iter().map(|check| check.probe.clone());
+        self.items.iter().flat_map(|item| item.resource.probes()).chain(health)
+    }
+}

@@ -1,0 +1,198 @@
+//! What about every resource of every host.
+//!
+//! In: a catalog and what the hosts answered. Out: per role and host, what is not in sync and why. Never: an order
+//! between hosts; that is the rollout's.
+
+use std::collections::BTreeMap;
+
+use super::{Block, Entry, Observed, Reason, Verdict};
+use crate::catalog::{self, Catalog, HostCatalog, Wanted};
+use crate::name::{Address, HostName};
+use crate::resource::{Action, Change, Decision, Verb, Verdict as Said};
+use crate::step::{Readings, Step};
+
+/// One role on one host, decided. `block.entries` is empty if all of it is in sync.
+pub(super) struct Decided {
+    pub(super) block: Block,
+    pub(super) in_sync: usize,
+}
+
+/// The hosts that answered, with their blocks in the order of the catalog.
+pub(super) fn hosts(catalog: &Catalog, observed: &Observed) -> BTreeMap<HostName, Vec<Decided>> {
+    let answered = |(name, host)| Some((name, host, observed.get(name)?.as_ref().ok()?));
+    catalog
+        .hosts
+        .iter()
+        .filter_map(answered)
+        .map(|(name, host, readings): (&HostName, &HostCatalog, &Readings)| (name.clone(), host_blocks(name, host, readings)))
+        .collect()
+}
+
+fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<Decided> {
+    let mut blocks: Vec<Decided> = host.blocks.iter().map(|block| one_block(name, block, readings)).collect();
+    refresh_once(host, &mut blocks);
+    blocks
+}
+
+fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings) -> Decided {
+    let told = Told::new(host, wanted, readings);
+    let mut entries: Vec<(usize, Entry)> = Vec::new();
+    let mut in_sync = 0;
+    for (index, item) in wanted.items.iter().enumerate() {
+        match told.entry(index, item) {
+            Some(entry) => entries.push((told.place(index), entry)),
+            None => in_sync += 1,
+        }
+    }
+    entries.sort_by_key(|(place, _)| *place);
+    let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
+    block_after_trouble(&mut entries);
+    let block =
+        Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
+    Decided { block, in_sync }
+}
+
+/// What the resources of one block say before and after they hear of each other.
+struct Told<'a> {
+    host: &'a HostName,
+    wanted: &'a catalog::Block,
+    readings: &'a Readings,
+    alone: Vec<Result<Decision, String>>,
+}
+
+impl<'a> Told<'a> {
+    fn new(host: &'a HostName, wanted: &'a catalog::Block, readings: &'a Readings) -> Self {
+        let decide = |item: &Wanted| item.resource.decide(readings, None).map_err(|why| why.to_string());
+        Self { host, wanted, readings, alone: wanted.items.iter().map(decide).collect() }
+    }
+
+    fn address(&self, item: &Wanted) -> Address {
+        Address {
+            host: self.host.clone(),
+            role: self.wanted.role.clone(),
+            kind: item.resource.kind(),
+            target: item.resource.target(),
+        }
+    }
+
+    fn changes(&self, index: usize) -> bool {
+        matches!(self.alone[index], Ok(Decision { verdict: Said::Change(_) | Said::MayChange(..), .. }))
+    }
+
+    /// The resources that notify and change, with the strongest thing they ask for.
+    fn notified(&self) -> Option<(Verb, Vec<usize>)> {
+        let changed = self.wanted.items.iter().enumerate().filter(|(index, _)| self.changes(*index));
+        let asked: Vec<(usize, Verb)> = changed.filter_map(|(index, item)| Some((index, item.notify?))).collect();
+        let verb = asked.iter().map(|(_, verb)| *verb).max()?;
+        Some((verb, asked.into_iter().map(|(index, _)| index).collect()))
+    }
+
+    /// A resource that asks for a restart and was written after `loaded`. A second is the clock's resolution.
+    fn stale(&self, loaded: i64) -> Option<usize> {
+        let written = |index: usize| self.alone[index].as_ref().ok().and_then(|decision| decision.written);
+        let restarts = |item: &Wanted| item.notify == Some(Verb::Restart);
+        let items = self.wanted.items.iter().enumerate();
+        items.filter(|(_, item)| restarts(item)).map(|(index, _)| index).find(|index| written(*index) > Some(loaded + 1))
+    }
+
+    fn entry(&self, index: usize, item: &Wanted) -> Option<Entry> {
+        let address = self.address(item);
+        let decision = match &self.alone[index] {
+            Ok(decision) => decision,
+            Err(why) => {
+                return Some(Entry { address, verdict: Verdict::Unreadable, reason: Reason::Because(why.clone()) });
+            }
+        };
+        let (verdict, because) = self.heard(item, decision);
+        let (verdict, reason) = match verdict {
+            Said::InSync => return None,
+            Said::Change(change) => {
+                let reason = because.unwrap_or_else(|| reason(&change));
+                (Verdict::Change(change), reason)
+            }
+            Said::MayChange(change, why) => (Verdict::MayChange(change), Reason::Because(why)),
+            Said::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
+        };
+        Some(Entry { address, verdict, reason })
+    }
+
+    /// The verdict of a resource that heard of changes (or of a configuration it never read), and the reason if that
+    /// made the difference.
+    fn heard(&self, item: &Wanted, alone: &Decision) -> (Said, Option<Reason>) {
+        let addresses = |indexes: &[usize]| indexes.iter().map(|i| self.address(&self.wanted.items[*i])).collect();
+        let told = match self.notified() {
+            Some((verb, from)) => Some((verb, Reason::Notified(addresses(&from)))),
+            None => alone.loaded.and_then(|loaded| self.stale(loaded)).map(|index| {
+                (Verb::Restart, Reason::Stale(self.address(&self.wanted.items[index])))
+            }),
+        };
+        let Some((verb, reason)) = told else { return (alone.verdict.clone(), None) };
+        match item.resource.decide(self.readings, Some(verb)) {
+            Ok(heard) if heard.verdict != alone.verdict => (heard.verdict, Some(reason)),
+            _ => (alone.verdict.clone(), None),
+        }
+    }
+
+    /// Where it comes in the block: a resource that hears of changes comes after the last that notifies.
+    fn place(&self, index: usize) -> usize {
+        let Some((verb, from)) = self.notified() else { return index };
+        let item = &self.wanted.items[index];
+        let listens = item.resource.decide(self.readings, Some(verb)).ok() != item.resource.decide(self.readings, None).ok();
+        match from.last() {
+            Some(last) if listens => index.max(*last),
+            _ => index,
+        }
+    }
+}
+
+fn reason(change: &Change) -> Reason {
+    match change.action {
+        Action::Add => Reason::Missing,
+        Action::Remove => Reason::Unwanted,
+        Action::Run => Reason::Unguarded,
+        _ => Reason::Differs,
+    }
+}
+
+/// What comes after something that cannot be done cannot be done either.
+fn block_after_trouble(entries: &mut [Entry]) {
+    let trouble = entries.iter().position(|e| matches!(e.verdict, Verdict::Refused | Verdict::Unreadable));
+    let Some(first) = trouble else { return };
+    let cause = entries[first].address.clone();
+    for entry in &mut entries[first + 1..] {
+        if !matches!(entry.verdict, Verdict::Refused | Verdict::Unreadable) {
+            entry.verdict = Verdict::Blocked;
+            entry.reason = Reason::After(cause.clone());
+        }
+    }
+}
+
+/// The package lists are fetched once: by the first block that needs them, unless a later one does not wait for it.
+fn refresh_once(host: &HostCatalog, blocks: &mut [Decided]) {
+    let mut fetched: Vec<usize> = Vec::new();
+    for index in 0..blocks.len() {
+        let before = closure(host, index);
+        let mut have = fetched.iter().any(|done| before.contains(done));
+        for entry in &mut blocks[index].block.entries {
+            if let Verdict::Change(change) | Verdict::MayChange(change) = &mut entry.verdict {
+                change.steps.retain(|step| *step != Step::RefreshPackages || !std::mem::replace(&mut have, true));
+            }
+        }
+        if have {
+            fetched.push(index);
+        }
+    }
+}
+
+/// The blocks that come before one on its host, directly or by way of others.
+pub(super) fn closure(host: &HostCatalog, index: usize) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    let mut open = host.blocks[index].requires.clone();
+    while let Some(next) = open.pop() {
+        if !found.contains(&next) {
+            found.push(next);
+            open.extend(&host.blocks[next].requires);
+        }
+    }
+    found
+}

@@ -1,0 +1,248 @@
+//! The plan: every change on every host, in order, with reasons, before anything is done.
+//!
+//! In: a catalog and what the hosts answered. Out: a [`Plan`] in which nothing is left to decide.
+//! Never: a host, a clock, or an error; what cannot be known is said in the plan itself.
+
+mod decide;
+mod health;
+mod rollout;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use health::{Health, health};
+
+use crate::catalog::Catalog;
+use crate::inventory::Endpoint;
+use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
+use crate::resource::{Action, Change};
+use crate::step::{Gate, Readings};
+
+/// What each host answered, or why it did not.
+pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
+
+/// Every change on every host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Of which environment.
+    pub environment: EnvName,
+    /// What is done, each after all it waits for.
+    pub stages: Vec<Stage>,
+    /// The services in the order of the graph, with how they change.
+    pub services: Vec<ServicePlan>,
+    /// How the hosts of the plan are reached.
+    pub endpoints: BTreeMap<HostName, Endpoint>,
+    /// Hosts that did not answer, and why.
+    pub unreachable: BTreeMap<HostName, String>,
+    /// How many resources are as they should be.
+    pub in_sync: usize,
+}
+
+/// How a service changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// Which.
+    pub name: ServiceName,
+    /// Its role.
+    pub role: RoleName,
+    /// All of its hosts.
+    pub hosts: Vec<HostName>,
+    /// The hosts that change, in batches.
+    pub batches: Vec<Vec<HostName>>,
+    /// The services it waits for.
+    pub needs: Vec<ServiceName>,
+    /// Hosts where it is not healthy now, and why.
+    pub sick: BTreeMap<HostName, String>,
+}
+
+/// The place of a stage in [`Plan::stages`].
+pub type StageId = usize;
+
+/// Something done at once, on one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// What it waits for.
+    pub after: Vec<(StageId, Condition)>,
+    /// What is done.
+    pub work: Work,
+}
+
+/// How what a stage waits for must have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// Well.
+    Done,
+    /// In any way.
+    Over,
+}
+
+/// What a stage does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// Changes of one role on one host.
+    Change(Block),
+    /// Waits until a service is healthy on one host.
+    Gate {
+        /// The host.
+        host: HostName,
+        /// The service.
+        service: ServiceName,
+        /// The checks.
+        gate: Gate,
+    },
+    /// Nothing: many stages wait for many others by way of it.
+    Join,
+}
+
+impl Work {
+    /// The host it happens on.
+    pub fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::Change(block) => Some(&block.host),
+            Self::Gate { host, .. } => Some(host),
+            Self::Join => None,
+        }
+    }
+}
+
+/// One role on one host, with something to do or to say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// The host.
+    pub host: HostName,
+    /// The role.
+    pub role: RoleName,
+    /// The service it belongs to, if it is not only required by others.
+    pub service: Option<ServiceName>,
+    /// What is not in sync, in the order in which it is done.
+    pub entries: Vec<Entry>,
+}
+
+/// One resource that is not in sync.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Which.
+    pub address: Address,
+    /// What about it.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What the plan says about a resource that is not in sync.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It will change.
+    Change(Change),
+    /// It may change: only a look during apply can tell.
+    MayChange(Change),
+    /// It must not be done. Apply refuses the plan.
+    Refused,
+    /// The host could not say how it is.
+    Unreadable,
+    /// It would come after one of the two above.
+    Blocked,
+}
+
+/// Why a resource is in the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It is not there.
+    Missing,
+    /// It is there and should not be.
+    Unwanted,
+    /// It is different.
+    Differs,
+    /// These changed, and say so to it.
+    Notified(Vec<Address>),
+    /// This was written after it read its configuration.
+    Stale(Address),
+    /// It has nothing by which one could see whether it is needed.
+    Unguarded,
+    /// What is in the text.
+    Because(String),
+    /// This one before it.
+    After(Address),
+}
+
+/// What a plan would do, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// By action.
+    pub actions: BTreeMap<Action, usize>,
+    /// What may change.
+    pub may_change: usize,
+    /// What is refused.
+    pub refused: usize,
+    /// What could not be read, with what comes after it.
+    pub unreadable: usize,
+    /// What is as it should be.
+    pub in_sync: usize,
+    /// Hosts that did not answer.
+    pub unreachable: usize,
+}
+
+impl Summary {
+    /// How many resources will or may change.
+    pub fn changes(&self) -> usize {
+        self.actions.values().sum::<usize>() + self.may_change
+    }
+
+    /// How many of this action.
+    pub fn count(&self, action: Action) -> usize {
+        self.actions.get(&action).copied().unwrap_or_default()
+    }
+}
+
+/// Compares what is desired with what is there. Total: it always gives a plan.
+pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
+    let decided = decide::hosts(catalog, observed);
+    let unreachable = observed.iter().filter_map(|(host, answer)| {
+        let why = answer.as_ref().err()?;
+        Some((host.clone(), why.clone()))
+    });
+    let in_sync = decided.values().flatten().map(|block| block.in_sync).sum();
+    let (services, stages) = rollout::stages(catalog, observed, decided);
+    let on: BTreeSet<&HostName> = stages.iter().filter_map(|stage| stage.work.host()).collect();
+    let endpoint = |host: &HostName| Some((host.clone(), catalog.hosts.get(host)?.endpoint.clone()));
+    let endpoints = on.into_iter().filter_map(endpoint).collect();
+    Plan {
+        environment: catalog.environment.clone(),
+        services,
+        endpoints,
+        unreachable: unreachable.collect(),
+        in_sync,
+        stages,
+    }
+}
+
+impl Plan {
+    /// Every role on every host with something to do or to say.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.stages.iter().filter_map(|stage| if let Work::Change(block) = &stage.work { Some(block) } else { None })
+    }
+
+    /// Every resource that is not in sync.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.blocks().flat_map(|block| &block.entries)
+    }
+
+    /// What it would do, counted.
+    pub fn summary(&self) -> Summary {
+        let mut summary =
+            Summary { in_sync: self.in_sync, unreachable: self.unreachable.len(), ..Summary::default() };
+        for entry in self.entries() {
+            match &entry.verdict {
+                Verdict::Change(change) => *summary.actions.entry(change.action).or_default() += 1,
+                Verdict::MayChange(_) => summary.may_change += 1,
+                Verdict::Refused => summary.refused += 1,
+                Verdict::Unreadable | Verdict::Blocked => summary.unreadable += 1,
+            }
+        }
+        summary
+    }
+
+    /// Whether there is nothing to do, nothing refused, and everything was read.
+    pub fn is_empty(&self) -> bool {
+        self.entries().next().is_none() && self.unreachable.is_empty()
+    }
+}

@@ -1,0 +1,178 @@
+//! The order between hosts: batches, gates, and what waits for what.
+//!
+//! In: what changes on each host. Out: stages, each knowing what it waits for. Never: a wait that no dependency, batch
+//! or gate asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decide::{Decided, closure};
+use super::{Condition, Health, Observed, ServicePlan, Stage, StageId, Work, health};
+use crate::catalog::{self, Catalog, Service};
+use crate::name::{HostName, ServiceName};
+use crate::step::Gate;
+
+/// The services with their batches, and the stages in an order in which each comes after all it waits for.
+pub(super) fn stages(
+    catalog: &Catalog,
+    observed: &Observed,
+    decided: BTreeMap<HostName, Vec<Decided>>,
+) -> (Vec<ServicePlan>, Vec<Stage>) {
+    let needed = needed_by_changes(catalog, &decided);
+    let mut builder =
+        Builder { catalog, observed, decided, stages: Vec::new(), placed: BTreeMap::new(), ends: BTreeMap::new(), needed };
+    let services = catalog.services.iter().map(|service| builder.service(service)).collect();
+    (services, builder.stages)
+}
+
+/// The services that must be asked for their health, because something that needs them changes.
+fn needed_by_changes(catalog: &Catalog, decided: &BTreeMap<HostName, Vec<Decided>>) -> BTreeSet<ServiceName> {
+    let changing = |service: &&Service| {
+        service.hosts.iter().any(|host| {
+            let blocks = decided.get(host).map(Vec::as_slice).unwrap_or_default();
+            blocks.iter().any(|d| d.block.service.as_ref() == Some(&service.name) && !d.block.entries.is_empty())
+        })
+    };
+    catalog.services.iter().filter(changing).flat_map(|service| service.needs.clone()).collect()
+}
+
+struct Builder<'a> {
+    catalog: &'a Catalog,
+    observed: &'a Observed,
+    decided: BTreeMap<HostName, Vec<Decided>>,
+    stages: Vec<Stage>,
+    /// The stage of each block that has one, by host and place.
+    placed: BTreeMap<(HostName, usize), StageId>,
+    /// What waits for a service waits for this.
+    ends: BTreeMap<ServiceName, StageId>,
+    needed: BTreeSet<ServiceName>,
+}
+
+impl Builder<'_> {
+    fn service(&mut self, service: &Service) -> ServicePlan {
+        let sick = self.sick(service);
+        let batches = self.batches(service, &sick);
+        let mut before: Vec<StageId> = service.needs.iter().filter_map(|need| self.ends.get(need).copied()).collect();
+        for batch in &batches {
+            before = vec![self.batch(service, batch, &before)];
+        }
+        if self.needed.contains(&service.name) {
+            let unchanged = service.hosts.iter().filter(|host| !batches.iter().flatten().any(|b| b == *host));
+            let gates: Vec<StageId> = unchanged.filter_map(|host| self.gate(service, host, Vec::new())).collect();
+            before = vec![self.join(before.iter().chain(&gates).copied(), Condition::Done)];
+        }
+        if let [end] = before.as_slice() {
+            self.ends.insert(service.name.clone(), *end);
+        }
+        ServicePlan {
+            name: service.name.clone(),
+            role: service.role.clone(),
+            hosts: service.hosts.clone(),
+            batches,
+            needs: service.needs.clone(),
+            sick,
+        }
+    }
+
+    fn block_index(&self, service: &Service, host: &HostName) -> Option<usize> {
+        let blocks = &self.catalog.hosts.get(host)?.blocks;
+        blocks.iter().position(|block| block.service.as_ref() == Some(&service.name))
+    }
+
+    fn block(&self, service: &Service, host: &HostName) -> Option<&catalog::Block> {
+        self.catalog.hosts.get(host)?.blocks.get(self.block_index(service, host)?)
+    }
+
+    /// The blocks of a host that belong to a service: what it requires, and itself.
+    fn family(&self, service: &Service, host: &HostName) -> Vec<usize> {
+        let Some(own) = self.block_index(service, host) else { return Vec::new() };
+        let mut family = closure(&self.catalog.hosts[host], own);
+        family.push(own);
+        family.sort_unstable();
+        family
+    }
+
+    fn changes(&self, service: &Service, host: &HostName) -> bool {
+        let Some(blocks) = self.decided.get(host) else { return false };
+        let open = |index: &usize| !self.placed.contains_key(&(host.clone(), *index));
+        self.family(service, host).iter().filter(|i| open(i)).any(|i| !blocks[*i].block.entries.is_empty())
+    }
+
+    fn sick(&self, service: &Service) -> BTreeMap<HostName, String> {
+        let sick = |host: &HostName| {
+            let readings = self.observed.get(host)?.as_ref().ok()?;
+            match health(&self.block(service, host)?.health, readings) {
+                Health::Sick(why) => Some((host.clone(), why)),
+                Health::Healthy | Health::Unknown(_) => None,
+            }
+        };
+        service.hosts.iter().filter_map(sick).collect()
+    }
+
+    /// Hosts where the service is not healthy have nothing to lose: they change first and together, as a first install
+    /// must (no member of an ensemble is healthy alone). The others follow in batches.
+    fn batches(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Vec<Vec<HostName>> {
+        let changing = service.hosts.iter().filter(|host| self.changes(service, host)).cloned();
+        let (first, rest): (Vec<HostName>, Vec<HostName>) = changing.partition(|host| sick.contains_key(host));
+        let size = service.batch.of(service.hosts.len());
+        let rest = rest.chunks(size).map(<[HostName]>::to_vec);
+        std::iter::once(first).chain(rest).filter(|batch| !batch.is_empty()).collect()
+    }
+
+    /// One batch: the changes of its hosts side by side, then the gates; gives the stage at its end.
+    fn batch(&mut self, service: &Service, hosts: &[HostName], before: &[StageId]) -> StageId {
+        let changes: Vec<(HostName, Vec<StageId>)> =
+            hosts.iter().map(|host| (host.clone(), self.host(service, host, before))).collect();
+        let over = self.join(changes.iter().flat_map(|(_, stages)| stages.clone()), Condition::Over);
+        let mut ends: Vec<StageId> = Vec::new();
+        for (host, stages) in &changes {
+            let mut after: Vec<(StageId, Condition)> = stages.iter().map(|id| (*id, Condition::Done)).collect();
+            after.push((over, Condition::Over));
+            match self.gate(service, host, after) {
+                Some(gate) => ends.push(gate),
+                None => ends.extend(stages),
+            }
+        }
+        self.join(ends, Condition::Done)
+    }
+
+    /// The changes of one host for a service; what it requires comes first.
+    fn host(&mut self, service: &Service, host: &HostName, before: &[StageId]) -> Vec<StageId> {
+        let mut made = Vec::new();
+        for index in self.family(service, host) {
+            let key = (host.clone(), index);
+            let Some(decided) = self.decided.get_mut(host).and_then(|blocks| blocks.get_mut(index)) else { continue };
+            if self.placed.contains_key(&key) || decided.block.entries.is_empty() {
+                continue;
+            }
+            let block = decided.block.clone();
+            let required = closure(&self.catalog.hosts[host], index);
+            let required = required.into_iter().filter_map(|i| self.placed.get(&(host.clone(), i)).copied());
+            let after = required.chain(before.iter().copied()).map(|id| (id, Condition::Done)).collect();
+            let id = self.push(Stage { after, work: Work::Change(block) });
+            self.placed.insert(key, id);
+            made.push(id);
+        }
+        made
+    }
+
+    fn gate(&mut self, service: &Service, host: &HostName, after: Vec<(StageId, Condition)>) -> Option<StageId> {
+        self.observed.get(host)?.as_ref().ok()?;
+        let checks = self.block(service, host)?.health.clone();
+        if checks.is_empty() {
+            return None;
+        }
+        let gate = Gate { of: service.name.to_string(), checks };
+        let work = Work::Gate { host: host.clone(), service: service.name.clone(), gate };
+        Some(self.push(Stage { after, work }))
+    }
+
+    fn join(&mut self, stages: impl IntoIterator<Item = StageId>, condition: Condition) -> StageId {
+        let after = stages.into_iter().map(|id| (id, condition)).collect();
+        self.push(Stage { after, work: Work::Join })
+    }
+
+    fn push(&mut self, stage: Stage) -> StageId {
+        self.stages.push(stage);
+        self.stages.len() - 1
+    }
+}
