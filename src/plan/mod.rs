@@ -15,7 +15,7 @@ use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
 use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
 use crate::resource::{Action, Change};
-use crate::step::{Gate, Readings};
+use crate::step::{Gate, Readings, Step};
 
 /// What each host answered, or why it did not.
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
@@ -94,6 +94,15 @@ pub enum Work {
 }
 
 impl Work {
+    /// What is done on the host, in order.
+    pub fn steps(&self) -> Vec<Step> {
+        match self {
+            Self::Change(block) => block.entries.iter().flat_map(|entry| entry.steps().iter().cloned()).collect(),
+            Self::Gate { gate, .. } => vec![Step::Await(gate.clone())],
+            Self::Join => Vec::new(),
+        }
+    }
+
     /// The host it happens on.
     pub fn host(&self) -> Option<&HostName> {
         match self {
@@ -126,6 +135,16 @@ pub struct Entry {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
+}
+
+impl Entry {
+    /// What is done about it, in order. Nothing for what is refused, unreadable or blocked.
+    pub fn steps(&self) -> &[Step] {
+        match &self.verdict {
+            Verdict::Change(change) | Verdict::MayChange(change) => &change.steps,
+            Verdict::Refused | Verdict::Unreadable | Verdict::Blocked => &[],
+        }
+    }
 }
 
 /// What the plan says about a resource that is not in sync.
@@ -224,6 +243,18 @@ impl Plan {
     /// Every resource that is not in sync.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.blocks().flat_map(|block| &block.entries)
+    }
+
+    /// The entry that a step of a stage belongs to; none for a gate.
+    pub fn entry_of(&self, stage: StageId, step: usize) -> Option<&Entry> {
+        let Work::Change(block) = &self.stages[stage].work else { return None };
+        let mut left = step;
+        block.entries.iter().find(|entry| {
+            let steps = entry.steps().len();
+            let here = left < steps;
+            left = left.saturating_sub(steps);
+            here
+        })
     }
 
     /// What it would do, counted.
