@@ -1,0 +1,112 @@
+//! `site.yml`: which services run where.
+//!
+//! In: its text. Out: the services in the order written, or everything that is wrong. Never: an inventory.
+
+use crate::diag::{Diagnostic, Diagnostics, Origin};
+use crate::name::{RoleName, ServiceName};
+use crate::yaml::{Key, Node, Table};
+
+/// The services of a project.
+#[derive(Debug, Clone, Default)]
+pub struct Site {
+    /// In the order written.
+    pub services: Vec<Definition>,
+}
+
+/// One service.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its role; the same name unless told otherwise.
+    pub role: RoleName,
+    /// Where the role is named.
+    pub role_origin: Origin,
+    /// Its hosts, as a pattern of the inventory.
+    pub hosts: String,
+    /// Where the hosts are named.
+    pub hosts_origin: Origin,
+    /// Values for the inputs of its role.
+    pub vars: Vec<(Key, Node)>,
+    /// Which service is meant where its role needs one of several: role or service name, and the service.
+    pub needs: Vec<(String, Key)>,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+const SITE: &[&str] = &["services"];
+const SERVICE: &[&str] = &["hosts", "role", "vars", "needs"];
+
+impl Site {
+    /// Reads `site.yml`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(node: &Node) -> Result<Self, Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let Some(table) = Table::open("a site", node, SITE, &mut problems) else { return Err(problems) };
+        let entries = table.entries("services", &mut problems);
+        let services = entries.iter().filter_map(|(key, node)| problems.keep(definition(key, node))).collect();
+        problems.result(Self { services })
+    }
+}
+
+fn definition(key: &Key, node: &Node) -> Result<Definition, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let Some(table) = Table::open("a service", node, SERVICE, &mut problems) else { return Err(problems) };
+    let name = checked(ServiceName::new(&key.name), &key.origin, &mut problems);
+    let hosts = table.need("hosts", &mut problems);
+    let pattern = table.text("hosts", &mut problems);
+    let role_text = table.text("role", &mut problems).unwrap_or(&key.name);
+    let role_origin = table.get("role").map_or(&key.origin, |node| &node.origin).clone();
+    let role = checked(RoleName::new(role_text), &role_origin, &mut problems);
+    let vars = table.entries("vars", &mut problems).to_vec();
+    let needs = table.entries("needs", &mut problems).iter().filter_map(|(key, node)| {
+        let chosen = node.text()?.to_owned();
+        Some((key.name.clone(), Key { name: chosen, origin: node.origin.clone() }))
+    });
+    let needs = needs.collect();
+    match (name, role, hosts, pattern) {
+        (Some(name), Some(role), Some(hosts), Some(pattern)) => problems.result(Definition {
+            name,
+            role,
+            role_origin,
+            hosts: pattern.to_owned(),
+            hosts_origin: hosts.origin.clone(),
+            vars,
+            needs,
+            origin: key.origin.clone(),
+        }),
+        _ => Err(problems),
+    }
+}
+
+fn checked<T>(name: Result<T, crate::name::InvalidName>, origin: &Origin, problems: &mut Diagnostics) -> Option<T> {
+    name.map_err(|why| problems.push(Diagnostic::error(why.to_string()).at(origin))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Source;
+
+    fn read(text: &str) -> Result<Site, Diagnostics> {
+        Site::read(&crate::yaml::parse(&Source::new("site.yml", text))?)
+    }
+
+    #[test]
+    fn a_service_has_the_role_of_its_name_unless_told() {
+        let site = read("services:\n  zk: { hosts: a, role: zookeeper }\n  spark: { hosts: b }\n");
+        let roles: Vec<String> = site.unwrap_or_default().services.iter().map(|s| format!("{}={}", s.name, s.role)).collect();
+        assert_eq!(roles, ["zk=zookeeper", "spark=spark"]);
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once() {
+        let problems = read("services:\n  a: { host: x }\n  -b: { hosts: y }\n  c: z\n").expect_err("wrong");
+        let text = problems.to_string();
+        for part in ["unknown key `host`", "did you mean `hosts`?", "a service needs `hosts`", "`-b` is no service name", "a service is a map"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Files on this machine: reading a project.
+//!
+//! In: a folder. Out: its texts as a [`Project`], or what cannot be read. Never: the meaning of a text.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use include_dir::{Dir, include_dir};
+
+use crate::diag::{Diagnostic, Diagnostics, Source};
+use crate::name::{EnvName, RoleName, did_you_mean};
+use crate::project::{From, Project, RoleTexts};
+
+/// The roles that travel in the binary.
+static BUILT_IN: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/roles");
+
+/// A larger text is no configuration; a larger file for a host wants another way than a project folder.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// The folder of the project: the nearest at or above `start` that has a `site.yml`.
+///
+/// # Errors
+/// When there is none up to the root.
+pub fn find_project(start: &Path) -> Result<PathBuf, Diagnostic> {
+    start.ancestors().find(|folder| folder.join("site.yml").is_file()).map(Path::to_owned).ok_or_else(|| {
+        Diagnostic::error(format!("there is no project here: no `site.yml` in {} or above it", start.display()))
+            .hint("change into a project's folder, name it with --project DIR, or make one with `armilla init`")
+    })
+}
+
+/// The names of the environments: the folders of `inventories/`.
+pub fn environments(root: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root.join("inventories")) else { return Vec::new() };
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Reads a project and, if named, one of its environments.
+///
+/// # Errors
+/// What cannot be read, and an environment that does not exist.
+pub fn read_project(root: &Path, environment: Option<&EnvName>) -> Result<Project, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let mut project = Project { roles: built_in(&mut problems), ..Project::default() };
+    project.site = text(root, &root.join("site.yml"), &mut problems);
+    project.roles.extend(own_roles(root, &mut problems));
+    project.templates = texts(root, &root.join("templates"), &mut problems);
+    project.files = bytes(&root.join("files"), &mut problems);
+    if let Some(environment) = environment {
+        project.environment = environment_texts(root, environment, &mut problems);
+    }
+    problems.result(project)
+}
+
+fn environment_texts(root: &Path, name: &EnvName, problems: &mut Diagnostics) -> Vec<(String, Arc<Source>)> {
+    let folder = root.join("inventories").join(name.as_str());
+    if folder.is_dir() {
+        return texts(root, &folder, problems).into_iter().collect();
+    }
+    let known = environments(root);
+    let hint = did_you_mean(name.as_str(), known.iter().map(String::as_str));
+    problems.push(Diagnostic::error(format!("there is no environment `{name}`: no folder inventories/{name}")).maybe_hint(hint));
+    Vec::new()
+}
+
+fn own_roles(root: &Path, problems: &mut Diagnostics) -> BTreeMap<RoleName, RoleTexts> {
+    let folder = root.join("roles");
+    let mut roles = BTreeMap::new();
+    for name in children(&folder, problems) {
+        let path = folder.join(&name);
+        if !path.is_dir() {
+            continue;
+        }
+        let Ok(role_name) = RoleName::new(&name) else {
+            problems.push(Diagnostic::error(format!("roles/{name} is no name for a role")));
+            continue;
+        };
+        let Some(role) = text(root, &path.join("role.yml"), problems) else { continue };
+        let templates = texts(root, &path.join("templates"), problems);
+        let files = bytes(&path.join("files"), problems);
+        roles.insert(role_name, RoleTexts { role, templates, files, from: From::Project });
+    }
+    roles
+}
+
+fn built_in(problems: &mut Diagnostics) -> BTreeMap<RoleName, RoleTexts> {
+    let mut roles = BTreeMap::new();
+    for folder in BUILT_IN.dirs() {
+        let name = folder.path().to_string_lossy().into_owned();
+        let Ok(role_name) = RoleName::new(&name) else { continue };
+        let file = |path: String| BUILT_IN.get_file(&path).and_then(|file| file.contents_utf8());
+        let Some(role) = file(format!("{name}/role.yml")) else {
+            problems.push(Diagnostic::error(format!("the built-in role {name} has no role.yml")));
+            continue;
+        };
+        let (templates, files) = (carried(&name, "templates"), carried(&name, "files"));
+        let source = |path: &str, bytes: &[u8]| Source::new(path, String::from_utf8_lossy(bytes));
+        let named = |part: &str| format!("(built in) roles/{name}/{part}");
+        let texts = RoleTexts {
+            role: Source::new(named("role.yml"), role),
+            templates: templates.into_iter().map(|(key, bytes)| { let s = source(&named(&format!("templates/{key}")), bytes); (key, s) }).collect(),
+            files: files.into_iter().map(|(key, bytes)| (key, bytes.to_vec())).collect(),
+            from: From::BuiltIn,
+        };
+        roles.insert(role_name, texts);
+    }
+    roles
+}
+
+/// The files that the binary carries in one folder of a role, by path below it.
+fn carried(role: &str, folder: &str) -> Vec<(String, &'static [u8])> {
+    let root = format!("{role}/{folder}");
+    let mut open: Vec<&Dir<'static>> = BUILT_IN.get_dir(&root).into_iter().collect();
+    let mut found = Vec::new();
+    while let Some(dir) = open.pop() {
+        open.extend(dir.dirs());
+        for file in dir.files() {
+            let below = file.path().strip_prefix(&root).unwrap_or(file.path());
+            found.push((below.to_string_lossy().into_owned(), file.contents()));
+        }
+    }
+    found
+}
+
+fn children(folder: &Path, problems: &mut Diagnostics) -> Vec<String> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            problems.push(unreadable(folder, &error));
+            return Vec::new();
+        }
+    };
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // What an editor or a version control system leaves is none of ours.
+    names.retain(|name| !name.starts_with('.') && !name.ends_with('~'));
+    names.sort();
+    names
+}
+
+/// All files below a folder, by path below it.
+fn files(folder: &Path, problems: &mut Diagnostics) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(current) = open.pop() {
+        for name in children(&current, problems) {
+            let path = current.join(&name);
+            let link = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+            match path.is_dir() {
+                // A link to a folder could lead round in a circle or out of the project.
+                true if link => problems.push(Diagnostic::error(format!("{} is a link to a folder", path.display()))),
+                true => open.push(path),
+                false => {
+                    let below = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+                    found.push((below, path));
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn texts(root: &Path, folder: &Path, problems: &mut Diagnostics) -> BTreeMap<String, Arc<Source>> {
+    let files = files(folder, problems);
+    files.into_iter().filter_map(|(below, path)| Some((below, text(root, &path, problems)?))).collect()
+}
+
+fn bytes(folder: &Path, problems: &mut Diagnostics) -> BTreeMap<String, Vec<u8>> {
+    let files = files(folder, problems);
+    files.into_iter().filter_map(|(below, path)| Some((below, content(&path, problems)?))).collect()
+}
+
+fn text(root: &Path, path: &Path, problems: &mut Diagnostics) -> Option<Arc<Source>> {
+    let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
+    match String::from_utf8(content(path, problems)?) {
+        Ok(text) => Some(Source::new(name, text)),
+        Err(error) => {
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            problems.push(Diagnostic::error(format!("{name}:{line} is not UTF-8")).hint("save the file as UTF-8"));
+            None
+        }
+    }
+}
+
+fn content(path: &Path, problems: &mut Diagnostics) -> Option<Vec<u8>> {
+    if fs::metadata(path).is_ok_and(|meta| meta.len() > LARGEST) {
+        problems.push(Diagnostic::error(format!("{} is larger than 64 MiB", path.display())));
+        return None;
+    }
+    fs::read(path).map_err(|error| problems.push(unreadable(path, &error))).ok()
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::error(format!("{} cannot be read: {error}", path.display()))
+}
