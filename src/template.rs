@@ -80,6 +80,13 @@ pub fn value(data: &impl serde::Serialize) -> Value {
     minijinja::value::Serde(data).into()
 }
 
+/// A map with one more entry. What is no map stays as it is.
+pub fn extend(map: &Value, key: &str, more: Value) -> Value {
+    let Ok(keys) = map.try_iter() else { return map.clone() };
+    let entries = keys.filter_map(|key| Some((key.clone(), map.get_item(&key).ok()?)));
+    Value::from_pairs(entries.chain([(Value::from(key), more)]))
+}
+
 /// The names that expressions can use, and their values. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Scope(Arc<Names>);
@@ -328,9 +335,16 @@ impl Recipe {
         }
     }
 
-    /// The value of a key, if it is a map that has it.
-    pub fn get(&self, key: &str) -> Option<&Self> {
-        if let Self::Map(entries, _) = self { entries.iter().find(|(k, _)| k == key).map(|(_, value)| value) } else { None }
+    /// The text of a key, if it is a map that has it and nothing in the text must be computed.
+    pub fn text_of(&self, key: &str) -> Option<&str> {
+        match self {
+            Self::Literal(data, _) => data.get(key)?.as_str(),
+            Self::Map(entries, _) => match entries.iter().find(|(k, _)| k == key).map(|(_, value)| value) {
+                Some(Self::Literal(data, _)) => data.as_str(),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Computes it. `mark` makes of a text that a secret went into what the reader of the data expects.

@@ -3,15 +3,57 @@
 //! In: an inventory, a site, roles, variables and facts. Out: a [`Catalog`], or everything that is wrong.
 //! Never: what a host looks like now.
 
-use std::collections::BTreeMap;
+mod compile;
+mod place;
+mod scope;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use compile::{compile, facts_read};
+pub use place::{Instance, PlacedService, Placement, place};
 
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
+use crate::project::Project;
 use crate::resource::{Resource, Verb};
-use crate::role::Batch;
+use crate::role::{Batch, Role};
 use crate::step::{Check, Probe};
+use crate::yaml::Node;
+
+/// The facts of each host, by name.
+pub type Facts = BTreeMap<HostName, BTreeMap<String, serde_json::Value>>;
+
+/// Everything a catalog is made of.
+pub struct Desired<'a> {
+    /// Of which environment.
+    pub environment: &'a EnvName,
+    /// The texts of the project.
+    pub project: &'a Project,
+    /// Its roles, read.
+    pub roles: &'a BTreeMap<RoleName, Role>,
+    /// Which roles are on which hosts.
+    pub placement: &'a Placement,
+    /// How a host is reached.
+    pub endpoint: &'a dyn Fn(&HostName) -> Option<Endpoint>,
+    /// What is set for an input: on a host, for a service (none for a role that others brought in), by its name.
+    pub variable: &'a dyn Fn(&HostName, Option<&ServiceName>, &str) -> Option<Node>,
+    /// What is known of the hosts.
+    pub facts: &'a Facts,
+    /// Only these hosts, if given. The others are still members of their services.
+    pub limit: Option<&'a BTreeSet<HostName>>,
+}
+
+impl Desired<'_> {
+    fn address(&self, host: &HostName) -> String {
+        (self.endpoint)(host).map_or_else(|| host.to_string(), |endpoint| endpoint.address)
+    }
+
+    fn wants(&self, host: &HostName) -> bool {
+        self.limit.is_none_or(|limit| limit.contains(host))
+    }
+}
 
 /// Everything that is desired in one environment.
 #[derive(Debug, Clone)]

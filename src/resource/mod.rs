@@ -284,6 +284,19 @@ impl KindInfo {
     }
 }
 
+impl KindInfo {
+    /// The keys it has in YAML, in the order of its fields.
+    pub fn keys(&self) -> Vec<String> {
+        let schema = (self.schema)().to_value();
+        let fields = schema.get("properties").and_then(|fields| fields.as_object());
+        let mut keys: Vec<String> = fields.map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
+        if self.source != Source::None {
+            keys.push("src".to_owned());
+        }
+        keys
+    }
+}
+
 fn parse<K: Kind>(value: &serde_json::Value) -> Result<Arc<dyn Resource>, ParseError> {
     let resource: K = serde_path_to_error::deserialize(value).map_err(|error| ParseError {
         path: error.path().iter().filter_map(segment).collect(),

@@ -1,0 +1,258 @@
+//! From roles and values to resources.
+//!
+//! In: what is desired, and the facts. Out: a [`Catalog`]. Never: two resources that want the same thing of a host.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use serde_json::{Value as Json, json};
+
+use super::place::Instance;
+use super::scope::Known;
+use super::{Block, Catalog, Desired, HostCatalog, Service, Wanted};
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source as Text};
+use crate::name::{HostName, RoleName, did_you_mean};
+use crate::resource::{Claim, Data, ParseError, Resource, Source};
+use crate::role::{Item, Role};
+use crate::template::{self, Rendered, Scope};
+
+/// Compiles what is desired of every host of the placement that is not left out by a limit.
+///
+/// # Errors
+/// Everything that is wrong in what a user wrote, also after templating.
+pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let mut known = Known::default();
+    for service in &desired.placement.services {
+        known.add(desired, service, &mut problems);
+    }
+    let compiler = Compiler { desired, known, templates: RefCell::default(), made: RefCell::default() };
+    let mut hosts = BTreeMap::new();
+    let mut clashes = Clashes::default();
+    for (name, instances) in desired.placement.hosts.iter().filter(|(name, _)| desired.wants(name)) {
+        let Some(endpoint) = (desired.endpoint)(name) else { continue };
+        let blocks = compiler.host(name, instances, &mut problems);
+        clashes.look(name, &blocks);
+        hosts.insert(name.clone(), HostCatalog { endpoint, blocks });
+    }
+    problems.extend(clashes.problems());
+    let services = desired.placement.services.iter().map(|placed| Service {
+        name: placed.definition.name.clone(),
+        role: placed.definition.role.clone(),
+        hosts: placed.hosts.clone(),
+        needs: placed.needs.iter().map(|(_, name)| name.clone()).collect(),
+        batch: desired.roles[&placed.definition.role].rollout.batch,
+    });
+    let services = services.collect();
+    problems.result(Catalog { environment: desired.environment.clone(), services, hosts })
+}
+
+struct Compiler<'a> {
+    desired: &'a Desired<'a>,
+    known: Known,
+    /// Compiled template files, by role and name.
+    templates: RefCell<HashMap<(RoleName, String), Option<template::Text>>>,
+    /// Resources that are the same on many hosts are made once: by where they are written and their keys.
+    made: RefCell<HashMap<(*const Item, String), Arc<dyn Resource>>>,
+}
+
+impl Compiler<'_> {
+    fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<Block> {
+        instances.iter().map(|instance| self.block(host, instance, problems)).collect()
+    }
+
+    fn block(&self, host: &HostName, instance: &Instance, problems: &mut Diagnostics) -> Block {
+        let role = &self.desired.roles[&instance.role];
+        let scope = problems.keep(self.known.scope(self.desired, host, instance));
+        let (mut items, mut health) = (Vec::new(), Vec::new());
+        if let Some(scope) = &scope {
+            for item in &role.resources {
+                items.extend(problems.keep(self.item(role, item, scope)).into_iter().flatten());
+            }
+            health.extend(role.health.iter().filter_map(|check| problems.keep(check.check(scope))));
+        }
+        Block {
+            role: instance.role.clone(),
+            service: instance.service.clone(),
+            requires: instance.requires.clone(),
+            items,
+            health,
+        }
+    }
+
+    /// One entry of `resources`: none, one, or one for each item of its loop.
+    fn item(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Vec<Wanted>, Diagnostics> {
+        let scopes = match &item.repeat {
+            None => vec![scope.clone()],
+            Some(list) => list.items(scope)?.into_iter().map(|value| scope.with("item", value)).collect(),
+        };
+        let mut problems = Diagnostics::new();
+        let mut made = Vec::new();
+        for scope in scopes {
+            if problems.keep(applies(item, &scope)) == Some(true) {
+                made.extend(problems.keep(self.resource(role, item, &scope)));
+            }
+        }
+        let wanted =
+            made.into_iter().map(|resource| Wanted { resource, notify: item.notify, origin: item.origin.clone() });
+        problems.result(wanted.collect())
+    }
+
+    fn resource(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Arc<dyn Resource>, Diagnostics> {
+        let mut rendered = item.body.render(scope, &|text| json!({ Data::SECRET: text }))?;
+        self.source(role, item, scope, &mut rendered)?;
+        let key = (std::ptr::from_ref(item), rendered.data.to_string());
+        if let Some(resource) = self.made.borrow().get(&key) {
+            return Ok(Arc::clone(resource));
+        }
+        let resource = parse(item, &rendered.data)?;
+        self.made.borrow_mut().insert(key, Arc::clone(&resource));
+        Ok(resource)
+    }
+
+    /// Replaces `src` by the content it names.
+    fn source(&self, role: &Role, item: &Item, scope: &Scope, rendered: &mut Rendered) -> Result<(), Diagnostics> {
+        let Some(entries) = rendered.data.as_object_mut() else { return Ok(()) };
+        if item.kind.source == Source::None || !entries.contains_key("src") {
+            return Ok(());
+        }
+        let place = place(item, "src");
+        if entries.contains_key("content") {
+            return Err(Diagnostic::error("`src` and `content` exclude each other").at(&place).into());
+        }
+        let Some(Json::String(name)) = entries.remove("src") else {
+            return Err(Diagnostic::error("`src` is the name of a file").at(&place).into());
+        };
+        let content = match item.kind.source {
+            Source::Template => self.rendered_file(role, &name, scope, &place)?,
+            _ => self.plain_file(role, &name, &place)?,
+        };
+        entries.insert("content".to_owned(), content);
+        Ok(())
+    }
+
+    fn plain_file(&self, role: &Role, name: &str, place: &Origin) -> Result<Json, Diagnostics> {
+        let project = self.desired.project;
+        let Some(bytes) = project.file(&role.name, name) else {
+            return Err(missing("file", "files", role, name, place, &project.file_names(&role.name)).into());
+        };
+        Ok(match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => json!({ Data::BYTES: base64::engine::general_purpose::STANDARD.encode(bytes) }),
+        })
+    }
+
+    fn rendered_file(&self, role: &Role, name: &str, scope: &Scope, place: &Origin) -> Result<Json, Diagnostics> {
+        let project = self.desired.project;
+        let Some(source) = project.template(&role.name, name) else {
+            return Err(missing("template", "templates", role, name, place, &project.template_names(&role.name)).into());
+        };
+        let key = (role.name.clone(), name.to_owned());
+        if !self.templates.borrow().contains_key(&key) {
+            let compiled = template::Text::parse(&source.text, &Origin::start(source));
+            let kept = compiled.as_ref().ok().cloned();
+            self.templates.borrow_mut().insert(key.clone(), kept);
+            compiled?;
+        }
+        // A template that does not compile was reported when it was first met.
+        let Some(Some(text)) = self.templates.borrow().get(&key).cloned() else { return Ok(Json::from("")) };
+        let (content, secret) = text.render(scope)?;
+        Ok(if secret { json!({ Data::SECRET: content }) } else { content.into() })
+    }
+}
+
+fn applies(item: &Item, scope: &Scope) -> Result<bool, Diagnostics> {
+    Ok(item.when.as_ref().map_or(Ok(true), |when| when.holds(scope))?)
+}
+
+fn missing(what: &str, folder: &str, role: &Role, name: &str, place: &Origin, known: &[&str]) -> Diagnostic {
+    Diagnostic::error(format!("there is no {what} `{name}`"))
+        .at(place)
+        .hint(format!("it would be roles/{}/{folder}/{name} or {folder}/{name}", role.name))
+        .maybe_hint(did_you_mean(name, known.iter().copied()).filter(|hint| hint.starts_with("did")))
+}
+
+fn place(item: &Item, key: &str) -> Origin {
+    item.keys.iter().find(|k| k.name == key).map_or(&item.origin, |key| &key.origin).clone()
+}
+
+/// Makes the resource. A wrong key is taken out and the rest tried again, so that all wrong keys are found at once.
+fn parse(item: &Item, data: &Json) -> Result<Arc<dyn Resource>, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let mut rest = data.clone();
+    let mut removed: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let error = match (item.kind.parse)(&rest) {
+            Ok(resource) => return problems.result(resource),
+            Err(error) => error,
+        };
+        let missing = error.what.strip_prefix("missing field `").and_then(|text| text.split('`').next());
+        if !problems.has_errors() || missing.is_none_or(|key| !removed.contains(key)) {
+            problems.push(wrong_key(item, data, &error, missing));
+        }
+        let Some(entries) = rest.as_object_mut() else { return Err(problems) };
+        let Some(key) = error.path.first().filter(|key| entries.remove(*key).is_some()) else { return Err(problems) };
+        removed.insert(key.clone());
+    }
+}
+
+fn wrong_key(item: &Item, data: &Json, error: &ParseError, missing: Option<&str>) -> Diagnostic {
+    let kind = item.kind.name;
+    let Some(key) = error.path.first() else {
+        let what = match missing {
+            Some(key) => format!("a `{kind}` needs `{key}`"),
+            None => error.what.clone(),
+        };
+        return Diagnostic::error(what).at(&item.origin).wide(kind.len()).hint(format!("for example: {}", item.kind.example));
+    };
+    let secret = data.get(key).is_some_and(|value| value.to_string().contains(Data::SECRET));
+    let what = if secret {
+        format!("a secret must not be in `{key}` of a `{kind}`: others on the host could see it")
+    } else {
+        format!("`{}` of a `{kind}`: {}", error.path.join("."), error.what)
+    };
+    Diagnostic::error(what).at(&place(item, key)).wide(key.chars().count())
+}
+
+/// Resources that want the same thing of a host.
+#[derive(Default)]
+struct Clashes(BTreeMap<(String, Origin, Origin), Vec<HostName>>);
+
+impl Clashes {
+    fn look(&mut self, host: &HostName, blocks: &[Block]) {
+        let mut claimed: BTreeMap<(Claim, String), &Wanted> = BTreeMap::new();
+        for item in blocks.iter().flat_map(|block| &block.items) {
+            let target = item.resource.target();
+            if let Some(first) = claimed.insert((item.resource.claim(), target.clone()), item) {
+                let what = format!("{} {target}", item.resource.kind());
+                self.0.entry((what, item.origin.clone(), first.origin.clone())).or_default().push(host.clone());
+            }
+        }
+    }
+
+    fn problems(self) -> Diagnostics {
+        let mut problems = Diagnostics::new();
+        for ((what, here, there), hosts) in self.0 {
+            let more = if hosts.len() > 3 { format!(" and {} more", hosts.len() - 3) } else { String::new() };
+            let names: Vec<&str> = hosts.iter().take(3).map(HostName::as_str).collect();
+            problems.push(
+                Diagnostic::error(format!("{what} is claimed twice on {}{more}", names.join(", ")))
+                    .at(&here)
+                    .hint(format!("the other is at {there}; keep one, or move it to a role that both require")),
+            );
+        }
+        problems
+    }
+}
+
+/// The names of facts that a role reads, its templates included.
+pub fn facts_read(role: &Role, project: &crate::project::Project) -> BTreeSet<String> {
+    let files = role.resources.iter().filter(|item| item.kind.source == Source::Template);
+    let names = files.filter_map(|item| item.body.text_of("src"));
+    let sources: Vec<&Arc<Text>> = names.filter_map(|name| project.template(&role.name, name)).collect();
+    let in_files = sources.iter().filter_map(|source| template::Text::parse(&source.text, &Origin::start(source)).ok());
+    let reads = role.reads().into_iter().chain(in_files.flat_map(|text| text.reads()));
+    reads.filter_map(|name| name.strip_prefix("facts.")?.split('.').next().map(str::to_owned)).collect()
+}

@@ -1,0 +1,206 @@
+//! Which roles are on which hosts, and in which order services come.
+//!
+//! In: a site, roles, and the hosts each pattern means. Out: a [`Placement`], or what is missing, doubled or circular.
+//! Never: a value; those come once it is known what a role reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::graph;
+use crate::name::{HostName, RoleName, ServiceName, did_you_mean};
+use crate::role::Role;
+use crate::site::{Definition, Site};
+use crate::yaml::Key;
+
+/// Services in order, and the roles of every host.
+#[derive(Debug, Clone, Default)]
+pub struct Placement {
+    /// Each after those it needs.
+    pub services: Vec<PlacedService>,
+    /// The roles of each host, each after those it requires.
+    pub hosts: BTreeMap<HostName, Vec<Instance>>,
+}
+
+/// A service with its hosts.
+#[derive(Debug, Clone)]
+pub struct PlacedService {
+    /// As it is written.
+    pub definition: Definition,
+    /// Its hosts, in the order of the inventory.
+    pub hosts: Vec<HostName>,
+    /// What its role needs: the word the role uses, and the service that is meant.
+    pub needs: Vec<(String, ServiceName)>,
+}
+
+/// A role on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Which.
+    pub role: RoleName,
+    /// The service it is; none if only other roles brought it in.
+    pub service: Option<ServiceName>,
+    /// The instances before it that it requires.
+    pub requires: Vec<usize>,
+}
+
+/// Places the services of a site. `hosts` says which hosts a pattern means.
+///
+/// # Errors
+/// Everything that is missing, doubled or circular.
+pub fn place(
+    site: &Site,
+    roles: &BTreeMap<RoleName, Role>,
+    hosts: &dyn Fn(&Definition) -> Result<Vec<HostName>, Diagnostic>,
+) -> Result<Placement, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    check_requires(roles, &mut problems);
+    let mut services: Vec<PlacedService> = Vec::new();
+    for definition in &site.services {
+        let Some(role) = known_role(definition, roles, &mut problems) else { continue };
+        let found = hosts(definition).map_err(|problem| problems.push(problem)).unwrap_or_default();
+        let needs = needs(definition, role, site, &mut problems);
+        services.push(PlacedService { definition: definition.clone(), hosts: found, needs });
+    }
+    let services = in_order(services, &mut problems);
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let hosts = instances(&services, roles);
+    problems.result(Placement { services, hosts })
+}
+
+fn known_role<'a>(
+    definition: &Definition,
+    roles: &'a BTreeMap<RoleName, Role>,
+    problems: &mut Diagnostics,
+) -> Option<&'a Role> {
+    let role = roles.get(&definition.role);
+    if role.is_none() {
+        problems.push(
+            Diagnostic::error(format!("there is no role `{}`", definition.role))
+                .at(&definition.role_origin)
+                .wide(definition.role.as_str().chars().count())
+                .maybe_hint(did_you_mean(definition.role.as_str(), roles.keys().map(RoleName::as_str))),
+        );
+    }
+    role
+}
+
+/// Every required role exists, and none requires itself by way of others.
+fn check_requires(roles: &BTreeMap<RoleName, Role>, problems: &mut Diagnostics) {
+    let names: Vec<&RoleName> = roles.keys().collect();
+    let place: BTreeMap<&str, usize> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+    let mut edges = Vec::new();
+    for (index, role) in roles.values().enumerate() {
+        for required in &role.requires {
+            match place.get(required.name.as_str()) {
+                Some(other) => edges.push((index, *other)),
+                None => problems.push(
+                    Diagnostic::error(format!("there is no role `{}`", required.name))
+                        .at(&required.origin)
+                        .wide(required.name.chars().count())
+                        .maybe_hint(did_you_mean(&required.name, place.keys().copied())),
+                ),
+            }
+        }
+    }
+    if let Err(cycle) = graph::order(names.len(), &edges) {
+        let path = cycle.path(|index| names[index].as_str());
+        let first = cycle.0.first().and_then(|index| roles[names[*index]].requires.first());
+        let problem = Diagnostic::error(format!("roles require each other in a circle: {path}"));
+        problems.push(first.map_or(problem.clone(), |key| problem.at(&key.origin)));
+    }
+}
+
+fn needs(definition: &Definition, role: &Role, site: &Site, problems: &mut Diagnostics) -> Vec<(String, ServiceName)> {
+    let wanted = role.needs.iter().filter_map(|need| {
+        let found = needed_service(definition, need, site).map_err(|problem| problems.push(problem)).ok()?;
+        Some((need.name.clone(), found))
+    });
+    wanted.collect()
+}
+
+fn needed_service(definition: &Definition, need: &Key, site: &Site) -> Result<ServiceName, Diagnostic> {
+    if let Some((_, chosen)) = definition.needs.iter().find(|(word, _)| *word == need.name) {
+        let found = site.services.iter().find(|service| service.name.as_str() == chosen.name);
+        return found.map(|service| service.name.clone()).ok_or_else(|| {
+            let names = site.services.iter().map(|service| service.name.as_str());
+            Diagnostic::error(format!("there is no service `{}`", chosen.name))
+                .at(&chosen.origin)
+                .maybe_hint(did_you_mean(&chosen.name, names))
+        });
+    }
+    if let Some(service) = site.services.iter().find(|service| service.name.as_str() == need.name) {
+        return Ok(service.name.clone());
+    }
+    let of_role: Vec<&Definition> = site.services.iter().filter(|service| service.role.as_str() == need.name).collect();
+    match of_role.as_slice() {
+        [one] => Ok(one.name.clone()),
+        [] => Err(Diagnostic::error(format!("`{}` needs the service `{}`, and there is none", definition.name, need.name))
+            .at(&definition.origin)
+            .wide(definition.name.as_str().chars().count())
+            .hint(format!("add `{}: {{ hosts: GROUP }}` under `services` ({} says it is needed)", need.name, need.origin))),
+        several => {
+            let names: Vec<&str> = several.iter().map(|service| service.name.as_str()).collect();
+            Err(Diagnostic::error(format!("`{}` needs one of {}", definition.name, names.join(", ")))
+                .at(&definition.origin)
+                .hint(format!("say which: `needs: {{ {}: {} }}`", need.name, names[0])))
+        }
+    }
+}
+
+fn in_order(services: Vec<PlacedService>, problems: &mut Diagnostics) -> Vec<PlacedService> {
+    let index = |name: &ServiceName| services.iter().position(|service| service.definition.name == *name);
+    let edges: Vec<(usize, usize)> = services
+        .iter()
+        .enumerate()
+        .flat_map(|(from, service)| service.needs.iter().filter_map(move |(_, need)| Some((from, index(need)?))))
+        .collect();
+    match graph::order(services.len(), &edges) {
+        Ok(order) => order.into_iter().map(|index| services[index].clone()).collect(),
+        Err(cycle) => {
+            let path = cycle.path(|index| services[index].definition.name.as_str());
+            let problem = Diagnostic::error(format!("services need each other in a circle: {path}"));
+            let first = cycle.0.first().map(|index| services[*index].definition.origin.clone());
+            problems.push(first.map_or(problem.clone(), |origin| problem.at(&origin)));
+            services
+        }
+    }
+}
+
+fn instances(services: &[PlacedService], roles: &BTreeMap<RoleName, Role>) -> BTreeMap<HostName, Vec<Instance>> {
+    let mut of_role: BTreeMap<(&HostName, &RoleName), &ServiceName> = BTreeMap::new();
+    for service in services {
+        for host in &service.hosts {
+            of_role.entry((host, &service.definition.role)).or_insert(&service.definition.name);
+        }
+    }
+    let mut hosts: BTreeMap<HostName, Vec<Instance>> = BTreeMap::new();
+    for service in services {
+        for host in &service.hosts {
+            let placed = hosts.entry(host.clone()).or_default();
+            let services = |role: &RoleName| of_role.get(&(host, role)).map(|name| (*name).clone());
+            let own = Some(service.definition.name.clone());
+            add(&service.definition.role, own, roles, &services, placed);
+        }
+    }
+    hosts
+}
+
+/// Adds a role after all it requires; gives its place. Cycles were refused before.
+fn add(
+    role: &RoleName,
+    service: Option<ServiceName>,
+    roles: &BTreeMap<RoleName, Role>,
+    services: &dyn Fn(&RoleName) -> Option<ServiceName>,
+    placed: &mut Vec<Instance>,
+) -> usize {
+    if let Some(index) = placed.iter().position(|other| other.role == *role && other.service == service) {
+        return index;
+    }
+    let required: BTreeSet<RoleName> =
+        roles[role].requires.iter().filter_map(|key| RoleName::new(&key.name).ok()).collect();
+    let requires = required.iter().map(|other| add(other, services(other), roles, services, placed)).collect();
+    placed.push(Instance { role: role.clone(), service, requires });
+    placed.len() - 1
+}

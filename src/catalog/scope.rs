@@ -1,0 +1,144 @@
+//! The values a role's expressions can use on a host.
+//!
+//! In: a placement, variables and facts. Out: a scope per role and host. Never: a value that does not fit its type.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use super::place::{Instance, PlacedService};
+use super::{Desired, Facts};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::name::{HostName, ServiceName};
+use crate::role::{Input, Role};
+use crate::template::{Scope, Value, value};
+
+/// What services provide and where they run, as far as it is known.
+#[derive(Default)]
+pub(super) struct Known {
+    services: BTreeMap<ServiceName, Value>,
+    provided: BTreeMap<ServiceName, Json>,
+}
+
+impl Known {
+    /// Works out what a service is and provides. Those it needs are known already.
+    pub(super) fn add(&mut self, desired: &Desired<'_>, service: &PlacedService, problems: &mut Diagnostics) {
+        let name = &service.definition.name;
+        let members = members(desired, &service.hosts);
+        self.services.insert(name.clone(), value(&json!({ "name": name.as_str(), "hosts": members })));
+        let mut provided = serde_json::Map::new();
+        provided.insert("hosts".to_owned(), members);
+        let role = &desired.roles[&service.definition.role];
+        if let (Some(first), false) = (service.hosts.first(), role.provides.is_empty()) {
+            let instance = Instance { role: role.name.clone(), service: Some(name.clone()), requires: Vec::new() };
+            if let Some(scope) = problems.keep(self.scope(desired, first, &instance)) {
+                for (key, recipe) in &role.provides {
+                    let rendered = recipe.render(&scope, &Json::from);
+                    provided.extend(problems.keep(rendered).map(|rendered| (key.clone(), rendered.data)));
+                }
+            }
+        }
+        self.provided.insert(name.clone(), Json::Object(provided));
+    }
+
+    /// The scope of a role on a host.
+    ///
+    /// # Errors
+    /// Inputs that are missing or do not fit.
+    pub(super) fn scope(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> Result<Scope, Diagnostics> {
+        let role = &desired.roles[&instance.role];
+        let mut scope = Scope::default();
+        scope.set("environment", value(&json!({ "name": desired.environment.as_str() })));
+        scope.set("host", value(&json!({ "name": host.as_str(), "address": desired.address(host) })));
+        scope.set("facts", facts(desired.facts, host));
+        if let Some(service) = &instance.service {
+            self.service(desired, service, host, &mut scope);
+        }
+        inputs(desired, role, host, instance.service.as_ref(), scope)
+    }
+
+    fn service(&self, desired: &Desired<'_>, service: &ServiceName, host: &HostName, scope: &mut Scope) {
+        let Some(placed) = desired.placement.services.iter().find(|s| s.definition.name == *service) else { return };
+        let position = placed.hosts.iter().position(|other| other == host).map_or(0, |index| index + 1);
+        if let Some(known) = self.services.get(service) {
+            scope.set("service", crate::template::extend(known, "position", Value::from(position)));
+        }
+        let needs: BTreeMap<&str, &Json> =
+            placed.needs.iter().filter_map(|(word, name)| Some((word.as_str(), self.provided.get(name)?))).collect();
+        scope.set("needs", value(&needs));
+    }
+}
+
+fn members(desired: &Desired<'_>, hosts: &[HostName]) -> Json {
+    let member = |(index, host): (usize, &HostName)| {
+        json!({ "name": host.as_str(), "address": desired.address(host), "position": index + 1 })
+    };
+    hosts.iter().enumerate().map(member).collect()
+}
+
+fn facts(facts: &Facts, host: &HostName) -> Value {
+    facts.get(host).map_or_else(|| value(&json!({})), value)
+}
+
+/// Adds the inputs in the order written, so that a default can use those before it.
+fn inputs(
+    desired: &Desired<'_>,
+    role: &Role,
+    host: &HostName,
+    service: Option<&ServiceName>,
+    mut scope: Scope,
+) -> Result<Scope, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    for input in &role.inputs {
+        match one(desired, input, host, service, &scope) {
+            Ok(Some(typed)) => scope.set(&input.name, typed),
+            Ok(None) => {}
+            Err(why) => problems.extend(why),
+        }
+    }
+    for refusal in &role.refuse {
+        // A refusal may ask for an input that is wrong; that was said already.
+        if !problems.has_errors() {
+            problems.extend(refused(role, refusal, service, &scope));
+        }
+    }
+    problems.result(scope)
+}
+
+fn one(
+    desired: &Desired<'_>,
+    input: &Input,
+    host: &HostName,
+    service: Option<&ServiceName>,
+    scope: &Scope,
+) -> Result<Option<Value>, Diagnostics> {
+    let (data, origin) = if let Some(node) = (desired.variable)(host, service, &input.name) {
+        (node.to_json(), node.origin.clone())
+    } else if let Some(recipe) = &input.default {
+        (recipe.render(scope, &Json::from)?.data, recipe.origin().clone())
+    } else if input.required {
+        let hint = format!("set it in group_vars, host_vars, or under `vars` of the service; {}", input.description);
+        let text = format!("`{}` must be set on {host}", input.name);
+        return Err(Diagnostic::error(text).at(&input.origin).wide(input.name.len()).hint(hint.trim_end_matches("; ")).into());
+    } else {
+        return Ok(Some(Value::from(())));
+    };
+    input.accept(&data).map(|typed| Some(typed.0)).map_err(|why| Diagnostic::error(why).at(&origin).into())
+}
+
+fn refused(role: &Role, refusal: &crate::role::Refusal, service: Option<&ServiceName>, scope: &Scope) -> Diagnostics {
+    let mut problems = Diagnostics::new();
+    let holds = refusal.when.holds(scope).map_err(|problem| problems.push(problem)).unwrap_or(false);
+    if !holds {
+        return problems;
+    }
+    let mut text = |recipe: &crate::template::Recipe| {
+        let rendered = problems.keep(recipe.render(scope, &|_| crate::secret::MASK.into()));
+        rendered.map(|r| r.data.as_str().map_or_else(|| r.data.to_string(), str::to_owned)).unwrap_or_default()
+    };
+    let because = text(&refusal.because);
+    let hint = refusal.hint.as_ref().map(&mut text);
+    let who = service.map_or_else(|| role.name.to_string(), ToString::to_string);
+    problems.push(Diagnostic::error(format!("{who} cannot work: {because}")).at(refusal.when.origin()).maybe_hint(hint));
+    problems
+}
