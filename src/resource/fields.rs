@@ -3,12 +3,14 @@
 //! In: values as written in YAML. Out: types that refuse what cannot be meant, and the differences they make.
 //! Never: a kind.
 
+use std::time::Duration;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{Field, FieldValue};
 use crate::secret::{Content, Secret};
-use crate::step::{Attributes, Mode, Ownership, PathReading};
+use crate::step::{Attributes, Command, Mode, Ownership, PathReading};
 
 /// Whether a thing is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +31,12 @@ impl<'de> Deserialize<'de> for FileMode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => text,
-            other => return Err(D::Error::custom(format!("a mode is written in quotes, like \"0644\", not {other}"))),
+            other => {
+                return Err(D::Error::custom(format!(
+                    "a mode is written in quotes, like \"0644\", not {}",
+                    named(&other)
+                )));
+            }
         };
         let digits = text.len() == 3 || text.len() == 4;
         match u32::from_str_radix(&text, 8) {
@@ -52,6 +59,15 @@ impl JsonSchema for FileMode {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-7]{3,4}$" })
+    }
+}
+
+/// A wrong value as an error may show it. A map could be a secret.
+fn named(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(_) => "a map".to_owned(),
+        serde_json::Value::Array(_) => "a list".to_owned(),
+        plain => plain.to_string(),
     }
 }
 
@@ -96,6 +112,115 @@ impl JsonSchema for Data {
     }
 }
 
+/// A program and its arguments, as a list of texts. Never through a shell, never with a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argv(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Argv {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let Some(items) = value.as_array() else {
+            let words: Vec<&str> = value.as_str().unwrap_or("systemctl daemon-reload").split_whitespace().collect();
+            let example = words.join(", ").escape_debug().to_string();
+            return Err(D::Error::custom(format!("a program and its arguments are a list, like [{example}]")));
+        };
+        items.iter().map(argument).collect::<Result<_, _>>().map(Self).map_err(D::Error::custom)
+    }
+}
+
+fn argument(value: &serde_json::Value) -> Result<String, String> {
+    if let Some(text) = value.as_str() {
+        return Ok(text.to_owned());
+    }
+    if value.get(Data::SECRET).is_some() {
+        return Err("a secret is no argument, everyone on the host can read those: use `stdin` or a file".to_owned());
+    }
+    Err(format!("an argument is a text: put {} in quotes, as it would be typed", named(value)))
+}
+
+impl JsonSchema for Argv {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "arguments".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
+    }
+}
+
+impl Argv {
+    /// Begins with a program, which `env` and `runuser` take for nothing else.
+    ///
+    /// # Errors
+    /// The reason, for the user.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let program = self.0.first().map_or("", String::as_str);
+        if program.is_empty() || program.starts_with('-') || program.contains(['=', '\n', '\0']) {
+            return Err(format!("`{}` is no program", program.escape_debug()));
+        }
+        if self.0.iter().any(|argument| argument.contains('\0')) {
+            return Err("an argument must not have a zero byte in it".to_owned());
+        }
+        Ok(())
+    }
+
+    /// In one line, as one would type it, without control characters.
+    pub(super) fn shown(&self) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+        let quoted =
+            |text: &str| format!("'{}'", text.replace('\'', "'\\''").chars().flat_map(visible).collect::<String>());
+        let word =
+            |text: &String| if text.is_empty() || !text.chars().all(plain) { quoted(text) } else { text.clone() };
+        self.0.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn visible(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+}
+
+/// A length of time, written like `30s`, `5m` or `1h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let seconds = value.as_str().and_then(seconds).filter(|seconds| *seconds > 0);
+        seconds.map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(|| {
+            D::Error::custom(format!("{} is no length of time: write it like 30s, 5m or 1h30m", named(&value)))
+        })
+    }
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let mut total = 0_u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        let unit = match rest.as_bytes()[end] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            _ => return None,
+        };
+        total = rest[..end].parse::<u64>().ok()?.checked_mul(unit)?.checked_add(total)?;
+        rest = &rest[end + 1..];
+    }
+    Some(total)
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9]+[smhd])+$" })
+    }
+}
+
 /// A path on a host must be absolute and written the one way it can be compared.
 ///
 /// # Errors
@@ -127,6 +252,54 @@ pub(super) fn check_word(what: &str, word: &str) -> Result<(), String> {
     Err(format!("`{}` is no name of a {what}", word.escape_debug()))
 }
 
+/// The name of a user or group that `useradd` and `groupadd` make and everything else accepts.
+///
+/// # Errors
+/// The reason, for the user.
+pub(super) fn check_account(what: &str, name: &str) -> Result<(), String> {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    // 32 is the longest that utmp(5) can hold.
+    if name.starts_with(first) && name.chars().all(fine) && name.len() <= 32 {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` is no name of a {what}: a letter, then letters, digits, `-`, `_` and `.`, 32 at most",
+        name.escape_debug()
+    ))
+}
+
+/// Whether a text is the full name of a systemd unit of a sort that a file can describe (`systemd.unit(5)`).
+pub(super) fn is_unit(name: &str) -> bool {
+    let sorts = ["service", "socket", "timer", "path", "mount", "automount", "swap", "target", "slice"];
+    let sorted = name.rsplit_once('.').is_some_and(|(stem, sort)| !stem.is_empty() && sorts.contains(&sort));
+    sorted && name.len() < 256 && !name.starts_with('.') && check_word("unit", name).is_ok()
+}
+
+/// A text for one line of a file.
+///
+/// # Errors
+/// The reason, for the user.
+pub(super) fn check_line(key: &str, text: &str) -> Result<(), String> {
+    if text.chars().any(char::is_control) {
+        return Err(format!("`{key}` must not have a line break or another control character in it"));
+    }
+    Ok(())
+}
+
+/// Asks `getent`, by exit code, whether a database of users or groups has a name.
+pub(super) fn known(database: &str, name: &str) -> Command {
+    Command::new(["getent", database, "--", name])
+}
+
+/// Why what is there gets no other number.
+pub(super) fn renumber(what: &str, name: &str, from: u32, to: u32) -> String {
+    format!(
+        "the {what} {name} has the number {from}, not {to}: files on the host would keep the old one; \
+         write {from}, or change it by hand together with the files"
+    )
+}
+
 /// Who should own something, from the three keys in YAML.
 pub(super) fn ownership(owner: &str, group: &str, mode: FileMode) -> Ownership {
     Ownership { mode: Some(mode.0), owner: Some(owner.to_owned()), group: Some(group.to_owned()) }
@@ -134,19 +307,19 @@ pub(super) fn ownership(owner: &str, group: &str, mode: FileMode) -> Ownership {
 
 /// The differences between who owns it and who should.
 pub(super) fn ownership_fields(found: &Attributes, wanted: &Ownership) -> Vec<Field> {
-    let mode = wanted.mode.filter(|mode| *mode != found.mode).map(|mode| text("mode", found.mode, mode));
+    let mode = wanted.mode.filter(|mode| *mode != found.mode).map(|mode| text("mode", &found.mode, &mode));
     let owner = wanted.owner.as_ref().filter(|owner| **owner != found.owner).map(|to| text("owner", &found.owner, to));
     let group = wanted.group.as_ref().filter(|group| **group != found.group).map(|to| text("group", &found.group, to));
     [mode, owner, group].into_iter().flatten().collect()
 }
 
 /// A difference of two short texts.
-pub(super) fn text(name: &'static str, from: impl ToString, to: impl ToString) -> Field {
+pub(super) fn text(name: &'static str, from: &(impl ToString + ?Sized), to: &(impl ToString + ?Sized)) -> Field {
     Field { name, value: FieldValue::Text { from: Some(from.to_string()), to: Some(to.to_string()) } }
 }
 
 /// Something that was not there.
-pub(super) fn new(name: &'static str, to: impl ToString) -> Field {
+pub(super) fn new(name: &'static str, to: &(impl ToString + ?Sized)) -> Field {
     Field { name, value: FieldValue::Text { from: None, to: Some(to.to_string()) } }
 }
 
@@ -190,7 +363,6 @@ pub(super) fn yes() -> bool {
     true
 }
 
-/// Why a thing of one sort is not replaced by one of another.
 /// Why a thing of one sort is not replaced by one of another.
 pub(super) fn in_the_way(found: &PathReading, wanted: &str) -> String {
     let found = match found {

@@ -13,8 +13,10 @@ use serde::de::DeserializeOwned;
 use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
+mod regular;
+mod version;
 
-pub use fields::{Data, FileMode, Presence};
+pub use fields::{Argv, Data, FileMode, Presence, Span};
 
 /// What a kind implements. All functions are pure; the struct is the desired state, as written in YAML.
 pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send + Sync + 'static {
@@ -53,7 +55,7 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// When an answer is missing or is not understood.
     fn observe(&self, readings: &Readings) -> Result<Self::State, Unreadable>;
 
-    /// How to get from the state to the desired one; `Change::NONE`-like `None` if it is there.
+    /// How to get from the state to the desired one.
     fn change(&self, state: &Self::State) -> Verdict;
 
     /// The same when resources before it notified it. Most kinds do not care.
@@ -113,6 +115,18 @@ pub enum Verdict {
     MayChange(Change, String),
     /// It must not be done; the reason why.
     Refuse(String),
+}
+
+impl Verdict {
+    /// It differs.
+    pub(crate) fn change(action: Action, fields: Vec<Field>, steps: Vec<Step>) -> Self {
+        Self::Change(Change { action, fields, steps })
+    }
+
+    /// It is there and differs in these fields; in sync if there are none.
+    pub(crate) fn differing(fields: Vec<Field>, steps: Vec<Step>) -> Self {
+        if fields.is_empty() { Self::InSync } else { Self::change(Action::Change, fields, steps) }
+    }
 }
 
 /// What is different, and what ends it.
@@ -328,5 +342,14 @@ macro_rules! kinds {
 }
 
 kinds! {
+    command::Command,
+    directory::Directory,
     file::File,
+    group::Group,
+    link::Link,
+    package::Package,
+    service::Service,
+    template::Template,
+    unit::Unit,
+    user::User,
 }

@@ -1,0 +1,105 @@
+//! `directory`: a directory with this owner and mode.
+//!
+//! In: path and permissions. Out: the directory with its parents, or only a change of permissions.
+//! Never: the removal of anything in it, or a directory in the place of something else.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::fields::{self, FileMode, Presence};
+use super::{Action, Change, Claim, Kind, Verdict};
+use crate::step::{Attributes, Command, Fetch, Ownership, PathReading, Probe, Readings, Step, Unreadable};
+
+/// A directory.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Directory {
+    /// Where it is on the host. Parents that are missing are made, owned by root and open to read.
+    path: String,
+    /// The user it belongs to.
+    #[serde(default = "fields::root")]
+    owner: String,
+    /// The group it belongs to.
+    #[serde(default = "fields::root")]
+    group: String,
+    /// Who may do what with it, in quotes.
+    #[serde(default = "fields::mode_755")]
+    mode: FileMode,
+    /// Whether it is there. `absent` removes it only if nothing is in it.
+    #[serde(default)]
+    state: Presence,
+}
+
+impl Kind for Directory {
+    const NAME: &'static str = "directory";
+    const SUMMARY: &'static str = "A directory with this owner and mode";
+    const EXAMPLE: &'static str =
+        "directory: { path: /var/lib/zookeeper, owner: zookeeper, group: zookeeper, mode: \"0750\" }";
+    const SHORT: &'static str = "path";
+    type State = PathReading;
+
+    fn target(&self) -> String {
+        self.path.clone()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim::Path
+    }
+
+    fn check(&self) -> Result<(), String> {
+        fields::check_path(&self.path)?;
+        fields::check_word("user", &self.owner)?;
+        fields::check_word("group", &self.group)
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        vec![self.probe()]
+    }
+
+    fn observe(&self, readings: &Readings) -> Result<PathReading, Unreadable> {
+        readings.path(&self.probe()).cloned()
+    }
+
+    fn change(&self, state: &PathReading) -> Verdict {
+        match (self.state, state) {
+            (Presence::Absent, PathReading::Absent) => Verdict::InSync,
+            (Presence::Absent, PathReading::Directory(_)) => self.removal(),
+            (Presence::Present, PathReading::Absent) => self.making(),
+            (Presence::Present, PathReading::Directory(found)) => self.owning(found),
+            (_, other) => Verdict::Refuse(fields::in_the_way(other, "a directory")),
+        }
+    }
+}
+
+impl Directory {
+    fn probe(&self) -> Probe {
+        Probe::Path { path: self.path.clone(), content: Fetch::Digest }
+    }
+
+    fn ownership(&self) -> Ownership {
+        fields::ownership(&self.owner, &self.group, self.mode)
+    }
+
+    fn making(&self) -> Verdict {
+        let shown = vec![
+            fields::new("mode", &self.mode.0),
+            fields::new("owner", &self.owner),
+            fields::new("group", &self.group),
+        ];
+        let step = Step::MakeDirectory { path: self.path.clone(), ownership: self.ownership() };
+        Verdict::change(Action::Add, shown, vec![step])
+    }
+
+    fn owning(&self, found: &Attributes) -> Verdict {
+        let ownership = self.ownership();
+        let different = fields::ownership_fields(found, &ownership);
+        Verdict::differing(different, vec![Step::SetOwnership { path: self.path.clone(), ownership }])
+    }
+
+    /// What is in it now may be gone when its turn comes: files that leave a role leave before their directory.
+    fn removal(&self) -> Verdict {
+        let command = Command::new(["rmdir", "--ignore-fail-on-non-empty", "--", &self.path]);
+        let change = Change { action: Action::Remove, fields: Vec::new(), steps: vec![Step::Run(command)] };
+        Verdict::MayChange(change, "it is removed only if nothing is in it when its turn comes".to_owned())
+    }
+}

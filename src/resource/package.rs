@@ -1,0 +1,232 @@
+//! `package`: a Debian package.
+//!
+//! In: name, version and whether it is held. Out: literal `apt-get` and `apt-mark` calls that never ask anything.
+//! Never: the purge of a package's configuration or data, or a change of a package that somebody else holds.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::fields::{self, Presence};
+use super::version;
+use super::{Action, Field, Kind, Verdict};
+use crate::step::{Command, CommandReading, PackageReading, Probe, Readings, Step, Unreadable};
+
+/// Package lists older than this many seconds are fetched again before something is installed: a day.
+const LISTS_EXPIRE: u64 = 86_400;
+/// A large package over a slow line, and up to five minutes for another `apt` to finish.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// How long `apt-get` waits for another one, such as unattended-upgrades.
+const WAIT_FOR_LOCK: &str = "DPkg::Lock::Timeout=300";
+
+/// A Debian package.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Package {
+    /// Its name, with its architecture if that is not the host's own: `libc6:i386`.
+    name: String,
+    /// Exactly this version, or with `*` at the end any that begins so: `3.8.*`. Any version if not given; a newer one
+    /// in the archive is then no reason to upgrade.
+    #[serde(default)]
+    version: Option<String>,
+    /// Whether upgrades leave it alone (`apt-mark hold`). Left as it is if not given.
+    #[serde(default)]
+    hold: Option<bool>,
+    /// Whether it is installed. `absent` keeps its configuration.
+    #[serde(default)]
+    state: Presence,
+    /// Whether installing it may start its services. With `false` they wait for the `service` that starts them.
+    #[serde(default = "fields::yes")]
+    start: bool,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq)]
+pub(super) struct State {
+    package: PackageReading,
+    /// What `apt-get` would do to remove it: one field for each sort of thing. Empty if it should be there.
+    others: Vec<(&'static str, String)>,
+}
+
+impl Kind for Package {
+    const NAME: &'static str = "package";
+    const SUMMARY: &'static str = "A Debian package, of any or of this version";
+    const EXAMPLE: &'static str = "package: { name: zookeeperd, version: \"3.8.*\", hold: true }";
+    const SHORT: &'static str = "name";
+    type State = State;
+
+    fn target(&self) -> String {
+        self.name.clone()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_name(&self.name)?;
+        self.version.iter().try_for_each(|version| check_version(version))?;
+        match (self.state, &self.version, self.hold) {
+            (Presence::Absent, Some(_), _) => Err("a package that is to be absent has no `version`".to_owned()),
+            (Presence::Absent, _, Some(true)) => Err("a package that is to be absent is not held".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let rehearsal = (self.state == Presence::Absent).then(|| self.rehearsal());
+        std::iter::once(Probe::Package(self.name.clone())).chain(rehearsal).collect()
+    }
+
+    fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
+        let package = readings.package(&Probe::Package(self.name.clone()))?.clone();
+        let removing = self.state == Presence::Absent && package.installed.is_some();
+        let others = if removing { self.others(readings.command(&self.rehearsal())?)? } else { Vec::new() };
+        Ok(State { package, others })
+    }
+
+    fn change(&self, state: &State) -> Verdict {
+        match self.state {
+            Presence::Absent => self.removal(state),
+            Presence::Present => self.presence(&state.package),
+        }
+    }
+}
+
+impl Package {
+    fn presence(&self, found: &PackageReading) -> Verdict {
+        let install = !self.is_wanted(found.installed.as_deref());
+        if install && found.held && self.hold.is_none() {
+            return Verdict::Refuse(held("hold: true"));
+        }
+        let mut steps = Vec::new();
+        if self.hold == Some(false) && found.held {
+            steps.push(self.mark("unhold"));
+        }
+        if install {
+            steps.extend(self.installing(found));
+        }
+        // Also after an installation, which may end a hold.
+        if self.hold == Some(true) && (install || !found.held) {
+            steps.push(self.mark("hold"));
+        }
+        if found.installed.is_none() {
+            return Verdict::change(Action::Add, self.shown(found), steps);
+        }
+        Verdict::differing(self.shown(found), steps)
+    }
+
+    fn is_wanted(&self, installed: Option<&str>) -> bool {
+        match (installed, self.version.as_deref()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(installed), Some(wanted)) => match wanted.strip_suffix('*') {
+                Some(stem) => installed.starts_with(stem),
+                None => installed == wanted,
+            },
+        }
+    }
+
+    fn shown(&self, found: &PackageReading) -> Vec<Field> {
+        let version = self.version.as_ref().filter(|_| !self.is_wanted(found.installed.as_deref()));
+        let version = version.map(|to| match &found.installed {
+            Some(from) => fields::text("version", from, to),
+            None => fields::new("version", to),
+        });
+        let hold = self.hold.filter(|hold| *hold != found.held).map(|to| fields::text("hold", &found.held, &to));
+        version.into_iter().chain(hold).collect()
+    }
+
+    fn installing(&self, found: &PackageReading) -> Vec<Step> {
+        let stale = found.lists_age.is_none_or(|age| age > LISTS_EXPIRE);
+        let mut argv = vec!["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", WAIT_FOR_LOCK];
+        // A configuration file that was changed on the host stays: what armilla wants in it, it writes itself.
+        argv.extend(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]);
+        argv.extend(self.is_downgrade(found).then_some("--allow-downgrades"));
+        argv.extend((found.held && self.hold == Some(true)).then_some("--allow-change-held-packages"));
+        let wanted = self.version.as_ref().map_or(self.name.clone(), |version| format!("{}={version}", self.name));
+        argv.extend(["--", &wanted]);
+        let install = self.quietly(silent(Command::new(argv)));
+        stale.then_some(Step::RefreshPackages).into_iter().chain(install).collect()
+    }
+
+    /// The one place that keeps services from starting: `systemctl` only makes and removes links while
+    /// `SYSTEMD_OFFLINE` is set, and afterwards systemd has to be told what it missed.
+    fn quietly(&self, install: Command) -> Vec<Step> {
+        if self.start {
+            return vec![Step::Run(install)];
+        }
+        let reload = Command::new(["systemctl", "daemon-reload"]);
+        vec![Step::Run(install.with("SYSTEMD_OFFLINE", "1")), Step::Run(reload)]
+    }
+
+    fn is_downgrade(&self, found: &PackageReading) -> bool {
+        let wanted = self.version.as_deref().map(|version| version.trim_end_matches('*'));
+        found.installed.as_deref().zip(wanted).is_some_and(|(from, to)| version::compare(to, from).is_lt())
+    }
+
+    fn mark(&self, what: &str) -> Step {
+        Step::Run(silent(Command::new(["apt-mark", what, "--", &self.name])))
+    }
+
+    fn removal(&self, found: &State) -> Verdict {
+        if found.package.installed.is_none() {
+            return Verdict::InSync;
+        }
+        if found.package.held && self.hold.is_none() {
+            return Verdict::Refuse(held("hold: false"));
+        }
+        let mut steps: Vec<Step> = found.package.held.then(|| self.mark("unhold")).into_iter().collect();
+        steps.push(Step::Run(silent(Command::new(["apt-get", "remove", "-y", "-q", "-o", WAIT_FOR_LOCK, "--", &self.name]))));
+        let shown = found.others.iter().map(|(name, packages)| fields::new(name, packages)).collect();
+        Verdict::change(Action::Remove, shown, steps)
+    }
+
+    /// Asks what would go with it: a plan must not hide that.
+    fn rehearsal(&self) -> Probe {
+        Probe::Command(Command::new(["apt-get", "remove", "-s", "-q", "--", &self.name]).within(Duration::from_secs(60)))
+    }
+
+    fn others(&self, rehearsal: &CommandReading) -> Result<Vec<(&'static str, String)>, Unreadable> {
+        let text = String::from_utf8_lossy(&rehearsal.stdout);
+        if rehearsal.exit != 0 {
+            let why = String::from_utf8_lossy(&rehearsal.stderr);
+            return Err(Unreadable(format!("apt-get cannot remove {}: {}", self.name, why.trim())));
+        }
+        let packages = |verb: &str| {
+            let names = text.lines().filter_map(|line| line.strip_prefix(verb)?.split_whitespace().next());
+            names.filter(|name| *name != self.name).collect::<Vec<_>>().join(", ")
+        };
+        let sorts = [("also removed", packages("Remv ")), ("also installed", packages("Inst "))];
+        Ok(sorts.into_iter().filter(|(_, names)| !names.is_empty()).collect())
+    }
+}
+
+/// The same, asking nobody anything and restarting nothing that it was not told to.
+fn silent(command: Command) -> Command {
+    let quiet = command.with("DEBIAN_FRONTEND", "noninteractive").with("APT_LISTCHANGES_FRONTEND", "none");
+    quiet.with("NEEDRESTART_MODE", "l").within(PATIENCE)
+}
+
+fn held(key: &str) -> String {
+    format!("somebody holds it on the host (apt-mark hold): write `{key}` to change it all the same")
+}
+
+/// Names by Debian's policy (section 5.6.1). What `apt-get` reads as more than a name is refused: `name-` removes,
+/// `name/suite`, `name^` and patterns choose others.
+fn check_name(name: &str) -> Result<(), String> {
+    let (package, architecture) = name.split_once(':').unwrap_or((name, "all"));
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let named = package.len() > 1 && package.starts_with(plain) && !package.ends_with('-');
+    let spelled = package.chars().all(|c| plain(c) || matches!(c, '+' | '-' | '.'));
+    if named && spelled && !architecture.is_empty() && architecture.chars().all(|c| plain(c) || c == '-') {
+        return Ok(());
+    }
+    Err(format!("`{}` is no name of a package", name.escape_debug()))
+}
+
+fn check_version(version: &str) -> Result<(), String> {
+    let stem = version.strip_suffix('*').unwrap_or(version);
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | '~' | ':');
+    if stem.starts_with(|c: char| c.is_ascii_alphanumeric()) && stem.chars().all(fine) {
+        return Ok(());
+    }
+    Err(format!("`{}` is no version of a package: write it as `apt-cache policy` does, or like 3.8.*", version.escape_debug()))
+}

@@ -1,0 +1,102 @@
+//! What `file`, `template` and `unit` share: one regular file, however its content came to be.
+//!
+//! In: path, content and permissions, and what was found there. Out: a write that is never half done, or only a change
+//! of permissions. Never: a write through a symbolic link, or over a directory.
+
+use super::fields::{self, Data, Presence};
+use super::{Action, Field, Verdict};
+use crate::secret::Content;
+use crate::step::{Digest, Fetch, Ownership, PathReading, Probe, Removable, Step};
+
+/// A regular file as it should be.
+#[derive(Debug)]
+pub(super) struct Regular<'a> {
+    /// Where it is on the host.
+    pub(super) path: &'a str,
+    /// What is in it; none if it should not be there.
+    pub(super) content: Option<&'a Content>,
+    /// Who may do what with it.
+    pub(super) ownership: Ownership,
+    /// Whether other content stops the plan.
+    pub(super) frozen: bool,
+}
+
+impl Regular<'_> {
+    /// What to ask a host.
+    pub(super) fn probe(&self) -> Probe {
+        let content = match self.content {
+            // A secret's old value is as secret: only its digest travels.
+            None | Some(Content::Secret(_)) => Fetch::Digest,
+            Some(Content::Plain(bytes)) => Fetch::Unless(Digest::of(bytes)),
+        };
+        Probe::Path { path: self.path.to_owned(), content }
+    }
+
+    /// How to get there from what was found.
+    pub(super) fn verdict(&self, found: &PathReading) -> Verdict {
+        match self.content {
+            None => self.removal(found),
+            Some(content) => self.writing(content, found),
+        }
+    }
+
+    fn removal(&self, found: &PathReading) -> Verdict {
+        match found {
+            PathReading::Absent => Verdict::InSync,
+            PathReading::File { .. } => {
+                let step = Step::Remove { path: self.path.to_owned(), what: Removable::File };
+                Verdict::change(Action::Remove, Vec::new(), vec![step])
+            }
+            other => Verdict::Refuse(fields::in_the_way(other, "a file")),
+        }
+    }
+
+    fn writing(&self, content: &Content, found: &PathReading) -> Verdict {
+        match found {
+            PathReading::Absent => self.written(Action::Add, content, vec![fields::content(None, content)]),
+            PathReading::File { attributes, digest, size, content: old, .. } => {
+                let permissions = fields::ownership_fields(attributes, &self.ownership);
+                if *digest == Digest::of(content.bytes()) {
+                    self.owned(permissions)
+                } else if self.frozen {
+                    Verdict::Refuse("it is frozen and holds something else".to_owned())
+                } else {
+                    let difference = fields::content(Some((old.as_deref(), *size)), content);
+                    let all = std::iter::once(difference).chain(permissions).collect();
+                    self.written(Action::Change, content, all)
+                }
+            }
+            other => Verdict::Refuse(fields::in_the_way(other, "a file")),
+        }
+    }
+
+    fn written(&self, action: Action, content: &Content, fields: Vec<Field>) -> Verdict {
+        let (path, content, ownership) = (self.path.to_owned(), content.clone(), self.ownership.clone());
+        Verdict::change(action, fields, vec![Step::WriteFile { path, content, ownership }])
+    }
+
+    fn owned(&self, fields: Vec<Field>) -> Verdict {
+        let step = Step::SetOwnership { path: self.path.to_owned(), ownership: self.ownership.clone() };
+        Verdict::differing(fields, vec![step])
+    }
+}
+
+/// When a file was last written, if it is one.
+pub(super) fn modified(found: &PathReading) -> Option<i64> {
+    if let PathReading::File { modified, .. } = found { Some(*modified) } else { None }
+}
+
+/// Content is there exactly when the file should be, and a secret is not for everyone.
+///
+/// # Errors
+/// The reason, for the user.
+pub(super) fn check(what: &str, state: Presence, content: Option<&Data>, mode: fields::FileMode) -> Result<(), String> {
+    match (state, content) {
+        (Presence::Present, None) => Err(format!("{what} needs `content` or `src`")),
+        (Presence::Absent, Some(_)) => Err(format!("{what} that is to be absent has no content")),
+        (_, Some(data)) if data.0.is_secret() && mode.0.0 & 0o004 != 0 => {
+            Err(format!("a secret goes into it and mode {} lets everyone read it: write `mode: \"0640\"`", mode.0))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,231 @@
+//! `service`: whether a systemd unit runs, and whether it starts with the host.
+//!
+//! In: the unit's name and what it should do. Out: literal `systemctl` calls, and one restart in all when it was
+//! notified. Never: an end to a mask, which somebody set on purpose.
+//!
+//! `failed`, `activating` and `deactivating` are not running: `systemctl start` joins a start that is under way, waits
+//! for it and tells if it fails, while a service in a crash loop also calls itself `activating`.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::fields;
+use super::{Action, Field, FieldValue, Kind, Verb, Verdict};
+use crate::step::{Command, Probe, Readings, Step, UnitReading, Unreadable};
+
+/// Whether a systemd unit runs.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    /// The unit. `.service` may be left out; a timer or socket is named with its ending.
+    name: String,
+    /// Whether it runs now. A unit that does not exist is stopped.
+    #[serde(default)]
+    state: Running,
+    /// Whether it starts with the host. Left as it is if not given. A unit without an `[Install]` section cannot be
+    /// enabled or disabled and is always as wanted.
+    #[serde(default)]
+    enabled: Option<bool>,
+}
+
+/// Whether a service runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Running {
+    /// It runs.
+    #[default]
+    Running,
+    /// It does not run.
+    Stopped,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq)]
+pub(super) struct State {
+    unit: UnitReading,
+    activity: Activity,
+    enablement: Enablement,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Running,
+    Stopped,
+    Failed,
+    /// On its way from one to the other.
+    Moving,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Enablement {
+    Enabled,
+    Disabled,
+    /// There is nothing to enable.
+    Fixed,
+    Masked,
+    /// The name is another name of some unit.
+    Alias,
+}
+
+impl Kind for Service {
+    const NAME: &'static str = "service";
+    const SUMMARY: &'static str = "Whether a systemd unit runs, and whether it starts with the host";
+    const EXAMPLE: &'static str = "service: { name: zookeeper, state: running, enabled: true }";
+    const SHORT: &'static str = "name";
+    type State = State;
+
+    fn target(&self) -> String {
+        self.name.strip_suffix(".service").unwrap_or(&self.name).to_owned()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if fields::is_unit(&self.unit()) && !self.unit().contains("@.") {
+            return Ok(());
+        }
+        Err(format!("`{}` is no name of a service: write it like zookeeper or backup.timer", self.name.escape_debug()))
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let enabled = self.enabled.map(|_| self.is_enabled());
+        std::iter::once(Probe::Unit(self.unit())).chain(enabled).collect()
+    }
+
+    fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
+        let unit = readings.unit(&Probe::Unit(self.unit()))?.clone();
+        let activity = activity(&unit.active)?;
+        let enablement = match unit.enabled.as_str() {
+            // systemd does not know of a System V script whether it is enabled; only `systemctl is-enabled` looks.
+            "generated" if self.enabled.is_some() => {
+                let answer = String::from_utf8_lossy(&readings.command(&self.is_enabled())?.stdout).trim().to_owned();
+                enablement(&answer)?
+            }
+            word => enablement(word)?,
+        };
+        Ok(State { unit, activity, enablement })
+    }
+
+    fn change(&self, state: &State) -> Verdict {
+        let activity = match (self.state, state.activity) {
+            (Running::Running, Activity::Running) | (Running::Stopped, Activity::Stopped | Activity::Failed) => None,
+            (Running::Running, _) => Some((Action::Start, "start")),
+            (Running::Stopped, _) => Some((Action::Stop, "stop")),
+        };
+        self.verdict(state, activity)
+    }
+
+    fn notified(&self, state: &State, verb: Verb) -> Verdict {
+        if self.state == Running::Stopped {
+            return self.change(state);
+        }
+        // What does not run now may have been started meanwhile by its package, with the configuration of before:
+        // both calls start what does not run.
+        let call = if verb == Verb::Restart { "restart" } else { "reload-or-restart" };
+        let action = match (state.activity, verb) {
+            (Activity::Running, Verb::Restart) => Action::Restart,
+            (Activity::Running, Verb::Reload) => Action::Reload,
+            _ => Action::Start,
+        };
+        self.verdict(state, Some((action, call)))
+    }
+
+    fn loaded(&self, state: &State) -> Option<i64> {
+        state.unit.since.filter(|_| state.activity == Activity::Running)
+    }
+}
+
+impl Service {
+    fn unit(&self) -> String {
+        if fields::is_unit(&self.name) { self.name.clone() } else { format!("{}.service", self.name) }
+    }
+
+    fn is_enabled(&self) -> Probe {
+        Probe::Command(self.systemctl("is-enabled").within(Duration::from_secs(30)))
+    }
+
+    fn systemctl(&self, verb: &str) -> Command {
+        Command::new(["systemctl", verb, "--", &self.unit()])
+    }
+
+    /// What to do, with the call for the activity already decided.
+    fn verdict(&self, state: &State, activity: Option<(Action, &str)>) -> Verdict {
+        let enable = self.enabling(state);
+        if let Some(why) = self.hindrance(state, activity.is_some(), enable) {
+            return Verdict::Refuse(why);
+        }
+        let Some(action) = activity.map(|(action, _)| action).or(enable.map(|_| Action::Change)) else {
+            return Verdict::InSync;
+        };
+        let enabling = enable.map(|verb| Step::Run(self.systemctl(verb)));
+        let acting = activity.map(|(_, call)| self.acting(state, call)).unwrap_or_default();
+        Verdict::change(action, self.shown(state, enable), enabling.into_iter().chain(acting).collect())
+    }
+
+    /// The call that makes it start with the host, or not, if one is needed.
+    fn enabling(&self, state: &State) -> Option<&'static str> {
+        match (self.enabled?, state.enablement) {
+            (true, Enablement::Disabled | Enablement::Masked | Enablement::Alias) => Some("enable"),
+            (false, Enablement::Enabled | Enablement::Alias) => Some("disable"),
+            _ => None,
+        }
+    }
+
+    fn hindrance(&self, state: &State, acts: bool, enable: Option<&str>) -> Option<String> {
+        let name = self.unit();
+        let masked = state.enablement == Enablement::Masked || state.unit.load == "masked";
+        if masked && self.state == Running::Running && acts || masked && enable.is_some() {
+            return Some(format!("it is masked on the host: `systemctl unmask {name}` allows it again"));
+        }
+        let alias = state.enablement == Enablement::Alias && enable.is_some();
+        alias.then(|| format!("{name} is another name of a unit: systemd enables only the unit's own name"))
+    }
+
+    fn acting(&self, state: &State, call: &str) -> Vec<Step> {
+        let starts = call != "stop";
+        // Its file was changed by somebody who did not tell systemd.
+        let reload = (starts && state.unit.needs_reload).then(|| Command::new(["systemctl", "daemon-reload"]));
+        // One that failed too often in a row is not started again before this.
+        let reset = (starts && state.activity == Activity::Failed).then(|| self.systemctl("reset-failed"));
+        reload.into_iter().chain(reset).chain([self.systemctl(call)]).map(Step::Run).collect()
+    }
+
+    fn shown(&self, state: &State, enable: Option<&str>) -> Vec<Field> {
+        let there = state.unit.load != "not-found";
+        let running = (state.activity == Activity::Running) == (self.state == Running::Running);
+        let from = there.then(|| state.unit.active.clone());
+        let value = FieldValue::Text { from, to: Some(self.wanted().to_owned()) };
+        let activity = (!running).then_some(Field { name: "state", value });
+        let enabled = enable.map(|verb| fields::text("enabled", &(verb != "enable"), &(verb == "enable")));
+        activity.into_iter().chain(enabled).collect()
+    }
+
+    fn wanted(&self) -> &'static str {
+        if self.state == Running::Running { "running" } else { "stopped" }
+    }
+}
+
+/// The words of `systemctl list-units --state=help`, below ACTIVE.
+fn activity(word: &str) -> Result<Activity, Unreadable> {
+    match word {
+        "active" | "reloading" | "refreshing" => Ok(Activity::Running),
+        "inactive" => Ok(Activity::Stopped),
+        "failed" => Ok(Activity::Failed),
+        "activating" | "deactivating" | "maintenance" => Ok(Activity::Moving),
+        other => Err(Unreadable(format!("systemd calls it `{other}`, which armilla does not know"))),
+    }
+}
+
+/// The words of `systemctl is-enabled`, as in systemctl(1). What lasts only until the next boot is not enabled.
+fn enablement(word: &str) -> Result<Enablement, Unreadable> {
+    match word {
+        "enabled" => Ok(Enablement::Enabled),
+        "disabled" | "enabled-runtime" | "linked" | "linked-runtime" | "bad" | "not-found" | "" => {
+            Ok(Enablement::Disabled)
+        }
+        "static" | "indirect" | "generated" | "transient" => Ok(Enablement::Fixed),
+        "masked" | "masked-runtime" => Ok(Enablement::Masked),
+        "alias" => Ok(Enablement::Alias),
+        other => Err(Unreadable(format!("systemd calls it `{other}`, which armilla does not know"))),
+    }
+}

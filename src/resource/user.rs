@@ -1,0 +1,191 @@
+//! `user`: a user account.
+//!
+//! In: its name and what of it should be so. Out: `useradd`, `usermod` with only what differs, or `userdel`.
+//! Never: a password, another number for a user that is there, or the removal of a home directory.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::fields::{self, Presence};
+use super::{Action, Field, Kind, Verdict};
+use crate::step::{Command, Probe, Readings, Step, Unreadable, UserReading};
+
+/// A user account. What is not given is left as it is, or as the system makes it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct User {
+    /// Its name.
+    name: String,
+    /// Its number; the next free one if not given. A user that is there never gets another.
+    #[serde(default)]
+    uid: Option<u32>,
+    /// Its primary group. A new user without it gets a group of its own name.
+    #[serde(default)]
+    group: Option<String>,
+    /// Exactly the supplementary groups it is in; `[]` for none.
+    #[serde(default)]
+    groups: Option<BTreeSet<String>>,
+    /// Its home directory. A change moves no files.
+    #[serde(default)]
+    home: Option<String>,
+    /// Its login shell; `/usr/sbin/nologin` for one that never logs in.
+    #[serde(default)]
+    shell: Option<String>,
+    /// Who it is, in words.
+    #[serde(default)]
+    comment: Option<String>,
+    /// Whether a free number is taken from those for system users. Matters only when the user is made.
+    #[serde(default)]
+    system: bool,
+    /// Whether the home directory is made with the user. Yes if not given, but no for a system user.
+    #[serde(default)]
+    create_home: Option<bool>,
+    /// Whether it is there. `absent` keeps its home directory and its files.
+    #[serde(default)]
+    state: Presence,
+}
+
+/// One thing that may be set of a user: how plans call it, how `useradd` and `usermod` call it, and its value.
+struct Setting {
+    name: &'static str,
+    add: &'static str,
+    change: &'static str,
+    value: String,
+}
+
+impl Kind for User {
+    const NAME: &'static str = "user";
+    const SUMMARY: &'static str = "A user account";
+    const EXAMPLE: &'static str =
+        "user: { name: zookeeper, system: true, home: /var/lib/zookeeper, shell: /usr/sbin/nologin }";
+    const SHORT: &'static str = "name";
+    type State = Option<UserReading>;
+
+    fn target(&self) -> String {
+        self.name.clone()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        fields::check_account("user", &self.name)?;
+        self.group.iter().chain(self.groups.iter().flatten()).try_for_each(|g| fields::check_account("group", g))?;
+        for (key, path) in [("home", &self.home), ("shell", &self.shell)] {
+            path.iter().try_for_each(|path| fields::check_path(path).and_then(|()| check_entry(key, path)))?;
+        }
+        self.comment.iter().try_for_each(|comment| check_entry("comment", comment))
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        vec![Probe::User(self.name.clone())]
+    }
+
+    fn observe(&self, readings: &Readings) -> Result<Option<UserReading>, Unreadable> {
+        readings.user(&Probe::User(self.name.clone())).cloned()
+    }
+
+    fn change(&self, state: &Option<UserReading>) -> Verdict {
+        match (self.state, state) {
+            (Presence::Absent, None) => Verdict::InSync,
+            (Presence::Absent, Some(_)) => {
+                let step = Step::Run(Command::new(["userdel", "--", &self.name]));
+                Verdict::change(Action::Remove, Vec::new(), vec![step])
+            }
+            (Presence::Present, None) => self.making(),
+            (Presence::Present, Some(found)) => self.mending(found),
+        }
+    }
+}
+
+impl User {
+    /// All that is given, for a user with this primary group.
+    fn settings(&self, primary: &str) -> Vec<Setting> {
+        let groups = self.groups.as_ref().map(|groups| joined(groups.iter(), primary));
+        let all = [
+            ("group", "--gid", "--gid", self.group.clone()),
+            ("groups", "--groups", "--groups", groups),
+            ("home", "--home-dir", "--home", self.home.clone()),
+            ("shell", "--shell", "--shell", self.shell.clone()),
+            ("comment", "--comment", "--comment", self.comment.clone()),
+        ];
+        let given = |(name, add, change, value): (_, _, _, Option<String>)| {
+            value.map(|value| Setting { name, add, change, value })
+        };
+        all.into_iter().filter_map(given).collect()
+    }
+
+    fn making(&self) -> Verdict {
+        let settings = self.settings(self.group.as_ref().unwrap_or(&self.name));
+        let uid = self.uid.iter().map(|uid| fields::new("uid", uid));
+        let shown = uid.chain(settings.iter().map(|s| fields::new(s.name, &s.value))).collect();
+        let mut steps: Vec<Step> = self.own_group().into_iter().collect();
+        steps.push(Step::RunUnless(self.useradd(&settings), fields::known("passwd", &self.name)));
+        // A package before it may have brought the user with other settings: then they are set here, in the same run.
+        if !settings.is_empty() {
+            steps.push(self.usermod(&settings));
+        }
+        Verdict::change(Action::Add, shown, steps)
+    }
+
+    /// `useradd --user-group` fails if a group of this name is there already, so the group comes first and by itself.
+    fn own_group(&self) -> Option<Step> {
+        if self.group.is_some() {
+            return None;
+        }
+        let system = self.system.then_some("--system");
+        let argv = ["groupadd"].into_iter().chain(system).chain(["--", &self.name]);
+        Some(Step::RunUnless(Command::new(argv), fields::known("group", &self.name)))
+    }
+
+    fn useradd(&self, settings: &[Setting]) -> Command {
+        let uid = self.uid.map(|uid| uid.to_string());
+        let home = if self.create_home.unwrap_or(!self.system) { "--create-home" } else { "--no-create-home" };
+        let mut argv = vec!["useradd"];
+        argv.extend(self.system.then_some("--system"));
+        argv.extend(uid.iter().flat_map(|uid| ["--uid", uid]));
+        if self.group.is_none() {
+            argv.extend(["--gid", &self.name]);
+        }
+        argv.extend(settings.iter().flat_map(|s| [s.add, &s.value]));
+        argv.extend([home, "--", &self.name]);
+        Command::new(argv)
+    }
+
+    fn usermod(&self, settings: &[Setting]) -> Step {
+        let options = settings.iter().flat_map(|s| [s.change, &s.value]);
+        Step::Run(Command::new(["usermod"].into_iter().chain(options).chain(["--", &self.name])))
+    }
+
+    fn mending(&self, found: &UserReading) -> Verdict {
+        if let Some(uid) = self.uid.filter(|uid| *uid != found.uid) {
+            return Verdict::Refuse(fields::renumber("user", &self.name, found.uid, uid));
+        }
+        let primary = self.group.as_ref().unwrap_or(&found.group);
+        let current = |setting: &Setting| current(found, setting.name, primary);
+        let different: Vec<Setting> = self.settings(primary).into_iter().filter(|s| current(s) != s.value).collect();
+        let shown: Vec<Field> = different.iter().map(|s| fields::text(s.name, &current(s), &s.value)).collect();
+        Verdict::differing(shown, vec![self.usermod(&different)])
+    }
+}
+
+/// The present value of a setting.
+fn current(found: &UserReading, name: &str, primary: &str) -> String {
+    match name {
+        "group" => found.group.clone(),
+        "groups" => joined(found.groups.iter().collect::<BTreeSet<_>>().into_iter(), primary),
+        "home" => found.home.clone(),
+        "shell" => found.shell.clone(),
+        _ => found.comment.clone(),
+    }
+}
+
+/// The groups as `usermod` takes them. The primary group is no supplementary one, even where it is listed.
+fn joined<'a>(groups: impl Iterator<Item = &'a String>, primary: &str) -> String {
+    groups.filter(|group| *group != primary).map(String::as_str).collect::<Vec<_>>().join(",")
+}
+
+/// An entry of `/etc/passwd` ends at a colon.
+fn check_entry(key: &str, value: &str) -> Result<(), String> {
+    fields::check_line(key, value)?;
+    if value.contains(':') { Err(format!("`{key}` must not have a colon in it")) } else { Ok(()) }
+}
