@@ -16,4 +16,5 @@ pub mod step;
 pub mod store;
 pub mod template;
 pub mod transport;
+pub mod vars;
 pub mod yaml;
