@@ -1,5 +1,6 @@
 //! work in progress
 pub mod diag;
+pub mod fact;
 pub mod inventory;
 pub mod name;
 pub mod resource;
