@@ -2,6 +2,7 @@
 pub mod apply;
 pub mod catalog;
 pub mod diag;
+pub mod fact;
 pub mod graph;
 pub mod inventory;
 pub mod name;
