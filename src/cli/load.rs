@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Global, Selection};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
-use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::inventory::{Endpoint, Inventory, Pattern};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
-use crate::project::{From, Project};
+use crate::project::Project;
 use crate::role::Role;
 use crate::site::{Definition, Site};
 use crate::store;
@@ -24,7 +25,7 @@ pub struct Loaded {
     /// Its texts.
     pub project: Project,
     /// Its hosts and groups.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     /// The roles that could be read.
     pub roles: BTreeMap<RoleName, Role>,
     /// Which roles are on which hosts.
@@ -33,7 +34,10 @@ pub struct Loaded {
     pub limit: Option<BTreeSet<HostName>>,
     /// Where lab hosts of the same names are, in a rehearsal.
     pub rehearsal: Option<BTreeMap<HostName, String>>,
-    variables: Variables,
+    /// Whether to work as root by sudo on every host.
+    pub become_root: bool,
+    /// What is set for hosts.
+    pub variables: Variables,
 }
 
 /// The folder of the project.
@@ -56,7 +60,7 @@ pub fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostic
     let roles = reader.roles();
     let site = reader.site();
     let inventory = Inventory::read(&environment, &project.environment);
-    let inventory = reader.problems.keep(inventory);
+    let inventory = reader.problems.keep(inventory).map(Arc::new);
     let settings = reader.settings(&root, &selection.variables);
     let Some(inventory) = inventory else { return Err(reader.problems) };
     let variables = Variables::new(&inventory, &settings);
@@ -71,12 +75,13 @@ pub fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostic
         placement,
         limit,
         rehearsal: None,
+        become_root: false,
         variables,
         project: project.clone(),
     };
     // Problems inside roles show even if others were found before.
     let examples = loaded.example_facts();
-    let compiled = loaded.compile(&site, &examples);
+    let compiled = loaded.catalog(&examples, &BTreeSet::new());
     let mut problems = reader.problems;
     problems.keep(compiled);
     problems.result(loaded)
@@ -190,7 +195,7 @@ impl Loaded {
     pub fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
         let real = self.inventory.host(host.as_str())?.endpoint.clone();
         match &self.rehearsal {
-            None => Some(real),
+            None => Some(super::survey::with_become(real, self.become_root)),
             Some(addresses) => {
                 let address = addresses.get(host).cloned().unwrap_or_else(|| host.to_string());
                 Some(Endpoint { address, ..Endpoint::new(host.clone()) })
@@ -216,19 +221,13 @@ impl Loaded {
         hosts.into_iter().map(|(host, names)| (host, names.iter().filter_map(example).collect())).collect()
     }
 
-    /// Everything that is desired, given the facts.
+    /// Everything that is desired of the hosts that are not away, given the facts.
     ///
     /// # Errors
     /// What is wrong after templating.
-    pub fn compile(&self, _site: &Site, facts: &Facts) -> Result<Catalog, Diagnostics> {
-        self.catalog(facts)
-    }
-
-    /// Everything that is desired, given the facts.
-    ///
-    /// # Errors
-    /// What is wrong after templating.
-    pub fn catalog(&self, facts: &Facts) -> Result<Catalog, Diagnostics> {
+    pub fn catalog(&self, facts: &Facts, away: &BTreeSet<HostName>) -> Result<Catalog, Diagnostics> {
+        let here = |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
+        let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
         let variable = |host: &HostName, service: Option<&ServiceName>, name: &str| self.variable(host, service, name);
         catalog::compile(&Desired {
             environment: &self.environment,
@@ -238,7 +237,7 @@ impl Loaded {
             endpoint: &|host| self.endpoint(host),
             variable: &variable,
             facts,
-            limit: self.limit.as_ref(),
+            limit: Some(&limit),
         })
     }
 
@@ -248,15 +247,5 @@ impl Loaded {
             placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
         });
         self.variables.winner(host, name).or(of_service).cloned()
-    }
-
-    /// How many roles come from the project and how many from the binary.
-    pub fn roles_from(&self, from: From) -> usize {
-        self.project.roles.values().filter(|texts| texts.from == from).count()
-    }
-
-    /// A place for messages about the project as a whole.
-    pub fn origin(&self) -> Option<Origin> {
-        self.project.site.as_ref().map(Origin::start)
     }
 }

@@ -60,3 +60,31 @@ pub fn ask(question: &str) -> String {
     let _ = io::stdin().read_line(&mut answer);
     answer.trim().to_owned()
 }
+
+/// Counts hosts that answered, where somebody looks and it takes more than a moment.
+pub struct Counter(indicatif::ProgressBar);
+
+impl Counter {
+    /// So many hosts are asked.
+    pub fn new(what: &'static str, hosts: usize) -> Self {
+        let bar = indicatif::ProgressBar::new(hosts as u64).with_message(what);
+        if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {pos} of {len} hosts {elapsed} {prefix}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(std::time::Duration::from_millis(500));
+        Self(bar)
+    }
+
+    /// One has answered, or has failed to.
+    pub fn answered(&self, host: &crate::name::HostName, failed: bool) {
+        if failed {
+            self.0.set_prefix(format!("({host} did not answer)"));
+        }
+        self.0.inc(1);
+    }
+
+    /// All have.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -463,7 +463,7 @@ hosts:
             ("platform:!workers:!zk1", "zk2 zk3"),
             ("!workers", "zk1 zk2 zk3"),
             ("zk*", "zk1 zk2 zk3"),
-            ("w[12]", "w1 w2"),
+            ("w[1-2]", "w1 w2"),
             ("~(zk|w)1", "w1 zk1"),
             ("zookeepers[0]", "zk1"),
             ("zookeepers[-1]", "zk3"),
