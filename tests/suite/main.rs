@@ -1,3 +1,4 @@
 //! Everything that needs no host.
 
+mod architecture;
 mod cases;
