@@ -1,1 +1,4 @@
-pub mod a {}
+//! Armilla.
+
+pub mod cli;
+pub mod lab;
