@@ -61,10 +61,9 @@ pub(crate) fn ready(site: &Site, tell: &mut dyn FnMut(&str)) -> Result<(), LabEr
     if !own_bridge(site)? {
         refuse_taken_subnet(site)?;
         make_bridge(site)?;
+        warn_of_filtering(tell);
     }
-    raise_inotify()?;
-    warn_of_filtering(tell);
-    Ok(())
+    raise_inotify()
 }
 
 /// Removes the bridge if it is this lab's.
@@ -107,8 +106,7 @@ fn taken<T>(site: &Site, owner: String) -> Result<T, LabError> {
 /// Another interface in this network would make its answers go astray.
 fn refuse_taken_subnet(site: &Site) -> Result<(), LabError> {
     let network = site.subnet.network();
-    let output = std::process::Command::new("ip").args(["-o", "-4", "addr", "show", "to", &network]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let text = output_of("ip", &["-o", "-4", "addr", "show", "to", &network]);
     match text.split_whitespace().nth(1) {
         Some(link) => taken(site, format!("the interface {link}")),
         None => Ok(()),
@@ -142,10 +140,17 @@ fn raise_inotify() -> Result<(), LabError> {
     files::context(fs::write(path, INOTIFY_INSTANCES.to_string()), "writing", path)
 }
 
-/// Some container engines pass bridged frames through the machine's packet filter, which then drops them.
+/// Container engines often pass bridged frames through the machine's packet filter, and let it drop what they do not know.
 fn warn_of_filtering(tell: &mut dyn FnMut(&str)) {
     let setting = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap_or_default();
-    if setting.trim() == "1" {
-        tell("the packet filter sees bridged frames here; if hosts cannot reach each other, type `sysctl -w net.bridge.bridge-nf-call-iptables=0`");
+    if setting.trim() == "1" && output_of("iptables", &["-S", "FORWARD"]).contains("-P FORWARD DROP") {
+        tell("the packet filter drops frames between hosts: type `sysctl -w net.bridge.bridge-nf-call-iptables=0`");
     }
+}
+
+/// What a program answers; nothing, if it cannot be asked.
+fn output_of(program: &str, args: &[&str]) -> String {
+    let Some(program) = find(program) else { return String::new() };
+    let output = std::process::Command::new(program).args(args).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
