@@ -20,7 +20,9 @@ pub enum LabCommand {
     /// Make and start hosts, and wait until ssh answers in each
     ///
     /// Hosts that exist keep their disk and are started if they are off. Every host resolves all others by name.
-    #[command(after_help = "Examples:\n  armilla lab up 3                 h1, h2 and h3\n  armilla lab up 2 --prefix web-   web-1 and web-2\n  armilla lab up --env dev         every host of the environment dev")]
+    #[command(
+        after_help = "Examples:\n  armilla lab up 3                 h1, h2 and h3\n  armilla lab up 2 --prefix web-   web-1 and web-2\n  armilla lab up --env dev         every host of the environment dev"
+    )]
     Up {
         /// How many hosts
         #[arg(value_name = "N", required_unless_present = "env", conflicts_with = "env", value_parser = clap::value_parser!(u8).range(1..=230))]
@@ -138,7 +140,9 @@ pub fn run(
         LabCommand::Down { names } => lab.down(&names, tell)?,
         LabCommand::List { json: false } => show(&lab.hosts()?),
         LabCommand::List { json: true } => show_json(&lab.hosts()?),
-        LabCommand::Exec { name, command } | LabCommand::Enter { name, command } => match lab.enter(&name, &command)? {},
+        LabCommand::Exec { name, command } | LabCommand::Enter { name, command } => {
+            match lab.enter(&name, &command)? {}
+        }
         LabCommand::Ssh { name, command } => return become_program(lab.ssh_command(&name, &command)?),
         LabCommand::Cut { names } => names.iter().try_for_each(|name| lab.cut(name))?,
         LabCommand::Heal { names } => names.iter().try_for_each(|name| lab.heal(name))?,

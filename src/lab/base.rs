@@ -20,8 +20,19 @@ const RECIPE: &[(&str, &[&str])] = &[
     (
         "packages",
         &[
-            "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo", "curl", "iproute2", "iputils-ping",
-            "procps", "cron", "ca-certificates", "netbase", "less",
+            "systemd-sysv",
+            "dbus",
+            "libpam-systemd",
+            "openssh-server",
+            "sudo",
+            "curl",
+            "iproute2",
+            "iputils-ping",
+            "procps",
+            "cron",
+            "ca-certificates",
+            "netbase",
+            "less",
         ],
     ),
     (
@@ -39,17 +50,29 @@ const RECIPE: &[(&str, &[&str])] = &[
     (
         "disabled",
         &[
-            "apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "e2scrub_all.timer", "e2scrub_reap.service",
-            "getty@tty1.service", "systemd-pstore.service",
+            "apt-daily.timer",
+            "apt-daily-upgrade.timer",
+            "fstrim.timer",
+            "e2scrub_all.timer",
+            "e2scrub_reap.service",
+            "getty@tty1.service",
+            "systemd-pstore.service",
         ],
     ),
     // What each host must have of its own, and what only served the building.
     (
         "removed",
         &[
-            "etc/machine-id", "etc/hostname", "etc/resolv.conf", "usr/sbin/policy-rc.d",
-            "etc/apt/apt.conf.d/99mmdebstrap", "etc/ssh/ssh_host_rsa_key", "etc/ssh/ssh_host_rsa_key.pub",
-            "etc/ssh/ssh_host_ecdsa_key", "etc/ssh/ssh_host_ecdsa_key.pub", "etc/ssh/ssh_host_ed25519_key",
+            "etc/machine-id",
+            "etc/hostname",
+            "etc/resolv.conf",
+            "usr/sbin/policy-rc.d",
+            "etc/apt/apt.conf.d/99mmdebstrap",
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/ssh_host_rsa_key.pub",
+            "etc/ssh/ssh_host_ecdsa_key",
+            "etc/ssh/ssh_host_ecdsa_key.pub",
+            "etc/ssh/ssh_host_ed25519_key",
             "etc/ssh/ssh_host_ed25519_key.pub",
         ],
     ),
@@ -170,7 +193,7 @@ fn follow(mut child: Child, tell: &mut dyn FnMut(&str)) -> Result<(), LabError> 
     if status.success() {
         return Ok(());
     }
-    let output = said[said.len().saturating_sub(10)..].iter().map(|line| format!("\n  {line}")).collect();
+    let output = files::indented(&said[said.len().saturating_sub(10)..]);
     let (doing, program) = ("building the base".to_owned(), "mmdebstrap".to_owned());
     Err(LabError::Program { doing, program, status: status.to_string(), output })
 }

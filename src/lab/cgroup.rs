@@ -13,7 +13,15 @@ use super::files;
 /// The only devices a host may open, so that no role can touch the machine's disks: null, zero, full, random, urandom,
 /// tty, ptmx and pseudo-terminals. Any node may be made.
 const DEVICES: [&str; 10] = [
-    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm",
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
     "c 136:* rwm",
 ];
 
@@ -53,8 +61,8 @@ impl Cgroups {
 
     /// Notes the groups in the host's folder, for commands that run in another group.
     pub(crate) fn record(&self, host: &Path) -> Result<(), LabError> {
-        let text: String = self.all().map(|group| format!("{}\n", group.display())).collect();
-        files::replace(&host.join("cgroups"), &text, 0o600)
+        let lines: Vec<_> = self.all().map(|group| format!("{}\n", group.display())).collect();
+        files::replace(&host.join("cgroups"), &lines.concat(), 0o600)
     }
 
     /// Whether opening devices is limited by a group.

@@ -27,7 +27,7 @@ pub(crate) fn enter<S: AsRef<str>>(site: &Site, name: &str, argv: &[S]) -> Resul
     let first = running(site, name)?;
     let groups = Cgroups::recorded(&site.host(name)).ok_or_else(|| LabError::Off(name.to_owned()))?;
     groups.enter_devices()?;
-    init::drop_privileges(groups.guard_devices())?;
+    init::drop_privileges(&groups)?;
     let mut command = Command::new("nsenter");
     command.args(["--target", &first.pid().to_string()]);
     command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]);

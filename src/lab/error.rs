@@ -23,10 +23,14 @@ pub enum LabError {
         packages: String,
     },
     /// A folder that cannot be written into overlay options.
-    #[error("the lab folder {0:?} cannot be used: give an absolute path of letters, digits and . _ - / in ARMILLA_LAB_DIR")]
+    #[error(
+        "the lab folder {0:?} cannot be used: give an absolute path of letters, digits and . _ - / in ARMILLA_LAB_DIR"
+    )]
     BadFolder(PathBuf),
     /// A subnet that is not of the accepted form.
-    #[error("{0:?} is not a lab subnet: give the first three numbers of a 10.x.y.0/24 network, like ARMILLA_LAB_SUBNET=10.90.0")]
+    #[error(
+        "{0:?} is not a lab subnet: give the first three numbers of a 10.x.y.0/24 network, like ARMILLA_LAB_SUBNET=10.90.0"
+    )]
     BadSubnet(String),
     /// The subnet of this lab is in use by something else.
     #[error("{subnet}.0/24 is used by {owner}: choose another subnet, like ARMILLA_LAB_SUBNET=10.90.0")]
@@ -37,7 +41,9 @@ pub enum LabError {
         owner: String,
     },
     /// The hosts of this folder were made in another subnet.
-    #[error("the hosts in {folder} live in {recorded}.0/24, not in {wanted}.0/24: type `armilla lab down` first, or unset ARMILLA_LAB_SUBNET")]
+    #[error(
+        "the hosts in {folder} live in {recorded}.0/24, not in {wanted}.0/24: type `armilla lab down` first, or unset ARMILLA_LAB_SUBNET"
+    )]
     SubnetChanged {
         /// Folder of this lab.
         folder: PathBuf,
@@ -69,7 +75,9 @@ pub enum LabError {
     #[error("{0} is powered off: type `armilla lab boot {0}`")]
     Off(String),
     /// Hosts use the base that was to be rebuilt.
-    #[error("hosts use the base: type `armilla lab down` first (in every lab that shares it), then `armilla lab base --rebuild`")]
+    #[error(
+        "hosts use the base: type `armilla lab down` first (in every lab that shares it), then `armilla lab base --rebuild`"
+    )]
     BaseInUse,
     /// A program of the machine failed.
     #[error("{doing}: {program} failed ({status}){output}")]
@@ -118,7 +126,9 @@ pub enum LabError {
         output: String,
     },
     /// The host is up but its sshd does not answer.
-    #[error("{name} runs, but its sshd did not answer in {seconds} s: see {console}, or is it cut off? `armilla lab heal {name}`")]
+    #[error(
+        "{name} runs, but its sshd did not answer in {seconds} s: see {console}, or is it cut off? `armilla lab heal {name}`"
+    )]
     Silent {
         /// Which host.
         name: String,

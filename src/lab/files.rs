@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::mount::{MntFlags, umount2};
 
 use super::error::LabError;
 
@@ -34,16 +35,28 @@ fn write_with_mode(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 /// Makes a folder and those above it, with exactly this mode for the last one.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), LabError> {
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-    context(made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))), "making", path)
+    let result = DirBuilder::new().recursive(true).mode(0o755).create(path);
+    context(result.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))), "making", path)
 }
 
 /// Removes a folder and all in it; one that is not there is fine.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), LabError> {
+    detach_below(path)?;
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => context(Err(error), "removing", path),
         _ => Ok(()),
     }
+}
+
+/// What a killed builder left mounted must not be removed with the folder: it can be the machine's own /dev.
+fn detach_below(path: &Path) -> Result<(), LabError> {
+    let mounts = Path::new("/proc/self/mounts");
+    let text = context(fs::read_to_string(mounts), "reading", mounts)?;
+    let places =
+        text.lines().filter_map(|line| line.split(' ').nth(1)).filter(|place| Path::new(place).starts_with(path));
+    places.collect::<Vec<_>>().into_iter().rev().try_for_each(|place| {
+        context(umount2(place, MntFlags::MNT_DETACH).map_err(Into::into), "unmounting", Path::new(place))
+    })
 }
 
 /// Removes a file; one that is not there is fine.
@@ -77,5 +90,10 @@ fn edit_below_root(root: &Path, path: &str, edit: impl FnOnce(&str) -> Option<St
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let all: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    all[all.len().saturating_sub(lines)..].iter().map(|line| format!("\n  {line}")).collect()
+    indented(&all[all.len().saturating_sub(lines)..])
+}
+
+/// Lines as they follow the first line of an error.
+pub(crate) fn indented<S: AsRef<str>>(lines: &[S]) -> String {
+    lines.iter().fold(String::new(), |text, line| text + "\n  " + line.as_ref())
 }

@@ -91,7 +91,8 @@ fn hosts_part(site: &Site) -> Result<String, LabError> {
 }
 
 fn part(gateway: Ipv4Addr, hosts: &[(String, Ipv4Addr)]) -> String {
-    let lines: String = hosts.iter().map(|(name, address)| format!("{address}\t{name}\n")).collect();
+    let lines: Vec<_> = hosts.iter().map(|(name, address)| format!("{address}\t{name}\n")).collect();
+    let lines = lines.concat();
     format!("{BEGIN}\n{gateway}\t{GATEWAY}\n{lines}{END}\n")
 }
 
@@ -113,7 +114,8 @@ mod tests {
     const GATE: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 1);
 
     fn some(names: &[&str]) -> String {
-        let hosts: Vec<_> = (11..).zip(names).map(|(n, name)| ((*name).to_owned(), Ipv4Addr::new(10, 89, 0, n))).collect();
+        let hosts: Vec<_> =
+            (11..).zip(names).map(|(n, name)| ((*name).to_owned(), Ipv4Addr::new(10, 89, 0, n))).collect();
         part(GATE, &hosts)
     }
 

@@ -41,16 +41,23 @@ const DROPPED: CapabilitySet = CapabilitySet::SYS_MODULE
 
 /// The parts of /proc/sys that belong to a host's own namespaces.
 const OWN_SETTINGS: [&str; 10] = [
-    "net", "kernel/hostname", "kernel/domainname", "kernel/shmmax", "kernel/shmall", "kernel/shmmni", "kernel/sem",
-    "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni",
+    "net",
+    "kernel/hostname",
+    "kernel/domainname",
+    "kernel/shmmax",
+    "kernel/shmall",
+    "kernel/shmmni",
+    "kernel/sem",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
 ];
 
 const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-const LINKS: [(&str, &str); 5] = [
-    ("pts/ptmx", "ptmx"), ("/proc/self/fd", "fd"), ("fd/0", "stdin"), ("fd/1", "stdout"), ("fd/2", "stderr"),
-];
+const LINKS: [(&str, &str); 5] =
+    [("pts/ptmx", "ptmx"), ("/proc/self/fd", "fd"), ("fd/0", "stdin"), ("fd/1", "stdout"), ("fd/2", "stderr")];
 
 const NO_SUID: MsFlags = MsFlags::MS_NOSUID;
 const NO_DEV: MsFlags = NO_SUID.union(MsFlags::MS_NODEV);
@@ -67,14 +74,14 @@ pub(crate) fn init(site: &Site, name: &str) -> Result<Infallible, LabError> {
     mount_all(site, name, &root)?;
     step("naming the host", sethostname(name))?;
     enter_root(&root)?;
-    drop_privileges(groups.guard_devices())?;
+    drop_privileges(&groups)?;
     become_systemd()
 }
 
 /// Drops what would let a process in a host act on the machine. Where no group limits the opening of devices, none may
 /// be made either.
-pub(crate) fn drop_privileges(devices_guarded: bool) -> Result<(), LabError> {
-    let nodes = if devices_guarded { CapabilitySet::empty() } else { CapabilitySet::MKNOD };
+pub(crate) fn drop_privileges(groups: &Cgroups) -> Result<(), LabError> {
+    let nodes = if groups.guard_devices() { CapabilitySet::empty() } else { CapabilitySet::MKNOD };
     for capability in DROPPED.union(nodes) {
         match remove_capability_from_bounding_set(capability) {
             // An older kernel does not know the newest ones.

@@ -328,16 +328,17 @@ impl Lab {
 
     /// Brings up what all hosts share.
     fn ready(&self, tell: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+        // First, as it refuses a subnet that is taken.
+        machine::ready(&self.site, tell)?;
         self.site.settle()?;
         host::ensure_key(&self.site)?;
-        machine::ready(&self.site, tell)?;
         proxy::start(&self.site)
     }
 
     /// Gives the missing hosts an address and a disk, and tells all hosts of each other.
     fn make(&self, names: &[String]) -> Result<(), LabError> {
         let known = self.site.names();
-        names.iter().filter(|name| !known.contains(name)).try_for_each(|name| self.site.allocate(name))?;
+        self.site.allocate(&names.iter().filter(|name| !known.contains(name)).collect::<Vec<_>>())?;
         let bare = names.iter().filter(|name| !host::furnished(&self.site, name));
         let keys: Vec<_> = bare.map(|name| host::furnish(&self.site, name)).collect::<Result<_, _>>()?;
         keys.into_iter().try_for_each(program::Started::finish)?;

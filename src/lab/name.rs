@@ -50,10 +50,11 @@ fn hint(name: &str, known: &[String]) -> String {
     if known.is_empty() {
         return ": it has no hosts yet, type `armilla lab up 3`".to_owned();
     }
-    let mut scored: Vec<_> = known.iter().map(|other| (strsim::jaro_winkler(name, other), other)).collect();
-    scored.retain(|(score, _)| *score > 0.75);
-    scored.sort_by(|left, right| right.0.total_cmp(&left.0));
-    let near: Vec<_> = scored.into_iter().take(3).map(|(_, other)| other.as_str()).collect();
+    // The nearest are those one or two slips of the finger away.
+    let slips = |other: &String| strsim::damerau_levenshtein(name, other);
+    let mut near: Vec<_> = known.iter().filter(|other| slips(other) <= (name.len() / 2).min(2)).collect();
+    near.sort_by_key(|other| slips(other));
+    let near: Vec<_> = near.into_iter().take(3).map(String::as_str).collect();
     if near.is_empty() {
         ": `armilla lab list` shows the names".to_owned()
     } else {

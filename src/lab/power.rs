@@ -42,7 +42,8 @@ pub(crate) fn is_cut(site: &Site, name: &str) -> bool {
 /// Starts all that are off, at once, and waits until each has its network.
 pub(crate) fn on(site: &Site, names: &[String]) -> Result<(), LabError> {
     let off: Vec<_> = names.iter().filter(|name| !is_on(site, name)).collect();
-    let started: Vec<_> = off.into_iter().map(|name| Ok((name, start_supervisor(site, name)?))).collect::<Result<_, _>>()?;
+    let started: Vec<_> =
+        off.into_iter().map(|name| Ok((name, start_supervisor(site, name)?))).collect::<Result<_, _>>()?;
     for (name, mut supervisor) in started {
         let mut line = String::new();
         let said = supervisor.stdout.take().map(|output| BufReader::new(output).read_line(&mut line));
@@ -167,5 +168,7 @@ fn set_port(site: &Site, name: &str, state: &str) -> Result<(), LabError> {
     if !machine::has_link(&port) {
         return Ok(());
     }
-    Program::new("bridge", format!("switching the wire of {name}")).args(["link", "set", "dev", &port, "state", state]).run()
+    Program::new("bridge", format!("switching the wire of {name}"))
+        .args(["link", "set", "dev", &port, "state", state])
+        .run()
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 
 use super::error::LabError;
-use super::machine;
+use super::{files, machine};
 
 /// A program together with why it is run.
 pub(crate) struct Program {
@@ -55,7 +55,7 @@ impl Program {
 
     fn failed(&self, status: &str, output: &str) -> LabError {
         let program = self.command.get_program().to_string_lossy().into_owned();
-        let output = output.trim().lines().map(|line| format!("\n  {line}")).collect();
+        let output = files::indented(&output.trim().lines().collect::<Vec<_>>());
         LabError::Program { doing: self.doing.clone(), program, status: status.to_owned(), output }
     }
 }
@@ -71,7 +71,9 @@ impl Started {
     pub(crate) fn finish(self) -> Result<(), LabError> {
         match self.child.wait_with_output() {
             Ok(Output { status, .. }) if status.success() => Ok(()),
-            Ok(output) => Err(self.program.failed(&output.status.to_string(), &String::from_utf8_lossy(&output.stderr))),
+            Ok(output) => {
+                Err(self.program.failed(&output.status.to_string(), &String::from_utf8_lossy(&output.stderr)))
+            }
             Err(error) => Err(self.program.failed("was lost", &error.to_string())),
         }
     }

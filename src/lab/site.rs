@@ -19,6 +19,9 @@ const FOLDER: &str = "/var/lib/armilla/lab";
 /// The running program, even after its file was replaced by a newer build.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// Holds the path of the base, which may be another lab's.
+const BASE_RECORD: &str = "base-folder";
+
 /// The places of one lab.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
@@ -40,7 +43,7 @@ impl Site {
         let folder = plain(options.folder.unwrap_or_else(|| PathBuf::from(FOLDER)))?;
         let subnet = settle_subnet(&folder, options.subnet.as_deref())?;
         Ok(Self {
-            base: plain(options.base.unwrap_or_else(|| folder.join("base")))?,
+            base: plain(options.base.or_else(|| recorded_base(&folder)).unwrap_or_else(|| folder.join("base")))?,
             apt_cache: plain(options.apt_cache.unwrap_or_else(|| folder.join("apt/cache")))?,
             program: options.program.unwrap_or_else(|| PathBuf::from(OWN_PROGRAM)),
             subnet,
@@ -121,20 +124,28 @@ impl Site {
         self.names().into_iter().map(|name| Ok((name.clone(), self.address(&name)?))).collect()
     }
 
-    /// Gives the new host the lowest free address.
-    pub(crate) fn allocate(&self, name: &str) -> Result<(), LabError> {
-        let taken: BTreeSet<_> = self.addresses()?.into_iter().map(|(_, address)| address).collect();
-        let address = self.subnet.free(&taken)?;
-        files::make_folder(&self.host(name), 0o755)?;
-        files::replace(&self.address_file(name), &format!("{address}\n"), 0o644)
+    /// Gives each new host the lowest free address; none, if there is not one for each.
+    pub(crate) fn allocate(&self, names: &[&String]) -> Result<(), LabError> {
+        let mut taken: BTreeSet<_> = self.addresses()?.into_iter().map(|(_, address)| address).collect();
+        let mut given = Vec::new();
+        for name in names {
+            let address = self.subnet.free(&taken)?;
+            taken.insert(address);
+            given.push((name, address));
+        }
+        given.into_iter().try_for_each(|(name, address)| {
+            files::make_folder(&self.host(name), 0o755)?;
+            files::replace(&self.address_file(name), &format!("{address}\n"), 0o644)
+        })
     }
 
-    /// Makes the folder and records the subnet, so that later commands agree without being told.
+    /// Makes the folder and records the subnet and the base, so that later commands agree without being told.
     pub(crate) fn settle(&self) -> Result<(), LabError> {
         // The apt proxy walks through as a user of its own; keys inside are 0600.
         files::make_folder(&self.folder, 0o711)?;
         files::make_folder(&self.folder.join("hosts"), 0o711)?;
-        files::replace(&self.folder.join("subnet"), &format!("{}\n", self.subnet), 0o644)
+        files::replace(&self.folder.join("subnet"), &format!("{}\n", self.subnet), 0o644)?;
+        files::replace(&self.folder.join(BASE_RECORD), &format!("{}\n", self.base.display()), 0o644)
     }
 
     /// One order at a time: waits for another command on this lab to finish.
@@ -178,6 +189,12 @@ fn plain(path: PathBuf) -> Result<PathBuf, LabError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "./_-".contains(c);
     let text = path.to_str().unwrap_or(":");
     if path.is_absolute() && text.chars().all(fine) { Ok(path) } else { Err(LabError::BadFolder(path)) }
+}
+
+/// The base in use, as long as it is there.
+fn recorded_base(folder: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(folder.join(BASE_RECORD)).ok()?;
+    Some(PathBuf::from(text.trim())).filter(|base| base.exists())
 }
 
 fn settle_subnet(folder: &Path, wanted: Option<&str>) -> Result<Subnet, LabError> {

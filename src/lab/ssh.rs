@@ -22,7 +22,8 @@ pub(crate) fn write(site: &Site) -> Result<(), LabError> {
     for (name, address) in &hosts {
         known += &known_host(name, *address, &host::public_key(&host::host_key(site, name))?);
     }
-    let config: String = hosts.iter().map(|(name, address)| block(name, *address, &site.key(), &site.known_hosts())).collect();
+    let config: String =
+        hosts.iter().map(|(name, address)| block(name, *address, &site.key(), &site.known_hosts())).collect();
     files::replace(&site.known_hosts(), &known, 0o644)?;
     files::replace(&site.ssh_config(), &config, 0o644)
 }
@@ -100,7 +101,8 @@ mod tests {
     fn a_block_says_all_that_ssh_needs_and_speaks_of_its_host_only() {
         let text = block("h1", ADDRESS, Path::new("/lab/id_ed25519"), Path::new("/lab/known_hosts"));
         assert!(text.starts_with("Host h1\n  HostName 10.89.0.11\n"));
-        for line in ["IdentityFile /lab/id_ed25519", "UserKnownHostsFile /lab/known_hosts", "StrictHostKeyChecking yes"] {
+        for line in ["IdentityFile /lab/id_ed25519", "UserKnownHostsFile /lab/known_hosts", "StrictHostKeyChecking yes"]
+        {
             assert!(text.contains(line), "{line}");
         }
         assert!(!text.contains('*'));

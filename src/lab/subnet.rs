@@ -38,13 +38,7 @@ impl Subnet {
 
     /// The machine's own hardware address: fixed, as a bridge otherwise takes that of its lowest port.
     pub(crate) fn gateway_mac(self) -> String {
-        self.mac(self.gateway())
-    }
-
-    /// Hardware address of a host: locally administered, and the IP address is readable in it.
-    pub(crate) fn mac(self, address: Ipv4Addr) -> String {
-        let [first, second, third, last] = address.octets();
-        format!("02:61:{first:02x}:{second:02x}:{third:02x}:{last:02x}")
+        mac(self.gateway())
     }
 
     /// Bridge port of a host; at most 14 characters, as the kernel takes 15.
@@ -66,6 +60,12 @@ impl Subnet {
     fn address(self, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, self.second, self.third, last)
     }
+}
+
+/// Hardware address of a host: locally administered, and the IP address is readable in it.
+pub(crate) fn mac(address: Ipv4Addr) -> String {
+    let [first, second, third, last] = address.octets();
+    format!("02:61:{first:02x}:{second:02x}:{third:02x}:{last:02x}")
 }
 
 impl fmt::Display for Subnet {
@@ -96,7 +96,7 @@ mod tests {
         let lab = Subnet::DEFAULT;
         let first = lab.free(&BTreeSet::new()).expect("an empty lab has room");
         assert_eq!((first.to_string(), lab.bridge()), ("10.89.0.11".to_owned(), "armilla0".to_owned()));
-        assert_eq!(lab.mac(first), "02:61:0a:59:00:0b");
+        assert_eq!(mac(first), "02:61:0a:59:00:0b");
         assert_eq!(lab.port(first), "arm89-0-11");
         assert_eq!(lab.network(), "10.89.0.0/24");
     }

@@ -18,7 +18,7 @@ use super::cgroup::Cgroups;
 use super::error::LabError;
 use super::process::Process;
 use super::site::Site;
-use super::{base, files, machine, power};
+use super::{base, files, machine, power, subnet};
 
 /// Time namespaces, of Linux 5.6; the crate has no name for the flag.
 const NEW_TIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
@@ -123,7 +123,7 @@ fn hear(name: &str, child: &mut Child) -> Result<(), LabError> {
 }
 
 fn lay_wire(site: &Site, address: Ipv4Addr, pid: u32) -> Result<(), LabError> {
-    let (port, mac, bridge) = (site.subnet.port(address), site.subnet.mac(address), site.subnet.bridge());
+    let (port, mac, bridge) = (site.subnet.port(address), subnet::mac(address), site.subnet.bridge());
     let lines = format!(
         "link add {port} type veth peer name eth0 address {mac} netns {pid}\nlink set {port} master {bridge} up\n"
     );
