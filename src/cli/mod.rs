@@ -101,6 +101,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// A whole environment.
+    fn of(environment: &str) -> Self {
+        Self { environment: Some(environment.to_owned()), inventory: None, limit: None, variables: Vec::new() }
+    }
+
     /// The name of the environment.
     fn name(&self) -> String {
         let from_path = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -159,12 +164,41 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Graph(command) => graph::run(&cli.global, &command).into(),
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
-        Command::Lab(command) => lab::run(&cli.global, command),
+        Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
         Command::Version => {
             ui::result(concat!("armilla ", env!("CARGO_PKG_VERSION")));
             Exit::Success.into()
         }
+    }
+}
+
+/// Lab commands run before any thread is made: namespaces belong to threads.
+fn lab_command(global: &Global, command: lab::LabCommand) -> std::process::ExitCode {
+    let names = |environment: &str| {
+        let selection = Selection::of(environment);
+        load::load(global, &selection).map(|loaded| loaded.inventory.hosts().map(|h| h.endpoint.name.to_string()).collect())
+    };
+    match lab::run(command, names) {
+        Ok(code) => code,
+        Err(lab::LabFailure::Project(problems)) => {
+            ui::problems(&problems);
+            Exit::Error.into()
+        }
+        Err(lab::LabFailure::Lab(error)) => {
+            ui::failure(&error);
+            Exit::Error.into()
+        }
+    }
+}
+
+/// Runs the part of a command that talks to hosts.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        // The kernel gives no threads or no event queue: nothing sensible is left to do.
+        Err(error) => panic!("the machine is out of threads or files: {error}"),
     }
 }
 

@@ -55,7 +55,7 @@ pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> R
         options.become_password = Some(password()?);
     }
     if connection.lab {
-        let lab = crate::lab::Lab::open(&crate::lab::LabOptions::default()).map_err(|error| Diagnostic::error(error.to_string()))?;
+        let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment()).map_err(|error| Diagnostic::error(error.to_string()))?;
         options.config = Some(lab.ssh_config());
         loaded.rehearsal = Some(rehearsal(&lab, loaded)?);
     }

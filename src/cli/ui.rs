@@ -42,6 +42,17 @@ pub fn problems(problems: &Diagnostics) {
     }
 }
 
+/// Shows what went wrong, with its causes.
+pub fn failure(error: &dyn std::error::Error) {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("\n  cause: {cause}"));
+        source = cause.source();
+    }
+    say(&crate::diag::shown(&text));
+}
+
 /// How wide the terminal is; 100 columns where there is none.
 pub fn width() -> usize {
     terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))

@@ -28,7 +28,7 @@ pub fn run(global: &Global, command: &Validate) -> Exit {
     let mut problems = Diagnostics::new();
     let mut fine = Vec::new();
     for name in names {
-        let selection = Selection { environment: Some(name), inventory: None, limit: None, variables: command.variables.clone() };
+        let selection = Selection { variables: command.variables.clone(), ..Selection::of(&name) };
         fine.extend(problems.keep(load::load(global, &selection)));
     }
     report(command, &problems, &fine)
