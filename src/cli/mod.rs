@@ -12,6 +12,7 @@ mod inventory;
 mod lab;
 mod load;
 mod plan;
+mod revision;
 mod survey;
 mod ui;
 mod validate;

@@ -183,6 +183,13 @@ pub enum Reason {
     After(Address),
 }
 
+impl Reason {
+    /// Whether it is in every plan, because nothing on the host shows that it was done.
+    pub fn is_always(&self) -> bool {
+        *self == Self::Unguarded
+    }
+}
+
 /// What a plan would do, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
