@@ -377,6 +377,7 @@ impl Lab {
         if !self.site.names().is_empty() {
             return Ok(());
         }
+        base::sweep(&self.site)?;
         proxy::stop(&self.site)?;
         machine::clear(&self.site)
     }
