@@ -99,6 +99,9 @@ pub enum LabCommand {
         /// Which host
         name: String,
     },
+    /// Be the apt proxy
+    #[command(name = "__proxy", hide = true)]
+    Proxy,
     /// Be the first process of a host
     #[command(name = "__init", hide = true)]
     Init {
@@ -166,6 +169,7 @@ pub fn run(
         LabCommand::Boot { names } => lab.boot(&names, tell)?,
         LabCommand::Wait { names } => lab.wait(&names)?,
         LabCommand::Supervise { name } => lab.supervise(&name)?,
+        LabCommand::Proxy => match lab.proxy()? {},
         LabCommand::Init { name } => match lab.init(&name)? {},
     }
     Ok(ExitCode::SUCCESS)

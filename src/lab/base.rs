@@ -127,7 +127,7 @@ pub(crate) fn ensure(site: &Site, rebuild: Rebuild, tell: &mut dyn FnMut(&str)) 
         tell("the base is of an older recipe; it is kept while hosts use it (`armilla lab down` frees it)");
         return Ok(());
     }
-    let building = site::lock_file(&site.base.with_extension("build"), tell)?;
+    let building = site::lock_file(&build_lock_path(site), tell)?;
     if rebuild == Rebuild::Always || !current(site) {
         let Some(_alone) = site::try_lock(&lock_path(site), FlockArg::LockExclusiveNonblock)? else {
             return Err(LabError::BaseInUse);
@@ -139,6 +139,26 @@ pub(crate) fn ensure(site: &Site, rebuild: Rebuild, tell: &mut dyn FnMut(&str)) 
     }
     drop(building);
     Ok(())
+}
+
+/// Removes what a killed build left: a half-made disk, and mounts below it.
+pub(crate) fn sweep(site: &Site) -> Result<(), LabError> {
+    let new = building_path(site);
+    if !new.exists() {
+        return Ok(());
+    }
+    match site::try_lock(&build_lock_path(site), FlockArg::LockExclusiveNonblock)? {
+        Some(_alone) => files::remove_folder(&new),
+        None => Ok(()),
+    }
+}
+
+fn building_path(site: &Site) -> PathBuf {
+    site.base.with_extension("new")
+}
+
+fn build_lock_path(site: &Site) -> PathBuf {
+    site.base.with_extension("build")
 }
 
 fn lock_path(site: &Site) -> PathBuf {
@@ -157,7 +177,7 @@ fn build(site: &Site, tell: &mut dyn FnMut(&str)) -> Result<(), LabError> {
     machine::need(&PROGRAMS)?;
     tell("building the Debian 12 base once (about a minute) ...");
     proxy::wait(site)?;
-    let new = site.base.with_extension("new");
+    let new = building_path(site);
     files::remove_folder(&new)?;
     files::make_folder(&new, 0o755)?;
     bootstrap(site, &new.join("root"), tell)?;

@@ -12,13 +12,12 @@ use super::program::Program;
 use super::site::Site;
 
 /// Programs that every order needs, each with the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("nsenter", "util-linux"),
-    ("setsid", "util-linux"),
     ("apt-cacher-ng", "apt-cacher-ng"),
 ];
 

@@ -30,9 +30,12 @@ mod subnet;
 mod supervise;
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+
+use nix::fcntl::Flock;
 
 pub use base::Rebuild;
 pub use error::LabError;
@@ -163,8 +166,7 @@ impl Lab {
     /// # Errors
     /// An unknown name is refused before anything is removed.
     pub fn down<S: AsRef<str>>(&self, names: &[S], tell: &mut dyn FnMut(&str)) -> Result<(), LabError> {
-        self.check_known(names)?;
-        let _lock = self.site.lock(tell)?;
+        let _lock = self.lock_known(names, tell)?;
         self.remove(&owned(names))
     }
 
@@ -244,8 +246,7 @@ impl Lab {
     /// # Errors
     /// When a host is unknown.
     pub fn kill<S: AsRef<str>>(&self, names: &[S], tell: &mut dyn FnMut(&str)) -> Result<(), LabError> {
-        self.check_known(names)?;
-        let _lock = self.site.lock(tell)?;
+        let _lock = self.lock_known(names, tell)?;
         power::off(&self.site, &owned(names))
     }
 
@@ -254,9 +255,8 @@ impl Lab {
     /// # Errors
     /// When a host is unknown, or does not start.
     pub fn boot<S: AsRef<str>>(&self, names: &[S], tell: &mut dyn FnMut(&str)) -> Result<(), LabError> {
-        self.check_known(names)?;
+        let lock = self.lock_known(names, tell)?;
         let mut names = owned(names);
-        let lock = self.site.lock(tell)?;
         self.ready(tell)?;
         power::on(&self.site, &names)?;
         drop(lock);
@@ -294,6 +294,15 @@ impl Lab {
         supervise::supervise(&self.site, name)
     }
 
+    /// Becomes the apt proxy: what the hidden command `lab __proxy` does.
+    ///
+    /// # Errors
+    /// When the proxy's program does not start.
+    #[doc(hidden)]
+    pub fn proxy(&self) -> Result<Infallible, LabError> {
+        proxy::become_proxy(&self.site)
+    }
+
     /// Becomes the first process of a host: what the hidden command `lab __init` does.
     ///
     /// # Errors
@@ -324,6 +333,14 @@ impl Lab {
 
     fn check_known<S: AsRef<str>>(&self, names: &[S]) -> Result<(), LabError> {
         names.iter().try_for_each(|name| self.site.known(name.as_ref()))
+    }
+
+    /// Checks names before and after waiting for the lock: another command may remove a host meanwhile.
+    fn lock_known<S: AsRef<str>>(&self, names: &[S], tell: &mut dyn FnMut(&str)) -> Result<Flock<File>, LabError> {
+        self.check_known(names)?;
+        let lock = self.site.lock(tell)?;
+        self.check_known(names)?;
+        Ok(lock)
     }
 
     /// Brings up what all hosts share.
@@ -360,6 +377,7 @@ impl Lab {
         if !self.site.names().is_empty() {
             return Ok(());
         }
+        base::sweep(&self.site)?;
         proxy::stop(&self.site)?;
         machine::clear(&self.site)
     }

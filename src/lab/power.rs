@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use std::thread::{scope, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::{close, setsid};
 
 use super::cgroup::Cgroups;
 use super::error::LabError;
@@ -113,6 +115,18 @@ pub(crate) fn not_started(site: &Site, name: &str) -> LabError {
 /// Takes a child's exit status whenever it ends, for programs that use the lab and live on.
 pub(crate) fn reap(mut child: Child) {
     spawn(move || child.wait());
+}
+
+/// Outlives the terminal, and lets go of pipes that whoever called armilla may be waiting on.
+pub(crate) fn leave_starter() {
+    // Fails only for one that leads a session already.
+    let _ = setsid();
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let inherited = open.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok()).filter(|fd| *fd > 2);
+    for fd in inherited.collect::<Vec<_>>() {
+        // Nothing is open yet that this program opened; the folder just read is closed, which is no failure.
+        let _ = close(fd);
+    }
 }
 
 /// The supervisor has nothing of its starter: not its folder, its variables or its terminal.

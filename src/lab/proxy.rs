@@ -1,6 +1,7 @@
 //! The apt proxy of the lab. In comes the lab's gateway address, out goes an apt-cacher-ng there that keeps every
 //! package once. It never is reachable from outside the machine, and never outlives the last host.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
@@ -14,10 +15,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, User, chown};
 
 use super::error::LabError;
-use super::files;
-use super::machine;
 use super::process::Process;
 use super::site::Site;
+use super::{files, machine, power};
 
 /// Not the usual 3142, which the machine's own apt-cacher-ng may hold on all addresses.
 const PORT: u16 = 13142;
@@ -38,13 +38,12 @@ pub(crate) fn start(site: &Site) -> Result<(), LabError> {
     if Process::recorded(&record(site)).is_some() {
         return Ok(());
     }
-    let user = user()?;
-    furnish(site, &user)?;
-    let child = files::context(command(site, &user)?.spawn(), "starting", Path::new(USER))?;
+    furnish(site, &user()?)?;
+    let child = files::context(command(site)?.spawn(), "starting", Path::new(USER))?;
     if let Some(process) = i32::try_from(child.id()).ok().and_then(Process::of) {
         process.record(&record(site))?;
     }
-    super::power::reap(child);
+    power::reap(child);
     Ok(())
 }
 
@@ -130,14 +129,22 @@ fn give(path: &Path, uid: Uid, gid: Gid) -> Result<(), LabError> {
     files::context(chown(path, Some(uid), Some(gid)).map_err(Into::into), "handing over", path)
 }
 
-/// In a session of its own, so that it outlives the terminal it was started from.
-fn command(site: &Site, user: &User) -> Result<Command, LabError> {
+/// This program again, which leaves its starter and becomes the proxy.
+fn command(site: &Site) -> Result<Command, LabError> {
     let path = output(site);
     let log = files::context(File::create(&path), "writing", &path)?;
     let errors = files::context(log.try_clone(), "writing", &path)?;
-    let program = machine::find(USER).unwrap_or_else(|| PathBuf::from(USER));
-    let mut command = Command::new("setsid");
-    command.arg(program).arg("-c").arg(site.folder.join("apt/conf")).current_dir("/");
-    command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).stdin(Stdio::null()).stdout(log).stderr(errors);
+    let mut command = power::own_command(site);
+    command.arg("__proxy").current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
     Ok(command)
+}
+
+/// Becomes the proxy, under its own user.
+pub(crate) fn become_proxy(site: &Site) -> Result<Infallible, LabError> {
+    power::leave_starter();
+    let user = user()?;
+    let program = machine::find(USER).unwrap_or_else(|| PathBuf::from(USER));
+    let mut command = Command::new(program);
+    command.arg("-c").arg(site.folder.join("apt/conf")).uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    files::context(Err(command.exec()), "starting", Path::new(USER))
 }

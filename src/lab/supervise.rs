@@ -12,7 +12,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
-use nix::unistd::{dup2_stdout, setsid};
+use nix::unistd::dup2_stdout;
 
 use super::cgroup::Cgroups;
 use super::error::LabError;
@@ -25,8 +25,7 @@ const NEW_TIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
 /// Plays the hardware of a host until it goes off.
 pub(crate) fn supervise(site: &Site, name: &str) -> Result<(), LabError> {
-    // Fails only for one that leads a session already.
-    let _ = setsid();
+    power::leave_starter();
     let _base = base::hold(site)?.ok_or(LabError::BaseInUse)?;
     let mut tell = tell_starter as fn() -> Result<(), LabError>;
     loop {
