@@ -81,7 +81,7 @@ fn content(index: usize, path: &str, fetch: &Fetch, body: &mut String) {
         Fetch::Unless(digest) => {
             // As sha256sum prints it; a name it would escape is simply sent.
             let known = word(&format!("{}  {path}", digest.0));
-            let _ = writeln!(body, "[ -L {quoted} ] || [ ! -f {quoted} ] || case $sums$L in *{known}"$L"*) ;; *) {send};; esac");
+            let _ = writeln!(body, "[ -L {quoted} ] || [ ! -f {quoted} ] || case $sums$L in *{known}\"$L\"*) ;; *) {send};; esac");
         }
     }
 }
