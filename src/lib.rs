@@ -8,6 +8,7 @@ pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod project;
+pub mod report;
 pub mod resource;
 pub mod role;
 pub mod secret;

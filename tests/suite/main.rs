@@ -1,1 +1,3 @@
-fn main() {}
+//! Everything that needs no host.
+
+mod report;
