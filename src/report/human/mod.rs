@@ -3,7 +3,9 @@
 //! In: plans, events, reports. Out: texts with colours that say nothing the words do not say too; whoever prints them
 //! to something that is no terminal takes the colours out. Never: a control character that came from a user or a host.
 
+mod course;
 mod diff;
+mod failure;
 mod fold;
 mod layout;
 mod plan;
@@ -13,5 +15,5 @@ mod summary;
 pub mod words;
 
 pub use plan::{Diffs, View, plan};
-//pub use progress::{Progress, Talk};
-//pub use summary::{Ending, Record, Timed, summary};
+pub use progress::Progress;
+pub use summary::{Ending, Record, Timed, summary};
