@@ -24,7 +24,7 @@
 
 pub mod apply;
 pub mod catalog;
-//pub mod cli;
+pub mod cli;
 pub mod diag;
 pub mod fact;
 pub mod graph;
@@ -34,7 +34,7 @@ pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod project;
-//pub mod report;
+pub mod report;
 pub mod resource;
 pub mod role;
 pub mod secret;

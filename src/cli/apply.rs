@@ -1,7 +1,7 @@
 //! `armilla apply ENV`: shows the plan, asks, and does exactly what it showed.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ use crate::apply::{self, End, Event, Failure, Limits, Report};
 use crate::diag::Diagnostics;
 use crate::name::HostName;
 use crate::plan::{Plan, Work};
-use crate::report::human::{self, Progress};
+use crate::report::human::{self, Ending, Progress, Record};
 use crate::report::json;
 
 /// Brings hosts to the state the files describe.
@@ -102,43 +102,76 @@ fn approved(command: &Apply, loaded: &Loaded) -> Result<(), Exit> {
 
 async fn perform(global: &Global, command: &Apply, fleet: &Fleet, survey: &Survey) -> Exit {
     let begun = Instant::now();
-    let plan = &survey.plan;
-    let progress = Arc::new(Mutex::new(Progress::new(plan, global.verbose, ui::live(command.shape.json))));
+    let plan = Arc::new(survey.plan.clone());
+    let course = Arc::new(Mutex::new(Course::new(&plan, global.verbose, command.shape.json)));
     let (stop, stopping) = watch::channel(false);
     let signals = tokio::spawn(signals(stop));
-    let ticking = tokio::spawn(tick(Arc::clone(&progress), begun));
-    let tell = teller(plan, command.shape.json, &progress, begun);
+    let ticking = tokio::spawn(tick(Arc::clone(&course), begun));
     let limits = Limits { forks: fleet.forks };
-    let report = apply::run(plan, Arc::clone(&fleet.transport), limits, stopping, tell).await;
+    let report = apply::run(&plan, Arc::clone(&fleet.transport), limits, stopping, teller(&course, begun)).await;
     ticking.abort();
     signals.abort();
-    progress.lock().unwrap_or_else(PoisonError::into_inner).finish();
-    let left = survey::again(fleet, &survey.catalog, &touched(plan, &report)).await;
+    let again = survey::again(fleet, &survey.catalog, &touched(&plan, &report)).await;
     let took = begun.elapsed();
+    let mut course = locked(&course);
+    course.progress.finish();
     if command.shape.json {
-        ui::line(&json::report(plan, &report, &left, took).to_string());
+        ui::line(&json::report(&plan, &report, took).to_string());
     } else {
-        ui::result(&human::summary(plan, &report, &left, took, &plan::view_command(&command.selection, &command.connection)));
+        ui::result(&human::summary(&plan, &report, &Ending {
+            took,
+            verbose: global.verbose,
+            width: ui::width(),
+            record: &course.record,
+            again: Ok(&again),
+            plan_command: plan::to_type("plan", &command.selection, &command.connection),
+            apply_command: plan::to_type("apply", &command.selection, &command.connection),
+        }));
     }
-    exit(plan, &report, &left, command.detailed_exitcode)
+    exit(&plan, &report, &again, command.detailed_exitcode)
 }
 
-type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+/// What a run shows while it runs, and remembers for its end.
+struct Course {
+    plan: Arc<Plan>,
+    progress: Progress,
+    record: Record,
+    json: bool,
+}
 
-fn teller(plan: &Plan, as_json: bool, progress: &Arc<Mutex<Progress>>, begun: Instant) -> Tell {
-    let (plan, progress) = (Arc::new(plan.clone()), Arc::clone(progress));
-    Arc::new(move |event: Event| {
-        if as_json {
-            ui::line(&json::event(&plan, &event, begun.elapsed()).to_string());
+impl Course {
+    fn new(plan: &Arc<Plan>, verbose: u8, json: bool) -> Self {
+        let progress = match ui::live() {
+            true if !json => Progress::live(Arc::clone(plan), indicatif::ProgressDrawTarget::stderr(), verbose),
+            _ if json => Progress::lines(Arc::clone(plan), Box::new(std::io::sink()), verbose),
+            _ => Progress::lines(Arc::clone(plan), Box::new(anstream::stderr()), verbose),
+        };
+        Self { plan: Arc::clone(plan), progress, record: Record::default(), json }
+    }
+
+    fn event(&mut self, event: &Event, at: Duration) {
+        if self.json {
+            ui::line(&json::event(&self.plan, event, at).to_string());
         }
-        progress.lock().unwrap_or_else(PoisonError::into_inner).event(&event, begun.elapsed());
-    })
+        self.record.note(event);
+        self.progress.tick(at);
+        self.progress.event(event);
+    }
 }
 
-async fn tick(progress: Arc<Mutex<Progress>>, begun: Instant) {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn teller(course: &Arc<Mutex<Course>>, begun: Instant) -> Arc<dyn Fn(Event) + Send + Sync> {
+    let course = Arc::clone(course);
+    Arc::new(move |event| locked(&course).event(&event, begun.elapsed()))
+}
+
+async fn tick(course: Arc<Mutex<Course>>, begun: Instant) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        progress.lock().unwrap_or_else(PoisonError::into_inner).tick(begun.elapsed());
+        locked(&course).progress.tick(begun.elapsed());
     }
 }
 

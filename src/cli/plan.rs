@@ -69,23 +69,24 @@ pub fn print(
     survey: &Survey,
 ) {
     if shape.json {
-        return ui::line(&json::plan(&survey.plan).to_string());
+        let about = json::About { revision: super::revision::of(&loaded.root), limit: selection.limit.clone() };
+        return ui::line(&json::plan(&survey.plan, &about).to_string());
     }
     let view = View {
-        revision: crate::cli::revision::of(&loaded.root),
+        revision: super::revision::of(&loaded.root),
         took: survey.took,
         diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
         verbose: global.verbose,
         width: ui::width(),
-        command: view_command(selection, connection),
+        command: to_type("apply", selection, connection),
         limit: selection.limit.clone(),
     };
     ui::result(&human::plan(&survey.plan, &view));
 }
 
-/// What to type to apply what was shown.
-pub fn view_command(selection: &Selection, connection: &Connection) -> String {
-    let mut words = vec!["armilla apply".to_owned(), selection.name()];
+/// What to type to do the same selection with this verb.
+pub fn to_type(verb: &str, selection: &Selection, connection: &Connection) -> String {
+    let mut words = vec![format!("armilla {verb}"), selection.name()];
     words.extend(selection.limit.iter().flat_map(|limit| ["-l".to_owned(), quoted(limit)]));
     words.extend(selection.variables.iter().flat_map(|setting| ["-e".to_owned(), quoted(setting)]));
     let flags = [(connection.lab, "--lab"), (connection.become_root, "-b"), (connection.ask_become_pass, "-K")];

@@ -58,6 +58,11 @@ pub fn width() -> usize {
     terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
 }
 
+/// Whether somebody looks on while things happen.
+pub fn live() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// Whether a person can be asked: both what they see and what they type is a terminal.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

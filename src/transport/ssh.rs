@@ -120,10 +120,18 @@ async fn connect(host: &Endpoint, options: &SshOptions) -> Result<Session, Trans
     builder.server_alive_interval(Duration::from_secs(15));
     let user = options.user.clone().or_else(|| host.user.clone());
     let key = options.key.clone().or_else(|| host.key.as_ref().map(|key| expanded(key.as_str())));
-    user.into_iter().for_each(|user| drop(builder.user(user)));
-    host.port.into_iter().for_each(|port| drop(builder.port(port)));
-    key.into_iter().for_each(|key| drop(builder.keyfile(key)));
-    options.config.iter().for_each(|config| drop(builder.config_file(config)));
+    if let Some(user) = user {
+        builder.user(user);
+    }
+    if let Some(port) = host.port {
+        builder.port(port);
+    }
+    if let Some(key) = key {
+        builder.keyfile(key);
+    }
+    if let Some(config) = &options.config {
+        builder.config_file(config);
+    }
     // A host key that changed makes ssh wait for nobody: it fails at once, as its input is closed.
     let patience = options.connect_timeout + Duration::from_secs(20);
     match tokio::time::timeout(patience, builder.connect_mux(&host.address)).await {

@@ -1,0 +1,205 @@
+//! How services hang together: what needs what, where it runs, what comes with it.
+//!
+//! In: services placed on hosts, and their roles. Out: a list in the order of apply, or Graphviz, or Mermaid.
+//! Never: a layout; a name that could be read as anything but a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::human::words::{self, one_line};
+use crate::catalog::{Catalog, Placement};
+use crate::name::{HostName, RoleName};
+use crate::role::Role;
+
+/// Services and roles, to be shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GraphView {
+    /// Each after those it needs.
+    pub services: Vec<GraphService>,
+    /// Every role that is placed somewhere.
+    pub roles: BTreeMap<String, GraphRole>,
+}
+
+/// A service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GraphService {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: String,
+    /// Its hosts.
+    pub hosts: Vec<HostName>,
+    /// The services that must be healthy first.
+    pub needs: Vec<String>,
+}
+
+/// A role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GraphRole {
+    /// One line of what it is for.
+    pub summary: String,
+    /// Roles that come before it on the same host.
+    pub requires: Vec<String>,
+    /// Its resources, `file /etc/hosts`, and on how many hosts each is; empty without a catalog.
+    pub resources: Vec<(String, usize)>,
+}
+
+/// How much of it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Services, hosts and roles.
+    Services,
+    /// Also the resources of each role.
+    Resources,
+}
+
+impl GraphView {
+    /// What is placed, with the resources of each role if a catalog says them.
+    pub fn new(placement: &Placement, roles: &BTreeMap<RoleName, Role>, catalog: Option<&Catalog>) -> Self {
+        let services = placement.services.iter().map(|placed| GraphService {
+            name: placed.definition.name.to_string(),
+            role: placed.definition.role.to_string(),
+            hosts: placed.hosts.clone(),
+            needs: placed.needs.iter().map(|(_, name)| name.to_string()).collect(),
+        });
+        let on_hosts = placement.hosts.values().flatten().map(|instance| &instance.role);
+        let named = placement.services.iter().map(|placed| &placed.definition.role);
+        let used: BTreeSet<&RoleName> = on_hosts.chain(named).collect();
+        let role = |name: &RoleName| {
+            let role = roles.get(name)?;
+            let requires = role.requires.iter().map(|key| key.name.clone()).collect();
+            let resources = catalog.map(|catalog| resources(catalog, name)).unwrap_or_default();
+            Some((name.to_string(), GraphRole { summary: role.summary.clone(), requires, resources }))
+        };
+        Self { services: services.collect(), roles: used.into_iter().filter_map(role).collect() }
+    }
+}
+
+/// The resources of a role in their order, each once.
+fn resources(catalog: &Catalog, role: &RoleName) -> Vec<(String, usize)> {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    let mut place: BTreeMap<String, usize> = BTreeMap::new();
+    let blocks = catalog.hosts.values().flat_map(|host| &host.blocks).filter(|block| block.role == *role);
+    for item in blocks.flat_map(|block| &block.items) {
+        let name = format!("{} {}", item.resource.kind(), item.resource.target());
+        let at = *place.entry(name.clone()).or_insert(found.len());
+        match found.get_mut(at) {
+            Some((_, hosts)) => *hosts += 1,
+            None => found.push((name, 1)),
+        }
+    }
+    found
+}
+
+/// A list in the order of apply.
+pub fn text(view: &GraphView, detail: Detail) -> String {
+    let mut text = String::new();
+    let digits = view.services.len().to_string().len();
+    let indent = " ".repeat(digits + 2);
+    for (index, service) in view.services.iter().enumerate() {
+        let role = if service.role == service.name { String::new() } else { format!(" (role {})", one_line(&service.role)) };
+        let hosts = if service.hosts.is_empty() { "no host".to_owned() } else { words::hosts(&service.hosts) };
+        let _ = writeln!(text, "{:>digits$}  {}{role}  on {hosts}", index + 1, one_line(&service.name));
+        let needs = if service.needs.is_empty() { "nothing".to_owned() } else { words::list(&lines(&service.needs)) };
+        let _ = writeln!(text, "{indent}  needs     {needs}");
+        let mut seen = BTreeSet::new();
+        required(view, &service.role, 0, &indent, &mut seen, &mut text);
+        let users: Vec<&str> = view.services.iter().filter(|other| other.needs.contains(&service.name)).map(|other| other.name.as_str()).collect();
+        if !users.is_empty() {
+            let _ = writeln!(text, "{indent}  needed by {}", words::list(&users.iter().map(|name| one_line(name)).collect::<Vec<_>>()));
+        }
+    }
+    if detail == Detail::Resources {
+        text.push_str(&all_resources(view));
+    }
+    text
+}
+
+fn lines(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| one_line(name)).collect()
+}
+
+/// The roles that come with a role, those of those deeper.
+fn required(view: &GraphView, role: &str, depth: usize, indent: &str, seen: &mut BTreeSet<String>, text: &mut String) {
+    let Some(known) = view.roles.get(role) else { return };
+    for name in &known.requires {
+        let again = !seen.insert(name.clone());
+        let note = if again { " (see above)" } else { "" };
+        let _ = writeln!(text, "{indent}  requires  {}{}{note}", "  ".repeat(depth), one_line(name));
+        if !again {
+            required(view, name, depth + 1, indent, seen, text);
+        }
+    }
+}
+
+fn all_resources(view: &GraphView) -> String {
+    let mut text = String::new();
+    for (name, role) in &view.roles {
+        let summary = if role.summary.is_empty() { String::new() } else { format!("  {}", one_line(&role.summary)) };
+        let _ = writeln!(text, "\nrole {}{summary}", one_line(name));
+        for (resource, hosts) in &role.resources {
+            let _ = writeln!(text, "  {}  on {}", one_line(resource), words::count(*hosts, "host"));
+        }
+    }
+    text
+}
+
+/// Graphviz: services as boxes with their hosts, what they need as arrows, what they require dotted.
+pub fn dot(view: &GraphView, detail: Detail) -> String {
+    let mut text = String::from("digraph armilla {\n  rankdir=LR;\n  compound=true;\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    for (index, service) in view.services.iter().enumerate() {
+        let _ = writeln!(text, "  subgraph cluster_{index} {{\n    label={};", quoted(&service.name));
+        let _ = writeln!(text, "    {} [label={}, shape=plaintext];", id("service", &service.name), quoted(&words::hosts(&service.hosts)));
+        text.push_str("  }\n");
+    }
+    for service in &view.services {
+        for need in &service.needs {
+            let _ = writeln!(text, "  {} -> {};", id("service", &service.name), id("service", need));
+        }
+        let _ = writeln!(text, "  {} -> {} [style=dotted, arrowhead=none];", id("service", &service.name), id("role", &service.role));
+    }
+    for (name, role) in &view.roles {
+        let _ = writeln!(text, "  {} [label={}, style=rounded];", id("role", name), quoted(&label(name, role, detail)));
+        for other in &role.requires {
+            let _ = writeln!(text, "  {} -> {} [style=dotted];", id("role", name), id("role", other));
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn label(name: &str, role: &GraphRole, detail: Detail) -> String {
+    let resources = role.resources.iter().filter(|_| detail == Detail::Resources).map(|(resource, _)| resource.as_str());
+    std::iter::once(name).chain(resources).map(one_line).collect::<Vec<_>>().join("\n")
+}
+
+fn id(what: &str, name: &str) -> String {
+    quoted(&format!("{what} {name}"))
+}
+
+/// A text as Graphviz reads it: <https://graphviz.org/doc/info/lang.html>. A backslash begins an escape there.
+fn quoted(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(|line| one_line(line).replace('\\', "\\\\").replace('"', "\\\"")).collect();
+    format!("\"{}\"", lines.join("\\n"))
+}
+
+/// Mermaid, which code hosts show in Markdown: services and what they need.
+pub fn mermaid(view: &GraphView) -> String {
+    let mut text = String::from("flowchart LR\n");
+    let place: BTreeMap<&str, usize> = view.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
+    for (index, service) in view.services.iter().enumerate() {
+        let _ = writeln!(text, "  s{index}[\"{}<br/>{}\"]", entities(&service.name), entities(&words::hosts(&service.hosts)));
+    }
+    for (index, service) in view.services.iter().enumerate() {
+        for need in service.needs.iter().filter_map(|need| place.get(need.as_str())) {
+            let _ = writeln!(text, "  s{index} --> s{need}");
+        }
+    }
+    text
+}
+
+/// Every character that could mean something to Mermaid or HTML as a number.
+fn entities(text: &str) -> String {
+    let one = |c: char| if c.is_alphanumeric() || " -_.:[]".contains(c) { c.to_string() } else { format!("#{};", u32::from(c)) };
+    one_line(text).chars().map(one).collect()
+}
