@@ -69,7 +69,7 @@ fn known_host(name: &str, address: Ipv4Addr, key: &str) -> String {
 /// The key exchange is named because the default of OpenSSH 9 costs 300 ms of CPU per connection, most of it here.
 fn block(name: &str, address: Ipv4Addr, key: &Path, known_hosts: &Path) -> String {
     format!(
-        "Host {name}
+        "Host {name} {address}
   HostName {address}
   User root
   IdentityFile {key}
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_block_says_all_that_ssh_needs_and_speaks_of_its_host_only() {
         let text = block("h1", ADDRESS, Path::new("/lab/id_ed25519"), Path::new("/lab/known_hosts"));
-        assert!(text.starts_with("Host h1\n  HostName 10.89.0.11\n"));
+        assert!(text.starts_with("Host h1 10.89.0.11\n  HostName 10.89.0.11\n"));
         for line in ["IdentityFile /lab/id_ed25519", "UserKnownHostsFile /lab/known_hosts", "StrictHostKeyChecking yes"]
         {
             assert!(text.contains(line), "{line}");
