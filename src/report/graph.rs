@@ -151,32 +151,22 @@ fn all_resources(view: &GraphView) -> String {
 
 /// Graphviz: services as boxes with their hosts, what they need as arrows, what they require dotted.
 pub fn dot(view: &GraphView, detail: Detail) -> String {
-    let mut text = String::from(
-        "digraph armilla {\n  rankdir=LR;\n  compound=true;\n  node [shape=box, fontname=\"sans-serif\"];\n",
-    );
+    let mut text = String::from("digraph armilla {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
     for (index, service) in view.services.iter().enumerate() {
+        let (node, hosts) = (id("service", &service.name), quoted(&words::hosts(&service.hosts)));
         let _ = writeln!(text, "  subgraph cluster_{index} {{\n    label={};", quoted(&service.name));
-        let _ = writeln!(
-            text,
-            "    {} [label={}, shape=plaintext];",
-            id("service", &service.name),
-            quoted(&words::hosts(&service.hosts))
-        );
-        text.push_str("  }\n");
+        let _ = writeln!(text, "    {node} [label={hosts}, shape=plaintext];\n  }}");
     }
     for service in &view.services {
+        let node = id("service", &service.name);
         for need in &service.needs {
-            let _ = writeln!(text, "  {} -> {};", id("service", &service.name), id("service", need));
+            let _ = writeln!(text, "  {node} -> {};", id("service", need));
         }
-        let _ = writeln!(
-            text,
-            "  {} -> {} [style=dotted, arrowhead=none];",
-            id("service", &service.name),
-            id("role", &service.role)
-        );
+        let _ = writeln!(text, "  {node} -> {} [style=dotted, arrowhead=none];", id("role", &service.role));
     }
     for (name, role) in &view.roles {
-        let _ = writeln!(text, "  {} [label={}, style=rounded];", id("role", name), quoted(&label(name, role, detail)));
+        let label = quoted(&label(name, role, detail));
+        let _ = writeln!(text, "  {} [label={label}, style=rounded];", id("role", name));
         for other in &role.requires {
             let _ = writeln!(text, "  {} -> {} [style=dotted];", id("role", name), id("role", other));
         }

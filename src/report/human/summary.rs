@@ -140,14 +140,15 @@ impl<'a> Outcomes<'a> {
         for entry in &block.entries {
             let steps = first..first + entry.steps().len();
             first = steps.end;
-            match fate(&steps, end) {
+            let fate = fate(&steps, end);
+            if fate != Fate::Done {
+                self.open.insert(&entry.address);
+            }
+            match fate {
                 Fate::Done if record.was_needed(id, steps) => tally.done += 1,
                 Fate::Done => tally.not_needed += 1,
                 Fate::Failed => tally.failed += 1,
                 Fate::NotBegun => tally.not_begun += 1,
-            }
-            if fate(&(first - entry.steps().len()..first), end) != Fate::Done {
-                self.open.insert(&entry.address);
             }
         }
     }
@@ -164,36 +165,25 @@ impl<'a> Outcomes<'a> {
     }
 
     fn title(&self, plan: &Plan, report: &Report, ending: &Ending<'_>, surprises: usize) -> String {
-        let total = self.total();
         let failed = report.ends.iter().enumerate().filter(|(_, end)| matches!(end, End::Failed(_)));
         let failed: BTreeSet<&HostName> = failed.filter_map(|(id, _)| plan.stages.get(id)?.work.host()).collect();
-        let done = words::count(total.done, "change");
-        let place = words::count(self.tallies.len(), "host");
+        let hosts = words::count(self.tallies.len(), "host");
         let took = words::span(ending.took);
+        let total = self.total();
+        let done = words::count(total.done, "change");
+        let part = format!("{done} done, {} not begun, in {took}", total.not_begun);
         if !failed.is_empty() {
-            let title = format!("Failed on {} of {place}", failed.len());
-            return format!("{}: {done} done, {} not begun, in {took}", paint(layout::WRONG, &title), total.not_begun);
+            return format!("{}: {part}", paint(layout::WRONG, &format!("Failed on {} of {hosts}", failed.len())));
         }
-        if report.stopped || !report.converged() {
-            return format!(
-                "{}: {done} done, {} not begun, in {took}",
-                paint(layout::CHANGE, "Stopped"),
-                total.not_begun
-            );
+        if !report.converged() {
+            return format!("{}: {part}", paint(layout::CHANGE, "Stopped"));
         }
-        match &ending.again {
-            Ok(_) if surprises > 0 => {
-                format!("{} in {took}: {done} on {place}, but not all is as planned", paint(layout::WRONG, "Done"))
-            }
-            Ok(_) => format!(
-                "{} in {took}: {done} on {place}, read again and as described",
-                paint(layout::WELL, "Converged")
-            ),
-            Err(why) => {
-                let why = words::one_line(why);
-                format!("{} in {took}: {done} on {place}, not checked: {why}", paint(layout::CHANGE, "Done"))
-            }
-        }
+        let (style, word, seen) = match &ending.again {
+            Ok(_) if surprises > 0 => (layout::WRONG, "Done", "but not all is as planned".to_owned()),
+            Ok(_) => (layout::WELL, "Converged", "read again and as described".to_owned()),
+            Err(why) => (layout::CHANGE, "Done", format!("not checked: {}", words::one_line(why))),
+        };
+        format!("{} in {took}: {done} on {hosts}, {seen}", paint(style, word))
     }
 
     /// One line for all hosts that ended alike.
