@@ -97,16 +97,12 @@ pub fn text(view: &GraphView, detail: Detail) -> String {
     let digits = view.services.len().to_string().len();
     let indent = " ".repeat(digits + 2);
     for (index, service) in view.services.iter().enumerate() {
-        let role = if service.role == service.name { String::new() } else { format!(" (role {})", one_line(&service.role)) };
+        let role =
+            if service.role == service.name { String::new() } else { format!(" (role {})", one_line(&service.role)) };
         let hosts = if service.hosts.is_empty() { "no host".to_owned() } else { words::hosts(&service.hosts) };
         let _ = writeln!(text, "{:>digits$}  {}{role}  on {hosts}", index + 1, one_line(&service.name));
-        let needs = if service.needs.is_empty() { "nothing".to_owned() } else { words::list(&lines(&service.needs)) };
-        let _ = writeln!(text, "{indent}  needs     {needs}");
-        let mut seen = BTreeSet::new();
-        required(view, &service.role, 0, &indent, &mut seen, &mut text);
-        let users: Vec<&str> = view.services.iter().filter(|other| other.needs.contains(&service.name)).map(|other| other.name.as_str()).collect();
-        if !users.is_empty() {
-            let _ = writeln!(text, "{indent}  needed by {}", words::list(&users.iter().map(|name| one_line(name)).collect::<Vec<_>>()));
+        for (word, names) in relations(view, service) {
+            let _ = writeln!(text, "{indent}  {word:<10} {names}");
         }
     }
     if detail == Detail::Resources {
@@ -115,21 +111,30 @@ pub fn text(view: &GraphView, detail: Detail) -> String {
     text
 }
 
-fn lines(names: &[String]) -> Vec<String> {
-    names.iter().map(|name| one_line(name)).collect()
+/// What a service needs, what comes with it, and what needs it.
+fn relations(view: &GraphView, service: &GraphService) -> Vec<(&'static str, String)> {
+    let names =
+        |names: &mut dyn Iterator<Item = &String>| words::list(&names.map(|name| one_line(name)).collect::<Vec<_>>());
+    let needs = if service.needs.is_empty() { "nothing".to_owned() } else { names(&mut service.needs.iter()) };
+    let users = view.services.iter().filter(|other| other.needs.contains(&service.name)).map(|other| &other.name);
+    let users = names(&mut users.into_iter());
+    let brought = required(view, &service.role, &mut vec![service.role.clone()]);
+    let all = [("needs", needs), ("requires", brought), ("needed by", users)];
+    all.into_iter().filter(|(_, names)| !names.is_empty()).collect()
 }
 
-/// The roles that come with a role, those of those deeper.
-fn required(view: &GraphView, role: &str, depth: usize, indent: &str, seen: &mut BTreeSet<String>, text: &mut String) {
-    let Some(known) = view.roles.get(role) else { return };
-    for name in &known.requires {
-        let again = !seen.insert(name.clone());
-        let note = if again { " (see above)" } else { "" };
-        let _ = writeln!(text, "{indent}  requires  {}{}{note}", "  ".repeat(depth), one_line(name));
-        if !again {
-            required(view, name, depth + 1, indent, seen, text);
-        }
+/// The roles that come with a role: `spark (requires java)`. `above` is the way to it, so that a circle ends.
+fn required(view: &GraphView, role: &str, above: &mut Vec<String>) -> String {
+    let Some(known) = view.roles.get(role) else { return String::new() };
+    let mut texts = Vec::new();
+    for name in known.requires.iter().filter(|name| !above.contains(*name)).cloned().collect::<Vec<_>>() {
+        above.push(name.clone());
+        let deeper = required(view, &name, above);
+        above.pop();
+        let more = if deeper.is_empty() { String::new() } else { format!(" (requires {deeper})") };
+        texts.push(format!("{}{more}", one_line(&name)));
     }
+    words::list(&texts)
 }
 
 fn all_resources(view: &GraphView) -> String {
@@ -146,20 +151,22 @@ fn all_resources(view: &GraphView) -> String {
 
 /// Graphviz: services as boxes with their hosts, what they need as arrows, what they require dotted.
 pub fn dot(view: &GraphView, detail: Detail) -> String {
-    let mut text = String::from("digraph armilla {\n  rankdir=LR;\n  compound=true;\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    let mut text = String::from("digraph armilla {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
     for (index, service) in view.services.iter().enumerate() {
+        let (node, hosts) = (id("service", &service.name), quoted(&words::hosts(&service.hosts)));
         let _ = writeln!(text, "  subgraph cluster_{index} {{\n    label={};", quoted(&service.name));
-        let _ = writeln!(text, "    {} [label={}, shape=plaintext];", id("service", &service.name), quoted(&words::hosts(&service.hosts)));
-        text.push_str("  }\n");
+        let _ = writeln!(text, "    {node} [label={hosts}, shape=plaintext];\n  }}");
     }
     for service in &view.services {
+        let node = id("service", &service.name);
         for need in &service.needs {
-            let _ = writeln!(text, "  {} -> {};", id("service", &service.name), id("service", need));
+            let _ = writeln!(text, "  {node} -> {};", id("service", need));
         }
-        let _ = writeln!(text, "  {} -> {} [style=dotted, arrowhead=none];", id("service", &service.name), id("role", &service.role));
+        let _ = writeln!(text, "  {node} -> {} [style=dotted, arrowhead=none];", id("role", &service.role));
     }
     for (name, role) in &view.roles {
-        let _ = writeln!(text, "  {} [label={}, style=rounded];", id("role", name), quoted(&label(name, role, detail)));
+        let label = quoted(&label(name, role, detail));
+        let _ = writeln!(text, "  {} [label={label}, style=rounded];", id("role", name));
         for other in &role.requires {
             let _ = writeln!(text, "  {} -> {} [style=dotted];", id("role", name), id("role", other));
         }
@@ -169,7 +176,8 @@ pub fn dot(view: &GraphView, detail: Detail) -> String {
 }
 
 fn label(name: &str, role: &GraphRole, detail: Detail) -> String {
-    let resources = role.resources.iter().filter(|_| detail == Detail::Resources).map(|(resource, _)| resource.as_str());
+    let resources =
+        role.resources.iter().filter(|_| detail == Detail::Resources).map(|(resource, _)| resource.as_str());
     std::iter::once(name).chain(resources).map(one_line).collect::<Vec<_>>().join("\n")
 }
 
@@ -179,16 +187,23 @@ fn id(what: &str, name: &str) -> String {
 
 /// A text as Graphviz reads it: <https://graphviz.org/doc/info/lang.html>. A backslash begins an escape there.
 fn quoted(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(|line| one_line(line).replace('\\', "\\\\").replace('"', "\\\"")).collect();
+    let lines: Vec<String> =
+        text.split('\n').map(|line| one_line(line).replace('\\', "\\\\").replace('"', "\\\"")).collect();
     format!("\"{}\"", lines.join("\\n"))
 }
 
 /// Mermaid, which code hosts show in Markdown: services and what they need.
 pub fn mermaid(view: &GraphView) -> String {
     let mut text = String::from("flowchart LR\n");
-    let place: BTreeMap<&str, usize> = view.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
+    let place: BTreeMap<&str, usize> =
+        view.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
     for (index, service) in view.services.iter().enumerate() {
-        let _ = writeln!(text, "  s{index}[\"{}<br/>{}\"]", entities(&service.name), entities(&words::hosts(&service.hosts)));
+        let _ = writeln!(
+            text,
+            "  s{index}[\"{}<br/>{}\"]",
+            entities(&service.name),
+            entities(&words::hosts(&service.hosts))
+        );
     }
     for (index, service) in view.services.iter().enumerate() {
         for need in service.needs.iter().filter_map(|need| place.get(need.as_str())) {
@@ -200,6 +215,8 @@ pub fn mermaid(view: &GraphView) -> String {
 
 /// Every character that could mean something to Mermaid or HTML as a number.
 fn entities(text: &str) -> String {
-    let one = |c: char| if c.is_alphanumeric() || " -_.:[]".contains(c) { c.to_string() } else { format!("#{};", u32::from(c)) };
+    let one = |c: char| {
+        if c.is_alphanumeric() || " -_.:[]".contains(c) { c.to_string() } else { format!("#{};", u32::from(c)) }
+    };
     one_line(text).chars().map(one).collect()
 }

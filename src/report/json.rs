@@ -113,7 +113,8 @@ pub fn plan(plan: &Plan, about: &About) -> Value {
 }
 
 fn service(service: &ServicePlan) -> Value {
-    let sick: Map<String, Value> = service.sick.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
+    let sick: Map<String, Value> =
+        service.sick.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
     json!({
         "name": service.name,
         "role": service.role,
@@ -136,7 +137,10 @@ fn stage(id: StageId, stage: &Stage) -> Value {
             object.insert("entries".to_owned(), block.entries.iter().map(entry).collect());
         }
         Work::Gate { gate, .. } => {
-            object.insert("checks".to_owned(), gate.checks.iter().map(|check| Value::from(words::check(check))).collect());
+            object.insert(
+                "checks".to_owned(),
+                gate.checks.iter().map(|check| Value::from(words::check(check))).collect(),
+            );
         }
         Work::Join => {}
     }

@@ -65,7 +65,8 @@ fn frame(width: f64, height: f64, title: &str) -> String {
     }
     let middle = width / 2.0;
     let title = escaped(&one_line(title));
-    let _ = writeln!(svg, "<text x=\"{middle:.0}\" y=\"25\" fill=\"{}\" text-anchor=\"middle\">{title}</text>", COLOURS[8]);
+    let _ =
+        writeln!(svg, "<text x=\"{middle:.0}\" y=\"25\" fill=\"{}\" text-anchor=\"middle\">{title}</text>", COLOURS[8]);
     svg
 }
 

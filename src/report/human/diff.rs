@@ -65,7 +65,9 @@ pub(super) fn show(lines: &[Line], all: bool, indent: usize) -> Vec<String> {
     let most = if all || lines.len() <= SHORT + 1 { lines.len() } else { SHORT };
     let mut texts: Vec<String> = lines[..most].iter().map(|line| format!("{blanks}{}", line.painted())).collect();
     if most < lines.len() {
-        let more = format!("... {}, -D shows all", count(lines.len() - most, "more line"));
+        let hidden = |sign: char| lines[most..].iter().filter(|line| line.sign == sign).count();
+        let more = count(lines.len() - most, "more line");
+        let more = format!("... {more} (+{} -{}), -D shows all", hidden('+'), hidden('-'));
         texts.push(format!("{blanks}{}", paint(QUIET, &more)));
     }
     texts

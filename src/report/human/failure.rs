@@ -24,7 +24,8 @@ pub(super) fn subject(work: &Work) -> String {
 pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<String> {
     let Some(work) = plan.stages.get(stage).map(|stage| &stage.work) else { return Vec::new() };
     let host = work.host().map(ToString::to_string).unwrap_or_default();
-    let resource = step_of(failure).and_then(|step| plan.entry_of(stage, step)).map(|entry| words::address(&entry.address));
+    let resource =
+        step_of(failure).and_then(|step| plan.entry_of(stage, step)).map(|entry| words::address(&entry.address));
     let resource = resource.map(|text| format!("  {text}")).unwrap_or_default();
     let mut lines = vec![format!("{}  {}{resource}", paint(layout::WRONG, &format!("{host} failed")), subject(work))];
     let step = step_of(failure).and_then(|step| work.steps().get(step).map(words::step));
@@ -64,5 +65,9 @@ fn complaint(stderr: &str) -> Vec<String> {
     let all = words::lines(stderr.trim_end());
     let hidden = all.len().saturating_sub(COMPLAINT);
     let before = (hidden > 0).then(|| paint(layout::QUIET, &format!("... {}", words::count(hidden, "earlier line"))));
-    before.into_iter().chain(all.into_iter().skip(hidden)).map(|line| format!("    {line}").trim_end().to_owned()).collect()
+    before
+        .into_iter()
+        .chain(all.into_iter().skip(hidden))
+        .map(|line| format!("    {line}").trim_end().to_owned())
+        .collect()
 }

@@ -36,10 +36,15 @@ pub(super) fn rows<'a>(blocks: &[&'a Block], diffs: Diffs, wanted: fn(&Verdict) 
 
 /// Adds an entry to its row, or makes one not before `place`; gives the place after it.
 fn add<'a>(rows: &mut Vec<Row<'a>>, host: &'a HostName, entry: &'a Entry, diffs: Diffs, place: usize) -> usize {
+    let alike = |row: &Row<'_>| row.is_about(entry) && fields(row.entry) == fields(entry);
+    if let Some(found) = rows.iter().position(alike) {
+        rows[found].hosts.push(host);
+        return place.max(found + 1);
+    }
     let body = body(entry, diffs);
-    if let Some(found) = rows.iter().position(|row| row.holds(entry, &body, diffs)) {
+    if let Some(found) = rows.iter().position(|row| row.is_about(entry) && row.looks_like(entry, &body, diffs)) {
         let row = &mut rows[found];
-        row.own |= fields(entry) != fields(row.entry);
+        row.own |= is_hidden(entry, diffs);
         row.hosts.push(host);
         return place.max(found + 1);
     }
@@ -49,19 +54,18 @@ fn add<'a>(rows: &mut Vec<Row<'a>>, host: &'a HostName, entry: &'a Entry, diffs:
 }
 
 impl Row<'_> {
-    fn holds(&self, entry: &Entry, body: &[diff::Line], diffs: Diffs) -> bool {
+    fn is_about(&self, entry: &Entry) -> bool {
         is_same_thing(&self.entry.address, &entry.address)
             && kind(&self.entry.verdict) == kind(&entry.verdict)
             && is_same_reason(&self.entry.reason, &entry.reason)
-            && (fields(self.entry) == fields(entry) || self.looks_like(entry, diffs) && self.body == body)
     }
 
-    /// Whether all that is shown beside the differences line by line is the same.
-    fn looks_like(&self, entry: &Entry, diffs: Diffs) -> bool {
+    /// Whether all that is shown is the same, although not all that there is.
+    fn looks_like(&self, entry: &Entry, body: &[diff::Line], diffs: Diffs) -> bool {
         let hidden = is_hidden(entry, diffs);
         let is_below = |field: &Field| matches!(field.value, FieldValue::Diff { .. });
         let told = |field: &&Field| !(is_below(field) || hidden && field.name == "content");
-        fields(self.entry).iter().filter(told).eq(fields(entry).iter().filter(told))
+        self.body == body && fields(self.entry).iter().filter(told).eq(fields(entry).iter().filter(told))
     }
 
     /// What differs and why, in words.
@@ -88,7 +92,9 @@ impl Row<'_> {
                 Some(format!("{name} {} -> {}", words::one_line(from), words::one_line(to)))
             }
             FieldValue::Text { from: None, to: Some(to) } => Some(format!("{name} {}", words::one_line(to))),
-            FieldValue::Text { from: Some(from), to: None } => Some(format!("{name} {} -> none", words::one_line(from))),
+            FieldValue::Text { from: Some(from), to: None } => {
+                Some(format!("{name} {} -> none", words::one_line(from)))
+            }
             FieldValue::Text { from: None, to: None } => Some(name),
             FieldValue::Secret if action == Some(Action::Add) => Some(format!("{name} (secret)")),
             FieldValue::Secret => Some(format!("{name} (secret, differs)")),

@@ -56,7 +56,8 @@ pub fn plan(plan: &Plan, view: &View) -> String {
 
 fn header(plan: &Plan, view: &View) -> Vec<String> {
     let name = plan.environment.to_string();
-    let amount = format!("{}, {}", words::count(all_hosts(plan).len(), "host"), words::count(plan.services.len(), "service"));
+    let amount =
+        format!("{}, {}", words::count(all_hosts(plan).len(), "host"), words::count(plan.services.len(), "service"));
     let revision = view.revision.as_ref().map(|text| format!("revision {}", words::one_line(text)));
     let limit = view.limit.as_ref().map(|text| format!("only {}", words::one_line(text)));
     let read = format!("read in {}", words::span(view.took));
@@ -106,7 +107,8 @@ fn as_described(quiet: &[&ServicePlan], plan: &Plan, view: &View) -> Vec<String>
 
 fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
     let stops = |verdict: &Verdict| matches!(verdict, Verdict::Refused | Verdict::Unreadable);
-    let waiting = blocks.iter().flat_map(|block| &block.entries).filter(|entry| entry.verdict == Verdict::Blocked).count();
+    let waiting =
+        blocks.iter().flat_map(|block| &block.entries).filter(|entry| entry.verdict == Verdict::Blocked).count();
     let mut lines = Vec::new();
     for (role, blocks) in service::by_role(blocks) {
         let rows = service::roles(&blocks, &role, view, stops);
@@ -119,7 +121,7 @@ fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
         return lines;
     }
     if waiting > 0 {
-        let text = format!("{} not planned, because they come after these", words::count(waiting, "resource"));
+        let text = format!("and {} after these, not planned because of them", words::count(waiting, "resource"));
         lines.push(format!("  {}", paint(layout::QUIET, &text)));
     }
     let title = paint(layout::WRONG, "Refused or unreadable: apply will not start before this is mended");
@@ -130,7 +132,8 @@ fn unreachable(plan: &Plan, view: &View) -> Vec<String> {
     if plan.unreachable.is_empty() {
         return Vec::new();
     }
-    let title = format!("{} did not answer: what is on them is not known", words::count(plan.unreachable.len(), "host"));
+    let title =
+        format!("{} did not answer: what is on them is not known", words::count(plan.unreachable.len(), "host"));
     let widest = plan.unreachable.keys().map(|host| layout::width(host.as_str())).max().unwrap_or(0);
     let mut lines = vec![String::new(), paint(layout::WRONG, &title)];
     for (host, why) in &plan.unreachable {
@@ -147,7 +150,8 @@ fn footer(plan: &Plan, view: &View) -> Vec<String> {
     if plan.is_empty() {
         return vec![nothing(plan, view)];
     }
-    let mut lines = counts(&summary, view);
+    let blocked = plan.entries().filter(|entry| entry.verdict == Verdict::Blocked).count();
+    let mut lines = counts(&summary, blocked, view);
     lines.push(next(&summary, view));
     lines
 }
@@ -163,7 +167,7 @@ fn nothing(plan: &Plan, view: &View) -> String {
 }
 
 /// What happens how often, and what could not be found out.
-fn counts(summary: &Summary, view: &View) -> Vec<String> {
+fn counts(summary: &Summary, blocked: usize, view: &View) -> Vec<String> {
     let mut texts: Vec<String> = ACTIONS
         .iter()
         .filter(|(action, ..)| summary.count(*action) > 0)
@@ -172,8 +176,10 @@ fn counts(summary: &Summary, view: &View) -> Vec<String> {
             format!("{number} {}", if number == 1 { one } else { several })
         })
         .collect();
-    let more = [(summary.may_change, "may change"), (summary.refused, "refused"), (summary.unreadable, "unreadable or after it")];
-    texts.extend(more.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")));
+    let unreadable = summary.unreadable.saturating_sub(blocked);
+    let stops = [(summary.refused, "refused"), (unreadable, "unreadable"), (blocked, "after those")];
+    let more = std::iter::once((summary.may_change, "may change")).chain(stops);
+    texts.extend(more.filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")));
     texts.push(format!("{} in sync", summary.in_sync));
     if summary.unreachable > 0 {
         texts.push(format!("{} unreachable", words::count(summary.unreachable, "host")));
@@ -195,10 +201,12 @@ const ACTIONS: &[(Action, &str, &str)] = &[
 fn next(summary: &Summary, view: &View) -> String {
     let command = words::one_line(&view.command);
     if summary.refused + summary.unreadable > 0 {
-        return "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again.".to_owned();
+        return "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again."
+            .to_owned();
     }
     if summary.changes() == 0 {
-        return "Nothing was changed. Nothing to do on the hosts that answered; of the others nothing is known.".to_owned();
+        return "Nothing was changed. Nothing to do on the hosts that answered; of the others nothing is known."
+            .to_owned();
     }
     let doubt = if summary.unreachable > 0 { " (only on the hosts that answered)" } else { "" };
     format!("Nothing was changed. To do exactly this{doubt}:  {}", paint(layout::NAME, &command))

@@ -76,7 +76,8 @@ pub(super) fn roles(blocks: &[&Block], own: &RoleName, view: &View, wanted: fn(&
     let mut lines = Vec::new();
     for (role, rows) in &rows {
         if !alone {
-            let text = if role == own { format!("role {role}") } else { format!("role {role}, required on the same host") };
+            let text =
+                if role == own { format!("role {role}") } else { format!("role {role}, required on the same host") };
             lines.push(format!("  {}", paint(layout::QUIET, &text)));
         }
         lines.extend(table(rows, &columns, view));
@@ -229,7 +230,11 @@ fn place(target: &str, why: &str, indent: usize, column: usize, most: usize) -> 
     if most < reason + ROOM {
         let fits = reason + width(why) <= most;
         let below = wrap(why, most.saturating_sub(indent + 2)).into_iter().map(|line| (indent + 2, line));
-        return if fits { (format!("{}   {why}", pad(target, column)), Vec::new()) } else { (target.to_owned(), below.collect()) };
+        return if fits {
+            (format!("{}   {why}", pad(target, column)), Vec::new())
+        } else {
+            (target.to_owned(), below.collect())
+        };
     }
     let mut wrapped = wrap(why, most - reason).into_iter();
     let first = wrapped.next().unwrap_or_default();
@@ -243,12 +248,14 @@ fn target(row: &Row<'_>) -> String {
 /// The sign of a row, the word after it, and their colour.
 fn sign<'a>(row: &Row<'a>) -> (char, &'a str, Style) {
     let kind = row.entry.address.kind;
-    let action = match &row.entry.verdict {
-        Verdict::Change(change) => change.action,
-        Verdict::MayChange(change) if change.action == Action::Run => return ('?', "run", layout::MAY),
-        Verdict::MayChange(_) => return ('?', kind, layout::MAY),
-        Verdict::Refused | Verdict::Unreadable | Verdict::Blocked => return ('x', kind, layout::WRONG),
-    };
+    match &row.entry.verdict {
+        Verdict::Change(change) => planned(change.action, kind),
+        Verdict::MayChange(change) => ('?', planned(change.action, kind).1, layout::MAY),
+        Verdict::Refused | Verdict::Unreadable | Verdict::Blocked => ('x', kind, layout::WRONG),
+    }
+}
+
+fn planned(action: Action, kind: &str) -> (char, &str, Style) {
     match action {
         Action::Add => ('+', kind, layout::ADD),
         Action::Change => ('~', kind, layout::CHANGE),

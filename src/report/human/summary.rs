@@ -49,8 +49,11 @@ impl Record {
 
     /// The steps that took longest, the longest first.
     pub fn slowest(&self, most: usize) -> Vec<Timed> {
-        let mut all: Vec<Timed> =
-            self.0.iter().map(|((stage, step), noted)| Timed { stage: *stage, step: *step, took: noted.took }).collect();
+        let mut all: Vec<Timed> = self
+            .0
+            .iter()
+            .map(|((stage, step), noted)| Timed { stage: *stage, step: *step, took: noted.took })
+            .collect();
         all.sort_by_key(|timed| std::cmp::Reverse(timed.took));
         all.truncate(most);
         all
@@ -137,14 +140,15 @@ impl<'a> Outcomes<'a> {
         for entry in &block.entries {
             let steps = first..first + entry.steps().len();
             first = steps.end;
-            match fate(&steps, end) {
+            let fate = fate(&steps, end);
+            if fate != Fate::Done {
+                self.open.insert(&entry.address);
+            }
+            match fate {
                 Fate::Done if record.was_needed(id, steps) => tally.done += 1,
                 Fate::Done => tally.not_needed += 1,
                 Fate::Failed => tally.failed += 1,
                 Fate::NotBegun => tally.not_begun += 1,
-            }
-            if fate(&(first - entry.steps().len()..first), end) != Fate::Done {
-                self.open.insert(&entry.address);
             }
         }
     }
@@ -161,27 +165,25 @@ impl<'a> Outcomes<'a> {
     }
 
     fn title(&self, plan: &Plan, report: &Report, ending: &Ending<'_>, surprises: usize) -> String {
-        let total = self.total();
         let failed = report.ends.iter().enumerate().filter(|(_, end)| matches!(end, End::Failed(_)));
         let failed: BTreeSet<&HostName> = failed.filter_map(|(id, _)| plan.stages.get(id)?.work.host()).collect();
-        let done = words::count(total.done, "change");
-        let place = words::count(self.tallies.len(), "host");
+        let hosts = words::count(self.tallies.len(), "host");
         let took = words::span(ending.took);
+        let total = self.total();
+        let done = words::count(total.done, "change");
+        let part = format!("{done} done, {} not begun, in {took}", total.not_begun);
         if !failed.is_empty() {
-            let title = format!("Failed on {} of {place}", failed.len());
-            return format!("{}: {done} done, {} not begun, in {took}", paint(layout::WRONG, &title), total.not_begun);
+            return format!("{}: {part}", paint(layout::WRONG, &format!("Failed on {} of {hosts}", failed.len())));
         }
-        if report.stopped || !report.converged() {
-            return format!("{}: {done} done, {} not begun, in {took}", paint(layout::CHANGE, "Stopped"), total.not_begun);
+        if !report.converged() {
+            return format!("{}: {part}", paint(layout::CHANGE, "Stopped"));
         }
-        match &ending.again {
-            Ok(_) if surprises > 0 => format!("{} in {took}: {done} on {place}, but not all is as planned", paint(layout::WRONG, "Done")),
-            Ok(_) => format!("{} in {took}: {done} on {place}, read again and as described", paint(layout::WELL, "Converged")),
-            Err(why) => {
-                let why = words::one_line(why);
-                format!("{} in {took}: {done} on {place}, not checked: {why}", paint(layout::CHANGE, "Done"))
-            }
-        }
+        let (style, word, seen) = match &ending.again {
+            Ok(_) if surprises > 0 => (layout::WRONG, "Done", "but not all is as planned".to_owned()),
+            Ok(_) => (layout::WELL, "Converged", "read again and as described".to_owned()),
+            Err(why) => (layout::CHANGE, "Done", format!("not checked: {}", words::one_line(why))),
+        };
+        format!("{} in {took}: {done} on {hosts}, {seen}", paint(style, word))
     }
 
     /// One line for all hosts that ended alike.
@@ -195,7 +197,10 @@ impl<'a> Outcomes<'a> {
         }
         let names: Vec<String> = alike.iter().map(|(_, hosts)| words::hosts(hosts.iter().copied())).collect();
         let widest = names.iter().map(|name| layout::width(name)).filter(|width| *width < 40).max().unwrap_or(0);
-        let lines = names.iter().zip(&alike).map(|(name, (tally, _))| format!("  {}   {}", layout::pad(name, widest), tally.text()));
+        let lines = names
+            .iter()
+            .zip(&alike)
+            .map(|(name, (tally, _))| format!("  {}   {}", layout::pad(name, widest), tally.text()));
         lines.collect()
     }
 
@@ -203,12 +208,17 @@ impl<'a> Outcomes<'a> {
         let (look, again) = (words::one_line(&ending.plan_command), words::one_line(&ending.apply_command));
         if report.converged() {
             let open = !well || !plan.unreachable.is_empty() || ending.again.is_err();
-            return open.then(|| format!("To see what is left:  {}", paint(layout::NAME, &look))).into_iter().collect();
+            let text = format!("To see what is left:  {}", paint(layout::NAME, &look));
+            return if open { vec![String::new(), text] } else { Vec::new() };
         }
         let open: BTreeSet<&str> = self.open.iter().map(|address| address.host.as_str()).collect();
         let names: Vec<&str> = open.into_iter().collect();
         // A longer list is no help to anyone who types.
-        let limit = if (1..=4).contains(&names.len()) && names.len() < self.tallies.len() { format!(" -l {}", names.join(",")) } else { String::new() };
+        let limit = if (1..=4).contains(&names.len()) && names.len() < self.tallies.len() {
+            format!(" -l {}", names.join(","))
+        } else {
+            String::new()
+        };
         let again = paint(layout::NAME, &format!("{again}{limit}"));
         let look = paint(layout::NAME, &look);
         vec![String::new(), format!("What was done stays. To see what is left:  {look}   and to go on:  {again}")]
@@ -275,11 +285,15 @@ fn skipped(plan: &Plan, report: &Report, cause: StageId, failure: &Failure) -> V
         let entry = failure::step_of(failure).and_then(|step| plan.entry_of(cause, step));
         let done = entry.and_then(|entry| block.entries.iter().position(|other| other.address == entry.address));
         let rest = block.entries.len() - done.map_or(0, |index| index + 1);
-        texts.extend((rest > 0).then(|| format!("{} of {} on {}", words::count(rest, "more resource"), block.role, block.host)));
+        texts.extend(
+            (rest > 0).then(|| format!("{} of {} on {}", words::count(rest, "more resource"), block.role, block.host)),
+        );
     }
     let mut roles: Vec<(String, Vec<&HostName>)> = Vec::new();
     for (stage, end) in plan.stages.iter().zip(&report.ends) {
-        if let (Work::Change(block), End::Skipped(by)) = (&stage.work, end) && *by == cause {
+        if let (Work::Change(block), End::Skipped(by)) = (&stage.work, end)
+            && *by == cause
+        {
             let role = block.role.to_string();
             match roles.iter_mut().find(|(known, _)| *known == role) {
                 Some((_, hosts)) => hosts.push(&block.host),
@@ -295,7 +309,8 @@ fn untouched(plan: &Plan) -> Vec<String> {
     if plan.unreachable.is_empty() {
         return Vec::new();
     }
-    let text = format!("not touched, because not reachable when it was planned: {}", words::hosts(plan.unreachable.keys()));
+    let text =
+        format!("not touched, because not reachable when it was planned: {}", words::hosts(plan.unreachable.keys()));
     vec![String::new(), paint(layout::WRONG, &text)]
 }
 
@@ -331,7 +346,6 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
         lines.push(format!("  {}", paint(layout::QUIET, &format!("role {role}"))));
         lines.extend(service::roles(&blocks, &role, &view, |_| true));
     }
-    lines.push(String::new());
     lines
 }
 

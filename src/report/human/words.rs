@@ -17,7 +17,8 @@ pub fn one_line(text: &str) -> String {
     if !text.chars().any(|c| c.is_control() || is_invisible(c)) {
         return text;
     }
-    let escaped = |c: char| if c.is_control() || is_invisible(c) { c.escape_default().to_string() } else { c.to_string() };
+    let escaped =
+        |c: char| if c.is_control() || is_invisible(c) { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escaped).collect()
 }
 
@@ -164,7 +165,11 @@ fn because(from: &[Address]) -> String {
 pub fn argv(argv: &[String]) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%".contains(c);
     let word = |text: &String| {
-        if !text.is_empty() && text.chars().all(plain) { text.clone() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+        if !text.is_empty() && text.chars().all(plain) {
+            text.clone()
+        } else {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
     };
     one_line(&argv.iter().map(word).collect::<Vec<_>>().join(" "))
 }
@@ -253,9 +258,10 @@ mod tests {
         let text = |millis| span(Duration::from_millis(millis));
         assert_eq!([text(740), text(42_000), text(200_000)], ["0.7 s", "42 s", "3 min 20 s"]);
         assert_eq!([text(7_500_000), text(7_200_000), text(120_000)], ["2 h 5 min", "2 h", "2 min"]);
-        assert_eq!([size(1), size(812), size(4_050), size(31_000), size(1_250_000)], [
-            "1 byte", "812 bytes", "4.0 kB", "31 kB", "1.2 MB"
-        ]);
+        assert_eq!(
+            [size(1), size(812), size(4_050), size(31_000), size(1_250_000)],
+            ["1 byte", "812 bytes", "4.0 kB", "31 kB", "1.2 MB"]
+        );
     }
 
     #[test]
