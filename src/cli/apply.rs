@@ -210,7 +210,7 @@ fn exit(plan: &Plan, report: &Report, left: &Plan, detailed: bool) -> Exit {
     let unreachable = !plan.unreachable.is_empty() || failures.iter().any(|f| lost(&f)) || !left.unreachable.is_empty();
     let failed = failures.iter().any(|f| !lost(&f));
     // What has nothing to compare with (a command without a guard) is always in the plan again.
-    let differs = left.entries().any(|entry| !entry.reason.is_always());
+    let differs = left.entries().any(|entry| !entry.is_always());
     match () {
         () if report.stopped => Exit::Interrupted,
         () if failed => Exit::Failed,

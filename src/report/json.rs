@@ -188,6 +188,7 @@ fn reason(reason: &Reason) -> Value {
         Reason::Notified(from) => ("notified", from),
         Reason::Stale(from) => ("stale", std::slice::from_ref(from)),
         Reason::Unguarded => ("unguarded", &[]),
+        Reason::Needed => ("needed", &[]),
         Reason::Because(_) => ("because", &[]),
         Reason::After(from) => ("after", std::slice::from_ref(from)),
     };

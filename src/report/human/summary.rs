@@ -11,7 +11,7 @@ use super::plan::{Diffs, View};
 use super::{failure, service, words};
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::{Address, HostName};
-use crate::plan::{Block, Entry, Plan, Reason, StageId, Verdict, Work};
+use crate::plan::{Block, Entry, Plan, StageId, Work};
 use crate::step::Outcome;
 
 /// How many of the slowest steps are shown.
@@ -317,8 +317,7 @@ fn untouched(plan: &Plan) -> Vec<String> {
 /// What a new look finds although the run says it was done, without what runs every time anyway.
 fn surprises(outcomes: &Outcomes<'_>, ending: &Ending<'_>) -> Vec<Block> {
     let Ok(again) = &ending.again else { return Vec::new() };
-    let always = |entry: &Entry| entry.reason == Reason::Unguarded || matches!(entry.verdict, Verdict::MayChange(_));
-    let surprise = |entry: &&Entry| !always(entry) && !outcomes.open.contains(&entry.address);
+    let surprise = |entry: &&Entry| !entry.is_always() && !outcomes.open.contains(&entry.address);
     let blocks = again.blocks().filter(|block| outcomes.tallies.contains_key(&block.host));
     let blocks = blocks.map(|block| {
         let entries = block.entries.iter().filter(surprise).cloned().collect();

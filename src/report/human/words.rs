@@ -147,6 +147,7 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Notified(from) => format!("because of {}", because(from)),
         Reason::Stale(from) => format!("{} was written after it started", address(from)),
         Reason::Unguarded => "runs every time: nothing says whether it is needed".to_owned(),
+        Reason::Needed => "is needed: its own check says so".to_owned(),
         Reason::Because(why) => one_line(why),
         Reason::After(before) => format!("comes after {}", address(before)),
     }
@@ -165,6 +166,8 @@ fn because(from: &[Address]) -> String {
 pub fn argv(argv: &[String]) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%".contains(c);
     let word = |text: &String| {
+        // A script as an argument would fill the screen; who wants to read it has it in the role.
+        let text = &text.trim().split_once('\n').map_or_else(|| text.clone(), |(first, _)| format!("{first} ..."));
         if !text.is_empty() && text.chars().all(plain) {
             text.clone()
         } else {
