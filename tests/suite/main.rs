@@ -2,4 +2,5 @@
 
 mod architecture;
 mod cases;
+mod inventory;
 mod report;
