@@ -11,6 +11,7 @@ pub mod project;
 pub mod resource;
 pub mod role;
 pub mod secret;
+pub mod sim;
 pub mod site;
 pub mod step;
 pub mod store;

@@ -1,1 +1,5 @@
-fn main() {}
+//! Everything that needs no host, in one binary.
+
+mod convergence;
+mod registry;
+mod stories;
