@@ -41,6 +41,11 @@ const NOTHING: Package = Package {
 /// that file or folder when it starts, `--needs PATH` it cannot start without it.
 pub static PACKAGES: &[Package] = &[
     Package { name: "curl", versions: &["7.88.1-10", "8.5.0-2"], files: &[("/usr/bin/curl", "program")], ..NOTHING },
+    // Packages that bring nothing, for roles that want many.
+    Package { name: "p0", versions: &["1.0-1", "1.1-1"], ..NOTHING },
+    Package { name: "p1", versions: &["1.0-1", "1.1-1"], ..NOTHING },
+    Package { name: "p2", versions: &["1.0-1", "1.1-1"], ..NOTHING },
+    Package { name: "p3", versions: &["1.0-1", "1.1-1"], ..NOTHING },
     Package { name: "tree", versions: &["2.1.0-1"], files: &[("/usr/bin/tree", "program")], ..NOTHING },
     Package {
         name: "openjdk-17-jre-headless",

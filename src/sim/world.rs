@@ -29,7 +29,7 @@ pub struct World {
     project: Project,
     hosts: Vec<HostName>,
     /// How many hosts are worked on at once; 0 means 10.
-    pub forks: usize,
+    forks: usize,
 }
 
 /// A plan that was done.
@@ -42,6 +42,11 @@ pub struct Run {
 }
 
 impl World {
+    /// A world in which so many hosts are worked on at once.
+    pub fn with_forks(forks: usize) -> Self {
+        Self { forks, ..Self::default() }
+    }
+
     /// Adds an empty host.
     ///
     /// # Errors

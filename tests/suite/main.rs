@@ -1,5 +1,6 @@
 //! Everything that needs no host, in one binary.
 
 mod convergence;
+mod generator;
 mod registry;
 mod stories;
