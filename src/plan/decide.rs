@@ -36,7 +36,7 @@ fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<
 
 fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings) -> Decided {
     let told = Told::new(host, wanted, readings);
-    let mut entries: Vec<(usize, Entry)> = Vec::new();
+    let mut entries: Vec<((usize, bool), Entry)> = Vec::new();
     let mut in_sync = 0;
     for (index, item) in wanted.items.iter().enumerate() {
         match told.entry(index, item) {
@@ -133,14 +133,15 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// Where it comes in the block: a resource that hears of changes comes after the last that notifies.
-    fn place(&self, index: usize) -> usize {
-        let Some((verb, from)) = self.notified() else { return index };
+    /// Where it comes in the block: a resource that hears of changes comes after the last that notifies, and is the later
+    /// of two in one place.
+    fn place(&self, index: usize) -> (usize, bool) {
+        let Some((verb, from)) = self.notified() else { return (index, false) };
         let item = &self.wanted.items[index];
         let listens = item.resource.decide(self.readings, Some(verb)).ok() != item.resource.decide(self.readings, None).ok();
         match from.last() {
-            Some(last) if listens => index.max(*last),
-            _ => index,
+            Some(last) if listens => (index.max(*last), true),
+            _ => (index, false),
         }
     }
 }

@@ -3,4 +3,5 @@
 mod convergence;
 mod generator;
 mod registry;
+mod regression;
 mod stories;
