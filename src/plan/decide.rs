@@ -87,12 +87,13 @@ impl<'a> Told<'a> {
         Some((verb, asked.into_iter().map(|(index, _)| index).collect()))
     }
 
-    /// A resource that asks for a restart and was written after `loaded`. A second is the clock's resolution.
+    /// A resource that asks for a restart and was written after `loaded`. Both are whole seconds, rounded down: what was
+    /// written before is never later, and what was written in the same second is taken for read.
     fn stale(&self, loaded: i64) -> Option<usize> {
         let written = |index: usize| self.alone[index].as_ref().ok().and_then(|decision| decision.written);
         let restarts = |item: &Wanted| item.notify == Some(Verb::Restart);
         let items = self.wanted.items.iter().enumerate();
-        items.filter(|(_, item)| restarts(item)).map(|(index, _)| index).find(|index| written(*index) > Some(loaded + 1))
+        items.filter(|(_, item)| restarts(item)).map(|(index, _)| index).find(|index| written(*index) > Some(loaded))
     }
 
     fn entry(&self, index: usize, item: &Wanted) -> Option<Entry> {

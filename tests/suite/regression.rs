@@ -32,3 +32,16 @@ fn a_service_written_before_what_notifies_it_restarts_after_it() {
     apply(&world);
     settled(&world);
 }
+
+#[test]
+fn a_restart_that_was_lost_a_second_after_the_start_is_made_up_for() {
+    let world =
+        world("resources:\n  - package: nginx\n  - file: { path: /etc/nginx/a, content: a }\n    notify: restart\n  - service: nginx\n");
+    // The package lists, the package (which starts nginx), the file; then the cable is cut.
+    world.fleet.fault("h1", 2, Fault::CutAfter);
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(!world.apply(&plan).report.converged());
+    let again = apply(&world);
+    assert!(show_plan(&again).contains("restart service nginx (because it has not read file /etc/nginx/a yet)"));
+    settled(&world);
+}
