@@ -18,6 +18,7 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["blkid", device] => blkid(host, device),
         ["getent", database @ ("passwd" | "group"), "--", name] => getent(host, database, name),
         ["sh", "-c", "! getent group -- \"$1\" >/dev/null", "sh", name] => no_group(host, name),
+        ["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, unit] => no_to(host, question, unit),
         ["systemctl", "is-enabled", "--", unit] => Ok(format!("{}\n", host.unit(unit).enabled)),
         ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
         _ => Err(Trouble::new(127, format!("{}: not found", words.join(" ")))),
@@ -82,6 +83,16 @@ fn getent(host: &Host, database: &str, name: &str) -> Result<String, Trouble> {
 
 fn no_group(host: &Host, name: &str) -> Result<String, Trouble> {
     if host.groups.contains_key(name) { Err(Trouble::new(1, "")) } else { Ok(String::new()) }
+}
+
+fn no_to(host: &Host, question: &str, unit: &str) -> Result<String, Trouble> {
+    let reading = host.unit(unit);
+    let yes = match question {
+        "is-active" => reading.active == "active",
+        "is-enabled" => ["enabled", "static"].contains(&reading.enabled.as_str()),
+        _ => return Err(Trouble::new(127, format!("systemctl {question}: not known to the simulator"))),
+    };
+    if yes { Err(Trouble::new(1, "")) } else { Ok(String::new()) }
 }
 
 /// The options of one of the account programs, and the name at its end.

@@ -105,7 +105,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_in_an_installation_the_next_one_ends_it(
-        project in project(), host in 0..5_usize, step in 0..25_usize, fault in fault(),
+        project in project().prop_map(Project::thorough), host in 0..5_usize, step in 0..25_usize, fault in fault(),
     ) {
         let calm = installed(&project)?;
         let world = project.world();
@@ -117,7 +117,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_in_an_update_the_next_one_ends_it(
-        project in project(), host in 0..5_usize, step in 0..12_usize, fault in fault(),
+        project in project().prop_map(Project::thorough), host in 0..5_usize, step in 0..12_usize, fault in fault(),
     ) {
         let mut calm = installed(&project)?;
         let mut world = installed(&project)?;
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn killed_anywhere_the_next_run_ends_it(project in project(), step in 0..60_usize) {
+    fn killed_anywhere_the_next_run_ends_it(project in project().prop_map(Project::thorough), step in 0..60_usize) {
         let mut calm = installed(&project)?;
         let mut world = installed(&project)?;
         let project = project.next();
@@ -144,6 +144,7 @@ proptest! {
             project.write(world);
         }
         converge(&calm)?;
+        current(&calm)?;
         world.fleet.cut(Some(step));
         world.apply(&plan(&world));
         world.fleet.cut(None);

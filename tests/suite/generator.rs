@@ -139,6 +139,21 @@ impl Project {
         Self { version: self.version + 1, ..self.clone() }
     }
 
+    /// The same project with roles that forget no `notify`.
+    pub(crate) fn thorough(mut self) -> Self {
+        for item in self.services.iter_mut().flat_map(|service| &mut service.items) {
+            if let Item::File { restart, .. }
+            | Item::Template { restart }
+            | Item::Loop { restart }
+            | Item::DropIn { restart }
+            | Item::Link { restart } = item
+            {
+                *restart = Restart::Yes;
+            }
+        }
+        self
+    }
+
     pub(crate) fn names(&self) -> Vec<String> {
         (1..=self.hosts).map(|n| format!("h{n}")).collect()
     }

@@ -45,3 +45,38 @@ fn a_restart_that_was_lost_a_second_after_the_start_is_made_up_for() {
     assert!(show_plan(&again).contains("restart service nginx (because it has not read file /etc/nginx/a yet)"));
     settled(&world);
 }
+
+#[test]
+fn what_a_package_brings_and_the_role_does_not_want_goes_in_the_same_run() {
+    for resources in [
+        "  - package: nginx\n  - file: { path: /etc/nginx/sites-enabled/default, state: absent }\n",
+        "  - package: nginx\n  - service: { name: nginx, state: stopped }\n",
+        "  - package: nginx\n  - service: { name: nginx, state: stopped, enabled: false }\n",
+        "  - package: nginx\n  - service: { name: nginx, state: stopped, enabled: true }\n",
+        "  - package: nginx\n  - service: { name: nginx, state: running, enabled: false }\n",
+        "  - package: { name: nginx, start: false }\n  - service: { name: nginx, state: stopped, enabled: false }\n",
+    ] {
+        let world = world(&format!("resources:\n{resources}"));
+        apply(&world);
+        settled(&world);
+    }
+}
+
+#[test]
+fn a_service_is_told_when_what_its_package_brought_is_taken_away() {
+    let world = world(
+        "resources:\n  - package: nginx\n  - file: { path: /etc/nginx/sites-enabled/default, state: absent }\n    notify: restart\n  - service: nginx\n",
+    );
+    apply(&world);
+    settled(&world);
+    let current = world.fleet.on("h1", |host| host.units.is_current("nginx.service", &host.paths));
+    assert_eq!(current, Some(true), "nginx runs with the file that was removed");
+}
+
+#[test]
+fn a_required_role_may_bring_it_too() {
+    let mut world = world("requires: [web]\nresources:\n  - file: { path: /etc/nginx/sites-enabled/default, state: absent }\n");
+    world.role("web", "summary: Web.\nresources:\n  - package: nginx\n").expect("a role");
+    apply(&world);
+    settled(&world);
+}
