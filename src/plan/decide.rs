@@ -36,6 +36,7 @@ fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<
         let brought = closure(host, index).into_iter().find_map(|before| blocks.get(before)?.brings.clone());
         blocks.push(one_block(name, block, readings, brought));
     }
+    block_what_requires(host, &mut blocks);
     refresh_once(host, &mut blocks);
     blocks
 }
@@ -188,14 +189,29 @@ fn reason(change: &Change) -> Reason {
 
 /// What comes after something that cannot be done cannot be done either.
 fn block_after_trouble(entries: &mut [Entry]) {
-    let trouble = entries.iter().position(|e| matches!(e.verdict, Verdict::Refused | Verdict::Unreadable));
-    let Some(first) = trouble else { return };
-    let cause = entries[first].address.clone();
-    for entry in &mut entries[first + 1..] {
-        if !matches!(entry.verdict, Verdict::Refused | Verdict::Unreadable) {
-            entry.verdict = Verdict::Blocked;
-            entry.reason = Reason::After(cause.clone());
-        }
+    let Some(cause) = trouble(entries) else { return };
+    let after = entries.iter_mut().skip_while(|entry| entry.address != cause).skip(1);
+    after.for_each(|entry| block(entry, &cause));
+}
+
+/// What requires a role that cannot be done cannot be done either.
+fn block_what_requires(host: &HostCatalog, blocks: &mut [Decided]) {
+    for index in 0..blocks.len() {
+        let trouble = closure(host, index).into_iter().find_map(|before| trouble(&blocks[before].block.entries));
+        let Some(cause) = trouble else { continue };
+        blocks[index].block.entries.iter_mut().for_each(|entry| block(entry, &cause));
+    }
+}
+
+fn trouble(entries: &[Entry]) -> Option<Address> {
+    let first = entries.iter().find(|e| matches!(e.verdict, Verdict::Refused | Verdict::Unreadable));
+    first.map(|entry| entry.address.clone())
+}
+
+fn block(entry: &mut Entry, cause: &Address) {
+    if !matches!(entry.verdict, Verdict::Refused | Verdict::Unreadable) {
+        entry.verdict = Verdict::Blocked;
+        entry.reason = Reason::After(cause.clone());
     }
 }
 
