@@ -16,8 +16,10 @@ pub(crate) struct Project {
     pub(crate) bases: Vec<usize>,
     pub(crate) forks: usize,
     pub(crate) slow: Vec<usize>,
-    /// Goes into the content of files: another version of the project has another number.
-    pub(crate) version: u32,
+    /// Goes into the content of files, for each service and (from 4) each base role: later versions have other numbers.
+    pub(crate) versions: [u32; 6],
+    /// Whether services are written before those they need.
+    pub(crate) backwards: bool,
 }
 
 /// A service with a role of its own.
@@ -29,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) needs: u8,
     /// One bit for each base role.
     pub(crate) requires: u8,
+    /// One bit for each service before it whose role its own requires.
+    pub(crate) stacks: u8,
     pub(crate) batch: usize,
     pub(crate) packaged: bool,
     pub(crate) quorum: bool,
@@ -91,14 +95,15 @@ fn item() -> impl Strategy<Value = Item> {
 }
 
 fn service() -> impl Strategy<Value = Service> {
-    let place = (any::<u8>(), any::<u8>(), any::<u8>(), 0..3_usize);
+    let place = (any::<u8>(), any::<u8>(), any::<u8>(), prop_oneof![2 => Just(0), 1 => any::<u8>()], 0..3_usize);
     let nature = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.9));
     let enabled = prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
     (place, nature, enabled, prop::collection::vec(item(), 0..6), 0..7_usize).prop_map(
-        |((hosts, needs, requires, batch), (packaged, quorum, health, running), enabled, items, place)| Service {
+        |((hosts, needs, requires, stacks, batch), (packaged, quorum, health, running), enabled, items, place)| Service {
             hosts,
             needs,
             requires,
+            stacks,
             batch,
             packaged,
             quorum,
@@ -115,8 +120,8 @@ pub(crate) fn project() -> impl Strategy<Value = Project> {
     let services = prop::collection::vec(service(), 1..=4);
     let bases = prop::collection::vec(1..3_usize, 0..=2);
     let slow = prop::collection::vec(0..4_usize, 5);
-    (1..=5_usize, services, bases, 1..=6_usize, slow)
-        .prop_map(|(hosts, services, bases, forks, slow)| Project { hosts, services, bases, forks, slow, version: 1 })
+    (1..=5_usize, services, bases, 1..=6_usize, slow, any::<bool>())
+        .prop_map(|(hosts, services, bases, forks, slow, backwards)| Project { hosts, services, bases, forks, slow, versions: [1; 6], backwards })
 }
 
 /// What brings the service of a role: its package, unit, configuration folder and port.
@@ -136,7 +141,16 @@ const PACKAGED: &[(&str, &str, &str, u16)] = &[
 impl Project {
     /// The same project, later.
     pub(crate) fn next(&self) -> Self {
-        Self { version: self.version + 1, ..self.clone() }
+        self.partly(u8::MAX)
+    }
+
+    /// The same project after those roles have changed whose bits are set.
+    pub(crate) fn partly(&self, roles: u8) -> Self {
+        let mut later = self.clone();
+        for (index, version) in later.versions.iter_mut().enumerate() {
+            *version += u32::from(roles >> index & 1);
+        }
+        later
     }
 
     /// The same project with roles that forget no `notify`.
@@ -175,6 +189,12 @@ impl Project {
         (0..self.bases.len()).filter(|other| self.services[index].requires & (1 << other) != 0).collect()
     }
 
+    /// The services on all of its hosts whose roles the role of a service requires.
+    pub(crate) fn stacks(&self, index: usize) -> Vec<usize> {
+        let within = |other: &usize| self.members(index).iter().all(|host| self.members(*other).contains(host));
+        (0..index).filter(|other| self.services[index].stacks & (1 << other) != 0).filter(within).collect()
+    }
+
     /// The unit of a service.
     pub(crate) fn unit(&self, index: usize) -> String {
         format!("{}.service", self.provider(index).unit)
@@ -196,12 +216,16 @@ impl Project {
 
     pub(crate) fn site(&self) -> String {
         let line = |index: usize| format!("  s{index}: {{ hosts: {} }}\n", self.members(index).join(" "));
-        format!("services:\n{}", (0..self.services.len()).map(line).collect::<String>())
+        let mut lines: Vec<String> = (0..self.services.len()).map(line).collect();
+        if self.backwards {
+            lines.reverse();
+        }
+        format!("services:\n{}", lines.concat())
     }
 
     pub(crate) fn base(&self, index: usize) -> String {
         let file = |n: usize| {
-            let content = format!("base {index} {n} version {}\\n", self.version);
+            let content = format!("base {index} {n} version {}\\n", self.versions[4 + index]);
             format!("  - file: {{ path: /srv/b{index}-{n}, content: \"{content}\" }}\n")
         };
         format!("summary: B.\nresources:\n{}", (0..self.bases[index]).map(file).collect::<String>())
@@ -211,7 +235,9 @@ impl Project {
         let (service, provider) = (&self.services[index], self.provider(index));
         let mut text = "summary: S.\n".to_owned();
         let list = |names: Vec<usize>, letter: char| names.iter().map(|n| format!("{letter}{n}")).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "requires: [{}]", list(self.requires(index), 'b'));
+        let both = [list(self.requires(index), 'b'), list(self.stacks(index), 's')];
+        let both: Vec<&str> = both.iter().map(String::as_str).filter(|names| !names.is_empty()).collect();
+        let _ = writeln!(text, "requires: [{}]", both.join(", "));
         let _ = writeln!(text, "needs: [{}]", list(self.needs(index), 's'));
         if service.batch > 0 {
             let _ = writeln!(text, "rollout: {{ batch: {} }}", service.batch);
@@ -236,7 +262,7 @@ impl Project {
     /// What everything else needs: user, package or unit, folder.
     fn prelude(&self, index: usize, provider: &Provider, text: &mut String) {
         let _ = writeln!(text, "  - group: {{ name: u{index}, system: true }}");
-        let _ = writeln!(text, "  - user: {{ name: u{index}, group: u{index}, system: true, home: /srv, comment: c{} }}", self.version);
+        let _ = writeln!(text, "  - user: {{ name: u{index}, group: u{index}, system: true, home: /srv, comment: c{} }}", self.versions[index]);
         if let Some(package) = provider.package {
             let _ = writeln!(text, "  - package: {package}");
             return;
@@ -256,7 +282,7 @@ impl Project {
     }
 
     fn item(&self, index: usize, n: usize, item: &Item, provider: &Provider, text: &mut String) {
-        let (folder, version) = (&provider.folder, self.version);
+        let (folder, version) = (&provider.folder, self.versions[index]);
         let owner = |owned: &bool| if *owned { format!("u{index}") } else { "root".to_owned() };
         let _ = match item {
             Item::File { owned, restart, only_first } => {
@@ -265,7 +291,7 @@ impl Project {
                 write!(text, "  - file: {{ path: {folder}/f{n}, content: \"v{version} n{n}\\n\", owner: {owner}, mode: \"0640\" }}\n{when}{}", restart.text())
             }
             Item::Template { restart } => {
-                write!(text, "  - template: {{ src: t.j2, path: {folder}/t{n} }}\n{}", restart.text())
+                write!(text, "  - template: {{ src: t{index}.j2, path: {folder}/t{n} }}\n{}", restart.text())
             }
             Item::Loop { restart } => write!(
                 text,
@@ -309,7 +335,9 @@ impl Project {
 
     /// Writes the texts of this version into a world.
     pub(crate) fn write(&self, world: &mut World) {
-        world.template("t.j2", &format!("{{{{ host.name }}}} version {}\n", self.version));
+        for (index, version) in self.versions.iter().enumerate() {
+            world.template(&format!("t{index}.j2"), &format!("{{{{ host.name }}}} version {version}\n"));
+        }
         for index in 0..self.bases.len() {
             world.role(&format!("b{index}"), &self.base(index)).expect("a role");
         }

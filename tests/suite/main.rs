@@ -2,6 +2,7 @@
 
 mod convergence;
 mod generator;
+mod order;
 mod registry;
 mod regression;
 mod stories;

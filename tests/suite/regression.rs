@@ -1,7 +1,7 @@
 //! Mistakes that the simulator found, each with the smallest project that shows it.
 
-use armilla::plan::Plan;
-use armilla::sim::{Fault, World, show_plan, show_run};
+use armilla::plan::{Plan, Verdict};
+use armilla::sim::{Drift, Fault, World, show_plan, show_run};
 
 fn world(role: &str) -> World {
     let mut world = World::default();
@@ -9,6 +9,24 @@ fn world(role: &str) -> World {
     world.role("it", &format!("summary: It.\n{role}")).expect("a role");
     world.site("services:\n  it: { hosts: all }\n");
     world
+}
+
+/// Three services and more on hosts of their own: name, role text, hosts.
+fn many(hosts: &[&str], services: &[(&str, &str, &str)]) -> World {
+    let mut world = World::default();
+    hosts.iter().for_each(|host| world.host(host).expect("a name"));
+    let line = |(name, _, hosts): &(&str, &str, &str)| format!("  {name}: {{ hosts: {hosts} }}\n");
+    world.site(&format!("services:\n{}", services.iter().map(line).collect::<String>()));
+    for (name, role, _) in services {
+        world.role(name, &format!("summary: It.\n{role}")).expect("a role");
+    }
+    world
+}
+
+/// A line of the plan or the run before another.
+fn comes_before(text: &str, first: &str, second: &str) {
+    let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in\n{text}"));
+    assert!(place(first) < place(second), "{first} after {second} in\n{text}");
 }
 
 fn apply(world: &World) -> Plan {
@@ -79,4 +97,76 @@ fn a_required_role_may_bring_it_too() {
     world.role("web", "summary: Web.\nresources:\n  - package: nginx\n").expect("a role");
     apply(&world);
     settled(&world);
+}
+
+#[test]
+fn an_expression_with_a_line_break_after_it_is_a_text() {
+    let world = world("resources:\n  - file: { path: /srv/id, content: \"{{ service.position }}\\n\" }\n");
+    apply(&world);
+    assert_eq!(world.fleet.on("h1", |host| host.paths.file("/srv/id").map(<[u8]>::to_vec)), Some(Some(b"1\n".to_vec())));
+}
+
+#[test]
+fn a_wrong_key_is_the_only_thing_said_about_it() {
+    let world = world("resources:\n  - file: { path: /srv/id, content: 1 }\n");
+    let problems = world.plan().expect_err("a number is no content").to_string();
+    assert!(problems.contains("content must be a text") && !problems.contains("needs `content`"), "{problems}");
+}
+
+#[test]
+fn services_wait_for_what_services_that_do_not_change_wait_for() {
+    let file = |name: &str, needs: &str, n: u32| {
+        format!("needs: [{needs}]\nresources:\n  - file: {{ path: /srv/{name}, content: \"{n}\" }}\n")
+    };
+    let roles = |n| [file("y1", "", n), file("y2", "", n), file("z", "y1, y2", 1), file("s", "z", 1), file("w", "s", n)];
+    let services = roles(1);
+    let services: Vec<(&str, &str, &str)> =
+        ["y1", "y2", "z", "s", "w"].iter().zip(&services).map(|(name, role)| (*name, role.as_str(), *name)).collect();
+    let mut world = many(&["y1", "y2", "z", "s", "w"], &services);
+    apply(&world);
+    for (name, role) in ["y1", "y2", "z", "s", "w"].iter().zip(roles(2)) {
+        world.role(name, &format!("summary: It.\n{role}")).expect("a role");
+    }
+    world.fleet.slow("y1", 20);
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    let text = show_run(&plan, &world.apply(&plan));
+    comes_before(&text, "y1 file /srv/y1", "w file /srv/w");
+}
+
+#[test]
+fn a_service_whose_role_another_requires_keeps_its_own_batches() {
+    let store = |n| {
+        format!("rollout: {{ batch: 1 }}\nhealth:\n  - unit: {{ name: s, stable_for: 5s }}\nresources:\n  - unit: {{ name: s.service, content: \"# {n}\" }}\n    notify: restart\n  - service: s\n")
+    };
+    let first = store(1);
+    // The one that requires is written first.
+    let above = "requires: [store]\nresources:\n  - file: { path: /srv/above, content: a }\n";
+    let mut world = many(&["h1", "h2"], &[("above", above, "all"), ("store", &first, "all")]);
+    apply(&world);
+    world.role("store", &format!("summary: It.\n{}", store(2))).expect("a role");
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    let text = show_run(&plan, &world.apply(&plan));
+    comes_before(&text, "h1 store is healthy", "h2 unit s.service");
+}
+
+#[test]
+fn what_requires_a_role_that_cannot_be_done_waits() {
+    let mut world = world("requires: [base]\nresources:\n  - file: { path: /srv/top, content: a }\n");
+    world.role("base", "summary: B.\nresources:\n  - file: { path: /srv/base, content: a }\n").expect("a role");
+    world.fleet.drift("h1", &Drift::Directory("/srv/base".to_owned()));
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    let top = plan.entries().find(|entry| entry.address.target == "/srv/top").map(|entry| &entry.verdict);
+    assert_eq!(top, Some(&Verdict::Blocked), "{}", show_plan(&plan));
+}
+
+#[test]
+fn nothing_begins_while_all_of_what_it_needs_cannot_be_reached() {
+    let store = "health:\n  - unit: { name: s }\nresources:\n  - unit: { name: s.service, content: a }\n  - service: s\n";
+    let front = "needs: [store]\nresources:\n  - file: { path: /srv/front, content: a }\n";
+    let world = many(&["h1", "h2"], &[("store", store, "h1"), ("front", front, "h2")]);
+    world.fleet.unreachable("h1", true);
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    world.apply(&plan);
+    let written = world.fleet.on("h2", |host| host.paths.get("/srv/front").is_some());
+    assert_eq!(written, Some(false), "{}", show_plan(&plan));
 }
