@@ -311,7 +311,8 @@ impl Recipe {
         if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
             return Ok(Self::Literal(text.into(), node.origin.clone()));
         }
-        match single(text) {
+        // With as much as a line break around it, it is a text.
+        match single(text).filter(|_| text.trim() == text) {
             Some(inner) => Ok(Self::Formula(Formula::parse(inner, &node.origin)?)),
             None => Ok(Self::Text(Text::parse(text, &node.origin)?)),
         }

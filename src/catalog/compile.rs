@@ -189,7 +189,9 @@ fn parse(item: &Item, data: &Json) -> Result<Arc<dyn Resource>, Diagnostics> {
             Err(error) => error,
         };
         let missing = error.what.strip_prefix("missing field `").and_then(|text| text.split('`').next());
-        if !problems.has_errors() || missing.is_none_or(|key| !removed.contains(key)) {
+        // What is wrong with the whole may be so only because a key was taken out.
+        let certain = !error.path.is_empty() || missing.is_some_and(|key| !removed.contains(key));
+        if !problems.has_errors() || certain {
             problems.push(wrong_key(item, data, &error, missing));
         }
         let Some(entries) = rest.as_object_mut() else { return Err(problems) };
