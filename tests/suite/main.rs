@@ -9,4 +9,6 @@ mod order;
 mod registry;
 mod regression;
 mod report;
+mod script;
+mod ssh;
 mod stories;
