@@ -64,7 +64,9 @@ fn environment_texts(root: &Path, name: &EnvName, problems: &mut Diagnostics) ->
     }
     let known = environments(root);
     let hint = did_you_mean(name.as_str(), known.iter().map(String::as_str));
-    problems.push(Diagnostic::error(format!("there is no environment `{name}`: no folder inventories/{name}")).maybe_hint(hint));
+    problems.push(
+        Diagnostic::error(format!("there is no environment `{name}`: no folder inventories/{name}")).maybe_hint(hint),
+    );
     Vec::new()
 }
 
@@ -103,7 +105,13 @@ fn built_in(problems: &mut Diagnostics) -> BTreeMap<RoleName, RoleTexts> {
         let named = |part: &str| format!("(built in) roles/{name}/{part}");
         let texts = RoleTexts {
             role: Source::new(named("role.yml"), role),
-            templates: templates.into_iter().map(|(key, bytes)| { let s = source(&named(&format!("templates/{key}")), bytes); (key, s) }).collect(),
+            templates: templates
+                .into_iter()
+                .map(|(key, bytes)| {
+                    let s = source(&named(&format!("templates/{key}")), bytes);
+                    (key, s)
+                })
+                .collect(),
             files: files.into_iter().map(|(key, bytes)| (key, bytes.to_vec())).collect(),
             from: From::BuiltIn,
         };

@@ -50,7 +50,8 @@ pub async fn run<T: Transport>(
     mut stop: watch::Receiver<bool>,
     tell: Tell,
 ) -> Report {
-    let mut runner = Runner { plan, transport, limits, tell, queue: Queue::new(plan), busy: BTreeSet::new(), tasks: JoinSet::new() };
+    let mut runner =
+        Runner { plan, transport, limits, tell, queue: Queue::new(plan), busy: BTreeSet::new(), tasks: JoinSet::new() };
     let mut stopped = false;
     loop {
         if *stop.borrow_and_update() && !stopped {

@@ -207,7 +207,10 @@ fn wrong_key(item: &Item, data: &Json, error: &ParseError, missing: Option<&str>
             Some(key) => format!("a `{kind}` needs `{key}`"),
             None => error.what.clone(),
         };
-        return Diagnostic::error(what).at(&item.origin).wide(kind.len()).hint(format!("for example: {}", item.kind.example));
+        return Diagnostic::error(what)
+            .at(&item.origin)
+            .wide(kind.len())
+            .hint(format!("for example: {}", item.kind.example));
     };
     let secret = data.get(key).is_some_and(|value| value.to_string().contains(Data::SECRET));
     let what = if secret {

@@ -136,10 +136,13 @@ fn needed_service(definition: &Definition, need: &Key, site: &Site) -> Result<Se
     let of_role: Vec<&Definition> = site.services.iter().filter(|service| service.role.as_str() == need.name).collect();
     match of_role.as_slice() {
         [one] => Ok(one.name.clone()),
-        [] => Err(Diagnostic::error(format!("`{}` needs the service `{}`, and there is none", definition.name, need.name))
-            .at(&definition.origin)
-            .wide(definition.name.as_str().chars().count())
-            .hint(format!("add `{}: {{ hosts: GROUP }}` under `services` ({} says it is needed)", need.name, need.origin))),
+        [] => Err(Diagnostic::error(format!(
+            "`{}` needs the service `{}`, and there is none",
+            definition.name, need.name
+        ))
+        .at(&definition.origin)
+        .wide(definition.name.as_str().chars().count())
+        .hint(format!("add `{}: {{ hosts: GROUP }}` under `services` ({} says it is needed)", need.name, need.origin))),
         several => {
             let names: Vec<&str> = several.iter().map(|service| service.name.as_str()).collect();
             Err(Diagnostic::error(format!("`{}` needs one of {}", definition.name, names.join(", ")))

@@ -45,7 +45,12 @@ impl Known {
     ///
     /// # Errors
     /// Inputs that are missing or do not fit.
-    pub(super) fn scope(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> Result<Scope, Diagnostics> {
+    pub(super) fn scope(
+        &self,
+        desired: &Desired<'_>,
+        host: &HostName,
+        instance: &Instance,
+    ) -> Result<Scope, Diagnostics> {
         let (scope, mut problems) = self.inputs(desired, host, instance);
         let role = &desired.roles[&instance.role];
         for refusal in &role.refuse {
@@ -88,9 +93,7 @@ impl Known {
 }
 
 fn members(desired: &Desired<'_>, hosts: &[HostName]) -> Json {
-    let member = |(index, host): (usize, &HostName)| {
-        json!({ "name": host.as_str(), "address": desired.address(host), "position": index + 1 })
-    };
+    let member = |(index, host): (usize, &HostName)| json!({ "name": host.as_str(), "address": desired.address(host), "position": index + 1 });
     hosts.iter().enumerate().map(member).collect()
 }
 
@@ -112,7 +115,11 @@ fn one(
     } else if input.required {
         let hint = format!("set it in group_vars, host_vars, or under `vars` of the service; {}", input.description);
         let text = format!("`{}` must be set on {host}", input.name);
-        return Err(Diagnostic::error(text).at(&input.origin).wide(input.name.len()).hint(hint.trim_end_matches("; ")).into());
+        return Err(Diagnostic::error(text)
+            .at(&input.origin)
+            .wide(input.name.len())
+            .hint(hint.trim_end_matches("; "))
+            .into());
     } else {
         return Ok(Value::from(()));
     };
@@ -132,6 +139,7 @@ fn refused(role: &Role, refusal: &crate::role::Refusal, service: Option<&Service
     let because = text(&refusal.because);
     let hint = refusal.hint.as_ref().map(&mut text);
     let who = service.map_or_else(|| role.name.to_string(), ToString::to_string);
-    problems.push(Diagnostic::error(format!("{who} cannot work: {because}")).at(refusal.when.origin()).maybe_hint(hint));
+    problems
+        .push(Diagnostic::error(format!("{who} cannot work: {because}")).at(refusal.when.origin()).maybe_hint(hint));
     problems
 }

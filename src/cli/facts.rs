@@ -50,7 +50,8 @@ fn facts(global: &Global, command: &Facts) -> Result<Exit, Diagnostics> {
         ui::result(&serde_json::to_string_pretty(&facts).unwrap_or_default());
     } else {
         for (host, known) in &facts {
-            let lines: Vec<String> = known.iter().map(|(name, value)| format!("  {name:<14}{}", shown(&value.to_string()))).collect();
+            let lines: Vec<String> =
+                known.iter().map(|(name, value)| format!("  {name:<14}{}", shown(&value.to_string()))).collect();
             ui::result(&format!("{host}\n{}", lines.join("\n")));
         }
     }

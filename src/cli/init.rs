@@ -28,7 +28,11 @@ pub fn run(command: &Init) -> Exit {
     let folder = &command.folder;
     let taken: Vec<&str> = FILES.iter().map(|(path, _)| *path).filter(|path| folder.join(path).exists()).collect();
     if !taken.is_empty() {
-        ui::say(&format!("error: {} has these files already, and nothing is overwritten: {}", folder.display(), taken.join(", ")));
+        ui::say(&format!(
+            "error: {} has these files already, and nothing is overwritten: {}",
+            folder.display(),
+            taken.join(", ")
+        ));
         ui::say("hint: name an empty folder: armilla init DIR");
         return Exit::Error;
     }

@@ -89,7 +89,8 @@ fn list(loaded: &Loaded) -> Value {
         .collect();
     let mut root = serde_json::Map::new();
     root.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
-    let inside: Vec<&str> = inventory.groups().flat_map(|group| &group.children).map(crate::name::GroupName::as_str).collect();
+    let inside: Vec<&str> =
+        inventory.groups().flat_map(|group| &group.children).map(crate::name::GroupName::as_str).collect();
     let top: Vec<&str> = inventory.groups().map(|g| g.name.as_str()).filter(|n| !inside.contains(n)).collect();
     let grouped = |host: &&Host| host.groups.is_empty();
     let ungrouped: Vec<&str> = inventory.hosts().filter(grouped).map(|host| host.endpoint.name.as_str()).collect();
@@ -123,7 +124,16 @@ fn table(loaded: &Loaded) -> String {
     let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2)];
     let line = |row: &[String; 4]| {
-        let text = format!("{:<a$}  {:<b$}  {:<c$}  {}", row[0], row[1], row[2], row[3], a = widths[0], b = widths[1], c = widths[2]);
+        let text = format!(
+            "{:<a$}  {:<b$}  {:<c$}  {}",
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            a = widths[0],
+            b = widths[1],
+            c = widths[2]
+        );
         text.trim_end().to_owned()
     };
     std::iter::once(&head).chain(&rows).map(line).collect::<Vec<_>>().join("\n")

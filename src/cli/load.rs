@@ -164,7 +164,8 @@ impl Reader<'_> {
 
     /// A setting that no role reads is a typing error.
     fn unread_settings(&mut self, settings: &[(String, Node)], roles: &BTreeMap<RoleName, Role>, site: &Site) {
-        let known: BTreeSet<&str> = roles.values().flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
+        let known: BTreeSet<&str> =
+            roles.values().flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
         for (name, _) in settings.iter().filter(|(name, _)| !known.contains(name.as_str())) {
             let hint = crate::name::did_you_mean(name, known.iter().copied());
             self.problems.push(Diagnostic::error(format!("--var {name}: no role has such an input")).maybe_hint(hint));
@@ -174,7 +175,11 @@ impl Reader<'_> {
             for (key, _) in &definition.vars {
                 if !role.inputs.iter().any(|input| input.name == key.name) {
                     let names: Vec<&str> = role.inputs.iter().map(|input| input.name.as_str()).collect();
-                    self.problems.push(crate::yaml::unknown_key(&format!("the inputs of `{}`", role.name), key, &names));
+                    self.problems.push(crate::yaml::unknown_key(
+                        &format!("the inputs of `{}`", role.name),
+                        key,
+                        &names,
+                    ));
                 }
             }
         }
@@ -231,7 +236,8 @@ impl Loaded {
     /// # Errors
     /// What is wrong after templating.
     pub fn catalog(&self, facts: &Facts, away: &BTreeSet<HostName>) -> Result<Catalog, Diagnostics> {
-        let here = |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
+        let here =
+            |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
         let variable = |host: &HostName, service: Option<&ServiceName>, name: &str| self.variable(host, service, name);
         catalog::compile(&Desired {

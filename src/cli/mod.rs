@@ -178,7 +178,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
 fn lab_command(global: &Global, command: lab::LabCommand) -> std::process::ExitCode {
     let names = |environment: &str| {
         let selection = Selection::of(environment);
-        load::load(global, &selection).map(|loaded| loaded.inventory.hosts().map(|h| h.endpoint.name.to_string()).collect())
+        load::load(global, &selection)
+            .map(|loaded| loaded.inventory.hosts().map(|h| h.endpoint.name.to_string()).collect())
     };
     match lab::run(command, names) {
         Ok(code) => code,

@@ -46,7 +46,12 @@ pub fn run(global: &Global, command: &Plan) -> Exit {
 ///
 /// # Errors
 /// What is wrong in what a user wrote.
-pub fn show(global: &Global, selection: &Selection, connection: &Connection, shape: &Shape) -> Result<Survey, Diagnostics> {
+pub fn show(
+    global: &Global,
+    selection: &Selection,
+    connection: &Connection,
+    shape: &Shape,
+) -> Result<Survey, Diagnostics> {
     let mut loaded = load::load(global, selection)?;
     let fleet = survey::fleet(global, connection, &mut loaded)?;
     let survey = super::block_on(async {

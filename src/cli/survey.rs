@@ -58,7 +58,8 @@ pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> R
         options.become_password = Some(password()?);
     }
     if connection.lab {
-        let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment()).map_err(|error| Diagnostic::error(error.to_string()))?;
+        let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment())
+            .map_err(|error| Diagnostic::error(error.to_string()))?;
         options.config = Some(path(lab.ssh_config())?);
         loaded.rehearsal = Some(rehearsal(&lab, loaded)?);
     }
@@ -82,7 +83,8 @@ fn password() -> Result<Secret<String>, Diagnostic> {
 /// The addresses of the lab hosts that stand for the hosts of the environment.
 fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName, String>, Diagnostic> {
     let hosts = lab.hosts().map_err(|error| Diagnostic::error(error.to_string()))?;
-    let known: BTreeMap<&str, String> = hosts.iter().map(|host| (host.name.as_str(), host.address.to_string())).collect();
+    let known: BTreeMap<&str, String> =
+        hosts.iter().map(|host| (host.name.as_str(), host.address.to_string())).collect();
     let wanted: Vec<HostName> = loaded.endpoints().into_iter().map(|endpoint| endpoint.name).collect();
     let missing: Vec<&str> = wanted.iter().map(HostName::as_str).filter(|name| !known.contains_key(name)).collect();
     if !missing.is_empty() {
@@ -146,7 +148,9 @@ pub async fn facts(
     let (mut facts, mut unreachable) = (Facts::new(), BTreeMap::new());
     for (host, answer) in ask(fleet, "facts", questions).await {
         match answer {
-            Ok(readings) => drop(facts.insert(host.clone(), understood(&host, &asked_facts(&wanted[&host]), &readings))),
+            Ok(readings) => {
+                drop(facts.insert(host.clone(), understood(&host, &asked_facts(&wanted[&host]), &readings)))
+            }
             Err(error) => drop(unreachable.insert(host, explained(&error))),
         }
     }
@@ -162,7 +166,11 @@ fn understood(host: &HostName, facts: &[&Fact], readings: &Readings) -> BTreeMap
     for fact in facts {
         match (fact.read)(readings) {
             Ok(value) => drop(known.insert(fact.name.to_owned(), value)),
-            Err(why) => ui::say(&format!("warning: {host}: facts.{} is not known: {}", fact.name, crate::diag::shown(&why.to_string()))),
+            Err(why) => ui::say(&format!(
+                "warning: {host}: facts.{} is not known: {}",
+                fact.name,
+                crate::diag::shown(&why.to_string())
+            )),
         }
     }
     known
@@ -170,7 +178,9 @@ fn understood(host: &HostName, facts: &[&Fact], readings: &Readings) -> BTreeMap
 
 async fn ask(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Probe>)>) -> observe::Answers {
     let bar = ui::Counter::new(what, questions.len());
-    let answers = observe::ask(&fleet.transport, questions, fleet.forks, |host, problem| bar.answered(host, problem.is_some())).await;
+    let answers =
+        observe::ask(&fleet.transport, questions, fleet.forks, |host, problem| bar.answered(host, problem.is_some()))
+            .await;
     bar.finish();
     answers
 }
@@ -181,7 +191,9 @@ pub fn explained(error: &TransportError) -> String {
         TransportError::HostKeyChanged { .. } => {
             "; if it was installed anew, remove the old key: ssh-keygen -R HOST. If not, somebody may be in between"
         }
-        TransportError::HostKeyUnknown { .. } => "; compare the fingerprint, then add it to known_hosts or use --accept-new",
+        TransportError::HostKeyUnknown { .. } => {
+            "; compare the fingerprint, then add it to known_hosts or use --accept-new"
+        }
         _ => "",
     };
     format!("{error}{hint}")

@@ -26,7 +26,9 @@ pub(super) fn hosts(catalog: &Catalog, observed: &Observed) -> BTreeMap<HostName
         .hosts
         .iter()
         .filter_map(answered)
-        .map(|(name, host, readings): (&HostName, &HostCatalog, &Readings)| (name.clone(), host_blocks(name, host, readings)))
+        .map(|(name, host, readings): (&HostName, &HostCatalog, &Readings)| {
+            (name.clone(), host_blocks(name, host, readings))
+        })
         .collect()
 }
 
@@ -55,8 +57,7 @@ fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings, brou
     entries.sort_by_key(|(place, _)| *place);
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
-    let block =
-        Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
+    let block = Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
     Decided { block, in_sync, brings }
 }
 
@@ -148,9 +149,10 @@ impl<'a> Told<'a> {
         let addresses = |indexes: &[usize]| indexes.iter().map(|i| self.address(&self.wanted.items[*i])).collect();
         let told = match self.notified() {
             Some((verb, from)) => Some((verb, Reason::Notified(addresses(&from)))),
-            None => alone.loaded.and_then(|loaded| self.stale(loaded)).map(|index| {
-                (Verb::Restart, Reason::Stale(self.address(&self.wanted.items[index])))
-            }),
+            None => alone
+                .loaded
+                .and_then(|loaded| self.stale(loaded))
+                .map(|index| (Verb::Restart, Reason::Stale(self.address(&self.wanted.items[index])))),
         };
         let Some((verb, reason)) = told else { return (alone.verdict.clone(), None) };
         match self.hears(item, verb) {

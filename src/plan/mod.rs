@@ -266,8 +266,7 @@ impl Plan {
 
     /// What it would do, counted.
     pub fn summary(&self) -> Summary {
-        let mut summary =
-            Summary { in_sync: self.in_sync, unreachable: self.unreachable.len(), ..Summary::default() };
+        let mut summary = Summary { in_sync: self.in_sync, unreachable: self.unreachable.len(), ..Summary::default() };
         for entry in self.entries() {
             match &entry.verdict {
                 Verdict::Change(change) => *summary.actions.entry(change.action).or_default() += 1,

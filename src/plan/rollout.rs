@@ -18,8 +18,15 @@ pub(super) fn stages(
     decided: BTreeMap<HostName, Vec<Decided>>,
 ) -> (Vec<ServicePlan>, Vec<Stage>) {
     let needed = needed_by_changes(catalog, &decided);
-    let mut builder =
-        Builder { catalog, observed, decided, stages: Vec::new(), placed: BTreeMap::new(), ends: BTreeMap::new(), needed };
+    let mut builder = Builder {
+        catalog,
+        observed,
+        decided,
+        stages: Vec::new(),
+        placed: BTreeMap::new(),
+        ends: BTreeMap::new(),
+        needed,
+    };
     let services = catalog.services.iter().map(|service| builder.service(service)).collect();
     (services, builder.stages)
 }

@@ -233,7 +233,11 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
     };
     let known = info.keys();
     for (key, _) in body.map().unwrap_or_default().iter().filter(|(key, _)| !known.contains(&key.name)) {
-        problems.push(unknown_key(&format!("a `{}`", info.name), key, &known.iter().map(String::as_str).collect::<Vec<_>>()));
+        problems.push(unknown_key(
+            &format!("a `{}`", info.name),
+            key,
+            &known.iter().map(String::as_str).collect::<Vec<_>>(),
+        ));
     }
     let get = |word: &str| around.iter().find(|(key, _)| key.name == word).map(|(_, node)| node);
     let body = short_form(info.short, body);

@@ -115,7 +115,9 @@ impl Story {
 
     fn shown(&self, host: &str, path: &str) -> Result<String, String> {
         let content = self.world.fleet.on(host, |host| host.paths.file(path).map(<[u8]>::to_vec)).flatten();
-        content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok_or_else(|| format!("no file {path} on {host}"))
+        content
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .ok_or_else(|| format!("no file {path} on {host}"))
     }
 
     fn event(&mut self, words: &[&str]) -> Result<(), String> {

@@ -83,11 +83,11 @@ impl World {
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn catalog(&self) -> Result<Catalog, Diagnostics> {
-        let site = self.project.site.as_ref().map(|source| Site::read(&yaml::parse(source)?)).transpose()?.unwrap_or_default();
+        let site =
+            self.project.site.as_ref().map(|source| Site::read(&yaml::parse(source)?)).transpose()?.unwrap_or_default();
         let roles = self.roles()?;
         let placement = catalog::place(&site, &roles, &|service| self.members(service))?;
-        let variable =
-            |_: &HostName, service: Option<&ServiceName>, name: &str| variable(&placement, service, name);
+        let variable = |_: &HostName, service: Option<&ServiceName>, name: &str| variable(&placement, service, name);
         let endpoint = |host: &HostName| self.hosts.contains(host).then(|| Endpoint::new(host.clone()));
         let environment = EnvName::new("sim").map_err(wrong)?;
         catalog::compile(&Desired {
@@ -103,9 +103,8 @@ impl World {
     }
 
     fn roles(&self) -> Result<BTreeMap<RoleName, Role>, Diagnostics> {
-        let read = |(name, texts): (&RoleName, &RoleTexts)| {
-            Ok((name.clone(), Role::read(name, &yaml::parse(&texts.role)?)?))
-        };
+        let read =
+            |(name, texts): (&RoleName, &RoleTexts)| Ok((name.clone(), Role::read(name, &yaml::parse(&texts.role)?)?));
         self.project.roles.iter().map(read).collect()
     }
 

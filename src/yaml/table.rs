@@ -97,7 +97,8 @@ impl<'a> Table<'a> {
 
 /// A key nobody knows, with what may be meant.
 pub fn unknown_key(what: &str, key: &Key, keys: &[&str]) -> Diagnostic {
-    let synonym = SYNONYMS.iter().find(|(other, _)| *other == key.name.to_lowercase()).map(|(_, hint)| (*hint).to_owned());
+    let synonym =
+        SYNONYMS.iter().find(|(other, _)| *other == key.name.to_lowercase()).map(|(_, hint)| (*hint).to_owned());
     Diagnostic::error(format!("unknown key `{}` in {what}", key.name))
         .at(&key.origin)
         .wide(key.name.chars().count())

@@ -74,7 +74,8 @@ fn every_field_of_every_kind_is_described() {
         assert!(fields.contains_key(kind.short), "{}: no `{}`", kind.name, kind.short);
         assert!(!kind.summary.is_empty() && kind.example.starts_with(&format!("{}: ", kind.name)), "{}", kind.name);
         for (name, field) in fields {
-            let described = field["description"].as_str().is_some_and(|text| text.ends_with('.') || text.contains(". "));
+            let described =
+                field["description"].as_str().is_some_and(|text| text.ends_with('.') || text.contains(". "));
             assert!(described, "{}.{name} has no description", kind.name);
         }
     }
