@@ -19,7 +19,7 @@ use crate::report::json;
 
 /// Brings hosts to the state the files describe.
 #[derive(Debug, clap::Args)]
-pub struct Apply {
+pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Apply {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Apply) -> Exit {
+pub(super) fn run(global: &Global, command: &Apply) -> Exit {
     let result = if command.check {
         let survey = plan::show(global, &command.selection, &command.connection, &command.shape);
         survey.map(|survey| plan::exit(&survey.plan, command.detailed_exitcode))

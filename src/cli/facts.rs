@@ -9,7 +9,7 @@ use crate::name::{HostName, did_you_mean};
 
 /// Asks hosts for facts.
 #[derive(Debug, clap::Args)]
-pub struct Facts {
+pub(super) struct Facts {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct Facts {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Facts) -> Exit {
+pub(super) fn run(global: &Global, command: &Facts) -> Exit {
     match facts(global, command) {
         Ok(exit) => exit,
         Err(problems) => {

@@ -9,7 +9,7 @@ use crate::name::HostName;
 
 /// Shows hosts, groups and variables.
 #[derive(Debug, clap::Args)]
-pub struct Inventory {
+pub(super) struct Inventory {
     #[command(flatten)]
     selection: Selection,
     /// All variables of one host
@@ -21,7 +21,7 @@ pub struct Inventory {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Inventory) -> Exit {
+pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
     let loaded = match load::load(global, &command.selection) {
         Ok(loaded) => loaded,
         Err(problems) => {

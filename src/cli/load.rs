@@ -17,7 +17,7 @@ use crate::vars::{self, Layers, Level, Setting};
 use crate::yaml::Node;
 
 /// Everything about an environment that is written down.
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The folder of the project.
     pub root: PathBuf,
     /// Which environment.
@@ -41,7 +41,7 @@ pub struct Loaded {
 }
 
 /// The folder of the project.
-pub fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
+pub(super) fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
     let given = global.project.clone().map_or_else(std::env::current_dir, Ok);
     let start = given.and_then(|path| path.canonicalize());
     let start = start.map_err(|error| Diagnostic::error(format!("the project folder cannot be opened: {error}")))?;
@@ -52,7 +52,7 @@ pub fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
 ///
 /// # Errors
 /// Everything that is wrong in what a user wrote, in one go.
-pub fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
+pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
     let root = root(global)?;
     let environment = EnvName::new(&selection.name()).map_err(|why| Diagnostic::error(why.to_string()))?;
     let project = store::read_project(&root, Some(&environment))?;
@@ -196,13 +196,13 @@ fn settings_file(file: &camino::Utf8Path) -> Result<Vec<(String, Node)>, Diagnos
 
 impl Loaded {
     /// The hosts that have a role and are within the limit, and the way to each.
-    pub fn endpoints(&self) -> Vec<Endpoint> {
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let wanted = self.placement.hosts.keys().filter(|host| self.limit.as_ref().is_none_or(|l| l.contains(*host)));
         wanted.filter_map(|host| self.endpoint(host)).collect()
     }
 
     /// The way to a host; in a rehearsal to the lab host of its name.
-    pub fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
+    pub(super) fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
         let real = self.inventory.host(host.as_str())?.endpoint.clone();
         match &self.rehearsal {
             None => Some(super::survey::with_become(real, self.become_root)),
@@ -214,7 +214,7 @@ impl Loaded {
     }
 
     /// The facts that must be asked of each host: those that its roles read.
-    pub fn facts_needed(&self) -> BTreeMap<HostName, BTreeSet<String>> {
+    pub(super) fn facts_needed(&self) -> BTreeMap<HostName, BTreeSet<String>> {
         let by_role: BTreeMap<&RoleName, BTreeSet<String>> =
             self.roles.iter().map(|(name, role)| (name, catalog::facts_read(role, &self.project))).collect();
         let hosts = self.placement.hosts.iter().map(|(host, instances)| {
@@ -225,7 +225,7 @@ impl Loaded {
     }
 
     /// What facts look like, for checks without a host.
-    pub fn example_facts(&self) -> Facts {
+    pub(super) fn example_facts(&self) -> Facts {
         let example = |name: &String| Some((name.clone(), (crate::fact::fact(name)?.example)()));
         let hosts = self.facts_needed();
         hosts.into_iter().map(|(host, names)| (host, names.iter().filter_map(example).collect())).collect()
@@ -235,7 +235,7 @@ impl Loaded {
     ///
     /// # Errors
     /// What is wrong after templating.
-    pub fn catalog(&self, facts: &Facts, away: &BTreeSet<HostName>) -> Result<Catalog, Diagnostics> {
+    pub(super) fn catalog(&self, facts: &Facts, away: &BTreeSet<HostName>) -> Result<Catalog, Diagnostics> {
         let here =
             |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();

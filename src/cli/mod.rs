@@ -41,7 +41,7 @@ pub struct Global {
     /// The project: a folder with a site.yml [default: the nearest at or above this one]
     #[arg(long, global = true, value_name = "DIR", env = "ARMILLA_PROJECT")]
     project: Option<PathBuf>,
-    /// Colours: NO_COLOR and pipes are respected
+    /// Colours: `NO_COLOR` and pipes are respected
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
     /// The same as --color never

@@ -21,7 +21,7 @@ use crate::step::{Probe, Readings};
 use crate::transport::{Connections, KnownHosts, SshOptions, Transport, TransportError};
 
 /// Hosts, and how to work with them.
-pub struct Fleet {
+pub(super) struct Fleet {
     /// The connections, one a host, for the whole run.
     pub transport: Arc<Connections>,
     /// Hosts worked on at the same time.
@@ -30,7 +30,7 @@ pub struct Fleet {
 }
 
 /// What was found, and what follows from it.
-pub struct Survey {
+pub(super) struct Survey {
     /// What is desired; the hosts that did not answer are not in it.
     pub catalog: Catalog,
     /// The difference.
@@ -43,7 +43,7 @@ pub struct Survey {
 ///
 /// # Errors
 /// When there is nobody to ask, or no lab.
-pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
+pub(super) fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
     let mut options = SshOptions {
         config: connection.ssh_config.clone().map(path).transpose()?,
         user: connection.user.clone(),
@@ -99,7 +99,7 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
 ///
 /// # Errors
 /// What is wrong after templating with real facts.
-pub async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
+pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
     let begun = Instant::now();
     let (facts, mut unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
     let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
@@ -111,7 +111,7 @@ pub async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostic
 }
 
 /// Reads the hosts of a catalog again and gives what still differs.
-pub async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Plan {
+pub(super) async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Plan {
     let mut catalog = catalog.clone();
     catalog.hosts.retain(|host, _| touched.contains(host));
     let mut unreachable = BTreeMap::new();
@@ -134,7 +134,7 @@ async fn observe(fleet: &Fleet, catalog: &Catalog, unreachable: &mut BTreeMap<Ho
 }
 
 /// Asks each host its facts. Hosts that need none are not asked; a fact that cannot be read is left out.
-pub async fn facts(
+pub(super) async fn facts(
     fleet: &Fleet,
     loaded: &Loaded,
     wanted: &BTreeMap<HostName, BTreeSet<String>>,
@@ -149,7 +149,7 @@ pub async fn facts(
     for (host, answer) in ask(fleet, "facts", questions).await {
         match answer {
             Ok(readings) => {
-                drop(facts.insert(host.clone(), understood(&host, &asked_facts(&wanted[&host]), &readings)))
+                drop(facts.insert(host.clone(), understood(&host, &asked_facts(&wanted[&host]), &readings)));
             }
             Err(error) => drop(unreachable.insert(host, explained(&error))),
         }
@@ -186,7 +186,7 @@ async fn ask(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Pr
 }
 
 /// Why a host could not be worked with, and what to do about it.
-pub fn explained(error: &TransportError) -> String {
+pub(super) fn explained(error: &TransportError) -> String {
     let hint = match error {
         TransportError::HostKeyChanged { .. } => {
             "; if it was installed anew, remove the old key: ssh-keygen -R HOST. If not, somebody may be in between"
@@ -201,7 +201,7 @@ pub fn explained(error: &TransportError) -> String {
 
 impl Fleet {
     /// Round trips of each host, for -vv.
-    pub fn tell_round_trips(&self, hosts: &[Endpoint]) {
+    pub(super) fn tell_round_trips(&self, hosts: &[Endpoint]) {
         if self.verbose < 2 {
             return;
         }
@@ -212,7 +212,7 @@ impl Fleet {
 }
 
 /// Works as root on every host, if that was asked for.
-pub fn with_become(mut endpoint: Endpoint, become_root: bool) -> Endpoint {
+pub(super) fn with_become(mut endpoint: Endpoint, become_root: bool) -> Endpoint {
     if become_root {
         endpoint.become_user = Become::Root;
     }

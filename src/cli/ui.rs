@@ -5,25 +5,25 @@ use std::io::{self, IsTerminal, Write};
 use crate::diag::Diagnostics;
 
 /// Prints a result. A reader that went away (`| head`) is no error.
-pub fn result(text: &str) {
+pub(super) fn result(text: &str) {
     let mut out = anstream::stdout().lock();
     let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
 }
 
 /// Prints one line of data, such as a JSON event, at once.
-pub fn line(text: &str) {
+pub(super) fn line(text: &str) {
     let mut out = anstream::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// Talks.
-pub fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut err = anstream::stderr().lock();
     let _ = writeln!(err, "{text}");
 }
 
 /// Shows what is wrong.
-pub fn problems(problems: &Diagnostics) {
+pub(super) fn problems(problems: &Diagnostics) {
     let error = anstyle::AnsiColor::Red.on_default().bold();
     let warning = anstyle::AnsiColor::Yellow.on_default().bold();
     let place = anstyle::AnsiColor::Blue.on_default();
@@ -43,7 +43,7 @@ pub fn problems(problems: &Diagnostics) {
 }
 
 /// Shows what went wrong, with its causes.
-pub fn failure(error: &dyn std::error::Error) {
+pub(super) fn failure(error: &dyn std::error::Error) {
     let mut text = format!("error: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
@@ -54,22 +54,22 @@ pub fn failure(error: &dyn std::error::Error) {
 }
 
 /// How wide the terminal is; 100 columns where there is none.
-pub fn width() -> usize {
+pub(super) fn width() -> usize {
     terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
 }
 
 /// Whether somebody looks on while things happen.
-pub fn live() -> bool {
+pub(super) fn live() -> bool {
     io::stderr().is_terminal()
 }
 
 /// Whether a person can be asked: both what they see and what they type is a terminal.
-pub fn can_ask() -> bool {
+pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks, and gives what was typed without the end of the line.
-pub fn ask(question: &str) -> String {
+pub(super) fn ask(question: &str) -> String {
     let mut err = anstream::stderr().lock();
     let _ = write!(err, "{question} ").and_then(|()| err.flush());
     let mut answer = String::new();
@@ -78,11 +78,11 @@ pub fn ask(question: &str) -> String {
 }
 
 /// Counts hosts that answered, where somebody looks and it takes more than a moment.
-pub struct Counter(indicatif::ProgressBar);
+pub(super) struct Counter(indicatif::ProgressBar);
 
 impl Counter {
     /// So many hosts are asked.
-    pub fn new(what: &'static str, hosts: usize) -> Self {
+    pub(super) fn new(what: &'static str, hosts: usize) -> Self {
         let bar = indicatif::ProgressBar::new(hosts as u64).with_message(what);
         if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {pos} of {len} hosts {elapsed} {prefix}") {
             bar.set_style(style);
@@ -92,7 +92,7 @@ impl Counter {
     }
 
     /// One has answered, or has failed to.
-    pub fn answered(&self, host: &crate::name::HostName, failed: bool) {
+    pub(super) fn answered(&self, host: &crate::name::HostName, failed: bool) {
         if failed {
             self.0.set_prefix(format!("({host} did not answer)"));
         }
@@ -100,7 +100,7 @@ impl Counter {
     }
 
     /// All have.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.0.finish_and_clear();
     }
 }

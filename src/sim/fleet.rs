@@ -185,10 +185,7 @@ impl Fleet {
         }
         let machine = state.machines.get_mut(host.name.as_str()).ok_or_else(|| unreachable("no such host"))?;
         machine.trips += 1;
-        match machine.off || machine.unreachable {
-            true => Err(unreachable("No route to host")),
-            false => Ok(machine.slowness),
-        }
+        if machine.off || machine.unreachable { Err(unreachable("No route to host")) } else { Ok(machine.slowness) }
     }
 }
 

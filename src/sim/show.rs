@@ -74,7 +74,7 @@ fn reason(reason: &Reason) -> String {
         Reason::Notified(from) => {
             format!(" (because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
-        Reason::Stale(from) => format!(" (because it has not read {} yet)", from),
+        Reason::Stale(from) => format!(" (because it has not read {from} yet)"),
         Reason::Because(why) => format!(" ({why})"),
         Reason::After(first) => format!(" (after {first})"),
     }
