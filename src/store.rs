@@ -189,7 +189,8 @@ fn text(root: &Path, path: &Path, problems: &mut Diagnostics) -> Option<Arc<Sour
     match String::from_utf8(content(path, problems)?) {
         Ok(text) => Some(Source::new(name, text)),
         Err(error) => {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = String::from_utf8_lossy(before).matches('\n').count() + 1;
             problems.push(Diagnostic::error(format!("{name}:{line} is not UTF-8")).hint("save the file as UTF-8"));
             None
         }

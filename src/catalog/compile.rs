@@ -46,7 +46,8 @@ pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
         batch: desired.roles[&placed.definition.role].rollout.batch,
     });
     let services = services.collect();
-    problems.result(Catalog { environment: desired.environment.clone(), services, hosts })
+    let secrets = compiler.known.secrets();
+    problems.result(Catalog { environment: desired.environment.clone(), services, hosts, secrets })
 }
 
 struct Compiler<'a> {
@@ -55,8 +56,10 @@ struct Compiler<'a> {
     /// Compiled template files, by role and name.
     templates: RefCell<HashMap<(RoleName, String), Option<template::Text>>>,
     /// Resources that are the same on many hosts are made once: by where they are written and their keys.
-    made: RefCell<HashMap<(*const Item, String), Arc<dyn Resource>>>,
+    made: RefCell<Made>,
 }
+
+type Made = HashMap<(*const Item, String), Arc<dyn Resource>>;
 
 impl Compiler<'_> {
     fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<Block> {

@@ -233,9 +233,9 @@ fn add(
     if let Some(index) = placed.iter().position(|other| other.role == *role && other.service == service) {
         return index;
     }
-    let required: BTreeSet<RoleName> =
+    let wanted: BTreeSet<RoleName> =
         roles[role].requires.iter().filter_map(|key| RoleName::new(&key.name).ok()).collect();
-    let requires = required.iter().map(|other| add(other, services(other), roles, services, placed)).collect();
+    let requires = wanted.iter().map(|other| add(other, services(other), roles, services, placed)).collect();
     placed.push(Instance { role: role.clone(), service, requires });
     placed.len() - 1
 }

@@ -2,7 +2,8 @@
 //!
 //! In: a placement, variables and facts. Out: a scope per role and host. Never: a value that does not fit its type.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
@@ -10,7 +11,8 @@ use super::place::{Instance, PlacedService};
 use super::{Desired, Facts};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::name::{HostName, ServiceName};
-use crate::role::{Input, Role};
+use crate::role::{Input, InputType, Role};
+use crate::secret::Secret;
 use crate::template::{Scope, Value, value};
 
 /// What services provide and where they run, as far as it is known.
@@ -18,6 +20,7 @@ use crate::template::{Scope, Value, value};
 pub(super) struct Known {
     services: BTreeMap<ServiceName, Value>,
     provided: BTreeMap<ServiceName, Json>,
+    secrets: RefCell<BTreeSet<Secret<String>>>,
 }
 
 impl Known {
@@ -39,6 +42,11 @@ impl Known {
             }
         }
         self.provided.insert(name.clone(), Json::Object(provided));
+    }
+
+    /// All secrets that were set, in an order that says nothing.
+    pub(super) fn secrets(&self) -> Vec<Secret<String>> {
+        self.secrets.borrow().iter().cloned().collect()
     }
 
     /// The scope of a role on a host.
@@ -74,6 +82,9 @@ impl Known {
         }
         for input in &desired.roles[&instance.role].inputs {
             if let Some(typed) = problems.keep(one(desired, input, host, instance.service.as_ref(), &scope)) {
+                if input.kind == InputType::Secret {
+                    self.secrets.borrow_mut().insert(Secret::new(typed.to_string()));
+                }
                 scope.set(&input.name, typed);
             }
         }

@@ -116,6 +116,7 @@ impl Selection {
 
 /// How hosts are reached.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Connection {
     /// Hosts worked on at the same time
     #[arg(short, long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -47,7 +47,7 @@ pub(super) fn failure(error: &dyn std::error::Error) {
     let mut text = format!("error: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(&format!("\n  cause: {cause}"));
+        text = format!("{text}\n  cause: {cause}");
         source = cause.source();
     }
     say(&crate::diag::shown(&text));

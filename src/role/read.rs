@@ -262,7 +262,9 @@ fn one_kind(node: &Node, own: &[&(Key, Node)], kinds: &[&str]) -> Diagnostics {
     let strangers: Vec<&Key> = own.iter().map(|(key, _)| key).filter(|key| kind(&key.name).is_none()).collect();
     let mut problems = Diagnostics::new();
     if own.len() == strangers.len() + 1 {
-        strangers.iter().for_each(|key| problems.push(unknown_key("a resource", key, AROUND)));
+        for key in strangers {
+            problems.push(unknown_key("a resource", key, AROUND));
+        }
         return problems;
     }
     let text = format!("a resource has one kind as its key: {}", kinds.join(", "));

@@ -58,6 +58,6 @@ mod tests {
     fn bytes_become_a_format_without_surprises() {
         assert_eq!(write_bytes(b"-n 100%\\'\0\xff\n"), "printf '\\055n 100%%\\\\\\047\\000\\377\n'");
         assert_eq!(write_bytes(b""), ":");
-        assert_eq!(write_bytes(&[b'a'; CHUNK + 1]).matches("printf").count(), 2);
+        assert_eq!(write_bytes(&vec![b'a'; CHUNK + 1]).matches("printf").count(), 2);
     }
 }
