@@ -1,13 +1,40 @@
-//! work in progress
+//! armilla: brings a data platform on your own machines to the state your files describe.
+//!
+//! The rooms, in the order in which data flows through them:
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`name`] [`step`] [`secret`] [`diag`] | the words: names, what can be asked of and done to a host, secrets, mistakes |
+//! | [`yaml`] [`template`] | texts as trees that know where they were written; expressions |
+//! | [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
+//! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
+//! | [`graph`] [`catalog`] | order; everything that is desired, complete |
+//! | [`plan`] | the difference, decided to the last step |
+//! | [`transport`] [`observe`] [`apply`] | the only way to hosts; asking; doing exactly what the plan says |
+//! | [`store`] | files on this machine |
+//! | [`report`] | sentences and pictures, from plans and events |
+//! | [`sim`] [`lab`] | a fleet in memory; real hosts on this machine |
+//! | [`cli`] | one file per command |
+//!
+//! Glossary. An *environment* is a folder of hosts. A *role* is what makes a machine part of a *service*; a service is a
+//! role on a group of hosts. A *resource* is one thing on a host; its *kind* says how to ask for it and how to change it.
+//! A *fact* is read from a host. The *catalog* is what is desired, *readings* are what is there, the *plan* is the
+//! difference: *stages* of literal *steps*, each with what it waits for. A *gate* is a stage that waits until a service
+//! is healthy; a *batch* is the hosts that change at a time; a *rollout* is the order of batches and gates.
+
 pub mod apply;
 pub mod catalog;
+pub mod cli;
 pub mod diag;
+pub mod fact;
 pub mod graph;
 pub mod inventory;
+pub mod lab;
 pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod project;
+pub mod report;
 pub mod resource;
 pub mod role;
 pub mod secret;
@@ -17,4 +44,5 @@ pub mod step;
 pub mod store;
 pub mod template;
 pub mod transport;
+pub mod vars;
 pub mod yaml;

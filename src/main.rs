@@ -1,1 +1,5 @@
-fn main() {}
+//! `armilla`: parse, run, exit code; nothing else.
+
+fn main() -> std::process::ExitCode {
+    armilla::cli::main(std::env::args_os())
+}

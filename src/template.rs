@@ -162,6 +162,7 @@ impl Formula {
     /// # Errors
     /// When it is no expression.
     pub fn parse(text: &str, origin: &Origin) -> Result<Self, Diagnostic> {
+        let text = text.trim();
         let text = single(text).unwrap_or(text).trim();
         let expression = ENGINE.compile_expression_owned(text.to_owned()).map_err(|e| problem(&e, text, origin, None))?;
         Ok(Self { expression: Arc::new(expression), text: text.into(), origin: origin.clone() })
@@ -219,7 +220,7 @@ impl Formula {
 
 /// The text between the braces, if the whole is one `{{ expression }}`.
 fn single(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let inner = text.strip_prefix("{{")?.strip_suffix("}}")?;
     // `{{ a }} and {{ b }}` begins and ends alike; a whole expression never has these inside.
     (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then_some(inner)
 }
@@ -492,6 +493,7 @@ mod tests {
     fn one_single_expression_keeps_its_type() {
         assert_eq!(render("\"{{ port }}\"").map(|r| r.data), Ok(serde_json::json!(2181)));
         assert_eq!(render("\"{{ port }}!\"").map(|r| r.data), Ok(serde_json::json!("2181!")));
+        assert_eq!(render("\"{{ port }}\\n\"").map(|r| r.data), Ok(serde_json::json!("2181\n")));
         assert_eq!(render("[\"{{ hosts }}\"]").map(|r| r.data), Ok(serde_json::json!([["a", "b"]])));
         assert_eq!(render("{a: 1, b: [x]}").map(|r| r.data), Ok(serde_json::json!({"a": 1, "b": ["x"]})));
     }

@@ -31,11 +31,11 @@ impl Known {
         let role = &desired.roles[&service.definition.role];
         if let (Some(first), false) = (service.hosts.first(), role.provides.is_empty()) {
             let instance = Instance { role: role.name.clone(), service: Some(name.clone()), requires: Vec::new() };
-            if let Some(scope) = problems.keep(self.scope(desired, first, &instance)) {
-                for (key, recipe) in &role.provides {
-                    let rendered = recipe.render(&scope, &Json::from);
-                    provided.extend(problems.keep(rendered).map(|rendered| (key.clone(), rendered.data)));
-                }
+            // Inputs that are wrong are reported where the role itself is compiled.
+            let (scope, _) = self.inputs(desired, first, &instance);
+            for (key, recipe) in &role.provides {
+                let rendered = recipe.render(&scope, &Json::from);
+                provided.extend(problems.keep(rendered).map(|rendered| (key.clone(), rendered.data)));
             }
         }
         self.provided.insert(name.clone(), Json::Object(provided));
@@ -46,7 +46,20 @@ impl Known {
     /// # Errors
     /// Inputs that are missing or do not fit.
     pub(super) fn scope(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> Result<Scope, Diagnostics> {
+        let (scope, mut problems) = self.inputs(desired, host, instance);
         let role = &desired.roles[&instance.role];
+        for refusal in &role.refuse {
+            // A refusal may ask for an input that is wrong; that was said already.
+            if !problems.has_errors() {
+                problems.extend(refused(role, refusal, instance.service.as_ref(), &scope));
+            }
+        }
+        problems.result(scope)
+    }
+
+    /// All names of a role on a host, the inputs in the order written, so that a default can use those before it.
+    fn inputs(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> (Scope, Diagnostics) {
+        let mut problems = Diagnostics::new();
         let mut scope = Scope::default();
         scope.set("environment", value(&json!({ "name": desired.environment.as_str() })));
         scope.set("host", value(&json!({ "name": host.as_str(), "address": desired.address(host) })));
@@ -54,7 +67,12 @@ impl Known {
         if let Some(service) = &instance.service {
             self.service(desired, service, host, &mut scope);
         }
-        inputs(desired, role, host, instance.service.as_ref(), scope)
+        for input in &desired.roles[&instance.role].inputs {
+            if let Some(typed) = problems.keep(one(desired, input, host, instance.service.as_ref(), &scope)) {
+                scope.set(&input.name, typed);
+            }
+        }
+        (scope, problems)
     }
 
     fn service(&self, desired: &Desired<'_>, service: &ServiceName, host: &HostName, scope: &mut Scope) {
@@ -80,38 +98,13 @@ fn facts(facts: &Facts, host: &HostName) -> Value {
     facts.get(host).map_or_else(|| value(&json!({})), value)
 }
 
-/// Adds the inputs in the order written, so that a default can use those before it.
-fn inputs(
-    desired: &Desired<'_>,
-    role: &Role,
-    host: &HostName,
-    service: Option<&ServiceName>,
-    mut scope: Scope,
-) -> Result<Scope, Diagnostics> {
-    let mut problems = Diagnostics::new();
-    for input in &role.inputs {
-        match one(desired, input, host, service, &scope) {
-            Ok(Some(typed)) => scope.set(&input.name, typed),
-            Ok(None) => {}
-            Err(why) => problems.extend(why),
-        }
-    }
-    for refusal in &role.refuse {
-        // A refusal may ask for an input that is wrong; that was said already.
-        if !problems.has_errors() {
-            problems.extend(refused(role, refusal, service, &scope));
-        }
-    }
-    problems.result(scope)
-}
-
 fn one(
     desired: &Desired<'_>,
     input: &Input,
     host: &HostName,
     service: Option<&ServiceName>,
     scope: &Scope,
-) -> Result<Option<Value>, Diagnostics> {
+) -> Result<Value, Diagnostics> {
     let (data, origin) = if let Some(node) = (desired.variable)(host, service, &input.name) {
         (node.to_json(), node.origin.clone())
     } else if let Some(recipe) = &input.default {
@@ -121,9 +114,9 @@ fn one(
         let text = format!("`{}` must be set on {host}", input.name);
         return Err(Diagnostic::error(text).at(&input.origin).wide(input.name.len()).hint(hint.trim_end_matches("; ")).into());
     } else {
-        return Ok(Some(Value::from(())));
+        return Ok(Value::from(()));
     };
-    input.accept(&data).map(|typed| Some(typed.0)).map_err(|why| Diagnostic::error(why).at(&origin).into())
+    input.accept(&data).map(|typed| typed.0).map_err(|why| Diagnostic::error(why).at(&origin).into())
 }
 
 fn refused(role: &Role, refusal: &crate::role::Refusal, service: Option<&ServiceName>, scope: &Scope) -> Diagnostics {

@@ -182,6 +182,7 @@ fn reason(change: &Change) -> Reason {
     match change.action {
         Action::Add => Reason::Missing,
         Action::Remove => Reason::Unwanted,
+        Action::Run if change.steps.iter().any(|step| matches!(step, Step::RunUnless(..))) => Reason::Needed,
         Action::Run => Reason::Unguarded,
         _ => Reason::Differs,
     }

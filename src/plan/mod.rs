@@ -138,6 +138,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether it may be in a plan right after it was done, because nothing on the host shows that it was.
+    pub fn is_always(&self) -> bool {
+        self.reason == Reason::Unguarded || matches!(self.verdict, Verdict::MayChange(_))
+    }
+
     /// What is done about it, in order. Nothing for what is refused, unreadable or blocked.
     pub fn steps(&self) -> &[Step] {
         match &self.verdict {
@@ -177,6 +182,8 @@ pub enum Reason {
     Stale(Address),
     /// It has nothing by which one could see whether it is needed.
     Unguarded,
+    /// Its own check says that it is needed.
+    Needed,
     /// What is in the text.
     Because(String),
     /// This one before it.

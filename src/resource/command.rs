@@ -162,7 +162,9 @@ impl Command {
     fn shown(&self) -> Vec<Field> {
         let run = self.name.as_ref().map(|_| fields::new("run", &self.run.shown()));
         let creates = self.creates.as_ref().map(|path| fields::new("creates", path));
-        let unless = self.unless.as_ref().map(|guard| fields::new("unless", &guard.shown()));
+        // A script in the guard is not for the screen; who wants to read it has it in the role.
+        let short = self.unless.as_ref().filter(|guard| !guard.0.iter().any(|word| word.contains('\n')));
+        let unless = short.map(|guard| fields::new("unless", &guard.shown()));
         [run, creates, unless].into_iter().flatten().collect()
     }
 }

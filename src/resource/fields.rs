@@ -232,8 +232,8 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
         "it must not have `.` or `..` in it"
     } else if path.len() > 1 && (path.ends_with('/') || path.contains("//")) {
         "write it without a slash at its end and without double slashes"
-    } else if path.contains(['\0', '\n']) {
-        "it must not have a line break in it"
+    } else if path.chars().any(char::is_control) {
+        "it must not have a line break or another control character in it"
     } else {
         return Ok(());
     };

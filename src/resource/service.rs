@@ -107,11 +107,11 @@ impl Kind for Service {
     }
 
     fn change(&self, state: &State) -> Verdict {
-        let activity = match (self.state, state.activity) {
-            (Running::Running, Activity::Running) | (Running::Stopped, Activity::Stopped | Activity::Failed) => None,
-            (Running::Running, _) => Some((Action::Start, "start")),
-            (Running::Stopped, _) => Some((Action::Stop, "stop")),
+        let call = match self.state {
+            Running::Running => (Action::Start, "start"),
+            Running::Stopped => (Action::Stop, "stop"),
         };
+        let activity = (!self.is_wanted(state.activity)).then_some(call);
         self.verdict(state, activity)
     }
 
@@ -147,6 +147,13 @@ impl Kind for Service {
 }
 
 impl Service {
+    fn is_wanted(&self, activity: Activity) -> bool {
+        match self.state {
+            Running::Running => activity == Activity::Running,
+            Running::Stopped => matches!(activity, Activity::Stopped | Activity::Failed),
+        }
+    }
+
     fn unit(&self) -> String {
         if fields::is_unit(&self.name) { self.name.clone() } else { format!("{}.service", self.name) }
     }
@@ -218,10 +225,9 @@ impl Service {
 
     fn shown(&self, state: &State, enable: Option<&str>) -> Vec<Field> {
         let there = state.unit.load != "not-found";
-        let running = (state.activity == Activity::Running) == (self.state == Running::Running);
         let from = there.then(|| state.unit.active.clone());
         let value = FieldValue::Text { from, to: Some(self.wanted().to_owned()) };
-        let activity = (!running).then_some(Field { name: "state", value });
+        let activity = (!self.is_wanted(state.activity)).then_some(Field { name: "state", value });
         let enabled = enable.map(|verb| fields::text("enabled", &(verb != "enable"), &(verb == "enable")));
         activity.into_iter().chain(enabled).collect()
     }

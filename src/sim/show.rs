@@ -70,7 +70,7 @@ fn field(field: &Field) -> String {
 
 fn reason(reason: &Reason) -> String {
     match reason {
-        Reason::Missing | Reason::Unwanted | Reason::Differs | Reason::Unguarded => String::new(),
+        Reason::Missing | Reason::Unwanted | Reason::Differs | Reason::Unguarded | Reason::Needed => String::new(),
         Reason::Notified(from) => format!(" (because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         Reason::Stale(from) => format!(" (because it has not read {} yet)", from),
         Reason::Because(why) => format!(" ({why})"),
@@ -119,9 +119,9 @@ fn ended(plan: &Plan, stage: StageId, step: usize, outcome: &Outcome) -> Option<
 fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
     match (&plan.stages[stage].work, end) {
         (Work::Join, _) => None,
-        (Work::Gate { .. }, End::Done) => Some(format!("  {} is healthy", name(plan, stage))),
-        (Work::Gate { .. }, End::Failed(Failure::Step { stderr, .. })) => {
-            Some(format!("  {} is NOT healthy: {stderr}", name(plan, stage)))
+        (Work::Gate { host, service, .. }, End::Done) => Some(format!("  {host} {service} is healthy")),
+        (Work::Gate { host, service, .. }, End::Failed(Failure::Step { stderr, .. })) => {
+            Some(format!("  {host} {service} is NOT healthy: {stderr}"))
         }
         (_, End::Failed(Failure::Host { why, .. })) => Some(format!("  {}: {why}", name(plan, stage))),
         (_, End::Skipped(cause)) => Some(format!("  {} is skipped because of {}", name(plan, stage), name(plan, *cause))),
@@ -132,7 +132,7 @@ fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
 fn name(plan: &Plan, stage: StageId) -> String {
     match &plan.stages[stage].work {
         Work::Change(block) => format!("{} {}", block.host, block.role),
-        Work::Gate { host, service, .. } => format!("{host} {service}"),
+        Work::Gate { host, service, .. } => format!("{host} {service}'s health"),
         Work::Join => "what was before".to_owned(),
     }
 }

@@ -1,0 +1,39 @@
+//! Exit codes. They are an interface: scripts and pipelines depend on them.
+
+use std::process::ExitCode;
+
+/// How a command ended, as the shell sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// `plan`: no error, changes or not. `apply`: converged.
+    Success = 0,
+    /// Usage, configuration, an empty selection, a refused plan. Nothing was changed.
+    Error = 1,
+    /// With `--detailed-exitcode`: `plan` found changes, `apply` made some.
+    Changes = 2,
+    /// Some hosts failed; apply again to go on.
+    Failed = 3,
+    /// Some hosts could not be reached, and nothing else failed.
+    Unreachable = 4,
+    /// Stopped by Ctrl-C; what was running was finished.
+    Interrupted = 130,
+    /// Stopped by SIGTERM; what was running was finished.
+    Terminated = 143,
+}
+
+/// The table for `--help`.
+pub const HELP: &str = "\
+Exit codes:
+  0    no error (plan: changes or not), converged (apply)
+  1    error in usage or files, nothing selected, plan refused: nothing was changed
+  2    with --detailed-exitcode: changes found (plan) or made (apply)
+  3    apply: some hosts failed; apply again to go on
+  4    some hosts could not be reached
+  130  interrupted (143: terminated); running steps were finished";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        // The variants are exactly the codes, all below 256.
+        Self::from(exit as u8)
+    }
+}

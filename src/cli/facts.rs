@@ -1,0 +1,71 @@
+//! `armilla facts ENV`: what can be learned of hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Connection, Exit, Global, Selection, load, survey, ui};
+use crate::diag::{Diagnostic, Diagnostics, shown};
+use crate::fact::FACTS;
+use crate::name::{HostName, did_you_mean};
+
+/// Asks hosts for facts.
+#[derive(Debug, clap::Args)]
+pub struct Facts {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    connection: Connection,
+    /// Only these facts [default: all]
+    #[arg(long = "fact", value_name = "NAME")]
+    names: Vec<String>,
+    /// Print them as JSON, by host
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, command: &Facts) -> Exit {
+    match facts(global, command) {
+        Ok(exit) => exit,
+        Err(problems) => {
+            ui::problems(&problems);
+            Exit::Error
+        }
+    }
+}
+
+fn facts(global: &Global, command: &Facts) -> Result<Exit, Diagnostics> {
+    let mut loaded = load::load(global, &command.selection)?;
+    let names = wanted(&command.names)?;
+    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    let endpoints = loaded.endpoints();
+    let wanted: BTreeMap<HostName, BTreeSet<String>> =
+        endpoints.iter().map(|endpoint| (endpoint.name.clone(), names.clone())).collect();
+    let (facts, unreachable) = super::block_on(async {
+        let answers = survey::facts(&fleet, &loaded, &wanted).await;
+        fleet.tell_round_trips(&endpoints);
+        fleet.transport.close().await;
+        answers
+    });
+    if command.json {
+        ui::result(&serde_json::to_string_pretty(&facts).unwrap_or_default());
+    } else {
+        for (host, known) in &facts {
+            let lines: Vec<String> = known.iter().map(|(name, value)| format!("  {name:<14}{}", shown(&value.to_string()))).collect();
+            ui::result(&format!("{host}\n{}", lines.join("\n")));
+        }
+    }
+    for (host, why) in &unreachable {
+        ui::say(&format!("error: {host}: {}", shown(why)));
+    }
+    Ok(if unreachable.is_empty() { Exit::Success } else { Exit::Unreachable })
+}
+
+fn wanted(names: &[String]) -> Result<BTreeSet<String>, Diagnostics> {
+    let known = || FACTS.iter().map(|fact| fact.name);
+    let mut problems = Diagnostics::new();
+    for name in names.iter().filter(|name| !known().any(|other| other == **name)) {
+        problems.push(Diagnostic::error(format!("there is no fact `{name}`")).maybe_hint(did_you_mean(name, known())));
+    }
+    let chosen = if names.is_empty() { known().map(str::to_owned).collect() } else { names.iter().cloned().collect() };
+    problems.result(chosen)
+}

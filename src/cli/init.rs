@@ -1,0 +1,53 @@
+//! `armilla init [DIR]`: a new project that is valid as it is.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Exit, ui};
+
+/// Makes a new project.
+#[derive(Debug, clap::Args)]
+pub struct Init {
+    /// Where; made if it is not there
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+}
+
+/// What a new project has, by path.
+const FILES: &[(&str, &str)] = &[
+    ("site.yml", include_str!("init/site.yml")),
+    ("inventories/staging/hosts.yml", include_str!("init/hosts.yml")),
+    ("inventories/staging/group_vars/all.yml", include_str!("init/all.yml")),
+    ("roles/welcome/role.yml", include_str!("init/role.yml")),
+    ("roles/welcome/templates/motd.j2", include_str!("init/motd.j2")),
+];
+
+/// Runs the command.
+pub fn run(command: &Init) -> Exit {
+    let folder = &command.folder;
+    let taken: Vec<&str> = FILES.iter().map(|(path, _)| *path).filter(|path| folder.join(path).exists()).collect();
+    if !taken.is_empty() {
+        ui::say(&format!("error: {} has these files already, and nothing is overwritten: {}", folder.display(), taken.join(", ")));
+        ui::say("hint: name an empty folder: armilla init DIR");
+        return Exit::Error;
+    }
+    for (path, text) in FILES {
+        if let Err(error) = write(&folder.join(path), text) {
+            ui::say(&format!("error: {} cannot be written: {error}", folder.join(path).display()));
+            return Exit::Error;
+        }
+    }
+    let list: Vec<String> = FILES.iter().map(|(path, _)| format!("  {}", folder.join(path).display())).collect();
+    ui::result(&format!("A new project:\n{}", list.join("\n")));
+    let enter = if folder == Path::new(".") { String::new() } else { format!("cd {} && ", folder.display()) };
+    ui::say(&format!("\nPut your own hosts in inventories/staging/hosts.yml, then:  {enter}armilla plan staging"));
+    ui::say(&format!("No hosts at hand? As root:  {enter}armilla lab up --env staging && armilla plan staging --lab"));
+    Exit::Success
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let parent = path.parent().ok_or(ErrorKind::InvalidInput)?;
+    std::fs::create_dir_all(parent)?;
+    OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
+}

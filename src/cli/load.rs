@@ -1,0 +1,251 @@
+//! From a folder to everything that can be known without a host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Global, Selection};
+use crate::catalog::{self, Catalog, Desired, Facts, Placement};
+use crate::diag::{Diagnostic, Diagnostics, Source};
+use crate::inventory::{Endpoint, Inventory, Pattern};
+use crate::name::{EnvName, HostName, RoleName, ServiceName};
+use crate::project::Project;
+use crate::role::Role;
+use crate::site::{Definition, Site};
+use crate::store;
+use crate::vars::{self, Setting, Variables};
+use crate::yaml::Node;
+
+/// Everything about an environment that is written down.
+pub struct Loaded {
+    /// The folder of the project.
+    pub root: PathBuf,
+    /// Which environment.
+    pub environment: EnvName,
+    /// Its texts.
+    pub project: Project,
+    /// Its hosts and groups.
+    pub inventory: Arc<Inventory>,
+    /// The roles that could be read.
+    pub roles: BTreeMap<RoleName, Role>,
+    /// Which roles are on which hosts.
+    pub placement: Placement,
+    /// Only these hosts, if a limit was given.
+    pub limit: Option<BTreeSet<HostName>>,
+    /// Where lab hosts of the same names are, in a rehearsal.
+    pub rehearsal: Option<BTreeMap<HostName, String>>,
+    /// Whether to work as root by sudo on every host.
+    pub become_root: bool,
+    /// What is set for hosts.
+    pub variables: Variables,
+}
+
+/// The folder of the project.
+pub fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
+    let given = global.project.clone().map_or_else(std::env::current_dir, Ok);
+    let start = given.and_then(|path| path.canonicalize());
+    let start = start.map_err(|error| Diagnostic::error(format!("the project folder cannot be opened: {error}")))?;
+    store::find_project(&start)
+}
+
+/// Reads a project and one of its environments.
+///
+/// # Errors
+/// Everything that is wrong in what a user wrote, in one go.
+pub fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
+    let root = root(global)?;
+    let environment = EnvName::new(&selection.name()).map_err(|why| Diagnostic::error(why.to_string()))?;
+    let project = store::read_project(&root, Some(&environment))?;
+    let mut reader = Reader { problems: Diagnostics::new(), project: &project, unusable: BTreeSet::new() };
+    let roles = reader.roles();
+    let site = reader.site();
+    let inventory = Inventory::read(&environment, &project.environment);
+    let inventory = reader.problems.keep(inventory).map(Arc::new);
+    let settings = reader.settings(&root, &selection.variables);
+    let Some(inventory) = inventory else { return Err(reader.problems) };
+    let variables = Variables::new(&inventory, &settings);
+    let placement = reader.place(&site, roles.clone(), &inventory);
+    let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
+    reader.unread_settings(&settings, &roles, &site);
+    let loaded = Loaded {
+        root,
+        environment,
+        inventory,
+        roles,
+        placement,
+        limit,
+        rehearsal: None,
+        become_root: false,
+        variables,
+        project: project.clone(),
+    };
+    // Problems inside roles show even if others were found before.
+    let examples = loaded.example_facts();
+    let compiled = loaded.catalog(&examples, &BTreeSet::new());
+    let mut problems = reader.problems;
+    problems.keep(compiled);
+    problems.result(loaded)
+}
+
+struct Reader<'a> {
+    problems: Diagnostics,
+    project: &'a Project,
+    /// Roles with mistakes: what they would have brought is not missed twice.
+    unusable: BTreeSet<String>,
+}
+
+impl Reader<'_> {
+    fn roles(&mut self) -> BTreeMap<RoleName, Role> {
+        let mut roles = BTreeMap::new();
+        for (name, texts) in &self.project.roles {
+            let role = crate::yaml::parse(&texts.role).map_err(Into::into).and_then(|node| Role::read(name, &node));
+            match self.problems.keep(role) {
+                Some(role) => drop(roles.insert(name.clone(), role)),
+                None => drop(self.unusable.insert(name.to_string())),
+            }
+        }
+        roles
+    }
+
+    fn site(&mut self) -> Site {
+        let Some(source) = &self.project.site else { return Site::default() };
+        let site = crate::yaml::parse(source).map_err(Into::into).and_then(|node| Site::read(&node));
+        self.problems.keep(site).unwrap_or_default()
+    }
+
+    fn settings(&mut self, root: &Path, given: &[String]) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        for text in given {
+            let read = match text.strip_prefix('@') {
+                Some(file) => settings_file(root, file),
+                None => vars::parse_setting(text).map(|setting| vec![setting]).map_err(Into::into),
+            };
+            settings.extend(self.problems.keep(read).into_iter().flatten());
+        }
+        settings
+    }
+
+    /// Places the services whose roles could be read.
+    fn place(&mut self, site: &Site, mut roles: BTreeMap<RoleName, Role>, inventory: &Inventory) -> Placement {
+        let usable = |definition: &&Definition| !self.unusable.contains(definition.role.as_str());
+        let mut site = Site { services: site.services.iter().filter(usable).cloned().collect() };
+        for role in roles.values_mut() {
+            role.requires.retain(|key| !self.unusable.contains(&key.name));
+            role.needs.retain(|key| !self.unusable.contains(&key.name));
+        }
+        for definition in &mut site.services {
+            definition.needs.retain(|(word, _)| !self.unusable.contains(word));
+        }
+        let hosts = |definition: &Definition| {
+            let pattern = Pattern::parse(&definition.hosts).and_then(|pattern| pattern.select(inventory));
+            pattern.map_err(|problem| problem.at(&definition.hosts_origin).wide(definition.hosts.chars().count()))
+        };
+        let placed = catalog::place(&site, &roles, &hosts);
+        self.problems.keep(placed).unwrap_or_default()
+    }
+
+    fn limit(&mut self, limit: &str, inventory: &Inventory) -> Option<BTreeSet<HostName>> {
+        let selected = Pattern::parse(limit).and_then(|pattern| pattern.select(inventory));
+        match selected {
+            Ok(hosts) => Some(hosts.into_iter().collect()),
+            Err(mut problem) => {
+                problem.what = format!("--limit: {}", problem.what);
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    /// A setting that no role reads is a typing error.
+    fn unread_settings(&mut self, settings: &[Setting], roles: &BTreeMap<RoleName, Role>, site: &Site) {
+        let known: BTreeSet<&str> = roles.values().flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
+        for setting in settings.iter().filter(|setting| !known.contains(setting.name.as_str())) {
+            let hint = crate::name::did_you_mean(&setting.name, known.iter().copied());
+            self.problems.push(Diagnostic::error(format!("--var {}: no role has such an input", setting.name)).maybe_hint(hint));
+        }
+        for definition in &site.services {
+            let Some(role) = roles.get(&definition.role) else { continue };
+            for (key, _) in &definition.vars {
+                if !role.inputs.iter().any(|input| input.name == key.name) {
+                    let names: Vec<&str> = role.inputs.iter().map(|input| input.name.as_str()).collect();
+                    self.problems.push(crate::yaml::unknown_key(&format!("the inputs of `{}`", role.name), key, &names));
+                }
+            }
+        }
+    }
+}
+
+fn settings_file(root: &Path, file: &str) -> Result<Vec<Setting>, Diagnostics> {
+    let path = root.join(file);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Diagnostic::error(format!("--var @{file}: {} cannot be read: {error}", path.display())))?;
+    let node = crate::yaml::parse(&Source::new(file, text))?;
+    let entries = node.map().ok_or_else(|| Diagnostic::error("a file of variables is a map").at(&node.origin))?;
+    Ok(entries.iter().map(|(key, node)| Setting { name: key.name.clone(), node: node.clone() }).collect())
+}
+
+impl Loaded {
+    /// The hosts that have a role and are within the limit, and the way to each.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let wanted = self.placement.hosts.keys().filter(|host| self.limit.as_ref().is_none_or(|l| l.contains(*host)));
+        wanted.filter_map(|host| self.endpoint(host)).collect()
+    }
+
+    /// The way to a host; in a rehearsal to the lab host of its name.
+    pub fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
+        let real = self.inventory.host(host.as_str())?.endpoint.clone();
+        match &self.rehearsal {
+            None => Some(super::survey::with_become(real, self.become_root)),
+            Some(addresses) => {
+                let address = addresses.get(host).cloned().unwrap_or_else(|| host.to_string());
+                Some(Endpoint { address, ..Endpoint::new(host.clone()) })
+            }
+        }
+    }
+
+    /// The facts that must be asked of each host: those that its roles read.
+    pub fn facts_needed(&self) -> BTreeMap<HostName, BTreeSet<String>> {
+        let by_role: BTreeMap<&RoleName, BTreeSet<String>> =
+            self.roles.iter().map(|(name, role)| (name, catalog::facts_read(role, &self.project))).collect();
+        let hosts = self.placement.hosts.iter().map(|(host, instances)| {
+            let reads = instances.iter().filter_map(|instance| by_role.get(&instance.role)).flatten().cloned();
+            (host.clone(), reads.collect())
+        });
+        hosts.collect()
+    }
+
+    /// What facts look like, for checks without a host.
+    pub fn example_facts(&self) -> Facts {
+        let example = |name: &String| Some((name.clone(), (crate::fact::fact(name)?.example)()));
+        let hosts = self.facts_needed();
+        hosts.into_iter().map(|(host, names)| (host, names.iter().filter_map(example).collect())).collect()
+    }
+
+    /// Everything that is desired of the hosts that are not away, given the facts.
+    ///
+    /// # Errors
+    /// What is wrong after templating.
+    pub fn catalog(&self, facts: &Facts, away: &BTreeSet<HostName>) -> Result<Catalog, Diagnostics> {
+        let here = |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
+        let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
+        let variable = |host: &HostName, service: Option<&ServiceName>, name: &str| self.variable(host, service, name);
+        catalog::compile(&Desired {
+            environment: &self.environment,
+            project: &self.project,
+            roles: &self.roles,
+            placement: &self.placement,
+            endpoint: &|host| self.endpoint(host),
+            variable: &variable,
+            facts,
+            limit: Some(&limit),
+        })
+    }
+
+    fn variable(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<Node> {
+        let of_service = service.and_then(|service| {
+            let placed = self.placement.services.iter().find(|placed| placed.definition.name == *service)?;
+            placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+        });
+        self.variables.winner(host, name).or(of_service).cloned()
+    }
+}

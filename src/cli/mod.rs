@@ -1,0 +1,246 @@
+//! The command line: one file per command.
+//!
+//! In: arguments. Out: what the other rooms found or did, printed, and an exit code. Never: a decision about a host.
+
+mod apply;
+mod completion;
+pub mod exit;
+mod facts;
+mod graph;
+mod init;
+mod inventory;
+mod lab;
+mod load;
+mod plan;
+mod revision;
+mod survey;
+mod ui;
+mod validate;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use exit::Exit;
+
+/// Brings a data platform on your own machines to the state your files describe.
+#[derive(Debug, Parser)]
+#[command(name = "armilla", version, about, after_help = exit::HELP, max_term_width = 100)]
+#[command(disable_help_subcommand = true, propagate_version = false)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The project: a folder with a site.yml [default: the nearest at or above this one]
+    #[arg(long, global = true, value_name = "DIR", env = "ARMILLA_PROJECT")]
+    project: Option<PathBuf>,
+    /// Colours: NO_COLOR and pipes are respected
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    color: Colour,
+    /// The same as --color never
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// Say more; twice: round trips and timings
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new project
+    Init(init::Init),
+    /// Check everything that can be checked without a host
+    Validate(validate::Validate),
+    /// Show what would change on every host, and why; changes nothing
+    Plan(plan::Plan),
+    /// Do it: shows the plan, asks, and does exactly what it showed
+    Apply(apply::Apply),
+    /// Show services, roles and what they wait for
+    Graph(graph::Graph),
+    /// Show hosts, groups and variables
+    Inventory(inventory::Inventory),
+    /// Ask hosts for facts
+    Facts(facts::Facts),
+    /// Disposable real hosts on this machine (Linux, root)
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+    /// Show the version
+    Version,
+}
+
+/// Which environment and which of its hosts.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// The environment: a folder of inventories/
+    #[arg(value_name = "ENV", required_unless_present = "inventory")]
+    environment: Option<String>,
+    /// The same, as Ansible names it: inventories/ENV
+    #[arg(short, long, value_name = "PATH", conflicts_with = "environment")]
+    inventory: Option<PathBuf>,
+    /// Only these hosts: a name, group, glob, ~regex, a:b, a:&b, a:!b, group[0:2]
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+    /// Set a variable above all others: NAME=VALUE, or @FILE with a map
+    #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
+    variables: Vec<String>,
+}
+
+impl Selection {
+    /// A whole environment.
+    fn of(environment: &str) -> Self {
+        Self { environment: Some(environment.to_owned()), inventory: None, limit: None, variables: Vec::new() }
+    }
+
+    /// The name of the environment.
+    fn name(&self) -> String {
+        let from_path = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        self.environment.clone().or_else(|| self.inventory.as_ref().and_then(from_path)).unwrap_or_default()
+    }
+}
+
+/// How hosts are reached.
+#[derive(Debug, Clone, Args)]
+pub struct Connection {
+    /// Hosts worked on at the same time
+    #[arg(short, long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    forks: u16,
+    /// Log in as this user
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Work as root by sudo
+    #[arg(short, long = "become")]
+    become_root: bool,
+    /// Ask for the sudo password
+    #[arg(short = 'K', long)]
+    ask_become_pass: bool,
+    /// The private key to log in with
+    #[arg(long, value_name = "FILE", visible_alias = "key-file")]
+    private_key: Option<PathBuf>,
+    /// Another ssh configuration than ~/.ssh/config
+    #[arg(long, value_name = "FILE", env = "ARMILLA_SSH_CONFIG")]
+    ssh_config: Option<PathBuf>,
+    /// Record the keys of hosts that are not known yet; a changed key is still refused
+    #[arg(long)]
+    accept_new: bool,
+    /// Seconds to wait for a connection
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
+    connect_timeout: u16,
+    /// A rehearsal: work on the lab hosts of the same names (see `armilla lab`), not on the real ones
+    #[arg(long)]
+    lab: bool,
+}
+
+/// Runs the program with these arguments.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::ExitCode {
+    let cli = match Cli::try_parse_from(two_dashes(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let code = if error.use_stderr() { Exit::Error } else { Exit::Success };
+            return code.into();
+        }
+    };
+    colours(&cli.global);
+    match cli.command {
+        Command::Init(command) => init::run(&command).into(),
+        Command::Validate(command) => validate::run(&cli.global, &command).into(),
+        Command::Plan(command) => plan::run(&cli.global, &command).into(),
+        Command::Apply(command) => apply::run(&cli.global, &command).into(),
+        Command::Graph(command) => graph::run(&cli.global, &command).into(),
+        Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
+        Command::Facts(command) => facts::run(&cli.global, &command).into(),
+        Command::Lab(command) => lab_command(&cli.global, command),
+        Command::Completion(command) => completion::run(&command).into(),
+        Command::Version => {
+            ui::result(concat!("armilla ", env!("CARGO_PKG_VERSION")));
+            Exit::Success.into()
+        }
+    }
+}
+
+/// Lab commands run before any thread is made: namespaces belong to threads.
+fn lab_command(global: &Global, command: lab::LabCommand) -> std::process::ExitCode {
+    let names = |environment: &str| {
+        let selection = Selection::of(environment);
+        load::load(global, &selection).map(|loaded| loaded.inventory.hosts().map(|h| h.endpoint.name.to_string()).collect())
+    };
+    match lab::run(command, names) {
+        Ok(code) => code,
+        Err(lab::LabFailure::Project(problems)) => {
+            ui::problems(&problems);
+            Exit::Error.into()
+        }
+        Err(lab::LabFailure::Lab(error)) => {
+            ui::failure(&error);
+            Exit::Error.into()
+        }
+    }
+}
+
+/// Runs the part of a command that talks to hosts.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        // The kernel gives no threads or no event queue: nothing sensible is left to do.
+        Err(error) => panic!("the machine is out of threads or files: {error}"),
+    }
+}
+
+/// Terraform's long flags are understood with one dash, too.
+fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const FLAGS: &[&str] = &["auto-approve", "detailed-exitcode", "json", "no-color", "var"];
+    let mut plain = false;
+    let one = |argument: OsString| {
+        plain |= argument == "--";
+        let Some(text) = argument.to_str().filter(|_| !plain) else { return argument };
+        let name = text.strip_prefix('-').map(|rest| rest.split('=').next().unwrap_or(rest));
+        if name.is_some_and(|name| FLAGS.contains(&name)) { format!("-{text}").into() } else { argument }
+    };
+    arguments.into_iter().map(one).collect()
+}
+
+fn colours(global: &Global) {
+    let choice = match global.color {
+        _ if global.no_color => anstream::ColorChoice::Never,
+        Colour::Auto => anstream::ColorChoice::Auto,
+        Colour::Always => anstream::ColorChoice::AlwaysAnsi,
+        Colour::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn terraforms_flags_are_understood_with_one_dash() {
+        let given = ["armilla", "apply", "staging", "-auto-approve", "-json", "-var=a=1", "-y", "-e", "-jsonx"];
+        let got = two_dashes(given.map(OsString::from));
+        let want = ["armilla", "apply", "staging", "--auto-approve", "--json", "--var=a=1", "-y", "-e", "-jsonx"];
+        assert_eq!(got, want.map(OsString::from));
+    }
+}

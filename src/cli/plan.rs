@@ -1,0 +1,111 @@
+//! `armilla plan ENV`: what would change, and why.
+
+use super::survey::{self, Survey};
+use super::{Connection, Exit, Global, Selection, load, ui};
+use crate::diag::Diagnostics;
+use crate::report::human::{self, Diffs, View};
+use crate::report::json;
+
+/// Shows what would change.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    shape: Shape,
+    /// Exit with 2 if there is something to do
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+/// How a plan is shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Shape {
+    /// Show every difference in full
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// Print JSON (its shape has a version)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, command: &Plan) -> Exit {
+    match show(global, &command.selection, &command.connection, &command.shape) {
+        Ok(survey) => exit(&survey.plan, command.detailed_exitcode),
+        Err(problems) => {
+            ui::problems(&problems);
+            Exit::Error
+        }
+    }
+}
+
+/// Reads the hosts and prints the plan.
+///
+/// # Errors
+/// What is wrong in what a user wrote.
+pub fn show(global: &Global, selection: &Selection, connection: &Connection, shape: &Shape) -> Result<Survey, Diagnostics> {
+    let mut loaded = load::load(global, selection)?;
+    let fleet = survey::fleet(global, connection, &mut loaded)?;
+    let survey = super::block_on(async {
+        let survey = survey::survey(&fleet, &loaded).await;
+        fleet.tell_round_trips(&loaded.endpoints());
+        fleet.transport.close().await;
+        survey
+    })?;
+    print(global, selection, connection, shape, &loaded, &survey);
+    Ok(survey)
+}
+
+/// Prints a plan.
+pub fn print(
+    global: &Global,
+    selection: &Selection,
+    connection: &Connection,
+    shape: &Shape,
+    loaded: &load::Loaded,
+    survey: &Survey,
+) {
+    if shape.json {
+        let about = json::About { revision: super::revision::of(&loaded.root), limit: selection.limit.clone() };
+        return ui::line(&json::plan(&survey.plan, &about).to_string());
+    }
+    let view = View {
+        revision: super::revision::of(&loaded.root),
+        took: survey.took,
+        diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
+        verbose: global.verbose,
+        width: ui::width(),
+        command: to_type("apply", selection, connection),
+        limit: selection.limit.clone(),
+    };
+    ui::result(&human::plan(&survey.plan, &view));
+}
+
+/// What to type to do the same selection with this verb.
+pub fn to_type(verb: &str, selection: &Selection, connection: &Connection) -> String {
+    let mut words = vec![format!("armilla {verb}"), selection.name()];
+    words.extend(selection.limit.iter().flat_map(|limit| ["-l".to_owned(), quoted(limit)]));
+    words.extend(selection.variables.iter().flat_map(|setting| ["-e".to_owned(), quoted(setting)]));
+    let flags = [(connection.lab, "--lab"), (connection.become_root, "-b"), (connection.ask_become_pass, "-K")];
+    words.extend(flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()));
+    words.join(" ")
+}
+
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | ',' | '=' | '/' | '@' | '%' | '+');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Unreachable hosts are never reported as "no changes".
+pub fn exit(plan: &crate::plan::Plan, detailed: bool) -> Exit {
+    let summary = plan.summary();
+    match () {
+        () if summary.unreachable > 0 => Exit::Unreachable,
+        () if summary.refused + summary.unreadable > 0 => Exit::Error,
+        () if detailed && summary.changes() > 0 => Exit::Changes,
+        () => Exit::Success,
+    }
+}

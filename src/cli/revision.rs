@@ -1,0 +1,19 @@
+//! Which revision of a project is worked with.
+
+use std::path::Path;
+use std::process::Command;
+
+/// The commit of a project's folder and whether something in it is not committed: `3f2c1ab (clean)`. None where there
+/// is no git or no repository.
+pub fn of(root: &Path) -> Option<String> {
+    let commit = git(root, &["rev-parse", "--short", "HEAD"])?;
+    let changed = git(root, &["status", "--porcelain", "--", "."])?;
+    let state = if changed.trim().is_empty() { "clean" } else { "with uncommitted changes" };
+    Some(format!("{} ({state})", commit.trim()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "git knows its own repository best")]
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}

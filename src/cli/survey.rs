@@ -1,0 +1,201 @@
+//! From what is written down to a plan: facts, then everything else, then the comparison.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::load::Loaded;
+use super::{Connection, Global, ui};
+use crate::catalog::{Catalog, Facts};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::fact::{Fact, fact};
+use crate::inventory::{Become, Endpoint};
+use crate::name::HostName;
+use crate::observe;
+use crate::plan::{self, Observed, Plan};
+use crate::secret::Secret;
+use crate::step::{Probe, Readings};
+use crate::transport::{Connections, KnownHosts, SshOptions, Transport, TransportError};
+
+/// Hosts, and how to work with them.
+pub struct Fleet {
+    /// The connections, one a host, for the whole run.
+    pub transport: Arc<Connections>,
+    /// Hosts worked on at the same time.
+    pub forks: usize,
+    verbose: u8,
+}
+
+/// What was found, and what follows from it.
+pub struct Survey {
+    /// What is desired; the hosts that did not answer are not in it.
+    pub catalog: Catalog,
+    /// The difference.
+    pub plan: Plan,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Prepares connections to hosts; asks for the sudo password if wanted. In a rehearsal, to lab hosts.
+///
+/// # Errors
+/// When there is nobody to ask, or no lab.
+pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
+    let mut options = SshOptions {
+        config: connection.ssh_config.clone(),
+        user: connection.user.clone(),
+        key: connection.private_key.clone(),
+        connect_timeout: Duration::from_secs(u64::from(connection.connect_timeout)),
+        ..SshOptions::default()
+    };
+    if connection.accept_new {
+        options.known_hosts = KnownHosts::AcceptNew;
+    }
+    if connection.ask_become_pass {
+        options.become_password = Some(password()?);
+    }
+    if connection.lab {
+        let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment()).map_err(|error| Diagnostic::error(error.to_string()))?;
+        options.config = Some(lab.ssh_config());
+        loaded.rehearsal = Some(rehearsal(&lab, loaded)?);
+    }
+    loaded.become_root |= connection.become_root || connection.ask_become_pass;
+    let transport = Arc::new(Connections::new(options));
+    Ok(Fleet { transport, forks: usize::from(connection.forks), verbose: global.verbose })
+}
+
+fn password() -> Result<Secret<String>, Diagnostic> {
+    if !ui::can_ask() {
+        return Err(Diagnostic::error("--ask-become-pass: there is no terminal to ask for the sudo password"));
+    }
+    let typed = rpassword::prompt_password("sudo password: ");
+    typed.map(Secret::new).map_err(|error| Diagnostic::error(format!("no password could be read: {error}")))
+}
+
+/// The addresses of the lab hosts that stand for the hosts of the environment.
+fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName, String>, Diagnostic> {
+    let hosts = lab.hosts().map_err(|error| Diagnostic::error(error.to_string()))?;
+    let known: BTreeMap<&str, String> = hosts.iter().map(|host| (host.name.as_str(), host.address.to_string())).collect();
+    let wanted: Vec<HostName> = loaded.endpoints().into_iter().map(|endpoint| endpoint.name).collect();
+    let missing: Vec<&str> = wanted.iter().map(HostName::as_str).filter(|name| !known.contains_key(name)).collect();
+    if !missing.is_empty() {
+        let text = format!("--lab: there is no lab host {}", missing.join(", "));
+        return Err(Diagnostic::error(text).hint(format!("make them: armilla lab up --env {}", loaded.environment)));
+    }
+    let address = |host: HostName| Some((host.clone(), known.get(host.as_str())?.clone()));
+    Ok(wanted.into_iter().filter_map(address).collect())
+}
+
+/// Asks the hosts everything and compares.
+///
+/// # Errors
+/// What is wrong after templating with real facts.
+pub async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
+    let begun = Instant::now();
+    let (facts, mut unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
+    let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
+    let catalog = loaded.catalog(&facts, &away)?;
+    let observed = observe(fleet, &catalog, &mut unreachable).await;
+    let mut plan = plan::plan(&catalog, &observed);
+    plan.unreachable.extend(unreachable);
+    Ok(Survey { catalog, plan, took: begun.elapsed() })
+}
+
+/// Reads the hosts of a catalog again and gives what still differs.
+pub async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Plan {
+    let mut catalog = catalog.clone();
+    catalog.hosts.retain(|host, _| touched.contains(host));
+    let mut unreachable = BTreeMap::new();
+    let observed = observe(fleet, &catalog, &mut unreachable).await;
+    plan::plan(&catalog, &observed)
+}
+
+async fn observe(fleet: &Fleet, catalog: &Catalog, unreachable: &mut BTreeMap<HostName, String>) -> Observed {
+    let questions = catalog.hosts.values().map(|host| (host.endpoint.clone(), host.probes())).collect();
+    let answers = ask(fleet, "reading", questions).await;
+    let mut observed = Observed::new();
+    for (host, answer) in answers {
+        let answer = answer.map_err(|error| explained(&error));
+        if let Err(why) = &answer {
+            unreachable.insert(host.clone(), why.clone());
+        }
+        observed.insert(host, answer);
+    }
+    observed
+}
+
+/// Asks each host its facts. Hosts that need none are not asked; a fact that cannot be read is left out.
+pub async fn facts(
+    fleet: &Fleet,
+    loaded: &Loaded,
+    wanted: &BTreeMap<HostName, BTreeSet<String>>,
+) -> (Facts, BTreeMap<HostName, String>) {
+    let asked = |endpoint: Endpoint| {
+        let facts = asked_facts(wanted.get(&endpoint.name)?);
+        let probes: Vec<Probe> = facts.iter().flat_map(|fact| (fact.probes)()).collect();
+        (!probes.is_empty()).then_some((endpoint, probes))
+    };
+    let questions: Vec<(Endpoint, Vec<Probe>)> = loaded.endpoints().into_iter().filter_map(asked).collect();
+    let (mut facts, mut unreachable) = (Facts::new(), BTreeMap::new());
+    for (host, answer) in ask(fleet, "facts", questions).await {
+        match answer {
+            Ok(readings) => drop(facts.insert(host.clone(), understood(&host, &asked_facts(&wanted[&host]), &readings))),
+            Err(error) => drop(unreachable.insert(host, explained(&error))),
+        }
+    }
+    (facts, unreachable)
+}
+
+fn asked_facts(names: &BTreeSet<String>) -> Vec<&'static Fact> {
+    names.iter().filter_map(|name| fact(name)).collect()
+}
+
+fn understood(host: &HostName, facts: &[&Fact], readings: &Readings) -> BTreeMap<String, serde_json::Value> {
+    let mut known = BTreeMap::new();
+    for fact in facts {
+        match (fact.read)(readings) {
+            Ok(value) => drop(known.insert(fact.name.to_owned(), value)),
+            Err(why) => ui::say(&format!("warning: {host}: facts.{} is not known: {}", fact.name, crate::diag::shown(&why.to_string()))),
+        }
+    }
+    known
+}
+
+async fn ask(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Probe>)>) -> observe::Answers {
+    let bar = ui::Counter::new(what, questions.len());
+    let answers = observe::ask(&fleet.transport, questions, fleet.forks, |host, problem| bar.answered(host, problem.is_some())).await;
+    bar.finish();
+    answers
+}
+
+/// Why a host could not be worked with, and what to do about it.
+pub fn explained(error: &TransportError) -> String {
+    let hint = match error {
+        TransportError::HostKeyChanged { .. } => {
+            "; if it was installed anew, remove the old key: ssh-keygen -R HOST. If not, somebody may be in between"
+        }
+        TransportError::HostKeyUnknown { .. } => "; compare the fingerprint, then add it to known_hosts or use --accept-new",
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+impl Fleet {
+    /// Round trips of each host, for -vv.
+    pub fn tell_round_trips(&self, hosts: &[Endpoint]) {
+        if self.verbose < 2 {
+            return;
+        }
+        let trips: Vec<String> =
+            hosts.iter().map(|host| format!("{} {}", host.name, self.transport.round_trips(host))).collect();
+        ui::say(&format!("round trips: {}", trips.join(", ")));
+    }
+}
+
+/// Works as root on every host, if that was asked for.
+pub fn with_become(mut endpoint: Endpoint, become_root: bool) -> Endpoint {
+    if become_root {
+        endpoint.become_user = Become::Root;
+    }
+    endpoint
+}

@@ -1,0 +1,106 @@
+//! The only place that prints. stdout is the result, stderr the talk.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::diag::Diagnostics;
+
+/// Prints a result. A reader that went away (`| head`) is no error.
+pub fn result(text: &str) {
+    let mut out = anstream::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
+}
+
+/// Prints one line of data, such as a JSON event, at once.
+pub fn line(text: &str) {
+    let mut out = anstream::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Talks.
+pub fn say(text: &str) {
+    let mut err = anstream::stderr().lock();
+    let _ = writeln!(err, "{text}");
+}
+
+/// Shows what is wrong.
+pub fn problems(problems: &Diagnostics) {
+    let error = anstyle::AnsiColor::Red.on_default().bold();
+    let warning = anstyle::AnsiColor::Yellow.on_default().bold();
+    let place = anstyle::AnsiColor::Blue.on_default();
+    let hint = anstyle::AnsiColor::Cyan.on_default();
+    for (index, problem) in problems.clone().sorted().iter().enumerate() {
+        let text = problem.to_string();
+        let coloured = text.lines().enumerate().map(|(row, line)| match row {
+            0 if line.starts_with("warning") => format!("{warning}warning{warning:#}{}", &line["warning".len()..]),
+            0 => format!("{error}error{error:#}{}", line.strip_prefix("error").unwrap_or(line)),
+            _ if line.starts_with("hint:") => format!("{hint}hint:{hint:#}{}", &line["hint:".len()..]),
+            _ if line.starts_with("  --> ") => format!("{place}{line}{place:#}"),
+            _ => line.to_owned(),
+        });
+        let gap = if index == 0 { "" } else { "\n" };
+        say(&format!("{gap}{}", coloured.collect::<Vec<_>>().join("\n")));
+    }
+}
+
+/// Shows what went wrong, with its causes.
+pub fn failure(error: &dyn std::error::Error) {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("\n  cause: {cause}"));
+        source = cause.source();
+    }
+    say(&crate::diag::shown(&text));
+}
+
+/// How wide the terminal is; 100 columns where there is none.
+pub fn width() -> usize {
+    terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
+}
+
+/// Whether somebody looks on while things happen.
+pub fn live() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether a person can be asked: both what they see and what they type is a terminal.
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks, and gives what was typed without the end of the line.
+pub fn ask(question: &str) -> String {
+    let mut err = anstream::stderr().lock();
+    let _ = write!(err, "{question} ").and_then(|()| err.flush());
+    let mut answer = String::new();
+    let _ = io::stdin().read_line(&mut answer);
+    answer.trim().to_owned()
+}
+
+/// Counts hosts that answered, where somebody looks and it takes more than a moment.
+pub struct Counter(indicatif::ProgressBar);
+
+impl Counter {
+    /// So many hosts are asked.
+    pub fn new(what: &'static str, hosts: usize) -> Self {
+        let bar = indicatif::ProgressBar::new(hosts as u64).with_message(what);
+        if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {pos} of {len} hosts {elapsed} {prefix}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(std::time::Duration::from_millis(500));
+        Self(bar)
+    }
+
+    /// One has answered, or has failed to.
+    pub fn answered(&self, host: &crate::name::HostName, failed: bool) {
+        if failed {
+            self.0.set_prefix(format!("({host} did not answer)"));
+        }
+        self.0.inc(1);
+    }
+
+    /// All have.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}

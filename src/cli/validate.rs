@@ -1,0 +1,55 @@
+//! `armilla validate [ENV]`: everything that can be checked without a host.
+
+use super::load::{self, Loaded};
+use super::{Exit, Global, Selection, ui};
+use crate::diag::Diagnostics;
+
+/// Checks a project.
+#[derive(Debug, clap::Args)]
+pub struct Validate {
+    /// The environment: a folder of inventories/ [default: all of them]
+    #[arg(value_name = "ENV")]
+    environment: Option<String>,
+    /// Set a variable above all others: NAME=VALUE, or @FILE with a map
+    #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
+    variables: Vec<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, command: &Validate) -> Exit {
+    let names = match (&command.environment, load::root(global)) {
+        (_, Err(problem)) => return report(command, &problem.into(), &[]),
+        (Some(name), Ok(_)) => vec![name.clone()],
+        (None, Ok(root)) => crate::store::environments(&root),
+    };
+    let mut problems = Diagnostics::new();
+    let mut fine = Vec::new();
+    for name in names {
+        let selection = Selection { variables: command.variables.clone(), ..Selection::of(&name) };
+        fine.extend(problems.keep(load::load(global, &selection)));
+    }
+    report(command, &problems, &fine)
+}
+
+fn report(command: &Validate, problems: &Diagnostics, fine: &[Loaded]) -> Exit {
+    if command.json {
+        ui::result(&crate::report::json::diagnostics(problems).to_string());
+    } else {
+        ui::problems(problems);
+        for loaded in fine {
+            let (hosts, services) = (loaded.placement.hosts.len(), loaded.placement.services.len());
+            ui::result(&format!("{}: {services} services on {hosts} hosts, no mistake found", loaded.environment));
+        }
+        let errors = problems.iter().count();
+        if errors > 0 {
+            ui::say(&format!("\n{errors} {} found", if errors == 1 { "mistake" } else { "mistakes" }));
+        } else if fine.is_empty() {
+            ui::say("error: there is no environment: no folder in inventories/");
+            return Exit::Error;
+        }
+    }
+    if problems.has_errors() { Exit::Error } else { Exit::Success }
+}

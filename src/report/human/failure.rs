@@ -1,0 +1,73 @@
+//! One failure in words: at once while it happens, and again at the end.
+//!
+//! In: a plan, a stage and what went wrong. Out: host, role, resource, step, exit code and the end of the complaint.
+//! Never: "done" or "not done" where nobody knows.
+
+use super::layout::{self, paint};
+use super::words;
+use crate::apply::Failure;
+use crate::plan::{Plan, StageId, Work};
+
+/// Lines of a complaint that are shown; its end is what explains it.
+const COMPLAINT: usize = 15;
+
+/// The role or service a stage is about.
+pub(super) fn subject(work: &Work) -> String {
+    match work {
+        Work::Change(block) => block.role.to_string(),
+        Work::Gate { service, .. } => service.to_string(),
+        Work::Join => String::new(),
+    }
+}
+
+/// What went wrong, in lines.
+pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<String> {
+    let Some(work) = plan.stages.get(stage).map(|stage| &stage.work) else { return Vec::new() };
+    let host = work.host().map(ToString::to_string).unwrap_or_default();
+    let resource =
+        step_of(failure).and_then(|step| plan.entry_of(stage, step)).map(|entry| words::address(&entry.address));
+    let resource = resource.map(|text| format!("  {text}")).unwrap_or_default();
+    let mut lines = vec![format!("{}  {}{resource}", paint(layout::WRONG, &format!("{host} failed")), subject(work))];
+    let step = step_of(failure).and_then(|step| work.steps().get(step).map(words::step));
+    lines.extend(match failure {
+        Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, stderr),
+        Failure::Host { why, .. } => lost(step.as_deref(), why),
+    });
+    lines
+}
+
+/// The step a failure happened in.
+pub(super) fn step_of(failure: &Failure) -> Option<usize> {
+    match failure {
+        Failure::Step { step, .. } => Some(*step),
+        Failure::Host { step, .. } => *step,
+    }
+}
+
+fn broken(step: Option<&str>, exit: i32, stderr: &str) -> Vec<String> {
+    let mut lines: Vec<String> = step.map(|step| format!("  {step}")).into_iter().collect();
+    lines.push(match exit {
+        124 => "  ran out of time (exit code 124)".to_owned(),
+        127 => "  there is no such program (exit code 127)".to_owned(),
+        _ => format!("  exit code {exit}"),
+    });
+    lines.extend(complaint(stderr));
+    lines
+}
+
+fn lost(step: Option<&str>, why: &str) -> Vec<String> {
+    let doubt = step.map(|step| format!("  whether this was done is not known: {step}"));
+    std::iter::once(format!("  {}", words::one_line(why.trim()))).chain(doubt).collect()
+}
+
+/// The end of what a program complained.
+fn complaint(stderr: &str) -> Vec<String> {
+    let all = words::lines(stderr.trim_end());
+    let hidden = all.len().saturating_sub(COMPLAINT);
+    let before = (hidden > 0).then(|| paint(layout::QUIET, &format!("... {}", words::count(hidden, "earlier line"))));
+    before
+        .into_iter()
+        .chain(all.into_iter().skip(hidden))
+        .map(|line| format!("    {line}").trim_end().to_owned())
+        .collect()
+}

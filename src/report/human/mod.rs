@@ -1,0 +1,19 @@
+//! What a person reads.
+//!
+//! In: plans, events, reports. Out: texts with colours that say nothing the words do not say too; whoever prints them
+//! to something that is no terminal takes the colours out. Never: a control character that came from a user or a host.
+
+mod course;
+mod diff;
+mod failure;
+mod fold;
+mod layout;
+mod plan;
+mod progress;
+mod service;
+mod summary;
+pub mod words;
+
+pub use plan::{Diffs, View, plan};
+pub use progress::Progress;
+pub use summary::{Ending, Record, Timed, summary};

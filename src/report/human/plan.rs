@@ -1,0 +1,213 @@
+//! A plan as a person reads it before saying yes.
+//!
+//! In: a plan, and how much of it is wanted. Out: a text with what changes on every host and why, what could not be
+//! found out, and what to type next. Never: "no changes" where a host did not answer.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::layout::{self, paint, parts, wrap};
+use super::{service, words};
+use crate::name::HostName;
+use crate::plan::{Block, Plan, ServicePlan, Summary, Verdict};
+use crate::resource::Action;
+
+/// What a person wants to see of a plan.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Of the project, if it has one: `3f2c1ab (clean)`.
+    pub revision: Option<String>,
+    /// How long it took to read the hosts.
+    pub took: Duration,
+    /// How much of each difference.
+    pub diffs: Diffs,
+    /// How often `-v` was typed; from 1 on, each step is shown.
+    pub verbose: u8,
+    /// Columns of the terminal.
+    pub width: usize,
+    /// What to type to do the plan.
+    pub command: String,
+    /// The hosts it was limited to, as they were typed.
+    pub limit: Option<String>,
+}
+
+/// How much of each difference is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Diffs {
+    /// The first lines, and how many more there are. Of new files, only how large they are.
+    Short,
+    /// Every line.
+    Full,
+}
+
+/// A plan as text.
+pub fn plan(plan: &Plan, view: &View) -> String {
+    let mut lines = header(plan, view);
+    lines.extend(services(plan, view));
+    let blocks: Vec<&Block> = plan.blocks().collect();
+    lines.extend(trouble(&blocks, view));
+    lines.extend(unreachable(plan, view));
+    lines.push(String::new());
+    lines.extend(footer(plan, view));
+    let mut text = lines.join("\n");
+    text.push('\n');
+    text
+}
+
+fn header(plan: &Plan, view: &View) -> Vec<String> {
+    let name = plan.environment.to_string();
+    let amount =
+        format!("{}, {}", words::count(all_hosts(plan).len(), "host"), words::count(plan.services.len(), "service"));
+    let revision = view.revision.as_ref().map(|text| format!("revision {}", words::one_line(text)));
+    let limit = view.limit.as_ref().map(|text| format!("only {}", words::one_line(text)));
+    let read = format!("read in {}", words::span(view.took));
+    let texts = [name.clone(), amount, limit.unwrap_or_default(), revision.unwrap_or_default(), read];
+    let mut lines = parts(&texts, view.width, 2);
+    if let Some(first) = lines.first_mut() {
+        *first = format!("{}{}", paint(layout::NAME, &name), &first[name.len()..]);
+    }
+    lines
+}
+
+fn all_hosts(plan: &Plan) -> BTreeSet<&HostName> {
+    plan.services.iter().flat_map(|service| &service.hosts).collect()
+}
+
+fn services(plan: &Plan, view: &View) -> Vec<String> {
+    let groups = service::groups(plan);
+    let mut lines = Vec::new();
+    let mut quiet: Vec<&ServicePlan> = Vec::new();
+    for (service, blocks) in plan.services.iter().zip(&groups) {
+        if service::is_quiet(plan, service, blocks) {
+            quiet.push(service);
+        } else {
+            lines.push(String::new());
+            lines.extend(service::lines(plan, service, blocks, view));
+        }
+    }
+    for (role, blocks) in groups.last().map(|blocks| service::by_role(blocks)).unwrap_or_default() {
+        lines.push(String::new());
+        lines.push(paint(layout::NAME, &format!("role {role}")));
+        lines.extend(service::roles(&blocks, &role, view, service::is_done));
+    }
+    lines.extend(as_described(&quiet, plan, view));
+    lines
+}
+
+/// The services that are as described: silence would leave a doubt. Of hosts that were left out nothing is known.
+fn as_described(quiet: &[&ServicePlan], plan: &Plan, view: &View) -> Vec<String> {
+    if quiet.is_empty() || view.limit.is_some() || plan.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<&str> = quiet.iter().map(|service| service.name.as_str()).collect();
+    let text = format!("as described: {}", words::list(&names));
+    let lines = wrap(&text, view.width).into_iter().map(|line| paint(layout::QUIET, &line));
+    std::iter::once(String::new()).chain(lines).collect()
+}
+
+fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
+    let stops = |verdict: &Verdict| matches!(verdict, Verdict::Refused | Verdict::Unreadable);
+    let waiting =
+        blocks.iter().flat_map(|block| &block.entries).filter(|entry| entry.verdict == Verdict::Blocked).count();
+    let mut lines = Vec::new();
+    for (role, blocks) in service::by_role(blocks) {
+        let rows = service::roles(&blocks, &role, view, stops);
+        if !rows.is_empty() {
+            lines.push(format!("  {}", paint(layout::QUIET, &format!("role {role}"))));
+            lines.extend(rows);
+        }
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    if waiting > 0 {
+        let text = format!("and {} after these, not planned because of them", words::count(waiting, "resource"));
+        lines.push(format!("  {}", paint(layout::QUIET, &text)));
+    }
+    let title = paint(layout::WRONG, "Refused or unreadable: apply will not start before this is mended");
+    [String::new(), title].into_iter().chain(lines).collect()
+}
+
+fn unreachable(plan: &Plan, view: &View) -> Vec<String> {
+    if plan.unreachable.is_empty() {
+        return Vec::new();
+    }
+    let title =
+        format!("{} did not answer: what is on them is not known", words::count(plan.unreachable.len(), "host"));
+    let widest = plan.unreachable.keys().map(|host| layout::width(host.as_str())).max().unwrap_or(0);
+    let mut lines = vec![String::new(), paint(layout::WRONG, &title)];
+    for (host, why) in &plan.unreachable {
+        let why = wrap(&words::one_line(why.trim()), view.width.saturating_sub(widest + 6));
+        let indent = " ".repeat(widest);
+        let names = std::iter::once(layout::pad(host.as_str(), widest)).chain(std::iter::repeat(indent));
+        lines.extend(names.zip(why).map(|(name, why)| format!("  {name}    {why}")));
+    }
+    lines
+}
+
+fn footer(plan: &Plan, view: &View) -> Vec<String> {
+    let summary = plan.summary();
+    if plan.is_empty() {
+        return vec![nothing(plan, view)];
+    }
+    let blocked = plan.entries().filter(|entry| entry.verdict == Verdict::Blocked).count();
+    let mut lines = counts(&summary, blocked, view);
+    lines.push(next(&summary, view));
+    lines
+}
+
+fn nothing(plan: &Plan, view: &View) -> String {
+    let resources = words::count(plan.in_sync, "resource");
+    let place = match &view.limit {
+        Some(limit) => format!("within {}", words::one_line(limit)),
+        None => format!("on {}", words::count(all_hosts(plan).len(), "host")),
+    };
+    let are = if plan.in_sync == 1 { "is" } else { "are" };
+    format!("{}: {resources} {place} {are} as described.", paint(layout::WELL, "Nothing to do"))
+}
+
+/// What happens how often, and what could not be found out.
+fn counts(summary: &Summary, blocked: usize, view: &View) -> Vec<String> {
+    let mut texts: Vec<String> = ACTIONS
+        .iter()
+        .filter(|(action, ..)| summary.count(*action) > 0)
+        .map(|(action, one, several)| {
+            let number = summary.count(*action);
+            format!("{number} {}", if number == 1 { one } else { several })
+        })
+        .collect();
+    let unreadable = summary.unreadable.saturating_sub(blocked);
+    let stops = [(summary.refused, "refused"), (unreadable, "unreadable"), (blocked, "after those")];
+    let more = std::iter::once((summary.may_change, "may change")).chain(stops);
+    texts.extend(more.filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")));
+    texts.push(format!("{} in sync", summary.in_sync));
+    if summary.unreachable > 0 {
+        texts.push(format!("{} unreachable", words::count(summary.unreachable, "host")));
+    }
+    parts(&texts, view.width, 0)
+}
+
+const ACTIONS: &[(Action, &str, &str)] = &[
+    (Action::Add, "to add", "to add"),
+    (Action::Change, "to change", "to change"),
+    (Action::Remove, "to remove", "to remove"),
+    (Action::Run, "to run", "to run"),
+    (Action::Start, "start", "starts"),
+    (Action::Stop, "stop", "stops"),
+    (Action::Restart, "restart", "restarts"),
+    (Action::Reload, "reload", "reloads"),
+];
+
+fn next(summary: &Summary, view: &View) -> String {
+    let command = words::one_line(&view.command);
+    if summary.refused + summary.unreadable > 0 {
+        return "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again."
+            .to_owned();
+    }
+    if summary.changes() == 0 {
+        return "Nothing was changed. Nothing to do on the hosts that answered; of the others nothing is known."
+            .to_owned();
+    }
+    let doubt = if summary.unreachable > 0 { " (only on the hosts that answered)" } else { "" };
+    format!("Nothing was changed. To do exactly this{doubt}:  {}", paint(layout::NAME, &command))
+}

@@ -1,0 +1,269 @@
+//! One service of a plan: how it changes, and what changes on its hosts.
+//!
+//! In: a service and its blocks. Out: lines in columns. Never: a change that belongs to another service.
+
+use anstyle::Style;
+
+use super::fold::{self, Row};
+use super::layout::{self, pad, paint, parts, width, wrap};
+use super::plan::View;
+use super::{diff, words};
+use crate::name::{HostName, RoleName};
+use crate::plan::{Block, Plan, ServicePlan, Verdict};
+use crate::resource::Action;
+
+/// A longer list of hosts gets a line of its own.
+const HOSTS: usize = 24;
+/// A longer target pushes its reason to the right.
+const TARGET: usize = 44;
+/// A reason with less room than this goes below.
+const ROOM: usize = 30;
+
+/// The blocks of each service; last, those of none.
+pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
+    let mut groups: Vec<Vec<&Block>> = vec![Vec::new(); plan.services.len() + 1];
+    let batches = plan.services.iter().enumerate();
+    let mut batches = batches.flat_map(|(index, service)| service.batches.iter().map(move |batch| (index, batch)));
+    let mut current = batches.next();
+    let mut begun = false;
+    for stage in &plan.stages {
+        match &stage.work {
+            crate::plan::Work::Change(block) => {
+                begun = true;
+                let here = current.filter(|(_, batch)| batch.contains(&block.host)).map(|(index, _)| index);
+                let index = here.or_else(|| owner(plan, block)).unwrap_or(plan.services.len());
+                groups[index].push(block);
+            }
+            // A batch ends with a join of what it changed.
+            crate::plan::Work::Join if begun => {
+                begun = false;
+                current = batches.next();
+            }
+            _ => {}
+        }
+    }
+    groups
+}
+
+fn owner(plan: &Plan, block: &Block) -> Option<usize> {
+    let own = |service: &ServicePlan| Some(&service.name) == block.service.as_ref();
+    let there = |service: &ServicePlan| service.batches.iter().flatten().any(|host| *host == block.host);
+    plan.services.iter().position(own).or_else(|| plan.services.iter().position(there))
+}
+
+/// Whether there is anything to say about it.
+pub(super) fn is_quiet(plan: &Plan, service: &ServicePlan, blocks: &[&Block]) -> bool {
+    blocks.is_empty() && service.sick.is_empty() && silent(plan, service).is_empty()
+}
+
+fn silent<'a>(plan: &Plan, service: &'a ServicePlan) -> Vec<&'a HostName> {
+    service.hosts.iter().filter(|host| plan.unreachable.contains_key(*host)).collect()
+}
+
+/// A service with its changes.
+pub(super) fn lines(plan: &Plan, service: &ServicePlan, blocks: &[&Block], view: &View) -> Vec<String> {
+    let mut lines = head(plan, service, view);
+    lines.extend(roles(blocks, &service.role, view, is_done));
+    lines
+}
+
+/// The rows of each role, under its name where it is not the only one; all in the same columns.
+pub(super) fn roles(blocks: &[&Block], own: &RoleName, view: &View, wanted: fn(&Verdict) -> bool) -> Vec<String> {
+    let rows = by_role(blocks).into_iter().map(|(role, blocks)| (role, fold::rows(&blocks, view.diffs, wanted)));
+    let rows: Vec<(RoleName, Vec<Row<'_>>)> = rows.filter(|(_, rows)| !rows.is_empty()).collect();
+    let columns = Columns::of(rows.iter().flat_map(|(_, rows)| rows));
+    let alone = rows.iter().all(|(role, _)| role == own);
+    let mut lines = Vec::new();
+    for (role, rows) in &rows {
+        if !alone {
+            let text =
+                if role == own { format!("role {role}") } else { format!("role {role}, required on the same host") };
+            lines.push(format!("  {}", paint(layout::QUIET, &text)));
+        }
+        lines.extend(table(rows, &columns, view));
+    }
+    lines
+}
+
+/// Whether a verdict makes something happen.
+pub(super) fn is_done(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Change(_) | Verdict::MayChange(_))
+}
+
+/// The roles in the order in which they come, each with its blocks.
+pub(super) fn by_role<'a>(blocks: &[&'a Block]) -> Vec<(RoleName, Vec<&'a Block>)> {
+    let mut roles: Vec<(RoleName, Vec<&Block>)> = Vec::new();
+    for block in blocks {
+        match roles.iter_mut().find(|(role, _)| *role == block.role) {
+            Some((_, found)) => found.push(block),
+            None => roles.push((block.role.clone(), vec![block])),
+        }
+    }
+    roles
+}
+
+fn head(plan: &Plan, service: &ServicePlan, view: &View) -> Vec<String> {
+    let name = service.name.to_string();
+    let silent = silent(plan, service);
+    let missing = if silent.is_empty() { String::new() } else { format!("{} did not answer", words::hosts(silent)) };
+    let texts = [name.clone(), words::hosts(&service.hosts), pace(service), missing];
+    let mut lines = parts(&texts, view.width, 4);
+    if let Some(first) = lines.first_mut() {
+        *first = format!("{}{}", paint(layout::NAME, &name), &first[name.len()..]);
+    }
+    for (why, hosts) in sick(service) {
+        let text = format!("not healthy now: {} ({})", words::hosts(hosts), words::one_line(why));
+        lines.extend(wrap(&text, view.width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
+    }
+    lines
+}
+
+/// The hosts where it is not healthy, by the reason.
+fn sick(service: &ServicePlan) -> Vec<(&str, Vec<&HostName>)> {
+    let mut found: Vec<(&str, Vec<&HostName>)> = Vec::new();
+    let in_order = service.hosts.iter().filter_map(|host| Some((host, service.sick.get(host)?)));
+    for (host, why) in in_order {
+        match found.iter_mut().find(|(known, _)| *known == why.as_str()) {
+            Some((_, hosts)) => hosts.push(host),
+            None => found.push((why, vec![host])),
+        }
+    }
+    found
+}
+
+/// In which order and how many at a time its hosts change.
+fn pace(service: &ServicePlan) -> String {
+    let Some(first) = service.batches.first() else { return String::new() };
+    let broken = first.iter().all(|host| service.sick.contains_key(host));
+    let rest = &service.batches[usize::from(broken)..];
+    let all = service.hosts.len();
+    let together = match (broken, rest) {
+        (true, []) => at_once(first, all),
+        (true, rest) => format!("first {}, then {}", words::hosts(first), batches(rest, all)),
+        (false, rest) => batches(rest, all),
+    };
+    let needs = words::list(&service.needs);
+    let (are, after) = (if service.needs.len() == 1 { "is" } else { "are" }, !service.needs.is_empty());
+    let waits = if after { format!("after {needs} {are} healthy") } else { String::new() };
+    [together, waits].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn batches(batches: &[Vec<HostName>], all: usize) -> String {
+    match batches {
+        [one] => at_once(one, all),
+        several => match several.iter().map(Vec::len).max() {
+            Some(1) | None => "one at a time".to_owned(),
+            Some(most) => format!("{most} at a time"),
+        },
+    }
+}
+
+fn at_once(hosts: &[HostName], all: usize) -> String {
+    match hosts {
+        [_] if all == 1 => String::new(),
+        [one] => format!("only {one}"),
+        [_, _] if all == 2 => "both at once".to_owned(),
+        some if some.len() == all => "all at once".to_owned(),
+        some => format!("{} hosts at once", some.len()),
+    }
+}
+
+/// How wide each column is.
+struct Columns {
+    hosts: usize,
+    word: usize,
+    target: usize,
+}
+
+impl Columns {
+    fn of<'a>(rows: impl Iterator<Item = &'a Row<'a>>) -> Self {
+        let mut columns = Self { hosts: 0, word: 0, target: 0 };
+        for row in rows {
+            let narrow = |width: usize, most: usize| if width <= most { width } else { 0 };
+            columns.hosts = columns.hosts.max(narrow(width(&words::hosts(row.hosts.iter().copied())), HOSTS));
+            columns.word = columns.word.max(width(sign(row).1));
+            columns.target = columns.target.max(narrow(width(&target(row)), TARGET));
+        }
+        columns
+    }
+}
+
+/// Rows in columns.
+fn table(rows: &[Row<'_>], columns: &Columns, view: &View) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut above = String::new();
+    for row in rows {
+        let hosts = words::hosts(row.hosts.iter().copied());
+        let wide = width(&hosts) > HOSTS;
+        if wide && hosts != above {
+            lines.extend(wrap(&hosts, view.width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
+        }
+        lines.extend(one(row, if wide { "" } else { &hosts }, columns, view));
+        above = hosts;
+    }
+    lines
+}
+
+fn one(row: &Row<'_>, hosts: &str, columns: &Columns, view: &View) -> Vec<String> {
+    let (mark, word, style) = sign(row);
+    let start = 2 + columns.hosts + 2;
+    let indent = start + 2 + columns.word + 2;
+    let target = target(row);
+    let (same, below) = place(&target, &row.why(), indent, columns.target, view.width);
+    let signed = paint(style, &format!("{mark} {}", pad(word, columns.word)));
+    let mut lines = vec![format!("  {}  {signed}  {same}", pad(hosts, columns.hosts)).trim_end().to_owned()];
+    lines.extend(below.into_iter().map(|(column, text)| format!("{}{text}", " ".repeat(column))));
+    lines.extend(diff::show(&row.body, view.diffs == super::Diffs::Full, indent));
+    if view.verbose > 0 {
+        let steps = row.entry.steps().iter().map(|step| paint(layout::QUIET, &format!(". {}", words::step(step))));
+        lines.extend(steps.map(|step| format!("{}{step}", " ".repeat(indent))));
+    }
+    lines
+}
+
+/// Target and reason on one line, and what of the reason goes below, with its column.
+fn place(target: &str, why: &str, indent: usize, column: usize, most: usize) -> (String, Vec<(usize, String)>) {
+    if why.is_empty() {
+        return (target.to_owned(), Vec::new());
+    }
+    let reason = indent + column.max(width(target)) + 3;
+    if most < reason + ROOM {
+        let fits = reason + width(why) <= most;
+        let below = wrap(why, most.saturating_sub(indent + 2)).into_iter().map(|line| (indent + 2, line));
+        return if fits {
+            (format!("{}   {why}", pad(target, column)), Vec::new())
+        } else {
+            (target.to_owned(), below.collect())
+        };
+    }
+    let mut wrapped = wrap(why, most - reason).into_iter();
+    let first = wrapped.next().unwrap_or_default();
+    (format!("{}   {first}", pad(target, column)), wrapped.map(|line| (reason, line)).collect())
+}
+
+fn target(row: &Row<'_>) -> String {
+    words::one_line(&row.entry.address.target)
+}
+
+/// The sign of a row, the word after it, and their colour.
+fn sign<'a>(row: &Row<'a>) -> (char, &'a str, Style) {
+    let kind = row.entry.address.kind;
+    match &row.entry.verdict {
+        Verdict::Change(change) => planned(change.action, kind),
+        Verdict::MayChange(change) => ('?', planned(change.action, kind).1, layout::MAY),
+        Verdict::Refused | Verdict::Unreadable | Verdict::Blocked => ('x', kind, layout::WRONG),
+    }
+}
+
+fn planned(action: Action, kind: &str) -> (char, &str, Style) {
+    match action {
+        Action::Add => ('+', kind, layout::ADD),
+        Action::Change => ('~', kind, layout::CHANGE),
+        Action::Remove => ('-', kind, layout::REMOVE),
+        Action::Run => ('>', "run", layout::RUN),
+        Action::Start => ('!', "start", layout::ACT),
+        Action::Stop => ('!', "stop", layout::ACT),
+        Action::Restart => ('!', "restart", layout::ACT),
+        Action::Reload => ('!', "reload", layout::ACT),
+    }
+}

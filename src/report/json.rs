@@ -1,0 +1,298 @@
+//! Plans, events and ends of runs as JSON.
+//!
+//! In: the same values that the texts for people are made of. Out: objects that begin with `format` and `version`; within
+//! a version, keys and words are only added. Never: a secret, or the content of a step.
+//!
+//! A plan holds every text as it is (escaped as JSON asks), so that programs can compare it:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
+//! use armilla::plan::{Block, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
+//! use armilla::report::json::{self, About};
+//! use armilla::resource::{Action, Change, Field, FieldValue};
+//!
+//! let (host, role) = (HostName::new("zk1").unwrap(), RoleName::new("zookeeper").unwrap());
+//! let service = ServiceName::new("zookeeper").unwrap();
+//! let mode = FieldValue::Text { from: Some("0600".into()), to: Some("0644".into()) };
+//! let change = Change {
+//!     action: Action::Change,
+//!     fields: vec![Field { name: "mode", value: mode }, Field { name: "content", value: FieldValue::Secret }],
+//!     steps: vec![],
+//! };
+//! let address = Address { host: host.clone(), role: role.clone(), kind: "file", target: "/etc/token".into() };
+//! let entry = Entry { address, verdict: Verdict::Change(change), reason: Reason::Differs };
+//! let block = Block { host: host.clone(), role: role.clone(), service: Some(service.clone()), entries: vec![entry] };
+//! let plan = Plan {
+//!     environment: EnvName::new("staging").unwrap(),
+//!     stages: vec![Stage { after: vec![], work: Work::Change(block) }],
+//!     services: vec![ServicePlan {
+//!         name: service,
+//!         role,
+//!         hosts: vec![host.clone()],
+//!         batches: vec![vec![host]],
+//!         needs: vec![],
+//!         sick: BTreeMap::new(),
+//!     }],
+//!     endpoints: BTreeMap::new(),
+//!     unreachable: [(HostName::new("zk2").unwrap(), "no route to host".to_owned())].into(),
+//!     in_sync: 4,
+//! };
+//! let about = About { revision: Some("3f2c1ab".into()), limit: None };
+//! assert_eq!(json::plan(&plan, &about), serde_json::json!({
+//!     "format": "armilla-plan",
+//!     "version": 1,
+//!     "environment": "staging",
+//!     "revision": "3f2c1ab",
+//!     "limit": null,
+//!     "summary": {
+//!         "actions": { "change": 1 },
+//!         "may_change": 0, "refused": 0, "unreadable": 0, "in_sync": 4, "unreachable": 1
+//!     },
+//!     "services": [{
+//!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "sick": {}
+//!     }],
+//!     "stages": [{
+//!         "stage": 0, "type": "change", "host": "zk1", "role": "zookeeper", "service": "zookeeper", "after": [],
+//!         "entries": [{
+//!             "host": "zk1", "role": "zookeeper", "kind": "file", "target": "/etc/token",
+//!             "verdict": "change", "action": "change",
+//!             "reason": { "code": "differs", "text": "differs", "from": [] },
+//!             "fields": [
+//!                 { "name": "mode", "type": "text", "from": "0600", "to": "0644" },
+//!                 { "name": "content", "type": "secret" }
+//!             ],
+//!             "steps": []
+//!         }]
+//!     }],
+//!     "unreachable": { "zk2": "no route to host" }
+//! }));
+//! ```
+//!
+//! Words: a verdict is `change`, `may_change`, `refused`, `unreadable` or `blocked`; a stage is of type `change`, `gate`
+//! or `join`; a field is of type `text`, `diff`, `binary` (sizes in bytes) or `secret`; `after` says of each stage before
+//! whether it must be `done` or only `over`. `steps` are in words, for people. An event is of type `stage_started`,
+//! `step_started`, `waiting`, `step_ended`, `stage_ended` or `stopping`; an end is `done`, `failed`, `skipped` or
+//! `stopped`. Times are in seconds.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::human::words;
+use crate::apply::{End, Event, Failure, Report};
+use crate::name::Address;
+use crate::plan::{Condition, Entry, Plan, Reason, ServicePlan, Stage, StageId, Verdict, Work};
+use crate::resource::{Field, FieldValue};
+use crate::step::Outcome;
+
+/// What a plan was made of.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Of the project, if it has one.
+    pub revision: Option<String>,
+    /// The hosts it was limited to, as they were typed.
+    pub limit: Option<String>,
+}
+
+/// A plan, `"format": "armilla-plan"`.
+pub fn plan(plan: &Plan, about: &About) -> Value {
+    let unreachable: Map<String, Value> =
+        plan.unreachable.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
+    json!({
+        "format": "armilla-plan",
+        "version": 1,
+        "environment": plan.environment,
+        "revision": about.revision,
+        "limit": about.limit,
+        "summary": plan.summary(),
+        "services": plan.services.iter().map(service).collect::<Vec<_>>(),
+        "stages": plan.stages.iter().enumerate().map(|(id, one)| stage(id, one)).collect::<Vec<_>>(),
+        "unreachable": unreachable,
+    })
+}
+
+fn service(service: &ServicePlan) -> Value {
+    let sick: Map<String, Value> =
+        service.sick.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
+    json!({
+        "name": service.name,
+        "role": service.role,
+        "hosts": service.hosts,
+        "batches": service.batches,
+        "needs": service.needs,
+        "sick": sick,
+    })
+}
+
+fn stage(id: StageId, stage: &Stage) -> Value {
+    let mut object = subject(id, &stage.work);
+    let after = stage.after.iter().map(|(before, condition)| {
+        let condition = if *condition == Condition::Done { "done" } else { "over" };
+        json!({ "stage": before, "condition": condition })
+    });
+    object.insert("after".to_owned(), after.collect());
+    match &stage.work {
+        Work::Change(block) => {
+            object.insert("entries".to_owned(), block.entries.iter().map(entry).collect());
+        }
+        Work::Gate { gate, .. } => {
+            object.insert(
+                "checks".to_owned(),
+                gate.checks.iter().map(|check| Value::from(words::check(check))).collect(),
+            );
+        }
+        Work::Join => {}
+    }
+    Value::Object(object)
+}
+
+/// What a stage is about.
+fn subject(id: StageId, work: &Work) -> Map<String, Value> {
+    let object = match work {
+        Work::Change(block) => json!({
+            "stage": id, "type": "change", "host": block.host, "role": block.role, "service": block.service,
+        }),
+        Work::Gate { host, service, .. } => json!({ "stage": id, "type": "gate", "host": host, "service": service }),
+        Work::Join => json!({ "stage": id, "type": "join" }),
+    };
+    if let Value::Object(object) = object { object } else { Map::new() }
+}
+
+fn entry(entry: &Entry) -> Value {
+    let (verdict, change) = match &entry.verdict {
+        Verdict::Change(change) => ("change", Some(change)),
+        Verdict::MayChange(change) => ("may_change", Some(change)),
+        Verdict::Refused => ("refused", None),
+        Verdict::Unreadable => ("unreadable", None),
+        Verdict::Blocked => ("blocked", None),
+    };
+    json!({
+        "host": entry.address.host,
+        "role": entry.address.role,
+        "kind": entry.address.kind,
+        "target": entry.address.target,
+        "verdict": verdict,
+        "action": change.map(|change| change.action),
+        "reason": reason(&entry.reason),
+        "fields": change.map(|change| change.fields.iter().map(field).collect::<Vec<_>>()).unwrap_or_default(),
+        "steps": entry.steps().iter().map(words::step).collect::<Vec<_>>(),
+    })
+}
+
+fn reason(reason: &Reason) -> Value {
+    let (code, from): (&str, &[Address]) = match reason {
+        Reason::Missing => ("missing", &[]),
+        Reason::Unwanted => ("unwanted", &[]),
+        Reason::Differs => ("differs", &[]),
+        Reason::Notified(from) => ("notified", from),
+        Reason::Stale(from) => ("stale", std::slice::from_ref(from)),
+        Reason::Unguarded => ("unguarded", &[]),
+        Reason::Needed => ("needed", &[]),
+        Reason::Because(_) => ("because", &[]),
+        Reason::After(from) => ("after", std::slice::from_ref(from)),
+    };
+    json!({ "code": code, "text": words::reason(reason), "from": from })
+}
+
+fn field(field: &Field) -> Value {
+    let name = field.name;
+    match &field.value {
+        FieldValue::Text { from, to } => json!({ "name": name, "type": "text", "from": from, "to": to }),
+        FieldValue::Diff { from, to } => json!({ "name": name, "type": "diff", "from": from, "to": to }),
+        FieldValue::Binary { from, to } => json!({ "name": name, "type": "binary", "from": from, "to": to }),
+        FieldValue::Secret => json!({ "name": name, "type": "secret" }),
+    }
+}
+
+/// One event of a run, `"format": "armilla-event"`: one line of JSON Lines. `at` is how long the run lasted then.
+pub fn event(plan: &Plan, event: &Event, at: Duration) -> Value {
+    let (name, id, more) = match event {
+        Event::StageStarted(id) => ("stage_started", Some(*id), json!({})),
+        Event::StepStarted { stage, step } => ("step_started", Some(*stage), named_step(plan, *stage, *step)),
+        Event::Waiting { stage, why } => ("waiting", Some(*stage), json!({ "why": why })),
+        Event::StepEnded { stage, step, outcome, took } => {
+            let ended = merged(named_step(plan, *stage, *step), outcome_of(outcome));
+            ("step_ended", Some(*stage), merged(ended, seconds(*took)))
+        }
+        Event::StageEnded { stage, end: how, took } => ("stage_ended", Some(*stage), merged(end(how), seconds(*took))),
+        Event::Stopping => ("stopping", None, json!({})),
+    };
+    let head = json!({ "format": "armilla-event", "version": 1, "type": name, "at": at.as_secs_f64() });
+    merged(merged(head, id.map_or(json!({}), |id| place(plan, id))), more)
+}
+
+/// How a run ended, `"format": "armilla-report"`.
+pub fn report(plan: &Plan, report: &Report, took: Duration) -> Value {
+    let stages = report.ends.iter().enumerate().map(|(id, how)| merged(place(plan, id), end(how)));
+    json!({
+        "format": "armilla-report",
+        "version": 1,
+        "environment": plan.environment,
+        "converged": report.converged(),
+        "stopped": report.stopped,
+        "seconds": took.as_secs_f64(),
+        "stages": stages.collect::<Vec<_>>(),
+        "unreachable": plan.unreachable.keys().collect::<Vec<_>>(),
+    })
+}
+
+/// What a stage is about, without the word that an event's own `type` would hide.
+fn place(plan: &Plan, id: StageId) -> Value {
+    let Some(stage) = plan.stages.get(id) else { return json!({ "stage": id }) };
+    let mut object = subject(id, &stage.work);
+    let work = object.shift_remove("type").unwrap_or_default();
+    object.insert("work".to_owned(), work);
+    Value::Object(object)
+}
+
+fn named_step(plan: &Plan, stage: StageId, step: usize) -> Value {
+    let known = plan.stages.get(stage).and_then(|stage| stage.work.steps().get(step).map(words::step));
+    let resource = plan.stages.get(stage).and_then(|_| plan.entry_of(stage, step)).map(|entry| &entry.address);
+    json!({ "step": step, "text": known, "resource": resource })
+}
+
+fn outcome_of(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Done => json!({ "outcome": "done" }),
+        Outcome::NotNeeded => json!({ "outcome": "not_needed" }),
+        Outcome::Failed { exit, stderr } => json!({ "outcome": "failed", "exit": exit, "stderr": stderr }),
+    }
+}
+
+fn end(end: &End) -> Value {
+    match end {
+        End::Done => json!({ "end": "done" }),
+        End::Failed(Failure::Step { step, exit, stderr }) => {
+            json!({ "end": "failed", "failure": { "type": "step", "step": step, "exit": exit, "stderr": stderr } })
+        }
+        End::Failed(Failure::Host { step, why }) => {
+            json!({ "end": "failed", "failure": { "type": "host", "step": step, "why": why } })
+        }
+        End::Skipped(because) => json!({ "end": "skipped", "because": because }),
+        End::Stopped => json!({ "end": "stopped" }),
+    }
+}
+
+fn seconds(took: Duration) -> Value {
+    json!({ "seconds": took.as_secs_f64() })
+}
+
+/// The keys of both objects.
+fn merged(mut one: Value, other: Value) -> Value {
+    if let (Some(all), Value::Object(more)) = (one.as_object_mut(), other) {
+        all.extend(more);
+    }
+    one
+}
+
+/// Mistakes in what a user wrote, `"format": "armilla-diagnostics"`.
+pub fn diagnostics(problems: &crate::diag::Diagnostics) -> Value {
+    let one = |problem: &crate::diag::Diagnostic| {
+        let place = problem.origin.as_ref().map(|o| json!({ "file": o.source.name, "line": o.line, "column": o.column }));
+        let severity = if problem.severity == crate::diag::Severity::Error { "error" } else { "warning" };
+        json!({ "severity": severity, "what": problem.what, "place": place, "hint": problem.hint })
+    };
+    let all: Vec<Value> = problems.clone().sorted().iter().map(one).collect();
+    json!({ "format": "armilla-diagnostics", "version": 1, "valid": !problems.has_errors(), "diagnostics": all })
+}

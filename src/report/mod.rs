@@ -1,0 +1,9 @@
+//! Plans, events and ends of runs as texts, JSON, graphs and pictures: the only place that makes sentences.
+//!
+//! In: a plan, what happened while it was done, and how its services hang together. Out: something to read.
+//! Never: a clock, a file or a decision; only [`human::Progress`] writes, and only to what it was given.
+
+pub mod graph;
+pub mod human;
+pub mod json;
+pub mod svg;

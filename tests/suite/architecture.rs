@@ -1,0 +1,157 @@
+//! Who may name whom: the table of rooms, held against the source.
+//!
+//! A room may name the rooms in its row. Pure rooms hold no effects: time, paths and random numbers are arguments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const WORDS: &[&str] = &["name", "secret", "step", "diag"];
+
+/// Room, whether it is pure, and the rooms it may name besides the words (and itself).
+const ROOMS: &[(&str, bool, &[&str])] = &[
+    ("name", true, &[]),
+    ("secret", true, &[]),
+    ("step", true, &[]),
+    ("diag", true, &[]),
+    ("graph", true, &[]),
+    ("yaml", true, &[]),
+    ("template", true, &["yaml"]),
+    ("inventory", true, &["yaml", "graph"]),
+    ("vars", true, &["yaml", "inventory"]),
+    ("resource", true, &[]),
+    ("fact", true, &[]),
+    ("role", true, &["yaml", "template", "resource"]),
+    ("site", true, &["yaml"]),
+    ("project", true, &[]),
+    ("catalog", true, &["yaml", "template", "graph", "inventory", "resource", "role", "site", "project"]),
+    ("plan", true, &["catalog", "resource", "inventory"]),
+    ("transport", false, &["inventory"]),
+    ("observe", false, &["transport", "inventory"]),
+    ("apply", false, &["plan", "transport", "inventory"]),
+    ("store", false, &["project"]),
+    ("report", true, &["plan", "apply", "resource", "catalog", "role", "site"]),
+    ("sim", false, ANY),
+    ("lab", false, &[]),
+    ("cli", false, ANY),
+];
+
+const ANY: &[&str] = &["*"];
+
+/// What a pure room must not hold, and why it is looked for as text: an effect is always named somehow.
+const EFFECTS: &[&str] =
+    &["async fn", "tokio::", "std::fs", "std::net", "std::process", "std::env", "SystemTime", "Instant::now", "rand::"];
+
+#[test]
+fn every_room_names_only_rooms_of_its_row() {
+    let mut wrong = Vec::new();
+    for (room, file, text) in sources() {
+        let Some((_, _, allowed)) = ROOMS.iter().find(|(name, ..)| *name == room) else {
+            wrong.push(format!("{}: the room `{room}` is not in the table", file.display()));
+            continue;
+        };
+        for other in named(&text) {
+            let words = WORDS.contains(&other.as_str()) && (!WORDS.contains(&room.as_str()) || before(&other, &room));
+            if other != room && !words && *allowed != ANY && !allowed.contains(&other.as_str()) {
+                wrong.push(format!("{}: `{room}` must not name `{other}`", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_rooms_hold_no_effects() {
+    let mut wrong = Vec::new();
+    for (room, file, text) in sources() {
+        if !ROOMS.iter().any(|(name, pure, _)| *name == room && *pure) {
+            continue;
+        }
+        // What only draws on a terminal is the report's own, kept in one file.
+        if file.ends_with("report/human/progress.rs") {
+            continue;
+        }
+        for effect in EFFECTS.iter().filter(|effect| text.contains(**effect)) {
+            wrong.push(format!("{}: the pure room `{room}` holds `{effect}`", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn some_crates_are_named_in_one_place_only() {
+    let homes = [("minijinja", "template.rs"), ("saphyr_parser", "yaml/mod.rs"), ("petgraph", "graph.rs"), ("openssh::", "transport/ssh")];
+    let mut wrong = Vec::new();
+    for (_, file, text) in sources() {
+        for (krate, home) in homes {
+            if text.contains(krate) && !file.to_string_lossy().contains(home) {
+                wrong.push(format!("{}: only {home} names {krate}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_kind_names_another() {
+    let kinds: BTreeSet<&str> = armilla::resource::KINDS.iter().map(|kind| kind.name).collect();
+    let mut wrong = Vec::new();
+    for (room, file, text) in sources() {
+        let own = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        if room != "resource" || !kinds.contains(own.as_str()) {
+            continue;
+        }
+        for other in kinds.iter().filter(|other| **other != own) {
+            if text.contains(&format!("super::{other}::")) {
+                wrong.push(format!("{}: names the kind `{other}`", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn before(one: &str, other: &str) -> bool {
+    let place = |name: &str| WORDS.iter().position(|word| *word == name);
+    place(one) < place(other)
+}
+
+/// Every source file with its room, without comments and without its unit tests.
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut open = vec![root.clone()];
+    let mut found = BTreeMap::new();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).expect("src can be read").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file can be read");
+                found.insert(path.strip_prefix(&root).expect("below src").to_owned(), text);
+            }
+        }
+    }
+    let crate_itself = |file: &Path| file == Path::new("lib.rs") || file == Path::new("main.rs");
+    found
+        .into_iter()
+        .filter(|(file, _)| !crate_itself(file))
+        .map(|(file, text)| {
+            let first = file.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
+            (first.trim_end_matches(".rs").to_owned(), file.clone(), code(&text))
+        })
+        .collect()
+}
+
+fn code(text: &str) -> String {
+    let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let lines = body.lines().map(|line| line.split("//").next().unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The rooms a text names, as `crate::room`.
+fn named(text: &str) -> BTreeSet<String> {
+    let rooms: BTreeSet<&str> = ROOMS.iter().map(|(name, ..)| *name).collect();
+    let after = text.split("crate::").skip(1);
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    after.map(word).filter(|name| rooms.contains(name.as_str())).collect()
+}
