@@ -197,10 +197,13 @@ fn block_after_trouble(entries: &mut [Entry]) {
 
 /// What requires a role that cannot be done cannot be done either.
 fn block_what_requires(host: &HostCatalog, blocks: &mut [Decided]) {
-    for index in 0..blocks.len() {
-        let trouble = closure(host, index).into_iter().find_map(|before| trouble(&blocks[before].block.entries));
-        let Some(cause) = trouble else { continue };
-        blocks[index].block.entries.iter_mut().for_each(|entry| block(entry, &cause));
+    let mut causes: Vec<Option<Address>> = blocks.iter().map(|decided| trouble(&decided.block.entries)).collect();
+    for (index, decided) in blocks.iter_mut().enumerate() {
+        let cause = host.blocks[index].requires.iter().find_map(|before| causes[*before].clone());
+        if let Some(cause) = cause {
+            decided.block.entries.iter_mut().for_each(|entry| block(entry, &cause));
+            causes[index].get_or_insert(cause);
+        }
     }
 }
 

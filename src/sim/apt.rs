@@ -21,9 +21,16 @@ pub(super) fn run(host: &mut Host, words: &[&str], offline: bool) -> Result<Stri
 
 fn mark(host: &mut Host, name: &str, held: bool) -> Result<String, Trouble> {
     if !host.packages.contains_key(name) && held {
-        return Err(Trouble::new(100, format!("E: Can't select installed nor candidate version from package '{name}'")));
+        return Err(Trouble::new(
+            100,
+            format!("E: Can't select installed nor candidate version from package '{name}'"),
+        ));
     }
-    if held { host.held.insert(name.to_owned()) } else { host.held.remove(name) };
+    if held {
+        host.held.insert(name.to_owned())
+    } else {
+        host.held.remove(name)
+    };
     Ok(String::new())
 }
 
@@ -47,14 +54,18 @@ fn install(host: &mut Host, options: &[&str], wish: &str, offline: bool) -> Resu
     let found = package(name).filter(|_| host.lists.is_some());
     let found = found.ok_or_else(|| Trouble::new(100, format!("E: Unable to locate package {name}")))?;
     let version = version.or(host.packages.get(name).map(String::as_str));
-    let missing = || Trouble::new(100, format!("E: Version '{}' for '{name}' was not found", version.unwrap_or_default()));
+    let missing =
+        || Trouble::new(100, format!("E: Version '{}' for '{name}' was not found", version.unwrap_or_default()));
     let version = found.version(version).ok_or_else(missing)?;
     let older = host.packages.get(name).is_some_and(|old| found.age(old) > found.age(version));
     if older && !options.contains(&"--allow-downgrades") {
         return Err(Trouble::new(100, "E: Packages were downgraded and -y was used without --allow-downgrades."));
     }
     if host.held.contains(name) && !options.contains(&"--allow-change-held-packages") {
-        return Err(Trouble::new(100, "E: Held packages were changed and -y was used without --allow-change-held-packages."));
+        return Err(Trouble::new(
+            100,
+            "E: Held packages were changed and -y was used without --allow-change-held-packages.",
+        ));
     }
     host.has_space("/var/cache/apt/archives")?;
     unpack(host, found, version, offline)?;
@@ -97,7 +108,9 @@ fn folders(host: &mut Host, package: &Package) -> Result<(), Trouble> {
         let there = host.paths.get(path).is_some();
         host.paths.make_directory(path, host.now)?;
         let owner = package.user.and_then(|(name, _)| host.users.get(name)).map(|user| (user.uid, user.gid));
-        if let (true, false, Some(owner), Some(node)) = (path.starts_with("/var/"), there, owner, host.paths.get_mut(path)) {
+        if let (true, false, Some(owner), Some(node)) =
+            (path.starts_with("/var/"), there, owner, host.paths.get_mut(path))
+        {
             (node.uid, node.gid) = owner;
         }
     }
@@ -150,13 +163,18 @@ pub(super) fn rehearse(host: &Host, name: &str) -> String {
     if !host.packages.contains_key(name) {
         return format!("Package '{name}' is not installed, so not removed\n");
     }
-    going(host, name).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect()
+    let lines: Vec<String> =
+        going(host, name).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect();
+    lines.concat()
 }
 
 fn remove(host: &mut Host, name: &str) -> Result<String, Trouble> {
     let names = if host.packages.contains_key(name) { going(host, name) } else { Vec::new() };
     if names.iter().any(|name| host.held.contains(name)) {
-        return Err(Trouble::new(100, "E: Held packages were changed and -y was used without --allow-change-held-packages."));
+        return Err(Trouble::new(
+            100,
+            "E: Held packages were changed and -y was used without --allow-change-held-packages.",
+        ));
     }
     names.iter().try_for_each(|name| take_away(host, name))?;
     Ok(String::new())

@@ -58,7 +58,10 @@ pub static PACKAGES: &[Package] = &[
         versions: &["3.8.0-11", "3.9.2-1"],
         user: Some(("zookeeper", "/var/lib/zookeeper")),
         directories: &["/etc/zookeeper", "/etc/zookeeper/conf", "/var/lib/zookeeper"],
-        configuration: &[("/etc/zookeeper/conf/zoo.cfg", "# as it came\n"), ("/etc/zookeeper/conf/myid", "replace this\n")],
+        configuration: &[
+            ("/etc/zookeeper/conf/zoo.cfg", "# as it came\n"),
+            ("/etc/zookeeper/conf/myid", "replace this\n"),
+        ],
         ..NOTHING
     },
     Package {
@@ -78,7 +81,10 @@ pub static PACKAGES: &[Package] = &[
         versions: &["1.22.1-9", "1.26.0-1"],
         user: Some(("www-data", "/var/www")),
         directories: &["/etc/nginx", "/etc/nginx/sites-enabled", "/var/www"],
-        configuration: &[("/etc/nginx/nginx.conf", "# as it came\n"), ("/etc/nginx/sites-enabled/default", "# welcome\n")],
+        configuration: &[
+            ("/etc/nginx/nginx.conf", "# as it came\n"),
+            ("/etc/nginx/sites-enabled/default", "# welcome\n"),
+        ],
         unit: Some((
             "nginx.service",
             "[Service]\nExecStart=/usr/sbin/nginx --port 80 --config /etc/nginx\n[Install]\nWantedBy=multi-user.target\n",

@@ -56,7 +56,9 @@ impl Drift {
         match self {
             Self::Edit(path) => edit(host, path),
             Self::Delete(path) => host.paths.clear(path),
-            Self::Mode(path) => host.paths.get_mut(path).into_iter().for_each(|node| node.mode = Mode(node.mode.0 ^ 0o011)),
+            Self::Mode(path) => {
+                host.paths.get_mut(path).into_iter().for_each(|node| node.mode = Mode(node.mode.0 ^ 0o011))
+            }
             Self::Owner(path) => host.paths.get_mut(path).into_iter().for_each(|node| node.uid = 65_534),
             Self::Directory(path) => {
                 host.paths.clear(path);

@@ -11,9 +11,7 @@ use super::units::{Definition, at_boot};
 use super::{Drift, Fault, Host, Trouble, program};
 use crate::inventory::Endpoint;
 use crate::plan::{Health, health};
-use crate::step::{
-    Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Step,
-};
+use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Step};
 use crate::transport::{StepEvent, Transport, TransportError};
 
 /// Hosts in memory. Everything of them is behind one lock, so that tests can look at any time.
@@ -187,10 +185,10 @@ impl Fleet {
         }
         let machine = state.machines.get_mut(host.name.as_str()).ok_or_else(|| unreachable("no such host"))?;
         machine.trips += 1;
-        match machine.off || machine.unreachable {
-            true => Err(unreachable("No route to host")),
-            false => Ok(machine.slowness),
+        if machine.off || machine.unreachable {
+            return Err(unreachable("No route to host"));
         }
+        Ok(machine.slowness)
     }
 }
 
@@ -375,7 +373,9 @@ impl State {
         };
         match result {
             Ok(stdout) => CommandReading { exit: 0, stdout: stdout.into_bytes(), stderr: Vec::new() },
-            Err(trouble) => CommandReading { exit: trouble.exit, stdout: Vec::new(), stderr: trouble.stderr.into_bytes() },
+            Err(trouble) => {
+                CommandReading { exit: trouble.exit, stdout: Vec::new(), stderr: trouble.stderr.into_bytes() }
+            }
         }
     }
 
@@ -392,7 +392,8 @@ impl State {
         let here = ["127.0.0.1", "localhost"].contains(&address);
         let name = if here { from } else { address };
         let open = self.machines.get(name).filter(|machine| !machine.off).is_some_and(|machine| {
-            let listens = |(unit, definition): (&String, &Definition)| definition.port == Some(port) && self.works(name, unit);
+            let listens =
+                |(unit, definition): (&String, &Definition)| definition.port == Some(port) && self.works(name, unit);
             machine.host.units.iter().map(|(unit, known)| (unit, &known.definition)).any(listens)
         });
         if open { PortReading::Open } else { PortReading::Closed }

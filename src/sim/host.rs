@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tree::{Node, Tree, What};
 use super::{Activity, Trouble, Units, program};
 use crate::step::{
-    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Mode, Ownership, PackageReading, PathReading, Removable, UnitReading,
-    UserReading,
+    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Mode, Ownership, PackageReading, PathReading, Removable,
+    UnitReading, UserReading,
 };
 
 /// A host in memory.
@@ -205,7 +205,14 @@ impl Host {
 impl User {
     /// An account without a comment or supplementary groups.
     pub fn new(uid: u32, gid: u32, home: &str, shell: &str) -> Self {
-        Self { uid, gid, groups: BTreeSet::new(), home: home.to_owned(), shell: shell.to_owned(), comment: String::new() }
+        Self {
+            uid,
+            gid,
+            groups: BTreeSet::new(),
+            home: home.to_owned(),
+            shell: shell.to_owned(),
+            comment: String::new(),
+        }
     }
 }
 
@@ -236,7 +243,8 @@ impl Host {
         shape.extend(self.packages.iter().map(package));
         for (name, unit) in self.units.iter().filter(|(_, unit)| unit.activity != Activity::Inactive) {
             let current = self.units.is_current(name, &self.paths);
-            shape.insert(format!("unit {name}"), format!("{:?}, with its last configuration: {current}", unit.activity));
+            shape
+                .insert(format!("unit {name}"), format!("{:?}, with its last configuration: {current}", unit.activity));
         }
         shape.extend(self.formatted.iter().map(|device| (format!("device {device}"), String::new())));
         shape

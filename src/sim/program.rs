@@ -32,7 +32,10 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
     match words.as_slice() {
         ["touch", "--", path] => touch(host, path),
         ["rmdir", "--ignore-fail-on-non-empty", "--", path] => rmdir(host, path),
-        ["mkfs.ext4", device] => mkfs(host, device),
+        ["mkfs.ext4", device] => {
+            host.formatted.insert((*device).to_owned());
+            Ok(String::new())
+        }
         ["groupadd" | "groupdel" | "useradd" | "usermod" | "userdel", ..] => account(host, &words),
         ["systemctl", rest @ ..] => systemctl(host, rest),
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
@@ -64,11 +67,6 @@ fn rmdir(host: &mut Host, path: &str) -> Result<String, Trouble> {
     if host.paths.below(path).nth(1).is_none() {
         host.paths.remove(path, Removable::EmptyDirectory)?;
     }
-    Ok(String::new())
-}
-
-fn mkfs(host: &mut Host, device: &str) -> Result<String, Trouble> {
-    host.formatted.insert(device.to_owned());
     Ok(String::new())
 }
 
@@ -161,10 +159,15 @@ fn groupadd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
 fn number(options: &Options<'_>, option: &str, taken: &[u32]) -> Result<u32, Trouble> {
     if let Some(given) = options.get(option) {
         let number = given.parse().map_err(|_| options.fail(3, &format!("invalid number '{given}'")))?;
-        return if taken.contains(&number) { Err(options.fail(4, &format!("{given} already exists"))) } else { Ok(number) };
+        return if taken.contains(&number) {
+            Err(options.fail(4, &format!("{given} already exists")))
+        } else {
+            Ok(number)
+        };
     }
     let free = |number: &u32| !taken.contains(number);
-    let found = if options.get("--system").is_some() { (100..1000).rev().find(free) } else { (1000..60_000).find(free) };
+    let found =
+        if options.get("--system").is_some() { (100..1000).rev().find(free) } else { (1000..60_000).find(free) };
     found.ok_or_else(|| options.fail(4, "no number is free"))
 }
 
@@ -184,14 +187,25 @@ fn groupdel(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
 }
 
 fn useradd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
-    options.allow(&["--system", "--uid", "--gid", "--groups", "--home-dir", "--shell", "--comment", "--create-home", "--no-create-home"])?;
+    options.allow(&[
+        "--system",
+        "--uid",
+        "--gid",
+        "--groups",
+        "--home-dir",
+        "--shell",
+        "--comment",
+        "--create-home",
+        "--no-create-home",
+    ])?;
     if host.users.contains_key(options.name) {
         return Err(options.fail(9, &format!("user '{}' already exists", options.name)));
     }
     let gid = group(host, options, options.get("--gid").unwrap_or(options.name))?;
     let taken: Vec<u32> = host.users.values().map(|user| user.uid).collect();
     let home = options.get("--home-dir").map_or_else(|| format!("/home/{}", options.name), str::to_owned);
-    let mut user = User::new(number(options, "--uid", &taken)?, gid, &home, options.get("--shell").unwrap_or("/bin/sh"));
+    let mut user =
+        User::new(number(options, "--uid", &taken)?, gid, &home, options.get("--shell").unwrap_or("/bin/sh"));
     user.groups = supplementary(host, options)?.unwrap_or_default();
     options.get("--comment").unwrap_or_default().clone_into(&mut user.comment);
     if options.get("--create-home").is_some() && host.paths.get(&home).is_none() {
@@ -228,7 +242,8 @@ fn usermod(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
         user.gid = group(host, options, name)?;
     }
     user.groups = supplementary(host, options)?.unwrap_or(user.groups);
-    for (option, field) in [("--home", &mut user.home), ("--shell", &mut user.shell), ("--comment", &mut user.comment)] {
+    for (option, field) in [("--home", &mut user.home), ("--shell", &mut user.shell), ("--comment", &mut user.comment)]
+    {
         options.get(option).unwrap_or(field).to_owned().clone_into(field);
     }
     host.users.insert(options.name.to_owned(), user);
@@ -259,10 +274,9 @@ fn systemctl(host: &mut Host, words: &[&str]) -> Result<String, Trouble> {
         ["disable", "--", unit] => units::disable(unit, &mut host.paths)?,
         ["reset-failed", "--", unit] => host.units.reset(unit, &host.paths)?,
         ["stop", "--", unit] => host.units.stop(unit, &host.paths)?,
-        ["start", "--", unit] => start(host, unit)?,
         ["restart", "--", unit] => restart(host, unit)?,
         ["reload-or-restart", "--", unit] if host.units.is_active(unit) => host.units.reload(unit, &host.paths)?,
-        ["reload-or-restart", "--", unit] => start(host, unit)?,
+        ["start" | "reload-or-restart", "--", unit] => start(host, unit)?,
         _ => return Err(Trouble::new(127, format!("systemctl {}: not known to the simulator", words.join(" ")))),
     }
     Ok(String::new())

@@ -71,8 +71,10 @@ fn field(field: &Field) -> String {
 fn reason(reason: &Reason) -> String {
     match reason {
         Reason::Missing | Reason::Unwanted | Reason::Differs | Reason::Unguarded | Reason::Needed => String::new(),
-        Reason::Notified(from) => format!(" (because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-        Reason::Stale(from) => format!(" (because it has not read {} yet)", from),
+        Reason::Notified(from) => {
+            format!(" (because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+        Reason::Stale(from) => format!(" (because it has not read {from} yet)"),
         Reason::Because(why) => format!(" ({why})"),
         Reason::After(first) => format!(" (after {first})"),
     }
@@ -80,12 +82,14 @@ fn reason(reason: &Reason) -> String {
 
 /// What happened, a line for each thing, and what is left undone.
 pub fn show_run(plan: &Plan, run: &Run) -> String {
-    let mut text: String = run.events.iter().filter_map(|event| happened(plan, event)).map(|line| line + "\n").collect();
+    let mut text: String =
+        run.events.iter().filter_map(|event| happened(plan, event)).map(|line| line + "\n").collect();
     let ended = |wanted: fn(&End) -> bool| run.report.ends.iter().filter(|end| wanted(end)).count();
     if run.report.converged() {
         text.push_str("converged\n");
     } else {
-        let (failed, skipped) = (ended(|end| matches!(end, End::Failed(_))), ended(|end| matches!(end, End::Skipped(_))));
+        let (failed, skipped) =
+            (ended(|end| matches!(end, End::Failed(_))), ended(|end| matches!(end, End::Skipped(_))));
         let stopped = ended(|end| *end == End::Stopped);
         let _ = writeln!(text, "not converged: {failed} failed, {skipped} skipped, {stopped} not begun");
     }
@@ -124,7 +128,9 @@ fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
             Some(format!("  {host} {service} is NOT healthy: {stderr}"))
         }
         (_, End::Failed(Failure::Host { why, .. })) => Some(format!("  {}: {why}", name(plan, stage))),
-        (_, End::Skipped(cause)) => Some(format!("  {} is skipped because of {}", name(plan, stage), name(plan, *cause))),
+        (_, End::Skipped(cause)) => {
+            Some(format!("  {} is skipped because of {}", name(plan, stage), name(plan, *cause)))
+        }
         _ => None,
     }
 }

@@ -79,7 +79,8 @@ impl Story {
     }
 
     fn text(&mut self, what: &str, name: &[&str], body: &[&str]) -> Result<String, String> {
-        let text: String = body.iter().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect();
+        let lines: Vec<&str> = body.iter().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
+        let text = lines.join("\n") + "\n";
         match (what, name) {
             ("role", [name]) => self.world.role(name, &text).map_err(|problems| problems.to_string())?,
             ("site", []) => self.world.site(&text),
@@ -115,7 +116,9 @@ impl Story {
 
     fn shown(&self, host: &str, path: &str) -> Result<String, String> {
         let content = self.world.fleet.on(host, |host| host.paths.file(path).map(<[u8]>::to_vec)).flatten();
-        content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok_or_else(|| format!("no file {path} on {host}"))
+        content
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .ok_or_else(|| format!("no file {path} on {host}"))
     }
 
     fn event(&mut self, words: &[&str]) -> Result<(), String> {

@@ -40,8 +40,26 @@ pub struct Tree(BTreeMap<String, Node>);
 
 /// What every host has.
 const BASE: &[&str] = &[
-    "/", "/dev", "/etc", "/etc/systemd", "/etc/systemd/system", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr",
-    "/usr/bin", "/usr/lib", "/usr/lib/systemd", "/usr/lib/systemd/system", "/usr/share", "/var", "/var/lib", "/var/log",
+    "/",
+    "/dev",
+    "/etc",
+    "/etc/systemd",
+    "/etc/systemd/system",
+    "/home",
+    "/opt",
+    "/root",
+    "/run",
+    "/srv",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib/systemd",
+    "/usr/lib/systemd/system",
+    "/usr/share",
+    "/var",
+    "/var/lib",
+    "/var/log",
 ];
 
 impl Tree {
@@ -79,8 +97,12 @@ impl Tree {
 
     /// A path and everything below it.
     pub fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a String, &'a Node)> {
-        let inside = move |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.0.range(path.to_owned()..).take_while(move |(name, _)| name.starts_with(path)).filter(move |(n, _)| inside(n))
+        let inside =
+            move |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.0
+            .range(path.to_owned()..)
+            .take_while(move |(name, _)| name.starts_with(path))
+            .filter(move |(n, _)| inside(n))
     }
 
     /// One digest of the contents of all files at and below a path.
@@ -112,7 +134,9 @@ impl Tree {
             let part = &path[..end];
             match self.0.get(part).map(|node| &node.what) {
                 Some(What::Directory) => {}
-                Some(_) => return Err(Trouble::new(1, format!("mkdir: cannot create directory '{part}': File exists"))),
+                Some(_) => {
+                    return Err(Trouble::new(1, format!("mkdir: cannot create directory '{part}': File exists")));
+                }
                 None => {
                     self.0.insert(part.to_owned(), Node::new(What::Directory, Mode(0o755), now));
                 }
@@ -160,7 +184,9 @@ impl Tree {
         }
         match (self.0.get(path).map(|node| &node.what), what) {
             (None, _) | (Some(What::File(_)), "file") | (Some(What::Link(_)), "link") => Ok(()),
-            (Some(_), _) => Err(Trouble::new(1, format!("cannot create '{path}': there is something else than a {what}"))),
+            (Some(_), _) => {
+                Err(Trouble::new(1, format!("cannot create '{path}': there is something else than a {what}")))
+            }
         }
     }
 }

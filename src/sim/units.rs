@@ -154,13 +154,15 @@ impl Units {
     pub fn is_current(&self, name: &str, paths: &Tree) -> bool {
         self.0.get(name).is_some_and(|unit| {
             let definition = Definition::read(name, paths);
-            definition.as_ref() == Some(&unit.definition) && unit.configuration == definition.map(|d| d.configuration(paths))
+            definition.as_ref() == Some(&unit.definition)
+                && unit.configuration == definition.map(|d| d.configuration(paths))
         })
     }
 
     /// `systemctl daemon-reload`.
     pub fn reload_all(&mut self, paths: &Tree) {
-        let gone = |name: &String, unit: &Unit| unit.activity != Activity::Active && Definition::read(name, paths).is_none();
+        let gone =
+            |name: &String, unit: &Unit| unit.activity != Activity::Active && Definition::read(name, paths).is_none();
         self.0.retain(|name, unit| !gone(name, unit));
         for (name, unit) in &mut self.0 {
             if let Some(definition) = Definition::read(name, paths) {
@@ -182,7 +184,10 @@ impl Units {
         let stranger = unit.definition.user.as_ref().filter(|name| !user(name));
         if missing.is_some() || stranger.is_some() {
             unit.activity = Activity::Failed;
-            return Err(Trouble::new(1, format!("Job for {name} failed because the control process exited with error code.")));
+            return Err(Trouble::new(
+                1,
+                format!("Job for {name} failed because the control process exited with error code."),
+            ));
         }
         unit.activity = Activity::Active;
         unit.since = Some(now);

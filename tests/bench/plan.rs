@@ -11,10 +11,15 @@ use armilla::sim::World;
 
 /// Twenty resources: sixteen of the service, four of a role it requires.
 fn role() -> String {
-    let mut text = "summary: S.\nrequires: [base]\nrollout: { batch: 10% }\nhealth:\n  - tcp: { port: 80 }\nresources:\n".to_owned();
+    let mut text =
+        "summary: S.\nrequires: [base]\nrollout: { batch: 10% }\nhealth:\n  - tcp: { port: 80 }\nresources:\n"
+            .to_owned();
     text.push_str("  - package: nginx\n  - user: { name: web, system: true }\n  - directory: /srv/web\n");
     for n in 0..10 {
-        let _ = writeln!(text, "  - file: {{ path: /srv/web/f{n}, content: \"{{{{ host.name }}}} {n}\\n\" }}\n    notify: restart");
+        let _ = writeln!(
+            text,
+            "  - file: {{ path: /srv/web/f{n}, content: \"{{{{ host.name }}}} {n}\\n\" }}\n    notify: restart"
+        );
     }
     text.push_str("  - template: { src: t.j2, path: /srv/web/t }\n    notify: restart\n");
     text.push_str("  - link: { path: /srv/web/l, target: /srv }\n  - service: { name: nginx, enabled: true }\n");

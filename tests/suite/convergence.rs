@@ -42,7 +42,10 @@ fn settled(world: &World) -> Result<(), TestCaseError> {
 
 fn shapes(world: &World) -> Shapes {
     let names = world.fleet.names();
-    names.into_iter().map(|name| (name.clone(), world.fleet.on(&name, |host| host.shape()).unwrap_or_default())).collect()
+    names
+        .into_iter()
+        .map(|name| (name.clone(), world.fleet.on(&name, |host| host.shape()).unwrap_or_default()))
+        .collect()
 }
 
 fn same(a: &Shapes, b: &Shapes) -> Result<(), TestCaseError> {
@@ -191,7 +194,9 @@ proptest! {
         for (pick, how) in picks {
             drifted.extend(Drifted::choose(&catalog, pick, how).filter(|new: &Drifted| new.is_other(&drifted)));
         }
-        drifted.iter().for_each(|drifted| world.fleet.drift(&drifted.host, &drifted.drift));
+        for one in &drifted {
+            world.fleet.drift(&one.host, &one.drift);
+        }
         let (plan, _) = converge(&world)?;
         for one in &drifted {
             let found = plan.entries().any(|entry| one.is(entry));
@@ -223,7 +228,9 @@ impl Drifted {
             .hosts
             .iter()
             .flat_map(|(host, wanted)| wanted.blocks.iter().map(move |block| (host, block)))
-            .flat_map(|(host, block)| block.items.iter().map(move |item| (host.to_string(), block.role.to_string(), item)))
+            .flat_map(|(host, block)| {
+                block.items.iter().map(move |item| (host.to_string(), block.role.to_string(), item))
+            })
             .collect();
         let (host, role, item) = &all[pick.index(all.len())];
         let (kind, target) = (item.resource.kind(), item.resource.target());
@@ -234,7 +241,10 @@ impl Drifted {
     /// Whether it does not meddle with what others do.
     fn is_other(&self, others: &[Self]) -> bool {
         let wide = |drift: &Drift| matches!(drift, Drift::Leave(_) | Drift::Remove(_));
-        let near = |other: &Self| other.host == self.host && (other.target == self.target || other.role == self.role && (wide(&other.drift) || wide(&self.drift)));
+        let near = |other: &Self| {
+            other.host == self.host
+                && (other.target == self.target || other.role == self.role && (wide(&other.drift) || wide(&self.drift)))
+        };
         !others.iter().any(near)
     }
 
@@ -258,7 +268,8 @@ impl Drifted {
             // systemd has not read a unit if it has not read its drop-in.
             _ if here && self.kind == "unit" && entry.address.kind == "unit" => true,
             Drift::Delete(folder) => {
-                let below = path(entry.address.kind, &entry.address.target).is_some_and(|path| path.starts_with(folder));
+                let below =
+                    path(entry.address.kind, &entry.address.target).is_some_and(|path| path.starts_with(folder));
                 below || here && entry.address.kind == "service"
             }
             Drift::Stop(_) | Drift::Disable(_) | Drift::Start(_) => false,
@@ -267,7 +278,8 @@ impl Drifted {
     }
 
     fn notifies(&self, catalog: &Catalog) -> bool {
-        let blocks = catalog.hosts.iter().filter(|(host, _)| host.as_str() == self.host).flat_map(|(_, host)| &host.blocks);
+        let blocks =
+            catalog.hosts.iter().filter(|(host, _)| host.as_str() == self.host).flat_map(|(_, host)| &host.blocks);
         let items = blocks.flat_map(|block| &block.items);
         items.filter(|item| item.resource.target() == self.target).any(|item| item.notify.is_some())
     }
@@ -291,16 +303,24 @@ fn possible(item: &Wanted) -> Option<Vec<Drift>> {
         _ if wanted.contains("state: Absent") => None,
         "file" | "template" | "unit" => {
             let path = path?;
-            Some(vec![Drift::Edit(path.clone()), Drift::Delete(path.clone()), Drift::Mode(path.clone()), Drift::Owner(path)])
+            Some(vec![
+                Drift::Edit(path.clone()),
+                Drift::Delete(path.clone()),
+                Drift::Mode(path.clone()),
+                Drift::Owner(path),
+            ])
         }
-        "directory" => path.map(|path| vec![Drift::Mode(path.clone()), Drift::Owner(path.clone()), Drift::Delete(path)]),
+        "directory" => {
+            path.map(|path| vec![Drift::Mode(path.clone()), Drift::Owner(path.clone()), Drift::Delete(path)])
+        }
         "link" => path.map(|path| vec![Drift::Relink(path.clone()), Drift::Delete(path)]),
         "command" => path.map(|path| vec![Drift::Delete(path)]),
         "package" => Some(vec![Drift::Remove(target)]),
         "user" => Some(vec![Drift::Leave(target)]),
         "service" => {
             let unit = format!("{target}.service");
-            let activity = if wanted.contains("Stopped") { Drift::Start(unit.clone()) } else { Drift::Stop(unit.clone()) };
+            let activity =
+                if wanted.contains("Stopped") { Drift::Start(unit.clone()) } else { Drift::Stop(unit.clone()) };
             let disable = wanted.contains("enabled: Some(true)").then_some(Drift::Disable(unit));
             Some(std::iter::once(activity).chain(disable).collect())
         }

@@ -24,6 +24,7 @@ pub(crate) struct Project {
 
 /// A service with a role of its own.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is thrown by itself")]
 pub(crate) struct Service {
     /// One bit for each host; none means all.
     pub(crate) hosts: u8,
@@ -99,19 +100,21 @@ fn service() -> impl Strategy<Value = Service> {
     let nature = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.9));
     let enabled = prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
     (place, nature, enabled, prop::collection::vec(item(), 0..6), 0..7_usize).prop_map(
-        |((hosts, needs, requires, stacks, batch), (packaged, quorum, health, running), enabled, items, place)| Service {
-            hosts,
-            needs,
-            requires,
-            stacks,
-            batch,
-            packaged,
-            quorum,
-            health: health && running,
-            running,
-            enabled,
-            items,
-            place,
+        |((hosts, needs, requires, stacks, batch), (packaged, quorum, health, running), enabled, items, place)| {
+            Service {
+                hosts,
+                needs,
+                requires,
+                stacks,
+                batch,
+                packaged,
+                quorum,
+                health: health && running,
+                running,
+                enabled,
+                items,
+                place,
+            }
         },
     )
 }
@@ -120,8 +123,17 @@ pub(crate) fn project() -> impl Strategy<Value = Project> {
     let services = prop::collection::vec(service(), 1..=4);
     let bases = prop::collection::vec(1..3_usize, 0..=2);
     let slow = prop::collection::vec(0..4_usize, 5);
-    (1..=5_usize, services, bases, 1..=6_usize, slow, any::<bool>())
-        .prop_map(|(hosts, services, bases, forks, slow, backwards)| Project { hosts, services, bases, forks, slow, versions: [1; 6], backwards })
+    (1..=5_usize, services, bases, 1..=6_usize, slow, any::<bool>()).prop_map(
+        |(hosts, services, bases, forks, slow, backwards)| Project {
+            hosts,
+            services,
+            bases,
+            forks,
+            slow,
+            versions: [1; 6],
+            backwards,
+        },
+    )
 }
 
 /// What brings the service of a role: its package, unit, configuration folder and port.
@@ -195,11 +207,6 @@ impl Project {
         (0..index).filter(|other| self.services[index].stacks & (1 << other) != 0).filter(within).collect()
     }
 
-    /// The unit of a service.
-    pub(crate) fn unit(&self, index: usize) -> String {
-        format!("{}.service", self.provider(index).unit)
-    }
-
     fn provider(&self, index: usize) -> Provider {
         match PACKAGED.get(index).filter(|_| self.services[index].packaged) {
             Some((package, unit, folder, port)) => {
@@ -234,7 +241,9 @@ impl Project {
     pub(crate) fn role(&self, index: usize) -> String {
         let (service, provider) = (&self.services[index], self.provider(index));
         let mut text = "summary: S.\n".to_owned();
-        let list = |names: Vec<usize>, letter: char| names.iter().map(|n| format!("{letter}{n}")).collect::<Vec<_>>().join(", ");
+        let list = |names: Vec<usize>, letter: char| {
+            names.iter().map(|n| format!("{letter}{n}")).collect::<Vec<_>>().join(", ")
+        };
         let both = [list(self.requires(index), 'b'), list(self.stacks(index), 's')];
         let both: Vec<&str> = both.iter().map(String::as_str).filter(|names| !names.is_empty()).collect();
         let _ = writeln!(text, "requires: [{}]", both.join(", "));
@@ -262,16 +271,26 @@ impl Project {
     /// What everything else needs: user, package or unit, folder.
     fn prelude(&self, index: usize, provider: &Provider, text: &mut String) {
         let _ = writeln!(text, "  - group: {{ name: u{index}, system: true }}");
-        let _ = writeln!(text, "  - user: {{ name: u{index}, group: u{index}, system: true, home: /srv, comment: c{} }}", self.versions[index]);
+        let _ = writeln!(
+            text,
+            "  - user: {{ name: u{index}, group: u{index}, system: true, home: /srv, comment: c{} }}",
+            self.versions[index]
+        );
         if let Some(package) = provider.package {
             let _ = writeln!(text, "  - package: {package}");
             return;
         }
         let quorum = if self.services[index].quorum { " --quorum" } else { "" };
         let (port, folder) = (provider.port, &provider.folder);
-        let content = format!("[Service]\\nUser=u{index}\\nExecStart=/bin/s --port {port} --config {folder}{quorum}\\n[Install]\\n");
+        let content = format!(
+            "[Service]\\nUser=u{index}\\nExecStart=/bin/s --port {port} --config {folder}{quorum}\\n[Install]\\n"
+        );
         let _ = writeln!(text, "  - directory: {folder}");
-        let _ = writeln!(text, "  - unit: {{ name: {}.service, content: \"{content}\" }}\n    notify: restart", provider.unit);
+        let _ = writeln!(
+            text,
+            "  - unit: {{ name: {}.service, content: \"{content}\" }}\n    notify: restart",
+            provider.unit
+        );
     }
 
     fn service(&self, index: usize, provider: &Provider, text: &mut String) {
@@ -288,7 +307,11 @@ impl Project {
             Item::File { owned, restart, only_first } => {
                 let when = if *only_first { "    when: service.position == 1\n" } else { "" };
                 let owner = owner(owned);
-                write!(text, "  - file: {{ path: {folder}/f{n}, content: \"v{version} n{n}\\n\", owner: {owner}, mode: \"0640\" }}\n{when}{}", restart.text())
+                write!(
+                    text,
+                    "  - file: {{ path: {folder}/f{n}, content: \"v{version} n{n}\\n\", owner: {owner}, mode: \"0640\" }}\n{when}{}",
+                    restart.text()
+                )
             }
             Item::Template { restart } => {
                 write!(text, "  - template: {{ src: t{index}.j2, path: {folder}/t{n} }}\n{}", restart.text())
@@ -310,14 +333,24 @@ impl Project {
             Item::Directory { owned } => {
                 writeln!(text, "  - directory: {{ path: /srv/d{index}/x{n}, owner: {}, mode: \"0750\" }}", owner(owned))
             }
-            Item::Creates => writeln!(text, "  - command: {{ run: [touch, --, /srv/c{index}{n}], creates: /srv/c{index}{n} }}"),
-            Item::Unless => writeln!(text, "  - command: {{ run: [mkfs.ext4, /dev/{index}{n}], unless: [blkid, /dev/{index}{n}] }}"),
+            Item::Creates => {
+                writeln!(text, "  - command: {{ run: [touch, --, /srv/c{index}{n}], creates: /srv/c{index}{n} }}")
+            }
+            Item::Unless => {
+                writeln!(text, "  - command: {{ run: [mkfs.ext4, /dev/{index}{n}], unless: [blkid, /dev/{index}{n}] }}")
+            }
             Item::AbsentFile => writeln!(text, "  - file: {{ path: {folder}/gone{n}, state: absent }}"),
             Item::AbsentLink => writeln!(text, "  - link: {{ path: {folder}/lost{n}, state: absent }}"),
-    Item::Hold => if self.services[index].items[..n].iter().any(|other| matches!(other, Item::Hold)) {
-                Ok(())
-            } else {
-                writeln!(text, "  - package: {{ name: p{index}, version: \"1.{}*\", hold: true }}", (version - 1) % 2)
+            Item::Hold => {
+                if self.services[index].items[..n].iter().any(|other| matches!(other, Item::Hold)) {
+                    Ok(())
+                } else {
+                    writeln!(
+                        text,
+                        "  - package: {{ name: p{index}, version: \"1.{}*\", hold: true }}",
+                        (version - 1) % 2
+                    )
+                }
             }
         };
     }

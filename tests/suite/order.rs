@@ -101,7 +101,12 @@ fn batches(times: &Times<'_>, service: &ServicePlan) -> Result<(), TestCaseError
             let stages = [times.change(&service.name, host), times.gate(&service.name, host)];
             for stage in stages.into_iter().flatten() {
                 let done = times.done(stage);
-                prop_assert!(done.is_some_and(|done| done < begin), "{} on {host} was not ready\n{}", service.name, times.text());
+                prop_assert!(
+                    done.is_some_and(|done| done < begin),
+                    "{} on {host} was not ready\n{}",
+                    service.name,
+                    times.text()
+                );
             }
         }
     }
@@ -116,7 +121,8 @@ fn needs(catalog: &Catalog, times: &Times<'_>, service: &ServicePlan) -> Result<
         let needed = catalog.services.iter().find(|other| other.name == need);
         for host in needed.into_iter().flat_map(|needed| &needed.hosts) {
             let direct = service.needs.contains(&need);
-            let checked = catalog.hosts[host].blocks.iter().any(|b| b.service.as_ref() == Some(&need) && !b.health.is_empty());
+            let checked =
+                catalog.hosts[host].blocks.iter().any(|b| b.service.as_ref() == Some(&need) && !b.health.is_empty());
             let gate = times.gate(&need, host);
             prop_assert!(gate.is_some() || !direct || !checked, "{} has no gate on {host}\n{}", need, times.text());
             for stage in [times.change(&need, host), gate].into_iter().flatten() {
@@ -159,13 +165,26 @@ fn restarts(world: &World, times: &Times<'_>) -> Result<(), TestCaseError> {
 /// Checks that everything was done that has nothing to do with what failed.
 pub(crate) fn innocent(world: &World, plan: &Plan, run: &Run) -> Result<(), TestCaseError> {
     let catalog = world.catalog().unwrap_or_else(|problems| panic!("{problems}"));
-    let failed: Vec<&Work> = plan.stages.iter().enumerate().filter(|(id, _)| matches!(run.report.ends[*id], End::Failed(_))).map(|(_, stage)| &stage.work).collect();
+    let failed: Vec<&Work> = plan
+        .stages
+        .iter()
+        .enumerate()
+        .filter(|(id, _)| matches!(run.report.ends[*id], End::Failed(_)))
+        .map(|(_, stage)| &stage.work)
+        .collect();
     let touched = touched(&catalog, &failed);
     for (stage, end) in plan.stages.iter().zip(&run.report.ends) {
         let Work::Change(block) = &stage.work else { continue };
         let owners = owners(&catalog, block);
         if !failed.contains(&&stage.work) && owners.iter().all(|owner| !touched.contains(owner)) {
-            prop_assert!(*end == End::Done, "{} on {} is {end:?}\n{}{}", block.role, block.host, show_plan(plan), show_run(plan, run));
+            prop_assert!(
+                *end == End::Done,
+                "{} on {} is {end:?}\n{}{}",
+                block.role,
+                block.host,
+                show_plan(plan),
+                show_run(plan, run)
+            );
         }
     }
     Ok(())
@@ -185,7 +204,9 @@ fn touched(catalog: &Catalog, failed: &[&Work]) -> BTreeSet<ServiceName> {
     let more: Vec<ServiceName> = catalog.services.iter().map(|s| s.name.clone()).filter(more).collect();
     touched.extend(more);
     // What shares a role on a host with such a service waits with it.
-    let shared = |service: &ServiceName| family(catalog, service).iter().any(|part| touched.iter().any(|t| family(catalog, t).contains(part)));
+    let shared = |service: &ServiceName| {
+        family(catalog, service).iter().any(|part| touched.iter().any(|t| family(catalog, t).contains(part)))
+    };
     let shared: Vec<ServiceName> = catalog.services.iter().map(|s| s.name.clone()).filter(shared).collect();
     touched.extend(shared);
     let more = |service: &ServiceName| upstream(catalog, service).iter().any(|need| touched.contains(need));
@@ -196,7 +217,8 @@ fn touched(catalog: &Catalog, failed: &[&Work]) -> BTreeSet<ServiceName> {
 
 /// The services that a block is a part of.
 fn owners(catalog: &Catalog, block: &Block) -> BTreeSet<ServiceName> {
-    let index = catalog.hosts[&block.host].blocks.iter().position(|b| b.role == block.role && b.service == block.service);
+    let index =
+        catalog.hosts[&block.host].blocks.iter().position(|b| b.role == block.role && b.service == block.service);
     let part = (block.host.clone(), index.unwrap_or(usize::MAX));
     catalog.services.iter().map(|s| s.name.clone()).filter(|service| family(catalog, service).contains(&part)).collect()
 }

@@ -51,8 +51,8 @@ fn all_examples_together_are_one_role() {
     let order = ["package", "group", "user", "directory", "file", "template", "unit", "link", "command", "service"];
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
-    let text: String = kinds.map(|kind| format!("  - {}\n", kind.example)).collect();
-    settles("all", &format!("  - directory: /opt/spark\n{text}"));
+    let text: Vec<&str> = kinds.map(|kind| kind.example).collect();
+    settles("all", &format!("  - directory: /opt/spark\n  - {}\n", text.join("\n  - ")));
 }
 
 #[test]
@@ -74,7 +74,8 @@ fn every_field_of_every_kind_is_described() {
         assert!(fields.contains_key(kind.short), "{}: no `{}`", kind.name, kind.short);
         assert!(!kind.summary.is_empty() && kind.example.starts_with(&format!("{}: ", kind.name)), "{}", kind.name);
         for (name, field) in fields {
-            let described = field["description"].as_str().is_some_and(|text| text.ends_with('.') || text.contains(". "));
+            let described =
+                field["description"].as_str().is_some_and(|text| text.ends_with('.') || text.contains(". "));
             assert!(described, "{}.{name} has no description", kind.name);
         }
     }

@@ -14,7 +14,9 @@ fn world(role: &str) -> World {
 /// Three services and more on hosts of their own: name, role text, hosts.
 fn many(hosts: &[&str], services: &[(&str, &str, &str)]) -> World {
     let mut world = World::default();
-    hosts.iter().for_each(|host| world.host(host).expect("a name"));
+    for host in hosts {
+        world.host(host).expect("a name");
+    }
     let line = |(name, _, hosts): &(&str, &str, &str)| format!("  {name}: {{ hosts: {hosts} }}\n");
     world.site(&format!("services:\n{}", services.iter().map(line).collect::<String>()));
     for (name, role, _) in services {
@@ -53,8 +55,9 @@ fn a_service_written_before_what_notifies_it_restarts_after_it() {
 
 #[test]
 fn a_restart_that_was_lost_a_second_after_the_start_is_made_up_for() {
-    let world =
-        world("resources:\n  - package: nginx\n  - file: { path: /etc/nginx/a, content: a }\n    notify: restart\n  - service: nginx\n");
+    let world = world(
+        "resources:\n  - package: nginx\n  - file: { path: /etc/nginx/a, content: a }\n    notify: restart\n  - service: nginx\n",
+    );
     // The package lists, the package (which starts nginx), the file; then the cable is cut.
     world.fleet.fault("h1", 2, Fault::CutAfter);
     let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
@@ -93,7 +96,8 @@ fn a_service_is_told_when_what_its_package_brought_is_taken_away() {
 
 #[test]
 fn a_required_role_may_bring_it_too() {
-    let mut world = world("requires: [web]\nresources:\n  - file: { path: /etc/nginx/sites-enabled/default, state: absent }\n");
+    let mut world =
+        world("requires: [web]\nresources:\n  - file: { path: /etc/nginx/sites-enabled/default, state: absent }\n");
     world.role("web", "summary: Web.\nresources:\n  - package: nginx\n").expect("a role");
     apply(&world);
     settled(&world);
@@ -103,7 +107,10 @@ fn a_required_role_may_bring_it_too() {
 fn an_expression_with_a_line_break_after_it_is_a_text() {
     let world = world("resources:\n  - file: { path: /srv/id, content: \"{{ service.position }}\\n\" }\n");
     apply(&world);
-    assert_eq!(world.fleet.on("h1", |host| host.paths.file("/srv/id").map(<[u8]>::to_vec)), Some(Some(b"1\n".to_vec())));
+    assert_eq!(
+        world.fleet.on("h1", |host| host.paths.file("/srv/id").map(<[u8]>::to_vec)),
+        Some(Some(b"1\n".to_vec()))
+    );
 }
 
 #[test]
@@ -118,7 +125,8 @@ fn services_wait_for_what_services_that_do_not_change_wait_for() {
     let file = |name: &str, needs: &str, n: u32| {
         format!("needs: [{needs}]\nresources:\n  - file: {{ path: /srv/{name}, content: \"{n}\" }}\n")
     };
-    let roles = |n| [file("y1", "", n), file("y2", "", n), file("z", "y1, y2", 1), file("s", "z", 1), file("w", "s", n)];
+    let roles =
+        |n| [file("y1", "", n), file("y2", "", n), file("z", "y1, y2", 1), file("s", "z", 1), file("w", "s", n)];
     let services = roles(1);
     let services: Vec<(&str, &str, &str)> =
         ["y1", "y2", "z", "s", "w"].iter().zip(&services).map(|(name, role)| (*name, role.as_str(), *name)).collect();
@@ -136,7 +144,9 @@ fn services_wait_for_what_services_that_do_not_change_wait_for() {
 #[test]
 fn a_service_whose_role_another_requires_keeps_its_own_batches() {
     let store = |n| {
-        format!("rollout: {{ batch: 1 }}\nhealth:\n  - unit: {{ name: s, stable_for: 5s }}\nresources:\n  - unit: {{ name: s.service, content: \"# {n}\" }}\n    notify: restart\n  - service: s\n")
+        format!(
+            "rollout: {{ batch: 1 }}\nhealth:\n  - unit: {{ name: s, stable_for: 5s }}\nresources:\n  - unit: {{ name: s.service, content: \"# {n}\" }}\n    notify: restart\n  - service: s\n"
+        )
     };
     let first = store(1);
     // The one that requires is written first.
@@ -161,7 +171,8 @@ fn what_requires_a_role_that_cannot_be_done_waits() {
 
 #[test]
 fn nothing_begins_while_all_of_what_it_needs_cannot_be_reached() {
-    let store = "health:\n  - unit: { name: s }\nresources:\n  - unit: { name: s.service, content: a }\n  - service: s\n";
+    let store =
+        "health:\n  - unit: { name: s }\nresources:\n  - unit: { name: s.service, content: a }\n  - service: s\n";
     let front = "needs: [store]\nresources:\n  - file: { path: /srv/front, content: a }\n";
     let world = many(&["h1", "h2"], &[("store", store, "h1"), ("front", front, "h2")]);
     world.fleet.unreachable("h1", true);
