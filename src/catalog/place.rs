@@ -181,7 +181,7 @@ fn in_order(
 fn stacked(services: &[PlacedService], roles: &BTreeMap<RoleName, Role>) -> Vec<(usize, usize)> {
     let mut pairs = Vec::new();
     for (from, service) in services.iter().enumerate() {
-        let below = required(&service.definition.role, roles);
+        let below = all_required(&service.definition.role, roles);
         for (to, other) in services.iter().enumerate().filter(|(to, _)| *to != from) {
             if below.contains(&other.definition.role) && service.hosts.iter().any(|host| other.hosts.contains(host)) {
                 pairs.push((from, to));
@@ -192,7 +192,7 @@ fn stacked(services: &[PlacedService], roles: &BTreeMap<RoleName, Role>) -> Vec<
 }
 
 /// All roles that a role requires, directly or by way of others, without itself.
-fn required(role: &RoleName, roles: &BTreeMap<RoleName, Role>) -> BTreeSet<RoleName> {
+fn all_required(role: &RoleName, roles: &BTreeMap<RoleName, Role>) -> BTreeSet<RoleName> {
     let mut found = BTreeSet::new();
     let mut open = vec![role.clone()];
     while let Some(next) = open.pop() {

@@ -46,14 +46,11 @@ fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<
 fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings, brought: Option<Address>) -> Decided {
     let mut told = Told::new(host, wanted, readings);
     let brings = told.expect(brought);
-    let mut entries: Vec<((usize, bool), Entry)> = Vec::new();
-    let mut in_sync = 0;
-    for (index, item) in wanted.items.iter().enumerate() {
-        match told.entry(index, item) {
-            Some(entry) => entries.push((told.place(index), entry)),
-            None => in_sync += 1,
-        }
-    }
+    let told = told.listened();
+    let places: Vec<(usize, bool)> = (0..wanted.items.len()).map(|index| told.place(index)).collect();
+    let mut entries: Vec<((usize, bool), Entry)> =
+        places.into_iter().zip(told.entries()).filter_map(|(place, entry)| Some((place, entry?))).collect();
+    let in_sync = wanted.items.len() - entries.len();
     entries.sort_by_key(|(place, _)| *place);
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
@@ -67,12 +64,17 @@ struct Told<'a> {
     wanted: &'a catalog::Block,
     readings: &'a Readings,
     alone: Vec<Result<Decision, String>>,
+    /// What those say for which it makes a difference that they hear of others, and of which.
+    heard: Vec<Option<(Said, Reason)>>,
+    /// The last resource that notifies and changes.
+    last: Option<usize>,
 }
 
 impl<'a> Told<'a> {
     fn new(host: &'a HostName, wanted: &'a catalog::Block, readings: &'a Readings) -> Self {
         let decide = |item: &Wanted| item.resource.decide(readings, None).map_err(|why| why.to_string());
-        Self { host, wanted, readings, alone: wanted.items.iter().map(decide).collect() }
+        let alone = wanted.items.iter().map(decide).collect();
+        Self { host, wanted, readings, alone, heard: Vec::new(), last: None }
     }
 
     /// What is in sync only because there is nothing may not stay so after a change that brings things: `brought`, if it
@@ -122,62 +124,65 @@ impl<'a> Told<'a> {
         items.filter(|(_, item)| restarts(item)).map(|(index, _)| index).find(|index| written(*index) > Some(loaded))
     }
 
-    fn entry(&self, index: usize, item: &Wanted) -> Option<Entry> {
-        let address = self.address(item);
-        let decision = match &self.alone[index] {
-            Ok(decision) => decision,
-            Err(why) => {
-                return Some(Entry { address, verdict: Verdict::Unreadable, reason: Reason::Because(why.clone()) });
-            }
-        };
-        let (verdict, because) = self.heard(item, decision);
-        let (verdict, reason) = match verdict {
-            Said::InSync => return None,
-            Said::Change(change) => {
-                let reason = because.unwrap_or_else(|| reason(&change));
-                (Verdict::Change(change), reason)
-            }
-            Said::MayChange(change, why) => (Verdict::MayChange(change), Reason::Because(why)),
-            Said::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
-        };
-        Some(Entry { address, verdict, reason })
+    /// The same after all have heard of all.
+    fn listened(mut self) -> Self {
+        let notified = self.notified();
+        self.heard = (0..self.wanted.items.len()).map(|index| self.hears(index, notified.as_ref())).collect();
+        self.last = notified.and_then(|(_, from)| from.last().copied());
+        self
     }
 
-    /// The verdict of a resource that heard of changes (or of a configuration it never read), and the reason if that
-    /// made the difference.
-    fn heard(&self, item: &Wanted, alone: &Decision) -> (Said, Option<Reason>) {
-        let addresses = |indexes: &[usize]| indexes.iter().map(|i| self.address(&self.wanted.items[*i])).collect();
-        let told = match self.notified() {
-            Some((verb, from)) => Some((verb, Reason::Notified(addresses(&from)))),
-            None => alone
-                .loaded
-                .and_then(|loaded| self.stale(loaded))
-                .map(|index| (Verb::Restart, Reason::Stale(self.address(&self.wanted.items[index])))),
-        };
-        let Some((verb, reason)) = told else { return (alone.verdict.clone(), None) };
-        match self.hears(item, verb) {
-            Some(heard) => (heard, Some(reason)),
-            None => (alone.verdict.clone(), None),
+    /// What a resource says when it hears of changes (or of a configuration it never read), if that makes a difference.
+    fn hears(&self, index: usize, notified: Option<&(Verb, Vec<usize>)>) -> Option<(Said, Reason)> {
+        let (item, alone) = (&self.wanted.items[index], self.alone[index].as_ref().ok()?);
+        if !item.resource.hears() {
+            return None;
         }
-    }
-
-    /// What a resource says when it is told of changes, if that makes a difference to it.
-    fn hears(&self, item: &Wanted, verb: Verb) -> Option<Said> {
-        let alone = item.resource.decide(self.readings, None).ok()?;
-        let heard = item.resource.decide(self.readings, Some(verb)).ok()?;
-        (heard.verdict != alone.verdict).then_some(heard.verdict)
+        let address = |index: usize| self.address(&self.wanted.items[index]);
+        let (verb, reason) = match notified {
+            Some((verb, from)) => (*verb, Reason::Notified(from.iter().copied().map(address).collect())),
+            None => (Verb::Restart, Reason::Stale(address(self.stale(alone.loaded?)?))),
+        };
+        let alone = item.resource.decide(self.readings, None).ok()?.verdict;
+        let heard = item.resource.decide(self.readings, Some(verb)).ok()?.verdict;
+        (heard != alone).then_some((heard, reason))
     }
 
     /// Where it comes in the block: a resource that hears of changes comes after the last that notifies, and is the later
     /// of two in one place.
     fn place(&self, index: usize) -> (usize, bool) {
-        let Some((verb, from)) = self.notified() else { return (index, false) };
-        let listens = || self.hears(&self.wanted.items[index], verb).is_some();
-        match from.last() {
-            Some(last) if listens() => (index.max(*last), true),
-            _ => (index, false),
+        match self.last.filter(|_| self.heard[index].is_some()) {
+            Some(last) => (index.max(last), true),
+            None => (index, false),
         }
     }
+
+    /// What is to be said about each resource that is not in sync.
+    fn entries(self) -> Vec<Option<Entry>> {
+        let addresses: Vec<Address> = self.wanted.items.iter().map(|item| self.address(item)).collect();
+        let said = self.alone.into_iter().zip(self.heard);
+        addresses.into_iter().zip(said).map(|(address, (alone, heard))| entry(address, alone, heard)).collect()
+    }
+}
+
+fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said, Reason)>) -> Option<Entry> {
+    let (said, because) = match (alone, heard) {
+        (Err(why), _) => {
+            return Some(Entry { address, verdict: Verdict::Unreadable, reason: Reason::Because(why) });
+        }
+        (Ok(_), Some((said, because))) => (said, Some(because)),
+        (Ok(decision), None) => (decision.verdict, None),
+    };
+    let (verdict, reason) = match said {
+        Said::InSync => return None,
+        Said::Change(change) => {
+            let reason = because.unwrap_or_else(|| reason(&change));
+            (Verdict::Change(change), reason)
+        }
+        Said::MayChange(change, why) => (Verdict::MayChange(change), Reason::Because(why)),
+        Said::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
+    };
+    Some(Entry { address, verdict, reason })
 }
 
 fn reason(change: &Change) -> Reason {
@@ -199,10 +204,13 @@ fn block_after_trouble(entries: &mut [Entry]) {
 
 /// What requires a role that cannot be done cannot be done either.
 fn block_what_requires(host: &HostCatalog, blocks: &mut [Decided]) {
-    for index in 0..blocks.len() {
-        let trouble = closure(host, index).into_iter().find_map(|before| trouble(&blocks[before].block.entries));
-        let Some(cause) = trouble else { continue };
-        blocks[index].block.entries.iter_mut().for_each(|entry| block(entry, &cause));
+    let mut causes: Vec<Option<Address>> = blocks.iter().map(|decided| trouble(&decided.block.entries)).collect();
+    for (index, decided) in blocks.iter_mut().enumerate() {
+        let cause = host.blocks[index].requires.iter().find_map(|before| causes[*before].clone());
+        if let Some(cause) = cause {
+            decided.block.entries.iter_mut().for_each(|entry| block(entry, &cause));
+            causes[index].get_or_insert(cause);
+        }
     }
 }
 

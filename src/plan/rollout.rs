@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decided, closure};
-use super::{Condition, Health, Observed, ServicePlan, Stage, StageId, Work, health};
+use super::{Block, Condition, Health, Observed, ServicePlan, Stage, StageId, Work, health};
 use crate::catalog::{self, Catalog, Service};
 use crate::name::{HostName, ServiceName};
 use crate::step::Gate;
@@ -91,7 +91,8 @@ impl Builder<'_> {
             let lost: Vec<&HostName> = service.hosts.iter().filter(lost).collect();
             return lost.into_iter().filter_map(|host| self.ask(service, host, after.clone())).collect();
         }
-        let unchanged = service.hosts.iter().filter(|host| !batches.iter().flatten().any(|changed| changed == *host));
+        let changed: BTreeSet<&HostName> = batches.iter().flatten().collect();
+        let unchanged = service.hosts.iter().filter(|host| !changed.contains(host));
         unchanged.filter_map(|host| self.gate(service, host, after.clone())).collect()
     }
 
@@ -166,7 +167,9 @@ impl Builder<'_> {
             if self.placed.contains_key(&key) || decided.block.entries.is_empty() {
                 continue;
             }
-            let block = decided.block.clone();
+            // Taken, not copied: a stage is the only place it is needed from now on.
+            let entries = std::mem::take(&mut decided.block.entries);
+            let block = Block { entries, ..decided.block.clone() };
             let required = closure(&self.catalog.hosts[host], index);
             let required = required.into_iter().filter_map(|i| self.placed.get(&(host.clone(), i)).copied());
             let after = required.chain(before.iter().copied()).map(|id| (id, Condition::Done)).collect();

@@ -37,6 +37,7 @@
 //!     endpoints: BTreeMap::new(),
 //!     unreachable: [(HostName::new("zk2").unwrap(), "no route to host".to_owned())].into(),
 //!     in_sync: 4,
+//!     secrets: vec![],
 //! };
 //! let about = About { revision: Some("3f2c1ab".into()), limit: None };
 //! assert_eq!(json::plan(&plan, &about), serde_json::json!({

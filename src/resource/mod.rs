@@ -58,7 +58,10 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// How to get from the state to the desired one.
     fn change(&self, state: &Self::State) -> Verdict;
 
-    /// The same when resources before it notified it. Most kinds do not care.
+    /// Whether it hears when others notify it: whether it has a `notified` of its own.
+    const HEARS: bool = false;
+
+    /// The same when resources of its role notified it. Most kinds do not care.
     fn notified(&self, state: &Self::State, _verb: Verb) -> Verdict {
         self.change(state)
     }
@@ -218,6 +221,8 @@ pub trait Resource: Debug + Send + Sync {
     fn claim(&self) -> Claim;
     /// See [`Kind::BRINGS`].
     fn brings(&self) -> bool;
+    /// See [`Kind::HEARS`].
+    fn hears(&self) -> bool;
     /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
     /// What the answers mean for a resource that was notified (or not).
@@ -255,6 +260,10 @@ impl<K: Kind> Resource for K {
 
     fn brings(&self) -> bool {
         K::BRINGS
+    }
+
+    fn hears(&self) -> bool {
+        K::HEARS
     }
 
     fn probes(&self) -> Vec<Probe> {

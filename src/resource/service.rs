@@ -74,6 +74,7 @@ impl Kind for Service {
     const SUMMARY: &'static str = "Whether a systemd unit runs, and whether it starts with the host";
     const EXAMPLE: &'static str = "service: { name: zookeeper, state: running, enabled: true }";
     const SHORT: &'static str = "name";
+    const HEARS: bool = true;
     type State = State;
 
     fn target(&self) -> String {

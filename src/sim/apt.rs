@@ -163,7 +163,9 @@ pub(super) fn rehearse(host: &Host, name: &str) -> String {
     if !host.packages.contains_key(name) {
         return format!("Package '{name}' is not installed, so not removed\n");
     }
-    going(host, name).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect()
+    let lines: Vec<String> =
+        going(host, name).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect();
+    lines.concat()
 }
 
 fn remove(host: &mut Host, name: &str) -> Result<String, Trouble> {

@@ -3,7 +3,7 @@
 //! In: a host. Out: the host after somebody was there. Never: chance; tests choose.
 
 use super::host::Host;
-use super::tree::What;
+use super::tree::{Node, What};
 use super::{apt, program, units};
 use crate::step::Mode;
 
@@ -56,10 +56,8 @@ impl Drift {
         match self {
             Self::Edit(path) => edit(host, path),
             Self::Delete(path) => host.paths.clear(path),
-            Self::Mode(path) => {
-                host.paths.get_mut(path).into_iter().for_each(|node| node.mode = Mode(node.mode.0 ^ 0o011));
-            }
-            Self::Owner(path) => host.paths.get_mut(path).into_iter().for_each(|node| node.uid = 65_534),
+            Self::Mode(path) => on(host, path, |node| node.mode = Mode(node.mode.0 ^ 0o011)),
+            Self::Owner(path) => on(host, path, |node| node.uid = 65_534),
             Self::Directory(path) => {
                 host.paths.clear(path);
                 let _ = host.paths.make_directory(path, now);
@@ -71,6 +69,12 @@ impl Drift {
             Self::Remove(package) => drop(apt::take_away(host, package)),
             Self::Leave(user) => drop(host.users.remove(user)),
         }
+    }
+}
+
+fn on(host: &mut Host, path: &str, change: impl FnOnce(&mut Node)) {
+    if let Some(node) = host.paths.get_mut(path) {
+        change(node);
     }
 }
 

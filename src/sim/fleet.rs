@@ -185,7 +185,10 @@ impl Fleet {
         }
         let machine = state.machines.get_mut(host.name.as_str()).ok_or_else(|| unreachable("no such host"))?;
         machine.trips += 1;
-        if machine.off || machine.unreachable { Err(unreachable("No route to host")) } else { Ok(machine.slowness) }
+        if machine.off || machine.unreachable {
+            return Err(unreachable("No route to host"));
+        }
+        Ok(machine.slowness)
     }
 }
 

@@ -32,7 +32,10 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
     match words.as_slice() {
         ["touch", "--", path] => touch(host, path),
         ["rmdir", "--ignore-fail-on-non-empty", "--", path] => rmdir(host, path),
-        ["mkfs.ext4", device] => mkfs(host, device),
+        ["mkfs.ext4", device] => {
+            host.formatted.insert((*device).to_owned());
+            Ok(String::new())
+        }
         ["groupadd" | "groupdel" | "useradd" | "usermod" | "userdel", ..] => account(host, &words),
         ["systemctl", rest @ ..] => systemctl(host, rest),
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
@@ -64,11 +67,6 @@ fn rmdir(host: &mut Host, path: &str) -> Result<String, Trouble> {
     if host.paths.below(path).nth(1).is_none() {
         host.paths.remove(path, Removable::EmptyDirectory)?;
     }
-    Ok(String::new())
-}
-
-fn mkfs(host: &mut Host, device: &str) -> Result<String, Trouble> {
-    host.formatted.insert(device.to_owned());
     Ok(String::new())
 }
 
@@ -276,10 +274,9 @@ fn systemctl(host: &mut Host, words: &[&str]) -> Result<String, Trouble> {
         ["disable", "--", unit] => units::disable(unit, &mut host.paths)?,
         ["reset-failed", "--", unit] => host.units.reset(unit, &host.paths)?,
         ["stop", "--", unit] => host.units.stop(unit, &host.paths)?,
-        ["start", "--", unit] => start(host, unit)?,
         ["restart", "--", unit] => restart(host, unit)?,
         ["reload-or-restart", "--", unit] if host.units.is_active(unit) => host.units.reload(unit, &host.paths)?,
-        ["reload-or-restart", "--", unit] => start(host, unit)?,
+        ["start" | "reload-or-restart", "--", unit] => start(host, unit)?,
         _ => return Err(Trouble::new(127, format!("systemctl {}: not known to the simulator", words.join(" ")))),
     }
     Ok(String::new())

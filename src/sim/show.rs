@@ -123,9 +123,9 @@ fn ended(plan: &Plan, stage: StageId, step: usize, outcome: &Outcome) -> Option<
 fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
     match (&plan.stages[stage].work, end) {
         (Work::Join, _) => None,
-        (Work::Gate { .. }, End::Done) => Some(format!("  {} is healthy", name(plan, stage))),
-        (Work::Gate { .. }, End::Failed(Failure::Step { stderr, .. })) => {
-            Some(format!("  {} is NOT healthy: {stderr}", name(plan, stage)))
+        (Work::Gate { host, service, .. }, End::Done) => Some(format!("  {host} {service} is healthy")),
+        (Work::Gate { host, service, .. }, End::Failed(Failure::Step { stderr, .. })) => {
+            Some(format!("  {host} {service} is NOT healthy: {stderr}"))
         }
         (_, End::Failed(Failure::Host { why, .. })) => Some(format!("  {}: {why}", name(plan, stage))),
         (_, End::Skipped(cause)) => {
@@ -138,7 +138,7 @@ fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
 fn name(plan: &Plan, stage: StageId) -> String {
     match &plan.stages[stage].work {
         Work::Change(block) => format!("{} {}", block.host, block.role),
-        Work::Gate { host, service, .. } => format!("{host} {service}"),
+        Work::Gate { host, service, .. } => format!("{host} {service}'s health"),
         Work::Join => "what was before".to_owned(),
     }
 }

@@ -79,7 +79,8 @@ impl Story {
     }
 
     fn text(&mut self, what: &str, name: &[&str], body: &[&str]) -> Result<String, String> {
-        let text: String = body.iter().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect();
+        let lines: Vec<&str> = body.iter().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
+        let text = lines.join("\n") + "\n";
         match (what, name) {
             ("role", [name]) => self.world.role(name, &text).map_err(|problems| problems.to_string())?,
             ("site", []) => self.world.site(&text),

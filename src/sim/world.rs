@@ -13,7 +13,7 @@ use crate::apply::{self, Event, Limits, Report};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::inventory::Endpoint;
-use crate::name::{EnvName, HostName, RoleName, ServiceName};
+use crate::name::{EnvName, HostName, InvalidName, RoleName, ServiceName};
 use crate::observe;
 use crate::plan::{self, Observed, Plan};
 use crate::project::{From, Project, RoleTexts};
@@ -52,7 +52,7 @@ impl World {
     /// # Errors
     /// When the name is none.
     pub fn host(&mut self, name: &str) -> Result<(), Diagnostics> {
-        self.hosts.push(HostName::new(name).map_err(wrong)?);
+        self.hosts.push(HostName::new(name).map_err(|why| wrong(&why))?);
         self.fleet.add(name, Host::new());
         Ok(())
     }
@@ -64,7 +64,7 @@ impl World {
     pub fn role(&mut self, name: &str, text: &str) -> Result<(), Diagnostics> {
         let role = Source::new(format!("roles/{name}/role.yml"), text);
         let texts = RoleTexts { role, templates: BTreeMap::new(), files: BTreeMap::new(), from: From::Project };
-        self.project.roles.insert(RoleName::new(name).map_err(wrong)?, texts);
+        self.project.roles.insert(RoleName::new(name).map_err(|why| wrong(&why))?, texts);
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl World {
         let placement = catalog::place(&site, &roles, &|service| self.members(service))?;
         let variable = |_: &HostName, service: Option<&ServiceName>, name: &str| variable(&placement, service, name);
         let endpoint = |host: &HostName| self.hosts.contains(host).then(|| Endpoint::new(host.clone()));
-        let environment = EnvName::new("sim").map_err(wrong)?;
+        let environment = EnvName::new("sim").map_err(|why| wrong(&why))?;
         catalog::compile(&Desired {
             environment: &environment,
             project: &self.project,
@@ -160,7 +160,7 @@ impl World {
     }
 }
 
-fn wrong(why: crate::name::InvalidName) -> Diagnostics {
+fn wrong(why: &InvalidName) -> Diagnostics {
     Diagnostic::error(why.to_string()).into()
 }
 

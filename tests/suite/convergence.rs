@@ -194,7 +194,9 @@ proptest! {
         for (pick, how) in picks {
             drifted.extend(Drifted::choose(&catalog, pick, how).filter(|new: &Drifted| new.is_other(&drifted)));
         }
-        drifted.iter().for_each(|drifted| world.fleet.drift(&drifted.host, &drifted.drift));
+        for one in &drifted {
+            world.fleet.drift(&one.host, &one.drift);
+        }
         let (plan, _) = converge(&world)?;
         for one in &drifted {
             let found = plan.entries().any(|entry| one.is(entry));

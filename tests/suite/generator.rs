@@ -24,6 +24,7 @@ pub(crate) struct Project {
 
 /// A service with a role of its own.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is thrown by itself")]
 pub(crate) struct Service {
     /// One bit for each host; none means all.
     pub(crate) hosts: u8,
@@ -204,11 +205,6 @@ impl Project {
     pub(crate) fn stacks(&self, index: usize) -> Vec<usize> {
         let within = |other: &usize| self.members(index).iter().all(|host| self.members(*other).contains(host));
         (0..index).filter(|other| self.services[index].stacks & (1 << other) != 0).filter(within).collect()
-    }
-
-    /// The unit of a service.
-    pub(crate) fn unit(&self, index: usize) -> String {
-        format!("{}.service", self.provider(index).unit)
     }
 
     fn provider(&self, index: usize) -> Provider {

@@ -51,8 +51,8 @@ fn all_examples_together_are_one_role() {
     let order = ["package", "group", "user", "directory", "file", "template", "unit", "link", "command", "service"];
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
-    let text: String = kinds.map(|kind| format!("  - {}\n", kind.example)).collect();
-    settles("all", &format!("  - directory: /opt/spark\n{text}"));
+    let text: Vec<&str> = kinds.map(|kind| kind.example).collect();
+    settles("all", &format!("  - directory: /opt/spark\n  - {}\n", text.join("\n  - ")));
 }
 
 #[test]

@@ -14,7 +14,9 @@ fn world(role: &str) -> World {
 /// Three services and more on hosts of their own: name, role text, hosts.
 fn many(hosts: &[&str], services: &[(&str, &str, &str)]) -> World {
     let mut world = World::default();
-    hosts.iter().for_each(|host| world.host(host).expect("a name"));
+    for host in hosts {
+        world.host(host).expect("a name");
+    }
     let line = |(name, _, hosts): &(&str, &str, &str)| format!("  {name}: {{ hosts: {hosts} }}\n");
     world.site(&format!("services:\n{}", services.iter().map(line).collect::<String>()));
     for (name, role, _) in services {

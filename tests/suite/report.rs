@@ -136,6 +136,7 @@ impl Build {
             endpoints: BTreeMap::new(),
             unreachable: BTreeMap::new(),
             in_sync,
+            secrets: Vec::new(),
         })
     }
 
