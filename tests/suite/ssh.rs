@@ -3,6 +3,8 @@
 //! In: keys, configurations and users made for the test. Out: what really happened. Never: the sshd, the keys or the
 //! known hosts of this machine.
 
+#![expect(clippy::print_stderr, reason = "measurements, shown with --nocapture")]
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -85,7 +87,7 @@ impl Server {
 
     fn host(&self) -> Endpoint {
         let mut host = Endpoint::new(HostName::new("h1").expect("a name"));
-        host.address = "127.0.0.1".to_owned();
+        "127.0.0.1".clone_into(&mut host.address);
         host.port = Some(self.port);
         host
     }
@@ -194,8 +196,8 @@ async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
     assert_eq!(outcomes, Ok(vec![Outcome::Done, Outcome::Done]));
     assert_eq!(events.lock().expect("a lock").len(), 4);
     assert!(fs::read(&file).expect("a file") == large);
-    let began = Instant::now();
-    connections.read(&host, std::slice::from_ref(&probe)).await.expect("an answer");
+    let (began, nothing) = (Instant::now(), Probe::Path { path: "/none".to_owned(), content: Fetch::Digest });
+    connections.read(&host, &[nothing]).await.expect("an answer");
     eprintln!("one more read over the same connection: {:?}", began.elapsed());
     assert_eq!((connections.round_trips(&host), connections.connects(&host)), (4, 1));
     assert_eq!(server.leftovers().len(), 1);

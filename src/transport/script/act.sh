@@ -238,7 +238,7 @@ open() {
 }
 active() {
   if ! has systemctl; then why='this host has no systemctl'; return 2; fi
-  o=$(timeout -k 1 10 systemctl is-active -- "$1" 2>&1 3>&-)
+  o=$(limit 10 systemctl is-active -- "$1" 2>&1 3>&-)
   [ "$o" = active ] || { why="$1 is ${o:-in no known state}"; return 1; }
 }
 # answers LIMIT FUNCTION PATTERN: PATTERN is empty when any output will do.

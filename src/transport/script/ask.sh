@@ -5,11 +5,11 @@ deadline=$((now + budget * 100))
 failed() { frame failed "$1"; printf '%s' "$2" >&3; }
 # tool WORD LIMIT PROGRAM ARGUMENT...: its output in the frame WORD, its exit code and complaint in the frame after.
 tool() {
-  word=$1 limit=$2
+  word=$1 most=$2
   shift 2
   frame "$word"
   if has "$1"; then
-    complaint=$(timeout -k 1 "$limit" "$@" 2>&1 >&3)
+    complaint=$(limit "$most" "$@" 2>&1 >&3)
     code=$?
   else
     complaint="this host has no $1" code=127
@@ -71,7 +71,7 @@ status() {
 }
 # digests INDEX...: all by one sha256sum; names it would have to escape are not among them.
 digests() {
-  if o=$(eval "timeout 40 sha256sum -- $tamest" 2>/dev/null); then
+  if o=$(eval "limit 40 sha256sum -- $tamest" 2>/dev/null); then
     indices=$*
     IFS=$nl
     set -- $o
@@ -87,7 +87,7 @@ digests() {
 }
 digest() {
   eval "p=\$p$1"
-  if o=$({ timeout 40 sha256sum <"$p"; } 2>&1); then
+  if o=$({ limit 40 sha256sum <"$p"; } 2>&1); then
     eval "h$1=\${o%% *}"
     frame digest "$1" "${o%% *}"
   else failed "$1" "$o"

@@ -24,7 +24,20 @@ has() { command -v "$1" >/dev/null 2>&1; }
 tick() {
   read -r now _ </proc/uptime
   now=${now%.*}${now#*.}
+  # In the first second after a boot it begins with zeros, which would make it an octal number.
+  now=${now#0} now=${now#0}
 }
+# limit SECONDS PROGRAM ARGUMENT...: for our own short questions. The timeout of busybox leaves a process that holds
+# our pipes for a second each time; there only the limit of the whole conversation counts.
+limit() {
+  seconds=$1
+  shift
+  if [ -n "$busy" ]; then "$@"; else timeout -k 1 "$seconds" "$@"; fi
+}
+busy=
+if [ -L "$(command -v timeout)" ]; then
+  case $(readlink -- "$(command -v timeout)") in *busybox*) busy=yes ;; esac
+fi
 # run USER DIRECTORY PROGRAM ARGUMENT...: within $t seconds. Changes the directory: call it in a subshell.
 run() {
   as=$1 in=$2
@@ -67,7 +80,7 @@ listens() {
 }
 # fetch URL: the answer with its head, or the head among the complaints.
 fetch() {
-  if has curl; then timeout -k 1 7 curl -q -sS -g -i --noproxy '*' -m 5 --url "$1" 3>&-
+  if has curl; then limit 7 curl -q -sS -g -i --noproxy '*' -m 5 --url "$1" 3>&-
   elif has wget; then timeout -k 1 7 wget -q -S -O - -T 5 "$1" 3>&-
   else echo "asking $1 needs curl or wget on the host" >&2; return 127
   fi
