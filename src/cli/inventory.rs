@@ -58,8 +58,8 @@ fn pretty(value: &Value) -> String {
 }
 
 fn variables(loaded: &Loaded, host: &HostName) -> Value {
-    let names = loaded.variables.names(host);
-    let pairs = names.into_iter().filter_map(|name| Some((name.to_owned(), loaded.variables.winner(host, name)?.to_json())));
+    let merged = loaded.variables.get(host).map(crate::vars::Layers::merged).unwrap_or_default();
+    let pairs = merged.into_iter().map(|(name, variable)| (name.to_string(), variable.node.to_json()));
     let mut all: serde_json::Map<String, Value> = pairs.collect();
     if let Some(host) = loaded.inventory.host(host.as_str()) {
         all.extend(connection(host));
@@ -90,7 +90,7 @@ fn list(loaded: &Loaded) -> Value {
     let mut root = serde_json::Map::new();
     root.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
     let inside: Vec<&str> = inventory.groups().flat_map(|group| &group.children).map(crate::name::GroupName::as_str).collect();
-    let top: Vec<&str> = inventory.groups().map(|g| g.name.as_str()).filter(|n| *n != "all" && !inside.contains(n)).collect();
+    let top: Vec<&str> = inventory.groups().map(|g| g.name.as_str()).filter(|n| !inside.contains(n)).collect();
     let grouped = |host: &&Host| host.groups.is_empty();
     let ungrouped: Vec<&str> = inventory.hosts().filter(grouped).map(|host| host.endpoint.name.as_str()).collect();
     let children: Vec<&str> = std::iter::once("ungrouped").chain(top).collect();
@@ -98,9 +98,13 @@ fn list(loaded: &Loaded) -> Value {
     if !ungrouped.is_empty() {
         root.insert("ungrouped".to_owned(), json!({ "hosts": ungrouped }));
     }
-    for group in inventory.groups().filter(|group| group.name.as_str() != "all") {
+    for group in inventory.groups() {
         let mut entry = serde_json::Map::new();
-        let own = inventory.own_members(group);
+        let own: Vec<&HostName> = inventory
+            .members(&group.name)
+            .into_iter()
+            .filter(|name| inventory.host(name.as_str()).is_some_and(|host| host.direct_groups.contains(&group.name)))
+            .collect();
         if !own.is_empty() {
             entry.insert("hosts".to_owned(), json!(own));
         }

@@ -1,19 +1,19 @@
 //! From a folder to everything that can be known without a host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Global, Selection};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
-use crate::inventory::{Endpoint, Inventory, Pattern};
+use crate::inventory::{Endpoint, Inventory, Pattern, Settings};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
 use crate::site::{Definition, Site};
 use crate::store;
-use crate::vars::{self, Setting, Variables};
+use crate::vars::{self, Layers, Level, Setting};
 use crate::yaml::Node;
 
 /// Everything about an environment that is written down.
@@ -37,7 +37,7 @@ pub struct Loaded {
     /// Whether to work as root by sudo on every host.
     pub become_root: bool,
     /// What is set for hosts.
-    pub variables: Variables,
+    pub variables: BTreeMap<HostName, Layers>,
 }
 
 /// The folder of the project.
@@ -59,11 +59,15 @@ pub fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostic
     let mut reader = Reader { problems: Diagnostics::new(), project: &project, unusable: BTreeSet::new() };
     let roles = reader.roles();
     let site = reader.site();
-    let inventory = Inventory::read(&environment, &project.environment);
+    let texts = project.environment.iter().map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
+    let inventory = Inventory::read(environment.clone(), &texts);
     let inventory = reader.problems.keep(inventory).map(Arc::new);
-    let settings = reader.settings(&root, &selection.variables);
+    let settings = reader.settings(&selection.variables);
     let Some(inventory) = inventory else { return Err(reader.problems) };
-    let variables = Variables::new(&inventory, &settings);
+    reader.problems.extend(inventory.warnings.clone());
+    let given: Settings = settings.iter().cloned().collect();
+    let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
+    let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();
     let placement = reader.place(&site, roles.clone(), &inventory);
     let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
     reader.unread_settings(&settings, &roles, &site);
@@ -113,12 +117,14 @@ impl Reader<'_> {
         self.problems.keep(site).unwrap_or_default()
     }
 
-    fn settings(&mut self, root: &Path, given: &[String]) -> Vec<Setting> {
+    /// What `--var` sets, in the order given.
+    fn settings(&mut self, given: &[String]) -> Vec<(String, Node)> {
         let mut settings = Vec::new();
         for text in given {
-            let read = match text.strip_prefix('@') {
-                Some(file) => settings_file(root, file),
-                None => vars::parse_setting(text).map(|setting| vec![setting]).map_err(Into::into),
+            let read = match vars::parse_setting(text) {
+                Ok(Setting::One(name, node)) => Ok(vec![(name, node)]),
+                Ok(Setting::File(file)) => settings_file(&file),
+                Err(problem) => Err(problem.into()),
             };
             settings.extend(self.problems.keep(read).into_iter().flatten());
         }
@@ -157,11 +163,11 @@ impl Reader<'_> {
     }
 
     /// A setting that no role reads is a typing error.
-    fn unread_settings(&mut self, settings: &[Setting], roles: &BTreeMap<RoleName, Role>, site: &Site) {
+    fn unread_settings(&mut self, settings: &[(String, Node)], roles: &BTreeMap<RoleName, Role>, site: &Site) {
         let known: BTreeSet<&str> = roles.values().flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
-        for setting in settings.iter().filter(|setting| !known.contains(setting.name.as_str())) {
-            let hint = crate::name::did_you_mean(&setting.name, known.iter().copied());
-            self.problems.push(Diagnostic::error(format!("--var {}: no role has such an input", setting.name)).maybe_hint(hint));
+        for (name, _) in settings.iter().filter(|(name, _)| !known.contains(name.as_str())) {
+            let hint = crate::name::did_you_mean(name, known.iter().copied());
+            self.problems.push(Diagnostic::error(format!("--var {name}: no role has such an input")).maybe_hint(hint));
         }
         for definition in &site.services {
             let Some(role) = roles.get(&definition.role) else { continue };
@@ -175,13 +181,12 @@ impl Reader<'_> {
     }
 }
 
-fn settings_file(root: &Path, file: &str) -> Result<Vec<Setting>, Diagnostics> {
-    let path = root.join(file);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Diagnostic::error(format!("--var @{file}: {} cannot be read: {error}", path.display())))?;
-    let node = crate::yaml::parse(&Source::new(file, text))?;
-    let entries = node.map().ok_or_else(|| Diagnostic::error("a file of variables is a map").at(&node.origin))?;
-    Ok(entries.iter().map(|(key, node)| Setting { name: key.name.clone(), node: node.clone() }).collect())
+/// As a shell would: relative to where the command was typed.
+fn settings_file(file: &camino::Utf8Path) -> Result<Vec<(String, Node)>, Diagnostics> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Diagnostic::error(format!("--var @{file}: the file cannot be read: {error}")))?;
+    let settings = vars::read_file(&Source::new(file.as_str(), text))?;
+    Ok(settings.iter().map(|(name, node)| (name.to_string(), Node::clone(node))).collect())
 }
 
 impl Loaded {
@@ -246,6 +251,7 @@ impl Loaded {
             let placed = self.placement.services.iter().find(|placed| placed.definition.name == *service)?;
             placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
         });
-        self.variables.winner(host, name).or(of_service).cloned()
+        let set = self.variables.get(host).and_then(|layers| layers.get(name));
+        set.map(|variable| Node::clone(&variable.node)).or_else(|| of_service.cloned())
     }
 }

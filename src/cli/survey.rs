@@ -1,8 +1,11 @@
 //! From what is written down to a plan: facts, then everything else, then the comparison.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
 
 use super::load::Loaded;
 use super::{Connection, Global, ui};
@@ -42,9 +45,9 @@ pub struct Survey {
 /// When there is nobody to ask, or no lab.
 pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
     let mut options = SshOptions {
-        config: connection.ssh_config.clone(),
+        config: connection.ssh_config.clone().map(path).transpose()?,
         user: connection.user.clone(),
-        key: connection.private_key.clone(),
+        key: connection.private_key.clone().map(path).transpose()?,
         connect_timeout: Duration::from_secs(u64::from(connection.connect_timeout)),
         ..SshOptions::default()
     };
@@ -56,12 +59,16 @@ pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> R
     }
     if connection.lab {
         let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment()).map_err(|error| Diagnostic::error(error.to_string()))?;
-        options.config = Some(lab.ssh_config());
+        options.config = Some(path(lab.ssh_config())?);
         loaded.rehearsal = Some(rehearsal(&lab, loaded)?);
     }
     loaded.become_root |= connection.become_root || connection.ask_become_pass;
     let transport = Arc::new(Connections::new(options));
     Ok(Fleet { transport, forks: usize::from(connection.forks), verbose: global.verbose })
+}
+
+fn path(path: PathBuf) -> Result<Utf8PathBuf, Diagnostic> {
+    Utf8PathBuf::try_from(path).map_err(|error| Diagnostic::error(format!("a path must be UTF-8: {error}")))
 }
 
 fn password() -> Result<Secret<String>, Diagnostic> {

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("graph", true, &[]),
     ("yaml", true, &[]),
     ("template", true, &["yaml"]),
-    ("inventory", true, &["yaml", "graph"]),
+    ("inventory", true, &["yaml"]),
     ("vars", true, &["yaml", "inventory"]),
     ("resource", true, &[]),
     ("fact", true, &[]),
