@@ -17,7 +17,10 @@ use crate::template::{Scope, Value, value};
 #[derive(Default)]
 pub(super) struct Known {
     services: BTreeMap<ServiceName, Value>,
-    provided: BTreeMap<ServiceName, Json>,
+    /// Converted once, however many hosts read it.
+    provided: BTreeMap<ServiceName, Value>,
+    /// The place of each host in its service, from 1.
+    positions: BTreeMap<ServiceName, BTreeMap<HostName, usize>>,
 }
 
 impl Known {
@@ -26,6 +29,8 @@ impl Known {
         let name = &service.definition.name;
         let members = members(desired, &service.hosts);
         self.services.insert(name.clone(), value(&json!({ "name": name.as_str(), "hosts": members })));
+        let positions = service.hosts.iter().enumerate().map(|(index, host)| (host.clone(), index + 1));
+        self.positions.insert(name.clone(), positions.collect());
         let mut provided = serde_json::Map::new();
         provided.insert("hosts".to_owned(), members);
         let role = &desired.roles[&service.definition.role];
@@ -38,7 +43,7 @@ impl Known {
                 provided.extend(problems.keep(rendered).map(|rendered| (key.clone(), rendered.data)));
             }
         }
-        self.provided.insert(name.clone(), Json::Object(provided));
+        self.provided.insert(name.clone(), value(&provided));
     }
 
     /// The scope of a role on a host.
@@ -77,11 +82,11 @@ impl Known {
 
     fn service(&self, desired: &Desired<'_>, service: &ServiceName, host: &HostName, scope: &mut Scope) {
         let Some(placed) = desired.placement.services.iter().find(|s| s.definition.name == *service) else { return };
-        let position = placed.hosts.iter().position(|other| other == host).map_or(0, |index| index + 1);
+        let position = self.positions.get(service).and_then(|all| all.get(host)).copied().unwrap_or_default();
         if let Some(known) = self.services.get(service) {
             scope.set("service", crate::template::extend(known, "position", Value::from(position)));
         }
-        let needs: BTreeMap<&str, &Json> =
+        let needs: BTreeMap<&str, &Value> =
             placed.needs.iter().filter_map(|(word, name)| Some((word.as_str(), self.provided.get(name)?))).collect();
         scope.set("needs", value(&needs));
     }
