@@ -13,13 +13,16 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::name::{HostName, ServiceName};
 use crate::role::{Input, InputType, Role};
 use crate::secret::Secret;
-use crate::template::{Scope, Value, value};
+use crate::template::{Rendered, Scope, Value, hidden, value};
 
 /// What services provide and where they run, as far as it is known.
 #[derive(Default)]
 pub(super) struct Known {
     services: BTreeMap<ServiceName, Value>,
-    provided: BTreeMap<ServiceName, Json>,
+    /// Converted once, however many hosts read it.
+    provided: BTreeMap<ServiceName, Value>,
+    /// The place of each host in its service, from 1.
+    positions: BTreeMap<ServiceName, BTreeMap<HostName, usize>>,
     secrets: RefCell<BTreeSet<Secret<String>>>,
 }
 
@@ -29,19 +32,20 @@ impl Known {
         let name = &service.definition.name;
         let members = members(desired, &service.hosts);
         self.services.insert(name.clone(), value(&json!({ "name": name.as_str(), "hosts": members })));
-        let mut provided = serde_json::Map::new();
-        provided.insert("hosts".to_owned(), members);
+        let positions = service.hosts.iter().enumerate().map(|(index, host)| (host.clone(), index + 1));
+        self.positions.insert(name.clone(), positions.collect());
+        let mut provided = vec![("hosts", value(&members))];
         let role = &desired.roles[&service.definition.role];
         if let (Some(first), false) = (service.hosts.first(), role.provides.is_empty()) {
             let instance = Instance { role: role.name.clone(), service: Some(name.clone()), requires: Vec::new() };
             // Inputs that are wrong are reported where the role itself is compiled.
             let (scope, _) = self.inputs(desired, first, &instance);
             for (key, recipe) in &role.provides {
-                let rendered = recipe.render(&scope, &Json::from);
-                provided.extend(problems.keep(rendered).map(|rendered| (key.clone(), rendered.data)));
+                let rendered = problems.keep(recipe.render(&scope, &Json::from));
+                provided.extend(rendered.map(|rendered| (key.as_str(), handed_on(rendered))));
             }
         }
-        self.provided.insert(name.clone(), Json::Object(provided));
+        self.provided.insert(name.clone(), Value::from_pairs(provided));
     }
 
     /// All secrets that were set, in an order that says nothing.
@@ -93,13 +97,21 @@ impl Known {
 
     fn service(&self, desired: &Desired<'_>, service: &ServiceName, host: &HostName, scope: &mut Scope) {
         let Some(placed) = desired.placement.services.iter().find(|s| s.definition.name == *service) else { return };
-        let position = placed.hosts.iter().position(|other| other == host).map_or(0, |index| index + 1);
+        let position = self.positions.get(service).and_then(|all| all.get(host)).copied().unwrap_or_default();
         if let Some(known) = self.services.get(service) {
             scope.set("service", crate::template::extend(known, "position", Value::from(position)));
         }
-        let needs: BTreeMap<&str, &Json> =
+        let needs: BTreeMap<&str, &Value> =
             placed.needs.iter().filter_map(|(word, name)| Some((word.as_str(), self.provided.get(name)?))).collect();
         scope.set("needs", value(&needs));
+    }
+}
+
+/// A secret stays one on its way to another service.
+fn handed_on(rendered: Rendered) -> Value {
+    match rendered.data {
+        Json::String(text) if rendered.secret => hidden(Secret::new(text)),
+        data => value(&data),
     }
 }
 
@@ -122,7 +134,12 @@ fn one(
     let (data, origin) = if let Some(node) = (desired.variable)(host, service, &input.name) {
         (node.to_json(), node.origin.clone())
     } else if let Some(recipe) = &input.default {
-        (recipe.render(scope, &Json::from)?.data, recipe.origin().clone())
+        let rendered = recipe.render(scope, &Json::from)?;
+        if rendered.secret && input.kind != InputType::Secret {
+            let text = format!("the default of `{}` has a secret in it", input.name);
+            return Err(Diagnostic::error(text).at(recipe.origin()).hint("make it an input of `type: secret`").into());
+        }
+        (rendered.data, recipe.origin().clone())
     } else if input.required {
         let hint = format!("set it in group_vars, host_vars, or under `vars` of the service; {}", input.description);
         let text = format!("`{}` must be set on {host}", input.name);

@@ -229,10 +229,10 @@ fn block(entry: &mut Entry, cause: &Address) {
 /// The package lists are fetched once: by the first block that needs them, unless a later one does not wait for it.
 fn refresh_once(host: &HostCatalog, blocks: &mut [Decided]) {
     let mut fetched: Vec<usize> = Vec::new();
-    for index in 0..blocks.len() {
+    for (index, decided) in blocks.iter_mut().enumerate() {
         let before = closure(host, index);
         let mut have = fetched.iter().any(|done| before.contains(done));
-        for entry in &mut blocks[index].block.entries {
+        for entry in &mut decided.block.entries {
             if let Verdict::Change(change) | Verdict::MayChange(change) = &mut entry.verdict {
                 change.steps.retain(|step| *step != Step::RefreshPackages || !std::mem::replace(&mut have, true));
             }

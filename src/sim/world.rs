@@ -28,6 +28,7 @@ pub struct World {
     pub fleet: Arc<Fleet>,
     project: Project,
     hosts: Vec<HostName>,
+    endpoints: BTreeMap<HostName, Endpoint>,
     /// How many hosts are worked on at once; 0 means 10.
     forks: usize,
 }
@@ -52,7 +53,9 @@ impl World {
     /// # Errors
     /// When the name is none.
     pub fn host(&mut self, name: &str) -> Result<(), Diagnostics> {
-        self.hosts.push(HostName::new(name).map_err(|why| wrong(&why))?);
+        let host = HostName::new(name).map_err(|why| wrong(&why))?;
+        self.endpoints.insert(host.clone(), Endpoint::new(host.clone()));
+        self.hosts.push(host);
         self.fleet.add(name, Host::new());
         Ok(())
     }
@@ -88,7 +91,7 @@ impl World {
         let roles = self.roles()?;
         let placement = catalog::place(&site, &roles, &|service| self.members(service))?;
         let variable = |_: &HostName, service: Option<&ServiceName>, name: &str| variable(&placement, service, name);
-        let endpoint = |host: &HostName| self.hosts.contains(host).then(|| Endpoint::new(host.clone()));
+        let endpoint = |host: &HostName| self.endpoints.get(host).cloned();
         let environment = EnvName::new("sim").map_err(|why| wrong(&why))?;
         catalog::compile(&Desired {
             environment: &environment,

@@ -1,5 +1,7 @@
 //! Everything that needs no host, in one binary.
 
+#![expect(clippy::disallowed_methods, reason = "tests start the programs they try things with")]
+
 mod architecture;
 mod cases;
 mod convergence;

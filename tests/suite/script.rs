@@ -2,8 +2,6 @@
 //!
 //! In: probes and steps. Out: what really happened on the disk. Never: anything outside a temporary directory.
 
-#![expect(clippy::print_stderr, reason = "measurements, shown with --nocapture")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
