@@ -17,7 +17,8 @@ pub(super) use ask::ask;
 pub(super) use parse::{Doing, readings};
 
 /// What every script begins with. `T` is a private folder that only root and its user can enter, and that is removed
-/// at the end; `up` is the host's monotonic clock in hundredths of a second.
+/// at the end; `up` is the host's monotonic clock in hundredths of a second,
+/// without leading zeros, which would make it an octal number in the first second after a boot.
 const BEGIN: &str = r#"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C TZ=UTC HOME=${HOME:-/root}
 export PATH LC_ALL TZ HOME
@@ -29,7 +30,7 @@ T=
 trap '[ -z "$T" ] || rm -rf -- "$T"' EXIT
 trap 'exit 143' TERM INT HUP
 T=$(mktemp -d "${TMPDIR:-/tmp}/armilla.XXXXXXXXXX") || { frame broken; exit 0; }
-up() { read -r now rest </proc/uptime; now=${now%.*}${now#*.}; }
+up() { read -r now rest </proc/uptime; now=${now%.*}${now#*.}; now=${now#0}; now=${now#0}; }
 limited() {
     seconds=$1; shift
     if command -v timeout >/dev/null 2>&1; then timeout -k 5 "$seconds" "$@"; else "$@"; fi
