@@ -30,6 +30,15 @@ const STORIES: &[Story] = &[
     ("facts of real hosts are true", hosts::facts),
     ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
     ("hostile names and contents arrive byte for byte", input::hostile),
+    ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
+    ("a full disk keeps the old file whole", failure::full_disk),
+    ("Ctrl-C finishes what runs and begins nothing new", failure::interrupted),
+    ("a secret arrives, and is seen nowhere else", secrecy::nowhere_else),
+    ("a host that cannot be reached does not stop the others", network::unreachable),
+    ("a changed or unknown host key is refused", network::host_keys),
+    ("sudo without a password just works", password::none_needed),
+    ("sudo with a password asks once and shows it to nobody", password::asked_once),
+    ("power loss in the middle of an installation is recovered from", failure::power_loss),
 ];
 
 fn main() -> ExitCode {
