@@ -61,7 +61,10 @@ fn graph(count: usize, needs: &[(usize, usize)]) -> DiGraph<(), ()> {
 /// One cycle, walked from its smallest member so that it always reads the same.
 fn cycle(graph: &DiGraph<(), ()>) -> Cycle {
     let own = |node: NodeIndex| graph.edges(node).any(|edge| edge.target() == node);
-    let knot = tarjan_scc(graph).into_iter().filter(|knot| knot.len() > 1 || own(knot[0])).min_by_key(|knot| knot.iter().min().copied());
+    let knot = tarjan_scc(graph)
+        .into_iter()
+        .filter(|knot| knot.len() > 1 || own(knot[0]))
+        .min_by_key(|knot| knot.iter().min().copied());
     let Some(knot) = knot else { return Cycle(Vec::new()) };
     let Some(start) = knot.iter().min().copied() else { return Cycle(Vec::new()) };
     let mut path = vec![start];

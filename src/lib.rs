@@ -38,7 +38,7 @@ pub mod report;
 pub mod resource;
 pub mod role;
 pub mod secret;
-//pub mod sim;
+pub mod sim;
 pub mod site;
 pub mod step;
 pub mod store;

@@ -29,7 +29,8 @@ pub async fn ask<T: Transport>(
         let (transport, slots) = (Arc::clone(transport), Arc::clone(&slots));
         tasks.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            let readings = if probes.is_empty() { Ok(Readings::default()) } else { transport.read(&host, &probes).await };
+            let readings =
+                if probes.is_empty() { Ok(Readings::default()) } else { transport.read(&host, &probes).await };
             (host.name, readings)
         });
     }

@@ -36,6 +36,15 @@ impl<T> fmt::Display for Secret<T> {
     }
 }
 
+/// The shortest secret that is looked for in a text: shorter ones would mask half of every word.
+const SHORTEST: usize = 4;
+
+/// A text without these secrets: what a program on a host says may repeat what it was given.
+pub fn masked(text: &str, secrets: &[Secret<String>]) -> String {
+    let long = secrets.iter().map(|secret| secret.expose().trim()).filter(|secret| secret.len() >= SHORTEST);
+    long.fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, MASK) } else { text })
+}
+
 /// Bytes for a file or a program's input; printed masked when a secret went into them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Content {
@@ -78,6 +87,12 @@ impl From<&str> for Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_host_says_is_shown_without_secrets() {
+        let secrets = [Secret::new("hunter2".to_owned()), Secret::new("a".to_owned())];
+        assert_eq!(masked("bad password hunter2!", &secrets), "bad password ***!");
+    }
 
     #[test]
     fn a_secret_is_masked_however_it_is_printed() {

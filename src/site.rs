@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn a_service_has_the_role_of_its_name_unless_told() {
         let site = read("services:\n  zk: { hosts: a, role: zookeeper }\n  spark: { hosts: b }\n");
-        let roles: Vec<String> = site.unwrap_or_default().services.iter().map(|s| format!("{}={}", s.name, s.role)).collect();
+        let roles: Vec<String> =
+            site.unwrap_or_default().services.iter().map(|s| format!("{}={}", s.name, s.role)).collect();
         assert_eq!(roles, ["zk=zookeeper", "spark=spark"]);
     }
 
@@ -105,7 +106,13 @@ mod tests {
     fn all_mistakes_come_at_once() {
         let problems = read("services:\n  a: { host: x }\n  -b: { hosts: y }\n  c: z\n").expect_err("wrong");
         let text = problems.to_string();
-        for part in ["unknown key `host`", "did you mean `hosts`?", "a service needs `hosts`", "`-b` is no service name", "a service is a map"] {
+        for part in [
+            "unknown key `host`",
+            "did you mean `hosts`?",
+            "a service needs `hosts`",
+            "`-b` is no service name",
+            "a service is a map",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -64,7 +64,9 @@ fn environment_texts(root: &Path, name: &EnvName, problems: &mut Diagnostics) ->
     }
     let known = environments(root);
     let hint = did_you_mean(name.as_str(), known.iter().map(String::as_str));
-    problems.push(Diagnostic::error(format!("there is no environment `{name}`: no folder inventories/{name}")).maybe_hint(hint));
+    problems.push(
+        Diagnostic::error(format!("there is no environment `{name}`: no folder inventories/{name}")).maybe_hint(hint),
+    );
     Vec::new()
 }
 
@@ -103,7 +105,13 @@ fn built_in(problems: &mut Diagnostics) -> BTreeMap<RoleName, RoleTexts> {
         let named = |part: &str| format!("(built in) roles/{name}/{part}");
         let texts = RoleTexts {
             role: Source::new(named("role.yml"), role),
-            templates: templates.into_iter().map(|(key, bytes)| { let s = source(&named(&format!("templates/{key}")), bytes); (key, s) }).collect(),
+            templates: templates
+                .into_iter()
+                .map(|(key, bytes)| {
+                    let s = source(&named(&format!("templates/{key}")), bytes);
+                    (key, s)
+                })
+                .collect(),
             files: files.into_iter().map(|(key, bytes)| (key, bytes.to_vec())).collect(),
             from: From::BuiltIn,
         };
@@ -181,7 +189,8 @@ fn text(root: &Path, path: &Path, problems: &mut Diagnostics) -> Option<Arc<Sour
     match String::from_utf8(content(path, problems)?) {
         Ok(text) => Some(Source::new(name, text)),
         Err(error) => {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = String::from_utf8_lossy(before).matches('\n').count() + 1;
             problems.push(Diagnostic::error(format!("{name}:{line} is not UTF-8")).hint("save the file as UTF-8"));
             None
         }

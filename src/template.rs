@@ -164,7 +164,8 @@ impl Formula {
     pub fn parse(text: &str, origin: &Origin) -> Result<Self, Diagnostic> {
         let text = text.trim();
         let text = single(text).unwrap_or(text).trim();
-        let expression = ENGINE.compile_expression_owned(text.to_owned()).map_err(|e| problem(&e, text, origin, None))?;
+        let expression =
+            ENGINE.compile_expression_owned(text.to_owned()).map_err(|e| problem(&e, text, origin, None))?;
         Ok(Self { expression: Arc::new(expression), text: text.into(), origin: origin.clone() })
     }
 
@@ -266,7 +267,10 @@ impl Text {
 
     /// The names it reads, with their attributes: `facts.os.codename`.
     pub fn reads(&self) -> BTreeSet<String> {
-        self.engine.get_template(&self.name).map(|t| t.undeclared_variables(true).into_iter().collect()).unwrap_or_default()
+        self.engine
+            .get_template(&self.name)
+            .map(|t| t.undeclared_variables(true).into_iter().collect())
+            .unwrap_or_default()
     }
 }
 
@@ -311,7 +315,8 @@ impl Recipe {
         if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
             return Ok(Self::Literal(text.into(), node.origin.clone()));
         }
-        match single(text) {
+        // With as much as a line break around it, it is a text.
+        match single(text).filter(|_| text.trim() == text) {
             Some(inner) => Ok(Self::Formula(Formula::parse(inner, &node.origin)?)),
             None => Ok(Self::Text(Text::parse(text, &node.origin)?)),
         }
@@ -508,7 +513,8 @@ mod tests {
 
     #[test]
     fn what_a_secret_went_into_is_secret() {
-        for text in ["\"{{ token }}\"", "\"a {{ token }} b\"", "\"{{ 'x' ~ token }}\"", "\"{{ [token] | join(',') }}\""] {
+        for text in ["\"{{ token }}\"", "\"a {{ token }} b\"", "\"{{ 'x' ~ token }}\"", "\"{{ [token] | join(',') }}\""]
+        {
             let rendered = render(text).unwrap_or_else(|d| panic!("{d}"));
             assert!(rendered.secret, "{text}: {rendered:?}");
             assert!(rendered.data.get("$secret").is_some(), "{text}: {rendered:?}");
@@ -524,7 +530,10 @@ mod tests {
             "error: `prot` is not defined\n  --> role.yml:2:11\n   |\n 2 | b: \"at {{ prot }}\"\n   |           ^^^^\nhint: did you mean `port`?"
         );
         let block = render("a: |\n  one\n  {{ prot }}\n").expect_err("undefined");
-        assert_eq!(block.iter().next().and_then(|d| d.origin.as_ref()).map(ToString::to_string).as_deref(), Some("role.yml:3:6"));
+        assert_eq!(
+            block.iter().next().and_then(|d| d.origin.as_ref()).map(ToString::to_string).as_deref(),
+            Some("role.yml:3:6")
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{End, Event, Failure, Queue};
 use crate::inventory::Endpoint;
 use crate::name::HostName;
 use crate::plan::{Plan, StageId, Work};
+use crate::secret::{Secret, masked};
 use crate::step::{Outcome, Step};
 use crate::transport::{StepEvent, Transport, TransportError};
 
@@ -50,7 +51,8 @@ pub async fn run<T: Transport>(
     mut stop: watch::Receiver<bool>,
     tell: Tell,
 ) -> Report {
-    let mut runner = Runner { plan, transport, limits, tell, queue: Queue::new(plan), busy: BTreeSet::new(), tasks: JoinSet::new() };
+    let mut runner =
+        Runner { plan, transport, limits, tell, queue: Queue::new(plan), busy: BTreeSet::new(), tasks: JoinSet::new() };
     let mut stopped = false;
     loop {
         if *stop.borrow_and_update() && !stopped {
@@ -104,11 +106,12 @@ impl<T: Transport> Runner<'_, T> {
     fn spawn(&mut self, id: StageId, host: &HostName, work: &Work) {
         let Some(endpoint) = self.plan.endpoints.get(host).cloned() else { return };
         let steps = work.steps();
+        let secrets = self.plan.secrets.clone();
         let (transport, tell) = (Arc::clone(&self.transport), Arc::clone(&self.tell));
         tell(Event::StageStarted(id));
         self.tasks.spawn(async move {
             let begun = Instant::now();
-            let end = stage(id, &endpoint, &steps, &*transport, &tell).await;
+            let end = stage(id, &endpoint, &steps, &*transport, &tell, &secrets).await;
             (id, end, begun.elapsed())
         });
     }
@@ -135,17 +138,24 @@ impl<T: Transport> Runner<'_, T> {
     }
 }
 
-async fn stage<T: Transport>(id: StageId, host: &Endpoint, steps: &[Step], transport: &T, tell: &Tell) -> End {
+async fn stage<T: Transport>(
+    id: StageId,
+    host: &Endpoint,
+    steps: &[Step],
+    transport: &T,
+    tell: &Tell,
+    secrets: &[Secret<String>],
+) -> End {
     let reached: Mutex<Option<usize>> = Mutex::new(None);
     let watch = |event: StepEvent| {
         if let StepEvent::Started { index } = event {
             *reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
         }
-        tell(translate(id, event));
+        tell(translate(id, event, secrets));
     };
     let result = transport.perform(host, steps, &watch).await;
     let step = *reached.lock().unwrap_or_else(PoisonError::into_inner);
-    end(result, step, steps.len())
+    end(result.map(|outcomes| outcomes.into_iter().map(|outcome| clean(outcome, secrets)).collect()), step, steps.len())
 }
 
 fn end(result: Result<Vec<Outcome>, TransportError>, step: Option<usize>, steps: usize) -> End {
@@ -166,10 +176,20 @@ fn end(result: Result<Vec<Outcome>, TransportError>, step: Option<usize>, steps:
     }
 }
 
-fn translate(stage: StageId, event: StepEvent) -> Event {
+/// A program may repeat a secret it was given; nobody is to see it.
+fn clean(outcome: Outcome, secrets: &[Secret<String>]) -> Outcome {
+    match outcome {
+        Outcome::Failed { exit, stderr } => Outcome::Failed { exit, stderr: masked(&stderr, secrets) },
+        other => other,
+    }
+}
+
+fn translate(stage: StageId, event: StepEvent, secrets: &[Secret<String>]) -> Event {
     match event {
         StepEvent::Started { index } => Event::StepStarted { stage, step: index },
-        StepEvent::Waiting { why, .. } => Event::Waiting { stage, why },
-        StepEvent::Ended { index, outcome, took } => Event::StepEnded { stage, step: index, outcome, took },
+        StepEvent::Waiting { why, .. } => Event::Waiting { stage, why: masked(&why, secrets) },
+        StepEvent::Ended { index, outcome, took } => {
+            Event::StepEnded { stage, step: index, outcome: clean(outcome, secrets), took }
+        }
     }
 }

@@ -46,7 +46,8 @@ pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
         batch: desired.roles[&placed.definition.role].rollout.batch,
     });
     let services = services.collect();
-    problems.result(Catalog { environment: desired.environment.clone(), services, hosts })
+    let secrets = compiler.known.secrets();
+    problems.result(Catalog { environment: desired.environment.clone(), services, hosts, secrets })
 }
 
 struct Compiler<'a> {
@@ -55,8 +56,10 @@ struct Compiler<'a> {
     /// Compiled template files, by role and name.
     templates: RefCell<HashMap<(RoleName, String), Option<template::Text>>>,
     /// Resources that are the same on many hosts are made once: by where they are written and their keys.
-    made: RefCell<HashMap<(*const Item, String), Arc<dyn Resource>>>,
+    made: RefCell<Made>,
 }
+
+type Made = HashMap<(*const Item, String), Arc<dyn Resource>>;
 
 impl Compiler<'_> {
     fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<Block> {
@@ -189,7 +192,9 @@ fn parse(item: &Item, data: &Json) -> Result<Arc<dyn Resource>, Diagnostics> {
             Err(error) => error,
         };
         let missing = error.what.strip_prefix("missing field `").and_then(|text| text.split('`').next());
-        if !problems.has_errors() || missing.is_none_or(|key| !removed.contains(key)) {
+        // What is wrong with the whole may be so only because a key was taken out.
+        let certain = !error.path.is_empty() || missing.is_some_and(|key| !removed.contains(key));
+        if !problems.has_errors() || certain {
             problems.push(wrong_key(item, data, &error, missing));
         }
         let Some(entries) = rest.as_object_mut() else { return Err(problems) };
@@ -205,7 +210,10 @@ fn wrong_key(item: &Item, data: &Json, error: &ParseError, missing: Option<&str>
             Some(key) => format!("a `{kind}` needs `{key}`"),
             None => error.what.clone(),
         };
-        return Diagnostic::error(what).at(&item.origin).wide(kind.len()).hint(format!("for example: {}", item.kind.example));
+        return Diagnostic::error(what)
+            .at(&item.origin)
+            .wide(kind.len())
+            .hint(format!("for example: {}", item.kind.example));
     };
     let secret = data.get(key).is_some_and(|value| value.to_string().contains(Data::SECRET));
     let what = if secret {

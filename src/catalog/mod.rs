@@ -19,11 +19,15 @@ use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::resource::{Resource, Verb};
 use crate::role::{Batch, Role};
+use crate::secret::Secret;
 use crate::step::{Check, Probe};
 use crate::yaml::Node;
 
 /// The facts of each host, by name.
 pub type Facts = BTreeMap<HostName, BTreeMap<String, serde_json::Value>>;
+
+/// Finds what is set for an input; see [`Desired::variable`].
+pub type Lookup<'a> = dyn Fn(&HostName, Option<&ServiceName>, &str) -> Option<Node> + 'a;
 
 /// Everything a catalog is made of.
 pub struct Desired<'a> {
@@ -38,7 +42,7 @@ pub struct Desired<'a> {
     /// How a host is reached.
     pub endpoint: &'a dyn Fn(&HostName) -> Option<Endpoint>,
     /// What is set for an input: on a host, for a service (none for a role that others brought in), by its name.
-    pub variable: &'a dyn Fn(&HostName, Option<&ServiceName>, &str) -> Option<Node>,
+    pub variable: &'a Lookup<'a>,
     /// What is known of the hosts.
     pub facts: &'a Facts,
     /// Only these hosts, if given. The others are still members of their services.
@@ -64,6 +68,8 @@ pub struct Catalog {
     pub services: Vec<Service>,
     /// Its hosts. Those without a role are not in it.
     pub hosts: BTreeMap<HostName, HostCatalog>,
+    /// The secrets that went into it: whatever a host says is shown without them.
+    pub secrets: Vec<Secret<String>>,
 }
 
 /// A service: a role on a group of hosts.

@@ -61,7 +61,7 @@ pub fn place(
         let needs = needs(definition, role, site, &mut problems);
         services.push(PlacedService { definition: definition.clone(), hosts: found, needs });
     }
-    let services = in_order(services, &mut problems);
+    let services = in_order(services, roles, &mut problems);
     if problems.has_errors() {
         return Err(problems);
     }
@@ -136,10 +136,13 @@ fn needed_service(definition: &Definition, need: &Key, site: &Site) -> Result<Se
     let of_role: Vec<&Definition> = site.services.iter().filter(|service| service.role.as_str() == need.name).collect();
     match of_role.as_slice() {
         [one] => Ok(one.name.clone()),
-        [] => Err(Diagnostic::error(format!("`{}` needs the service `{}`, and there is none", definition.name, need.name))
-            .at(&definition.origin)
-            .wide(definition.name.as_str().chars().count())
-            .hint(format!("add `{}: {{ hosts: GROUP }}` under `services` ({} says it is needed)", need.name, need.origin))),
+        [] => Err(Diagnostic::error(format!(
+            "`{}` needs the service `{}`, and there is none",
+            definition.name, need.name
+        ))
+        .at(&definition.origin)
+        .wide(definition.name.as_str().chars().count())
+        .hint(format!("add `{}: {{ hosts: GROUP }}` under `services` ({} says it is needed)", need.name, need.origin))),
         several => {
             let names: Vec<&str> = several.iter().map(|service| service.name.as_str()).collect();
             Err(Diagnostic::error(format!("`{}` needs one of {}", definition.name, names.join(", ")))
@@ -149,13 +152,19 @@ fn needed_service(definition: &Definition, need: &Key, site: &Site) -> Result<Se
     }
 }
 
-fn in_order(services: Vec<PlacedService>, problems: &mut Diagnostics) -> Vec<PlacedService> {
-    let index = |name: &ServiceName| services.iter().position(|service| service.definition.name == *name);
-    let edges: Vec<(usize, usize)> = services
-        .iter()
-        .enumerate()
-        .flat_map(|(from, service)| service.needs.iter().filter_map(move |(_, need)| Some((from, index(need)?))))
-        .collect();
+/// Each after those it needs, and after those whose roles its own requires on one of its hosts: what a service is made of
+/// changes in the batches of its own.
+fn in_order(
+    services: Vec<PlacedService>,
+    roles: &BTreeMap<RoleName, Role>,
+    problems: &mut Diagnostics,
+) -> Vec<PlacedService> {
+    let index: BTreeMap<&ServiceName, usize> =
+        services.iter().enumerate().map(|(index, service)| (&service.definition.name, index)).collect();
+    let needs = services.iter().enumerate().flat_map(|(from, service)| {
+        service.needs.iter().filter_map(|(_, need)| index.get(need).map(|to| (from, *to))).collect::<Vec<_>>()
+    });
+    let edges: Vec<(usize, usize)> = needs.chain(stacked(&services, roles)).collect();
     match graph::order(services.len(), &edges) {
         Ok(order) => order.into_iter().map(|index| services[index].clone()).collect(),
         Err(cycle) => {
@@ -166,6 +175,32 @@ fn in_order(services: Vec<PlacedService>, problems: &mut Diagnostics) -> Vec<Pla
             services
         }
     }
+}
+
+/// Pairs of services that share a host, of which the first requires the role of the second.
+fn stacked(services: &[PlacedService], roles: &BTreeMap<RoleName, Role>) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for (from, service) in services.iter().enumerate() {
+        let below = required(&service.definition.role, roles);
+        for (to, other) in services.iter().enumerate().filter(|(to, _)| *to != from) {
+            if below.contains(&other.definition.role) && service.hosts.iter().any(|host| other.hosts.contains(host)) {
+                pairs.push((from, to));
+            }
+        }
+    }
+    pairs
+}
+
+/// All roles that a role requires, directly or by way of others, without itself.
+fn required(role: &RoleName, roles: &BTreeMap<RoleName, Role>) -> BTreeSet<RoleName> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![role.clone()];
+    while let Some(next) = open.pop() {
+        let names = roles.get(&next).into_iter().flat_map(|role| &role.requires);
+        open.extend(names.filter_map(|key| RoleName::new(&key.name).ok()).filter(|name| found.insert(name.clone())));
+    }
+    found.remove(role);
+    found
 }
 
 fn instances(services: &[PlacedService], roles: &BTreeMap<RoleName, Role>) -> BTreeMap<HostName, Vec<Instance>> {
@@ -198,9 +233,9 @@ fn add(
     if let Some(index) = placed.iter().position(|other| other.role == *role && other.service == service) {
         return index;
     }
-    let required: BTreeSet<RoleName> =
+    let wanted: BTreeSet<RoleName> =
         roles[role].requires.iter().filter_map(|key| RoleName::new(&key.name).ok()).collect();
-    let requires = required.iter().map(|other| add(other, services(other), roles, services, placed)).collect();
+    let requires = wanted.iter().map(|other| add(other, services(other), roles, services, placed)).collect();
     placed.push(Instance { role: role.clone(), service, requires });
     placed.len() - 1
 }

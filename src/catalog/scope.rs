@@ -2,7 +2,8 @@
 //!
 //! In: a placement, variables and facts. Out: a scope per role and host. Never: a value that does not fit its type.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
@@ -10,7 +11,8 @@ use super::place::{Instance, PlacedService};
 use super::{Desired, Facts};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::name::{HostName, ServiceName};
-use crate::role::{Input, Role};
+use crate::role::{Input, InputType, Role};
+use crate::secret::Secret;
 use crate::template::{Scope, Value, value};
 
 /// What services provide and where they run, as far as it is known.
@@ -18,6 +20,7 @@ use crate::template::{Scope, Value, value};
 pub(super) struct Known {
     services: BTreeMap<ServiceName, Value>,
     provided: BTreeMap<ServiceName, Json>,
+    secrets: RefCell<BTreeSet<Secret<String>>>,
 }
 
 impl Known {
@@ -41,11 +44,21 @@ impl Known {
         self.provided.insert(name.clone(), Json::Object(provided));
     }
 
+    /// All secrets that were set, in an order that says nothing.
+    pub(super) fn secrets(&self) -> Vec<Secret<String>> {
+        self.secrets.borrow().iter().cloned().collect()
+    }
+
     /// The scope of a role on a host.
     ///
     /// # Errors
     /// Inputs that are missing or do not fit.
-    pub(super) fn scope(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> Result<Scope, Diagnostics> {
+    pub(super) fn scope(
+        &self,
+        desired: &Desired<'_>,
+        host: &HostName,
+        instance: &Instance,
+    ) -> Result<Scope, Diagnostics> {
         let (scope, mut problems) = self.inputs(desired, host, instance);
         let role = &desired.roles[&instance.role];
         for refusal in &role.refuse {
@@ -69,6 +82,9 @@ impl Known {
         }
         for input in &desired.roles[&instance.role].inputs {
             if let Some(typed) = problems.keep(one(desired, input, host, instance.service.as_ref(), &scope)) {
+                if input.kind == InputType::Secret {
+                    self.secrets.borrow_mut().insert(Secret::new(typed.to_string()));
+                }
                 scope.set(&input.name, typed);
             }
         }
@@ -88,9 +104,7 @@ impl Known {
 }
 
 fn members(desired: &Desired<'_>, hosts: &[HostName]) -> Json {
-    let member = |(index, host): (usize, &HostName)| {
-        json!({ "name": host.as_str(), "address": desired.address(host), "position": index + 1 })
-    };
+    let member = |(index, host): (usize, &HostName)| json!({ "name": host.as_str(), "address": desired.address(host), "position": index + 1 });
     hosts.iter().enumerate().map(member).collect()
 }
 
@@ -112,7 +126,11 @@ fn one(
     } else if input.required {
         let hint = format!("set it in group_vars, host_vars, or under `vars` of the service; {}", input.description);
         let text = format!("`{}` must be set on {host}", input.name);
-        return Err(Diagnostic::error(text).at(&input.origin).wide(input.name.len()).hint(hint.trim_end_matches("; ")).into());
+        return Err(Diagnostic::error(text)
+            .at(&input.origin)
+            .wide(input.name.len())
+            .hint(hint.trim_end_matches("; "))
+            .into());
     } else {
         return Ok(Value::from(()));
     };
@@ -132,6 +150,7 @@ fn refused(role: &Role, refusal: &crate::role::Refusal, service: Option<&Service
     let because = text(&refusal.because);
     let hint = refusal.hint.as_ref().map(&mut text);
     let who = service.map_or_else(|| role.name.to_string(), ToString::to_string);
-    problems.push(Diagnostic::error(format!("{who} cannot work: {because}")).at(refusal.when.origin()).maybe_hint(hint));
+    problems
+        .push(Diagnostic::error(format!("{who} cannot work: {because}")).at(refusal.when.origin()).maybe_hint(hint));
     problems
 }

@@ -19,7 +19,7 @@ use crate::report::json;
 
 /// Brings hosts to the state the files describe.
 #[derive(Debug, clap::Args)]
-pub struct Apply {
+pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Apply {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Apply) -> Exit {
+pub(super) fn run(global: &Global, command: &Apply) -> Exit {
     let result = if command.check {
         let survey = plan::show(global, &command.selection, &command.connection, &command.shape);
         survey.map(|survey| plan::exit(&survey.plan, command.detailed_exitcode))
@@ -118,15 +118,19 @@ async fn perform(global: &Global, command: &Apply, fleet: &Fleet, survey: &Surve
     if command.shape.json {
         ui::line(&json::report(&plan, &report, took).to_string());
     } else {
-        ui::result(&human::summary(&plan, &report, &Ending {
-            took,
-            verbose: global.verbose,
-            width: ui::width(),
-            record: &course.record,
-            again: Ok(&again),
-            plan_command: plan::to_type("plan", &command.selection, &command.connection),
-            apply_command: plan::to_type("apply", &command.selection, &command.connection),
-        }));
+        ui::result(&human::summary(
+            &plan,
+            &report,
+            &Ending {
+                took,
+                verbose: global.verbose,
+                width: ui::width(),
+                record: &course.record,
+                again: Ok(&again),
+                plan_command: plan::to_type("plan", &command.selection, &command.connection),
+                apply_command: plan::to_type("apply", &command.selection, &command.connection),
+            },
+        ));
     }
     exit(&plan, &report, &again, command.detailed_exitcode)
 }
@@ -204,8 +208,11 @@ fn touched(plan: &Plan, report: &Report) -> BTreeSet<HostName> {
 
 /// The truth, as a number: see [`super::exit`].
 fn exit(plan: &Plan, report: &Report, left: &Plan, detailed: bool) -> Exit {
-    let failures: Vec<&Failure> =
-        report.ends.iter().filter_map(|end| if let End::Failed(failure) = end { Some(failure) } else { None }).collect();
+    let failures: Vec<&Failure> = report
+        .ends
+        .iter()
+        .filter_map(|end| if let End::Failed(failure) = end { Some(failure) } else { None })
+        .collect();
     let lost = |failure: &&&Failure| matches!(failure, Failure::Host { .. });
     let unreachable = !plan.unreachable.is_empty() || failures.iter().any(|f| lost(&f)) || !left.unreachable.is_empty();
     let failed = failures.iter().any(|f| !lost(&f));

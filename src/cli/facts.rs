@@ -9,7 +9,7 @@ use crate::name::{HostName, did_you_mean};
 
 /// Asks hosts for facts.
 #[derive(Debug, clap::Args)]
-pub struct Facts {
+pub(super) struct Facts {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct Facts {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Facts) -> Exit {
+pub(super) fn run(global: &Global, command: &Facts) -> Exit {
     match facts(global, command) {
         Ok(exit) => exit,
         Err(problems) => {
@@ -50,7 +50,8 @@ fn facts(global: &Global, command: &Facts) -> Result<Exit, Diagnostics> {
         ui::result(&ui::data(&serde_json::to_string_pretty(&facts).unwrap_or_default()));
     } else {
         for (host, known) in &facts {
-            let lines: Vec<String> = known.iter().map(|(name, value)| format!("  {name:<14}{}", shown(&value.to_string()))).collect();
+            let lines: Vec<String> =
+                known.iter().map(|(name, value)| format!("  {name:<14}{}", shown(&value.to_string()))).collect();
             ui::result(&format!("{host}\n{}", lines.join("\n")));
         }
     }

@@ -9,7 +9,7 @@ use crate::report::graph::{self, Detail, GraphView};
 
 /// Shows the graph.
 #[derive(Debug, clap::Args)]
-pub struct Graph {
+pub(super) struct Graph {
     #[command(flatten)]
     selection: Selection,
     /// In which form; `dot` is for Graphviz: armilla graph ENV --format dot | dot -Tsvg
@@ -27,7 +27,7 @@ enum Format {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Graph) -> Exit {
+pub(super) fn run(global: &Global, command: &Graph) -> Exit {
     let shown = load::load(global, &command.selection).and_then(|loaded| {
         let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;
         Ok(GraphView::new(&loaded.placement, &loaded.roles, Some(&catalog)))

@@ -8,7 +8,7 @@ use super::{Exit, ui};
 
 /// Makes a new project.
 #[derive(Debug, clap::Args)]
-pub struct Init {
+pub(super) struct Init {
     /// Where; made if it is not there
     #[arg(default_value = ".")]
     folder: PathBuf,
@@ -24,11 +24,15 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// Runs the command.
-pub fn run(command: &Init) -> Exit {
+pub(super) fn run(command: &Init) -> Exit {
     let folder = &command.folder;
     let taken: Vec<&str> = FILES.iter().map(|(path, _)| *path).filter(|path| folder.join(path).exists()).collect();
     if !taken.is_empty() {
-        ui::say(&format!("error: {} has these files already, and nothing is overwritten: {}", folder.display(), taken.join(", ")));
+        ui::say(&format!(
+            "error: {} has these files already, and nothing is overwritten: {}",
+            folder.display(),
+            taken.join(", ")
+        ));
         ui::say("hint: name an empty folder: armilla init DIR");
         return Exit::Error;
     }

@@ -9,7 +9,7 @@ use crate::name::HostName;
 
 /// Shows hosts, groups and variables.
 #[derive(Debug, clap::Args)]
-pub struct Inventory {
+pub(super) struct Inventory {
     #[command(flatten)]
     selection: Selection,
     /// All variables of one host
@@ -21,7 +21,7 @@ pub struct Inventory {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Inventory) -> Exit {
+pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
     let loaded = match load::load(global, &command.selection) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -58,8 +58,8 @@ fn pretty(value: &Value) -> String {
 }
 
 fn variables(loaded: &Loaded, host: &HostName) -> Value {
-    let names = loaded.variables.names(host);
-    let pairs = names.into_iter().filter_map(|name| Some((name.to_owned(), loaded.variables.winner(host, name)?.to_json())));
+    let merged = loaded.variables.get(host).map(crate::vars::Layers::merged).unwrap_or_default();
+    let pairs = merged.into_iter().map(|(name, variable)| (name.to_string(), variable.node.to_json()));
     let mut all: serde_json::Map<String, Value> = pairs.collect();
     if let Some(host) = loaded.inventory.host(host.as_str()) {
         all.extend(connection(host));
@@ -89,8 +89,9 @@ fn list(loaded: &Loaded) -> Value {
         .collect();
     let mut root = serde_json::Map::new();
     root.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
-    let inside: Vec<&str> = inventory.groups().flat_map(|group| &group.children).map(crate::name::GroupName::as_str).collect();
-    let top: Vec<&str> = inventory.groups().map(|g| g.name.as_str()).filter(|n| *n != "all" && !inside.contains(n)).collect();
+    let inside: Vec<&str> =
+        inventory.groups().flat_map(|group| &group.children).map(crate::name::GroupName::as_str).collect();
+    let top: Vec<&str> = inventory.groups().map(|g| g.name.as_str()).filter(|n| !inside.contains(n)).collect();
     let grouped = |host: &&Host| host.groups.is_empty();
     let ungrouped: Vec<&str> = inventory.hosts().filter(grouped).map(|host| host.endpoint.name.as_str()).collect();
     let children: Vec<&str> = std::iter::once("ungrouped").chain(top).collect();
@@ -98,9 +99,13 @@ fn list(loaded: &Loaded) -> Value {
     if !ungrouped.is_empty() {
         root.insert("ungrouped".to_owned(), json!({ "hosts": ungrouped }));
     }
-    for group in inventory.groups().filter(|group| group.name.as_str() != "all") {
+    for group in inventory.groups() {
         let mut entry = serde_json::Map::new();
-        let own = inventory.own_members(group);
+        let own: Vec<&HostName> = inventory
+            .members(&group.name)
+            .into_iter()
+            .filter(|name| inventory.host(name.as_str()).is_some_and(|host| host.direct_groups.contains(&group.name)))
+            .collect();
         if !own.is_empty() {
             entry.insert("hosts".to_owned(), json!(own));
         }
@@ -119,7 +124,16 @@ fn table(loaded: &Loaded) -> String {
     let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2)];
     let line = |row: &[String; 4]| {
-        let text = format!("{:<a$}  {:<b$}  {:<c$}  {}", row[0], row[1], row[2], row[3], a = widths[0], b = widths[1], c = widths[2]);
+        let text = format!(
+            "{:<a$}  {:<b$}  {:<c$}  {}",
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            a = widths[0],
+            b = widths[1],
+            c = widths[2]
+        );
         text.trim_end().to_owned()
     };
     std::iter::once(&head).chain(&rows).map(line).collect::<Vec<_>>().join("\n")

@@ -11,7 +11,7 @@ use crate::lab::{Lab, LabError, LabHost, LabOptions, Power, Rebuild, Wire, numbe
 
 /// Orders to the lab.
 #[derive(Debug, clap::Subcommand)]
-pub enum LabCommand {
+pub(super) enum LabCommand {
     /// Build the Debian 12 disk that all hosts share (about a minute, once; `up` does it too)
     Base {
         /// Build it again, with the archive's newest packages; no host may exist
@@ -121,7 +121,7 @@ pub enum LabCommand {
 
 /// Why an order was not carried out.
 #[derive(Debug)]
-pub enum LabFailure {
+pub(super) enum LabFailure {
     /// The project of `up --env` has mistakes.
     Project(Diagnostics),
     /// The lab refused.
@@ -140,7 +140,7 @@ impl From<LabError> for LabFailure {
 ///
 /// # Errors
 /// Whatever the lab refuses, in words that say what to type.
-pub fn run(
+pub(super) fn run(
     command: LabCommand,
     inventory: impl FnOnce(&str) -> Result<Vec<String>, Diagnostics>,
 ) -> Result<ExitCode, LabFailure> {

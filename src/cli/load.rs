@@ -1,23 +1,23 @@
 //! From a folder to everything that can be known without a host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Global, Selection};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
-use crate::inventory::{Endpoint, Inventory, Pattern};
+use crate::inventory::{Endpoint, Inventory, Pattern, Settings};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
 use crate::site::{Definition, Site};
 use crate::store;
-use crate::vars::{self, Setting, Variables};
+use crate::vars::{self, Layers, Level, Setting};
 use crate::yaml::Node;
 
 /// Everything about an environment that is written down.
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The folder of the project.
     pub root: PathBuf,
     /// Which environment.
@@ -37,11 +37,11 @@ pub struct Loaded {
     /// Whether to work as root by sudo on every host.
     pub become_root: bool,
     /// What is set for hosts.
-    pub variables: Variables,
+    pub variables: BTreeMap<HostName, Layers>,
 }
 
 /// The folder of the project.
-pub fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
+pub(super) fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
     let given = global.project.clone().map_or_else(std::env::current_dir, Ok);
     let start = given.and_then(|path| path.canonicalize());
     let start = start.map_err(|error| Diagnostic::error(format!("the project folder cannot be opened: {error}")))?;
@@ -52,18 +52,22 @@ pub fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
 ///
 /// # Errors
 /// Everything that is wrong in what a user wrote, in one go.
-pub fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
+pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
     let root = root(global)?;
     let environment = EnvName::new(&selection.name()).map_err(|why| Diagnostic::error(why.to_string()))?;
     let project = store::read_project(&root, Some(&environment))?;
     let mut reader = Reader { problems: Diagnostics::new(), project: &project, unusable: BTreeSet::new() };
     let roles = reader.roles();
     let site = reader.site();
-    let inventory = Inventory::read(&environment, &project.environment);
+    let texts = project.environment.iter().map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
+    let inventory = Inventory::read(environment.clone(), &texts);
     let inventory = reader.problems.keep(inventory).map(Arc::new);
-    let settings = reader.settings(&root, &selection.variables);
+    let settings = reader.settings(&selection.variables);
     let Some(inventory) = inventory else { return Err(reader.problems) };
-    let variables = Variables::new(&inventory, &settings);
+    reader.problems.extend(inventory.warnings.clone());
+    let given: Settings = settings.iter().cloned().collect();
+    let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
+    let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();
     let placement = reader.place(&site, roles.clone(), &inventory);
     let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
     reader.unread_settings(&settings, &roles, &site);
@@ -113,12 +117,14 @@ impl Reader<'_> {
         self.problems.keep(site).unwrap_or_default()
     }
 
-    fn settings(&mut self, root: &Path, given: &[String]) -> Vec<Setting> {
+    /// What `--var` sets, in the order given.
+    fn settings(&mut self, given: &[String]) -> Vec<(String, Node)> {
         let mut settings = Vec::new();
         for text in given {
-            let read = match text.strip_prefix('@') {
-                Some(file) => settings_file(root, file),
-                None => vars::parse_setting(text).map(|setting| vec![setting]).map_err(Into::into),
+            let read = match vars::parse_setting(text) {
+                Ok(Setting::One(name, node)) => Ok(vec![(name, node)]),
+                Ok(Setting::File(file)) => settings_file(&file),
+                Err(problem) => Err(problem.into()),
             };
             settings.extend(self.problems.keep(read).into_iter().flatten());
         }
@@ -157,42 +163,46 @@ impl Reader<'_> {
     }
 
     /// A setting that no role reads is a typing error.
-    fn unread_settings(&mut self, settings: &[Setting], roles: &BTreeMap<RoleName, Role>, site: &Site) {
-        let known: BTreeSet<&str> = roles.values().flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
-        for setting in settings.iter().filter(|setting| !known.contains(setting.name.as_str())) {
-            let hint = crate::name::did_you_mean(&setting.name, known.iter().copied());
-            self.problems.push(Diagnostic::error(format!("--var {}: no role has such an input", setting.name)).maybe_hint(hint));
+    fn unread_settings(&mut self, settings: &[(String, Node)], roles: &BTreeMap<RoleName, Role>, site: &Site) {
+        let known: BTreeSet<&str> =
+            roles.values().flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
+        for (name, _) in settings.iter().filter(|(name, _)| !known.contains(name.as_str())) {
+            let hint = crate::name::did_you_mean(name, known.iter().copied());
+            self.problems.push(Diagnostic::error(format!("--var {name}: no role has such an input")).maybe_hint(hint));
         }
         for definition in &site.services {
             let Some(role) = roles.get(&definition.role) else { continue };
             for (key, _) in &definition.vars {
                 if !role.inputs.iter().any(|input| input.name == key.name) {
                     let names: Vec<&str> = role.inputs.iter().map(|input| input.name.as_str()).collect();
-                    self.problems.push(crate::yaml::unknown_key(&format!("the inputs of `{}`", role.name), key, &names));
+                    self.problems.push(crate::yaml::unknown_key(
+                        &format!("the inputs of `{}`", role.name),
+                        key,
+                        &names,
+                    ));
                 }
             }
         }
     }
 }
 
-fn settings_file(root: &Path, file: &str) -> Result<Vec<Setting>, Diagnostics> {
-    let path = root.join(file);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Diagnostic::error(format!("--var @{file}: {} cannot be read: {error}", path.display())))?;
-    let node = crate::yaml::parse(&Source::new(file, text))?;
-    let entries = node.map().ok_or_else(|| Diagnostic::error("a file of variables is a map").at(&node.origin))?;
-    Ok(entries.iter().map(|(key, node)| Setting { name: key.name.clone(), node: node.clone() }).collect())
+/// As a shell would: relative to where the command was typed.
+fn settings_file(file: &camino::Utf8Path) -> Result<Vec<(String, Node)>, Diagnostics> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Diagnostic::error(format!("--var @{file}: the file cannot be read: {error}")))?;
+    let settings = vars::read_file(&Source::new(file.as_str(), text))?;
+    Ok(settings.iter().map(|(name, node)| (name.to_string(), Node::clone(node))).collect())
 }
 
 impl Loaded {
     /// The hosts that have a role and are within the limit, and the way to each.
-    pub fn endpoints(&self) -> Vec<Endpoint> {
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let wanted = self.placement.hosts.keys().filter(|host| self.limit.as_ref().is_none_or(|l| l.contains(*host)));
         wanted.filter_map(|host| self.endpoint(host)).collect()
     }
 
     /// The way to a host; in a rehearsal to the lab host of its name.
-    pub fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
+    pub(super) fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
         let real = self.inventory.host(host.as_str())?.endpoint.clone();
         match &self.rehearsal {
             None => Some(super::survey::with_become(real, self.become_root)),
@@ -204,7 +214,7 @@ impl Loaded {
     }
 
     /// The facts that must be asked of each host: those that its roles read.
-    pub fn facts_needed(&self) -> BTreeMap<HostName, BTreeSet<String>> {
+    pub(super) fn facts_needed(&self) -> BTreeMap<HostName, BTreeSet<String>> {
         let by_role: BTreeMap<&RoleName, BTreeSet<String>> =
             self.roles.iter().map(|(name, role)| (name, catalog::facts_read(role, &self.project))).collect();
         let hosts = self.placement.hosts.iter().map(|(host, instances)| {
@@ -215,7 +225,7 @@ impl Loaded {
     }
 
     /// What facts look like, for checks without a host.
-    pub fn example_facts(&self) -> Facts {
+    pub(super) fn example_facts(&self) -> Facts {
         let example = |name: &String| Some((name.clone(), (crate::fact::fact(name)?.example)()));
         let hosts = self.facts_needed();
         hosts.into_iter().map(|(host, names)| (host, names.iter().filter_map(example).collect())).collect()
@@ -225,8 +235,9 @@ impl Loaded {
     ///
     /// # Errors
     /// What is wrong after templating.
-    pub fn catalog(&self, facts: &Facts, away: &BTreeSet<HostName>) -> Result<Catalog, Diagnostics> {
-        let here = |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
+    pub(super) fn catalog(&self, facts: &Facts, away: &BTreeSet<HostName>) -> Result<Catalog, Diagnostics> {
+        let here =
+            |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
         let variable = |host: &HostName, service: Option<&ServiceName>, name: &str| self.variable(host, service, name);
         catalog::compile(&Desired {
@@ -246,6 +257,7 @@ impl Loaded {
             let placed = self.placement.services.iter().find(|placed| placed.definition.name == *service)?;
             placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
         });
-        self.variables.winner(host, name).or(of_service).cloned()
+        let set = self.variables.get(host).and_then(|layers| layers.get(name));
+        set.map(|variable| Node::clone(&variable.node)).or_else(|| of_service.cloned())
     }
 }

@@ -41,7 +41,7 @@ pub struct Global {
     /// The project: a folder with a site.yml [default: the nearest at or above this one]
     #[arg(long, global = true, value_name = "DIR", env = "ARMILLA_PROJECT")]
     project: Option<PathBuf>,
-    /// Colours: NO_COLOR and pipes are respected
+    /// Colours: `NO_COLOR` and pipes are respected
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
     /// The same as --color never
@@ -116,6 +116,7 @@ impl Selection {
 
 /// How hosts are reached.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Connection {
     /// Hosts worked on at the same time
     #[arg(short, long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -178,7 +179,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
 fn lab_command(global: &Global, command: lab::LabCommand) -> std::process::ExitCode {
     let names = |environment: &str| {
         let selection = Selection::of(environment);
-        load::load(global, &selection).map(|loaded| loaded.inventory.hosts().map(|h| h.endpoint.name.to_string()).collect())
+        load::load(global, &selection)
+            .map(|loaded| loaded.inventory.hosts().map(|h| h.endpoint.name.to_string()).collect())
     };
     match lab::run(command, names) {
         Ok(code) => code,

@@ -8,7 +8,7 @@ use crate::report::json;
 
 /// Shows what would change.
 #[derive(Debug, clap::Args)]
-pub struct Plan {
+pub(super) struct Plan {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub struct Plan {
 
 /// How a plan is shown.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Shape {
+pub(super) struct Shape {
     /// Show every difference in full
     #[arg(short = 'D', long)]
     pub diff: bool,
@@ -32,7 +32,7 @@ pub struct Shape {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Plan) -> Exit {
+pub(super) fn run(global: &Global, command: &Plan) -> Exit {
     match show(global, &command.selection, &command.connection, &command.shape) {
         Ok(survey) => exit(&survey.plan, command.detailed_exitcode),
         Err(problems) => {
@@ -46,7 +46,12 @@ pub fn run(global: &Global, command: &Plan) -> Exit {
 ///
 /// # Errors
 /// What is wrong in what a user wrote.
-pub fn show(global: &Global, selection: &Selection, connection: &Connection, shape: &Shape) -> Result<Survey, Diagnostics> {
+pub(super) fn show(
+    global: &Global,
+    selection: &Selection,
+    connection: &Connection,
+    shape: &Shape,
+) -> Result<Survey, Diagnostics> {
     let mut loaded = load::load(global, selection)?;
     let fleet = survey::fleet(global, connection, &mut loaded)?;
     let survey = super::block_on(async {
@@ -60,7 +65,7 @@ pub fn show(global: &Global, selection: &Selection, connection: &Connection, sha
 }
 
 /// Prints a plan.
-pub fn print(
+pub(super) fn print(
     global: &Global,
     selection: &Selection,
     connection: &Connection,
@@ -85,7 +90,7 @@ pub fn print(
 }
 
 /// What to type to do the same selection with this verb.
-pub fn to_type(verb: &str, selection: &Selection, connection: &Connection) -> String {
+pub(super) fn to_type(verb: &str, selection: &Selection, connection: &Connection) -> String {
     let mut words = vec![format!("armilla {verb}"), selection.name()];
     words.extend(selection.limit.iter().flat_map(|limit| ["-l".to_owned(), quoted(limit)]));
     words.extend(selection.variables.iter().flat_map(|setting| ["-e".to_owned(), quoted(setting)]));
@@ -100,7 +105,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Unreachable hosts are never reported as "no changes".
-pub fn exit(plan: &crate::plan::Plan, detailed: bool) -> Exit {
+pub(super) fn exit(plan: &crate::plan::Plan, detailed: bool) -> Exit {
     let summary = plan.summary();
     match () {
         () if summary.unreachable > 0 => Exit::Unreachable,

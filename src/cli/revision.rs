@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// The commit of a project's folder and whether something in it is not committed: `3f2c1ab (clean)`. None where there
 /// is no git or no repository.
-pub fn of(root: &Path) -> Option<String> {
+pub(super) fn of(root: &Path) -> Option<String> {
     let commit = git(root, &["rev-parse", "--short", "HEAD"])?;
     let changed = git(root, &["status", "--porcelain", "--", "."])?;
     let state = if changed.trim().is_empty() { "clean" } else { "with uncommitted changes" };

@@ -1,8 +1,11 @@
 //! From what is written down to a plan: facts, then everything else, then the comparison.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
 
 use super::load::Loaded;
 use super::{Connection, Global, ui};
@@ -18,7 +21,7 @@ use crate::step::{Probe, Readings};
 use crate::transport::{Connections, KnownHosts, SshOptions, Transport, TransportError};
 
 /// Hosts, and how to work with them.
-pub struct Fleet {
+pub(super) struct Fleet {
     /// The connections, one a host, for the whole run.
     pub transport: Arc<Connections>,
     /// Hosts worked on at the same time.
@@ -27,7 +30,7 @@ pub struct Fleet {
 }
 
 /// What was found, and what follows from it.
-pub struct Survey {
+pub(super) struct Survey {
     /// What is desired; the hosts that did not answer are not in it.
     pub catalog: Catalog,
     /// The difference.
@@ -40,11 +43,11 @@ pub struct Survey {
 ///
 /// # Errors
 /// When there is nobody to ask, or no lab.
-pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
+pub(super) fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
     let mut options = SshOptions {
-        config: connection.ssh_config.clone(),
+        config: connection.ssh_config.clone().map(path).transpose()?,
         user: connection.user.clone(),
-        key: connection.private_key.clone(),
+        key: connection.private_key.clone().map(path).transpose()?,
         connect_timeout: Duration::from_secs(u64::from(connection.connect_timeout)),
         ..SshOptions::default()
     };
@@ -55,13 +58,18 @@ pub fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> R
         options.become_password = Some(password()?);
     }
     if connection.lab {
-        let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment()).map_err(|error| Diagnostic::error(error.to_string()))?;
-        options.config = Some(lab.ssh_config());
+        let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment())
+            .map_err(|error| Diagnostic::error(error.to_string()))?;
+        options.config = Some(path(lab.ssh_config())?);
         loaded.rehearsal = Some(rehearsal(&lab, loaded)?);
     }
     loaded.become_root |= connection.become_root || connection.ask_become_pass;
     let transport = Arc::new(Connections::new(options));
     Ok(Fleet { transport, forks: usize::from(connection.forks), verbose: global.verbose })
+}
+
+fn path(path: PathBuf) -> Result<Utf8PathBuf, Diagnostic> {
+    Utf8PathBuf::try_from(path).map_err(|error| Diagnostic::error(format!("a path must be UTF-8: {error}")))
 }
 
 fn password() -> Result<Secret<String>, Diagnostic> {
@@ -75,7 +83,8 @@ fn password() -> Result<Secret<String>, Diagnostic> {
 /// The addresses of the lab hosts that stand for the hosts of the environment.
 fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName, String>, Diagnostic> {
     let hosts = lab.hosts().map_err(|error| Diagnostic::error(error.to_string()))?;
-    let known: BTreeMap<&str, String> = hosts.iter().map(|host| (host.name.as_str(), host.address.to_string())).collect();
+    let known: BTreeMap<&str, String> =
+        hosts.iter().map(|host| (host.name.as_str(), host.address.to_string())).collect();
     let wanted: Vec<HostName> = loaded.endpoints().into_iter().map(|endpoint| endpoint.name).collect();
     let missing: Vec<&str> = wanted.iter().map(HostName::as_str).filter(|name| !known.contains_key(name)).collect();
     if !missing.is_empty() {
@@ -90,7 +99,7 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
 ///
 /// # Errors
 /// What is wrong after templating with real facts.
-pub async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
+pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
     let begun = Instant::now();
     let (facts, mut unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
     let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
@@ -102,7 +111,7 @@ pub async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostic
 }
 
 /// Reads the hosts of a catalog again and gives what still differs.
-pub async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Plan {
+pub(super) async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Plan {
     let mut catalog = catalog.clone();
     catalog.hosts.retain(|host, _| touched.contains(host));
     let mut unreachable = BTreeMap::new();
@@ -125,7 +134,7 @@ async fn observe(fleet: &Fleet, catalog: &Catalog, unreachable: &mut BTreeMap<Ho
 }
 
 /// Asks each host its facts. Hosts that need none are not asked; a fact that cannot be read is left out.
-pub async fn facts(
+pub(super) async fn facts(
     fleet: &Fleet,
     loaded: &Loaded,
     wanted: &BTreeMap<HostName, BTreeSet<String>>,
@@ -139,7 +148,9 @@ pub async fn facts(
     let (mut facts, mut unreachable) = (Facts::new(), BTreeMap::new());
     for (host, answer) in ask(fleet, "facts", questions).await {
         match answer {
-            Ok(readings) => drop(facts.insert(host.clone(), understood(&host, &asked_facts(&wanted[&host]), &readings))),
+            Ok(readings) => {
+                drop(facts.insert(host.clone(), understood(&host, &asked_facts(&wanted[&host]), &readings)));
+            }
             Err(error) => drop(unreachable.insert(host, explained(&error))),
         }
     }
@@ -155,7 +166,11 @@ fn understood(host: &HostName, facts: &[&Fact], readings: &Readings) -> BTreeMap
     for fact in facts {
         match (fact.read)(readings) {
             Ok(value) => drop(known.insert(fact.name.to_owned(), value)),
-            Err(why) => ui::say(&format!("warning: {host}: facts.{} is not known: {}", fact.name, crate::diag::shown(&why.to_string()))),
+            Err(why) => ui::say(&format!(
+                "warning: {host}: facts.{} is not known: {}",
+                fact.name,
+                crate::diag::shown(&why.to_string())
+            )),
         }
     }
     known
@@ -163,18 +178,22 @@ fn understood(host: &HostName, facts: &[&Fact], readings: &Readings) -> BTreeMap
 
 async fn ask(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Probe>)>) -> observe::Answers {
     let bar = ui::Counter::new(what, questions.len());
-    let answers = observe::ask(&fleet.transport, questions, fleet.forks, |host, problem| bar.answered(host, problem.is_some())).await;
+    let answers =
+        observe::ask(&fleet.transport, questions, fleet.forks, |host, problem| bar.answered(host, problem.is_some()))
+            .await;
     bar.finish();
     answers
 }
 
 /// Why a host could not be worked with, and what to do about it.
-pub fn explained(error: &TransportError) -> String {
+pub(super) fn explained(error: &TransportError) -> String {
     let hint = match error {
         TransportError::HostKeyChanged { .. } => {
             "; if it was installed anew, remove the old key: ssh-keygen -R HOST. If not, somebody may be in between"
         }
-        TransportError::HostKeyUnknown { .. } => "; compare the fingerprint, then add it to known_hosts or use --accept-new",
+        TransportError::HostKeyUnknown { .. } => {
+            "; compare the fingerprint, then add it to known_hosts or use --accept-new"
+        }
         _ => "",
     };
     format!("{error}{hint}")
@@ -182,7 +201,7 @@ pub fn explained(error: &TransportError) -> String {
 
 impl Fleet {
     /// Round trips of each host, for -vv.
-    pub fn tell_round_trips(&self, hosts: &[Endpoint]) {
+    pub(super) fn tell_round_trips(&self, hosts: &[Endpoint]) {
         if self.verbose < 2 {
             return;
         }
@@ -193,7 +212,7 @@ impl Fleet {
 }
 
 /// Works as root on every host, if that was asked for.
-pub fn with_become(mut endpoint: Endpoint, become_root: bool) -> Endpoint {
+pub(super) fn with_become(mut endpoint: Endpoint, become_root: bool) -> Endpoint {
     if become_root {
         endpoint.become_user = Become::Root;
     }

@@ -5,20 +5,20 @@ use std::io::{self, IsTerminal, Write};
 use crate::diag::Diagnostics;
 
 /// Prints a result. A reader that went away (`| head`) is no error.
-pub fn result(text: &str) {
+pub(super) fn result(text: &str) {
     let mut out = anstream::stdout().lock();
     let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
 }
 
 /// Prints one line of JSON, such as an event, at once.
-pub fn line(text: &str) {
+pub(super) fn line(text: &str) {
     let mut out = anstream::stdout().lock();
     let _ = writeln!(out, "{}", data(text)).and_then(|()| out.flush());
 }
 
 /// JSON that steers no terminal it may be shown on. JSON itself escapes only the control characters of ASCII; all others
 /// stand in its texts, where an escape means the same.
-pub fn data(json: &str) -> String {
+pub(super) fn data(json: &str) -> String {
     let steers = |c: char| match c {
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}' => true,
         c => c >= '\u{7f}' && c.is_control(),
@@ -27,13 +27,13 @@ pub fn data(json: &str) -> String {
 }
 
 /// Talks.
-pub fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut err = anstream::stderr().lock();
     let _ = writeln!(err, "{text}");
 }
 
 /// Shows what is wrong.
-pub fn problems(problems: &Diagnostics) {
+pub(super) fn problems(problems: &Diagnostics) {
     let error = anstyle::AnsiColor::Red.on_default().bold();
     let warning = anstyle::AnsiColor::Yellow.on_default().bold();
     let place = anstyle::AnsiColor::Blue.on_default();
@@ -53,33 +53,33 @@ pub fn problems(problems: &Diagnostics) {
 }
 
 /// Shows what went wrong, with its causes.
-pub fn failure(error: &dyn std::error::Error) {
+pub(super) fn failure(error: &dyn std::error::Error) {
     let mut text = format!("error: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(&format!("\n  cause: {cause}"));
+        text = format!("{text}\n  cause: {cause}");
         source = cause.source();
     }
     say(&crate::diag::shown(&text));
 }
 
 /// How wide the terminal is; 100 columns where there is none.
-pub fn width() -> usize {
+pub(super) fn width() -> usize {
     terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
 }
 
 /// Whether somebody looks on while things happen.
-pub fn live() -> bool {
+pub(super) fn live() -> bool {
     io::stderr().is_terminal()
 }
 
 /// Whether a person can be asked: both what they see and what they type is a terminal.
-pub fn can_ask() -> bool {
+pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks, and gives what was typed without the end of the line.
-pub fn ask(question: &str) -> String {
+pub(super) fn ask(question: &str) -> String {
     let mut err = anstream::stderr().lock();
     let _ = write!(err, "{question} ").and_then(|()| err.flush());
     let mut answer = String::new();
@@ -88,11 +88,11 @@ pub fn ask(question: &str) -> String {
 }
 
 /// Counts hosts that answered, where somebody looks and it takes more than a moment.
-pub struct Counter(indicatif::ProgressBar);
+pub(super) struct Counter(indicatif::ProgressBar);
 
 impl Counter {
     /// So many hosts are asked.
-    pub fn new(what: &'static str, hosts: usize) -> Self {
+    pub(super) fn new(what: &'static str, hosts: usize) -> Self {
         let bar = indicatif::ProgressBar::new(hosts as u64).with_message(what);
         if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {pos} of {len} hosts {elapsed} {prefix}") {
             bar.set_style(style);
@@ -102,7 +102,7 @@ impl Counter {
     }
 
     /// One has answered, or has failed to.
-    pub fn answered(&self, host: &crate::name::HostName, failed: bool) {
+    pub(super) fn answered(&self, host: &crate::name::HostName, failed: bool) {
         if failed {
             self.0.set_prefix(format!("({host} did not answer)"));
         }
@@ -110,7 +110,7 @@ impl Counter {
     }
 
     /// All have.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.0.finish_and_clear();
     }
 }

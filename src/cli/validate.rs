@@ -6,7 +6,7 @@ use crate::diag::Diagnostics;
 
 /// Checks a project.
 #[derive(Debug, clap::Args)]
-pub struct Validate {
+pub(super) struct Validate {
     /// The environment: a folder of inventories/ [default: all of them]
     #[arg(value_name = "ENV")]
     environment: Option<String>,
@@ -19,7 +19,7 @@ pub struct Validate {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, command: &Validate) -> Exit {
+pub(super) fn run(global: &Global, command: &Validate) -> Exit {
     let names = match (&command.environment, load::root(global)) {
         (_, Err(problem)) => return report(command, &problem.into(), &[]),
         (Some(name), Ok(_)) => vec![name.clone()],

@@ -49,14 +49,82 @@ pub enum Become {
 impl Endpoint {
     /// A host reached over SSH by its own name.
     pub fn new(name: HostName) -> Self {
-        Self {
-            address: name.as_str().to_owned(),
+        Connection::default().endpoint(name)
+    }
+}
+
+/// The connection keys of one level: of all hosts, a group or a host. What is not given is left to weaker levels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Connection {
+    pub(super) address: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<String>,
+    pub(super) key: Option<Utf8PathBuf>,
+    pub(super) method: Option<Method>,
+    pub(super) become_user: Option<Become>,
+}
+
+impl Connection {
+    /// Takes over what a stronger level gives.
+    pub(super) fn absorb(&mut self, stronger: &Self) {
+        take(&mut self.address, stronger.address.as_ref());
+        take(&mut self.port, stronger.port.as_ref());
+        take(&mut self.user, stronger.user.as_ref());
+        take(&mut self.key, stronger.key.as_ref());
+        take(&mut self.method, stronger.method.as_ref());
+        take(&mut self.become_user, stronger.become_user.as_ref());
+    }
+
+    /// The keys that are given on both sides.
+    pub(super) fn common(&self, other: &Self) -> Vec<&'static str> {
+        let both = [
+            ("address", self.address.is_some() && other.address.is_some()),
+            ("port", self.port.is_some() && other.port.is_some()),
+            ("user", self.user.is_some() && other.user.is_some()),
+            ("key", self.key.is_some() && other.key.is_some()),
+            ("connection", self.method.is_some() && other.method.is_some()),
+            ("become", self.become_user.is_some() && other.become_user.is_some()),
+        ];
+        both.into_iter().filter(|(_, both)| *both).map(|(name, _)| name).collect()
+    }
+
+    /// The way to a host, once every level is absorbed.
+    pub(super) fn endpoint(self, name: HostName) -> Endpoint {
+        Endpoint {
+            address: self.address.unwrap_or_else(|| name.as_str().to_owned()),
             name,
-            port: None,
-            user: None,
-            key: None,
-            method: Method::default(),
-            become_user: Become::default(),
+            port: self.port,
+            user: self.user,
+            key: self.key,
+            method: self.method.unwrap_or_default(),
+            become_user: self.become_user.unwrap_or_default(),
         }
+    }
+}
+
+fn take<T: Clone>(value: &mut Option<T>, stronger: Option<&T>) {
+    if let Some(stronger) = stronger {
+        *value = Some(stronger.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stronger_level_replaces_only_what_it_gives() {
+        let mut all = Connection { user: Some("admin".into()), port: Some(22), ..Connection::default() };
+        let host = Connection { port: Some(2222), become_user: Some(Become::Root), ..Connection::default() };
+        assert_eq!(all.common(&host), ["port"]);
+        all.absorb(&host);
+        let name = HostName::new("zk1").unwrap_or_else(|e| panic!("{e}"));
+        let expected = Endpoint {
+            port: Some(2222),
+            user: Some("admin".into()),
+            become_user: Become::Root,
+            ..Endpoint::new(name.clone())
+        };
+        assert_eq!(all.endpoint(name), expected);
     }
 }

@@ -1,157 +1,239 @@
-//! Environments: hosts, groups, and the variables set for them.
+//! Environments: which hosts there are, in which groups, how each is reached, and what is said of them.
 //!
-//! In: the texts of one folder of `inventories/`. Out: an [`Inventory`], or everything that is wrong with it.
-//! Never: a template; a value in an inventory is data.
+//! In: the texts of one folder of `inventories/`. Out: an [`Inventory`] that answers without searching, or every
+//! problem of all files at once. Never: a file, a connection, or a value taken for a template.
+//!
+//! # The files
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `hosts.yml` (or `.yaml`) | hosts, groups and how to reach them; one such file must be there |
+//! | `group_vars/NAME.yml`, `group_vars/NAME/*.yml` | variables of a group, of `all` or of `ungrouped` |
+//! | `host_vars/NAME.yml`, `host_vars/NAME/*.yml` | variables of a host |
 //!
 //! ```yaml
-//! # hosts.yml
-//! connection: { user: admin, become: true }     # how hosts are reached, unless a group or host says otherwise
-//! vars: { timezone: UTC }                       # for all hosts
+//! vars: { timezone: UTC }                       # variables of every host
+//! connection: { user: admin, become: true }     # how to reach every host: port, user, key, become, method
 //! groups:
-//!   zookeepers: { hosts: "zk[1:3]" }            # a text, a list of texts, or a map of hosts with their keys
+//!   zookeepers: { hosts: "zk[1:3]" }            # one text ...
 //!   workers:
-//!     hosts: [w1, "w[02:10]"]
+//!     hosts: [w1, "w[02:10]"]                   # ... or a list of texts ...
 //!     vars: { cores: 8 }
-//!     connection: { user: worker }
+//!     connection: { user: worker }              # stronger than that of all and of its parents
+//!   masters:
+//!     hosts: { m1: { address: 10.0.0.5 }, m2: } # ... or a map of hosts and their keys
 //!   platform: { children: [zookeepers, workers] }
-//! hosts:
-//!   zk1: { address: 10.0.0.11, port: 22, user: admin, key: ~/.ssh/id, method: ssh, become: true, vars: { rack: a } }
+//! hosts:                                        # keys of hosts; those in no group above are `ungrouped`
+//!   zk1: { address: 10.0.0.11, port: 22, user: admin, key: ~/.ssh/id, connection: ssh, become: true, vars: { rack: a } }
+//!   bastion:
 //! ```
 //!
-//! Beside it: `group_vars/NAME.yml`, `host_vars/NAME.yml`, or folders of that name with several files. The hosts of a
-//! group come in the order written: its own first, then those of its children. That order is a member's position.
+//! `connection: local` is short for `connection: { method: local }`; on a host, where the other keys stand beside it,
+//! it is the only form. Keys of one host may be written in several places, each key once.
+//!
+//! Ranges are inclusive: `zk[1:3]`, `w[01:20]`, `rack[a:d]`, `w[1:9:2]` (every second), several in one name.
+//!
+//! # Order
+//!
+//! A user sees these orders, and roles build on them; they change only when the file changes.
+//!
+//! - *Of the inventory*: as the hosts are first written, those under `groups` before those under `hosts`.
+//! - *Of a group*: its own hosts as written, then those of each child in the order of `children`; none twice.
+//! - *Of strength*, for variables and connections: `all`, then groups from parent to child (a group is as deep as its
+//!   longest way from the top), equally deep ones by name, then the host. The later is the stronger.
 
-mod connection;
-mod pattern;
-mod range;
-mod read;
-
-pub(crate) use read::is_identifier;
-
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use connection::{Become, Endpoint, Method};
-pub use pattern::Pattern;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::diag::{Diagnostics, Source};
 use crate::name::{EnvName, GroupName, HostName};
-use crate::yaml::Node;
 
-/// The group every host is in.
+mod build;
+mod connection;
+mod files;
+mod form;
+mod hint;
+mod pattern;
+mod range;
+mod settings;
+
+use connection::Connection;
+pub use connection::{Become, Endpoint, Method};
+use form::Said;
+pub use pattern::Pattern;
+pub use settings::{Settings, check_variable};
+
+/// The name of the group that holds every host.
 pub const ALL: &str = "all";
+/// The name of the group that holds the hosts of no other group.
+pub const UNGROUPED: &str = "ungrouped";
 
-/// The hosts and groups of one environment.
-#[derive(Debug, Clone)]
-pub struct Inventory {
-    /// Which environment.
-    pub environment: EnvName,
-    hosts: Vec<Host>,
-    places: HashMap<HostName, usize>,
-    groups: BTreeMap<GroupName, Group>,
+/// The files of one environment: each path relative to its folder, and the text.
+#[derive(Debug, Clone, Default)]
+pub struct Texts(Vec<(Utf8PathBuf, Arc<Source>)>);
+
+impl Texts {
+    /// The text of a path.
+    pub fn get(&self, path: &str) -> Option<&Arc<Source>> {
+        self.0.iter().find(|(known, _)| known == path).map(|(_, source)| source)
+    }
+
+    /// Each path and text.
+    pub fn iter(&self) -> impl Iterator<Item = (&Utf8Path, &Arc<Source>)> {
+        self.0.iter().map(|(path, source)| (path.as_path(), source))
+    }
 }
 
-/// Variables, by name, each with the place where it is set.
-pub type Vars = BTreeMap<String, Node>;
+impl FromIterator<(Utf8PathBuf, Arc<Source>)> for Texts {
+    fn from_iter<I: IntoIterator<Item = (Utf8PathBuf, Arc<Source>)>>(texts: I) -> Self {
+        Self(texts.into_iter().collect())
+    }
+}
 
-/// A host.
+/// A host of an environment.
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// The way to it.
+    /// Its name and the way to it, with everything its groups say.
     pub endpoint: Endpoint,
-    /// The groups it is in, also by way of others; the weakest first: parents before children, then by name.
+    /// Every group it is in, by itself or through a child, by name; `all` goes without saying.
     pub groups: Vec<GroupName>,
-    /// Its own variables.
-    pub vars: Vars,
+    /// The groups that name it themselves, in the order written.
+    pub direct_groups: Vec<GroupName>,
+    /// The variables written for it alone, place by place, the strongest last.
+    pub settings: Vec<Settings>,
+    connection: Connection,
+    /// The groups, `all` included, by strength.
+    lineage: Vec<usize>,
 }
 
-/// A group.
+impl Host {
+    fn new(name: HostName, said: Said) -> Self {
+        Self {
+            endpoint: Endpoint::new(name),
+            groups: Vec::new(),
+            direct_groups: Vec::new(),
+            settings: said.settings,
+            connection: said.connection,
+            lineage: Vec::new(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &HostName {
+        &self.endpoint.name
+    }
+}
+
+/// A group of hosts.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Its name.
     pub name: GroupName,
-    /// The groups in it.
+    /// The groups directly below it, in the order written.
     pub children: Vec<GroupName>,
-    /// Its own variables.
-    pub vars: Vars,
-    /// How far below `all` it is, by the longest way.
-    pub depth: usize,
+    /// The variables written for it, place by place, the strongest last.
+    pub settings: Vec<Settings>,
+    connection: Connection,
+    depth: usize,
     own: Vec<usize>,
     members: Vec<usize>,
 }
 
+impl Group {
+    /// How many hosts are in it, those of its children included.
+    pub fn size(&self) -> usize {
+        self.members.len()
+    }
+}
+
+/// The hosts and groups of an environment.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// Its name.
+    pub env: EnvName,
+    /// What is worth a look, although it stops nothing.
+    pub warnings: Diagnostics,
+    hosts: Vec<Host>,
+    host_index: HashMap<HostName, usize>,
+    /// `all`, `ungrouped`, then those written.
+    groups: Vec<Group>,
+    group_index: HashMap<GroupName, usize>,
+}
+
+/// How many groups nobody writes.
+const IMPLIED: usize = 2;
+
 impl Inventory {
-    /// Reads the files of an environment's folder, each with its path below it.
+    /// Reads the files of an environment.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
-    pub fn read(environment: &EnvName, files: &[(String, Arc<Source>)]) -> Result<Self, Diagnostics> {
-        read::inventory(environment, files)
+    /// Every problem of every file, warnings included, if one of them is an error.
+    pub fn read(env: EnvName, texts: &Texts) -> Result<Self, Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let mut draft = form::read(texts, &mut problems);
+        files::read(texts, &mut draft, &mut problems);
+        build::build(env, draft, problems)
     }
 
-    /// All hosts, in the order written.
-    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+    /// Tells every host what its groups are and say.
+    fn link(env: EnvName, mut hosts: Vec<Host>, groups: Vec<Group>, warnings: Diagnostics) -> Self {
+        let mut by_strength: Vec<usize> = (0..groups.len()).collect();
+        by_strength.sort_by_key(|group| (groups[*group].depth, &groups[*group].name));
+        for group in by_strength {
+            groups[group].members.iter().for_each(|host| hosts[*host].lineage.push(group));
+        }
+        let mut by_name: Vec<&Group> = groups.iter().skip(1).collect();
+        by_name.sort_by_key(|group| &group.name);
+        for group in by_name {
+            group.members.iter().for_each(|host| hosts[*host].groups.push(group.name.clone()));
+        }
+        for group in &groups {
+            group.own.iter().for_each(|host| hosts[*host].direct_groups.push(group.name.clone()));
+        }
+        for host in &mut hosts {
+            let mut connection = Connection::default();
+            host.lineage.iter().for_each(|group| connection.absorb(&groups[*group].connection));
+            connection.absorb(&host.connection);
+            host.endpoint = connection.endpoint(host.endpoint.name.clone());
+        }
+        let host_index = hosts.iter().enumerate().map(|(index, host)| (host.name().clone(), index)).collect();
+        let group_index = groups.iter().enumerate().map(|(index, group)| (group.name.clone(), index)).collect();
+        Self { env, warnings, hosts, host_index, groups, group_index }
+    }
+
+    /// Every host, in the order of the inventory.
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = &Host> {
         self.hosts.iter()
     }
 
-    /// How many hosts there are.
-    pub fn len(&self) -> usize {
-        self.hosts.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
-    }
-
-    /// The host of that name.
+    /// A host.
     pub fn host(&self, name: &str) -> Option<&Host> {
-        self.places.get(name).map(|place| &self.hosts[*place])
+        self.host_index.get(name).map(|index| &self.hosts[*index])
     }
 
-    /// All groups, by name.
-    pub fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.groups.values()
+    /// The groups somebody wrote, in that order: without `all` and `ungrouped`.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &Group> {
+        self.groups.iter().skip(IMPLIED)
     }
 
-    /// The group of that name.
+    /// A group; `all` and `ungrouped`, too.
     pub fn group(&self, name: &str) -> Option<&Group> {
-        self.groups.get(name)
+        self.group_index.get(name).map(|index| &self.groups[*index])
     }
 
-    /// The hosts of a group, also those of its children, in order.
-    pub fn members(&self, group: &Group) -> Vec<&HostName> {
-        group.members.iter().map(|place| &self.hosts[*place].endpoint.name).collect()
+    /// The hosts of a group and its children, in the order of the group; none if there is no such group.
+    pub fn members(&self, group: &GroupName) -> Vec<&HostName> {
+        self.group(group.as_str()).map(|group| self.members_of(group)).unwrap_or_default()
     }
 
-    /// The hosts that are written in the group itself.
-    pub fn own_members(&self, group: &Group) -> Vec<&HostName> {
-        group.own.iter().map(|place| &self.hosts[*place].endpoint.name).collect()
+    /// The groups of a host, `all` first, the strongest last.
+    pub fn lineage<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Group> {
+        host.lineage.iter().filter_map(|group| self.groups.get(*group))
     }
 
-    /// The names of all groups and hosts.
-    pub fn names(&self) -> Vec<&str> {
-        let hosts = self.hosts.iter().map(|host| host.endpoint.name.as_str());
-        self.groups.keys().map(GroupName::as_str).chain(hosts).collect()
-    }
-
-    fn at(&self, place: usize) -> &Host {
-        &self.hosts[place]
-    }
-
-    /// The places of a group's members, or of one host.
-    fn place_or_members(&self, name: &str) -> Option<Vec<usize>> {
-        let group = self.groups.get(name).map(|group| group.members.clone());
-        group.or_else(|| self.places.get(name).map(|place| vec![*place]))
-    }
-
-    /// The places of all hosts whose name fits, or that are in a group whose name fits.
-    fn matching(&self, fits: impl Fn(&str) -> bool) -> Vec<usize> {
-        let groups = self.groups.values().filter(|group| fits(group.name.as_str())).flat_map(|group| group.members.clone());
-        let hosts = self.hosts.iter().enumerate().filter(|(_, host)| fits(host.endpoint.name.as_str()));
-        let mut places: Vec<usize> = groups.chain(hosts.map(|(place, _)| place)).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+    fn members_of(&self, group: &Group) -> Vec<&HostName> {
+        group.members.iter().map(|host| self.hosts[*host].name()).collect()
     }
 }

@@ -15,6 +15,8 @@ use crate::step::{Readings, Step};
 pub(super) struct Decided {
     pub(super) block: Block,
     pub(super) in_sync: usize,
+    /// A change that may bring what nobody spoke of, if there is one.
+    brings: Option<Address>,
 }
 
 /// The hosts that answered, with their blocks in the order of the catalog.
@@ -24,19 +26,27 @@ pub(super) fn hosts(catalog: &Catalog, observed: &Observed) -> BTreeMap<HostName
         .hosts
         .iter()
         .filter_map(answered)
-        .map(|(name, host, readings): (&HostName, &HostCatalog, &Readings)| (name.clone(), host_blocks(name, host, readings)))
+        .map(|(name, host, readings): (&HostName, &HostCatalog, &Readings)| {
+            (name.clone(), host_blocks(name, host, readings))
+        })
         .collect()
 }
 
 fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<Decided> {
-    let mut blocks: Vec<Decided> = host.blocks.iter().map(|block| one_block(name, block, readings)).collect();
+    let mut blocks: Vec<Decided> = Vec::new();
+    for (index, block) in host.blocks.iter().enumerate() {
+        let brought = closure(host, index).into_iter().find_map(|before| blocks.get(before)?.brings.clone());
+        blocks.push(one_block(name, block, readings, brought));
+    }
+    block_what_requires(host, &mut blocks);
     refresh_once(host, &mut blocks);
     blocks
 }
 
-fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings) -> Decided {
-    let told = Told::new(host, wanted, readings);
-    let mut entries: Vec<(usize, Entry)> = Vec::new();
+fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings, brought: Option<Address>) -> Decided {
+    let mut told = Told::new(host, wanted, readings);
+    let brings = told.expect(brought);
+    let mut entries: Vec<((usize, bool), Entry)> = Vec::new();
     let mut in_sync = 0;
     for (index, item) in wanted.items.iter().enumerate() {
         match told.entry(index, item) {
@@ -47,9 +57,8 @@ fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings) -> D
     entries.sort_by_key(|(place, _)| *place);
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
-    let block =
-        Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
-    Decided { block, in_sync }
+    let block = Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
+    Decided { block, in_sync, brings }
 }
 
 /// What the resources of one block say before and after they hear of each other.
@@ -64,6 +73,23 @@ impl<'a> Told<'a> {
     fn new(host: &'a HostName, wanted: &'a catalog::Block, readings: &'a Readings) -> Self {
         let decide = |item: &Wanted| item.resource.decide(readings, None).map_err(|why| why.to_string());
         Self { host, wanted, readings, alone: wanted.items.iter().map(decide).collect() }
+    }
+
+    /// What is in sync only because there is nothing may not stay so after a change that brings things: `brought`, if it
+    /// is in a block before this one. Gives the last such change.
+    fn expect(&mut self, mut brought: Option<Address>) -> Option<Address> {
+        for (index, item) in self.wanted.items.iter().enumerate() {
+            let address = self.address(item);
+            let Ok(decision) = &mut self.alone[index] else { continue };
+            if let (Some(by), Some(change)) = (&brought, decision.unwanted.take()) {
+                decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
+            }
+            let adds = |change: &Change| matches!(change.action, Action::Add | Action::Change);
+            if item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change)) {
+                brought = Some(address);
+            }
+        }
+        brought
     }
 
     fn address(&self, item: &Wanted) -> Address {
@@ -87,12 +113,13 @@ impl<'a> Told<'a> {
         Some((verb, asked.into_iter().map(|(index, _)| index).collect()))
     }
 
-    /// A resource that asks for a restart and was written after `loaded`. A second is the clock's resolution.
+    /// A resource that asks for a restart and was written after `loaded`. Both are whole seconds, rounded down: what was
+    /// written before is never later, and what was written in the same second is taken for read.
     fn stale(&self, loaded: i64) -> Option<usize> {
         let written = |index: usize| self.alone[index].as_ref().ok().and_then(|decision| decision.written);
         let restarts = |item: &Wanted| item.notify == Some(Verb::Restart);
         let items = self.wanted.items.iter().enumerate();
-        items.filter(|(_, item)| restarts(item)).map(|(index, _)| index).find(|index| written(*index) > Some(loaded + 1))
+        items.filter(|(_, item)| restarts(item)).map(|(index, _)| index).find(|index| written(*index) > Some(loaded))
     }
 
     fn entry(&self, index: usize, item: &Wanted) -> Option<Entry> {
@@ -122,25 +149,33 @@ impl<'a> Told<'a> {
         let addresses = |indexes: &[usize]| indexes.iter().map(|i| self.address(&self.wanted.items[*i])).collect();
         let told = match self.notified() {
             Some((verb, from)) => Some((verb, Reason::Notified(addresses(&from)))),
-            None => alone.loaded.and_then(|loaded| self.stale(loaded)).map(|index| {
-                (Verb::Restart, Reason::Stale(self.address(&self.wanted.items[index])))
-            }),
+            None => alone
+                .loaded
+                .and_then(|loaded| self.stale(loaded))
+                .map(|index| (Verb::Restart, Reason::Stale(self.address(&self.wanted.items[index])))),
         };
         let Some((verb, reason)) = told else { return (alone.verdict.clone(), None) };
-        match item.resource.decide(self.readings, Some(verb)) {
-            Ok(heard) if heard.verdict != alone.verdict => (heard.verdict, Some(reason)),
-            _ => (alone.verdict.clone(), None),
+        match self.hears(item, verb) {
+            Some(heard) => (heard, Some(reason)),
+            None => (alone.verdict.clone(), None),
         }
     }
 
-    /// Where it comes in the block: a resource that hears of changes comes after the last that notifies.
-    fn place(&self, index: usize) -> usize {
-        let Some((verb, from)) = self.notified() else { return index };
-        let item = &self.wanted.items[index];
-        let listens = item.resource.decide(self.readings, Some(verb)).ok() != item.resource.decide(self.readings, None).ok();
+    /// What a resource says when it is told of changes, if that makes a difference to it.
+    fn hears(&self, item: &Wanted, verb: Verb) -> Option<Said> {
+        let alone = item.resource.decide(self.readings, None).ok()?;
+        let heard = item.resource.decide(self.readings, Some(verb)).ok()?;
+        (heard.verdict != alone.verdict).then_some(heard.verdict)
+    }
+
+    /// Where it comes in the block: a resource that hears of changes comes after the last that notifies, and is the later
+    /// of two in one place.
+    fn place(&self, index: usize) -> (usize, bool) {
+        let Some((verb, from)) = self.notified() else { return (index, false) };
+        let listens = || self.hears(&self.wanted.items[index], verb).is_some();
         match from.last() {
-            Some(last) if listens => index.max(*last),
-            _ => index,
+            Some(last) if listens() => (index.max(*last), true),
+            _ => (index, false),
         }
     }
 }
@@ -157,14 +192,29 @@ fn reason(change: &Change) -> Reason {
 
 /// What comes after something that cannot be done cannot be done either.
 fn block_after_trouble(entries: &mut [Entry]) {
-    let trouble = entries.iter().position(|e| matches!(e.verdict, Verdict::Refused | Verdict::Unreadable));
-    let Some(first) = trouble else { return };
-    let cause = entries[first].address.clone();
-    for entry in &mut entries[first + 1..] {
-        if !matches!(entry.verdict, Verdict::Refused | Verdict::Unreadable) {
-            entry.verdict = Verdict::Blocked;
-            entry.reason = Reason::After(cause.clone());
-        }
+    let Some(cause) = trouble(entries) else { return };
+    let after = entries.iter_mut().skip_while(|entry| entry.address != cause).skip(1);
+    after.for_each(|entry| block(entry, &cause));
+}
+
+/// What requires a role that cannot be done cannot be done either.
+fn block_what_requires(host: &HostCatalog, blocks: &mut [Decided]) {
+    for index in 0..blocks.len() {
+        let trouble = closure(host, index).into_iter().find_map(|before| trouble(&blocks[before].block.entries));
+        let Some(cause) = trouble else { continue };
+        blocks[index].block.entries.iter_mut().for_each(|entry| block(entry, &cause));
+    }
+}
+
+fn trouble(entries: &[Entry]) -> Option<Address> {
+    let first = entries.iter().find(|e| matches!(e.verdict, Verdict::Refused | Verdict::Unreadable));
+    first.map(|entry| entry.address.clone())
+}
+
+fn block(entry: &mut Entry, cause: &Address) {
+    if !matches!(entry.verdict, Verdict::Refused | Verdict::Unreadable) {
+        entry.verdict = Verdict::Blocked;
+        entry.reason = Reason::After(cause.clone());
     }
 }
 

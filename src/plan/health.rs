@@ -91,7 +91,10 @@ mod tests {
         let checks = [check(Expect::Open, port.clone())];
         let answer = |reading| [(port.clone(), reading)].into_iter().collect::<Readings>();
         assert_eq!(health(&checks, &answer(Reading::Port(PortReading::Open))), Health::Healthy);
-        assert_eq!(health(&checks, &answer(Reading::Port(PortReading::Closed))), Health::Sick("port 1 is closed".into()));
+        assert_eq!(
+            health(&checks, &answer(Reading::Port(PortReading::Closed))),
+            Health::Sick("port 1 is closed".into())
+        );
         assert!(matches!(health(&checks, &answer(Reading::Failed("no".into()))), Health::Unknown(_)));
         assert!(matches!(health(&checks, &Readings::default()), Health::Unknown(_)));
         assert_eq!(health(&[], &Readings::default()), Health::Healthy);

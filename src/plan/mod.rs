@@ -15,6 +15,7 @@ use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
 use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
 use crate::resource::{Action, Change};
+use crate::secret::Secret;
 use crate::step::{Gate, Readings, Step};
 
 /// What each host answered, or why it did not.
@@ -35,6 +36,8 @@ pub struct Plan {
     pub unreachable: BTreeMap<HostName, String>,
     /// How many resources are as they should be.
     pub in_sync: usize,
+    /// The secrets that went into it: whatever a host says is shown without them.
+    pub secrets: Vec<Secret<String>>,
 }
 
 /// How a service changes.
@@ -238,6 +241,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         unreachable: unreachable.collect(),
         in_sync,
         stages,
+        secrets: catalog.secrets.clone(),
     }
 }
 
@@ -266,8 +270,7 @@ impl Plan {
 
     /// What it would do, counted.
     pub fn summary(&self) -> Summary {
-        let mut summary =
-            Summary { in_sync: self.in_sync, unreachable: self.unreachable.len(), ..Summary::default() };
+        let mut summary = Summary { in_sync: self.in_sync, unreachable: self.unreachable.len(), ..Summary::default() };
         for entry in self.entries() {
             match &entry.verdict {
                 Verdict::Change(change) => *summary.actions.entry(change.action).or_default() += 1,

@@ -18,8 +18,15 @@ pub(super) fn stages(
     decided: BTreeMap<HostName, Vec<Decided>>,
 ) -> (Vec<ServicePlan>, Vec<Stage>) {
     let needed = needed_by_changes(catalog, &decided);
-    let mut builder =
-        Builder { catalog, observed, decided, stages: Vec::new(), placed: BTreeMap::new(), ends: BTreeMap::new(), needed };
+    let mut builder = Builder {
+        catalog,
+        observed,
+        decided,
+        stages: Vec::new(),
+        placed: BTreeMap::new(),
+        ends: BTreeMap::new(),
+        needed,
+    };
     let services = catalog.services.iter().map(|service| builder.service(service)).collect();
     (services, builder.stages)
 }
@@ -56,9 +63,11 @@ impl Builder<'_> {
             before = vec![self.batch(service, batch, &before)];
         }
         if self.needed.contains(&service.name) {
-            let unchanged = service.hosts.iter().filter(|host| !batches.iter().flatten().any(|b| b == *host));
-            let gates: Vec<StageId> = unchanged.filter_map(|host| self.gate(service, host, Vec::new())).collect();
+            // Asked only once nothing it needs and nothing of itself changes any more.
+            let gates = self.unchanged_gates(service, &batches, &before);
             before = vec![self.join(before.iter().chain(&gates).copied(), Condition::Done)];
+        } else if before.len() > 1 {
+            before = vec![self.join(before, Condition::Done)];
         }
         if let [end] = before.as_slice() {
             self.ends.insert(service.name.clone(), *end);
@@ -71,6 +80,19 @@ impl Builder<'_> {
             needs: service.needs.clone(),
             sick,
         }
+    }
+
+    /// The gates of the hosts that do not change. If none of a service's hosts answered, their gates will tell.
+    fn unchanged_gates(&mut self, service: &Service, batches: &[Vec<HostName>], before: &[StageId]) -> Vec<StageId> {
+        let after: Vec<(StageId, Condition)> = before.iter().map(|id| (*id, Condition::Done)).collect();
+        let answers = |host: &&HostName| self.observed.get(*host).is_some_and(Result::is_ok);
+        let lost = |host: &&HostName| self.observed.get(*host).is_some_and(Result::is_err);
+        if !service.hosts.iter().any(|host| answers(&host)) {
+            let lost: Vec<&HostName> = service.hosts.iter().filter(lost).collect();
+            return lost.into_iter().filter_map(|host| self.ask(service, host, after.clone())).collect();
+        }
+        let unchanged = service.hosts.iter().filter(|host| !batches.iter().flatten().any(|changed| changed == *host));
+        unchanged.filter_map(|host| self.gate(service, host, after.clone())).collect()
     }
 
     fn block_index(&self, service: &Service, host: &HostName) -> Option<usize> {
@@ -157,10 +179,14 @@ impl Builder<'_> {
 
     fn gate(&mut self, service: &Service, host: &HostName, after: Vec<(StageId, Condition)>) -> Option<StageId> {
         self.observed.get(host)?.as_ref().ok()?;
-        let checks = self.block(service, host)?.health.clone();
-        if checks.is_empty() {
+        if self.block(service, host)?.health.is_empty() {
             return None;
         }
+        self.ask(service, host, after)
+    }
+
+    fn ask(&mut self, service: &Service, host: &HostName, after: Vec<(StageId, Condition)>) -> Option<StageId> {
+        let checks = self.block(service, host)?.health.clone();
         let gate = Gate { of: service.name.to_string(), checks };
         let work = Work::Gate { host: host.clone(), service: service.name.clone(), gate };
         Some(self.push(Stage { after, work }))

@@ -289,7 +289,8 @@ fn merged(mut one: Value, other: Value) -> Value {
 /// Mistakes in what a user wrote, `"format": "armilla-diagnostics"`.
 pub fn diagnostics(problems: &crate::diag::Diagnostics) -> Value {
     let one = |problem: &crate::diag::Diagnostic| {
-        let place = problem.origin.as_ref().map(|o| json!({ "file": o.source.name, "line": o.line, "column": o.column }));
+        let place =
+            problem.origin.as_ref().map(|o| json!({ "file": o.source.name, "line": o.line, "column": o.column }));
         let severity = if problem.severity == crate::diag::Severity::Error { "error" } else { "warning" };
         json!({ "severity": severity, "what": problem.what, "place": place, "hint": problem.hint })
     };

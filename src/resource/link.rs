@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Claim, Field, Kind, Verdict};
+use super::{Action, Change, Claim, Field, Kind, Verdict};
 use crate::step::{Fetch, PathReading, Probe, Readings, Removable, Step, Unreadable};
 
 /// A symbolic link.
@@ -60,10 +60,7 @@ impl Kind for Link {
     fn change(&self, state: &PathReading) -> Verdict {
         match (self.wanted(), state) {
             (None, PathReading::Absent) => Verdict::InSync,
-            (None, PathReading::Link { .. }) => {
-                let step = Step::Remove { path: self.path.clone(), what: Removable::Link };
-                Verdict::change(Action::Remove, Vec::new(), vec![step])
-            }
+            (None, PathReading::Link { .. }) => Verdict::change(Action::Remove, Vec::new(), vec![self.removing()]),
             (Some(to), PathReading::Absent) => self.making(Action::Add, fields::new("target", to), to),
             (Some(to), PathReading::Link { target, .. }) if target == to => Verdict::InSync,
             (Some(to), PathReading::Link { target, .. }) => {
@@ -71,6 +68,11 @@ impl Kind for Link {
             }
             (_, other) => Verdict::Refuse(fields::in_the_way(other, "a symbolic link")),
         }
+    }
+
+    fn unwanted(&self, state: &PathReading) -> Option<Change> {
+        let gone = self.wanted().is_none() && *state == PathReading::Absent;
+        gone.then(|| Change { action: Action::Remove, fields: Vec::new(), steps: vec![self.removing()] })
     }
 
     fn written(&self, state: &PathReading) -> Option<i64> {
@@ -85,6 +87,10 @@ impl Link {
 
     fn wanted(&self) -> Option<&str> {
         self.target.as_deref().filter(|_| self.state == Presence::Present)
+    }
+
+    fn removing(&self) -> Step {
+        Step::Remove { path: self.path.clone(), what: Removable::Link }
     }
 
     fn making(&self, action: Action, field: Field, target: &str) -> Verdict {

@@ -63,6 +63,15 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
         self.change(state)
     }
 
+    /// Whether a change of it can bring what other resources speak about, as a package brings files and services.
+    const BRINGS: bool = false;
+
+    /// What takes it away if something before it brings it in the same run, and does nothing otherwise. For a resource
+    /// that is in sync because there is nothing; empty for one that does not mind.
+    fn unwanted(&self, _state: &Self::State) -> Option<Change> {
+        None
+    }
+
     /// When what it manages was last written, in seconds since 1970 by the host's own clock.
     fn written(&self, _state: &Self::State) -> Option<i64> {
         None
@@ -207,6 +216,8 @@ pub trait Resource: Debug + Send + Sync {
     fn target(&self) -> String;
     /// Of what sort the target is.
     fn claim(&self) -> Claim;
+    /// See [`Kind::BRINGS`].
+    fn brings(&self) -> bool;
     /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
     /// What the answers mean for a resource that was notified (or not).
@@ -225,6 +236,8 @@ pub struct Decision {
     pub written: Option<i64>,
     /// See [`Kind::loaded`].
     pub loaded: Option<i64>,
+    /// See [`Kind::unwanted`].
+    pub unwanted: Option<Change>,
 }
 
 impl<K: Kind> Resource for K {
@@ -240,6 +253,10 @@ impl<K: Kind> Resource for K {
         Kind::claim(self)
     }
 
+    fn brings(&self) -> bool {
+        K::BRINGS
+    }
+
     fn probes(&self) -> Vec<Probe> {
         Kind::probes(self)
     }
@@ -250,7 +267,8 @@ impl<K: Kind> Resource for K {
             Some(verb) => self.notified(&state, verb),
             None => self.change(&state),
         };
-        Ok(Decision { verdict, written: self.written(&state), loaded: self.loaded(&state) })
+        let unwanted = if verdict == Verdict::InSync { self.unwanted(&state) } else { None };
+        Ok(Decision { verdict, written: self.written(&state), loaded: self.loaded(&state), unwanted })
     }
 }
 

@@ -54,6 +54,7 @@ impl Kind for Package {
     const SUMMARY: &'static str = "A Debian package, of any or of this version";
     const EXAMPLE: &'static str = "package: { name: zookeeperd, version: \"3.8.*\", hold: true }";
     const SHORT: &'static str = "name";
+    const BRINGS: bool = true;
     type State = State;
 
     fn target(&self) -> String {

@@ -4,7 +4,7 @@
 //! of permissions. Never: a write through a symbolic link, or over a directory.
 
 use super::fields::{self, Data, Presence};
-use super::{Action, Field, Verdict};
+use super::{Action, Change, Field, Verdict};
 use crate::secret::Content;
 use crate::step::{Digest, Fetch, Ownership, PathReading, Probe, Removable, Step};
 
@@ -40,13 +40,20 @@ impl Regular<'_> {
         }
     }
 
+    /// See [`super::Kind::unwanted`].
+    pub(super) fn unwanted(&self, found: &PathReading) -> Option<Change> {
+        let gone = self.content.is_none() && *found == PathReading::Absent;
+        gone.then(|| Change { action: Action::Remove, fields: Vec::new(), steps: vec![self.removing()] })
+    }
+
+    fn removing(&self) -> Step {
+        Step::Remove { path: self.path.to_owned(), what: Removable::File }
+    }
+
     fn removal(&self, found: &PathReading) -> Verdict {
         match found {
             PathReading::Absent => Verdict::InSync,
-            PathReading::File { .. } => {
-                let step = Step::Remove { path: self.path.to_owned(), what: Removable::File };
-                Verdict::change(Action::Remove, Vec::new(), vec![step])
-            }
+            PathReading::File { .. } => Verdict::change(Action::Remove, Vec::new(), vec![self.removing()]),
             other => Verdict::Refuse(fields::in_the_way(other, "a file")),
         }
     }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fields;
-use super::{Action, Field, FieldValue, Kind, Verb, Verdict};
+use super::{Action, Change, Field, FieldValue, Kind, Verb, Verdict};
 use crate::step::{Command, Probe, Readings, Step, UnitReading, Unreadable};
 
 /// Whether a systemd unit runs.
@@ -130,6 +130,17 @@ impl Kind for Service {
         self.verdict(state, Some((action, call)))
     }
 
+    /// A package enables and starts its services when it is installed.
+    fn unwanted(&self, state: &State) -> Option<Change> {
+        if state.unit.load != "not-found" {
+            return None;
+        }
+        let stop = (self.state == Running::Stopped).then(|| self.only_if("is-active", "stop"));
+        let disable = (self.enabled == Some(false)).then(|| self.only_if("is-enabled", "disable"));
+        let steps: Vec<Step> = disable.into_iter().chain(stop).collect();
+        (!steps.is_empty()).then(|| Change { action: Action::Stop, fields: Vec::new(), steps })
+    }
+
     fn loaded(&self, state: &State) -> Option<i64> {
         state.unit.since.filter(|_| state.activity == Activity::Running)
     }
@@ -155,6 +166,12 @@ impl Service {
         Command::new(["systemctl", verb, "--", &self.unit()])
     }
 
+    /// A call that is needed only if `systemctl` says yes to a question. It says no for a unit that does not exist.
+    fn only_if(&self, question: &str, verb: &str) -> Step {
+        let guard = Command::new(["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, &self.unit()]);
+        Step::RunUnless(self.systemctl(verb), guard.within(Duration::from_secs(30)))
+    }
+
     /// What to do, with the call for the activity already decided.
     fn verdict(&self, state: &State, activity: Option<(Action, &str)>) -> Verdict {
         let enable = self.enabling(state);
@@ -164,8 +181,17 @@ impl Service {
         let Some(action) = activity.map(|(action, _)| action).or(enable.map(|_| Action::Change)) else {
             return Verdict::InSync;
         };
-        let enabling = enable.map(|verb| Step::Run(self.systemctl(verb)));
-        let acting = activity.map(|(_, call)| self.acting(state, call)).unwrap_or_default();
+        // Its package, before it, may enable and start it when it is installed.
+        let fresh = state.unit.load == "not-found";
+        let enabling = match enable {
+            Some(verb) => Some(Step::Run(self.systemctl(verb))),
+            None => (fresh && self.enabled == Some(false)).then(|| self.only_if("is-enabled", "disable")),
+        };
+        let acting = match activity {
+            Some((_, call)) => self.acting(state, call),
+            None if fresh && self.state == Running::Stopped => vec![self.only_if("is-active", "stop")],
+            None => Vec::new(),
+        };
         Verdict::change(action, self.shown(state, enable), enabling.into_iter().chain(acting).collect())
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Data, FileMode, Presence};
 use super::regular::{self, Regular};
-use super::{Claim, Kind, Source, Verdict};
+use super::{Change, Claim, Kind, Source, Verdict};
 use crate::step::{PathReading, Probe, Readings, Unreadable};
 
 /// A regular file, rendered from a template.
@@ -70,6 +70,10 @@ impl Kind for Template {
 
     fn change(&self, state: &PathReading) -> Verdict {
         self.regular().verdict(state)
+    }
+
+    fn unwanted(&self, state: &PathReading) -> Option<Change> {
+        self.regular().unwanted(state)
     }
 
     fn written(&self, state: &PathReading) -> Option<i64> {

@@ -233,7 +233,11 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
     };
     let known = info.keys();
     for (key, _) in body.map().unwrap_or_default().iter().filter(|(key, _)| !known.contains(&key.name)) {
-        problems.push(unknown_key(&format!("a `{}`", info.name), key, &known.iter().map(String::as_str).collect::<Vec<_>>()));
+        problems.push(unknown_key(
+            &format!("a `{}`", info.name),
+            key,
+            &known.iter().map(String::as_str).collect::<Vec<_>>(),
+        ));
     }
     let get = |word: &str| around.iter().find(|(key, _)| key.name == word).map(|(_, node)| node);
     let body = short_form(info.short, body);
@@ -258,7 +262,9 @@ fn one_kind(node: &Node, own: &[&(Key, Node)], kinds: &[&str]) -> Diagnostics {
     let strangers: Vec<&Key> = own.iter().map(|(key, _)| key).filter(|key| kind(&key.name).is_none()).collect();
     let mut problems = Diagnostics::new();
     if own.len() == strangers.len() + 1 {
-        strangers.iter().for_each(|key| problems.push(unknown_key("a resource", key, AROUND)));
+        for key in strangers {
+            problems.push(unknown_key("a resource", key, AROUND));
+        }
         return problems;
     }
     let text = format!("a resource has one kind as its key: {}", kinds.join(", "));

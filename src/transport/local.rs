@@ -1,35 +1,81 @@
-//! This machine, by the same scripts as every other.
+//! This machine as a host.
 //!
-//! In: a script. Out: what it printed. Never: another way to do a step than on a far host.
+//! In: probes and steps. Out: readings and outcomes, by the same scripts as over SSH.
+//! Never: a shortcut that SSH does not have; what works here works there.
 
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::TransportError;
-use super::channel::Streams;
+use super::bootstrap;
+use super::dialogue::Channel;
+use super::exchange::Exchange;
+use super::round_trips::RoundTrips;
+use super::{StepEvent, Transport, TransportError};
 use crate::inventory::Endpoint;
 use crate::secret::Secret;
+use crate::step::{Outcome, Probe, Readings, Step};
 
-/// Runs a script in a shell of this machine.
-pub(super) async fn run(
-    host: &Endpoint,
-    password: Option<&Secret<String>>,
-    shell: &str,
-    script: &[u8],
-    limit: Duration,
-    take: impl FnMut(&[u8]) + Send,
-) -> Result<(), TransportError> {
-    let unreachable = |why: String| TransportError::Unreachable { host: host.name.to_string(), why };
-    #[expect(clippy::disallowed_methods, reason = "the transport is the room that starts programs")]
-    let mut command = tokio::process::Command::new("/bin/sh");
-    command.arg("-c").arg(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| unreachable(error.to_string()))?;
-    let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-        return Err(unreachable("the shell has no streams".to_owned()));
-    };
-    let ended = Streams { input, output, errors }.converse(script, password, limit, take).await;
-    if ended.is_ok() {
-        let _ = child.wait().await;
+/// Works on this machine.
+#[derive(Debug)]
+pub struct Local {
+    become_password: Option<Secret<String>>,
+    read_timeout: Duration,
+    trips: RoundTrips,
+}
+
+impl Local {
+    /// With the password sudo may ask for, and the time one read may take.
+    pub fn new(become_password: Option<Secret<String>>, read_timeout: Duration) -> Self {
+        Self { become_password, read_timeout, trips: RoundTrips::default() }
     }
-    ended.map_err(|broken| super::broken(host, broken))
+
+    fn exchange<'a>(&'a self, host: &'a Endpoint) -> Result<(Exchange<'a>, Channel), TransportError> {
+        let exchange = Exchange::new(host, self.become_password.as_ref())?;
+        let words = bootstrap::words(host.become_user, exchange.password(), &exchange.token);
+        let channel = open(&words).map_err(|error| TransportError::Unreachable {
+            host: host.name.to_string(),
+            why: format!("{} cannot be started: {error}", words[0]),
+        })?;
+        self.trips.count(host.name.as_str());
+        Ok((exchange, channel))
+    }
+}
+
+/// In a process group of its own: an interrupt at the terminal is for us, and does not end a step half-way.
+fn open(words: &[&str]) -> std::io::Result<Channel> {
+    let mut child = tokio::process::Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let missing = || std::io::Error::other("a pipe is missing");
+    Ok(Channel {
+        stdin: Box::pin(child.stdin.take().ok_or_else(missing)?),
+        stdout: Box::pin(child.stdout.take().ok_or_else(missing)?),
+        stderr: Box::pin(child.stderr.take().ok_or_else(missing)?),
+        keep: Box::new(child),
+    })
+}
+
+impl Transport for Local {
+    async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
+        let (exchange, channel) = self.exchange(host)?;
+        exchange.read(channel, probes, self.read_timeout).await
+    }
+
+    async fn perform(
+        &self,
+        host: &Endpoint,
+        steps: &[Step],
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Vec<Outcome>, TransportError> {
+        let (exchange, channel) = self.exchange(host)?;
+        exchange.perform(channel, steps, self.read_timeout, watch).await
+    }
+
+    fn round_trips(&self, host: &Endpoint) -> usize {
+        self.trips.of(host.name.as_str())
+    }
 }

@@ -1,47 +1,57 @@
-//! Hosts over SSH, by the user's own `ssh` program: its configuration, agent and jump hosts hold here, too.
+//! Hosts over SSH, by the user's own `ssh` program, configuration, agent and jump hosts.
 //!
-//! In: endpoints and scripts. Out: what the scripts printed. Never: a host key that is accepted without being told to,
-//! or a second connection to a host that has one.
+//! In: endpoints, probes, steps. Out: readings and outcomes, over one connection per host that is made when it is
+//! first needed and kept for the whole run. Never: a host key accepted silently, a question at the terminal, a host
+//! name read as an option, or a socket left behind.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod link;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openssh::{ControlPersist, KnownHosts as Check, Session, SessionBuilder, Stdio};
-use tokio::sync::{Mutex, OnceCell};
+use camino::Utf8PathBuf;
 
-use super::TransportError;
-use super::channel::{Broken, Streams};
+use self::link::{Directory, Link};
+use super::bootstrap;
+use super::dialogue::Channel;
+use super::exchange::Exchange;
+use super::round_trips::RoundTrips;
+use super::{StepEvent, Transport, TransportError};
 use crate::inventory::Endpoint;
-use crate::name::HostName;
 use crate::secret::Secret;
+use crate::step::{Outcome, Probe, Readings, Step};
 
-/// What is done with the key of a host that is not known yet.
+/// What to do with the key of a host that was never seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum KnownHosts {
-    /// It is refused.
+    /// Refuse it.
     #[default]
     Strict,
-    /// It is recorded. A key that changed is still refused.
+    /// Write it down and go on. A key that changed is refused all the same.
     AcceptNew,
 }
 
-/// How to use ssh.
+/// How to connect, where neither the inventory nor the user's ssh configuration says so.
 #[derive(Debug, Clone)]
 pub struct SshOptions {
-    /// Another configuration than the user's.
-    pub config: Option<PathBuf>,
-    /// Unknown host keys.
+    /// Instead of `~/.ssh/config` and the system's.
+    pub config: Option<Utf8PathBuf>,
+    /// What to do with unknown keys.
     pub known_hosts: KnownHosts,
-    /// How long a connection may take.
+    /// How long to wait for a connection; twice that for the whole login.
     pub connect_timeout: Duration,
-    /// Log in as this user, whatever the inventory says.
+    /// How long one read may take, and how long steps may take beyond their own limits.
+    pub read_timeout: Duration,
+    /// Whom to log in as.
     pub user: Option<String>,
-    /// Log in with this key, whatever the inventory says.
-    pub key: Option<PathBuf>,
-    /// What sudo is told if it asks.
+    /// A private key.
+    pub key: Option<Utf8PathBuf>,
+    /// What sudo may ask for.
     pub become_password: Option<Secret<String>>,
+    /// Where the control sockets are put, in a new directory that is removed at the end; the directory for temporary
+    /// files if not given. The path must be short: Unix allows a socket about 100 bytes.
+    pub control_dir: Option<Utf8PathBuf>,
 }
 
 impl Default for SshOptions {
@@ -50,155 +60,157 @@ impl Default for SshOptions {
             config: None,
             known_hosts: KnownHosts::Strict,
             connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(60),
             user: None,
             key: None,
             become_password: None,
+            control_dir: None,
         }
     }
 }
 
-type Slot = Arc<OnceCell<Result<Arc<Session>, TransportError>>>;
+/// The place of one connection; locked while it is being made.
+type Place = Arc<tokio::sync::Mutex<Option<Arc<Link>>>>;
 
-/// The connections of one run.
-#[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<HostName, Slot>>);
+/// Works over SSH.
+#[derive(Debug)]
+pub struct Ssh {
+    options: SshOptions,
+    directory: Mutex<Option<Arc<Directory>>>,
+    places: Mutex<BTreeMap<String, Place>>,
+    trips: RoundTrips,
+    connects: RoundTrips,
+}
 
-impl Sessions {
-    /// Runs a script on a host, over the one connection it has.
-    pub(super) async fn run(
-        &self,
-        host: &Endpoint,
-        options: &SshOptions,
-        shell: &str,
-        script: &[u8],
-        limit: Duration,
-        take: impl FnMut(&[u8]) + Send,
-    ) -> Result<(), TransportError> {
-        let session = self.session(host, options).await?;
-        let lost = |why: String| TransportError::Lost { host: host.name.to_string(), why };
-        let mut command = session.raw_command(shell);
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().await.map_err(|error| lost(error.to_string()))?;
-        let (input, output, errors) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
-        let (Some(input), Some(output), Some(errors)) = (input, output, errors) else {
-            return Err(lost("ssh gave no streams".to_owned()));
-        };
-        let password = options.become_password.as_ref();
-        let ended = Streams { input, output, errors }.converse(script, password, limit, take).await;
-        if ended.is_ok() {
-            // The script says itself whether it came to its end.
-            let _ = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
+impl Ssh {
+    /// Connects to nothing yet.
+    pub fn new(options: SshOptions) -> Self {
+        Self {
+            options,
+            directory: Mutex::default(),
+            places: Mutex::default(),
+            trips: RoundTrips::default(),
+            connects: RoundTrips::default(),
         }
-        ended.map_err(|broken| super::broken(host, broken))
     }
 
-    async fn session(&self, host: &Endpoint, options: &SshOptions) -> Result<Arc<Session>, TransportError> {
-        let slot = Arc::clone(self.0.lock().await.entry(host.name.clone()).or_default());
-        slot.get_or_init(|| async { connect(host, options).await.map(Arc::new) }).await.clone()
+    /// How many connections this host has cost so far: one, unless it was lost or never made.
+    pub fn connects(&self, host: &Endpoint) -> usize {
+        self.connects.of(host.name.as_str())
     }
 
-    /// Ends all connections.
-    pub(super) async fn close(&self) {
-        for (_, slot) in self.0.lock().await.drain() {
-            let session = Arc::into_inner(slot).and_then(OnceCell::into_inner).and_then(Result::ok);
-            if let Some(session) = session.and_then(Arc::into_inner) {
-                // A connection that is gone already is what is wanted.
-                let _ = tokio::time::timeout(Duration::from_secs(5), session.close()).await;
+    /// Ends all connections. Without this, they end when the last user of this value drops it.
+    pub async fn close(&self) {
+        let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut closing = tokio::task::JoinSet::new();
+        for place in places.into_values() {
+            closing.spawn(async move {
+                if let Some(link) = place.lock().await.take() {
+                    link.close().await;
+                }
+            });
+        }
+        while closing.join_next().await.is_some() {}
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn place(&self, host: &Endpoint) -> Place {
+        let key = format!("{}\0{}\0{:?}\0{:?}\0{:?}", host.name, host.address, host.port, host.user, host.key);
+        Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
+    }
+
+    fn directory(&self) -> std::io::Result<Arc<Directory>> {
+        let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(directory) = &*directory {
+            return Ok(Arc::clone(directory));
+        }
+        let made = Arc::new(Directory::new(self.options.control_dir.as_deref())?);
+        *directory = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// The connection that is there, or a new one.
+    async fn link(&self, host: &Endpoint) -> Result<Arc<Link>, TransportError> {
+        let place = self.place(host);
+        let mut link = place.lock().await;
+        if let Some(link) = &*link {
+            return Ok(Arc::clone(link));
+        }
+        let directory = self.directory().map_err(|error| TransportError::Unreachable {
+            host: host.name.to_string(),
+            why: format!("no directory for control sockets: {error}"),
+        })?;
+        self.connects.count(host.name.as_str());
+        let made = Arc::new(link::connect(host, &self.options, directory).await?);
+        *link = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// Forgets a connection, unless another has taken its place already.
+    async fn forget(&self, host: &Endpoint, lost: &Arc<Link>) {
+        let place = self.place(host);
+        let mut link = place.lock().await;
+        if link.as_ref().is_some_and(|link| Arc::ptr_eq(link, lost)) {
+            *link = None;
+        }
+    }
+
+    /// Begins a round trip. Nothing was sent before it began, so a connection that turns out dead is made anew, once.
+    async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<(Exchange<'a>, Channel, Arc<Link>), TransportError> {
+        let exchange = Exchange::new(host, self.options.become_password.as_ref())?;
+        let words = bootstrap::line(host.become_user, exchange.password(), &exchange.token);
+        let mut link = self.link(host).await?;
+        let mut opened = link.open(&words, self.options.connect_timeout).await;
+        if opened.is_err() {
+            self.forget(host, &link).await;
+            link = self.link(host).await?;
+            opened = link.open(&words, self.options.connect_timeout).await;
+        }
+        match opened {
+            Ok(channel) => {
+                self.trips.count(host.name.as_str());
+                Ok((exchange, channel, link))
+            }
+            Err(why) => {
+                self.forget(host, &link).await;
+                Err(TransportError::Lost { host: host.name.to_string(), why })
             }
         }
     }
-}
 
-async fn connect(host: &Endpoint, options: &SshOptions) -> Result<Session, TransportError> {
-    let mut builder = SessionBuilder::default();
-    builder.known_hosts_check(match options.known_hosts {
-        KnownHosts::Strict => Check::Strict,
-        KnownHosts::AcceptNew => Check::Add,
-    });
-    builder.connect_timeout(options.connect_timeout).control_persist(ControlPersist::Forever);
-    // Silence of a dead connection ends after 45 s.
-    builder.server_alive_interval(Duration::from_secs(15));
-    let user = options.user.clone().or_else(|| host.user.clone());
-    let key = options.key.clone().or_else(|| host.key.as_ref().map(|key| expanded(key.as_str())));
-    if let Some(user) = user {
-        builder.user(user);
-    }
-    if let Some(port) = host.port {
-        builder.port(port);
-    }
-    if let Some(key) = key {
-        builder.keyfile(key);
-    }
-    if let Some(config) = &options.config {
-        builder.config_file(config);
-    }
-    // A host key that changed makes ssh wait for nobody: it fails at once, as its input is closed.
-    let patience = options.connect_timeout + Duration::from_secs(20);
-    match tokio::time::timeout(patience, builder.connect_mux(&host.address)).await {
-        Ok(Ok(session)) => Ok(session),
-        Ok(Err(error)) => Err(refused(host, &complaint(&error))),
-        Err(_) => Err(refused(host, &format!("no connection within {} s", patience.as_secs()))),
+    /// After a conversation that broke: was it the connection? Then ssh knows why.
+    async fn explain(&self, host: &Endpoint, link: &Arc<Link>, error: TransportError) -> TransportError {
+        if !matches!(error, TransportError::Lost { .. }) || link.is_alive().await {
+            return error;
+        }
+        self.forget(host, link).await;
+        TransportError::Lost { host: host.name.to_string(), why: link.last_words() }
     }
 }
 
-fn expanded(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), home()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(path),
+impl Transport for Ssh {
+    async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
+        let (exchange, channel, link) = self.open(host).await?;
+        match exchange.read(channel, probes, self.options.read_timeout).await {
+            Err(error) => Err(self.explain(host, &link, error).await),
+            readings => readings,
+        }
     }
-}
 
-fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from)
-}
-
-fn complaint(error: &openssh::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = cause.to_string();
-        source = cause.source();
+    async fn perform(
+        &self,
+        host: &Endpoint,
+        steps: &[Step],
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Vec<Outcome>, TransportError> {
+        let (exchange, channel, link) = self.open(host).await?;
+        match exchange.perform(channel, steps, self.options.read_timeout, watch).await {
+            Err(error) => Err(self.explain(host, &link, error).await),
+            outcomes => outcomes,
+        }
     }
-    text
-}
 
-/// What ssh said, understood: a changed key is another thing than a cable that is out.
-fn refused(host: &Endpoint, said: &str) -> TransportError {
-    let name = host.name.to_string();
-    let offered = said.split_whitespace().find(|word| word.starts_with("SHA256:"));
-    let offered = offered.map_or_else(|| "not said".to_owned(), |word| word.trim_end_matches('.').to_owned());
-    if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        let place = said.lines().find(|line| line.contains("Offending") && line.contains(" key in "));
-        let known = place.and_then(known_fingerprint).unwrap_or_else(|| "in your known_hosts".to_owned());
-        return TransportError::HostKeyChanged { host: name, known, offered };
+    fn round_trips(&self, host: &Endpoint) -> usize {
+        self.trips.of(host.name.as_str())
     }
-    if said.contains("Host key verification failed") || said.contains("host key is known") {
-        return TransportError::HostKeyUnknown { host: name, offered };
-    }
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("ssh said nothing");
-    TransportError::Unreachable { host: name, why: last.to_owned() }
-}
-
-/// `Offending ED25519 key in /home/me/.ssh/known_hosts:3` as a fingerprint with its place.
-fn known_fingerprint(line: &str) -> Option<String> {
-    let place = line.rsplit(" key in ").next()?.trim();
-    let (file, number) = place.rsplit_once(':')?;
-    let text = std::fs::read_to_string(Path::new(file)).ok()?;
-    let entry = text.lines().nth(number.parse::<usize>().ok()?.checked_sub(1)?)?;
-    let key = entry.split_whitespace().skip_while(|word| !word.starts_with("ssh-") && !word.starts_with("ecdsa-")).nth(1)?;
-    Some(format!("{} ({place})", fingerprint(key)?))
-}
-
-/// As ssh shows it: SHA-256 of the key, in base64 without padding (RFC 4716 keys, `ssh-keygen -l`).
-fn fingerprint(key: &str) -> Option<String> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-    use sha2::Digest as _;
-    let bytes = STANDARD.decode(key).ok()?;
-    Some(format!("SHA256:{}", STANDARD_NO_PAD.encode(sha2::Sha256::digest(bytes))))
-}
-
-/// What ended a script, as far as it is ssh's own.
-pub(super) fn is_sudo(broken: &Broken) -> bool {
-    matches!(broken, Broken::NotStarted(why) if why.starts_with("sudo:") || why.contains("sudo: "))
 }

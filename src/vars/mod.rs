@@ -1,134 +1,277 @@
-//! Variables: which value wins, and where it was set.
+//! Variables: which value a name has on a host, and every place that had a say.
 //!
-//! In: an inventory and the settings of the command line. Out: for a host and a name, every setting and the winner.
-//! Never: a value that is computed or merged: a stronger value replaces a weaker.
-//!
-//! Weakest first: the role's default, the service's `vars`, `all`, groups (parents before children, then by name),
-//! the host, `--var`.
+//! In: what is set by roles, services, the inventory and the command line. Out: for a host the value of each name,
+//! and, to explain it, every setting of a name with its level and origin. Never: a value that is rendered (values are
+//! data), or two maps that are mixed: a stronger map replaces a weaker one.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use crate::diag::{Diagnostic, Source};
-use crate::inventory::{ALL, Inventory};
-use crate::name::{GroupName, HostName};
-use crate::yaml::Node;
+use camino::Utf8PathBuf;
 
-/// One `--var NAME=VALUE`.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// The name.
-    pub name: String,
-    /// The value, with the place in the command line.
-    pub node: Node,
-}
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::inventory::{ALL, Host, Inventory, Settings, check_variable};
+use crate::name::{GroupName, HostName, RoleName, ServiceName};
+use crate::yaml::{self, Node, Yaml};
 
-/// Where a variable can be set in an environment, weakest first.
+/// Where a variable is set. The levels are in the order of their strength; within `Group` a child is stronger than its
+/// parent, and of equally deep groups the one whose name comes later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Level {
-    /// For all hosts.
+    /// A default of a role's input.
+    Role(RoleName),
+    /// `vars` of a service in `site.yml`.
+    Service(ServiceName),
+    /// Variables of every host of the inventory.
     All,
-    /// For a group.
+    /// A group of the inventory.
     Group(GroupName),
-    /// For the host.
-    Host,
-    /// By `--var`.
+    /// A host of the inventory.
+    Host(HostName),
+    /// `--var` on the command line.
     CommandLine,
 }
 
-/// The variables of an environment.
-#[derive(Debug, Clone)]
-pub struct Variables {
-    inventory: Arc<Inventory>,
-    settings: Vec<Setting>,
-}
-
-impl Variables {
-    /// The variables of an inventory, under those of the command line (of which the last of a name wins).
-    pub fn new(inventory: &Arc<Inventory>, settings: &[Setting]) -> Self {
-        Self { inventory: Arc::clone(inventory), settings: settings.to_vec() }
-    }
-
-    /// Every setting of a name for a host, weakest first.
-    pub fn settings<'a>(&'a self, host: &HostName, name: &'a str) -> Vec<(Level, &'a Node)> {
-        let all = self.inventory.group(ALL).and_then(|group| group.vars.get(name)).map(|node| (Level::All, node));
-        let host = self.inventory.host(host.as_str());
-        let groups = host.into_iter().flat_map(|host| &host.groups).filter_map(|group| {
-            let node = self.inventory.group(group.as_str())?.vars.get(name)?;
-            Some((Level::Group(group.clone()), node))
-        });
-        let own = host.and_then(|host| host.vars.get(name)).map(|node| (Level::Host, node));
-        let given = self.settings.iter().filter(|setting| setting.name == name);
-        let given = given.map(|setting| (Level::CommandLine, &setting.node));
-        all.into_iter().chain(groups).chain(own).chain(given).collect()
-    }
-
-    /// The strongest setting of a name for a host.
-    pub fn winner<'a>(&'a self, host: &HostName, name: &'a str) -> Option<&'a Node> {
-        self.settings(host, name).pop().map(|(_, node)| node)
-    }
-
-    /// The names of all variables that are set for a host, in order.
-    pub fn names(&self, host: &HostName) -> Vec<&str> {
-        let host = self.inventory.host(host.as_str());
-        let groups = host.into_iter().flat_map(|host| &host.groups).filter_map(|group| self.inventory.group(group.as_str()));
-        let inherited = self.inventory.group(ALL).into_iter().chain(groups).flat_map(|group| group.vars.keys());
-        let own = host.into_iter().flat_map(|host| host.vars.keys());
-        let given = self.settings.iter().map(|setting| &setting.name);
-        let mut names: Vec<&str> = inherited.chain(own).chain(given).map(String::as_str).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+impl Level {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Role(_) => 0,
+            Self::Service(_) => 1,
+            Self::All => 2,
+            Self::Group(_) => 3,
+            Self::Host(_) => 4,
+            Self::CommandLine => 5,
+        }
     }
 }
 
-/// Reads `NAME=VALUE`; the value is YAML: `8`, `true`, `[a, b]`, `text`.
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(name) => write!(f, "default of the role {name}"),
+            Self::Service(name) => write!(f, "service {name}"),
+            Self::All => f.write_str("all hosts"),
+            Self::Group(name) => write!(f, "group {name}"),
+            Self::Host(name) => write!(f, "host {name}"),
+            Self::CommandLine => f.write_str("--var"),
+        }
+    }
+}
+
+/// A value of a name, and who set it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variable {
+    /// The value and where it was written.
+    pub node: Arc<Node>,
+    /// At which level.
+    pub level: Level,
+}
+
+/// Everything that may set a variable of one host (or of a service on it), the weakest first. It shares the settings
+/// with their owners, so that it costs no more than a few pointers per host.
+#[derive(Debug, Clone, Default)]
+pub struct Layers(Vec<(Level, Settings)>);
+
+impl Layers {
+    /// What the inventory sets for a host.
+    pub fn of(inventory: &Inventory, host: &Host) -> Self {
+        let mut layers = Vec::new();
+        for group in inventory.lineage(host).filter(|group| !group.settings.is_empty()) {
+            let level = if group.name.as_str() == ALL { Level::All } else { Level::Group(group.name.clone()) };
+            layers.extend(group.settings.iter().map(|settings| (level.clone(), settings.clone())));
+        }
+        let level = Level::Host(host.name().clone());
+        layers.extend(host.settings.iter().map(|settings| (level.clone(), settings.clone())));
+        Self(layers)
+    }
+
+    /// The same with settings of another level: stronger than all of its level and below, whatever the order of calls.
+    #[must_use]
+    pub fn with(mut self, level: Level, settings: Settings) -> Self {
+        let place = self.0.partition_point(|(there, _)| there.rank() <= level.rank());
+        self.0.insert(place, (level, settings));
+        self
+    }
+
+    /// The value that counts.
+    pub fn get(&self, name: &str) -> Option<Variable> {
+        self.0.iter().rev().find_map(|layer| variable(layer, name))
+    }
+
+    /// Every setting of a name, the weakest first; the last one counts.
+    pub fn every(&self, name: &str) -> Vec<Variable> {
+        self.0.iter().filter_map(|layer| variable(layer, name)).collect()
+    }
+
+    /// Every name with the value that counts.
+    pub fn merged(&self) -> BTreeMap<Arc<str>, Variable> {
+        let mut merged = BTreeMap::new();
+        for (level, settings) in self.0.iter().rev() {
+            for (name, node) in settings.iter() {
+                let strongest = || Variable { node: Arc::clone(node), level: level.clone() };
+                merged.entry(Arc::clone(name)).or_insert_with(strongest);
+            }
+        }
+        merged
+    }
+}
+
+fn variable((level, settings): &(Level, Settings), name: &str) -> Option<Variable> {
+    settings.get(name).map(|node| Variable { node: Arc::clone(node), level: level.clone() })
+}
+
+/// What one `--var` says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Setting {
+    /// `NAME=VALUE`.
+    One(String, Node),
+    /// `@FILE`: a file with a map, which the caller reads and gives to [`read_file`].
+    File(Utf8PathBuf),
+}
+
+/// Reads the text of one `--var`: `NAME=VALUE` or `@FILE`.
+///
+/// A value is a YAML scalar (`cores=8` is a number, `debug=true` a truth value) or, if it begins with `[`, `{` or a
+/// quote, anything YAML has on one line (`list=[a, b]`, `version='1.0'`). All else is a text as it stands, with its
+/// `#`, `*` and `: `; a text with spaces is one value, not several settings as in Ansible. `name=` is an empty text;
+/// nothing at all is `name=null`.
 ///
 /// # Errors
-/// When there is no `=`, no name, or no YAML behind it.
+/// When it is neither, the name is no identifier, or a value that begins like a list, map or quoted text is not one.
 pub fn parse_setting(text: &str) -> Result<Setting, Diagnostic> {
-    let wrong = || Diagnostic::error(format!("--var {text}: write it as NAME=VALUE, or @FILE"));
-    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
-    if !crate::inventory::is_identifier(name) {
-        return Err(wrong());
+    if let Some(path) = text.strip_prefix('@') {
+        return match path {
+            "" => Err(Diagnostic::error("`--var @` names no file").hint(USAGE)),
+            path => Ok(Setting::File(path.into())),
+        };
     }
-    let node = crate::yaml::parse(&Source::new(format!("--var {name}"), value))?;
-    Ok(Setting { name: name.to_owned(), node })
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(Diagnostic::error(format!("`{}` sets no variable", text.escape_debug())).hint(USAGE));
+    };
+    check_variable(name)?;
+    let source = Source::new(format!("--var {name}"), value);
+    Ok(Setting::One(name.to_owned(), setting_value(&source)?))
+}
+
+const USAGE: &str = "write `--var NAME=VALUE` or `--var @FILE`";
+
+fn setting_value(source: &Arc<Source>) -> Result<Node, Diagnostic> {
+    let value = source.text.as_str();
+    if value.trim_start().starts_with(['[', '{', '"', '\'']) {
+        return yaml::parse(source);
+    }
+    let text = Node::new(&Origin::start(source), Yaml::Text(value.to_owned()));
+    // Only what YAML reads as one plain word can be anything but a text; a lone comment or tag would read as nothing.
+    if value.contains(char::is_whitespace) || value.starts_with(['#', '!', '&', '*', '%']) || value.is_empty() {
+        return Ok(text);
+    }
+    match yaml::parse(source) {
+        Ok(node) if matches!(node.value, Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_)) => Ok(node),
+        Ok(node) if matches!(value, "~" | "null" | "Null" | "NULL") => Ok(node),
+        _ => Ok(text),
+    }
+}
+
+/// Reads the file of a `--var @FILE`.
+///
+/// # Errors
+/// When it is no YAML, no map, or a name is no identifier.
+pub fn read_file(source: &Arc<Source>) -> Result<Settings, Diagnostics> {
+    Settings::read(yaml::parse(source)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::Texts;
     use crate::name::EnvName;
 
-    const HOSTS: &str = "\
-vars: { x: 0, only: 1 }
-groups:
-  a: { hosts: h1, vars: { x: 1 } }
-  b: { hosts: h1, vars: { x: 2 } }
-  c: { children: [a], vars: { x: 3 } }
-hosts: { h2: { vars: { x: 9 } } }
-";
+    fn inventory(hosts: &str, files: &[(&str, &str)]) -> Inventory {
+        let hosts = [("hosts.yml", hosts)];
+        let texts: Texts =
+            files.iter().chain(&hosts).map(|(path, text)| ((*path).into(), Source::new(*path, *text))).collect();
+        let env = EnvName::new("test").unwrap_or_else(|e| panic!("{e}"));
+        Inventory::read(env, &texts).unwrap_or_else(|problems| panic!("{problems}"))
+    }
 
-    #[test]
-    fn the_strongest_wins_and_all_are_known() {
-        let environment = EnvName::new("e").unwrap_or_else(|e| panic!("{e}"));
-        let files = [("hosts.yml".to_owned(), Source::new("hosts.yml", HOSTS))];
-        let inventory = Arc::new(Inventory::read(&environment, &files).unwrap_or_else(|d| panic!("{d}")));
-        let variables = Variables::new(&inventory, &[]);
-        let host = HostName::new("h1").unwrap_or_else(|e| panic!("{e}"));
-        let order: Vec<String> = variables.settings(&host, "x").iter().map(|(level, node)| format!("{level:?}={}", node.to_json())).collect();
-        // c is the parent of a; b and c are at one depth, so they come by name.
-        assert_eq!(order, ["All=0", "Group(\"b\")=2", "Group(\"c\")=3", "Group(\"a\")=1"]);
-        assert_eq!(variables.names(&host), ["only", "x"]);
-        let given = parse_setting("x=[7, b]").unwrap_or_else(|d| panic!("{d}"));
-        let variables = Variables::new(&inventory, &[given]);
-        assert_eq!(variables.winner(&host, "x").map(|n| n.to_json().to_string()).as_deref(), Some("[7,\"b\"]"));
+    fn settings(text: &str) -> Settings {
+        read_file(&Source::new("x.yml", text)).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn shown(variables: &[Variable]) -> Vec<String> {
+        variables.iter().map(|v| format!("{} {} {}", v.node.to_json(), v.level, v.node.origin)).collect()
     }
 
     #[test]
-    fn a_setting_without_a_name_is_refused() {
-        for text in ["x", "=1", "1x=2", "a b=1", "x={"] {
-            assert!(parse_setting(text).is_err(), "{text}");
+    fn every_level_is_stronger_than_those_before_it() {
+        let inventory = inventory(
+            "vars: { x: all }\ngroups:\n  b: { hosts: w1, vars: { x: b } }\n  a: { hosts: w1, vars: { x: a } }\n  \
+             top: { children: a, vars: { x: top } }\nhosts: { w1: { vars: { x: w1 } } }\n",
+            &[("group_vars/a.yml", "x: file\n"), ("host_vars/w1/1.yml", "y: {k: 1}\n")],
+        );
+        let host = inventory.host("w1").unwrap_or_else(|| panic!("w1"));
+        let name = |text| RoleName::new(text).unwrap_or_else(|e| panic!("{e}"));
+        let service = Level::Service(ServiceName::new("s").unwrap_or_else(|e| panic!("{e}")));
+        let layers = Layers::of(&inventory, host)
+            .with(Level::CommandLine, settings("x: given"))
+            .with(service, settings("x: service\ny: {l: 2}"))
+            .with(Level::Role(name("r")), settings("x: default\nz: 0"));
+        assert_eq!(
+            shown(&layers.every("x")),
+            [
+                "\"default\" default of the role r x.yml:1:4",
+                "\"service\" service s x.yml:1:4",
+                "\"all\" all hosts hosts.yml:1:12",
+                "\"b\" group b hosts.yml:3:30",
+                "\"top\" group top hosts.yml:5:34",
+                "\"a\" group a hosts.yml:4:30",
+                "\"file\" group a group_vars/a.yml:1:4",
+                "\"w1\" host w1 hosts.yml:6:27",
+                "\"given\" --var x.yml:1:4",
+            ]
+        );
+        let merged: Vec<String> = layers.merged().iter().map(|(k, v)| format!("{k}={}", v.node.to_json())).collect();
+        assert_eq!(merged, ["x=\"given\"", "y={\"k\":1}", "z=0"], "maps are replaced, not mixed");
+        assert_eq!(layers.get("y").map(|v| v.level), Some(Level::Host(host.name().clone())));
+        assert_eq!(layers.get("nobody"), None);
+    }
+
+    #[test]
+    fn a_setting_is_a_word_of_yaml_or_a_text_as_it_stands() {
+        for (text, expected) in [
+            ("cores=8", "8"),
+            ("debug=true", "true"),
+            ("ratio=0.5", "0.5"),
+            ("x=yes", "\"yes\""),
+            ("x=null", "null"),
+            ("x=", "\"\""),
+            ("x= 8", "\" 8\""),
+            ("x='8'", "\"8\""),
+            ("list=[a, 2]", "[\"a\",2]"),
+            ("map={a: {b: c}}", "{\"a\":{\"b\":\"c\"}}"),
+            ("x=a: b", "\"a: b\""),
+            ("x=a:", "\"a:\""),
+            ("x=- a", "\"- a\""),
+            ("x=#1", "\"#1\""),
+            ("x=*", "\"*\""),
+            ("x=---", "\"---\""),
+            ("x=a=b", "\"a=b\""),
+            ("opts=-Xmx1g -Da=b", "\"-Xmx1g -Da=b\""),
+            ("x={{ y }}", "a key must be a text"),
+            ("x=[1", "this is not YAML"),
+            ("a-b=1", "`a-b` is no name of a variable"),
+            ("=1", "`` is no name of a variable"),
+            ("x", "`x` sets no variable"),
+            ("@", "`--var @` names no file"),
+        ] {
+            let found = match parse_setting(text) {
+                Ok(Setting::One(_, node)) => node.to_json().to_string(),
+                Ok(Setting::File(path)) => path.into_string(),
+                Err(problem) => problem.what,
+            };
+            assert!(found == expected || found.starts_with(expected) && found.starts_with("this"), "{text}: {found}");
         }
+        assert_eq!(parse_setting("@a/b.yml"), Ok(Setting::File("a/b.yml".into())));
     }
 }

@@ -343,7 +343,7 @@ mod tests {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for n in 1..10 {
             let aliases = vec![format!("*a{}", n - 1); 10].join(", ");
-            text.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
+            text = format!("{text}a{n}: &a{n} [{aliases}]\n");
         }
         let problem = read(&text).expect_err("a bomb");
         assert!(problem.what.contains("more than"), "{problem}");

@@ -63,7 +63,7 @@ impl<'a> Table<'a> {
     /// A text.
     pub fn text(&self, key: &str, problems: &mut Diagnostics) -> Option<&'a str> {
         let node = self.get(key)?;
-        node.text().or_else(|| self.wrong(key, "a text", node, problems))
+        node.text().or_else(|| wrong(key, "a text", node, problems))
     }
 
     /// True or false.
@@ -71,7 +71,7 @@ impl<'a> Table<'a> {
         let node = self.get(key)?;
         match node.value {
             Yaml::Bool(flag) => Some(flag),
-            _ => self.wrong(key, "true or false", node, problems),
+            _ => wrong(key, "true or false", node, problems),
         }
     }
 
@@ -86,18 +86,19 @@ impl<'a> Table<'a> {
     /// The entries of a map. Empty if it is not there.
     pub fn entries(&self, key: &str, problems: &mut Diagnostics) -> &'a [(Key, Node)] {
         let Some(node) = self.get(key) else { return &[] };
-        node.map().or_else(|| self.wrong(key, "a map", node, problems)).unwrap_or(&[])
+        node.map().or_else(|| wrong(key, "a map", node, problems)).unwrap_or(&[])
     }
+}
 
-    fn wrong<T>(&self, key: &str, wanted: &str, node: &Node, problems: &mut Diagnostics) -> Option<T> {
-        problems.push(Diagnostic::error(format!("`{key}` is {wanted}, not {}", node.kind())).at(&node.origin));
-        None
-    }
+fn wrong<T>(key: &str, wanted: &str, node: &Node, problems: &mut Diagnostics) -> Option<T> {
+    problems.push(Diagnostic::error(format!("`{key}` is {wanted}, not {}", node.kind())).at(&node.origin));
+    None
 }
 
 /// A key nobody knows, with what may be meant.
 pub fn unknown_key(what: &str, key: &Key, keys: &[&str]) -> Diagnostic {
-    let synonym = SYNONYMS.iter().find(|(other, _)| *other == key.name.to_lowercase()).map(|(_, hint)| (*hint).to_owned());
+    let synonym =
+        SYNONYMS.iter().find(|(other, _)| *other == key.name.to_lowercase()).map(|(_, hint)| (*hint).to_owned());
     Diagnostic::error(format!("unknown key `{}` in {what}", key.name))
         .at(&key.origin)
         .wide(key.name.chars().count())

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("graph", true, &[]),
     ("yaml", true, &[]),
     ("template", true, &["yaml"]),
-    ("inventory", true, &["yaml", "graph"]),
+    ("inventory", true, &["yaml"]),
     ("vars", true, &["yaml", "inventory"]),
     ("resource", true, &[]),
     ("fact", true, &[]),
@@ -80,7 +80,12 @@ fn pure_rooms_hold_no_effects() {
 
 #[test]
 fn some_crates_are_named_in_one_place_only() {
-    let homes = [("minijinja", "template.rs"), ("saphyr_parser", "yaml/mod.rs"), ("petgraph", "graph.rs"), ("openssh::", "transport/ssh")];
+    let homes = [
+        ("minijinja", "template.rs"),
+        ("saphyr_parser", "yaml/mod.rs"),
+        ("petgraph", "graph.rs"),
+        ("openssh::", "transport/ssh"),
+    ];
     let mut wrong = Vec::new();
     for (_, file, text) in sources() {
         for (krate, home) in homes {

@@ -1,208 +1,168 @@
-//! Steps as a script that does them in order, up to the first that fails.
+//! Steps as one script.
 //!
-//! In: steps. Out: a script whose frames tell of each step as it begins, waits and ends. Never: a file that is half
-//! written under its own name.
+//! In: steps. Out: a script that does them in order, up to the first that fails, and tells of each.
+//! Never: a step changed or left out; one that cannot be written down fails when its turn comes.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::ask::{TOOLS, run};
-use super::quote::{print, word};
-use crate::secret::Content;
-use crate::step::{Check, Expect, Gate, Ownership, Probe, Removable, Step};
+use super::ask;
+use super::command::{function, is_account, seconds};
+use super::quote::{NUL, quote, write_bytes};
+use crate::step::{Check, Command, Expect, Ownership, Probe, Removable, Step};
 
-/// Functions that steps share. `begin` and `end` frame a step; each step runs in a shell of its own.
-const STEPS: &str = r#"
-fail() { echo "$1" >&2; exit 1; }
-begin() { frame start "$1" || exit 0; up; begun=$now; : >"$T/o"; : >"$T/e"; }
-end() {
-    up
-    frame end "$1" "$2" $((now - begun)) || exit 0
-    if [ -s "$T/e" ]; then tail -c 16384 "$T/e"; else tail -c 16384 "$T/o"; fi
-    case $2 in 0|needless) ;; *) frame done; exit 0;; esac
-}
-own() { # fd or path, mode, owner:group
-    [ -z "$3" ] || chown -- "$3" "$1" || exit 1
-    [ -z "$2" ] || chmod -- "$2" "$1" || exit 1
-}
-parent() {
-    d=${1%/*}; d=${d:-/}
-    [ -d "$d" ] || fail "there is no directory $d"
-}
-commit() { # temporary file, final path
-    sync -- "$1" 2>/dev/null || sync
-    mv -f -T -- "$1" "$2" || exit 1
-    sync -- "$d" 2>/dev/null || :
-}
-"#;
-
-/// The script that does these.
-pub(crate) fn act(steps: &[Step], nonce: &str) -> Vec<u8> {
-    let mut body = String::from(TOOLS);
-    body.push_str(STEPS);
+/// The script that does all of it.
+pub fn step_script(steps: &[Step], nonce: &str) -> String {
+    let mut body = String::new();
+    if steps.iter().any(needs_directory) {
+        body.push_str("temporary\n");
+    }
     for (index, step) in steps.iter().enumerate() {
-        let _ = writeln!(body, "begin {index}");
-        one(index, step, &mut body);
+        body.push_str(&numbered(index, step));
     }
-    super::script(nonce, &body)
+    super::wrap(nonce, Duration::ZERO, &[include_str!("act.sh")], &body)
 }
 
-fn one(index: usize, step: &Step, body: &mut String) {
-    match step {
-        Step::Run(command) => drop(writeln!(body, "{}end {index} $?", run(command, "\"$T/o\"", "\"$T/e\""))),
-        Step::RunUnless(command, guard) => {
-            let asked = run(guard, "\"$T/o\"", "\"$T/e\"");
-            let done = run(command, "\"$T/o\"", "\"$T/e\"");
-            let _ = writeln!(
-                body,
-                "{asked}guard=$?\nif [ $guard = 0 ]; then end {index} needless\nelif [ $guard -ge 124 ]; then echo 'whether it is needed could not be asked' >>\"$T/e\"; end {index} $guard\nelse\n{done}end {index} $?\nfi"
-            );
-        }
-        Step::Await(gate) => await_gate(index, gate, body),
-        _ => {
-            let _ = writeln!(body, "(\n{}) >\"$T/o\" 2>\"$T/e\"\nend {index} $?", plain(index, step));
-        }
-    }
+/// How long steps may take at most, if each uses all the time it is given.
+pub fn longest(steps: &[Step]) -> Duration {
+    /// For a step that has no limit of its own, such as a file on a slow disk.
+    const PLAIN: Duration = Duration::from_secs(120);
+    /// Ending a program that does not want to end.
+    const MERCY: Duration = Duration::from_secs(10);
+    let one = |step: &Step| match step {
+        Step::Run(command) => command.timeout + MERCY,
+        Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
+        Step::RefreshPackages => Duration::from_secs(300 + 600) + MERCY,
+        Step::Await(gate) => gate.checks.iter().map(|check| check.within + MERCY + MERCY).sum(),
+        _ => PLAIN,
+    };
+    steps.iter().map(one).sum::<Duration>() + PLAIN
 }
 
-/// Steps that need nothing but a shell.
-fn plain(index: usize, step: &Step) -> String {
+fn needs_directory(step: &Step) -> bool {
+    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::Await(_))
+}
+
+/// The function of a step and its call. It is forgotten afterwards; it can be as long as a file.
+fn numbered(index: usize, step: &Step) -> String {
+    let (functions, call) = match shell(index, step) {
+        Ok(text) => text,
+        Err(why) => (String::new(), format!("refuse {}", quote(&why))),
+    };
+    format!("{functions}s{index}() {{\n{call}\n}}\nstep {index} s{index}\n")
+}
+
+/// Functions a step needs, and what its own function says.
+fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
+    let plain = |call: String| Ok((String::new(), call));
     match step {
-        Step::WriteFile { path, content, ownership } => write_file(index, path, content, ownership),
+        Step::WriteFile { path, content, ownership } => {
+            let bytes = content.bytes();
+            let call = format!("put {} {} {} w{index}", file_word(path)?, bytes.len(), owners(ownership)?);
+            Ok((format!("w{index}() {{\n{}\n}}\n", write_bytes(bytes)), call))
+        }
         Step::MakeDirectory { path, ownership } => {
-            let path = word(path);
-            format!(
-                "[ ! -L {path} ] || fail 'a symbolic link is in the way'\n[ -d {path} ] || {{ [ ! -e {path} ] || fail 'something that is no directory is in the way'; umask 022; mkdir -p -- {path} || exit 1; }}\nown {path} {}\n",
-                attributes(ownership)
-            )
+            plain(format!("directory {} {}", file_word(path)?, owners(ownership)?))
         }
-        Step::MakeLink { path, target } => {
-            let (quoted, temporary) = (word(path), temporary(index));
-            format!(
-                "parent {quoted}\n[ -L {quoted} ] || [ ! -e {quoted} ] || fail 'something that is no link is in the way'\nt=\"$d/{temporary}\"\ntrap 'rm -f -- \"$t\"' EXIT\nln -s -- {} \"$t\" || exit 1\ncommit \"$t\" {quoted}\n",
-                word(target)
-            )
-        }
+        Step::MakeLink { path, target } => plain(format!("link {} {}", file_word(path)?, target_word(target)?)),
         Step::SetOwnership { path, ownership } => {
-            let path = word(path);
-            format!("[ ! -L {path} ] || fail 'a symbolic link is in the way'\nown {path} {}\n", attributes(ownership))
+            plain(format!("attributes {} {}", file_word(path)?, owners(ownership)?))
         }
-        Step::Remove { path, what } => remove(path, *what),
-        Step::RefreshPackages => {
-            "DEBIAN_FRONTEND=noninteractive limited 600 apt-get update -q -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any\n"
-                .to_owned()
+        Step::Remove { path, what } => plain(format!("delete {} {}", file_word(path)?, removable(*what))),
+        Step::RefreshPackages => plain("refresh".to_owned()),
+        Step::Run(command) => {
+            Ok((function(&format!("c{index}"), command)?, format!("perform {} c{index}", limit(command))))
         }
-        // The others are not plain; they are written by `one`.
-        Step::Run(_) | Step::RunUnless(..) | Step::Await(_) => String::new(),
+        Step::RunUnless(command, guard) => unless(index, command, guard),
+        Step::Await(gate) => gates(index, &gate.checks),
     }
 }
 
-fn temporary(index: usize) -> String {
-    format!(".armilla.$N.{index}")
+fn limit(command: &Command) -> u64 {
+    seconds(command.timeout)
 }
 
-fn attributes(ownership: &Ownership) -> String {
-    let mode = ownership.mode.map(|mode| mode.to_string()).unwrap_or_default();
-    let owner = match (&ownership.owner, &ownership.group) {
-        (None, None) => String::new(),
-        (owner, group) => format!(
-            "{}{}",
-            owner.as_deref().unwrap_or_default(),
-            group.as_ref().map(|group| format!(":{group}")).unwrap_or_default()
-        ),
+fn unless(index: usize, command: &Command, guard: &Command) -> Result<(String, String), String> {
+    let functions = function(&format!("c{index}"), command)? + &function(&format!("g{index}"), guard)?;
+    Ok((functions, format!("unless {} c{index} {} g{index}", limit(command), limit(guard))))
+}
+
+fn removable(what: Removable) -> &'static str {
+    match what {
+        Removable::File => "file",
+        Removable::Link => "link",
+        Removable::EmptyDirectory => "directory",
+    }
+}
+
+/// A path whose last part is a name: what is written, linked or removed is that name in its directory.
+fn file_word(path: &str) -> Result<String, String> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    if path.contains('\0') {
+        return Err(NUL.to_owned());
+    }
+    if !path.starts_with('/') || last.is_empty() || path.split('/').any(|part| part == ".." || part == ".") {
+        return Err(format!("`{}` must be absolute, without `.` and `..`, and end with a name", path.escape_debug()));
+    }
+    Ok(quote(path))
+}
+
+fn target_word(target: &str) -> Result<String, String> {
+    match target {
+        "" => Err("a link must point somewhere".to_owned()),
+        _ if target.contains('\0') => Err(NUL.to_owned()),
+        _ => Ok(quote(target)),
+    }
+}
+
+/// Owner, group and mode as three words, empty where nothing is asked for.
+fn owners(ownership: &Ownership) -> Result<String, String> {
+    let names = [ownership.owner.as_deref(), ownership.group.as_deref()];
+    if let Some(wrong) = names.into_iter().flatten().find(|name| !is_account(name)) {
+        return Err(format!("`{}` is no name of a user or group", wrong.escape_debug()));
+    }
+    let [owner, group] = names.map(|name| quote(name.unwrap_or_default()));
+    // Five digits: with four, chmod leaves the set-group-ID bit of a directory as it is.
+    let mode = ownership.mode.map(|mode| format!("{:05o}", mode.0 & 0o7777)).unwrap_or_default();
+    Ok(format!("{owner} {group} '{mode}'"))
+}
+
+fn gates(index: usize, checks: &[Check]) -> Result<(String, String), String> {
+    let (mut functions, mut calls) = (String::new(), Vec::new());
+    for (place, check) in checks.iter().enumerate() {
+        let name = format!("k{index}_{place}");
+        functions.push_str(&holds(&name, check)?);
+        calls.push(format!("await {name} {} {}", hundredths(check.within), hundredths(check.stable_for)));
+    }
+    calls.push("return 0".to_owned());
+    Ok((functions, calls.join(" || return\n")))
+}
+
+fn hundredths(time: Duration) -> u128 {
+    time.as_millis().div_ceil(10)
+}
+
+/// The shell function that says whether a check holds now.
+fn holds(name: &str, check: &Check) -> Result<String, String> {
+    if let Some(why) = ask::fault(&check.probe) {
+        return Err(why);
+    }
+    let body = match (&check.probe, &check.expect) {
+        (Probe::Port { address, port }, Expect::Open) => format!("open {}", ask::port_words(address, *port)),
+        (Probe::Unit(unit), Expect::Active) => format!("active {}", quote(unit)),
+        (Probe::Http { url }, Expect::Status(status, part)) => {
+            format!("responds {} {status} {}", quote(url), part_word(part.as_deref())?)
+        }
+        (Probe::Command(command), Expect::Output(pattern)) => {
+            let program = function(&format!("{name}c"), command)?;
+            let pattern = part_word(pattern.as_deref())?;
+            return Ok(format!("{program}{name}() {{\nanswers {} {name}c {pattern}\n}}\n", limit(command)));
+        }
+        (probe, expect) => return Err(format!("{probe:?} never answers {expect:?}")),
     };
-    format!("{} {}", word_or_empty(&mode), word_or_empty(&owner))
+    Ok(format!("{name}() {{\n{body}\n}}\n"))
 }
 
-fn word_or_empty(text: &str) -> String {
-    if text.is_empty() { "''".to_owned() } else { word(text) }
-}
-
-/// Beside the final place, so that the rename is one step; created new and private, and through one open file, so that
-/// nobody who can write to the directory can put another file in its place; complete on disk before it gets its name.
-fn write_file(index: usize, path: &str, content: &Content, ownership: &Ownership) -> String {
-    let (quoted, size) = (word(path), content.bytes().len());
-    format!(
-        "parent {quoted}\n[ ! -L {quoted} ] || fail 'a symbolic link is in the way'\n[ ! -d {quoted} ] || fail 'a directory is in the way'\nt=\"$d/{temporary}\"\nset -C\ntrap 'rm -f -- \"$t\"' EXIT\nexec 9>\"$t\" || exit 1\nset +C\n{{\n{print}}} >&9 || fail 'it could not be written whole; is the disk full?'\n[ \"$(wc -c <\"$t\")\" -eq {size} ] || fail 'it could not be written whole; is the disk full?'\nown /proc/self/fd/9 {attributes}\ncommit \"$t\" {quoted}\n",
-        temporary = temporary(index),
-        print = print(content.bytes()),
-        attributes = attributes(ownership),
-    )
-}
-
-fn remove(path: &str, what: Removable) -> String {
-    let path = word(path);
-    let (test, command) = match what {
-        Removable::File => (format!("[ ! -L {path} ] && [ -f {path} ]"), format!("rm -f -- {path}")),
-        Removable::Link => (format!("[ -L {path} ]"), format!("rm -f -- {path}")),
-        Removable::EmptyDirectory => (format!("[ ! -L {path} ] && [ -d {path} ]"), format!("rmdir -- {path}")),
-    };
-    format!("[ -L {path} ] || [ -e {path} ] || exit 0\n{{ {test}; }} || fail 'something else is there now'\n{command}\n")
-}
-
-/// Polls on the host itself: one round trip, however long it takes.
-fn await_gate(index: usize, gate: &Gate, body: &mut String) {
-    for (number, check) in gate.checks.iter().enumerate() {
-        let _ = writeln!(body, "check() {{\n{}}}", question(check));
-        let (stable, within) = (check.stable_for.as_millis() / 10, check.within.as_millis() / 10);
-        let _ = writeln!(
-            body,
-            r#"up; first=$now; since=; told=$now
-while :; do
-    why=$(check); verdict=$?
-    up
-    if [ $verdict = 0 ]; then
-        : "${{since:=$now}}"
-        [ $((now - since)) -lt {stable} ] || break
-        why="healthy for $(((now - since) / 100)) s of {seconds}"
-    else
-        since=
-        [ $((now - first)) -lt {within} ] || {{ printf 'check {human}: %s\n' "$why" >"$T/e"; end {index} 1; }}
-    fi
-    [ $((now - told)) -lt 200 ] || {{ told=$now; frame wait {index} "$(printf '%s' "$why" | tr '\n' ' ' | head -c 200)"; }}
-    sleep 0.3 2>/dev/null || sleep 1
-done"#,
-            seconds = check.stable_for.as_secs(),
-            human = number + 1,
-        );
-    }
-    let _ = writeln!(body, "end {index} 0");
-}
-
-/// Prints why not, and fails, unless the check holds.
-fn question(check: &Check) -> String {
-    match (&check.probe, &check.expect) {
-        (Probe::Port { address, port }, _) => {
-            format!("open_port {} {port} || {{ echo 'port {port} is closed'; return 1; }}\n", word(address))
-        }
-        (Probe::Unit(name), _) => format!(
-            "state=$(limited 10 systemctl is-active -- {0} 2>&1) || {{ printf '%s is %s\\n' {0} \"$state\"; return 1; }}\n",
-            word(name)
-        ),
-        (Probe::Command(command), Expect::Output(pattern)) => output(command, pattern.as_deref()),
-        (Probe::Http { url }, Expect::Status(status, contains)) => http(url, *status, contains.as_deref()),
-        (probe, _) => format!("echo {}\nreturn 1\n", word(&format!("no check can be made of {probe:?}"))),
-    }
-}
-
-fn output(command: &crate::step::Command, pattern: Option<&str>) -> String {
-    let asked = run(command, "\"$T/c\"", "\"$T/ce\"");
-    let ended = "code=$?\nsaid=$(head -c 4096 \"$T/c\")\n[ $code = 0 ] || { said=${said:-$(tail -c 200 \"$T/ce\")}; printf 'it ended with code %s: %s\\n' $code \"$said\"; return 1; }\n";
-    match pattern {
-        None => format!("{asked}{ended}"),
-        Some(pattern) => format!(
-            "{asked}{ended}printf '%s\\n' \"$said\" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//' | grep -Exq -- {} || {{ printf 'it says %s\\n' \"$said\"; return 1; }}\n",
-            word(pattern)
-        ),
-    }
-}
-
-fn http(url: &str, status: u16, contains: Option<&str>) -> String {
-    let mut text = format!(
-        "rm -f \"$T/body\"\ncode=$(get {}) || {{ tail -n 1 \"$T/e\"; return 1; }}\n[ \"$code\" = {status} ] || {{ echo \"it answered $code\"; return 1; }}\n",
-        word(url)
-    );
-    if let Some(contains) = contains {
-        let _ = writeln!(text, "grep -Fq -- {} \"$T/body\" || {{ echo 'the text is not in its answer'; return 1; }}", word(contains));
-    }
-    text
+fn part_word(part: Option<&str>) -> Result<String, String> {
+    let part = part.unwrap_or_default();
+    if part.contains('\0') { Err(NUL.to_owned()) } else { Ok(quote(part)) }
 }

@@ -1,52 +1,34 @@
-//! From probes and steps to one shell script, and from what it prints back to values.
+//! Probes and steps as one script, and its answer as readings and outcomes.
 //!
-//! In: probes or steps, and a nonce. Out: a script for any POSIX shell; readings or outcomes from its output.
-//! Never: a value that a shell could take for a command, or output that can pass for ours without the nonce.
+//! In: values of [`crate::step`], and the bytes a host answered. Out: shell text for any POSIX shell, and values again.
+//! Never: a connection, a clock or chance; the nonce is an argument.
 //!
-//! The script travels on standard input, so nothing in it can be seen in a process list. It is one function that its
-//! last line calls: a connection cut anywhere before runs nothing. What it prints are frames, each on a line that
-//! begins with the nonce; what login shells, banners and files print has no nonce.
+//! The script travels on standard input as one brace group, so a shell runs either all of it or, if a byte is missing,
+//! nothing. Its answer is made of frames (see `frame.rs`), each beginning with the nonce.
 
 mod act;
+mod answer;
 mod ask;
-mod parse;
+mod command;
+mod frame;
+mod progress;
 mod quote;
 
-pub(super) use act::act;
-pub(super) use ask::ask;
-pub(super) use parse::{Doing, readings};
+use std::time::Duration;
 
-/// What every script begins with. `T` is a private folder that only root and its user can enter, and that is removed
-/// at the end; `up` is the host's monotonic clock in hundredths of a second,
-/// without leading zeros, which would make it an octal number in the first second after a boot.
-const BEGIN: &str = r#"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-LC_ALL=C TZ=UTC HOME=${HOME:-/root}
-export PATH LC_ALL TZ HOME
-umask 077
-L='
-'
-cd /
-T=
-trap '[ -z "$T" ] || rm -rf -- "$T"' EXIT
-trap 'exit 143' TERM INT HUP
-T=$(mktemp -d "${TMPDIR:-/tmp}/armilla.XXXXXXXXXX") || { frame broken; exit 0; }
-up() { read -r now rest </proc/uptime; now=${now%.*}${now#*.}; now=${now#0}; now=${now#0}; }
-limited() {
-    seconds=$1; shift
-    if command -v timeout >/dev/null 2>&1; then timeout -k 5 "$seconds" "$@"; else "$@"; fi
-}
-"#;
+pub use act::{longest, step_script};
+pub use answer::parse_readings;
+pub use ask::read_script;
+pub use progress::Progress;
+pub use quote::{quote, write_bytes};
 
-/// Wraps the body so that it runs only if all of it has arrived.
-fn script(nonce: &str, body: &str) -> Vec<u8> {
-    let mut text = String::with_capacity(body.len() + BEGIN.len() + 200);
-    text.push_str("armilla() {\nN=");
-    text.push_str(nonce);
-    text.push('\n');
-    // `frame` is used by BEGIN itself, so it is defined before.
-    text.push_str("frame() { printf '\\n%s %s\\n' \"$N\" \"$*\"; }\n");
-    text.push_str(BEGIN);
+/// Puts a script together.
+fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {
+    let mut text = format!("{{\nN={} budget={}\n", quote(nonce), budget.as_secs().max(1));
+    for part in [include_str!("common.sh")].iter().chain(parts) {
+        text.extend(part.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]));
+    }
     text.push_str(body);
-    text.push_str("frame done\n}\narmilla </dev/null\nexit 0\n");
-    text.into_bytes()
+    text.push_str("frame end\nshut\n}\n");
+    text
 }

@@ -1,49 +1,63 @@
-//! Quoting, in one place.
+//! How a text becomes a word of a shell.
 //!
-//! In: any text or bytes. Out: shell words that stand for exactly these. Never: a NUL in a word, which no program can
-//! be given.
+//! In: texts and bytes from anywhere. Out: shell text that stands for exactly them, in any POSIX shell.
+//! Never: a byte of them that the shell could read as anything but itself.
 
-use std::fmt::Write as _;
+/// Why a text cannot be an argument of a program: Unix ends arguments at a NUL.
+pub(super) const NUL: &str = "a NUL cannot be part of a path, name or argument";
 
-/// One word of a shell command.
-pub(super) fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '=' | ',' | '+' | '@' | '%');
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\0', "").replace('\'', "'\\''"))
+/// One word. The one place where texts are quoted.
+pub fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Several words.
-pub(super) fn words<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    texts.into_iter().map(word).collect::<Vec<_>>().join(" ")
-}
+/// Bytes one `printf` writes: short enough for every shell, long enough to be few.
+const CHUNK: usize = 16 * 1024;
 
-/// As many bytes as one `printf` prints: short enough for every shell's line buffer.
-const PIECE: usize = 4096;
-
-/// Commands that print exactly these bytes. `printf` is built into the shell, so that nothing of it is in an argument
-/// vector.
-pub(super) fn print(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + bytes.len() / 8 + 16);
-    for piece in bytes.chunks(PIECE) {
-        text.push_str("printf '");
-        piece.iter().for_each(|byte| escape(*byte, &mut text));
-        text.push_str("'\n");
-    }
+/// Commands that write exactly these bytes, by the shell's own `printf`: nothing is to be seen in the list of processes.
+pub fn write_bytes(bytes: &[u8]) -> String {
     if bytes.is_empty() {
-        text.push_str(":\n");
+        return ":".to_owned();
+    }
+    let mut text = String::with_capacity(bytes.len() + bytes.len() / 4 + 64);
+    for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+        text.push_str(if index == 0 { "printf '" } else { " &&\nprintf '" });
+        escape(chunk, &mut text);
+        text.push('\'');
     }
     text
 }
 
-fn escape(byte: u8, text: &mut String) {
-    match byte {
-        b'\n' => text.push_str("\\n"),
-        b'%' => text.push_str("%%"),
-        b'\\' => text.push_str("\\\\"),
-        b' '..=b'~' if byte != b'\'' => text.push(char::from(byte)),
-        // Always three digits, so that a digit after it is not taken for one of them.
-        byte => drop(write!(text, "\\{byte:03o}")),
+/// A format for `printf`. A dash at its beginning would be an option.
+fn escape(bytes: &[u8], text: &mut String) {
+    use std::fmt::Write as _;
+    for (index, &byte) in bytes.iter().enumerate() {
+        match byte {
+            b'%' => text.push_str("%%"),
+            b'\\' => text.push_str(r"\\"),
+            b'-' if index == 0 => text.push_str(r"\055"),
+            b'\n' | b' '..=b'~' if byte != b'\'' => text.push(char::from(byte)),
+            _ => {
+                let _ = write!(text, r"\{byte:03o}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stays_one_word() {
+        assert_eq!(quote("it's; $(x)"), r"'it'\''s; $(x)'");
+        assert_eq!(quote(""), "''");
+    }
+
+    #[test]
+    fn bytes_become_a_format_without_surprises() {
+        assert_eq!(write_bytes(b"-n 100%\\'\0\xff\n"), "printf '\\055n 100%%\\\\\\047\\000\\377\n'");
+        assert_eq!(write_bytes(b""), ":");
+        assert_eq!(write_bytes(&vec![b'a'; CHUNK + 1]).matches("printf").count(), 2);
     }
 }

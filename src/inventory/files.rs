@@ -1,0 +1,185 @@
+//! The files of `group_vars/` and `host_vars/`.
+//!
+//! In: the texts of an environment and a draft of its hosts. Out: the draft, with the variables of every file added
+//! to the group or host its name says. Never: a file that is silently not read, but for hidden ones and `name~`.
+//!
+//! `group_vars/web.yml` and every file below `group_vars/web/` belong to the group `web`; the file comes before those
+//! of the folder, which are in the order of their paths, and the later is the stronger. The endings are `.yml`,
+//! `.yaml`, `.json` (which is YAML) and, as in Ansible, none; a file with another ending gets a warning.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use camino::{Utf8Component, Utf8Path};
+
+use super::Texts;
+use super::form::{Draft, Said};
+use super::hint::Hints;
+use super::settings::Settings;
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::yaml;
+
+const ENDINGS: [&str; 3] = [".yml", ".yaml", ".json"];
+/// How a file begins that `ansible-vault` encrypted.
+const ENCRYPTED: &str = "$ANSIBLE_VAULT;";
+
+/// Whose variables are in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Group,
+    Host,
+}
+
+/// A file's place, in the order in which they are read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place<'a> {
+    owner: Owner,
+    name: &'a str,
+    depth: Depth,
+    path: &'a Utf8Path,
+}
+
+/// `group_vars/web.yml` or below `group_vars/web/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    File,
+    Folder,
+}
+
+/// Adds the variables of all files to the draft.
+pub(super) fn read(texts: &Texts, draft: &mut Draft, problems: &mut Diagnostics) {
+    let places: BTreeMap<Place<'_>, &Arc<Source>> =
+        texts.iter().filter_map(|(path, source)| Some((place(path)?, source))).collect();
+    let mut files = Files { draft, problems, hints: Hints::default() };
+    let mut before: Option<&Place<'_>> = None;
+    for (place, source) in &places {
+        let twin = before.filter(|b| (b.owner, b.name, b.depth) == (place.owner, place.name, Depth::File));
+        if let Some(twin) = twin.filter(|_| place.depth == Depth::File) {
+            let what = format!("a second file for `{}`, beside `{}`", place.name, twin.path);
+            files.problems.push(Diagnostic::error(what).at(&Origin::start(source)).hint("keep one of the two"));
+        }
+        files.add(place, source);
+        before = Some(place);
+    }
+}
+
+/// Where a path belongs, or nothing if no variables are there.
+fn place(path: &Utf8Path) -> Option<Place<'_>> {
+    let parts: Vec<&str> = path
+        .components()
+        .filter_map(|part| if let Utf8Component::Normal(part) = part { Some(part) } else { None })
+        .collect();
+    let (folder, rest) = parts.split_first()?;
+    let owner = match *folder {
+        "group_vars" => Owner::Group,
+        "host_vars" => Owner::Host,
+        _ => return None,
+    };
+    let file = rest.last().filter(|file| !file.starts_with('.') && !file.ends_with('~'))?;
+    let (name, depth) = if rest.len() == 1 { (stem(file), Depth::File) } else { (rest[0], Depth::Folder) };
+    Some(Place { owner, name, depth, path })
+}
+
+fn stem(file: &str) -> &str {
+    ENDINGS.iter().find_map(|ending| file.strip_suffix(ending)).unwrap_or(file)
+}
+
+/// Whether the ending says that it is YAML; a name such as `db-01.example.org` has no ending.
+fn is_yaml(path: &Utf8Path) -> bool {
+    ENDINGS.iter().any(|ending| path.as_str().ends_with(ending))
+}
+
+struct Files<'a> {
+    draft: &'a mut Draft,
+    problems: &'a mut Diagnostics,
+    hints: Hints,
+}
+
+impl Files<'_> {
+    fn add(&mut self, place: &Place<'_>, source: &Arc<Source>) {
+        let known = self.said(place).is_some();
+        let plain = is_yaml(place.path) || place.path.file_name().is_some_and(|file| !file.contains('.'));
+        let named_so = known && place.depth == Depth::File;
+        if !(plain || named_so) {
+            self.problems.push(not_read(source));
+            return;
+        }
+        if !known {
+            self.unknown(place, source);
+        }
+        let settings = self.problems.keep(settings(source));
+        if let (Some(said), Some(settings)) = (self.said(place), settings) {
+            said.settings.push(settings);
+        }
+    }
+
+    fn said(&mut self, place: &Place<'_>) -> Option<&mut Said> {
+        match (place.owner, place.name) {
+            (Owner::Group, "all") => Some(&mut self.draft.all),
+            (Owner::Group, "ungrouped") => Some(&mut self.draft.ungrouped),
+            (Owner::Group, name) => {
+                let index = self.draft.find_group(name)?;
+                Some(&mut self.draft.groups[index].said)
+            }
+            (Owner::Host, name) => {
+                let index = self.draft.find_host(name)?;
+                Some(&mut self.draft.hosts[index].said)
+            }
+        }
+    }
+
+    fn unknown(&mut self, place: &Place<'_>, source: &Arc<Source>) {
+        let (draft, name) = (&*self.draft, place.name);
+        let (what, unsure, elsewhere) = match place.owner {
+            Owner::Group => ("group", draft.groups_unsure, draft.find_host(name).map(|_| ("host", "host_vars"))),
+            Owner::Host => ("host", draft.hosts_unsure, draft.find_group(name).map(|_| ("group", "group_vars"))),
+        };
+        if unsure {
+            return;
+        }
+        let problem = Diagnostic::error(format!("there is no {what} `{}` for this file", name.escape_debug()))
+            .at(&Origin::start(source));
+        self.problems.push(match (elsewhere, place.owner) {
+            (Some((what, folder)), _) => problem.hint(format!("`{name}` is a {what}: its file goes into `{folder}/`")),
+            (None, Owner::Group) => problem.maybe_hint(self.hints.near(name, draft.group_names())),
+            (None, Owner::Host) => problem.maybe_hint(self.hints.near(name, draft.host_names())),
+        });
+    }
+}
+
+fn not_read(source: &Arc<Source>) -> Diagnostic {
+    Diagnostic::warning("this file is not read: its name does not end in `.yml`")
+        .at(&Origin::start(source))
+        .hint("give it that ending, or move it out of the folder")
+}
+
+fn settings(source: &Arc<Source>) -> Result<Settings, Diagnostics> {
+    if source.text.starts_with(ENCRYPTED) {
+        let problem = Diagnostic::error("this file is encrypted, and nothing has decrypted it");
+        return Err(problem.at(&Origin::start(source)).wide(ENCRYPTED.len()).into());
+    }
+    Settings::read(yaml::parse(source)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_file_says_whose_it_is() {
+        for (path, expected) in [
+            ("group_vars/web.yml", Some((Owner::Group, "web", Depth::File))),
+            ("group_vars/all", Some((Owner::Group, "all", Depth::File))),
+            ("./host_vars/db-01.lan.yml", Some((Owner::Host, "db-01.lan", Depth::File))),
+            ("host_vars/db-01.lan/a/b.yml", Some((Owner::Host, "db-01.lan", Depth::Folder))),
+            ("host_vars/.zk1.yml.swp", None),
+            ("host_vars/zk1.yml~", None),
+            ("group_vars", None),
+            ("hosts.yml", None),
+            ("", None),
+        ] {
+            let found = place(Utf8Path::new(path)).map(|p| (p.owner, p.name, p.depth));
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `apt-get` and `apt-mark` on a simulated host.
+//!
+//! In: their arguments. Out: packages with what they bring, started as Debian starts them. Never: an answer to an option
+//! that is not known here.
+
+use super::archive::{Package, package};
+use super::host::{Host, User};
+use super::{Trouble, program, units};
+use crate::step::{Mode, Removable};
+
+/// What `apt-get` or `apt-mark` does. `offline`: services are neither started nor stopped.
+pub(super) fn run(host: &mut Host, words: &[&str], offline: bool) -> Result<String, Trouble> {
+    match words {
+        ["apt-mark", "hold", "--", name] => mark(host, name, true),
+        ["apt-mark", "unhold", "--", name] => mark(host, name, false),
+        ["apt-get", "remove", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", "--", name] => remove(host, name),
+        ["apt-get", "install", options @ .., "--", wish] => install(host, options, wish, offline),
+        _ => Err(Trouble::new(100, format!("E: Command line not understood: {}", words.join(" ")))),
+    }
+}
+
+fn mark(host: &mut Host, name: &str, held: bool) -> Result<String, Trouble> {
+    if !host.packages.contains_key(name) && held {
+        return Err(Trouble::new(
+            100,
+            format!("E: Can't select installed nor candidate version from package '{name}'"),
+        ));
+    }
+    if held {
+        host.held.insert(name.to_owned())
+    } else {
+        host.held.remove(name)
+    };
+    Ok(String::new())
+}
+
+const OPTIONS: &[&str] = &[
+    "-y",
+    "-q",
+    "--no-install-recommends",
+    "-o",
+    "DPkg::Lock::Timeout=300",
+    "Dpkg::Options::=--force-confdef",
+    "Dpkg::Options::=--force-confold",
+    "--allow-downgrades",
+    "--allow-change-held-packages",
+];
+
+fn install(host: &mut Host, options: &[&str], wish: &str, offline: bool) -> Result<String, Trouble> {
+    if let Some(option) = options.iter().find(|option| !OPTIONS.contains(option)) {
+        return Err(Trouble::new(100, format!("E: Command line option {option} is not understood")));
+    }
+    let (name, version) = wish.split_once('=').map_or((wish, None), |(name, version)| (name, Some(version)));
+    let found = package(name).filter(|_| host.lists.is_some());
+    let found = found.ok_or_else(|| Trouble::new(100, format!("E: Unable to locate package {name}")))?;
+    let version = version.or(host.packages.get(name).map(String::as_str));
+    let missing =
+        || Trouble::new(100, format!("E: Version '{}' for '{name}' was not found", version.unwrap_or_default()));
+    let version = found.version(version).ok_or_else(missing)?;
+    let older = host.packages.get(name).is_some_and(|old| found.age(old) > found.age(version));
+    if older && !options.contains(&"--allow-downgrades") {
+        return Err(Trouble::new(100, "E: Packages were downgraded and -y was used without --allow-downgrades."));
+    }
+    if host.held.contains(name) && !options.contains(&"--allow-change-held-packages") {
+        return Err(Trouble::new(
+            100,
+            "E: Held packages were changed and -y was used without --allow-change-held-packages.",
+        ));
+    }
+    host.has_space("/var/cache/apt/archives")?;
+    unpack(host, found, version, offline)?;
+    Ok(String::new())
+}
+
+/// Installs a package after those it depends on.
+fn unpack(host: &mut Host, package: &Package, version: &str, offline: bool) -> Result<(), Trouble> {
+    for name in package.depends {
+        let other = self::package(name).filter(|_| !host.packages.contains_key(*name));
+        if let Some((other, version)) = other.and_then(|other| Some((other, other.version(None)?))) {
+            unpack(host, other, version, offline)?;
+        }
+    }
+    if host.packages.get(package.name).is_some_and(|old| old == version) {
+        return Ok(());
+    }
+    let first = host.packages.insert(package.name.to_owned(), version.to_owned()).is_none();
+    account(host, package);
+    folders(host, package)?;
+    contents(host, package, version, first)?;
+    if let Some((name, text)) = package.unit {
+        service(host, name, text, first, offline)?;
+    }
+    Ok(())
+}
+
+fn account(host: &mut Host, package: &Package) {
+    let Some((name, home)) = package.user.filter(|(name, _)| !host.users.contains_key(*name)) else { return };
+    let free = |taken: &dyn Fn(u32) -> bool| (100..1000).rev().find(|number| !taken(*number)).unwrap_or(100);
+    let gid = host.groups.get(name).copied();
+    let gid = gid.unwrap_or_else(|| free(&|number| host.groups.values().any(|other| *other == number)));
+    let uid = free(&|number| host.users.values().any(|other| other.uid == number));
+    host.groups.insert(name.to_owned(), gid);
+    host.users.insert(name.to_owned(), User::new(uid, gid, home, "/usr/sbin/nologin"));
+}
+
+fn folders(host: &mut Host, package: &Package) -> Result<(), Trouble> {
+    for path in package.directories {
+        let there = host.paths.get(path).is_some();
+        host.paths.make_directory(path, host.now)?;
+        let owner = package.user.and_then(|(name, _)| host.users.get(name)).map(|user| (user.uid, user.gid));
+        if let (true, false, Some(owner), Some(node)) =
+            (path.starts_with("/var/"), there, owner, host.paths.get_mut(path))
+        {
+            (node.uid, node.gid) = owner;
+        }
+    }
+    Ok(())
+}
+
+fn contents(host: &mut Host, package: &Package, version: &str, first: bool) -> Result<(), Trouble> {
+    for (path, content) in package.files {
+        host.paths.write(path, format!("{content} {version}\n").as_bytes(), host.now)?;
+        if let Some(node) = host.paths.get_mut(path) {
+            node.mode = Mode(0o755);
+        }
+    }
+    // What is there stays (`--force-confold`); what was deleted by hand stays deleted in an upgrade.
+    for (path, content) in package.configuration {
+        if first && host.paths.get(path).is_none() {
+            host.paths.write(path, content.as_bytes(), host.now)?;
+        }
+    }
+    Ok(())
+}
+
+fn service(host: &mut Host, name: &str, text: &str, first: bool, offline: bool) -> Result<(), Trouble> {
+    host.paths.write(&format!("/usr/lib/systemd/system/{name}"), text.as_bytes(), host.now)?;
+    if first {
+        units::enable(name, &mut host.paths, host.now)?;
+    }
+    if offline {
+        return Ok(());
+    }
+    host.units.reload_all(&host.paths);
+    let running = host.units.is_active(name);
+    // A service that does not start is no failure of its package: `deb-systemd-invoke ... || true`.
+    let _ = match (first, running) {
+        (true, _) => program::start(host, name),
+        (false, true) => program::restart(host, name),
+        (false, false) => Ok(()),
+    };
+    Ok(())
+}
+
+fn going(host: &Host, name: &str) -> Vec<String> {
+    let needs = |other: &&String| package(other).is_some_and(|package| package.depends.contains(&name));
+    let above = host.packages.keys().filter(needs).flat_map(|other| going(host, other));
+    above.chain([name.to_owned()]).collect()
+}
+
+/// What a removal would take along.
+pub(super) fn rehearse(host: &Host, name: &str) -> String {
+    if !host.packages.contains_key(name) {
+        return format!("Package '{name}' is not installed, so not removed\n");
+    }
+    going(host, name).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect()
+}
+
+fn remove(host: &mut Host, name: &str) -> Result<String, Trouble> {
+    let names = if host.packages.contains_key(name) { going(host, name) } else { Vec::new() };
+    if names.iter().any(|name| host.held.contains(name)) {
+        return Err(Trouble::new(
+            100,
+            "E: Held packages were changed and -y was used without --allow-change-held-packages.",
+        ));
+    }
+    names.iter().try_for_each(|name| take_away(host, name))?;
+    Ok(String::new())
+}
+
+/// Removes a package; its configuration and its user stay.
+pub(super) fn take_away(host: &mut Host, name: &str) -> Result<(), Trouble> {
+    host.packages.remove(name);
+    let Some(package) = package(name) else { return Ok(()) };
+    if let Some((unit, _)) = package.unit {
+        if host.units.is_active(unit) {
+            host.units.stop(unit, &host.paths)?;
+        }
+        units::disable(unit, &mut host.paths)?;
+        host.paths.remove(&format!("/usr/lib/systemd/system/{unit}"), Removable::File)?;
+        host.units.reload_all(&host.paths);
+    }
+    package.files.iter().try_for_each(|(path, _)| host.paths.remove(path, Removable::File))
+}

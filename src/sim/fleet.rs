@@ -1,0 +1,459 @@
+//! The hosts together: what one can see of another, the clock, and the faults.
+//!
+//! In: probes and steps by way of [`Transport`], faults and drift by way of tests. Out: answers, outcomes, and a log of
+//! every step. Never: two steps at one instant; the clock moves with every step.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::units::{Definition, at_boot};
+use super::{Drift, Fault, Host, Trouble, program};
+use crate::inventory::Endpoint;
+use crate::plan::{Health, health};
+use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Step};
+use crate::transport::{StepEvent, Transport, TransportError};
+
+/// Hosts in memory. Everything of them is behind one lock, so that tests can look at any time.
+#[derive(Debug)]
+pub struct Fleet(Mutex<State>);
+
+/// A step that was done, or tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Did {
+    /// On which host.
+    pub host: String,
+    /// What.
+    pub step: Step,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended, by the clock of the fleet.
+    pub at: i64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    machines: BTreeMap<String, Machine>,
+    now: i64,
+    /// Seconds that a step takes.
+    pace: i64,
+    /// After so many more steps, in all of the fleet, every connection ends.
+    left: Option<usize>,
+    log: Vec<Did>,
+}
+
+#[derive(Debug, Default)]
+struct Machine {
+    host: Host,
+    off: bool,
+    unreachable: bool,
+    /// How often others come first while it does a step.
+    slowness: usize,
+    faults: BTreeMap<usize, Fault>,
+    steps: usize,
+    trips: usize,
+}
+
+/// A day in 2023, so that times look like times.
+const BEGINNING: i64 = 1_700_000_000;
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self(Mutex::new(State { now: BEGINNING, pace: 1, ..State::default() }))
+    }
+}
+
+impl Fleet {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a host, or puts another in its place.
+    pub fn add(&self, name: &str, host: Host) {
+        self.state().machines.insert(name.to_owned(), Machine { host, ..Machine::default() });
+    }
+
+    /// Looks at a host, or changes it by hand. None if there is no such host.
+    pub fn on<T>(&self, name: &str, what: impl FnOnce(&mut Host) -> T) -> Option<T> {
+        let mut state = self.state();
+        let now = state.now;
+        let machine = state.machines.get_mut(name)?;
+        machine.host.now = now;
+        Some(what(&mut machine.host))
+    }
+
+    /// Changes a host behind our back; the clock moves on by a minute.
+    pub fn drift(&self, name: &str, drift: &Drift) {
+        self.state().now += 60;
+        self.on(name, |host| drift.happen(host));
+        self.state().now += 60;
+    }
+
+    /// The names of all hosts.
+    pub fn names(&self) -> Vec<String> {
+        self.state().machines.keys().cloned().collect()
+    }
+
+    /// Lets the clock move on.
+    pub fn wait(&self, seconds: i64) {
+        self.state().now += seconds;
+    }
+
+    /// Sets how many seconds a step takes.
+    pub fn pace(&self, seconds: i64) {
+        self.state().pace = seconds;
+    }
+
+    /// Lets something happen at the host's step of this number, counting from 0 and from now on.
+    pub fn fault(&self, name: &str, step: usize, fault: Fault) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.faults.insert(machine.steps + step, fault);
+        }
+    }
+
+    /// Lets every connection end after so many more steps of all hosts together: as if armilla were killed. None: no more.
+    pub fn cut(&self, steps: Option<usize>) {
+        self.state().left = steps;
+    }
+
+    /// Takes all faults back.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.left = None;
+        for machine in state.machines.values_mut() {
+            machine.faults.clear();
+            machine.unreachable = false;
+        }
+    }
+
+    /// Makes a host unreachable, or reachable again.
+    pub fn unreachable(&self, name: &str, unreachable: bool) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.unreachable = unreachable;
+        }
+    }
+
+    /// Lets others come first so many times while the host does one step.
+    pub fn slow(&self, name: &str, slowness: usize) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.slowness = slowness;
+        }
+    }
+
+    /// Takes a host's power.
+    pub fn power_off(&self, name: &str) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.lose_power();
+        }
+    }
+
+    /// Gives a host its power again: units that are enabled start.
+    pub fn boot(&self, name: &str) {
+        let mut state = self.state();
+        state.now += 60;
+        let now = state.now;
+        let Some(machine) = state.machines.get_mut(name).filter(|machine| machine.off) else { return };
+        machine.off = false;
+        machine.host.now = now;
+        machine.host.units.reload_all(&machine.host.paths);
+        for unit in at_boot(&machine.host.paths) {
+            // What does not start at boot is found by the next plan.
+            let _ = program::start(&mut machine.host, &unit);
+        }
+    }
+
+    /// Whether a host has no power.
+    pub fn is_off(&self, name: &str) -> bool {
+        self.state().machines.get(name).is_some_and(|machine| machine.off)
+    }
+
+    /// Every step that was done or tried, in order.
+    pub fn log(&self) -> Vec<Did> {
+        self.state().log.clone()
+    }
+
+    /// Forgets the log.
+    pub fn forget(&self) {
+        self.state().log.clear();
+    }
+
+    fn connect(&self, host: &Endpoint) -> Result<usize, TransportError> {
+        let mut state = self.state();
+        let unreachable = |why: &str| TransportError::Unreachable { host: host.name.to_string(), why: why.to_owned() };
+        if state.left == Some(0) {
+            return Err(unreachable("we are dead"));
+        }
+        let machine = state.machines.get_mut(host.name.as_str()).ok_or_else(|| unreachable("no such host"))?;
+        machine.trips += 1;
+        if machine.off || machine.unreachable { Err(unreachable("No route to host")) } else { Ok(machine.slowness) }
+    }
+}
+
+impl Transport for Fleet {
+    async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
+        self.connect(host)?;
+        let mut state = self.state();
+        Ok(probes.iter().map(|probe| (probe.clone(), state.answer(host.name.as_str(), probe))).collect())
+    }
+
+    async fn perform(
+        &self,
+        host: &Endpoint,
+        steps: &[Step],
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Vec<Outcome>, TransportError> {
+        let slowness = self.connect(host)?;
+        let mut outcomes = Vec::new();
+        for (index, step) in steps.iter().enumerate() {
+            watch(StepEvent::Started { index });
+            for _ in 0..slowness {
+                tokio::task::yield_now().await;
+            }
+            let begun = self.state().now;
+            let outcome = match step {
+                Step::Await(gate) => self.gate(host.name.as_str(), gate, index, watch).await?,
+                step => self.state().perform(host.name.as_str(), step)?,
+            };
+            let took = Duration::from_secs(u64::try_from(self.state().now - begun).unwrap_or_default());
+            outcomes.push(outcome.clone());
+            let failed = matches!(outcome, Outcome::Failed { .. });
+            watch(StepEvent::Ended { index, outcome, took });
+            if failed {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(outcomes)
+    }
+
+    fn round_trips(&self, host: &Endpoint) -> usize {
+        self.state().machines.get(host.name.as_str()).map_or(0, |machine| machine.trips)
+    }
+}
+
+impl Fleet {
+    /// Looks every second until each check holds for long enough, one after the other.
+    async fn gate(
+        &self,
+        host: &str,
+        gate: &Gate,
+        index: usize,
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Outcome, TransportError> {
+        self.state().begin(host)?;
+        for check in &gate.checks {
+            let begun = self.state().now;
+            let (mut since, mut said) = (None, String::new());
+            loop {
+                let (now, answer) = self.state().look(host, &check.probe)?;
+                let readings = [(check.probe.clone(), answer)].into_iter().collect();
+                let Some(why) = trouble(&health(std::slice::from_ref(check), &readings)) else {
+                    if now - *since.get_or_insert(now) >= seconds(check.stable_for) {
+                        break;
+                    }
+                    self.pause().await;
+                    continue;
+                };
+                since = None;
+                if now - begun >= seconds(check.within) {
+                    return Ok(Outcome::Failed { exit: 124, stderr: why });
+                }
+                if why != said {
+                    said.clone_from(&why);
+                    watch(StepEvent::Waiting { index, why });
+                }
+                self.pause().await;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn pause(&self) {
+        self.wait(1);
+        tokio::task::yield_now().await;
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn trouble(health: &Health) -> Option<String> {
+    match health {
+        Health::Healthy => None,
+        Health::Sick(why) | Health::Unknown(why) => Some(why.clone()),
+    }
+}
+
+impl Machine {
+    fn lose_power(&mut self) {
+        self.off = true;
+        self.host.units.lose_power();
+    }
+}
+
+impl State {
+    fn lost(host: &str, why: &str) -> TransportError {
+        TransportError::Lost { host: host.to_owned(), why: why.to_owned() }
+    }
+
+    /// A step begins: it counts, and faults strike. Gives what strikes after it.
+    fn begin(&mut self, host: &str) -> Result<Option<Fault>, TransportError> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(1).ok_or_else(|| Self::lost(host, "we are dead"))?;
+        }
+        let machine = self.machines.get_mut(host).ok_or_else(|| Self::lost(host, "no such host"))?;
+        let number = machine.steps;
+        machine.steps += 1;
+        let fault = machine.faults.remove(&number);
+        if fault == Some(Fault::PowerLossBefore) {
+            machine.lose_power();
+        }
+        match fault {
+            _ if machine.off => Err(Self::lost(host, "the host has no power")),
+            Some(Fault::CutBefore) => Err(Self::lost(host, "Connection reset by peer")),
+            other => Ok(other),
+        }
+    }
+
+    fn perform(&mut self, host: &str, step: &Step) -> Result<Outcome, TransportError> {
+        let fault = self.begin(host)?;
+        self.now += self.pace;
+        let now = self.now;
+        let mode = self.mode(host);
+        let Some(machine) = self.machines.get_mut(host) else { return Err(Self::lost(host, "no such host")) };
+        machine.host.now = now;
+        let outcome = match fault {
+            Some(Fault::Fails) => Outcome::Failed { exit: 1, stderr: "it was made to fail".to_owned() },
+            _ => perform(&mut machine.host, step, mode.as_deref()),
+        };
+        self.log.push(Did { host: host.to_owned(), step: step.clone(), outcome: outcome.clone(), at: now });
+        if fault == Some(Fault::PowerLossAfter) {
+            machine.lose_power();
+            return Err(Self::lost(host, "the host has no power"));
+        }
+        if fault == Some(Fault::CutAfter) {
+            return Err(Self::lost(host, "Connection reset by peer"));
+        }
+        Ok(outcome)
+    }
+
+    fn look(&mut self, host: &str, probe: &Probe) -> Result<(i64, Reading), TransportError> {
+        match self.machines.get(host) {
+            Some(machine) if !machine.off => Ok((self.now, self.answer(host, probe))),
+            _ => Err(Self::lost(host, "the host has no power")),
+        }
+    }
+
+    fn answer(&mut self, name: &str, probe: &Probe) -> Reading {
+        let now = self.now;
+        let Some(machine) = self.machines.get_mut(name) else { return Reading::Failed("no such host".to_owned()) };
+        machine.host.now = now;
+        let host = &machine.host;
+        match probe {
+            Probe::Path { path, content } => Reading::Path(host.path(path, content)),
+            Probe::Package(package) => Reading::Package(host.package(package)),
+            Probe::User(user) => Reading::User(host.user(user)),
+            Probe::Group(group) => Reading::Group(host.groups.get(group).copied()),
+            Probe::Unit(unit) => Reading::Unit(host.unit(unit)),
+            Probe::Command(command) => Reading::Command(self.command(name, command)),
+            Probe::Port { address, port } => Reading::Port(self.port(name, address, *port)),
+            Probe::Http { url } => Reading::Http(self.http(name, url)),
+        }
+    }
+
+    fn command(&self, name: &str, command: &Command) -> CommandReading {
+        let mode = self.mode(name);
+        let result = match self.machines.get(name) {
+            Some(machine) => look(&machine.host, command, mode.as_deref()),
+            None => Err(Trouble::new(127, "no such host")),
+        };
+        match result {
+            Ok(stdout) => CommandReading { exit: 0, stdout: stdout.into_bytes(), stderr: Vec::new() },
+            Err(trouble) => {
+                CommandReading { exit: trouble.exit, stdout: Vec::new(), stderr: trouble.stderr.into_bytes() }
+            }
+        }
+    }
+
+    fn http(&self, name: &str, url: &str) -> Result<HttpReading, String> {
+        let place = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let (address, port) = place.rsplit_once(':').unwrap_or((place, "80"));
+        match self.port(name, address, port.parse().unwrap_or_default()) {
+            PortReading::Open => Ok(HttpReading { status: 200, body: b"ok\n".to_vec() }),
+            PortReading::Closed => Err("connection refused".to_owned()),
+        }
+    }
+
+    fn port(&self, from: &str, address: &str, port: u16) -> PortReading {
+        let here = ["127.0.0.1", "localhost"].contains(&address);
+        let name = if here { from } else { address };
+        let open = self.machines.get(name).filter(|machine| !machine.off).is_some_and(|machine| {
+            let listens =
+                |(unit, definition): (&String, &Definition)| definition.port == Some(port) && self.works(name, unit);
+            machine.host.units.iter().map(|(unit, known)| (unit, &known.definition)).any(listens)
+        });
+        if open { PortReading::Open } else { PortReading::Closed }
+    }
+
+    /// Whether a unit runs on a host, has run for long enough, and has enough others with it.
+    fn works(&self, name: &str, unit: &str) -> bool {
+        let known = self.machines.get(name).and_then(|machine| machine.host.units.get(unit));
+        known.is_some_and(|known| {
+            let warm = known.since.is_some_and(|since| self.now - since >= known.definition.warm);
+            let running = known.activity == super::Activity::Active;
+            running && warm && (!known.definition.quorum || self.has_quorum(unit))
+        })
+    }
+
+    fn has_quorum(&self, unit: &str) -> bool {
+        let members: Vec<&Machine> =
+            self.machines.values().filter(|machine| Definition::read(unit, &machine.host.paths).is_some()).collect();
+        let running = members.iter().filter(|machine| !machine.off && machine.host.units.is_active(unit)).count();
+        running * 2 > members.len()
+    }
+
+    /// What `zookeeper-mode` says: the first running host is the leader.
+    fn mode(&self, name: &str) -> Option<String> {
+        let unit = "zookeeper.service";
+        let running = |machine: &Machine| !machine.off && machine.host.units.is_active(unit);
+        if !self.machines.get(name).is_some_and(running) || !self.has_quorum(unit) {
+            return None;
+        }
+        let leader = self.machines.iter().find(|(_, machine)| running(machine)).map(|(name, _)| name.as_str());
+        Some(if leader == Some(name) { "leader" } else { "follower" }.to_owned())
+    }
+}
+
+/// A program that only looks.
+fn look(host: &Host, command: &Command, mode: Option<&str>) -> Result<String, Trouble> {
+    match (command.argv.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), mode) {
+        (["zookeeper-mode"], Some(mode)) => Ok(format!("{mode}\n")),
+        (["zookeeper-mode"], None) => Err(Trouble::new(1, "not serving")),
+        _ => program::look(host, command),
+    }
+}
+
+fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
+    let done = match step {
+        Step::WriteFile { path, content, ownership } => host.write(path, content.bytes(), ownership),
+        Step::MakeDirectory { path, ownership } => host.make_directory(path, ownership),
+        Step::MakeLink { path, target } => host.link(path, target),
+        Step::SetOwnership { path, ownership } => host.set_ownership(path, ownership),
+        Step::Remove { path, what } => host.remove(path, *what),
+        Step::RefreshPackages => {
+            host.lists = Some(host.now);
+            Ok(())
+        }
+        Step::Run(command) => host.run(command).map(drop),
+        Step::RunUnless(command, guard) => match look(host, guard, mode) {
+            Ok(_) => return Outcome::NotNeeded,
+            Err(_) => host.run(command).map(drop),
+        },
+        Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
+    };
+    match done {
+        Ok(()) => Outcome::Done,
+        Err(trouble) => Outcome::Failed { exit: trouble.exit, stderr: trouble.stderr },
+    }
+}

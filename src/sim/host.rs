@@ -1,0 +1,252 @@
+//! One simulated host: its paths, packages, users, groups and units.
+//!
+//! In: probes and steps. Out: what a Debian host would answer and become. Never: another host, or a clock of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::tree::{Node, Tree, What};
+use super::{Activity, Trouble, Units, program};
+use crate::step::{
+    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Mode, Ownership, PackageReading, PathReading, Removable,
+    UnitReading, UserReading,
+};
+
+/// A host in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    /// Its paths.
+    pub paths: Tree,
+    /// Its users, by name.
+    pub users: BTreeMap<String, User>,
+    /// The numbers of its groups, by name.
+    pub groups: BTreeMap<String, u32>,
+    /// The versions of its packages, by name.
+    pub packages: BTreeMap<String, String>,
+    /// The packages that upgrades leave alone.
+    pub held: BTreeSet<String>,
+    /// When the package lists were fetched.
+    pub lists: Option<i64>,
+    /// What systemd knows.
+    pub units: Units,
+    /// Devices with a file system.
+    pub formatted: BTreeSet<String>,
+    /// Whether its disk is full.
+    pub full: bool,
+    /// Its clock, in seconds; set by the fleet before anything is done.
+    pub now: i64,
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// The number of its primary group.
+    pub gid: u32,
+    /// Its supplementary groups.
+    pub groups: BTreeSet<String>,
+    /// Its home directory.
+    pub home: String,
+    /// Its shell.
+    pub shell: String,
+    /// Who it is.
+    pub comment: String,
+}
+
+impl Host {
+    /// A freshly installed host.
+    pub fn new() -> Self {
+        let group = |(name, gid): (&str, u32)| (name.to_owned(), gid);
+        let groups = [("root", 0), ("adm", 4), ("nogroup", 65_534)].into_iter().map(group).collect();
+        let mut host = Self { paths: Tree::base(), groups, ..Self::default() };
+        host.users.insert("root".to_owned(), User::new(0, 0, "/root", "/bin/bash"));
+        host.users.insert("nobody".to_owned(), User::new(65_534, 65_534, "/nonexistent", "/usr/sbin/nologin"));
+        host
+    }
+
+    /// What is at a path.
+    pub fn path(&self, path: &str, fetch: &Fetch) -> PathReading {
+        let Some(node) = self.paths.get(path) else { return PathReading::Absent };
+        match &node.what {
+            What::Directory => PathReading::Directory(self.attributes(node)),
+            What::Link(target) => PathReading::Link { target: target.clone(), modified: node.modified },
+            What::File(content) => self.file(node, content, fetch),
+        }
+    }
+
+    fn file(&self, node: &Node, content: &[u8], fetch: &Fetch) -> PathReading {
+        let digest = Digest::of(content);
+        let wanted = match fetch {
+            Fetch::Digest => false,
+            Fetch::Unless(known) => *known != digest,
+            Fetch::Always => true,
+        };
+        let size = content.len() as u64;
+        let content = (wanted && size <= FETCH_LIMIT).then(|| content.to_vec());
+        PathReading::File { attributes: self.attributes(node), size, digest, modified: node.modified, content }
+    }
+
+    fn attributes(&self, node: &Node) -> Attributes {
+        let owner = self.users.iter().find(|(_, user)| user.uid == node.uid).map(|(name, _)| name.clone());
+        Attributes {
+            mode: node.mode,
+            owner: owner.unwrap_or_else(|| node.uid.to_string()),
+            group: self.group_name(node.gid),
+        }
+    }
+
+    fn group_name(&self, gid: u32) -> String {
+        let name = self.groups.iter().find(|(_, number)| **number == gid).map(|(name, _)| name.clone());
+        name.unwrap_or_else(|| gid.to_string())
+    }
+
+    /// A package.
+    pub fn package(&self, name: &str) -> PackageReading {
+        PackageReading {
+            installed: self.packages.get(name).cloned(),
+            held: self.held.contains(name),
+            lists_age: self.lists.map(|at| u64::try_from(self.now - at).unwrap_or_default()),
+        }
+    }
+
+    /// An account.
+    pub fn user(&self, name: &str) -> Option<UserReading> {
+        let user = self.users.get(name)?;
+        Some(UserReading {
+            uid: user.uid,
+            group: self.group_name(user.gid),
+            groups: user.groups.iter().cloned().collect(),
+            home: user.home.clone(),
+            shell: user.shell.clone(),
+            comment: user.comment.clone(),
+        })
+    }
+
+    /// A unit.
+    pub fn unit(&self, name: &str) -> UnitReading {
+        self.units.reading(name, &self.paths)
+    }
+
+    /// Writes a file as [`crate::step::Step::WriteFile`] says.
+    pub fn write(&mut self, path: &str, content: &[u8], ownership: &Ownership) -> Result<(), Trouble> {
+        self.has_space(path)?;
+        let owner = self.numbers(ownership)?;
+        self.paths.write(path, content, self.now)?;
+        self.own(path, ownership.mode, owner);
+        Ok(())
+    }
+
+    /// Makes a directory as [`crate::step::Step::MakeDirectory`] says.
+    pub fn make_directory(&mut self, path: &str, ownership: &Ownership) -> Result<(), Trouble> {
+        self.has_space(path)?;
+        self.paths.make_directory(path, self.now)?;
+        let owner = self.numbers(ownership)?;
+        self.own(path, ownership.mode, owner);
+        Ok(())
+    }
+
+    /// Makes a link.
+    pub fn link(&mut self, path: &str, target: &str) -> Result<(), Trouble> {
+        self.has_space(path)?;
+        self.paths.link(path, target, self.now)
+    }
+
+    /// Changes mode, owner or group.
+    pub fn set_ownership(&mut self, path: &str, ownership: &Ownership) -> Result<(), Trouble> {
+        let owner = self.numbers(ownership)?;
+        if self.paths.get(path).is_none() {
+            return Err(Trouble::new(1, format!("chown: cannot access '{path}': No such file or directory")));
+        }
+        self.own(path, ownership.mode, owner);
+        Ok(())
+    }
+
+    /// Removes one thing.
+    pub fn remove(&mut self, path: &str, what: Removable) -> Result<(), Trouble> {
+        self.paths.remove(path, what)
+    }
+
+    /// Runs a program.
+    pub fn run(&mut self, command: &Command) -> Result<String, Trouble> {
+        program::run(self, command)
+    }
+
+    /// Fails if nothing can be written.
+    pub fn has_space(&self, path: &str) -> Result<(), Trouble> {
+        if self.full { Err(Trouble::new(1, format!("cannot write '{path}': No space left on device"))) } else { Ok(()) }
+    }
+
+    /// Whether an active unit runs as this user, so that the user cannot be changed.
+    pub fn is_busy(&self, user: &str) -> bool {
+        self.units.active().any(|unit| unit.definition.user.as_deref() == Some(user))
+    }
+
+    fn numbers(&self, ownership: &Ownership) -> Result<(Option<u32>, Option<u32>), Trouble> {
+        let uid = ownership.owner.as_ref().map(|name| {
+            let found = self.users.get(name).map(|user| user.uid);
+            found.ok_or_else(|| Trouble::new(1, format!("chown: invalid user: '{name}'")))
+        });
+        let gid = ownership.group.as_ref().map(|name| {
+            let found = self.groups.get(name).copied();
+            found.ok_or_else(|| Trouble::new(1, format!("chown: invalid group: '{name}'")))
+        });
+        Ok((uid.transpose()?, gid.transpose()?))
+    }
+
+    fn own(&mut self, path: &str, mode: Option<Mode>, (uid, gid): (Option<u32>, Option<u32>)) {
+        if let Some(node) = self.paths.get_mut(path) {
+            node.mode = mode.unwrap_or(node.mode);
+            node.uid = uid.unwrap_or(node.uid);
+            node.gid = gid.unwrap_or(node.gid);
+        }
+    }
+}
+
+impl User {
+    /// An account without a comment or supplementary groups.
+    pub fn new(uid: u32, gid: u32, home: &str, shell: &str) -> Self {
+        Self {
+            uid,
+            gid,
+            groups: BTreeSet::new(),
+            home: home.to_owned(),
+            shell: shell.to_owned(),
+            comment: String::new(),
+        }
+    }
+}
+
+impl Host {
+    /// Everything that lasts, in words, without times and numbers: two hosts that came here in different ways have the
+    /// same shape if nobody could tell them apart by their work.
+    pub fn shape(&self) -> BTreeMap<String, String> {
+        let mut shape = BTreeMap::new();
+        for (path, node) in self.paths.iter() {
+            let attributes = self.attributes(node);
+            let what = match &node.what {
+                What::Directory => "directory".to_owned(),
+                What::Link(target) => format!("link to {target}"),
+                What::File(content) => String::from_utf8_lossy(content).into_owned(),
+            };
+            let text = format!("{} {} {} {what}", attributes.mode, attributes.owner, attributes.group);
+            shape.insert(format!("path {path}"), text);
+        }
+        for name in self.users.keys() {
+            let user = self.user(name).map(|user| UserReading { uid: 0, ..user });
+            shape.insert(format!("user {name}"), format!("{user:?}"));
+        }
+        let group = |name: &String| (format!("group {name}"), String::new());
+        shape.extend(self.groups.keys().map(group));
+        let package = |(name, version): (&String, &String)| {
+            (format!("package {name}"), format!("{version} held {}", self.held.contains(name)))
+        };
+        shape.extend(self.packages.iter().map(package));
+        for (name, unit) in self.units.iter().filter(|(_, unit)| unit.activity != Activity::Inactive) {
+            let current = self.units.is_current(name, &self.paths);
+            shape
+                .insert(format!("unit {name}"), format!("{:?}, with its last configuration: {current}", unit.activity));
+        }
+        shape.extend(self.formatted.iter().map(|device| (format!("device {device}"), String::new())));
+        shape
+    }
+}

@@ -1,0 +1,298 @@
+//! The programs of a simulated host.
+//!
+//! In: an argument vector, as the kinds of resources write them. Out: what the program does and prints.
+//! Never: success of a program, or of an option, that is not known here.
+
+use super::host::{Host, User};
+use super::{Trouble, apt, units};
+use crate::step::{Command, Removable};
+
+/// What a program prints that only looks, or how it failed.
+pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
+    let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+    allowed(host, command)?;
+    match words.as_slice() {
+        ["true"] => Ok(String::new()),
+        ["false"] => Err(Trouble::new(1, "")),
+        ["test", "-e", path] => exists(host, path),
+        ["blkid", device] => blkid(host, device),
+        ["getent", database @ ("passwd" | "group"), "--", name] => getent(host, database, name),
+        ["sh", "-c", "! getent group -- \"$1\" >/dev/null", "sh", name] => no_group(host, name),
+        ["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, unit] => no_to(host, question, unit),
+        ["systemctl", "is-enabled", "--", unit] => Ok(format!("{}\n", host.unit(unit).enabled)),
+        ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
+        _ => Err(Trouble::new(127, format!("{}: not found", words.join(" ")))),
+    }
+}
+
+/// What a program does: its output, or how it failed.
+pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble> {
+    let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+    allowed(host, command)?;
+    match words.as_slice() {
+        ["touch", "--", path] => touch(host, path),
+        ["rmdir", "--ignore-fail-on-non-empty", "--", path] => rmdir(host, path),
+        ["mkfs.ext4", device] => mkfs(host, device),
+        ["groupadd" | "groupdel" | "useradd" | "usermod" | "userdel", ..] => account(host, &words),
+        ["systemctl", rest @ ..] => systemctl(host, rest),
+        ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
+        _ => look(host, command),
+    }
+}
+
+fn allowed(host: &Host, command: &Command) -> Result<(), Trouble> {
+    match command.user.as_ref().filter(|user| !host.users.contains_key(*user)) {
+        Some(user) => Err(Trouble::new(1, format!("runuser: user {user} does not exist"))),
+        None => Ok(()),
+    }
+}
+
+fn exists(host: &Host, path: &str) -> Result<String, Trouble> {
+    if host.paths.get(path).is_some() { Ok(String::new()) } else { Err(Trouble::new(1, "")) }
+}
+
+fn touch(host: &mut Host, path: &str) -> Result<String, Trouble> {
+    host.has_space(path)?;
+    let content = host.paths.file(path).unwrap_or_default().to_vec();
+    host.paths.write(path, &content, host.now).map(|()| String::new())
+}
+
+fn rmdir(host: &mut Host, path: &str) -> Result<String, Trouble> {
+    if host.paths.get(path).is_none() {
+        return Err(Trouble::new(1, format!("rmdir: failed to remove '{path}': No such file or directory")));
+    }
+    if host.paths.below(path).nth(1).is_none() {
+        host.paths.remove(path, Removable::EmptyDirectory)?;
+    }
+    Ok(String::new())
+}
+
+fn mkfs(host: &mut Host, device: &str) -> Result<String, Trouble> {
+    host.formatted.insert(device.to_owned());
+    Ok(String::new())
+}
+
+fn blkid(host: &Host, device: &str) -> Result<String, Trouble> {
+    if host.formatted.contains(device) { Ok(format!("{device}: TYPE=\"ext4\"\n")) } else { Err(Trouble::new(2, "")) }
+}
+
+fn getent(host: &Host, database: &str, name: &str) -> Result<String, Trouble> {
+    let found = if database == "group" { host.groups.contains_key(name) } else { host.users.contains_key(name) };
+    if found { Ok(format!("{name}:x\n")) } else { Err(Trouble::new(2, "")) }
+}
+
+fn no_group(host: &Host, name: &str) -> Result<String, Trouble> {
+    if host.groups.contains_key(name) { Err(Trouble::new(1, "")) } else { Ok(String::new()) }
+}
+
+fn no_to(host: &Host, question: &str, unit: &str) -> Result<String, Trouble> {
+    let reading = host.unit(unit);
+    let yes = match question {
+        "is-active" => reading.active == "active",
+        "is-enabled" => ["enabled", "static"].contains(&reading.enabled.as_str()),
+        _ => return Err(Trouble::new(127, format!("systemctl {question}: not known to the simulator"))),
+    };
+    if yes { Err(Trouble::new(1, "")) } else { Ok(String::new()) }
+}
+
+/// The options of one of the account programs, and the name at its end.
+struct Options<'a> {
+    program: &'a str,
+    given: Vec<(&'a str, &'a str)>,
+    name: &'a str,
+}
+
+/// Those without a value.
+const FLAGS: &[&str] = &["--system", "--create-home", "--no-create-home"];
+
+impl<'a> Options<'a> {
+    fn parse(words: &[&'a str]) -> Result<Self, Trouble> {
+        let usage = || Trouble::new(2, format!("Usage: {}", words.join(" ")));
+        let [program, options @ .., "--", name] = words else { return Err(usage()) };
+        let mut given = Vec::new();
+        let mut rest = options.iter().copied();
+        while let Some(option) = rest.next() {
+            let value = if FLAGS.contains(&option) { "" } else { rest.next().ok_or_else(usage)? };
+            given.push((option, value));
+        }
+        Ok(Self { program, given, name })
+    }
+
+    fn get(&self, option: &str) -> Option<&'a str> {
+        self.given.iter().find(|(name, _)| *name == option).map(|(_, value)| *value)
+    }
+
+    fn allow(&self, known: &[&str]) -> Result<(), Trouble> {
+        match self.given.iter().find(|(option, _)| !known.contains(option)) {
+            Some((option, _)) => Err(Trouble::new(2, format!("{}: unrecognized option '{option}'", self.program))),
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&self, exit: i32, why: &str) -> Trouble {
+        Trouble::new(exit, format!("{}: {why}", self.program))
+    }
+}
+
+fn account(host: &mut Host, words: &[&str]) -> Result<String, Trouble> {
+    let options = Options::parse(words)?;
+    match options.program {
+        "groupadd" => groupadd(host, &options),
+        "groupdel" => groupdel(host, &options),
+        "useradd" => useradd(host, &options),
+        "usermod" => usermod(host, &options),
+        _ => userdel(host, &options),
+    }?;
+    Ok(String::new())
+}
+
+/// Exit codes as in `groupadd(8)`.
+fn groupadd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
+    options.allow(&["--system", "--gid"])?;
+    if host.groups.contains_key(options.name) {
+        return Err(options.fail(9, &format!("group '{}' already exists", options.name)));
+    }
+    let taken: Vec<u32> = host.groups.values().copied().collect();
+    let gid = number(options, "--gid", &taken)?;
+    host.groups.insert(options.name.to_owned(), gid);
+    Ok(())
+}
+
+fn number(options: &Options<'_>, option: &str, taken: &[u32]) -> Result<u32, Trouble> {
+    if let Some(given) = options.get(option) {
+        let number = given.parse().map_err(|_| options.fail(3, &format!("invalid number '{given}'")))?;
+        return if taken.contains(&number) {
+            Err(options.fail(4, &format!("{given} already exists")))
+        } else {
+            Ok(number)
+        };
+    }
+    let free = |number: &u32| !taken.contains(number);
+    let found =
+        if options.get("--system").is_some() { (100..1000).rev().find(free) } else { (1000..60_000).find(free) };
+    found.ok_or_else(|| options.fail(4, "no number is free"))
+}
+
+fn groupdel(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
+    options.allow(&[])?;
+    let Some(gid) = host.groups.get(options.name).copied() else {
+        return Err(options.fail(6, &format!("group '{}' does not exist", options.name)));
+    };
+    if host.users.values().any(|user| user.gid == gid) {
+        return Err(options.fail(8, "cannot remove the primary group of a user"));
+    }
+    host.groups.remove(options.name);
+    for user in host.users.values_mut() {
+        user.groups.remove(options.name);
+    }
+    Ok(())
+}
+
+fn useradd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
+    options.allow(&[
+        "--system",
+        "--uid",
+        "--gid",
+        "--groups",
+        "--home-dir",
+        "--shell",
+        "--comment",
+        "--create-home",
+        "--no-create-home",
+    ])?;
+    if host.users.contains_key(options.name) {
+        return Err(options.fail(9, &format!("user '{}' already exists", options.name)));
+    }
+    let gid = group(host, options, options.get("--gid").unwrap_or(options.name))?;
+    let taken: Vec<u32> = host.users.values().map(|user| user.uid).collect();
+    let home = options.get("--home-dir").map_or_else(|| format!("/home/{}", options.name), str::to_owned);
+    let mut user =
+        User::new(number(options, "--uid", &taken)?, gid, &home, options.get("--shell").unwrap_or("/bin/sh"));
+    user.groups = supplementary(host, options)?.unwrap_or_default();
+    options.get("--comment").unwrap_or_default().clone_into(&mut user.comment);
+    if options.get("--create-home").is_some() && host.paths.get(&home).is_none() {
+        host.has_space(&home)?;
+        host.paths.make_directory(&home, host.now)?;
+        if let Some(node) = host.paths.get_mut(&home) {
+            (node.uid, node.gid) = (user.uid, gid);
+        }
+    }
+    host.users.insert(options.name.to_owned(), user);
+    Ok(())
+}
+
+fn group(host: &Host, options: &Options<'_>, name: &str) -> Result<u32, Trouble> {
+    host.groups.get(name).copied().ok_or_else(|| options.fail(6, &format!("group '{name}' does not exist")))
+}
+
+fn supplementary(host: &Host, options: &Options<'_>) -> Result<Option<std::collections::BTreeSet<String>>, Trouble> {
+    let Some(list) = options.get("--groups") else { return Ok(None) };
+    let names = list.split(',').filter(|name| !name.is_empty());
+    names.map(|name| group(host, options, name).map(|_| name.to_owned())).collect::<Result<_, _>>().map(Some)
+}
+
+/// A user whose programs run gets no other home, as in `usermod(8)`.
+fn usermod(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
+    options.allow(&["--gid", "--groups", "--home", "--shell", "--comment"])?;
+    let Some(mut user) = host.users.get(options.name).cloned() else {
+        return Err(options.fail(6, &format!("user '{}' does not exist", options.name)));
+    };
+    if options.get("--home").is_some_and(|home| home != user.home) && host.is_busy(options.name) {
+        return Err(options.fail(8, &format!("user {} is currently used by process 4711", options.name)));
+    }
+    if let Some(name) = options.get("--gid") {
+        user.gid = group(host, options, name)?;
+    }
+    user.groups = supplementary(host, options)?.unwrap_or(user.groups);
+    for (option, field) in [("--home", &mut user.home), ("--shell", &mut user.shell), ("--comment", &mut user.comment)]
+    {
+        options.get(option).unwrap_or(field).to_owned().clone_into(field);
+    }
+    host.users.insert(options.name.to_owned(), user);
+    Ok(())
+}
+
+/// Takes the user's own group along, as Debian's `userdel` does (`USERGROUPS_ENAB`).
+fn userdel(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
+    options.allow(&[])?;
+    if host.is_busy(options.name) {
+        return Err(options.fail(8, &format!("user {} is currently used by process 4711", options.name)));
+    }
+    let Some(user) = host.users.remove(options.name) else {
+        return Err(options.fail(6, &format!("user '{}' does not exist", options.name)));
+    };
+    let own = host.groups.get(options.name) == Some(&user.gid);
+    let shared = host.users.values().any(|other| other.gid == user.gid || other.groups.contains(options.name));
+    if own && !shared {
+        host.groups.remove(options.name);
+    }
+    Ok(())
+}
+
+fn systemctl(host: &mut Host, words: &[&str]) -> Result<String, Trouble> {
+    match words {
+        ["daemon-reload"] => host.units.reload_all(&host.paths),
+        ["enable", "--", unit] => units::enable(unit, &mut host.paths, host.now)?,
+        ["disable", "--", unit] => units::disable(unit, &mut host.paths)?,
+        ["reset-failed", "--", unit] => host.units.reset(unit, &host.paths)?,
+        ["stop", "--", unit] => host.units.stop(unit, &host.paths)?,
+        ["start", "--", unit] => start(host, unit)?,
+        ["restart", "--", unit] => restart(host, unit)?,
+        ["reload-or-restart", "--", unit] if host.units.is_active(unit) => host.units.reload(unit, &host.paths)?,
+        ["reload-or-restart", "--", unit] => start(host, unit)?,
+        _ => return Err(Trouble::new(127, format!("systemctl {}: not known to the simulator", words.join(" ")))),
+    }
+    Ok(String::new())
+}
+
+/// Starts a unit, if it does not run.
+pub(super) fn start(host: &mut Host, unit: &str) -> Result<(), Trouble> {
+    let users = &host.users;
+    host.units.start(unit, &host.paths, |name| users.contains_key(name), host.now)
+}
+
+/// Stops and starts a unit.
+pub(super) fn restart(host: &mut Host, unit: &str) -> Result<(), Trouble> {
+    host.units.stop(unit, &host.paths)?;
+    start(host, unit)
+}

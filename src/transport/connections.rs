@@ -1,0 +1,60 @@
+//! Hosts, each by the way its endpoint names.
+//!
+//! In: endpoints. Out: what [`Ssh`] or [`Local`] answers. Never: a third way.
+
+use super::{Local, Ssh, SshOptions, StepEvent, Transport, TransportError};
+use crate::inventory::{Endpoint, Method};
+use crate::step::{Outcome, Probe, Readings, Step};
+
+/// All connections of a run, shared by everything that reads and everything that changes.
+#[derive(Debug)]
+pub struct Connections {
+    ssh: Ssh,
+    local: Local,
+}
+
+impl Connections {
+    /// Connects to nothing yet.
+    pub fn new(options: SshOptions) -> Self {
+        let local = Local::new(options.become_password.clone(), options.read_timeout);
+        Self { ssh: Ssh::new(options), local }
+    }
+
+    /// How many connections this host has cost so far. This machine costs none.
+    pub fn connects(&self, host: &Endpoint) -> usize {
+        self.ssh.connects(host)
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        self.ssh.close().await;
+    }
+}
+
+impl Transport for Connections {
+    async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
+        match host.method {
+            Method::Ssh => self.ssh.read(host, probes).await,
+            Method::Local => self.local.read(host, probes).await,
+        }
+    }
+
+    async fn perform(
+        &self,
+        host: &Endpoint,
+        steps: &[Step],
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Vec<Outcome>, TransportError> {
+        match host.method {
+            Method::Ssh => self.ssh.perform(host, steps, watch).await,
+            Method::Local => self.local.perform(host, steps, watch).await,
+        }
+    }
+
+    fn round_trips(&self, host: &Endpoint) -> usize {
+        match host.method {
+            Method::Ssh => self.ssh.round_trips(host),
+            Method::Local => self.local.round_trips(host),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! One conversation with a host: a script goes in, frames come out.
+//!
+//! In: the three streams of a shell that runs the words of `bootstrap.rs`. Out: what it answered, as it arrives.
+//! Never: a password written before sudo asked for it, or a second time; a script written before it can only be
+//! read as one.
+
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::bootstrap::{NO_SUDO, READY};
+use crate::secret::Secret;
+
+/// The streams of a running shell.
+pub(super) struct Channel {
+    pub(super) stdin: Pin<Box<dyn AsyncWrite + Send>>,
+    pub(super) stdout: Pin<Box<dyn AsyncRead + Send>>,
+    pub(super) stderr: Pin<Box<dyn AsyncRead + Send>>,
+    /// What must live as long as the streams are used.
+    pub(super) keep: Box<dyn Send>,
+}
+
+/// What is to be said.
+pub(super) struct Speech<'a> {
+    /// The random word of this conversation: sudo's prompt and the sign of readiness.
+    pub(super) token: &'a str,
+    pub(super) password: Option<&'a Secret<String>>,
+    pub(super) script: &'a str,
+}
+
+/// How a conversation fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// sudo did not let us.
+    Become(String),
+    /// The shell never came to read the script; what came instead.
+    NotReady(String),
+    /// It was ready, and ended before the answer did; its last words.
+    Ended(String),
+    /// It answered more than [`LARGEST`].
+    TooMuch,
+}
+
+/// The largest answer, in bytes: hundreds of times what a busy host has to say.
+pub(super) const LARGEST: usize = 64 << 20;
+
+/// How much noise before the answer is looked at: a long message of the day.
+const NOISE: usize = 64 * 1024;
+
+/// How much of the last words is kept.
+const LAST_WORDS: usize = 16 * 1024;
+
+/// How long sudo may take until it asks or lets us in. A custom prompt of PAM is never recognized as ours.
+const SUDO: Duration = Duration::from_secs(20);
+
+/// Whether the answer is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Whole,
+    Unfinished,
+}
+
+/// Holds a conversation. `take` gets every piece of the answer and says when it is whole.
+pub(super) async fn converse(
+    channel: Channel,
+    speech: &Speech<'_>,
+    take: &mut (dyn FnMut(&[u8]) -> Answer + Send),
+) -> Result<(), Broken> {
+    let mut talk = Talk::new(channel, speech);
+    loop {
+        let event = match talk.patience() {
+            None => talk.next().await,
+            Some(limit) => tokio::time::timeout(limit, talk.next()).await.unwrap_or(Event::Impatient),
+        };
+        match event {
+            Event::Wrote(written) => talk.wrote(written),
+            Event::Out(bytes) if bytes.is_empty() => return Err(talk.ended().await),
+            Event::Out(bytes) => {
+                talk.heard(&bytes)?;
+                if take(&bytes) == Answer::Whole {
+                    return Ok(());
+                }
+            }
+            Event::Err(bytes) => talk.complained(&bytes)?,
+            Event::Impatient => {
+                return Err(Broken::Become(format!(
+                    "it neither let us in nor asked for a password within {} s",
+                    SUDO.as_secs()
+                )));
+            }
+        }
+    }
+}
+
+enum Event {
+    Wrote(usize),
+    Out(Vec<u8>),
+    Err(Vec<u8>),
+    Impatient,
+}
+
+/// Where a conversation stands.
+struct Talk<'a> {
+    stdin: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    stdout: Pin<Box<dyn AsyncRead + Send>>,
+    stderr: Option<Pin<Box<dyn AsyncRead + Send>>>,
+    speech: &'a Speech<'a>,
+    /// What is being written, and how much of it was.
+    writing: Vec<u8>,
+    written: usize,
+    /// Whether what is being written is the script, after which there is nothing to say.
+    last: bool,
+    asked: usize,
+    ready: bool,
+    noise: Vec<u8>,
+    complaint: Vec<u8>,
+    answered: usize,
+    _keep: Box<dyn Send>,
+}
+
+impl<'a> Talk<'a> {
+    fn new(channel: Channel, speech: &'a Speech<'a>) -> Self {
+        let mut talk = Self {
+            stdin: Some(channel.stdin),
+            stdout: channel.stdout,
+            stderr: Some(channel.stderr),
+            speech,
+            writing: Vec::new(),
+            written: 0,
+            last: false,
+            asked: 0,
+            ready: false,
+            noise: Vec::new(),
+            complaint: Vec::new(),
+            answered: 0,
+            _keep: channel.keep,
+        };
+        // Only sudo with a password could mistake the script for something else.
+        if speech.password.is_none() {
+            talk.say_script();
+        }
+        talk
+    }
+
+    fn say_script(&mut self) {
+        self.writing = self.speech.script.as_bytes().to_vec();
+        self.written = 0;
+        self.last = true;
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        (self.speech.password.is_some() && !self.ready).then_some(SUDO)
+    }
+
+    /// Waits for whatever comes first: a piece said, heard or complained.
+    async fn next(&mut self) -> Event {
+        let (mut out, mut err) = (vec![0; 32 * 1024], vec![0; 4096]);
+        let rest = &self.writing[self.written..];
+        tokio::select! {
+            written = write(&mut self.stdin, rest) => Event::Wrote(written.unwrap_or(0)),
+            read = self.stdout.read(&mut out) => {
+                out.truncate(read.unwrap_or(0));
+                Event::Out(out)
+            }
+            read = read(&mut self.stderr, &mut err) => {
+                err.truncate(read.unwrap_or(0));
+                Event::Err(err)
+            }
+        }
+    }
+
+    /// A host that does not want to read any more will say why, or end.
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+        if count == 0 {
+            self.stdin = None;
+        }
+        if self.last && self.written == self.writing.len() {
+            self.stdin = None;
+        }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.answered += bytes.len();
+        if self.answered > LARGEST {
+            return Err(Broken::TooMuch);
+        }
+        if !self.ready && self.noise.len() < NOISE {
+            self.noise.extend_from_slice(bytes);
+            self.ready = contains(&self.noise, format!("{READY} {}\n", self.speech.token).as_bytes());
+            if self.ready && !self.last {
+                self.say_script();
+            }
+        }
+        Ok(())
+    }
+
+    fn complained(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        if bytes.is_empty() {
+            self.stderr = None;
+        }
+        self.complaint.extend_from_slice(bytes);
+        let surplus = self.complaint.len().saturating_sub(LAST_WORDS);
+        self.complaint.drain(..surplus);
+        let token = self.speech.token.as_bytes();
+        while let Some(password) = self.speech.password.filter(|_| !self.ready && contains(&self.complaint, token)) {
+            let prompt = position(&self.complaint, token).unwrap_or_default();
+            self.complaint.drain(prompt..prompt + token.len());
+            self.asked += 1;
+            if self.asked > 1 {
+                return Err(Broken::Become("wrong password".to_owned()));
+            }
+            self.writing = format!("{}\n", password.expose()).into_bytes();
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// The answer ended too early: listens a moment for the reason.
+    async fn ended(&mut self) -> Broken {
+        if let Some(stderr) = &mut self.stderr {
+            let mut rest = Vec::new();
+            let mut stderr = stderr.take(LAST_WORDS as u64);
+            let reading = stderr.read_to_end(&mut rest);
+            let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+            if let Err(broken) = self.complained(&rest) {
+                return broken;
+            }
+        }
+        let complaint = String::from_utf8_lossy(&self.complaint).trim().to_owned();
+        if self.ready {
+            return Broken::Ended(complaint);
+        }
+        match refusal(&complaint, self.asked) {
+            Some(why) => Broken::Become(why),
+            None => {
+                Broken::NotReady(format!("{}\n{complaint}", String::from_utf8_lossy(&self.noise)).trim().to_owned())
+            }
+        }
+    }
+}
+
+/// Writes some of it; for ever, if there is nothing to write or nowhere to.
+async fn write(to: &mut Option<Pin<Box<dyn AsyncWrite + Send>>>, bytes: &[u8]) -> io::Result<usize> {
+    match to {
+        Some(to) if !bytes.is_empty() => to.write(bytes).await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// Reads some; for ever, once it has ended.
+async fn read(from: &mut Option<Pin<Box<dyn AsyncRead + Send>>>, bytes: &mut [u8]) -> io::Result<usize> {
+    match from {
+        Some(from) => from.read(bytes).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What sudo means. It speaks English: its locale was set.
+fn refusal(complaint: &str, asked: usize) -> Option<String> {
+    let says = |text: &str| complaint.contains(text);
+    if says(NO_SUDO) {
+        Some("this host has no sudo: install it, or log in as root".to_owned())
+    } else if says("must have a tty") {
+        Some("it wants a terminal: take `requiretty` for this user out of the host's sudoers".to_owned())
+    } else if asked > 0 && (says("incorrect password") || says("no password was provided")) {
+        Some("wrong password".to_owned())
+    } else if says("password is required") || says("terminal is required") {
+        Some("it wants a password: give one with -K (--ask-become-pass)".to_owned())
+    } else if says("not in the sudoers file") || says("not allowed to") || says("may not run sudo") || says("sudo: ") {
+        complaint.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    } else {
+        None
+    }
+}
+
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    position(bytes, part).is_some()
+}
+
+/// 128 random bits in hexadecimal.
+pub(super) fn random() -> io::Result<String> {
+    use std::io::Read as _;
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}

@@ -1,0 +1,125 @@
+//! Probes and steps over a channel, however it was opened.
+//!
+//! In: a channel and what to ask or do. Out: readings and outcomes, or the room's error for this host.
+//! Never: a connection of its own.
+
+use std::time::Duration;
+
+use super::bootstrap::Password;
+use super::dialogue::{Answer, Broken, Channel, LARGEST, Speech, converse, random};
+use super::script::{Progress, longest, parse_readings, read_script, step_script};
+use super::{StepEvent, TransportError};
+use crate::inventory::{Become, Endpoint};
+use crate::secret::Secret;
+use crate::step::{Outcome, Probe, Readings, Step};
+
+/// One round trip that is about to be made.
+pub(super) struct Exchange<'a> {
+    pub(super) host: &'a Endpoint,
+    password: Option<&'a Secret<String>>,
+    pub(super) token: String,
+    nonce: String,
+}
+
+impl<'a> Exchange<'a> {
+    /// With new random words.
+    pub(super) fn new(host: &'a Endpoint, password: Option<&'a Secret<String>>) -> Result<Self, TransportError> {
+        let chance = |error: std::io::Error| TransportError::Unreachable {
+            host: host.name.to_string(),
+            why: format!("no random numbers on this machine: {error}"),
+        };
+        let password = password.filter(|_| host.become_user == Become::Root);
+        if password.is_some_and(|password| password.expose().contains(['\n', '\0'])) {
+            let why = "a password cannot hold a line break".to_owned();
+            return Err(TransportError::Become { host: host.name.to_string(), why });
+        }
+        Ok(Self { host, password, token: random().map_err(chance)?, nonce: random().map_err(chance)? })
+    }
+
+    /// Whether sudo will be given a password.
+    pub(super) fn password(&self) -> Password {
+        if self.password.is_some() { Password::Given } else { Password::None }
+    }
+
+    /// Asks everything.
+    pub(super) async fn read(
+        &self,
+        channel: Channel,
+        probes: &[Probe],
+        limit: Duration,
+    ) -> Result<Readings, TransportError> {
+        // What is left is for the way there and back and for what is no program.
+        let budget = limit.saturating_sub(Duration::from_secs(10)).max(limit / 2);
+        let script = read_script(probes, &self.nonce, budget);
+        let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
+        self.hold(channel, &script, limit, &mut |bytes| {
+            answer.extend_from_slice(bytes);
+            progress.push(bytes);
+            whole(&progress)
+        })
+        .await?;
+        parse_readings(probes, &self.nonce, &answer).map_err(|why| self.protocol(why))
+    }
+
+    /// Does steps.
+    pub(super) async fn perform(
+        &self,
+        channel: Channel,
+        steps: &[Step],
+        slack: Duration,
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Vec<Outcome>, TransportError> {
+        let script = step_script(steps, &self.nonce);
+        let mut progress = Progress::new(&self.nonce);
+        self.hold(channel, &script, longest(steps) + slack, &mut |bytes| {
+            progress.push(bytes).into_iter().for_each(watch);
+            whole(&progress)
+        })
+        .await?;
+        progress.outcomes().ok_or_else(|| self.protocol("the answer ends early".to_owned()))
+    }
+
+    async fn hold(
+        &self,
+        channel: Channel,
+        script: &str,
+        limit: Duration,
+        take: &mut (dyn FnMut(&[u8]) -> Answer + Send),
+    ) -> Result<(), TransportError> {
+        let speech = Speech { token: &self.token, password: self.password, script };
+        match tokio::time::timeout(limit, converse(channel, &speech, take)).await {
+            Ok(told) => told.map_err(|broken| self.error(broken)),
+            Err(_) => Err(self.lost(format!("no answer within {} s", limit.as_secs()))),
+        }
+    }
+
+    fn error(&self, broken: Broken) -> TransportError {
+        let host = self.host.name.to_string();
+        match broken {
+            Broken::Become(why) => TransportError::Become { host, why },
+            Broken::NotReady(noise) if noise.is_empty() => self.lost("it ended before it began".to_owned()),
+            Broken::NotReady(noise) => self.protocol(format!("no POSIX shell began, but it said: {}", brief(&noise))),
+            Broken::Ended(words) if words.is_empty() => self.lost("it ended in the middle".to_owned()),
+            Broken::Ended(words) => self.lost(format!("it ended in the middle and said: {}", brief(&words))),
+            Broken::TooMuch => self.protocol(format!("more than {} MiB", LARGEST >> 20)),
+        }
+    }
+
+    fn lost(&self, why: String) -> TransportError {
+        TransportError::Lost { host: self.host.name.to_string(), why }
+    }
+
+    fn protocol(&self, why: String) -> TransportError {
+        TransportError::Protocol { host: self.host.name.to_string(), why }
+    }
+}
+
+fn whole(progress: &Progress) -> Answer {
+    if progress.is_over() { Answer::Whole } else { Answer::Unfinished }
+}
+
+/// The last line, harmless for a terminal and not too long.
+pub(super) fn brief(text: &str) -> String {
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}

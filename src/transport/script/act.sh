@@ -1,0 +1,282 @@
+# What changes something. A step is a function; it succeeds, or complains and returns another code than 0.
+gone=
+trap 'gone=1' HUP INT TERM PIPE
+trap '[ -z "$T" ] || rm -rf -- "$T"' EXIT
+T=
+me=$(id -u)
+# temporary: $T becomes a directory only we can look into.
+temporary() {
+  T=$(mktemp -d /run/armilla.XXXXXXXXXXXX 2>/dev/null || mktemp -d /var/tmp/armilla.XXXXXXXXXXXX 2>/dev/null ||
+    mktemp -d "$scratch/armilla.XXXXXXXXXXXX") || T=
+}
+finish() { frame end; shut; exit 0; }
+# step INDEX FUNCTION: does one; after the first that fails, or when nobody listens any more, no other begins.
+step() {
+  [ -z "$gone" ] || exit 1
+  i=$1
+  tick
+  frame begin "$i" "$now" || exit 1
+  shut || exit 1
+  [ -z "$gone" ] || exit 1
+  complaint=$("$2" 2>&1)
+  code=$?
+  tick
+  if [ "$code" != 0 ]; then
+    frame failed "$i" "$now" "$code"
+    printf '%s' "$complaint" >&3
+    shut
+    finish
+  fi
+  if [ "$complaint" = "$N" ]; then frame skipped "$i" "$now"; else frame done "$i" "$now"; fi
+  shut
+}
+refuse() { printf '%s\n' "$*"; return 1; }
+# enter MISSING DIRECTORY: goes there step by step. Each step is pinned before it is judged: where the new parent is
+# not the directory we came from, a link was followed, and only root or we may have been able to plant it.
+enter() {
+  missing=$1 whole=$2 rest=${2#/}
+  cd / || return
+  while [ -n "$rest" ]; do
+    part=${rest%%/*}
+    case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+    case $part in ''|.) continue ;; esac
+    if [ ! -e "./$part" ] && [ ! -L "./$part" ] && [ "$missing" = make ]; then
+      (umask 022 && mkdir "./$part") || return
+    fi
+    if [ -r . ]; then
+      exec 8<.
+      cd -P "./$part" || return
+      [ .. -ef /proc/self/fd/8 ] || trusted || { refuse "$whole: $part is a link that others could have planted"; return; }
+    elif [ -L "./$part" ]; then refuse "$whole: $part is a link in a directory that cannot be read"; return
+    else cd -P "./$part" || return
+    fi
+  done
+}
+# trusted: nobody but root and us can put anything into the directory of descriptor 8.
+trusted() {
+  d=$(stat -L -c '%u:%a' /proc/self/fd/8) || return
+  case ${d%%:*} in 0|"$me") ;; *) return 1 ;; esac
+  case $d in *[2367]|*[2367]?) return 1 ;; esac
+}
+# settle TARGET OWNER GROUP MODE: what is empty stays. The mode comes last: chown takes special bits away.
+settle() {
+  if [ -n "$2$3" ]; then chown -- "$2${3:+:$3}" "$1" || return; fi
+  if [ -n "$4" ]; then chmod -- "$4" "$1" || return; fi
+}
+# put PATH SIZE OWNER GROUP MODE CONTENT: CONTENT is a function that writes the bytes.
+put() {
+  enter no "${1%/*}" || return
+  name=./${1##*/} new=./.armilla-$N-$i
+  if [ -L "$name" ]; then refuse "$1 is a symbolic link; a file is not written over it"; return; fi
+  if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$1 is there and no file"; return; fi
+  owner=$3 group=$4 mode=$5
+  if [ -f "$name" ]; then keep "$name" || return; fi
+  if (fill "$1" "$2" "$6"); then
+    mv -f -T -- "$new" "$name" && { sync . 2>/dev/null || sync; } && return
+  fi
+  rm -f -- "$new"
+  return 1
+}
+# keep FILE: what was not asked for stays as it is on the file that is there.
+keep() {
+  o=$(stat -c %u:%g:%a -- "$1") || return
+  mode=${mode:-0${o##*:}}
+  owner=${owner:-${o%%:*}}
+  o=${o#*:}
+  group=${group:-${o%%:*}}
+}
+# fill PATH SIZE CONTENT: everything by the descriptor, so that a name that is swapped meanwhile changes nothing.
+fill() {
+  set -C
+  exec 7>"$new"
+  set +C
+  f=/proc/self/fd/7
+  settle "$f" "$owner" "$group" '' || return
+  ("$3" >&7)
+  got=$(stat -L -c %s "$f")
+  if [ "$got" != "$2" ]; then refuse "$1: only $got of $2 bytes could be written; is the disk full?"; return; fi
+  settle "$f" '' '' "${mode:-00644}" || return
+  sync "$f" 2>/dev/null || sync
+}
+# directory PATH OWNER GROUP MODE
+directory() {
+  enter make "${1%/*}" || return
+  name=./${1##*/} mode=$4
+  if [ -L "$name" ]; then refuse "$1 is a symbolic link"; return; fi
+  if [ ! -e "$name" ]; then mkdir "$name" && mode=${4:-00755} || return; fi
+  if [ ! -d "$name" ]; then refuse "$1 is there and no directory"; return; fi
+  exec 8<.
+  cd -P "$name" || return
+  [ .. -ef /proc/self/fd/8 ] || { refuse "$1 became a symbolic link"; return; }
+  settle . "$2" "$3" "$mode"
+}
+# link PATH TARGET
+link() {
+  enter no "${1%/*}" || return
+  name=./${1##*/} new=./.armilla-$N-$i
+  if [ -e "$name" ] && [ ! -L "$name" ]; then refuse "$1 is there and no symbolic link"; return; fi
+  ln -s -- "$2" "$new" && mv -f -T -- "$new" "$name" && return
+  rm -f -- "$new"
+  return 1
+}
+# attributes PATH OWNER GROUP MODE
+attributes() {
+  enter no "${1%/*}" || return
+  name=./${1##*/} f=./${1##*/}
+  if [ -L "$name" ]; then refuse "$1 is a symbolic link"; return; fi
+  if [ ! -e "$name" ]; then refuse "there is nothing at $1"; return; fi
+  if { [ -f "$name" ] || [ -d "$name" ]; } && [ -r "$name" ]; then
+    exec 7<"$name"
+    f=/proc/self/fd/7
+    if [ -L "$name" ] || [ ! "$name" -ef "$f" ]; then refuse "$1 was swapped meanwhile"; return; fi
+  fi
+  settle "$f" "$2" "$3" "$4"
+}
+# delete PATH KIND: nothing there is success.
+delete() {
+  d=${1%/*}
+  while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
+  if [ "$d" != "${1%/*}" ]; then
+    [ ! -d "${d:-/}" ] || [ -x "${d:-/}" ] || refuse "permission denied: cannot look into $d"
+    return
+  fi
+  enter no "$d" || return
+  name=./${1##*/}
+  [ -e "$name" ] || [ -L "$name" ] || return 0
+  if [ -L "$name" ]; then is=link
+  elif [ -f "$name" ]; then is=file
+  elif [ -d "$name" ]; then is=directory
+  else is=other
+  fi
+  if [ "$is" != "$2" ]; then refuse "$1 is no $2 but a $is: not removed"; return; fi
+  case $is in directory) rmdir -- "$name" ;; *) rm -f -- "$name" ;; esac
+}
+# perform LIMIT FUNCTION: a program; its output goes to files, so that a daemon it leaves behind holds nothing of ours.
+perform() {
+  t=$1
+  if [ -z "$T" ]; then refuse 'no place for a temporary directory in /run, /var/tmp and TMPDIR'; return; fi
+  tick
+  began=$now
+  ("$2" >"$T/out" 2>"$T/err" 3>&-)
+  code=$?
+  overdue "$code" "$began" && code=124
+  if [ "$code" != 0 ]; then
+    if [ -s "$T/err" ]; then f=$T/err; else f=$T/out; fi
+    tail -c 16384 "$f" | tr -d '\000'
+    [ "$code" != 124 ] || echo "it took longer than $t s and was ended"
+  fi
+  rm -f "$T/out" "$T/err"
+  return "$code"
+}
+# unless LIMIT FUNCTION GUARD_LIMIT GUARD: a guard that does not answer in time says nothing.
+unless() {
+  g=$(perform "$3" "$4")
+  case $? in
+    0) printf %s "$N" ;;
+    124) refuse "the guard did not answer within $3 s: $g" ;;
+    *) perform "$1" "$2" ;;
+  esac
+}
+# refresh: the package lists; waits for others who hold the lock.
+refresh() {
+  if ! has apt-get; then refuse 'this host has no apt-get'; return; fi
+  tick
+  limit=$((now + 30000)) told=0
+  while :; do
+    o=$(umask 022; DEBIAN_FRONTEND=noninteractive timeout -k 5 600 apt-get update -q -o APT::Update::Error-Mode=any 2>&1 >/dev/null 3>&-)
+    code=$?
+    [ "$code" != 0 ] || return 0
+    tick
+    case $o in *'get lock'*) ;; *) break ;; esac
+    [ "$now" -lt "$limit" ] || break
+    tell "$o"
+    sleep 2
+  done
+  printf '%s' "$o" | tail -c 16384
+  return "$code"
+}
+# tell TEXT: its first line, every two seconds at most.
+tell() {
+  [ "$now" -ge "$told" ] || return 0
+  told=$((now + 200))
+  frame waiting "$i"
+  printf '%.300s' "${1%%"$nl"*}" >&3
+  shut
+}
+nap() { sleep 0.5 2>/dev/null || sleep 1; }
+# await CHECK WITHIN STABLE (in hundredths of a second): CHECK is a function that sets $why when it does not hold, and
+# returns 2 when it never will. What remains of the time is in $t, in whole seconds.
+await() {
+  tick
+  start=$now told=$((now + 200)) since= why=
+  while :; do
+    t=$(((start + $2 - now + 99) / 100))
+    [ "$t" -gt 0 ] || t=1
+    "$1"
+    case $? in
+      0)
+        tick
+        since=${since:-$now}
+        [ $((now - since)) -lt "$3" ] || return 0
+        why="holds for $(((now - since) / 100)) s of $((($3 + 99) / 100)) s"
+        ;;
+      2) refuse "$why"; return ;;
+      *) tick; since= ;;
+    esac
+    if [ $((now - start)) -ge "$2" ]; then refuse "not within $((($2 + 99) / 100)) s: $why"; return; fi
+    tell "$why"
+    nap
+  done
+}
+open() {
+  port "$1" "$2" "$3" "$4"
+  case $? in
+    0) ;;
+    1) why="$1 port $2 does not accept connections"; return 1 ;;
+    *) why="asking for $1 port $2 needs bash or nc on the host"; return 2 ;;
+  esac
+}
+active() {
+  if ! has systemctl; then why='this host has no systemctl'; return 2; fi
+  o=$(timeout -k 1 10 systemctl is-active -- "$1" 2>&1 3>&-)
+  [ "$o" = active ] || { why="$1 is ${o:-in no known state}"; return 1; }
+}
+# answers LIMIT FUNCTION PATTERN: PATTERN is empty when any output will do.
+answers() {
+  [ "$t" -le "$1" ] || t=$1
+  began=$now
+  o=$({ { "$2" 2>"$T/err" 3>&- 4>&-; printf '%s\n' "$?" >&4; } | timeout $((t + 6)) tail -c 65536 | tr -d '\000'; } 4>&1)
+  code=${o%%"$nl"*}
+  case $o in *"$nl"*) o=${o#*"$nl"} ;; *) o= ;; esac
+  o=${o#"${o%%[![:space:]]*}"}
+  o=${o%"${o##*[![:space:]]}"}
+  overdue "$code" "$began" && code=124
+  if [ "$code" != 0 ]; then
+    [ -n "$o" ] || o=$(tail -c 1024 "$T/err" | tr -d '\000')
+    why="exit code $code: $o"
+    return 1
+  fi
+  [ -n "$3" ] || return 0
+  why="the answer is: $o"
+  case $o in *"$nl"*) return 1 ;; esac
+  printf '%s\n' "$o" | grep -E -x -q -e "$3" 2>/dev/null
+  case $? in 0) ;; 1) return 1 ;; *) why="not an extended regular expression: $3"; return 2 ;; esac
+}
+# responds URL STATUS PART
+responds() {
+  o=$({ fetch "$1" 2>&1; printf '\n'; } | head -c 262144 | tr -d '\000')
+  case $o in
+    *'needs curl or wget'*) why=$o; return 2 ;;
+    *HTTP/[0-9]*) ;;
+    *) why="$1: $o"; return 1 ;;
+  esac
+  head=HTTP/${o#*HTTP/}
+  head=${head%%"$nl"*}
+  head=${head%"$cr"}
+  code=${head#* }
+  if [ "${code%% *}" != "$2" ]; then why="$1 answers $head"; return 1; fi
+  case ${o#*"$cr$nl$cr$nl"} in
+    *"$3"*) ;;
+    *) why="$1 answers without: $3"; return 1 ;;
+  esac
+}

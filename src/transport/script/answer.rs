@@ -1,0 +1,446 @@
+//! The answer to a reading script.
+//!
+//! In: the probes that were asked and the bytes that came back. Out: a reading for every probe.
+//! Never: a guess; what is missing or not understood is [`Reading::Failed`].
+
+use std::collections::BTreeMap;
+
+use super::ask;
+use super::frame::{Frame, Frames};
+use crate::step::{
+    Attributes, CommandReading, Digest, FETCH_LIMIT, HttpReading, Mode, PackageReading, PathReading, PortReading,
+    Probe, Reading, Readings, UnitReading, UserReading,
+};
+
+/// Reads the whole answer to [`super::read_script`].
+///
+/// # Errors
+/// When it is not whole: the text says what is missing.
+pub fn parse_readings(probes: &[Probe], nonce: &str, bytes: &[u8]) -> Result<Readings, String> {
+    let mut frames = Frames::new(nonce);
+    let all = frames.push(bytes);
+    if all.iter().all(|frame| frame.word != "end") {
+        return Err("the answer ends early".to_owned());
+    }
+    let mut answer = Answer::from(all);
+    let units = ask::askable(probes).filter(|(_, probe)| matches!(probe, Probe::Unit(_)));
+    answer.places = units.enumerate().map(|(place, (index, _))| (index, place)).collect();
+    Ok(probes.iter().enumerate().map(|(index, probe)| (probe.clone(), answer.reading(index, probe))).collect())
+}
+
+/// What one program said for many probes: its output, exit code and complaint.
+#[derive(Debug, Default)]
+struct Told {
+    output: String,
+    exit: i32,
+    complaint: String,
+}
+
+/// Frames, sorted.
+#[derive(Debug, Default)]
+struct Answer {
+    /// By word and index, for frames of one probe.
+    single: BTreeMap<(String, usize), Frame>,
+    /// By word, for frames of one program.
+    tools: BTreeMap<String, Told>,
+    /// By index: a line of `stat`.
+    status: BTreeMap<usize, String>,
+    /// The host's clock when it looked at the package lists, and when those were fetched.
+    lists: Option<(i64, i64)>,
+    /// Of each probe of a unit, by index: which block of systemctl's answer is its own.
+    places: BTreeMap<usize, usize>,
+}
+
+impl From<Vec<Frame>> for Answer {
+    fn from(frames: Vec<Frame>) -> Self {
+        let mut answer = Self::default();
+        for frame in frames {
+            answer.sort(frame);
+        }
+        answer
+    }
+}
+
+impl Answer {
+    fn sort(&mut self, frame: Frame) {
+        match frame.word.as_str() {
+            "status" => self.sort_status(&frame),
+            "packages" | "units" | "passwd" | "group" | "id" => self.sort_tool(&frame),
+            "lists" => {
+                let fetched = frame.text().lines().filter_map(|line| line.parse().ok()).max();
+                self.lists = frame.number(0).zip(fetched);
+            }
+            _ => {
+                if let Some(index) = frame.number(0) {
+                    self.single.insert((frame.word.clone(), index), frame);
+                }
+            }
+        }
+    }
+
+    fn sort_status(&mut self, frame: &Frame) {
+        let text = frame.text();
+        let indices = frame.arguments.iter().filter_map(|index| index.parse::<usize>().ok());
+        if text.lines().count() == frame.arguments.len() {
+            self.status.extend(indices.zip(text.lines().map(str::to_owned)));
+        }
+    }
+
+    fn sort_tool(&mut self, frame: &Frame) {
+        let arguments: Vec<&str> = frame.arguments.iter().map(String::as_str).collect();
+        let (key, code) = match arguments.as_slice() {
+            ["code", code] => (frame.word.clone(), Some(*code)),
+            [index, "code", code] => (format!("{} {index}", frame.word), Some(*code)),
+            [index] => (format!("{} {index}", frame.word), None),
+            _ => (frame.word.clone(), None),
+        };
+        let told = self.tools.entry(key).or_default();
+        match code {
+            None => told.output = frame.text(),
+            Some(code) => {
+                told.exit = code.parse().unwrap_or(1);
+                frame.text().trim().clone_into(&mut told.complaint);
+            }
+        }
+    }
+
+    fn one(&self, word: &str, index: usize) -> Option<&Frame> {
+        self.single.get(&(word.to_owned(), index))
+    }
+
+    fn reading(&self, index: usize, probe: &Probe) -> Reading {
+        if let Some(why) = ask::fault(probe) {
+            return Reading::Failed(why);
+        }
+        if let Some(failed) = self.one("failed", index) {
+            return Reading::Failed(failed.text().trim().to_owned());
+        }
+        let answer = match probe {
+            Probe::Path { .. } => self.path(index).map(Reading::Path),
+            Probe::Package(name) => self.package(name).map(Reading::Package),
+            Probe::User(name) => self.user(index, name).map(Reading::User),
+            Probe::Group(name) => self.group(name).map(Reading::Group),
+            Probe::Unit(_) => self.unit(index, probe).map(Reading::Unit),
+            Probe::Command(_) => self.command(index).map(Reading::Command),
+            Probe::Port { .. } => self.port(index).map(Reading::Port),
+            Probe::Http { .. } => self.command(index).map(|answer| Reading::Http(http(&answer))),
+        };
+        answer.unwrap_or_else(Reading::Failed)
+    }
+}
+
+fn silent(what: &str) -> String {
+    format!("the host did not tell {what}")
+}
+
+// Paths.
+
+/// A line of `stat -c %f:%s:%Y:%u:%g:%U:%G`.
+struct Status {
+    kind: u32,
+    size: u64,
+    modified: i64,
+    attributes: Attributes,
+}
+
+impl Status {
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [mode, size, modified, uid, gid, user, group] = fields.as_slice() else { return None };
+        let mode = u32::from_str_radix(mode, 16).ok()?;
+        let name = |name: &str, number: &str| if name == "UNKNOWN" { number.to_owned() } else { name.to_owned() };
+        Some(Self {
+            kind: mode & 0o170_000,
+            size: size.parse().ok()?,
+            modified: modified.parse().ok()?,
+            attributes: Attributes { mode: Mode(mode & 0o7777), owner: name(user, uid), group: name(group, gid) },
+        })
+    }
+}
+
+impl Answer {
+    fn path(&self, index: usize) -> Result<PathReading, String> {
+        if self.one("absent", index).is_some() {
+            return Ok(PathReading::Absent);
+        }
+        let line = self.status.get(&index).ok_or_else(|| silent("what is there"))?;
+        let status = Status::parse(line).ok_or_else(|| format!("stat said `{}`", line.escape_debug()))?;
+        match status.kind {
+            0o100_000 => self.file(index, status),
+            0o040_000 => Ok(PathReading::Directory(status.attributes)),
+            0o120_000 => {
+                let target = self.one("link", index).ok_or_else(|| silent("where the link points"))?.text();
+                Ok(PathReading::Link { target, modified: status.modified })
+            }
+            kind => Ok(PathReading::Other(other(kind).to_owned())),
+        }
+    }
+
+    fn file(&self, index: usize, status: Status) -> Result<PathReading, String> {
+        let told = self.one("digest", index).and_then(|frame| frame.arguments.get(1).cloned());
+        let told = told.filter(|digest| is_sha256(digest)).ok_or_else(|| silent("the digest"))?;
+        let mut file = PathReading::File {
+            attributes: status.attributes,
+            size: status.size,
+            digest: Digest(told),
+            modified: status.modified,
+            content: None,
+        };
+        // What came along is the truth, should the file have changed between the two looks.
+        if let (Some(frame), PathReading::File { size, digest, content, .. }) = (self.one("content", index), &mut file)
+            && frame.data.len() as u64 <= FETCH_LIMIT
+        {
+            *size = frame.data.len() as u64;
+            *digest = Digest::of(&frame.data);
+            *content = Some(frame.data.clone());
+        }
+        Ok(file)
+    }
+}
+
+fn is_sha256(digest: &str) -> bool {
+    digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The words of `stat` for what is neither file, directory nor link.
+fn other(kind: u32) -> &'static str {
+    match kind {
+        0o010_000 => "fifo",
+        0o020_000 => "character special file",
+        0o060_000 => "block special file",
+        0o140_000 => "socket",
+        _ => "weird file",
+    }
+}
+
+// Packages, users, groups, units.
+
+impl Answer {
+    /// What a program said, if its exit code is one of `fine`.
+    fn told(&self, key: &str, fine: &[i32]) -> Result<&Told, String> {
+        let told = self.tools.get(key).ok_or_else(|| silent(key))?;
+        if fine.contains(&told.exit) {
+            return Ok(told);
+        }
+        Err(if told.complaint.is_empty() { format!("{key}: exit code {}", told.exit) } else { told.complaint.clone() })
+    }
+
+    /// dpkg-query ends with 1 when it does not know one of the names.
+    fn package(&self, name: &str) -> Result<PackageReading, String> {
+        let told = self.told("packages", &[0, 1])?;
+        let rows: Vec<Vec<&str>> = told.output.lines().map(|line| line.split('\t').collect()).collect();
+        let mine = rows.iter().filter_map(|row| match row.as_slice() {
+            [package, arch, status, version] if name == *package || name == format!("{package}:{arch}") => {
+                Some((*status, *version))
+            }
+            _ => None,
+        });
+        let row = mine.max_by_key(|(status, _)| status.get(1..) == Some("i "));
+        let (status, version) = row.unwrap_or_default();
+        Ok(PackageReading {
+            installed: (status.get(1..) == Some("i ")).then(|| version.to_owned()),
+            held: status.starts_with('h'),
+            lists_age: self.lists.map(|(now, fetched)| u64::try_from(now - fetched).unwrap_or(0)),
+        })
+    }
+
+    /// The fields of a line of `passwd(5)` or `group(5)`. getent ends with 2 when it does not know one of the names.
+    fn entry(&self, kind: &str, name: &str) -> Result<Option<Vec<&str>>, String> {
+        let told = self.told(kind, &[0, 2])?;
+        Ok(told.output.lines().map(|line| line.split(':').collect()).find(|f: &Vec<&str>| f.first() == Some(&name)))
+    }
+
+    fn group(&self, name: &str) -> Result<Option<u32>, String> {
+        let Some(fields) = self.entry("group", name)? else { return Ok(None) };
+        let number = fields.get(2).and_then(|number| number.parse().ok());
+        number.map(Some).ok_or_else(|| format!("the entry of group {name} has no number"))
+    }
+
+    fn user(&self, index: usize, name: &str) -> Result<Option<UserReading>, String> {
+        let Some(fields) = self.entry("passwd", name)? else { return Ok(None) };
+        let [_, _, uid, _, comment, home, shell] = fields.as_slice() else {
+            return Err(format!("the entry of user {name} has {} fields", fields.len()));
+        };
+        let told = self.told(&format!("id {index}"), &[0])?;
+        let (group, groups) =
+            groups(&told.output).ok_or_else(|| format!("id said `{}`", told.output.escape_debug()))?;
+        Ok(Some(UserReading {
+            uid: uid.parse().map_err(|_| format!("the entry of user {name} has no number"))?,
+            group,
+            groups,
+            home: (*home).to_owned(),
+            shell: (*shell).to_owned(),
+            comment: (*comment).to_owned(),
+        }))
+    }
+
+    fn unit(&self, index: usize, probe: &Probe) -> Result<UnitReading, String> {
+        let told = self.told("units", &[0])?;
+        let Probe::Unit(name) = probe else { return Err(silent("units")) };
+        let blocks: Vec<BTreeMap<&str, &str>> = told.output.trim().split("\n\n").map(properties).collect();
+        // Aliases answer under another name, so the order counts; a name that is there is better.
+        let named = blocks.iter().find(|block| block.get("Id") == Some(&name.as_str()));
+        let place = self.places.get(&index).copied();
+        let block = named.or_else(|| blocks.get(place?)).ok_or_else(|| silent("about the unit"))?;
+        let word = |key: &str| block.get(key).map(|value| (*value).to_owned());
+        Ok(UnitReading {
+            load: word("LoadState").ok_or_else(|| silent("whether the unit is loaded"))?,
+            active: word("ActiveState").ok_or_else(|| silent("whether the unit is active"))?,
+            enabled: word("UnitFileState").unwrap_or_default(),
+            needs_reload: block.get("NeedDaemonReload") == Some(&"yes"),
+            since: block.get("ActiveEnterTimestamp").and_then(|text| timestamp(text)),
+        })
+    }
+}
+
+fn properties(block: &str) -> BTreeMap<&str, &str> {
+    block.lines().filter_map(|line| line.split_once('=')).collect()
+}
+
+/// Primary group and the others, sorted, of `uid=1000(ada) gid=1000(ada) groups=1000(ada),27(sudo)`.
+fn groups(id: &str) -> Option<(String, Vec<String>)> {
+    let mut fields = id.split_ascii_whitespace();
+    let primary = fields.clone().find_map(|field| field.strip_prefix("gid="))?;
+    let all = fields.find_map(|field| field.strip_prefix("groups=")).unwrap_or(primary);
+    let mut others: Vec<String> = all.split(',').filter(|group| *group != primary).map(group_name).collect();
+    others.sort();
+    Some((group_name(primary), others))
+}
+
+fn group_name(group: &str) -> String {
+    let name = group.split_once('(').and_then(|(_, name)| name.strip_suffix(')'));
+    name.unwrap_or(group).to_owned()
+}
+
+/// Seconds since 1970 of `Sat 2026-11-21 05:01:11 UTC`; none of an empty text.
+fn timestamp(text: &str) -> Option<i64> {
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let date: jiff::civil::Date = words.next()?.parse().ok()?;
+    let time: jiff::civil::Time = words.next()?.parse().ok()?;
+    let zoned = date.to_datetime(time).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(zoned.timestamp().as_second())
+}
+
+// Programs, ports, web servers.
+
+impl Answer {
+    fn command(&self, index: usize) -> Result<CommandReading, String> {
+        let exit = self.one("exit", index).and_then(|frame| frame.number(1)).ok_or_else(|| silent("how it ended"))?;
+        let data = |word: &str| self.one(word, index).map(|frame| frame.data.clone()).unwrap_or_default();
+        Ok(CommandReading { exit, stdout: data("stdout"), stderr: data("stderr") })
+    }
+
+    fn port(&self, index: usize) -> Result<PortReading, String> {
+        match self.one("port", index).and_then(|frame| frame.arguments.get(1)).map(String::as_str) {
+            Some("open") => Ok(PortReading::Open),
+            Some("closed") => Ok(PortReading::Closed),
+            _ => Err(silent("about the port")),
+        }
+    }
+}
+
+/// curl gives the head before the body; wget gives it, indented, among its complaints.
+fn http(answer: &CommandReading) -> Result<HttpReading, String> {
+    let head_of_wget = String::from_utf8_lossy(&answer.stderr);
+    let status = |line: &str| line.trim().strip_prefix("HTTP/")?.split_ascii_whitespace().nth(1)?.parse().ok();
+    if answer.stdout.starts_with(b"HTTP/") {
+        let end = answer.stdout.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(answer.stdout.len());
+        let head = String::from_utf8_lossy(&answer.stdout[..end]);
+        if let Some(status) = head.lines().next().and_then(status) {
+            return Ok(HttpReading { status, body: answer.stdout.get(end + 4..).unwrap_or_default().to_vec() });
+        }
+    }
+    match head_of_wget.lines().rev().find_map(status) {
+        Some(status) => Ok(HttpReading { status, body: answer.stdout.clone() }),
+        None => Err(head_of_wget.trim().lines().last().unwrap_or("no answer").to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(word: &str, output: &str, exit: i32, complaint: &str) -> String {
+        format!("\nN {word}\n{output}\nN {word} code {exit}\n{complaint}")
+    }
+
+    fn answer(probes: &[Probe], text: &str) -> Readings {
+        parse_readings(probes, "N", format!("{text}\nN end\n\nN .\n").as_bytes()).expect("a whole answer")
+    }
+
+    #[test]
+    fn an_answer_without_its_end_is_no_answer() {
+        assert!(parse_readings(&[], "N", b"\nN absent 0\n").is_err());
+        let probe = Probe::Path { path: "/x".to_owned(), content: crate::step::Fetch::Digest };
+        let probes = [probe];
+        assert!(
+            matches!(answer(&probes, "").get(&probes[0]), Some(Reading::Failed(why)) if why.contains("did not tell"))
+        );
+        let forged = answer(&probes, "\nN status 0\n81a4:x:1:0:0:root:root");
+        assert!(forged.path(&probes[0]).is_err());
+    }
+
+    #[test]
+    fn units_are_told_apart_by_name_and_by_order() {
+        let probes = ["alias.service", "ssh.service", "none.service"].map(|name| Probe::Unit(name.to_owned()));
+        let output = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=yes\n\
+                      ActiveEnterTimestamp=Sat 2026-11-21 05:01:11 UTC\nId=real.service\n\n\
+                      LoadState=loaded\nActiveState=failed\nUnitFileState=disabled\nNeedDaemonReload=no\n\
+                      ActiveEnterTimestamp=\nId=ssh.service\n\n\
+                      LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\nId=none.service\n";
+        let readings = answer(&probes, &told("units", output, 0, ""));
+        let unit = |at: usize| readings.unit(&probes[at]).expect("an answer");
+        assert_eq!((unit(0).active.as_str(), unit(0).needs_reload), ("active", true));
+        assert_eq!(unit(0).since, Some(1_795_237_271));
+        assert_eq!((unit(1).active.as_str(), unit(1).enabled.as_str(), unit(1).since), ("failed", "disabled", None));
+        assert_eq!(unit(2).load, "not-found");
+        let down = answer(&probes, &told("units", "", 1, "System has not been booted with systemd as init system"));
+        assert!(down.unit(&probes[0]).expect_err("no systemd").0.contains("not been booted"));
+    }
+
+    #[test]
+    fn a_package_is_installed_only_when_it_wholly_is() {
+        let probes =
+            ["held", "half", "removed", "both", "both:i386", "none"].map(|name| Probe::Package(name.to_owned()));
+        let output = "held\tamd64\thi \t1.0\nhalf\tamd64\tiF \t2.0\nremoved\tall\trc \t3.0\nboth\ti386\trc \t4.0\n\
+                      both\tamd64\tii \t4.1\n";
+        let text =
+            told("packages", output, 1, "dpkg-query: no packages found matching none") + "\nN lists 1000\n400\n940";
+        let readings = answer(&probes, &text);
+        let package = |at: usize| readings.package(&probes[at]).expect("an answer").clone();
+        assert_eq!(
+            (package(0).installed.as_deref(), package(0).held, package(0).lists_age),
+            (Some("1.0"), true, Some(60))
+        );
+        assert_eq!([1, 2, 4, 5].map(|at| package(at).installed), [None, None, None, None]);
+        assert_eq!(package(3).installed.as_deref(), Some("4.1"));
+        let broken = answer(&probes, &told("packages", "", 2, "dpkg-query: error: status database is broken"));
+        assert!(broken.package(&probes[0]).is_err());
+    }
+
+    #[test]
+    fn a_user_has_a_primary_group_and_others() {
+        let probes = [Probe::User("ada".to_owned()), Probe::User("bob".to_owned())];
+        let passwd = told("passwd", "ada:x:1000:1000:Ada L:/home/ada:/bin/sh\n", 2, "");
+        let id = "\nN id 0\nuid=1000(ada) gid=1000(ada) groups=1000(ada),27(sudo),4(adm),77\n\nN id 0 code 0\n";
+        let readings = answer(&probes, &(passwd + id));
+        let ada = readings.user(&probes[0]).expect("an answer").clone().expect("she is there");
+        assert_eq!(
+            (ada.group.as_str(), ada.groups),
+            ("ada", vec!["77".to_owned(), "adm".to_owned(), "sudo".to_owned()])
+        );
+        assert_eq!(readings.user(&probes[1]), Ok(&None));
+    }
+
+    #[test]
+    fn a_web_servers_answer_is_read_from_curl_and_from_wget() {
+        let said = |stdout: &str, stderr: &str| {
+            http(&CommandReading { exit: 0, stdout: stdout.as_bytes().to_vec(), stderr: stderr.as_bytes().to_vec() })
+        };
+        let answer = |status, body: &str| Ok(HttpReading { status, body: body.as_bytes().to_vec() });
+        assert_eq!(said("HTTP/2 204 \r\nx: y\r\n\r\n", ""), answer(204, ""));
+        assert_eq!(said("body", "  HTTP/1.1 200 OK\n  Server: x\n"), answer(200, "body"));
+        assert_eq!(said("", "  HTTP/1.1 404 Not Found\nwget: server returned error"), answer(404, ""));
+        assert_eq!(said("", "curl: (7) Failed to connect"), Err("curl: (7) Failed to connect".to_owned()));
+    }
+}

@@ -1,0 +1,158 @@
+# What only asks. Every function answers in frames; a number in a frame is the place of the probe in the list.
+tick
+deadline=$((now + budget * 100))
+# failed INDEX TEXT
+failed() { frame failed "$1"; printf '%s' "$2" >&3; }
+# tool WORD LIMIT PROGRAM ARGUMENT...: its output in the frame WORD, its exit code and complaint in the frame after.
+tool() {
+  word=$1 limit=$2
+  shift 2
+  frame "$word"
+  if has "$1"; then
+    complaint=$(timeout -k 1 "$limit" "$@" 2>&1 >&3)
+    code=$?
+  else
+    complaint="this host has no $1" code=127
+  fi
+  frame "$word" code "$code"
+  printf '%s' "$complaint" >&3
+}
+# paths INDEX...: what is there; each path is in the variable p and its index.
+paths() {
+  there= numbers= tame= tamest= odd= links=
+  for i do
+    eval "p=\$p$i h$i="
+    if [ -L "$p" ]; then links="$links $i"
+    elif [ -f "$p" ]; then
+      case $p in
+        *"$nl"*|*\\*) odd="$odd $i" ;;
+        *) tame="$tame $i" tamest="$tamest \"\$p$i\"" ;;
+      esac
+    elif [ ! -e "$p" ]; then absent "$i"; continue
+    fi
+    there="$there \"\$p$i\"" numbers="$numbers $i"
+  done
+  for i in stat sha256sum readlink; do
+    has "$i" && continue
+    for i in $numbers; do failed "$i" "this host has no stat, sha256sum or readlink"; done
+    return
+  done
+  [ -z "$numbers" ] || status $numbers
+  [ -z "$tame" ] || digests $tame
+  for i in $odd; do digest "$i"; done
+  for i in $links; do
+    eval "p=\$p$i"
+    frame link "$i"
+    readlink -n -- "$p" >&3 2>/dev/null
+  done
+}
+# absent INDEX: nothing at $p, unless it is only hidden from us.
+absent() {
+  d=${p%/*}
+  while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
+  if [ -d "${d:-/}" ] && [ ! -x "${d:-/}" ]; then failed "$1" "permission denied: cannot look into ${d:-/}"
+  else frame absent "$1"
+  fi
+}
+# status INDEX...: one line each, all by one stat; one by one when something changed meanwhile.
+status() {
+  if o=$(eval "stat -c '%f:%s:%Y:%u:%g:%U:%G' -- $there" 2>/dev/null); then
+    frame status "$@"
+    printf '%s' "$o" >&3
+    return
+  fi
+  for i do
+    eval "p=\$p$i"
+    if o=$(stat -c '%f:%s:%Y:%u:%g:%U:%G' -- "$p" 2>&1); then frame status "$i"; printf '%s' "$o" >&3
+    elif [ -e "$p" ] || [ -L "$p" ]; then failed "$i" "$o"
+    else absent "$i"
+    fi
+  done
+}
+# digests INDEX...: all by one sha256sum; names it would have to escape are not among them.
+digests() {
+  if o=$(eval "timeout 40 sha256sum -- $tamest" 2>/dev/null); then
+    indices=$*
+    IFS=$nl
+    set -- $o
+    unset IFS
+    for i in $indices; do
+      eval "h$i=\${1%% *}"
+      eval "frame digest $i \"\$h$i\""
+      shift
+    done
+  else
+    for i do digest "$i"; done
+  fi
+}
+digest() {
+  eval "p=\$p$1"
+  if o=$({ timeout 40 sha256sum <"$p"; } 2>&1); then
+    eval "h$1=\${o%% *}"
+    frame digest "$1" "${o%% *}"
+  else failed "$1" "$o"
+  fi
+}
+# content INDEX KNOWN: brings it along unless it has the digest that is known. One byte too much tells of too much.
+content() {
+  eval "p=\$p$1 h=\$h$1"
+  if [ -n "$h" ] && [ "$h" != "$2" ]; then
+    frame content "$1"
+    head -c 262145 <"$p" >&3
+  fi
+}
+packages() {
+  tool packages 20 dpkg-query -W -f '${Package}\t${Architecture}\t${db:Status-Abbrev}\t${Version}\n' "$@"
+  # apt gives a list the time of the mirror; only the directories move with every fetch.
+  set +f
+  for i in /var/lib/apt/lists/*_*; do break; done
+  set -f
+  if [ -e "$i" ]; then
+    frame lists "$(date +%s)"
+    stat -c %Y /var/lib/apt/lists /var/lib/apt/lists/partial >&3 2>/dev/null
+  fi
+}
+# command INDEX LIMIT FUNCTION: its output, its complaint, its exit code, each in a frame of its own. Both are read
+# to their end, so that it meets no broken pipe, but not longer than it may take: a daemon it started can hold them.
+command_() {
+  tick
+  left=$(((deadline - now) / 100)) t=$2 began=$now
+  [ "$left" -gt 0 ] || { failed "$1" "no time was left for it"; return; }
+  [ "$t" -le "$left" ] || t=$left
+  frame stdout "$1"
+  code=$({
+    {
+      { "$3" 2>&5 3>&- 4>&- 5>&-; printf %s "$?" >&4; } |
+        timeout -k 1 $((t + 6)) sh -c 'head -c 262144; exec cat >/dev/null' >&3 4>&- 5>&- || held "$1"
+      frame stderr "$1"
+    } 5>&1 | timeout -k 1 $((t + 6)) tail -c 16384 >&3 4>&-
+  } 4>&1) || held "$1"
+  overdue "${code:-1}" "$began" && code=124
+  frame exit "$1" "${code:-124}"
+}
+# held INDEX: what was not read to its end is not known, and unknown is not empty.
+held() { failed "$1" 'a program it left running holds its output open'; }
+port_() {
+  port "$2" "$3" "$4" "$5"
+  case $? in
+    0) frame port "$1" open ;;
+    1) frame port "$1" closed ;;
+    *) failed "$1" "asking for $2 port $3 needs bash or nc on the host" ;;
+  esac
+}
+# accounts passwd|group NAME...
+accounts() {
+  if has getent; then
+    kind=$1
+    shift
+    tool "$kind" 10 getent "$kind" -- "$@"
+  else tool "$1" 10 cat "/etc/$1"
+  fi
+}
+# units PROPERTIES NAME...: systemd writes times in the zone it is told.
+units() (
+  export TZ=UTC
+  properties=$1
+  shift
+  tool units 20 systemctl show "--property=$properties" -- "$@"
+)

@@ -1,0 +1,74 @@
+# The beginning of every script. $N is the nonce of this conversation, $budget its seconds.
+# Frames go to descriptor 3; whatever else is written to standard output is thrown away.
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+scratch=${TMPDIR:-/tmp}
+unset CDPATH ENV BASH_ENV LANGUAGE POSIXLY_CORRECT IFS
+umask 077
+set -f
+cd /
+exec 3>&1 >/dev/null </dev/null
+nl='
+'
+cr=$(printf '\r')
+# An external printf would show contents in the list of processes.
+if [ "$(command -v printf)" != printf ]; then
+  echo 'armilla: the shell of this host has no printf of its own' >&2
+  exit 3
+fi
+# frame WORD ARGUMENT...: begins a frame; what is written to 3 next is its data.
+frame() { printf '\n%s %s\n' "$N" "$*" >&3; }
+# shut: ends a frame at once, so that it is told now and not with the next one.
+shut() { printf '\n%s .\n' "$N" >&3; }
+has() { command -v "$1" >/dev/null 2>&1; }
+# tick: $now becomes the host's monotonic time in hundredths of a second.
+tick() {
+  read -r now _ </proc/uptime
+  now=${now%.*}${now#*.}
+}
+# run USER DIRECTORY PROGRAM ARGUMENT...: within $t seconds. Changes the directory: call it in a subshell.
+run() {
+  as=$1 in=$2
+  shift 2
+  umask 022
+  cd "$in" || return 126
+  if [ -n "$as" ] && [ "$as" != "$(id -un)" ]; then
+    if has runuser; then set -- runuser -u "$as" -- "$@"
+    else set -- su -s /bin/sh -c 'exec "$0" "$@"' -- "$as" "$@"
+    fi
+  fi
+  exec timeout -k 5 "$t" "$@" 3>&-
+}
+# overdue CODE BEGAN: busybox lets a program that ran out of time end by the signal, coreutils says 124.
+overdue() {
+  tick
+  case $1 in
+    124|137|143) [ $((now - $2)) -lt $((t * 100)) ] || return 0 ;;
+  esac
+  return 1
+}
+# port ADDRESS PORT HEX LOOPBACK: 0 if it accepts connections, 1 if not, 2 if it cannot be found out.
+port() {
+  if has bash; then timeout -k 1 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>/dev/null || return 1
+  elif has nc && nc -h 2>&1 | grep -q -e -z; then timeout -k 1 3 nc -z -w 2 "$1" "$2" 2>/dev/null || return 1
+  else listens "$3" "$4" </dev/null
+  fi
+}
+# listens HEX LOOPBACK: the table of the kernel knows about this machine only.
+listens() {
+  [ "$2" = yes ] || return 2
+  for table in /proc/net/tcp /proc/net/tcp6; do
+    [ -r "$table" ] || continue
+    while read -r _ bound _ state _; do
+      [ "$state" = 0A ] || continue
+      case $bound in *":$1") return 0 ;; esac
+    done <"$table"
+  done
+  return 1
+}
+# fetch URL: the answer with its head, or the head among the complaints.
+fetch() {
+  if has curl; then timeout -k 1 7 curl -q -sS -g -i --noproxy '*' -m 5 --url "$1" 3>&-
+  elif has wget; then timeout -k 1 7 wget -q -S -O - -T 5 "$1" 3>&-
+  else echo "asking $1 needs curl or wget on the host" >&2; return 127
+  fi
+}

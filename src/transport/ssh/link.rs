@@ -1,0 +1,237 @@
+//! One connection: a master `ssh` process and its control socket.
+//!
+//! In: an endpoint and options. Out: channels, as many as wanted, over one connection.
+//! Never: an option taken from a name; the master is told everything before `--`.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+use super::{KnownHosts, SshOptions};
+use crate::inventory::Endpoint;
+use crate::transport::TransportError;
+use crate::transport::dialogue::{Channel, random};
+use crate::transport::host_key::{Refusal, explain, fingerprint, last_words};
+
+/// How long a master outlives us when we are killed, in seconds. Long enough for a person to think over a plan.
+const ORPHAN: u32 = 900;
+
+/// A new directory of our own for sockets and logs; removed with everything in it at the end.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    next: AtomicUsize,
+}
+
+impl Directory {
+    pub(super) fn new(parent: Option<&Utf8Path>) -> std::io::Result<Self> {
+        let parent = parent.map_or_else(std::env::temp_dir, |parent| parent.as_std_path().to_owned());
+        let path = parent.join(format!("armilla-{}", &random()?[..16]));
+        // Not recursive: it must not be there yet.
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path, next: AtomicUsize::new(1) })
+    }
+
+    /// A name nothing has yet.
+    fn next(&self) -> PathBuf {
+        self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A connection that was made.
+#[derive(Debug)]
+pub(super) struct Link {
+    session: Arc<openssh::Session>,
+    socket: PathBuf,
+    log: PathBuf,
+    closed: AtomicBool,
+    /// Removed when the last connection in it is gone.
+    _directory: Arc<Directory>,
+}
+
+/// Makes a connection.
+pub(super) async fn connect(
+    host: &Endpoint,
+    options: &SshOptions,
+    directory: Arc<Directory>,
+) -> Result<Link, TransportError> {
+    let unreachable = |why: String| TransportError::Unreachable { host: host.name.to_string(), why };
+    let socket = directory.next();
+    let log = socket.with_extension("log");
+    let mut master = master(host, options, &socket, &log).map_err(unreachable)?;
+    // `-f`: it comes back when the login succeeded, and goes on in the background.
+    let limit = options.connect_timeout * 2;
+    let ended = match tokio::time::timeout(limit, master.status()).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(error)) => return Err(unreachable(format!("the program ssh cannot be started: {error}"))),
+        Err(_) => return Err(unreachable(format!("no login within {} s", limit.as_secs()))),
+    };
+    if !ended.success() {
+        return Err(refused(host, &read_log(&log)));
+    }
+    let session = openssh::Session::resume_mux(socket.clone().into_boxed_path(), None);
+    Ok(Link { session: Arc::new(session), socket, log, closed: AtomicBool::new(false), _directory: directory })
+}
+
+/// The command line of the master.
+fn master(host: &Endpoint, options: &SshOptions, socket: &Path, log: &Path) -> Result<tokio::process::Command, String> {
+    let own_words = fs::File::options().create(true).append(true).open(log).map_err(|error| error.to_string())?;
+    let mut ssh = tokio::process::Command::new("ssh");
+    ssh.args(["-M", "-N", "-f", "-S"]).arg(percent(socket)).arg("-E").arg(log);
+    for option in fixed_options(options) {
+        ssh.arg("-o").arg(option);
+    }
+    if let Some(config) = &options.config {
+        ssh.arg("-F").arg(config);
+    }
+    if let Some(port) = host.port {
+        ssh.arg("-p").arg(port.to_string());
+    }
+    if let Some(user) = host.user.as_ref().or(options.user.as_ref()) {
+        ssh.arg("-l").arg(harmless("user", user)?);
+    }
+    if let Some(key) = host.key.as_ref().or(options.key.as_ref()) {
+        ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(key);
+    }
+    ssh.arg("--").arg(harmless("address", &host.address)?);
+    // A jump host's ssh does not know that nobody is there to ask; this tells it.
+    ssh.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force");
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(own_words).process_group(0).kill_on_drop(true);
+    Ok(ssh)
+}
+
+/// What the user's configuration cannot change.
+fn fixed_options(options: &SshOptions) -> Vec<String> {
+    let known = match options.known_hosts {
+        KnownHosts::Strict => "yes",
+        KnownHosts::AcceptNew => "accept-new",
+    };
+    let mut all: Vec<String> = [
+        "BatchMode=yes",
+        // A connection that is silent for 45 s is lost; one that stalls for 30 s is not.
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=3",
+        // At this level ssh names the key a host offers.
+        "LogLevel=DEBUG1",
+        "FingerprintHash=sha256",
+        "ClearAllForwardings=yes",
+        "ForwardAgent=no",
+        "ForwardX11=no",
+        "PermitLocalCommand=no",
+        "RemoteCommand=none",
+        "UpdateHostKeys=no",
+        "Tunnel=no",
+    ]
+    .map(str::to_owned)
+    .into();
+    all.push(format!("StrictHostKeyChecking={known}"));
+    all.push(format!("ConnectTimeout={}", options.connect_timeout.as_secs().max(1)));
+    all.push(format!("ControlPersist={ORPHAN}"));
+    all
+}
+
+/// ssh replaces `%` in the path of a socket.
+fn percent(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%%")
+}
+
+/// A name or address that is one, also after ssh has put it into a `ProxyCommand`.
+fn harmless<'a>(what: &str, text: &'a str) -> Result<&'a str, String> {
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    let fine = |c: char| fine(c) || (what == "address" && c == '%') || (what == "user" && matches!(c, '@' | '+'));
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(fine) {
+        return Err(format!("`{}` is no {what}", text.escape_debug()));
+    }
+    Ok(text)
+}
+
+fn refused(host: &Endpoint, log: &str) -> TransportError {
+    let host = host.name.to_string();
+    match explain(log) {
+        Refusal::Changed { file, line, offered } => {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let known = text.lines().nth(line.saturating_sub(1)).and_then(fingerprint);
+            let known = known.unwrap_or_else(|| "a key that cannot be read".to_owned());
+            TransportError::HostKeyChanged { host, known: format!("{known} ({file}:{line})"), offered }
+        }
+        Refusal::Unknown { offered } => TransportError::HostKeyUnknown { host, offered },
+        Refusal::Other(why) => TransportError::Unreachable { host, why },
+    }
+}
+
+fn read_log(log: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned()
+}
+
+impl Link {
+    /// Starts a command on the host.
+    pub(super) async fn open(&self, line: &str, limit: Duration) -> Result<Channel, String> {
+        let mut command = Arc::clone(&self.session).arc_raw_command(line);
+        command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
+        let mut child = match tokio::time::timeout(limit, command.spawn()).await {
+            Ok(Ok(child)) => child,
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err(format!("no answer within {} s", limit.as_secs())),
+        };
+        let missing = || "a pipe is missing".to_owned();
+        Ok(Channel {
+            stdin: Box::pin(child.stdin().take().ok_or_else(missing)?),
+            stdout: Box::pin(child.stdout().take().ok_or_else(missing)?),
+            stderr: Box::pin(child.stderr().take().ok_or_else(missing)?),
+            keep: Box::new(child),
+        })
+    }
+
+    /// Whether the master still has a connection.
+    pub(super) async fn is_alive(&self) -> bool {
+        let check = tokio::time::timeout(Duration::from_secs(2), self.session.check());
+        matches!(check.await, Ok(Ok(())))
+    }
+
+    /// What ssh said last.
+    pub(super) fn last_words(&self) -> String {
+        last_words(&read_log(&self.log))
+    }
+
+    /// Ends the connection.
+    pub(super) async fn close(&self) {
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(exit) = exit(&self.socket) {
+            let mut exit = tokio::process::Command::from(exit);
+            let _ = tokio::time::timeout(Duration::from_secs(5), exit.status()).await;
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut()
+            && let Ok(mut exit) = exit(&self.socket)
+        {
+            let _ = exit.status();
+        }
+    }
+}
+
+/// The command that ends a master.
+fn exit(socket: &Path) -> std::io::Result<std::process::Command> {
+    fs::symlink_metadata(socket)?;
+    let mut ssh = std::process::Command::new("ssh");
+    ssh.args(["-F", "none", "-O", "exit", "-S"]).arg(percent(socket)).args(["--", "armilla"]);
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(ssh)
+}
