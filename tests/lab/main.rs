@@ -39,6 +39,10 @@ const STORIES: &[Story] = &[
     ("sudo without a password just works", password::none_needed),
     ("sudo with a password asks once and shows it to nobody", password::asked_once),
     ("power loss in the middle of an installation is recovered from", failure::power_loss),
+    ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
+    ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
+    ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),
+    ("a fourth member joins while a client goes on writing", zookeeper::fourth_member),
 ];
 
 fn main() -> ExitCode {

@@ -24,6 +24,8 @@ has() { command -v "$1" >/dev/null 2>&1; }
 tick() {
   read -r now _ </proc/uptime
   now=${now%.*}${now#*.}
+  # In the first second after a boot: with a zero before them, digits are an octal number.
+  now=${now#0} now=${now#0}
 }
 # run USER DIRECTORY PROGRAM ARGUMENT...: within $t seconds. Changes the directory: call it in a subshell.
 run() {
