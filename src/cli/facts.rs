@@ -47,7 +47,7 @@ fn facts(global: &Global, command: &Facts) -> Result<Exit, Diagnostics> {
         answers
     });
     if command.json {
-        ui::result(&serde_json::to_string_pretty(&facts).unwrap_or_default());
+        ui::result(&ui::data(&serde_json::to_string_pretty(&facts).unwrap_or_default()));
     } else {
         for (host, known) in &facts {
             let lines: Vec<String> =

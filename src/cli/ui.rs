@@ -10,10 +10,20 @@ pub(super) fn result(text: &str) {
     let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
 }
 
-/// Prints one line of data, such as a JSON event, at once.
+/// Prints one line of JSON, such as an event, at once.
 pub(super) fn line(text: &str) {
     let mut out = anstream::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", data(text)).and_then(|()| out.flush());
+}
+
+/// JSON that steers no terminal it may be shown on. JSON itself escapes only the control characters of ASCII; all others
+/// stand in its texts, where an escape means the same.
+pub(super) fn data(json: &str) -> String {
+    let steers = |c: char| match c {
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}' => true,
+        c => c >= '\u{7f}' && c.is_control(),
+    };
+    json.chars().map(|c| if steers(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 /// Talks.

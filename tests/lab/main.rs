@@ -1,1 +1,82 @@
-fn main() {}
+//! Stories on real hosts: own address, own disk, real systemd, real sshd. Run by `cargo test --test lab`, as root on
+//! Linux, beside a lab of the user's own: another folder, another network, the same base.
+//!
+//! One after another, on hosts that stories share: each brings what it needs to the state it begins with, so that one
+//! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
+
+mod failure;
+mod hosts;
+mod house;
+mod input;
+mod kinds;
+mod network;
+mod password;
+mod project;
+mod secrecy;
+mod watch;
+mod zookeeper;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use house::House;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Story = (&'static str, fn(&House));
+
+/// In the order in which hosts are best used again.
+const STORIES: &[Story] = &[
+    ("the lab makes real hosts and leaves nothing behind", hosts::a_whole_life),
+    ("facts of real hosts are true", hosts::facts),
+    ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
+    ("hostile names and contents arrive byte for byte", input::hostile),
+    ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
+    ("a full disk keeps the old file whole", failure::full_disk),
+    ("Ctrl-C finishes what runs and begins nothing new", failure::interrupted),
+    ("a secret arrives, and is seen nowhere else", secrecy::nowhere_else),
+    ("a host that cannot be reached does not stop the others", network::unreachable),
+    ("a changed or unknown host key is refused", network::host_keys),
+    ("sudo without a password just works", password::none_needed),
+    ("sudo with a password asks once and shows it to nobody", password::asked_once),
+    ("power loss in the middle of an installation is recovered from", failure::power_loss),
+    ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
+    ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
+    ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),
+    ("a fourth member joins while a client goes on writing", zookeeper::fourth_member),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Stories share hosts, and namespaces belong to threads.
+    arguments.test_threads = Some(1);
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+    }
+    let house = match House::open() {
+        Ok(house) => Arc::new(house),
+        Err(why) => return complain(&why),
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials(Some(&house)));
+    match house.close() {
+        Ok(()) => conclusion.exit_code(),
+        Err(why) => complain(&format!("the lab could not be taken down: {why}")),
+    }
+}
+
+fn trials(house: Option<&Arc<House>>) -> Vec<Trial> {
+    let trial = |(name, story): &Story| {
+        let (house, story) = (house.cloned(), *story);
+        Trial::test(*name, move || {
+            let house = house.ok_or_else(|| Failed::from("there is no lab"))?;
+            story(&house);
+            Ok(())
+        })
+    };
+    STORIES.iter().map(trial).collect()
+}
+
+#[expect(clippy::print_stderr, reason = "there is no report to put it into")]
+fn complain(why: &str) -> ExitCode {
+    eprintln!("error: {why}");
+    ExitCode::FAILURE
+}

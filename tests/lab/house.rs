@@ -1,0 +1,124 @@
+//! The lab of the stories. In come names of hosts, out go hosts that are up, and what they answer.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use armilla::lab::{Lab, LabOptions, Rebuild, Wire};
+
+use crate::project::Project;
+
+/// The lab's own folder: not the one of a user.
+pub(crate) const FOLDER: &str = "/var/lib/armilla/test-lab";
+/// Its network.
+pub(crate) const SUBNET: &str = "10.90.0";
+/// The program under test.
+pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
+
+/// Nothing on these hosts takes longer.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// All stories' hosts.
+pub(crate) struct House {
+    lab: Lab,
+    base: PathBuf,
+}
+
+impl House {
+    /// An empty lab, also after a run that crashed.
+    pub(crate) fn open() -> Result<Self, String> {
+        let needs = "stories on real hosts need Linux and root, and what `tests/prepare` installs";
+        let base = LabOptions::from_environment().base.unwrap_or_else(|| "/var/lib/armilla/lab/base".into());
+        let options = LabOptions {
+            folder: Some(FOLDER.into()),
+            subnet: Some(SUBNET.to_owned()),
+            base: Some(base.clone()),
+            apt_cache: None,
+            program: Some(ARMILLA.into()),
+        };
+        let lab = Lab::open(options).map_err(|error| format!("{needs}\n  {error}"))?;
+        let tell = &mut |_: &str| {};
+        lab.down_all(tell).map_err(|error| format!("what an earlier run left could not be removed: {error}"))?;
+        lab.base(Rebuild::IfNeeded, tell).map_err(|error| format!("the base could not be built: {error}"))?;
+        Ok(Self { lab, base })
+    }
+
+    /// Removes all hosts.
+    pub(crate) fn close(&self) -> Result<(), String> {
+        self.lab.down_all(&mut |_| {}).map_err(|error| error.to_string())
+    }
+
+    /// The lab itself, for a story about it.
+    pub(crate) fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// What an armilla of this lab must be told.
+    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
+        [
+            ("ARMILLA_LAB_DIR", FOLDER.into()),
+            ("ARMILLA_LAB_SUBNET", SUBNET.into()),
+            ("ARMILLA_LAB_BASE", self.base.clone()),
+        ]
+    }
+
+    /// An empty project.
+    pub(crate) fn project(&self, name: &str) -> Project<'_> {
+        Project::new(self, name)
+    }
+
+    /// Hosts that are on and connected; their disks are as they were left.
+    pub(crate) fn up(&self, names: &[&str]) {
+        let hosts = self.lab.up(names, &mut |_| {}).expect("the hosts start");
+        for host in hosts.iter().filter(|host| host.wire == Wire::Cut) {
+            self.lab.heal(&host.name).expect("the wire is mended");
+        }
+        self.lab.wait(names).expect("the hosts answer");
+    }
+
+    /// Hosts with empty disks.
+    pub(crate) fn fresh(&self, names: &[&str]) {
+        self.down(names);
+        self.up(names);
+    }
+
+    /// Removes those of the hosts that are there.
+    pub(crate) fn down(&self, names: &[&str]) {
+        let all = self.lab.hosts().expect("the hosts are listed");
+        let there: Vec<_> = all.into_iter().map(|host| host.name).filter(|name| names.contains(&name.as_str())).collect();
+        self.lab.down(&there, &mut |_| {}).expect("the hosts are removed");
+    }
+
+    /// The address of a host.
+    pub(crate) fn address(&self, name: &str) -> String {
+        let all = self.lab.hosts().expect("the hosts are listed");
+        all.iter().find(|host| host.name == name).expect("the host is there").address.to_string()
+    }
+
+    /// Runs a shell script in a host, from outside and as root.
+    pub(crate) fn ask(&self, host: &str, script: &str) -> Output {
+        self.lab.exec(host, &["sh", "-c", script]).expect("the host is entered")
+    }
+
+    /// What a script in a host prints, without white space around it. The script must succeed.
+    pub(crate) fn sh(&self, host: &str, script: &str) -> String {
+        let output = self.ask(host, script);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        assert!(output.status.success(), "`{script}` on {host}: {} {}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Whether a script in a host succeeds.
+    pub(crate) fn holds(&self, host: &str, script: &str) -> bool {
+        self.ask(host, script).status.success()
+    }
+}
+
+/// Waits until something holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "it never came true that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
