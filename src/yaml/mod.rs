@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let marker = error.marker();
-                let origin = origin(self.source, marker.line(), marker.col());
+                let origin = within(origin(self.source, marker.line(), marker.col()));
                 Err(Diagnostic::error(format!("this is not YAML: {}", error.info())).at(&origin))
             }
             None => Err(Diagnostic::error("the file ends too early").at(&Origin::start(self.source))),
@@ -257,6 +257,17 @@ impl<'a> Reader<'a> {
             _ => Err(Diagnostic::error("a key is missing").at(&origin)),
         }
     }
+}
+
+/// The end of a text is no place to look at: the end of its last line is.
+fn within(origin: Origin) -> Origin {
+    if origin.source.line(origin.line).is_some_and(|line| !line.trim().is_empty()) {
+        return origin;
+    }
+    let before = origin.source.text.lines().take(usize::try_from(origin.line).unwrap_or(1)).enumerate();
+    let Some((index, line)) = before.filter(|(_, line)| !line.trim().is_empty()).last() else { return origin };
+    let number = |n: usize| u32::try_from(n).unwrap_or(1);
+    Origin { line: number(index + 1), column: number(line.trim_end().chars().count().max(1)), source: origin.source }
 }
 
 fn origin(source: &Arc<Source>, line: usize, column: usize) -> Origin {
