@@ -421,7 +421,9 @@ fn problem(error: &minijinja::Error, text: &str, origin: &Origin, scope: Option<
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
-    Diagnostic::error(what).at(&locate(text, start, origin)).wide(meant.trim().chars().count())
+    let open = what.contains("unexpected end of input");
+    let hint = open.then(|| "each `{{` needs its `}}`, each `{% if %}` its `{% endif %}`, each `{% for %}` its `{% endfor %}`".to_owned());
+    Diagnostic::error(what).at(&locate(text, start, origin)).wide(meant.trim().chars().count()).maybe_hint(hint)
 }
 
 fn undefined(meant: &str, text: &str, start: usize, origin: &Origin, scope: Option<&Scope>) -> Diagnostic {

@@ -214,7 +214,7 @@ fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         let Some(text) = argument.to_str().filter(|_| !plain) else { return argument };
         let name = text.strip_prefix('-').map(|rest| rest.split('=').next().unwrap_or(rest));
         // A misspelt one, too: `-auto-aprove` read letter by letter gives a message nobody understands.
-        let meant = |name: &str| FLAGS.contains(&name) || name.len() > 5 && !nearest(name, FLAGS.iter().copied()).is_empty();
+        let meant = |name: &str| FLAGS.contains(&name) || name.len() > 5 && !name.starts_with('-') && !nearest(name, FLAGS.iter().copied()).is_empty();
         if name.is_some_and(meant) { format!("-{text}").into() } else { argument }
     };
     arguments.into_iter().map(one).collect()
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn terraforms_flags_are_understood_with_one_dash() {
-        let given = ["armilla", "apply", "staging", "-auto-approve", "-json", "-var=a=1", "-y", "-e", "-jsonx"];
+        let given = ["armilla", "apply", "staging", "-auto-approve", "-json", "-var=a=1", "-y", "-e", "-jsonx", "--json"];
         let got = two_dashes(given.map(OsString::from));
-        let want = ["armilla", "apply", "staging", "--auto-approve", "--json", "--var=a=1", "-y", "-e", "-jsonx"];
+        let want = ["armilla", "apply", "staging", "--auto-approve", "--json", "--var=a=1", "-y", "-e", "-jsonx", "--json"];
         assert_eq!(got, want.map(OsString::from));
     }
 }

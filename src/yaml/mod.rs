@@ -339,7 +339,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place() {
         for (text, what, place) in [
             ("a: 1\na: 2\n", "twice", "x.yml:2:1"),
-            ("a: [1\n", "not YAML", "x.yml:2:1"),
+            ("a: [1\n", "not YAML", "x.yml:1:5"),
             ("a: {{ b }}\n", "a key must be a text", "x.yml:1:5"),
             ("a: 1\n---\nb: 2\n", "second document", "x.yml:3:1"),
         ] {

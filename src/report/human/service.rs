@@ -227,8 +227,10 @@ fn place(target: &str, why: &str, indent: usize, column: usize, most: usize) -> 
         return (target.to_owned(), Vec::new());
     }
     let reason = indent + column.max(width(target)) + 3;
-    if most < reason + ROOM {
-        let fits = reason + width(why) <= most;
+    let fits = reason + width(why) <= most;
+    // One line below is read more easily than a narrow column.
+    let one_line_below = indent + 2 + width(why) <= most;
+    if most < reason + ROOM || !fits && one_line_below {
         let below = wrap(why, most.saturating_sub(indent + 2)).into_iter().map(|line| (indent + 2, line));
         return if fits {
             (format!("{}   {why}", pad(target, column)), Vec::new())
