@@ -228,10 +228,11 @@ fn place(target: &str, why: &str, indent: usize, column: usize, most: usize) -> 
     }
     let reason = indent + column.max(width(target)) + 3;
     let fits = reason + width(why) <= most;
-    // One line below is read more easily than a narrow column.
-    let one_line_below = indent + 2 + width(why) <= most;
-    if most < reason + ROOM || !fits && one_line_below {
-        let below = wrap(why, most.saturating_sub(indent + 2)).into_iter().map(|line| (indent + 2, line));
+    let below = wrap(why, most.saturating_sub(indent + 2));
+    // Lines below are read more easily than a narrow column, if that does not take more of them.
+    let shorter = !fits && below.len() < wrap(why, most.saturating_sub(reason)).len();
+    if most < reason + ROOM || shorter {
+        let below = below.into_iter().map(|line| (indent + 2, line));
         return if fits {
             (format!("{}   {why}", pad(target, column)), Vec::new())
         } else {
