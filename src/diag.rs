@@ -75,8 +75,10 @@ pub struct Diagnostic {
     pub what: String,
     /// Where.
     pub origin: Option<Origin>,
-    /// How many characters are meant, for the underline.
+    /// How many characters are meant, for the underline; 0 for the word that begins there.
     pub width: usize,
+    /// The hosts it is about, where that is not plain from the place.
+    pub hosts: Vec<String>,
     /// What to type.
     pub hint: Option<String>,
 }
@@ -84,7 +86,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error without a place: about the command line or the project as a whole.
     pub fn error(what: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, what: what.into(), origin: None, width: 1, hint: None }
+        Self { severity: Severity::Error, what: what.into(), origin: None, width: 0, hosts: Vec::new(), hint: None }
     }
 
     /// A warning.
@@ -104,6 +106,23 @@ impl Diagnostic {
     pub fn wide(mut self, width: usize) -> Self {
         self.width = width.max(1);
         self
+    }
+
+    /// The same, about this host. One problem of many hosts is shown once.
+    #[must_use]
+    pub fn on(mut self, host: impl fmt::Display) -> Self {
+        self.hosts.push(host.to_string());
+        self
+    }
+
+    /// What is wrong and, where it is said, on which hosts.
+    pub fn text(&self) -> String {
+        let most = 3;
+        match self.hosts.len() {
+            0 => self.what.clone(),
+            n if n <= most => format!("{} (on {})", self.what, self.hosts.join(", ")),
+            n => format!("{} (on {} and {} more)", self.what, self.hosts[..most].join(", "), n - most),
+        }
     }
 
     /// The same, with a hint.
@@ -128,7 +147,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.severity == Severity::Error { "error" } else { "warning" };
-        write!(f, "{word}: {}", shown(&self.what))?;
+        write!(f, "{word}: {}", shown(&self.text()))?;
         if let Some(origin) = &self.origin {
             write!(f, "\n  --> {}", shown(&origin.to_string()))?;
             excerpt(f, origin, self.width)?;
@@ -147,8 +166,19 @@ fn excerpt(f: &mut fmt::Formatter<'_>, origin: &Origin, width: usize) -> fmt::Re
     // A tab is as wide as the terminal says, so the pointer's indent repeats the line's own tabs.
     let indent: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let left = line.chars().count().saturating_sub(before).max(1);
+    let width = if width == 0 { word(line.chars().skip(before)) } else { width };
     let gap = " ".repeat(number.len());
-    write!(f, "\n {gap} |\n {number} | {}\n {gap} | {indent}{}", shown(line), "^".repeat(width.min(left)))
+    write!(f, "\n {gap} |\n {number} | {}\n {gap} | {indent}{}", shown(line), "^".repeat(width.clamp(1, left)))
+}
+
+/// How many characters the word has that begins a text: a name, number or path, or all between two quotes.
+fn word(mut text: impl Iterator<Item = char>) -> usize {
+    let part = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '%' | '~');
+    match text.next() {
+        Some(quote @ ('"' | '\'')) => text.take_while(|c| *c != quote).count() + 2,
+        Some(first) if part(&first) => text.take_while(part).count() + 1,
+        _ => 1,
+    }
 }
 
 /// The text with control characters made visible: what a user or a host wrote never steers the terminal.
@@ -171,10 +201,15 @@ impl Diagnostics {
         Self::default()
     }
 
-    /// Adds one, once.
+    /// Adds one, once; the hosts of those that are alike come together.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.0.contains(&diagnostic) {
-            self.0.push(diagnostic);
+        match self.0.iter_mut().find(|other| other.key() == diagnostic.key() && other.hint == diagnostic.hint) {
+            Some(known) => diagnostic.hosts.into_iter().for_each(|host| {
+                if !known.hosts.contains(&host) {
+                    known.hosts.push(host);
+                }
+            }),
+            None => self.0.push(diagnostic),
         }
     }
 
@@ -243,6 +278,22 @@ mod tests {
             text,
             "error: unknown key `dependson`\n  --> roles/web/role.yml:2:3\n   |\n 2 |   dependson: [x]\n   |   ^^^^^^^^^\nhint: use `needs`"
         );
+    }
+
+    #[test]
+    fn a_word_a_path_and_a_quoted_text_are_underlined_as_a_whole() {
+        for (line, wide) in
+            [("99999 }", 5), ("etc/a, x", 5), ("\"a b\" }", 5), ("{ a: 1 }", 1), ("'never closed", 14), ("25%", 3)]
+        {
+            assert_eq!(word(line.chars()), wide, "{line}");
+        }
+    }
+
+    #[test]
+    fn one_problem_of_many_hosts_is_one_problem() {
+        let mut problems = Diagnostics::new();
+        ["a", "b", "a", "c", "d"].iter().for_each(|host| problems.push(Diagnostic::error("x").on(host)));
+        assert_eq!(problems.to_string(), "error: x (on a, b, c and 1 more)");
     }
 
     #[test]

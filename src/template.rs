@@ -417,11 +417,23 @@ fn problem(error: &minijinja::Error, text: &str, origin: &Origin, scope: Option<
     if error.kind() == ErrorKind::UndefinedError && !meant.is_empty() {
         return undefined(meant, text, start, origin, scope);
     }
+    // In a comparison the engine names what is undefined, but not where.
+    let named = error
+        .detail()
+        .filter(|_| error.kind() == ErrorKind::UndefinedError)
+        .and_then(|detail| detail.split('`').nth(1));
+    if let Some((name, start)) = named.and_then(|name| Some((name, text.find(name)?))) {
+        return undefined(name, text, start, origin, scope);
+    }
     let what = match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
-    Diagnostic::error(what).at(&locate(text, start, origin)).wide(meant.trim().chars().count())
+    let open = what.contains("unexpected end of input");
+    let hint = open.then(|| {
+        "each `{{` needs its `}}`, each `{% if %}` its `{% endif %}`, each `{% for %}` its `{% endfor %}`".to_owned()
+    });
+    Diagnostic::error(what).at(&locate(text, start, origin)).wide(meant.trim().chars().count()).maybe_hint(hint)
 }
 
 fn undefined(meant: &str, text: &str, start: usize, origin: &Origin, scope: Option<&Scope>) -> Diagnostic {
@@ -430,7 +442,25 @@ fn undefined(meant: &str, text: &str, start: usize, origin: &Origin, scope: Opti
     Diagnostic::error(format!("`{meant}` is not defined"))
         .at(&locate(text, start, origin))
         .wide(meant.chars().count())
-        .maybe_hint(scope.and_then(|scope| undefined_hint(first, scope)))
+        .maybe_hint(scope.and_then(|scope| undefined_hint(first, scope).or_else(|| attribute_hint(meant, scope))))
+}
+
+/// For `host.nmae`: what `host` has.
+fn attribute_hint(meant: &str, scope: &Scope) -> Option<String> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut value: Option<Value> = None;
+    for part in meant.split('.') {
+        let next = match &value {
+            None => scope.0.0.get(part).cloned(),
+            Some(map) => map.get_attr(part).ok().filter(|value| !value.is_undefined()),
+        };
+        let Some(next) = next else { break };
+        path.push(part);
+        value = Some(next);
+    }
+    let keys: Vec<String> =
+        value?.try_iter().ok()?.filter_map(|key| Some(format!("{}.{}", path.join("."), key.as_str()?))).collect();
+    crate::name::did_you_mean(meant, keys.iter().map(String::as_str))
 }
 
 fn undefined_hint(name: &str, scope: &Scope) -> Option<String> {

@@ -206,10 +206,8 @@ fn parse(item: &Item, data: &Json) -> Result<Arc<dyn Resource>, Diagnostics> {
 fn wrong_key(item: &Item, data: &Json, error: &ParseError, missing: Option<&str>) -> Diagnostic {
     let kind = item.kind.name;
     let Some(key) = error.path.first() else {
-        let what = match missing {
-            Some(key) => format!("a `{kind}` needs `{key}`"),
-            None => error.what.clone(),
-        };
+        let Some(key) = missing else { return Diagnostic::error(error.what.clone()).at(&item.origin).wide(kind.len()) };
+        let what = format!("a `{kind}` needs `{key}`");
         return Diagnostic::error(what)
             .at(&item.origin)
             .wide(kind.len())

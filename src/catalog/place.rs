@@ -56,8 +56,8 @@ pub fn place(
     check_requires(roles, &mut problems);
     let mut services: Vec<PlacedService> = Vec::new();
     for definition in &site.services {
-        let Some(role) = known_role(definition, roles, &mut problems) else { continue };
         let found = hosts(definition).map_err(|problem| problems.push(problem)).unwrap_or_default();
+        let Some(role) = known_role(definition, roles, &mut problems) else { continue };
         let needs = needs(definition, role, site, &mut problems);
         services.push(PlacedService { definition: definition.clone(), hosts: found, needs });
     }
@@ -76,11 +76,16 @@ fn known_role<'a>(
 ) -> Option<&'a Role> {
     let role = roles.get(&definition.role);
     if role.is_none() {
+        let name = definition.role.as_str();
+        let hint = did_you_mean(name, roles.keys().map(RoleName::as_str)).unwrap_or_default();
+        // Nobody wrote the name of a role here, so it helps to say where it comes from.
+        let own = format!("a service runs the role of its name unless `role` names another; {hint}");
+        let hint = if definition.role_origin == definition.origin { own } else { hint };
         problems.push(
-            Diagnostic::error(format!("there is no role `{}`", definition.role))
+            Diagnostic::error(format!("there is no role `{name}`"))
                 .at(&definition.role_origin)
-                .wide(definition.role.as_str().chars().count())
-                .maybe_hint(did_you_mean(definition.role.as_str(), roles.keys().map(RoleName::as_str))),
+                .wide(name.chars().count())
+                .hint(hint.trim_end_matches("; ")),
         );
     }
     role

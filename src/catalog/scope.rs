@@ -68,7 +68,8 @@ impl Known {
         for refusal in &role.refuse {
             // A refusal may ask for an input that is wrong; that was said already.
             if !problems.has_errors() {
-                problems.extend(refused(role, refusal, instance.service.as_ref(), &scope));
+                let found = refused(desired, role, refusal, instance.service.as_ref(), &scope);
+                found.sorted().into_iter().for_each(|problem| problems.push(problem.on(host)));
             }
         }
         problems.result(scope)
@@ -141,20 +142,34 @@ fn one(
         }
         (rendered.data, recipe.origin().clone())
     } else if input.required {
-        let hint = format!("set it in group_vars, host_vars, or under `vars` of the service; {}", input.description);
-        let text = format!("`{}` must be set on {host}", input.name);
-        return Err(Diagnostic::error(text)
-            .at(&input.origin)
-            .wide(input.name.len())
-            .hint(hint.trim_end_matches("; "))
-            .into());
+        return Err(missing(input, service).on(host).into());
     } else {
         return Ok(Value::from(()));
     };
     input.accept(&data).map(|typed| typed.0).map_err(|why| Diagnostic::error(why).at(&origin).into())
 }
 
-fn refused(role: &Role, refusal: &crate::role::Refusal, service: Option<&ServiceName>, scope: &Scope) -> Diagnostics {
+fn missing(input: &Input, service: Option<&ServiceName>) -> Diagnostic {
+    let place = service.map_or_else(String::new, |service| format!("under `vars` of the service `{service}`, or "));
+    let about = if input.description.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", input.description.trim_end_matches('.'))
+    };
+    Diagnostic::error(format!("`{}` must be set", input.name))
+        .at(&input.origin)
+        .wide(input.name.len())
+        .hint(format!("set `{}`{about} {place}in group_vars or host_vars", input.name))
+}
+
+/// The place is the service, which is what a user can mend; without one, the role.
+fn refused(
+    desired: &Desired<'_>,
+    role: &Role,
+    refusal: &crate::role::Refusal,
+    service: Option<&ServiceName>,
+    scope: &Scope,
+) -> Diagnostics {
     let mut problems = Diagnostics::new();
     let holds = refusal.when.holds(scope).map_err(|problem| problems.push(problem)).unwrap_or(false);
     if !holds {
@@ -167,7 +182,8 @@ fn refused(role: &Role, refusal: &crate::role::Refusal, service: Option<&Service
     let because = text(&refusal.because);
     let hint = refusal.hint.as_ref().map(&mut text);
     let who = service.map_or_else(|| role.name.to_string(), ToString::to_string);
-    problems
-        .push(Diagnostic::error(format!("{who} cannot work: {because}")).at(refusal.when.origin()).maybe_hint(hint));
+    let placed = service.and_then(|name| desired.placement.services.iter().find(|s| s.definition.name == *name));
+    let place = placed.map_or_else(|| refusal.when.origin(), |placed| &placed.definition.origin);
+    problems.push(Diagnostic::error(format!("{who} cannot work: {because}")).at(place).maybe_hint(hint));
     problems
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::load::{self, Loaded};
-use super::plan::{self, Shape};
+use super::plan::{self, Next, Shape};
 use super::survey::{self, Fleet, Survey};
 use super::{Connection, Exit, Global, Selection, ui};
 use crate::apply::{self, End, Event, Failure, Limits, Report};
@@ -67,7 +67,8 @@ fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
 }
 
 async fn planned(global: &Global, command: &Apply, fleet: &Fleet, loaded: &Loaded, survey: &Survey) -> Exit {
-    plan::print(global, &command.selection, &command.connection, &command.shape, loaded, survey);
+    let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+    plan::print(global, &command.selection, &command.connection, &shape, loaded, survey);
     let summary = survey.plan.summary();
     if summary.refused + summary.unreadable > 0 {
         ui::say("error: the plan has resources that must not be changed or could not be read; nothing was changed");

@@ -54,6 +54,11 @@ pub(super) fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
 /// Everything that is wrong in what a user wrote, in one go.
 pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
     let root = root(global)?;
+    if selection.name().is_empty() {
+        let known = store::environments(&root).join(", ");
+        let problem = Diagnostic::error("no environment is given: it is the first word after the command");
+        return Err(problem.hint(format!("there are: {known}")).into());
+    }
     let environment = EnvName::new(&selection.name()).map_err(|why| Diagnostic::error(why.to_string()))?;
     let project = store::read_project(&root, Some(&environment))?;
     let mut reader = Reader { problems: Diagnostics::new(), project: &project, unusable: BTreeSet::new() };
@@ -175,11 +180,11 @@ impl Reader<'_> {
             for (key, _) in &definition.vars {
                 if !role.inputs.iter().any(|input| input.name == key.name) {
                     let names: Vec<&str> = role.inputs.iter().map(|input| input.name.as_str()).collect();
-                    self.problems.push(crate::yaml::unknown_key(
-                        &format!("the inputs of `{}`", role.name),
-                        key,
-                        &names,
-                    ));
+                    let problem = crate::yaml::unknown_key("", key, &names);
+                    self.problems.push(Diagnostic {
+                        what: format!("the role `{}` has no input `{}`", role.name, key.name),
+                        ..problem
+                    });
                 }
             }
         }
@@ -226,9 +231,9 @@ impl Loaded {
 
     /// What facts look like, for checks without a host.
     pub(super) fn example_facts(&self) -> Facts {
-        let example = |name: &String| Some((name.clone(), (crate::fact::fact(name)?.example)()));
-        let hosts = self.facts_needed();
-        hosts.into_iter().map(|(host, names)| (host, names.iter().filter_map(example).collect())).collect()
+        let all: BTreeMap<String, serde_json::Value> =
+            crate::fact::FACTS.iter().map(|fact| (fact.name.to_owned(), (fact.example)())).collect();
+        self.placement.hosts.keys().map(|host| (host.clone(), all.clone())).collect()
     }
 
     /// Everything that is desired of the hosts that are not away, given the facts.

@@ -24,6 +24,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use exit::Exit;
 
+use crate::name::nearest;
+
 /// Brings a data platform on your own machines to the state your files describe.
 #[derive(Debug, Parser)]
 #[command(name = "armilla", version, about, after_help = exit::HELP, max_term_width = 100)]
@@ -88,7 +90,7 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Selection {
     /// The environment: a folder of inventories/
-    #[arg(value_name = "ENV", required_unless_present = "inventory")]
+    #[arg(value_name = "ENV")]
     environment: Option<String>,
     /// The same, as Ansible names it: inventories/ENV
     #[arg(short, long, value_name = "PATH", conflicts_with = "environment")]
@@ -213,7 +215,12 @@ fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         plain |= argument == "--";
         let Some(text) = argument.to_str().filter(|_| !plain) else { return argument };
         let name = text.strip_prefix('-').map(|rest| rest.split('=').next().unwrap_or(rest));
-        if name.is_some_and(|name| FLAGS.contains(&name)) { format!("-{text}").into() } else { argument }
+        // A misspelt one, too: `-auto-aprove` read letter by letter gives a message nobody understands.
+        let meant = |name: &str| {
+            FLAGS.contains(&name)
+                || name.len() > 5 && !name.starts_with('-') && !nearest(name, FLAGS.iter().copied()).is_empty()
+        };
+        if name.is_some_and(meant) { format!("-{text}").into() } else { argument }
     };
     arguments.into_iter().map(one).collect()
 }
@@ -240,9 +247,11 @@ mod tests {
 
     #[test]
     fn terraforms_flags_are_understood_with_one_dash() {
-        let given = ["armilla", "apply", "staging", "-auto-approve", "-json", "-var=a=1", "-y", "-e", "-jsonx"];
+        let given =
+            ["armilla", "apply", "staging", "-auto-approve", "-json", "-var=a=1", "-y", "-e", "-jsonx", "--json"];
         let got = two_dashes(given.map(OsString::from));
-        let want = ["armilla", "apply", "staging", "--auto-approve", "--json", "--var=a=1", "-y", "-e", "-jsonx"];
+        let want =
+            ["armilla", "apply", "staging", "--auto-approve", "--json", "--var=a=1", "-y", "-e", "-jsonx", "--json"];
         assert_eq!(got, want.map(OsString::from));
     }
 }

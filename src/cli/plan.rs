@@ -29,6 +29,19 @@ pub(super) struct Shape {
     /// Print JSON (its shape has a version)
     #[arg(long)]
     pub json: bool,
+    /// What comes after the plan.
+    #[arg(skip)]
+    pub next: Next,
+}
+
+/// What comes after a plan was shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it says what to type.
+    #[default]
+    Typing,
+    /// It is done at once, or after a question.
+    Doing,
 }
 
 /// Runs the command.
@@ -83,7 +96,7 @@ pub(super) fn print(
         diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
         verbose: global.verbose,
         width: ui::width(),
-        command: to_type("apply", selection, connection),
+        command: (shape.next == Next::Typing).then(|| to_type("apply", selection, connection)),
         limit: selection.limit.clone(),
     };
     ui::result(&human::plan(&survey.plan, &view));

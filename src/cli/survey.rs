@@ -88,7 +88,8 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
     let wanted: Vec<HostName> = loaded.endpoints().into_iter().map(|endpoint| endpoint.name).collect();
     let missing: Vec<&str> = wanted.iter().map(HostName::as_str).filter(|name| !known.contains_key(name)).collect();
     if !missing.is_empty() {
-        let text = format!("--lab: there is no lab host {}", missing.join(", "));
+        let (are, plural) = if missing.len() == 1 { ("is", "") } else { ("are", "s") };
+        let text = format!("--lab: there {are} no lab host{plural} {}", missing.join(", "));
         return Err(Diagnostic::error(text).hint(format!("make them: armilla lab up --env {}", loaded.environment)));
     }
     let address = |host: HostName| Some((host.clone(), known.get(host.as_str())?.clone()));

@@ -41,7 +41,9 @@ fn report(command: &Validate, problems: &Diagnostics, fine: &[Loaded]) -> Exit {
         ui::problems(problems);
         for loaded in fine {
             let (hosts, services) = (loaded.placement.hosts.len(), loaded.placement.services.len());
-            ui::result(&format!("{}: {services} services on {hosts} hosts, no mistake found", loaded.environment));
+            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let (services, hosts) = (count(services, "service"), count(hosts, "host"));
+            ui::result(&format!("{}: {services} on {hosts}, no mistake found", loaded.environment));
         }
         let errors = problems.iter().count();
         if errors > 0 {

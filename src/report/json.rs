@@ -293,7 +293,7 @@ pub fn diagnostics(problems: &crate::diag::Diagnostics) -> Value {
         let place =
             problem.origin.as_ref().map(|o| json!({ "file": o.source.name, "line": o.line, "column": o.column }));
         let severity = if problem.severity == crate::diag::Severity::Error { "error" } else { "warning" };
-        json!({ "severity": severity, "what": problem.what, "place": place, "hint": problem.hint })
+        json!({ "severity": severity, "what": problem.text(), "place": place, "hint": problem.hint })
     };
     let all: Vec<Value> = problems.clone().sorted().iter().map(one).collect();
     json!({ "format": "armilla-diagnostics", "version": 1, "valid": !problems.has_errors(), "diagnostics": all })

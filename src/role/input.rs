@@ -88,7 +88,7 @@ impl InputType {
 
     fn wanted(&self) -> String {
         match self {
-            Self::String => "a text; put a number in quotes".into(),
+            Self::String => "a text (a number in quotes)".into(),
             Self::Bool => "`true` or `false`".into(),
             Self::Int => "a whole number".into(),
             Self::Number => "a number".into(),

@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let marker = error.marker();
-                let origin = origin(self.source, marker.line(), marker.col());
+                let origin = within(origin(self.source, marker.line(), marker.col()));
                 Err(Diagnostic::error(format!("this is not YAML: {}", error.info())).at(&origin))
             }
             None => Err(Diagnostic::error("the file ends too early").at(&Origin::start(self.source))),
@@ -259,6 +259,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The end of a text is no place to look at: the end of its last line is.
+fn within(origin: Origin) -> Origin {
+    if origin.source.line(origin.line).is_some_and(|line| !line.trim().is_empty()) {
+        return origin;
+    }
+    let before = origin.source.text.lines().take(usize::try_from(origin.line).unwrap_or(1)).enumerate();
+    let Some((index, line)) = before.filter(|(_, line)| !line.trim().is_empty()).last() else { return origin };
+    let number = |n: usize| u32::try_from(n).unwrap_or(1);
+    Origin { line: number(index + 1), column: number(line.trim_end().chars().count().max(1)), source: origin.source }
+}
+
 fn origin(source: &Arc<Source>, line: usize, column: usize) -> Origin {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Origin { source: Arc::clone(source), line: number(line.max(1)), column: number(column + 1) }
@@ -328,7 +339,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place() {
         for (text, what, place) in [
             ("a: 1\na: 2\n", "twice", "x.yml:2:1"),
-            ("a: [1\n", "not YAML", "x.yml:2:1"),
+            ("a: [1\n", "not YAML", "x.yml:1:5"),
             ("a: {{ b }}\n", "a key must be a text", "x.yml:1:5"),
             ("a: 1\n---\nb: 2\n", "second document", "x.yml:3:1"),
         ] {

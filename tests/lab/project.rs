@@ -49,7 +49,9 @@ impl<'a> Project<'a> {
 
     /// One role on these hosts, and nothing else.
     pub(crate) fn only(&self, hosts: &[&str], role: &str) -> &Self {
-        self.hosts(hosts).file("site.yml", "services:\n  only: { hosts: all_hosts }\n").file("roles/only/role.yml", role)
+        self.hosts(hosts)
+            .file("site.yml", "services:\n  only: { hosts: all_hosts }\n")
+            .file("roles/only/role.yml", role)
     }
 
     /// Starts armilla with these arguments, in a process group of its own.

@@ -5,6 +5,7 @@
 mod architecture;
 mod cases;
 mod convergence;
+mod docs;
 mod generator;
 mod inventory;
 mod order;

@@ -201,7 +201,7 @@ fn view(width: usize) -> View {
         diffs: Diffs::Short,
         verbose: 0,
         width,
-        command: "armilla apply staging".into(),
+        command: Some("armilla apply staging".into()),
         limit: None,
     }
 }
@@ -733,7 +733,7 @@ proptest! {
             .0;
         let diffs = if full { Diffs::Full } else { Diffs::Short };
         let revision = Some(a.clone());
-        let shown = human::plan(&plan, &View { diffs, verbose, width, revision, limit: Some(b.clone()), command: c.clone(), ..view(0) });
+        let shown = human::plan(&plan, &View { diffs, verbose, width, revision, limit: Some(b.clone()), command: Some(c.clone()), ..view(0) });
         prop_assert!(is_tame(&shown), "{shown:?}");
         let picture = svg::terminal(&shown, &a);
         prop_assert!(picture.chars().all(|c| c == '\n' || !c.is_control()), "{picture:?}");

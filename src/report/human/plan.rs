@@ -25,8 +25,8 @@ pub struct View {
     pub verbose: u8,
     /// Columns of the terminal.
     pub width: usize,
-    /// What to type to do the plan.
-    pub command: String,
+    /// What to type to do the plan; none if it is done anyway.
+    pub command: Option<String>,
     /// The hosts it was limited to, as they were typed.
     pub limit: Option<String>,
 }
@@ -152,7 +152,7 @@ fn footer(plan: &Plan, view: &View) -> Vec<String> {
     }
     let blocked = plan.entries().filter(|entry| entry.verdict == Verdict::Blocked).count();
     let mut lines = counts(&summary, blocked, view);
-    lines.push(next(&summary, view));
+    lines.extend(next(&summary, view));
     lines
 }
 
@@ -198,16 +198,17 @@ const ACTIONS: &[(Action, &str, &str)] = &[
     (Action::Reload, "reload", "reloads"),
 ];
 
-fn next(summary: &Summary, view: &View) -> String {
-    let command = words::one_line(&view.command);
+fn next(summary: &Summary, view: &View) -> Option<String> {
     if summary.refused + summary.unreadable > 0 {
-        return "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again."
-            .to_owned();
+        let text =
+            "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again.";
+        return Some(text.to_owned());
     }
     if summary.changes() == 0 {
-        return "Nothing was changed. Nothing to do on the hosts that answered; of the others nothing is known."
-            .to_owned();
+        let text = "Nothing was changed. Nothing to do on the hosts that answered; of the others nothing is known.";
+        return Some(text.to_owned());
     }
     let doubt = if summary.unreachable > 0 { " (only on the hosts that answered)" } else { "" };
-    format!("Nothing was changed. To do exactly this{doubt}:  {}", paint(layout::NAME, &command))
+    let command = words::one_line(view.command.as_ref()?);
+    Some(format!("Nothing was changed. To do exactly this{doubt}:  {}", paint(layout::NAME, &command)))
 }

@@ -227,9 +227,12 @@ fn place(target: &str, why: &str, indent: usize, column: usize, most: usize) -> 
         return (target.to_owned(), Vec::new());
     }
     let reason = indent + column.max(width(target)) + 3;
-    if most < reason + ROOM {
-        let fits = reason + width(why) <= most;
-        let below = wrap(why, most.saturating_sub(indent + 2)).into_iter().map(|line| (indent + 2, line));
+    let fits = reason + width(why) <= most;
+    let below = wrap(why, most.saturating_sub(indent + 2));
+    // Lines below are read more easily than a narrow column, if that does not take more of them.
+    let shorter = !fits && below.len() < wrap(why, most.saturating_sub(reason)).len();
+    if most < reason + ROOM || shorter {
+        let below = below.into_iter().map(|line| (indent + 2, line));
         return if fits {
             (format!("{}   {why}", pad(target, column)), Vec::new())
         } else {

@@ -336,7 +336,7 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
         diffs: Diffs::Short,
         verbose: 0,
         width: ending.width,
-        command: String::new(),
+        command: None,
         limit: None,
     };
     let blocks: Vec<&Block> = surprises.iter().collect();

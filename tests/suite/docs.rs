@@ -1,0 +1,364 @@
+//! What a newcomer reads is true: every file shown is read by the program, every command shown is run.
+//!
+//! In: README.md and docs/*.md, as they are. Out: what does not hold. With `ARMILLA_BLESS=1` the answers of the program
+//! and the generated pages are written anew; look at the difference before you keep it.
+//!
+//! Each document is played from its beginning in a folder of its own:
+//! - a block whose first line is `# path` (or `{# path #}`) is a file of the project at that moment;
+//! - a ` ```console ` block is typed, and the answers are compared;
+//! - ` ```console lab ` is typed only with `ARMILLA_LAB_DOCS=1`: it needs root and makes lab hosts;
+//! - other ` ```yaml ` blocks must be YAML, and links between documents must lead somewhere.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use armilla::diag::Source;
+use armilla::fact::FACTS;
+use armilla::resource::{KINDS, KindInfo, Source as Content};
+use regex::Regex;
+use serde_json::Value;
+
+const PLAYED: &[&str] = &[
+    "README.md",
+    "docs/guide.md",
+    "docs/roles.md",
+    "docs/inventory.md",
+    "docs/lab.md",
+    "docs/resources.md",
+    "docs/facts.md",
+    "examples/quickstart/README.md",
+];
+
+#[test]
+fn what_documents_show_is_what_happens() {
+    let wrong: Vec<String> = PLAYED.iter().flat_map(|name| play(name)).collect();
+    assert!(wrong.is_empty(), "{}\n\nARMILLA_BLESS=1 writes new answers", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_reference_of_resources_is_current() {
+    let mut text = String::from(RESOURCES);
+    for kind in KINDS {
+        text.push_str(&reference(kind));
+    }
+    generated("docs/resources.md", &text);
+}
+
+#[test]
+fn the_list_of_facts_is_current() {
+    let mut text = String::from(FACTS_HEAD);
+    for fact in FACTS {
+        let _ = writeln!(text, "| `{}` | {} | `{}` |", fact.name, fact.summary.replace('|', "\\|"), (fact.example)());
+    }
+    generated("docs/facts.md", &text);
+}
+
+#[test]
+fn the_readme_names_every_command_and_every_exit_code() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let help = run("armilla --help", &root()).text;
+    let commands = help.split("Commands:").nth(1).and_then(|text| text.split("Options:").next()).unwrap_or_default();
+    for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
+        assert!(readme.contains(&format!("| `armilla {command}")), "README.md does not name `armilla {command}`");
+    }
+    let codes = armilla::cli::exit::HELP.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    for code in codes {
+        assert!(readme.contains(&format!("| {code} |")), "README.md does not name exit code {code}");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)#]+)[^)]*\)").expect("a pattern");
+    for name in PLAYED {
+        let path = root().join(name);
+        let text = fs::read_to_string(&path).expect("a document");
+        for target in link.captures_iter(&text).map(|found| found[1].to_owned()) {
+            let there = path.parent().expect("a folder").join(&target);
+            assert!(target.contains("://") || there.exists(), "{name} leads to {target}");
+        }
+    }
+}
+
+// -- playing a document -----------------------------------------------------------------------------------------------
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn blessing() -> bool {
+    std::env::var_os("ARMILLA_BLESS").is_some()
+}
+
+/// One fenced block: what stands behind the fence, and its lines as they are in the document.
+struct Block {
+    info: String,
+    lines: std::ops::Range<usize>,
+}
+
+fn blocks(lines: &[String]) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut open: Option<(String, usize)> = None;
+    for (index, line) in lines.iter().enumerate() {
+        match (&open, line.strip_prefix("```")) {
+            (None, Some(info)) => open = Some((info.trim().to_owned(), index + 1)),
+            (Some((info, start)), Some(_)) => {
+                found.push(Block { info: info.clone(), lines: *start..index });
+                open = None;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn play(name: &str) -> Vec<String> {
+    let path = root().join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let folder = std::env::temp_dir().join(format!("armilla-docs-{}-{}", std::process::id(), name.replace('/', "-")));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    let mut player = Player { name, folder: folder.clone(), here: folder.clone(), wrong: Vec::new() };
+    let mut new: Vec<(std::ops::Range<usize>, Vec<String>)> = Vec::new();
+    for block in blocks(&lines) {
+        let content = &lines[block.lines.clone()];
+        match block.info.as_str() {
+            "console" => new.push((block.lines, player.typed(content))),
+            "console lab" if std::env::var_os("ARMILLA_LAB_DOCS").is_some() => {
+                new.push((block.lines, player.typed(content)))
+            }
+            "console lab" => {}
+            _ => player.file(&block.info, content),
+        }
+    }
+    player.whole();
+    let _ = fs::remove_dir_all(&folder);
+    if blessing() {
+        let mut lines = lines;
+        new.into_iter().rev().for_each(|(range, answer)| drop(lines.splice(range, answer)));
+        fs::write(&path, lines.join("\n") + "\n").expect("a document can be written");
+        return Vec::new();
+    }
+    player.wrong
+}
+
+struct Player<'a> {
+    name: &'a str,
+    folder: PathBuf,
+    here: PathBuf,
+    wrong: Vec<String>,
+}
+
+impl Player<'_> {
+    /// A file of the project, if the first line says so.
+    fn file(&mut self, info: &str, content: &[String]) {
+        let first = content.first().map(String::as_str).unwrap_or_default();
+        let named =
+            first.strip_prefix("# ").or_else(|| first.strip_prefix("{# ").and_then(|rest| rest.strip_suffix(" #}")));
+        let is_path = |path: &&str| {
+            let part = path.split('/').next().unwrap_or_default();
+            *path == "site.yml" || path.contains('/') && ["inventories", "roles", "templates", "files"].contains(&part)
+        };
+        let path = named.and_then(|text| text.split([' ', ':']).next()).filter(is_path);
+        // The name of a YAML file may stay in it as a comment; in other files it would be content.
+        let body = if path.is_some_and(|path| !path.ends_with(".yml")) { &content[1..] } else { content };
+        let text = body.join("\n") + "\n";
+        if let Some(path) = path {
+            let path = self.here.join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder can be made");
+            fs::write(path, text).expect("a file can be written");
+        } else if info == "yaml"
+            && let Err(problem) = armilla::yaml::parse(&Source::new(self.name, text))
+        {
+            self.wrong.push(problem.to_string());
+        }
+    }
+
+    /// A session: the lines that begin with `$` are typed. Gives the block as it should be.
+    fn typed(&mut self, content: &[String]) -> Vec<String> {
+        let mut answer = Vec::new();
+        for part in
+            content.split(|line| line.starts_with("$ ")).skip(1).zip(content.iter().filter(|l| l.starts_with("$ ")))
+        {
+            let (expected, command) = (part.0.join("\n"), part.1.trim_start_matches("$ "));
+            if let Some(folder) = command.strip_prefix("cd ") {
+                self.here = self.here.join(folder);
+                answer.push(part.1.clone());
+                answer.extend(part.0.iter().cloned());
+                continue;
+            }
+            let ran = run(command, &self.here);
+            let text = ran.text.replace(&self.folder.display().to_string(), "/home/you");
+            answer.push(part.1.clone());
+            let same = plain(&expected) == plain(&text);
+            let wanted = if same { &expected } else { &text };
+            answer.extend(wanted.trim_end().lines().map(str::to_owned));
+            if part.0.last().is_some_and(String::is_empty) {
+                answer.push(String::new());
+            }
+            if !same {
+                self.wrong.push(format!("{}: $ {command}\n{text}", self.name));
+            }
+            // A block that shows an error says so by its answer.
+            if !ran.well && !text.contains("error:") {
+                self.wrong.push(format!("{}: $ {command} failed", self.name));
+            }
+        }
+        answer
+    }
+
+    /// At its end, the project of a document must be valid.
+    fn whole(&mut self) {
+        if self.here.join("site.yml").exists() {
+            let ran = run("armilla validate", &self.here);
+            if !ran.well {
+                self.wrong.push(format!("{}: the project in it is not valid\n{}", self.name, ran.text));
+            }
+        }
+    }
+}
+
+struct Ran {
+    text: String,
+    well: bool,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a document shows what the program answers, so it is started")]
+fn run(command: &str, here: &Path) -> Ran {
+    let program = Path::new(env!("CARGO_BIN_EXE_armilla")).parent().expect("a folder").display().to_string();
+    let path = format!("{program}:{}", std::env::var("PATH").unwrap_or_default());
+    let script = format!("exec 2>&1\n{command}");
+    let output =
+        Command::new("sh").args(["-c", &script]).current_dir(here).env("PATH", path).env("COLUMNS", "100").output();
+    let output = output.expect("a shell");
+    Ran { text: String::from_utf8_lossy(&output.stdout).into_owned(), well: output.status.success() }
+}
+
+/// A text without what is never twice the same: times, revisions, the lab's network, blanks at the end of lines.
+fn plain(text: &str) -> String {
+    let replace = |text: &str, pattern: &str, by: &str| {
+        Regex::new(pattern).expect("a pattern").replace_all(text, by).into_owned()
+    };
+    let text = replace(text, r"\d+(\.\d+)? m?s\b", "N s");
+    let text = replace(&text, r"   revision [^ ]+ \([^)]*\)", "");
+    let text = replace(&text, r"\b10\.\d+\.\d+\.(\d+)", "10.x.$1");
+    // Hosts go on side by side: the order of their lines is chance.
+    let mut lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();
+    if text.contains("Converged") {
+        lines.sort_unstable();
+    }
+    lines.join("\n")
+}
+
+// -- what is written by the program itself ----------------------------------------------------------------------------
+
+fn generated(name: &str, text: &str) {
+    let path = root().join(name);
+    if blessing() {
+        fs::write(&path, text).expect("a document can be written");
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == text, "{name} is not current: ARMILLA_BLESS=1 cargo test --test suite docs writes it anew");
+}
+
+const RESOURCES: &str = "# Resources
+
+What a role can put on a host. Each entry of `resources` has one of these kinds as its key; beside it may stand `when`, `loop` and
+`notify`, see [roles](roles.md). This page is made from the program: `ARMILLA_BLESS=1 cargo test --test suite docs`.
+
+Every kind reads the host first and does nothing where the host is as described. A file, directory or link is never replaced by
+another sort of thing, and `apply` does not start while a resource could not be read or must not be changed.
+";
+
+const FACTS_HEAD: &str = "# Facts
+
+What is read from a host before anything is decided for it. Roles use them as `facts.NAME`; only the facts that some role on a host
+reads are asked for. `armilla facts ENV` shows all of them. This page is made from the program:
+`ARMILLA_BLESS=1 cargo test --test suite docs`.
+
+| fact | what it is | a usual server |
+|---|---|---|
+";
+
+fn reference(kind: &KindInfo) -> String {
+    let schema = (kind.schema)().to_value();
+    let mut text = format!("\n## {}\n\n{}.\n\n```yaml\n- {}\n```\n\n", kind.name, kind.summary, kind.example);
+    if schema["properties"][kind.short]["type"] == "string" {
+        let _ = writeln!(text, "`- {0}: x` stands for `- {0}: {{ {1}: x }}`.\n", kind.name, kind.short);
+    }
+    text.push_str("| key | type | default | what it is |\n|---|---|---|---|\n");
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (key, about) in schema["properties"].as_object().into_iter().flatten() {
+        let default = match about.get("default") {
+            _ if required.contains(&key.as_str()) => "must be given".to_owned(),
+            None | Some(Value::Null) => String::new(),
+            Some(value) => format!("`{value}`"),
+        };
+        let _ = writeln!(text, "| `{key}` | {} | {default} | {} |", kind_of(about, &schema), one_line(about));
+    }
+    match kind.source {
+        Content::None => {}
+        Content::File => text.push_str(
+            "| `src` | text | | A file of the role's `files/` or the project's, taken as it is. Instead of `content`. |\n",
+        ),
+        Content::Template => text.push_str(
+            "| `src` | text | | A template of the role's `templates/` or the project's, rendered. Instead of `content`. |\n",
+        ),
+    }
+    text
+}
+
+fn one_line(about: &Value) -> String {
+    let text = about.get("description").and_then(Value::as_str).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+/// The type of a key in words.
+fn kind_of(about: &Value, schema: &Value) -> String {
+    let resolved = match about.get("$ref").and_then(Value::as_str) {
+        Some(name) => name.strip_prefix('#').and_then(|pointer| schema.pointer(pointer)).unwrap_or(about),
+        None => about,
+    };
+    let words =
+        |values: &[Value]| values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect::<Vec<_>>();
+    if let Some(list) = resolved.get("enum").and_then(Value::as_array) {
+        return words(list).join(" or ");
+    }
+    let constants = |list: &[Value]| list.iter().filter_map(|one| one.get("const").cloned()).collect::<Vec<_>>();
+    if let Some(list) = resolved.get("oneOf").and_then(Value::as_array)
+        && constants(list).len() == list.len()
+    {
+        return words(&constants(list)).join(" or ");
+    }
+    for of in ["anyOf", "oneOf"] {
+        if let Some(list) = resolved.get(of).and_then(Value::as_array) {
+            let mut names: Vec<String> =
+                list.iter().map(|one| kind_of(one, schema)).filter(|name| !name.is_empty()).collect();
+            names.dedup();
+            return names.join(" or ");
+        }
+    }
+    let word = |word: &str| match word {
+        "string" => "text",
+        "boolean" => "`true` or `false`",
+        "integer" => "whole number",
+        "number" => "number",
+        "array" => "list",
+        "object" => "map",
+        _ => "",
+    };
+    match resolved.get("type") {
+        Some(Value::String(name)) => word(name).to_owned(),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(word)
+            .filter(|name| !name.is_empty())
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ => "text".to_owned(),
+    }
+}
