@@ -282,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_word_a_path_and_a_quoted_text_are_underlined_as_a_whole() {
-        for (line, wide) in [("99999 }", 5), ("etc/a, x", 5), ("\"a b\" }", 5), ("{ a: 1 }", 1), ("'never closed", 14), ("25%", 3)] {
+        for (line, wide) in
+            [("99999 }", 5), ("etc/a, x", 5), ("\"a b\" }", 5), ("{ a: 1 }", 1), ("'never closed", 14), ("25%", 3)]
+        {
             assert_eq!(word(line.chars()), wide, "{line}");
         }
     }

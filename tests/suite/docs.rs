@@ -127,7 +127,9 @@ fn play(name: &str) -> Vec<String> {
         let content = &lines[block.lines.clone()];
         match block.info.as_str() {
             "console" => new.push((block.lines, player.typed(content))),
-            "console lab" if std::env::var_os("ARMILLA_LAB_DOCS").is_some() => new.push((block.lines, player.typed(content))),
+            "console lab" if std::env::var_os("ARMILLA_LAB_DOCS").is_some() => {
+                new.push((block.lines, player.typed(content)))
+            }
             "console lab" => {}
             _ => player.file(&block.info, content),
         }
@@ -154,7 +156,8 @@ impl Player<'_> {
     /// A file of the project, if the first line says so.
     fn file(&mut self, info: &str, content: &[String]) {
         let first = content.first().map(String::as_str).unwrap_or_default();
-        let named = first.strip_prefix("# ").or_else(|| first.strip_prefix("{# ").and_then(|rest| rest.strip_suffix(" #}")));
+        let named =
+            first.strip_prefix("# ").or_else(|| first.strip_prefix("{# ").and_then(|rest| rest.strip_suffix(" #}")));
         let is_path = |path: &&str| {
             let part = path.split('/').next().unwrap_or_default();
             *path == "site.yml" || path.contains('/') && ["inventories", "roles", "templates", "files"].contains(&part)
@@ -177,7 +180,9 @@ impl Player<'_> {
     /// A session: the lines that begin with `$` are typed. Gives the block as it should be.
     fn typed(&mut self, content: &[String]) -> Vec<String> {
         let mut answer = Vec::new();
-        for part in content.split(|line| line.starts_with("$ ")).skip(1).zip(content.iter().filter(|l| l.starts_with("$ "))) {
+        for part in
+            content.split(|line| line.starts_with("$ ")).skip(1).zip(content.iter().filter(|l| l.starts_with("$ ")))
+        {
             let (expected, command) = (part.0.join("\n"), part.1.trim_start_matches("$ "));
             if let Some(folder) = command.strip_prefix("cd ") {
                 self.here = self.here.join(folder);
@@ -188,8 +193,8 @@ impl Player<'_> {
             let ran = run(command, &self.here);
             let text = ran.text.replace(&self.folder.display().to_string(), "/home/you");
             answer.push(part.1.clone());
-            let same = plain(&expected) == plain(&text);
-            let wanted = if same { &expected } else { &text };
+            let same = any_order(&plain(&expected)) == any_order(&plain(&text));
+            let wanted = if plain(&expected) == plain(&text) { expected } else { with_default_network(&text) };
             answer.extend(wanted.trim_end().lines().map(str::to_owned));
             if part.0.last().is_some_and(String::is_empty) {
                 answer.push(String::new());
@@ -226,23 +231,34 @@ fn run(command: &str, here: &Path) -> Ran {
     let program = Path::new(env!("CARGO_BIN_EXE_armilla")).parent().expect("a folder").display().to_string();
     let path = format!("{program}:{}", std::env::var("PATH").unwrap_or_default());
     let script = format!("exec 2>&1\n{command}");
-    let output = Command::new("sh").args(["-c", &script]).current_dir(here).env("PATH", path).env("COLUMNS", "100").output();
+    let output =
+        Command::new("sh").args(["-c", &script]).current_dir(here).env("PATH", path).env("COLUMNS", "100").output();
     let output = output.expect("a shell");
     Ran { text: String::from_utf8_lossy(&output.stdout).into_owned(), well: output.status.success() }
 }
 
 /// A text without what is never twice the same: times, revisions, the lab's network, blanks at the end of lines.
 fn plain(text: &str) -> String {
-    let replace = |text: &str, pattern: &str, by: &str| Regex::new(pattern).expect("a pattern").replace_all(text, by).into_owned();
+    let replace = |text: &str, pattern: &str, by: &str| {
+        Regex::new(pattern).expect("a pattern").replace_all(text, by).into_owned()
+    };
     let text = replace(text, r"\d+(\.\d+)? m?s\b", "N s");
     let text = replace(&text, r"   revision [^ ]+ \([^)]*\)", "");
-    let text = replace(&text, r"\b10\.\d+\.\d+\.(\d+)", "10.x.$1");
-    // Hosts go on side by side: the order of their lines is chance.
-    let mut lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();
+    let text = with_default_network(&text);
+    text.trim_end().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// Hosts go on side by side: the order of their lines is chance.
+fn any_order(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
     if text.contains("Converged") {
         lines.sort_unstable();
     }
-    lines.join("\n")
+    lines
+}
+
+fn with_default_network(text: &str) -> String {
+    Regex::new(r"\b10\.\d+\.0\.(\d+)").expect("a pattern").replace_all(text, "10.89.0.$1").into_owned()
 }
 
 // -- what is written by the program itself ----------------------------------------------------------------------------
@@ -282,8 +298,7 @@ fn reference(kind: &KindInfo) -> String {
         let _ = writeln!(text, "`- {0}: x` stands for `- {0}: {{ {1}: x }}`.\n", kind.name, kind.short);
     }
     text.push_str("| key | type | default | what it is |\n|---|---|---|---|\n");
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (key, about) in schema["properties"].as_object().into_iter().flatten() {
         let default = match about.get("default") {
             _ if required.contains(&key.as_str()) => "must be given".to_owned(),
@@ -315,7 +330,8 @@ fn kind_of(about: &Value, schema: &Value) -> String {
         Some(name) => name.strip_prefix('#').and_then(|pointer| schema.pointer(pointer)).unwrap_or(about),
         None => about,
     };
-    let words = |values: &[Value]| values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect::<Vec<_>>();
+    let words =
+        |values: &[Value]| values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect::<Vec<_>>();
     if let Some(list) = resolved.get("enum").and_then(Value::as_array) {
         return words(list).join(" or ");
     }
@@ -327,7 +343,8 @@ fn kind_of(about: &Value, schema: &Value) -> String {
     }
     for of in ["anyOf", "oneOf"] {
         if let Some(list) = resolved.get(of).and_then(Value::as_array) {
-            let mut names: Vec<String> = list.iter().map(|one| kind_of(one, schema)).filter(|name| !name.is_empty()).collect();
+            let mut names: Vec<String> =
+                list.iter().map(|one| kind_of(one, schema)).filter(|name| !name.is_empty()).collect();
             names.dedup();
             return names.join(" or ");
         }
@@ -343,9 +360,13 @@ fn kind_of(about: &Value, schema: &Value) -> String {
     };
     match resolved.get("type") {
         Some(Value::String(name)) => word(name).to_owned(),
-        Some(Value::Array(names)) => {
-            names.iter().filter_map(Value::as_str).map(word).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" or ")
-        }
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(word)
+            .filter(|name| !name.is_empty())
+            .collect::<Vec<_>>()
+            .join(" or "),
         _ => "text".to_owned(),
     }
 }

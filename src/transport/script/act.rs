@@ -202,7 +202,7 @@ fn http(url: &str, status: u16, contains: Option<&str>) -> String {
         word(url)
     );
     if let Some(contains) = contains {
-        let _ = writeln!(text, "grep -Fq -- {} \"$T/body\" || {{ echo 'the text is not in its answer'; return 1; }}", word(contains));
+        let _ = writeln!(text, "grep -Fq -- {} \"$T/body\" || {{ printf '`%s` is not in its answer\\n' {}; return 1; }}", word(contains), word(contains));
     }
     text
 }
