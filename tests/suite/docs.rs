@@ -128,7 +128,7 @@ fn play(name: &str) -> Vec<String> {
         match block.info.as_str() {
             "console" => new.push((block.lines, player.typed(content))),
             "console lab" if std::env::var_os("ARMILLA_LAB_DOCS").is_some() => {
-                new.push((block.lines, player.typed(content)))
+                new.push((block.lines, player.typed(content)));
             }
             "console lab" => {}
             _ => player.file(&block.info, content),
@@ -164,7 +164,7 @@ impl Player<'_> {
         };
         let path = named.and_then(|text| text.split([' ', ':']).next()).filter(is_path);
         // The name of a YAML file may stay in it as a comment; in other files it would be content.
-        let body = if path.is_some_and(|path| !path.ends_with(".yml")) { &content[1..] } else { content };
+        let body = if path.is_some_and(|path| path.rsplit('.').next() != Some("yml")) { &content[1..] } else { content };
         let text = body.join("\n") + "\n";
         if let Some(path) = path {
             let path = self.here.join(path);

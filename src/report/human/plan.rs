@@ -201,7 +201,8 @@ const ACTIONS: &[(Action, &str, &str)] = &[
 
 fn next(summary: &Summary, view: &View) -> Option<String> {
     if summary.refused + summary.unreadable > 0 {
-        let text = "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again.";
+        let text =
+            "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again.";
         return Some(text.to_owned());
     }
     if summary.changes() == 0 {
