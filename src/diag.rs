@@ -292,7 +292,9 @@ mod tests {
     #[test]
     fn one_problem_of_many_hosts_is_one_problem() {
         let mut problems = Diagnostics::new();
-        ["a", "b", "a", "c", "d"].iter().for_each(|host| problems.push(Diagnostic::error("x").on(host)));
+        for host in ["a", "b", "a", "c", "d"] {
+            problems.push(Diagnostic::error("x").on(host));
+        }
         assert_eq!(problems.to_string(), "error: x (on a, b, c and 1 more)");
     }
 

@@ -15,6 +15,8 @@ use crate::step::{Readings, Step};
 pub(super) struct Decided {
     pub(super) block: Block,
     pub(super) in_sync: usize,
+    /// Whether a service of it runs now, healthy or not.
+    pub(super) running: bool,
     /// A change that may bring what nobody spoke of, if there is one.
     brings: Option<Address>,
 }
@@ -46,6 +48,7 @@ fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<
 fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings, brought: Option<Address>) -> Decided {
     let mut told = Told::new(host, wanted, readings);
     let brings = told.expect(brought);
+    let running = told.alone.iter().flatten().any(|decision| decision.loaded.is_some());
     let told = told.listened();
     let places: Vec<(usize, bool)> = (0..wanted.items.len()).map(|index| told.place(index)).collect();
     let mut entries: Vec<((usize, bool), Entry)> =
@@ -55,7 +58,7 @@ fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings, brou
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
     let block = Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
-    Decided { block, in_sync, brings }
+    Decided { block, in_sync, running, brings }
 }
 
 /// What the resources of one block say before and after they hear of each other.

@@ -53,7 +53,7 @@ pub struct ServicePlan {
     pub batches: Vec<Vec<HostName>>,
     /// The services it waits for.
     pub needs: Vec<ServiceName>,
-    /// Hosts where it is not healthy now, and why.
+    /// Hosts where it does not run and is not healthy now, and why.
     pub sick: BTreeMap<HostName, String>,
 }
 

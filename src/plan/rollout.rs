@@ -120,8 +120,14 @@ impl Builder<'_> {
         self.family(service, host).iter().filter(|i| open(i)).any(|i| !blocks[*i].block.entries.is_empty())
     }
 
+    /// Hosts where the service does not run and is not healthy. One that runs may only seem sick: the checks are asked
+    /// with the values that are wanted, and a port that changes is closed everywhere before the change.
     fn sick(&self, service: &Service) -> BTreeMap<HostName, String> {
         let sick = |host: &HostName| {
+            let own = self.block_index(service, host)?;
+            if self.decided.get(host)?.get(own)?.running {
+                return None;
+            }
             let readings = self.observed.get(host)?.as_ref().ok()?;
             match health(&self.block(service, host)?.health, readings) {
                 Health::Sick(why) => Some((host.clone(), why)),
@@ -131,7 +137,7 @@ impl Builder<'_> {
         service.hosts.iter().filter_map(sick).collect()
     }
 
-    /// Hosts where the service is not healthy have nothing to lose: they change first and together, as a first install
+    /// Hosts where the service does not run have nothing to lose: they change first and together, as a first install
     /// must (no member of an ensemble is healthy alone). The others follow in batches.
     fn batches(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Vec<Vec<HostName>> {
         let changing = service.hosts.iter().filter(|host| self.changes(service, host)).cloned();

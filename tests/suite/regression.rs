@@ -181,3 +181,18 @@ fn nothing_begins_while_all_of_what_it_needs_cannot_be_reached() {
     let written = world.fleet.on("h2", |host| host.paths.get("/srv/front").is_some());
     assert_eq!(written, Some(false), "{}", show_plan(&plan));
 }
+
+#[test]
+fn a_check_that_asks_for_what_is_wanted_makes_no_running_service_sick() {
+    let role = |port: u16| {
+        format!(
+            "resources:\n  - package: nginx\n  - file: {{ path: /etc/nginx/port, content: \"{port}\" }}\n    notify: restart\n  - service: nginx\nhealth:\n  - tcp: {{ port: {port} }}\nrollout: {{ batch: 1 }}\n"
+        )
+    };
+    let mut world = many(&["h1", "h2", "h3"], &[("web", &role(80), "all")]);
+    world.plan().map(|plan| world.apply(&plan)).unwrap_or_else(|problems| panic!("{problems}"));
+    world.role("web", &format!("summary: It.\n{}", role(81))).expect("a role");
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    let batches: Vec<usize> = plan.services[0].batches.iter().map(Vec::len).collect();
+    assert_eq!(batches, [1, 1, 1], "{}", show_plan(&plan));
+}

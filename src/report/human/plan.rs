@@ -132,8 +132,9 @@ fn unreachable(plan: &Plan, view: &View) -> Vec<String> {
     if plan.unreachable.is_empty() {
         return Vec::new();
     }
+    let them = if plan.unreachable.len() == 1 { "it" } else { "them" };
     let title =
-        format!("{} did not answer: what is on them is not known", words::count(plan.unreachable.len(), "host"));
+        format!("{} did not answer: what is on {them} is not known", words::count(plan.unreachable.len(), "host"));
     let widest = plan.unreachable.keys().map(|host| layout::width(host.as_str())).max().unwrap_or(0);
     let mut lines = vec![String::new(), paint(layout::WRONG, &title)];
     for (host, why) in &plan.unreachable {
