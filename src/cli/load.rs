@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Global, Selection};
+use super::{Global, Selection, ui};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::inventory::{Endpoint, Inventory, Pattern, Settings};
@@ -93,6 +93,9 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let compiled = loaded.catalog(&examples, &BTreeSet::new());
     let mut problems = reader.problems;
     problems.keep(compiled);
+    if !problems.has_errors() && !problems.is_empty() {
+        ui::problems(&problems);
+    }
     problems.result(loaded)
 }
 

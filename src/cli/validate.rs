@@ -2,7 +2,7 @@
 
 use super::load::{self, Loaded};
 use super::{Exit, Global, Selection, ui};
-use crate::diag::Diagnostics;
+use crate::diag::{Diagnostic, Diagnostics, Severity};
 
 /// Checks a project.
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,8 @@ fn report(command: &Validate, problems: &Diagnostics, fine: &[Loaded]) -> Exit {
             let (services, hosts) = (count(services, "service"), count(hosts, "host"));
             ui::result(&format!("{}: {services} on {hosts}, no mistake found", loaded.environment));
         }
-        let errors = problems.iter().count();
+        let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
+        let errors = problems.iter().filter(is_error).count();
         if errors > 0 {
             ui::say(&format!("\n{errors} {} found", if errors == 1 { "mistake" } else { "mistakes" }));
         } else if fine.is_empty() {
