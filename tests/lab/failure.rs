@@ -23,7 +23,10 @@ pub(crate) fn stops_what_depends(house: &House) {
     project.file("roles/apart/role.yml", role("", file("apart")));
 
     let run = project.apply(&[]).ends(3).says("Failed on 1 of 2 hosts").says("h1 failed breaking command");
-    let run = run.says("exit code 1").says("the dam is open").says("not begun because of it: 1 more resource of breaking on h1");
+    let run = run
+        .says("exit code 1")
+        .says("the dam is open")
+        .says("not begun because of it: 1 more resource of breaking on h1");
     run.says("needing on h1 h2").says("requiring on h1").says("and to go on: armilla apply lab --lab");
     let there = |host: &str| house.sh(host, "cd /srv; ls -d before after apart needs requires 2>/dev/null; true");
     assert_eq!(there("h1"), "apart\nbefore", "h1 after the failure");
@@ -40,7 +43,10 @@ pub(crate) fn full_disk(house: &House) {
     let hosts = ["h1", "h2"];
     house.up(&hosts);
     for host in hosts {
-        house.sh(host, "umount /srv/small 2>/dev/null; mkdir -p /srv/small; rm -f /srv/small/*; echo old >/srv/small/file");
+        house.sh(
+            host,
+            "umount /srv/small 2>/dev/null; mkdir -p /srv/small; rm -f /srv/small/*; echo old >/srv/small/file",
+        );
     }
     house.sh("h1", "mount -t tmpfs -o size=64k small /srv/small; echo old >/srv/small/file; stat -c '%i %Y' /srv/small/file >/srv/stat");
     let project = house.project("full-disk");
@@ -49,8 +55,15 @@ pub(crate) fn full_disk(house: &House) {
 
     let run = project.apply(&[]).ends(3).says("h1 failed only file /srv/small/file").says("is the disk full?");
     run.says("1 more resource of only on h1").keeps("h2 failed");
-    assert_eq!(house.sh("h1", "cat /srv/small/file; ls -A /srv/small; df --output=used /srv/small | tail -1 | tr -d ' '"), "old\nfile\n4");
-    assert_eq!(house.sh("h1", "stat -c '%i %Y' /srv/small/file"), house.sh("h1", "cat /srv/stat"), "the very same file");
+    assert_eq!(
+        house.sh("h1", "cat /srv/small/file; ls -A /srv/small; df --output=used /srv/small | tail -1 | tr -d ' '"),
+        "old\nfile\n4"
+    );
+    assert_eq!(
+        house.sh("h1", "stat -c '%i %Y' /srv/small/file"),
+        house.sh("h1", "cat /srv/stat"),
+        "the very same file"
+    );
     assert!(!house.holds("h1", "ls -d /tmp/armilla.*"), "nothing is left in /tmp");
     assert_eq!(house.sh("h2", "stat -c %s /srv/small/file"), "300000");
 
@@ -69,9 +82,13 @@ pub(crate) fn interrupted(house: &House) {
     let project = house.project("interrupted");
     project.hosts(&hosts).file("site.yml", "services:\n  long: { hosts: all_hosts }\n  then: { hosts: all_hosts }\n");
     let wait = "touch /srv/begun; until [ -e /srv/go ]; do sleep 0.05; done; touch /srv/finished";
-    let role = "summary: x\nresources:\n  - command: { run: [sh, -c, WAIT], creates: /srv/finished }\nrollout: { batch: 1 }\n";
+    let role =
+        "summary: x\nresources:\n  - command: { run: [sh, -c, WAIT], creates: /srv/finished }\nrollout: { batch: 1 }\n";
     project.file("roles/long/role.yml", role.replace("WAIT", &format!("'{wait}'")));
-    project.file("roles/then/role.yml", "summary: x\nneeds: [long]\nresources:\n  - file: { path: /srv/then, content: x }\n");
+    project.file(
+        "roles/then/role.yml",
+        "summary: x\nneeds: [long]\nresources:\n  - file: { path: /srv/then, content: x }\n",
+    );
 
     let mut run = project.start(&["apply", "lab", "--lab", "-y", "-f", "1"]);
     drop(run.child.stdin.take());
@@ -106,7 +123,9 @@ pub(crate) fn power_loss(house: &House) {
     house.lab().kill(&["p2"], &mut |_| {}).expect("the plug is pulled");
     let run = run.wait();
     assert!(matches!(run.code, Some(3 | 4)), "\n{run}");
-    run.says("Failed on 1 of 3 hosts").says("p2 failed only package python3").says("whether this was done is not known");
+    run.says("Failed on 1 of 3 hosts")
+        .says("p2 failed only package python3")
+        .says("whether this was done is not known");
     for host in ["p1", "p3"] {
         assert_eq!(house.sh(host, "python3 -c 'print(6 * 7)'; cat /srv/after"), "42\ndone");
     }

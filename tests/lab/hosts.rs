@@ -66,7 +66,8 @@ pub(crate) fn facts(house: &House) {
     let facts: serde_json::Value = serde_json::from_str(&run.out).expect("facts by host");
     for host in hosts {
         let known = &facts[host];
-        let kib: u64 = house.sh(host, "sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").parse().expect("a number");
+        let kib: u64 =
+            house.sh(host, "sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").parse().expect("a number");
         assert_eq!(known["memory"], kib * 1024, "{known}");
         assert_eq!(known["cpus"].to_string(), house.sh(host, "nproc"));
         let os = serde_json::json!({ "id": "debian", "version": "12", "codename": "bookworm", "family": "debian" });
@@ -91,7 +92,8 @@ fn boot_of(house: &House, host: &str) -> Option<String> {
 
 /// Everything of this lab on the machine, outside of its folder.
 fn traces() -> Vec<String> {
-    let read = |path: PathBuf| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let read =
+        |path: PathBuf| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let mut found = Vec::new();
     let links = names("/sys/class/net").into_iter().filter(|link| link == LAB || link.starts_with(WIRES));
     found.extend(links.map(|link| format!("link {link}")));
@@ -99,14 +101,17 @@ fn traces() -> Vec<String> {
     found.extend(mounts.lines().filter(|line| line.contains(FOLDER)).map(|line| format!("mount {line}")));
     for process in names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok()) {
         let of = |what: &str| read(Path::new("/proc").join(&process).join(what));
-        let ours = of("environ").contains(&format!("ARMILLA_LAB_DIR={FOLDER}\0")) && of("cmdline").contains("\0lab\0__");
+        let ours =
+            of("environ").contains(&format!("ARMILLA_LAB_DIR={FOLDER}\0")) && of("cmdline").contains("\0lab\0__");
         if ours || of("cmdline").contains(FOLDER) || of("cgroup").contains(&format!("/{LAB}/")) {
             found.push(format!("process {process}: {}", of("cmdline").replace('\0', " ")));
         }
     }
     let mut open: Vec<PathBuf> = vec!["/sys/fs/cgroup".into()];
     while let Some(group) = open.pop() {
-        for entry in fs::read_dir(&group).into_iter().flatten().flatten().filter(|e| e.path().is_dir() && !e.path().is_symlink()) {
+        for entry in
+            fs::read_dir(&group).into_iter().flatten().flatten().filter(|e| e.path().is_dir() && !e.path().is_symlink())
+        {
             if entry.file_name() == LAB {
                 found.push(format!("cgroup {}", entry.path().display()));
             }
@@ -117,5 +122,10 @@ fn traces() -> Vec<String> {
 }
 
 fn names(folder: &str) -> Vec<String> {
-    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }

@@ -85,7 +85,8 @@ impl House {
     /// Removes those of the hosts that are there.
     pub(crate) fn down(&self, names: &[&str]) {
         let all = self.lab.hosts().expect("the hosts are listed");
-        let there: Vec<_> = all.into_iter().map(|host| host.name).filter(|name| names.contains(&name.as_str())).collect();
+        let there: Vec<_> =
+            all.into_iter().map(|host| host.name).filter(|name| names.contains(&name.as_str())).collect();
         self.lab.down(&there, &mut |_| {}).expect("the hosts are removed");
     }
 

@@ -8,8 +8,27 @@ use crate::house::House;
 
 /// Names of files; none of them may be taken for more than a name.
 const NAMES: &[&str] = &[
-    "with space", "'single'", "\"double\"", "a;touch hurt", "$(touch hurt)", "`touch hurt`", "-rf", "--", "a\\b\\n",
-    "*", "?[a-z]", "~root", "#no comment", "a|b&c>d<e", "a=b", "{{ braces }}", "%s%n", "grüße-☃", "!x", "$HOME", "{a,b}",
+    "with space",
+    "'single'",
+    "\"double\"",
+    "a;touch hurt",
+    "$(touch hurt)",
+    "`touch hurt`",
+    "-rf",
+    "--",
+    "a\\b\\n",
+    "*",
+    "?[a-z]",
+    "~root",
+    "#no comment",
+    "a|b&c>d<e",
+    "a=b",
+    "{{ braces }}",
+    "%s%n",
+    "grüße-☃",
+    "!x",
+    "$HOME",
+    "{a,b}",
 ];
 
 /// Contents, and files of a role with bytes of every value.
@@ -59,9 +78,16 @@ pub(crate) fn hostile(house: &House) {
     wanted.push(("/srv/h/argument".to_owned(), digest(argument.as_bytes())));
     project.only(&["h1"], &role);
 
-    for run in [project.plan(&["-D", "-vv"]).ends(0), project.plan(&["--json"]).ends(0), project.apply(&["-vv"]).ends(0)] {
+    for run in
+        [project.plan(&["-D", "-vv"]).ends(0), project.plan(&["--json"]).ends(0), project.apply(&["-vv"]).ends(0)]
+    {
         for sign in ["\u{1b}", "\u{7}", "\u{9b}", "\u{202e}", "\r"] {
-            assert!(!run.said().contains(sign), "{} reaches the terminal\n{}", sign.escape_debug(), run.said().escape_debug());
+            assert!(
+                !run.said().contains(sign),
+                "{} reaches the terminal\n{}",
+                sign.escape_debug(),
+                run.said().escape_debug()
+            );
         }
     }
     project.is_empty();

@@ -36,9 +36,13 @@ pub(crate) fn host_keys(house: &House) {
     let project = house.project("host-keys");
     let entry = |name: &str| format!("{name}: {{ address: {} }}", house.address(name));
     project.only(&["h1", "h4"], "summary: x\nresources:\n  - file: { path: /srv/key, content: x }\n");
-    project.file("inventories/lab/hosts.yml", format!("groups:\n  all_hosts:\n    hosts: {{ {}, {} }}\n", entry("h1"), entry("h4")));
+    project.file(
+        "inventories/lab/hosts.yml",
+        format!("groups:\n  all_hosts:\n    hosts: {{ {}, {} }}\n", entry("h1"), entry("h4")),
+    );
     house.sh("h1", "rm -f /srv/key");
-    let known = std::fs::read_to_string(house.lab().ssh_config().with_file_name("known_hosts")).expect("the lab's keys");
+    let known =
+        std::fs::read_to_string(house.lab().ssh_config().with_file_name("known_hosts")).expect("the lab's keys");
     let old = fingerprint(house, "h4");
     project.file("known_hosts", &known);
     let config = ssh_config(house, &project);
@@ -61,7 +65,8 @@ pub(crate) fn host_keys(house: &House) {
     assert!(!house.holds("h4", "test -e /srv/key"), "nothing was done behind a changed key");
     assert_eq!(std::fs::read_to_string(project.path("known_hosts")).expect("the file"), known, "no key was replaced");
 
-    let without: String = known.lines().filter(|line| !line.starts_with("h4,")).map(|line| format!("{line}\n")).collect();
+    let without: String =
+        known.lines().filter(|line| !line.starts_with("h4,")).map(|line| format!("{line}\n")).collect();
     project.file("known_hosts", &without);
     command("plan", &["-l", "h4"]).ends(4).says("host key of h4 is not known").says("--accept-new");
     command("apply", &["-l", "h4"]).ends(4);

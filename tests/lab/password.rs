@@ -15,7 +15,10 @@ pub(crate) fn none_needed(house: &House) {
     apply(house, &project, &[]).ends(0);
     assert_eq!(house.sh("h1", "cat /srv/sudo; stat -c '%U %a' /srv/sudo"), "as root\nroot 600");
     project.run(&["plan", "lab", "--detailed-exitcode", "--ssh-config", &config(house)]).ends(0);
-    assert!(!house.holds("h1", "ls -A /home/deploy | grep -v '^\\.\\(ssh\\|bash\\|profile\\)'"), "nothing is left at home");
+    assert!(
+        !house.holds("h1", "ls -A /home/deploy | grep -v '^\\.\\(ssh\\|bash\\|profile\\)'"),
+        "nothing is left at home"
+    );
 
     // Without sudo the same user may not, and is told.
     inventory(house, &project, "connection: { user: deploy }");
@@ -47,18 +50,24 @@ pub(crate) fn asked_once(house: &House) {
     typed(house, &project, PASSWORD).ends(0).says("Converged").keeps(PASSWORD);
     watch.saw_nothing();
     assert_eq!(house.sh("h1", "cat /srv/sudo; stat -c '%U %a' /srv/sudo"), "as root\nroot 600");
-    assert!(!house.holds("h1", &format!("grep -rlsa {PASSWORD} /tmp /var /etc /root /run /srv /home")), "no trace of it");
+    assert!(
+        !house.holds("h1", &format!("grep -rlsa {PASSWORD} /tmp /var /etc /root /run /srv /home")),
+        "no trace of it"
+    );
 }
 
 fn user(house: &House, name: &str, rule: &str) {
     house.up(&["h1"]);
     house.sh("h1", "rm -f /srv/sudo /srv/slept");
-    house.sh("h1", &format!(
-        "id {name} 2>/dev/null || useradd --create-home --shell /bin/bash {name}
+    house.sh(
+        "h1",
+        &format!(
+            "id {name} 2>/dev/null || useradd --create-home --shell /bin/bash {name}
          install -d -m 700 -o {name} -g {name} /home/{name}/.ssh
          install -m 600 -o {name} -g {name} /root/.ssh/authorized_keys /home/{name}/.ssh/authorized_keys
          echo '{rule}' >/etc/sudoers.d/{name}"
-    ));
+        ),
+    );
 }
 
 fn by_user<'a>(house: &'a House, project: &str, name: &str) -> Project<'a> {
@@ -72,7 +81,8 @@ fn by_user<'a>(house: &'a House, project: &str, name: &str) -> Project<'a> {
 /// A rehearsal would log in as root, whatever the inventory says; so here the hosts are the real ones.
 fn inventory(house: &House, project: &Project<'_>, connection: &str) {
     let host = format!("h1: {{ address: {} }}", house.address("h1"));
-    project.file("inventories/lab/hosts.yml", format!("{connection}\ngroups:\n  all_hosts: {{ hosts: {{ {host} }} }}\n"));
+    project
+        .file("inventories/lab/hosts.yml", format!("{connection}\ngroups:\n  all_hosts: {{ hosts: {{ {host} }} }}\n"));
 }
 
 fn config(house: &House) -> String {

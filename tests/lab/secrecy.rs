@@ -9,7 +9,10 @@ const NEW: &str = "canary-new-e09c42";
 /// A file for one user and the input of a program; nothing armilla says, and no process shows it.
 pub(crate) fn nowhere_else(house: &House) {
     house.up(&["h1"]);
-    house.sh("h1", &format!("rm -rf /srv/s; mkdir -p /srv/s/bin; printf 'token={OLD}\\n' >/srv/s/token; chmod 644 /srv/s/token"));
+    house.sh(
+        "h1",
+        &format!("rm -rf /srv/s; mkdir -p /srv/s/bin; printf 'token={OLD}\\n' >/srv/s/token; chmod 644 /srv/s/token"),
+    );
     let project = house.project("secret");
     let role = r#"
 summary: Keeps a secret.
@@ -50,5 +53,10 @@ resources:
     assert_eq!(found, "/srv/s/rendered\n/srv/s/token\n/srv/s/told", "nothing else on the host holds it");
 
     // Readable by everyone is refused before any host is asked.
-    project.only(&["h1"], &role.replace("\"0600\"", "\"0644\"")).plan(&[]).ends(1).says("lets everyone read it").keeps(NEW);
+    project
+        .only(&["h1"], &role.replace("\"0600\"", "\"0644\""))
+        .plan(&[])
+        .ends(1)
+        .says("lets everyone read it")
+        .keeps(NEW);
 }

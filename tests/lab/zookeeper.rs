@@ -67,9 +67,18 @@ pub(crate) fn other_drift(house: &House) {
     let after = lives(house);
     assert_eq!(&after[..2], &before[..2], "zk1 and zk2 go on");
     assert_ne!(after[2], before[2]);
-    assert_eq!(house.sh("zk1", "stat -c %a /usr/local/bin/zookeeper-mode; getent passwd zookeeper | cut -d: -f7"), "755\n/usr/sbin/nologin");
-    assert_eq!(house.sh("zk2", "systemctl is-enabled zookeeper; test -x /usr/local/bin/zookeeper-cli && echo there"), "enabled\nthere");
-    assert_eq!(house.sh("zk3", "systemctl is-active zookeeper; dpkg-query -W -f '${Status}' libzookeeper-java"), "active\ninstall ok installed");
+    assert_eq!(
+        house.sh("zk1", "stat -c %a /usr/local/bin/zookeeper-mode; getent passwd zookeeper | cut -d: -f7"),
+        "755\n/usr/sbin/nologin"
+    );
+    assert_eq!(
+        house.sh("zk2", "systemctl is-enabled zookeeper; test -x /usr/local/bin/zookeeper-cli && echo there"),
+        "enabled\nthere"
+    );
+    assert_eq!(
+        house.sh("zk3", "systemctl is-active zookeeper; dpkg-query -W -f '${Status}' libzookeeper-java"),
+        "active\ninstall ok installed"
+    );
     project.is_empty();
     assert_eq!(modes(house, &MEMBERS), BTreeMap::from([("follower".to_owned(), 2), ("leader".to_owned(), 1)]));
 }
@@ -84,7 +93,11 @@ pub(crate) fn fourth_member(house: &House) {
     let hosts = |more: &str| format!("groups:\n  zookeepers: {{ hosts: \"zk[1:4]\", vars: {{ heap: 128M{more} }} }}\n");
     project.file("inventories/lab/hosts.yml", hosts(""));
     for verb in ["plan", "apply"] {
-        project.run(&[verb, "lab", "--lab"]).ends(1).says("4 members survive no more failures than 3").says("allow_even");
+        project
+            .run(&[verb, "lab", "--lab"])
+            .ends(1)
+            .says("4 members survive no more failures than 3")
+            .says("allow_even");
     }
     assert_eq!(lives(house), before);
     assert!(!house.holds("zk4", "test -e /etc/zookeeper"), "zk4 is untouched");
@@ -142,7 +155,9 @@ fn written(house: &House) -> Vec<String> {
 
 /// Starts a script in the background of a host.
 fn script(name: &str, text: &str) -> String {
-    format!("rm -f /root/{name}.*; touch /root/{name}.done; cat >/root/{name}.sh <<'END'\n{text}END\nsystemd-run -q --collect bash /root/{name}.sh")
+    format!(
+        "rm -f /root/{name}.*; touch /root/{name}.done; cat >/root/{name}.sh <<'END'\n{text}END\nsystemd-run -q --collect bash /root/{name}.sh"
+    )
 }
 
 /// The example as it is, in a folder of the story.

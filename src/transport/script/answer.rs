@@ -417,7 +417,9 @@ mod tests {
             (Some("1.0"), true, Some(60))
         );
         assert!(!package(0).interrupted);
-        assert!(answer(&probes, &(text + "\nN interrupted\n")).package(&probes[0]).is_ok_and(|found| found.interrupted));
+        assert!(
+            answer(&probes, &(text + "\nN interrupted\n")).package(&probes[0]).is_ok_and(|found| found.interrupted)
+        );
         assert_eq!([1, 2, 4, 5].map(|at| package(at).installed), [None, None, None, None]);
         assert_eq!(package(3).installed.as_deref(), Some("4.1"));
         let broken = answer(&probes, &told("packages", "", 2, "dpkg-query: error: status database is broken"));
