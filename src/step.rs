@@ -207,6 +207,8 @@ pub struct PackageReading {
     pub held: bool,
     /// Seconds since the package lists were fetched; none if they never were.
     pub lists_age: Option<u64>,
+    /// Whether dpkg was stopped in the middle of something, which has to be finished first.
+    pub interrupted: bool,
 }
 
 /// A user account, as in `passwd(5)`.

@@ -102,6 +102,7 @@ impl Package {
             steps.push(self.mark("unhold"));
         }
         if install {
+            steps.extend(self.finishing(found));
             steps.extend(self.installing(found));
         }
         // Also after an installation, which may end a hold.
@@ -132,7 +133,20 @@ impl Package {
             None => fields::new("version", to),
         });
         let hold = self.hold.filter(|hold| *hold != found.held).map(|to| fields::text("hold", &found.held, &to));
-        version.into_iter().chain(hold).collect()
+        let finished = self.finishing(found).map(|_| fields::text("dpkg", "interrupted", "finished"));
+        version.into_iter().chain(hold).chain(finished).collect()
+    }
+
+    /// Lets dpkg finish what a power loss interrupted, as apt refuses to work before. What it cannot finish, because
+    /// other packages are missing, `apt-get --fix-broken` does.
+    fn finishing(&self, found: &PackageReading) -> Option<Step> {
+        let wanted = self.state == Presence::Present && self.is_wanted(found.installed.as_deref());
+        if wanted || !found.interrupted {
+            return None;
+        }
+        let script = "dpkg --configure -a --force-confdef --force-confold || :";
+        let command = silent(Command::new(["sh", "-c", script]));
+        Some(Step::Run(if self.start { command } else { command.with("SYSTEMD_OFFLINE", "1") }))
     }
 
     fn installing(&self, found: &PackageReading) -> Vec<Step> {
@@ -140,6 +154,7 @@ impl Package {
         let mut argv = vec!["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", WAIT_FOR_LOCK];
         // A configuration file that was changed on the host stays: what armilla wants in it, it writes itself.
         argv.extend(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]);
+        argv.extend(found.interrupted.then_some("--fix-broken"));
         argv.extend(self.is_downgrade(found).then_some("--allow-downgrades"));
         argv.extend((found.held && self.hold == Some(true)).then_some("--allow-change-held-packages"));
         let wanted = self.version.as_ref().map_or(self.name.clone(), |version| format!("{}={version}", self.name));
@@ -175,6 +190,7 @@ impl Package {
             return Verdict::Refuse(held("hold: false"));
         }
         let mut steps: Vec<Step> = found.package.held.then(|| self.mark("unhold")).into_iter().collect();
+        steps.extend(self.finishing(&found.package));
         steps.push(Step::Run(silent(Command::new(["apt-get", "remove", "-y", "-q", "-o", WAIT_FOR_LOCK, "--", &self.name]))));
         let shown = found.others.iter().map(|(name, packages)| fields::new(name, packages)).collect();
         Verdict::change(Action::Remove, shown, steps)

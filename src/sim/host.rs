@@ -106,6 +106,7 @@ impl Host {
             installed: self.packages.get(name).cloned(),
             held: self.held.contains(name),
             lists_age: self.lists.map(|at| u64::try_from(self.now - at).unwrap_or_default()),
+            interrupted: false,
         }
     }
 

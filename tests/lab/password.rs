@@ -40,7 +40,7 @@ pub(crate) fn asked_once(house: &House) {
     assert_eq!(house.sh("h1", failures), before, "no password was tried");
 
     let run = typed(house, &project, "wrong-guess");
-    assert!(run.said().contains("the password is wrong"), "\n{run}");
+    assert!(run.said().contains("wrong password"), "\n{run}");
     let run = run.ends(4).keeps("wrong-guess");
     let after: u32 = house.sh("h1", failures).parse().expect("a number");
     assert_eq!(after, before.parse::<u32>().expect("a number") + 1, "one attempt\n{run}");

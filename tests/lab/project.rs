@@ -125,16 +125,28 @@ impl Started {
 
     /// What Ctrl-C in a terminal does: a signal to it and all it started.
     pub(crate) fn ctrl_c(&self) {
-        let group = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
-        killpg(group, Signal::SIGINT).expect("it is interrupted");
+        killpg(self.group(), Signal::SIGINT).expect("it is interrupted");
+    }
+
+    fn group(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
     }
 
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Run {
         until(&format!("`armilla {}` ends", self.typed), || !self.runs());
         let status = self.child.wait().expect("its status");
-        let (out, err) = (text(&self.out), text(&self.err));
-        Run { code: status.code(), typed: self.typed, out, err }
+        Run { code: status.code(), typed: self.typed.clone(), out: text(&self.out), err: text(&self.err) }
+    }
+}
+
+/// What a story that failed left running must not work on the hosts of the next.
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.runs() {
+            let _ = killpg(self.group(), Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
     }
 }
 

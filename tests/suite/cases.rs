@@ -426,7 +426,7 @@ macro_rules! readings {
 }
 
 readings! {
-    Package => PackageReading { installed: Option<String>, held: bool, lists_age: Option<u64> }
+    Package => PackageReading { installed: Option<String>, held: bool, lists_age: Option<u64>, interrupted: bool }
     User => UserReading { uid: u32, group: String, groups: Vec<String>, home: String, shell: String, comment: String }
     Unit => UnitReading { load: String, active: String, enabled: String, needs_reload: bool, since: Option<i64> }
     Ended => CommandReading { exit: i32, stdout: String, stderr: String }

@@ -47,6 +47,8 @@ struct Answer {
     status: BTreeMap<usize, String>,
     /// The host's clock when it looked at the package lists, and when those were fetched.
     lists: Option<(i64, i64)>,
+    /// Whether dpkg was stopped in the middle.
+    interrupted: bool,
     /// Of each probe of a unit, by index: which block of systemctl's answer is its own.
     places: BTreeMap<usize, usize>,
 }
@@ -70,6 +72,7 @@ impl Answer {
                 let fetched = frame.text().lines().filter_map(|line| line.parse().ok()).max();
                 self.lists = frame.number(0).zip(fetched);
             }
+            "interrupted" => self.interrupted = true,
             _ => {
                 if let Some(index) = frame.number(0) {
                     self.single.insert((frame.word.clone(), index), frame);
@@ -241,6 +244,7 @@ impl Answer {
             installed: (status.get(1..) == Some("i ")).then(|| version.to_owned()),
             held: status.starts_with('h'),
             lists_age: self.lists.map(|(now, fetched)| u64::try_from(now - fetched).unwrap_or(0)),
+            interrupted: self.interrupted,
         })
     }
 
@@ -411,6 +415,10 @@ mod tests {
         assert_eq!(
             (package(0).installed.as_deref(), package(0).held, package(0).lists_age),
             (Some("1.0"), true, Some(60))
+        );
+        assert!(!package(0).interrupted);
+        assert!(
+            answer(&probes, &(text + "\nN interrupted\n")).package(&probes[0]).is_ok_and(|found| found.interrupted)
         );
         assert_eq!([1, 2, 4, 5].map(|at| package(at).installed), [None, None, None, None]);
         assert_eq!(package(3).installed.as_deref(), Some("4.1"));

@@ -111,6 +111,11 @@ packages() {
     frame lists "$(date +%s)"
     stat -c %Y /var/lib/apt/lists /var/lib/apt/lists/partial >&3 2>/dev/null
   fi
+  # What dpkg has not yet entered into its database; apt refuses to work while there is any.
+  set +f
+  for i in /var/lib/dpkg/updates/[0-9]*; do break; done
+  set -f
+  [ ! -e "$i" ] || frame interrupted
 }
 # command INDEX LIMIT FUNCTION: its output, its complaint, its exit code, each in a frame of its own. Both are read
 # to their end, so that it meets no broken pipe, but not longer than it may take: a daemon it started can hold them.
