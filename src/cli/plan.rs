@@ -36,7 +36,7 @@ pub(super) struct Shape {
 
 /// What comes after a plan was shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Nothing: it says what to type.
     #[default]
     Typing,

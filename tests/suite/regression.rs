@@ -190,7 +190,7 @@ fn a_check_that_asks_for_what_is_wanted_makes_no_running_service_sick() {
         )
     };
     let mut world = many(&["h1", "h2", "h3"], &[("web", &role(80), "all")]);
-    world.plan().map(|plan| world.apply(&plan)).unwrap_or_else(|problems| panic!("{problems}"));
+    apply(&world);
     world.role("web", &format!("summary: It.\n{}", role(81))).expect("a role");
     let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
     let batches: Vec<usize> = plan.services[0].batches.iter().map(Vec::len).collect();
