@@ -3,10 +3,112 @@
 //! In: path, content and permissions, and what was found there. Out: a write that is never half done, or only a change
 //! of permissions. Never: a write through a symbolic link, or over a directory.
 
-use super::fields::{self, Data, Presence};
-use super::{Action, Change, Field, Verdict};
+use std::marker::PhantomData;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::fields::{self, Data, FileMode, Presence};
+use super::{Action, Change, Claim, Field, Kind, Source, Verdict};
 use crate::secret::Content;
-use crate::step::{Digest, Fetch, Ownership, PathReading, Probe, Removable, Step};
+use crate::step::{Digest, Fetch, Ownership, PathReading, Probe, Readings, Removable, Step, Unreadable};
+
+/// A kind that is a regular file: what sets it apart.
+pub(super) trait Sort: Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// See [`Kind::NAME`].
+    const NAME: &'static str;
+    /// See [`Kind::SUMMARY`].
+    const SUMMARY: &'static str;
+    /// See [`Kind::EXAMPLE`].
+    const EXAMPLE: &'static str;
+    /// See [`Kind::SOURCE`].
+    const SOURCE: Source;
+}
+
+/// A regular file, as written in YAML.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, bound = "")]
+#[schemars(bound = "")]
+pub(super) struct Written<S: Sort> {
+    /// Where it is on the host.
+    path: String,
+    /// What is in it. Instead: `src`, a file of the role's or project's `files/` (of a `template`: a template of
+    /// `templates/`, which is rendered).
+    #[serde(default)]
+    content: Option<Data>,
+    /// The user it belongs to.
+    #[serde(default = "fields::root")]
+    owner: String,
+    /// The group it belongs to.
+    #[serde(default = "fields::root")]
+    group: String,
+    /// Who may do what with it, in quotes. With a secret in the content, it must not let everyone read.
+    #[serde(default = "fields::mode_644")]
+    mode: FileMode,
+    /// Whether it is there.
+    #[serde(default)]
+    state: Presence,
+    /// Once it is there, other content stops the plan instead of being overwritten.
+    #[serde(default)]
+    frozen: bool,
+    #[serde(skip)]
+    sort: PhantomData<S>,
+}
+
+impl<S: Sort> Kind for Written<S> {
+    const NAME: &'static str = S::NAME;
+    const SUMMARY: &'static str = S::SUMMARY;
+    const EXAMPLE: &'static str = S::EXAMPLE;
+    const SHORT: &'static str = "path";
+    const SOURCE: Source = S::SOURCE;
+    type State = PathReading;
+
+    fn target(&self) -> String {
+        self.path.clone()
+    }
+
+    fn claim(&self) -> Claim {
+        Claim::Path
+    }
+
+    fn check(&self) -> Result<(), String> {
+        fields::check_path(&self.path)?;
+        fields::check_word("user", &self.owner)?;
+        fields::check_word("group", &self.group)?;
+        check(&format!("a {}", S::NAME), self.state, self.content.as_ref(), self.mode)
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        vec![self.regular().probe()]
+    }
+
+    fn observe(&self, readings: &Readings) -> Result<PathReading, Unreadable> {
+        readings.path(&self.regular().probe()).cloned()
+    }
+
+    fn change(&self, state: &PathReading) -> Verdict {
+        self.regular().verdict(state)
+    }
+
+    fn unwanted(&self, state: &PathReading) -> Option<Change> {
+        self.regular().unwanted(state)
+    }
+
+    fn written(&self, state: &PathReading) -> Option<i64> {
+        modified(state)
+    }
+}
+
+impl<S: Sort> Written<S> {
+    fn regular(&self) -> Regular<'_> {
+        Regular {
+            path: &self.path,
+            content: self.content.as_ref().map(|data| &data.0),
+            ownership: fields::ownership(&self.owner, &self.group, self.mode),
+            frozen: self.frozen,
+        }
+    }
+}
 
 /// A regular file as it should be.
 #[derive(Debug)]
