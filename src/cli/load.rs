@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Global, Selection, ui};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
-use crate::inventory::{Endpoint, Inventory, Pattern, Settings};
+use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
@@ -213,7 +213,7 @@ impl Loaded {
     pub(super) fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
         let real = self.inventory.host(host.as_str())?.endpoint.clone();
         match &self.rehearsal {
-            None => Some(super::survey::with_become(real, self.become_root)),
+            None => Some(with_become(real, self.become_root)),
             Some(addresses) => {
                 let address = addresses.get(host).cloned().unwrap_or_else(|| host.to_string());
                 Some(Endpoint { address, ..Endpoint::new(host.clone()) })
@@ -268,4 +268,12 @@ impl Loaded {
         let set = self.variables.get(host).and_then(|layers| layers.get(name));
         set.map(|variable| Node::clone(&variable.node)).or_else(|| of_service.cloned())
     }
+}
+
+/// Works as root on every host, if that was asked for.
+fn with_become(mut endpoint: Endpoint, become_root: bool) -> Endpoint {
+    if become_root {
+        endpoint.become_user = Become::Root;
+    }
+    endpoint
 }

@@ -12,7 +12,7 @@ use super::{Connection, Global, ui};
 use crate::catalog::{Catalog, Facts};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::fact::{Fact, fact};
-use crate::inventory::{Become, Endpoint};
+use crate::inventory::Endpoint;
 use crate::name::HostName;
 use crate::observe;
 use crate::plan::{self, Observed, Plan};
@@ -210,12 +210,4 @@ impl Fleet {
             hosts.iter().map(|host| format!("{} {}", host.name, self.transport.round_trips(host))).collect();
         ui::say(&format!("round trips: {}", trips.join(", ")));
     }
-}
-
-/// Works as root on every host, if that was asked for.
-pub(super) fn with_become(mut endpoint: Endpoint, become_root: bool) -> Endpoint {
-    if become_root {
-        endpoint.become_user = Become::Root;
-    }
-    endpoint
 }
