@@ -1,5 +1,7 @@
 //! The lab of the stories. In come names of hosts, out go hosts that are up, and what they answer.
 
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -18,10 +20,21 @@ pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
 /// Nothing on these hosts takes longer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The lock that one run holds at a time; it ends with the process.
+fn alone() -> io::Result<File> {
+    let path = format!("{FOLDER}.lock");
+    std::fs::create_dir_all("/var/lib/armilla")?;
+    let file = File::create(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
 /// All stories' hosts.
 pub(crate) struct House {
     lab: Lab,
     base: PathBuf,
+    /// Two runs on one machine would take each other's hosts away: the second waits until the first has ended.
+    _alone: File,
 }
 
 impl House {
@@ -36,11 +49,12 @@ impl House {
             apt_cache: None,
             program: Some(ARMILLA.into()),
         };
+        let alone = alone().map_err(|error| format!("{needs}\n  {FOLDER}.lock: {error}"))?;
         let lab = Lab::open(options).map_err(|error| format!("{needs}\n  {error}"))?;
         let tell = &mut |_: &str| {};
         lab.down_all(tell).map_err(|error| format!("what an earlier run left could not be removed: {error}"))?;
         lab.base(Rebuild::IfNeeded, tell).map_err(|error| format!("the base could not be built: {error}"))?;
-        Ok(Self { lab, base })
+        Ok(Self { lab, base, _alone: alone })
     }
 
     /// Removes all hosts.
