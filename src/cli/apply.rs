@@ -195,7 +195,7 @@ async fn signals(stop: watch::Sender<bool>) {
         if round == 1 {
             std::process::exit(code as i32);
         }
-        ui::say("stopping after the steps that run now; once more to leave at once");
+        ui::say("stopping after the roles that run now; once more to leave at once");
         let _ = stop.send(true);
     }
 }
