@@ -34,19 +34,6 @@ pub fn order(count: usize, needs: &[(usize, usize)]) -> Result<Vec<usize>, Cycle
     Ok(order)
 }
 
-/// Everything `from` needs, directly or by way of others, without itself; ascending.
-pub fn upstream(count: usize, needs: &[(usize, usize)], from: usize) -> Vec<usize> {
-    let graph = graph(count, needs);
-    let mut walk = petgraph::visit::Dfs::new(&graph, NodeIndex::new(from));
-    let mut found = Vec::new();
-    while let Some(node) = walk.next(&graph) {
-        found.push(node.index());
-    }
-    found.retain(|index| *index != from);
-    found.sort_unstable();
-    found
-}
-
 fn graph(count: usize, needs: &[(usize, usize)]) -> DiGraph<(), ()> {
     let mut graph = DiGraph::with_capacity(count, needs.len());
     for _ in 0..count {
@@ -91,7 +78,6 @@ mod tests {
         let order = order(4, &needs).unwrap_or_else(|cycle| panic!("{cycle:?}"));
         let place = |n: usize| order.iter().position(|m| *m == n);
         assert!(needs.iter().all(|(a, b)| place(*a) > place(*b)), "{order:?}");
-        assert_eq!(upstream(4, &needs, 0), [1, 2]);
     }
 
     #[test]

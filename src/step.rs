@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::name::HostName;
 use crate::secret::Content;
 
 /// A SHA-256 digest in lower-case hexadecimal.
@@ -469,6 +468,3 @@ pub enum Outcome {
         stderr: String,
     },
 }
-
-/// Who is asked, for messages of rooms that know no inventory.
-pub type Answers = BTreeMap<HostName, Readings>;

@@ -1,7 +1,7 @@
 //! `armilla apply ENV`: shows the plan, asks, and does exactly what it showed.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -106,7 +106,8 @@ async fn perform(global: &Global, command: &Apply, fleet: &Fleet, survey: &Surve
     let plan = Arc::new(survey.plan.clone());
     let course = Arc::new(Mutex::new(Course::new(&plan, global.verbose, command.shape.json)));
     let (stop, stopping) = watch::channel(false);
-    let signals = tokio::spawn(signals(stop));
+    let asked: Arc<OnceLock<Exit>> = Arc::default();
+    let signals = tokio::spawn(signals(stop, Arc::clone(&asked)));
     let ticking = tokio::spawn(tick(Arc::clone(&course), begun));
     let limits = Limits { forks: fleet.forks };
     let report = apply::run(&plan, Arc::clone(&fleet.transport), limits, stopping, teller(&course, begun)).await;
@@ -133,7 +134,10 @@ async fn perform(global: &Global, command: &Apply, fleet: &Fleet, survey: &Surve
             },
         ));
     }
-    exit(&plan, &report, &again, command.detailed_exitcode)
+    match asked.get() {
+        Some(signal) if report.stopped => *signal,
+        _ => exit(&plan, &report, &again, command.detailed_exitcode),
+    }
 }
 
 /// What a run shows while it runs, and remembers for its end.
@@ -181,7 +185,7 @@ async fn tick(course: Arc<Mutex<Course>>, begun: Instant) {
 }
 
 /// The first signal asks to stop after what runs now; the second leaves at once.
-async fn signals(stop: watch::Sender<bool>) {
+async fn signals(stop: watch::Sender<bool>, asked: Arc<OnceLock<Exit>>) {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
     let mut terminated = async || match &mut terminate {
         Some(signal) => drop(signal.recv().await),
@@ -196,6 +200,7 @@ async fn signals(stop: watch::Sender<bool>) {
             std::process::exit(code as i32);
         }
         ui::say("stopping after the roles that run now; once more to leave at once");
+        let _ = asked.set(code);
         let _ = stop.send(true);
     }
 }
@@ -220,7 +225,6 @@ fn exit(plan: &Plan, report: &Report, left: &Plan, detailed: bool) -> Exit {
     // What has nothing to compare with (a command without a guard) is always in the plan again.
     let differs = left.entries().any(|entry| !entry.is_always());
     match () {
-        () if report.stopped => Exit::Interrupted,
         () if failed => Exit::Failed,
         () if unreachable => Exit::Unreachable,
         () if differs => Exit::Failed,

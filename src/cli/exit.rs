@@ -29,7 +29,7 @@ Exit codes:
   2    with --detailed-exitcode: changes found (plan) or made (apply)
   3    apply: some hosts failed; apply again to go on
   4    some hosts could not be reached
-  130  interrupted (143: terminated); running steps were finished";
+  130  interrupted (143: terminated); the roles that ran were finished";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

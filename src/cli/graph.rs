@@ -24,6 +24,7 @@ pub(super) struct Graph {
 enum Format {
     Text,
     Dot,
+    Mermaid,
 }
 
 /// Runs the command.
@@ -43,6 +44,7 @@ pub(super) fn run(global: &Global, command: &Graph) -> Exit {
     ui::result(&match command.format {
         Format::Text => graph::text(&view, detail),
         Format::Dot => graph::dot(&view, detail),
+        Format::Mermaid => graph::mermaid(&view),
     });
     Exit::Success
 }
