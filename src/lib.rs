@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`name`] [`step`] [`secret`] [`diag`] | the words: names, what can be asked of and done to a host, secrets, mistakes |
 //! | [`yaml`] [`template`] | texts as trees that know where they were written; expressions |
-//! | [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
+//! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
 //! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
 //! | [`graph`] [`catalog`] | order; everything that is desired, complete |
 //! | [`plan`] | the difference, decided to the last step |
@@ -38,6 +38,7 @@ pub mod report;
 pub mod resource;
 pub mod role;
 pub mod secret;
+pub mod settings;
 pub mod sim;
 pub mod site;
 pub mod step;

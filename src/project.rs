@@ -13,6 +13,8 @@ use crate::name::RoleName;
 pub struct Project {
     /// `site.yml`; none if there is none.
     pub site: Option<Arc<Source>>,
+    /// `armilla.yml`; none if there is none.
+    pub settings: Option<Arc<Source>>,
     /// The roles: those of the project first, then those the binary carries.
     pub roles: BTreeMap<RoleName, RoleTexts>,
     /// The project's own `templates/`, by path below it.

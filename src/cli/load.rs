@@ -11,6 +11,7 @@ use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
+use crate::settings::{EnvironmentSettings, ProjectSettings};
 use crate::site::{Definition, Site};
 use crate::store;
 use crate::vars::{self, Layers, Level, Setting};
@@ -22,6 +23,10 @@ pub(super) struct Loaded {
     pub root: PathBuf,
     /// Which environment.
     pub environment: EnvName,
+    /// What the project's settings say.
+    pub project_settings: ProjectSettings,
+    /// What the environment's settings say.
+    pub settings: EnvironmentSettings,
     /// Its texts.
     pub project: Project,
     /// Its hosts and groups.
@@ -64,6 +69,7 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let mut reader = Reader { problems: Diagnostics::new(), project: &project, unusable: BTreeSet::new() };
     let roles = reader.roles();
     let site = reader.site();
+    let (project_settings, environment_settings) = (reader.project_settings(), reader.environment_settings());
     let texts = project.environment.iter().map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
     let inventory = Inventory::read(environment.clone(), &texts);
     let inventory = reader.problems.keep(inventory).map(Arc::new);
@@ -79,6 +85,8 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let loaded = Loaded {
         root,
         environment,
+        project_settings,
+        settings: environment_settings,
         inventory,
         roles,
         placement,
@@ -123,6 +131,19 @@ impl Reader<'_> {
         let Some(source) = &self.project.site else { return Site::default() };
         let site = crate::yaml::parse(source).map_err(Into::into).and_then(|node| Site::read(&node));
         self.problems.keep(site).unwrap_or_default()
+    }
+
+    fn project_settings(&mut self) -> ProjectSettings {
+        let Some(source) = &self.project.settings else { return ProjectSettings::default() };
+        let read = crate::yaml::parse(source).map_err(Into::into).and_then(|node| ProjectSettings::read(&node));
+        self.problems.keep(read).unwrap_or_default()
+    }
+
+    fn environment_settings(&mut self) -> EnvironmentSettings {
+        let file = self.project.environment.iter().find(|(path, _)| path == "environment.yml");
+        let Some((_, source)) = file else { return EnvironmentSettings::default() };
+        let read = crate::yaml::parse(source).map_err(Into::into).and_then(|node| EnvironmentSettings::read(&node));
+        self.problems.keep(read).unwrap_or_default()
     }
 
     /// What `--var` sets, in the order given.

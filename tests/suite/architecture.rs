@@ -22,6 +22,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("resource", true, &[]),
     ("fact", true, &[]),
     ("role", true, &["yaml", "template", "resource"]),
+    ("settings", true, &["yaml"]),
     ("site", true, &["yaml"]),
     ("project", true, &[]),
     ("catalog", true, &["yaml", "template", "graph", "inventory", "resource", "role", "site", "project"]),

@@ -1,0 +1,209 @@
+//! Settings: how armilla itself works, of a project and of one environment. No role sees them.
+//!
+//! In: the texts of `armilla.yml` and `inventories/ENV/environment.yml`. Out: typed settings with where each is written,
+//! or everything that is wrong. Never: a default that is less careful than the key that is missing.
+//!
+//! ```yaml
+//! # armilla.yml, at the top of a project
+//! allow_commands:                        # programs on this machine that may be run, word by word as written here
+//!   - [./hosts.py, --list]
+//! ```
+//!
+//! ```yaml
+//! # inventories/ENV/environment.yml
+//! production: false                      # an environment that does not say so is production
+//! inventory_command: [./hosts.py, --list]   # where the hosts come from, instead of a file
+//! vault:                                 # where the keys of vault files come from, one of the three each
+//!   - { id: prod, file: ~/.vault/prod }
+//!   - { id: dev, command: [pass, show, vault/dev] }
+//!   - { prompt: true }
+//! ```
+
+use crate::diag::{Diagnostic, Diagnostics, Origin};
+use crate::yaml::{Node, Table};
+
+/// A program on this machine and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Word by word.
+    pub argv: Vec<String>,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// What `armilla.yml` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProjectSettings {
+    /// The programs that other settings may name.
+    pub allow_commands: Vec<Program>,
+}
+
+/// What `environment.yml` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentSettings {
+    /// Whether people depend on it. Unknown is yes.
+    pub production: bool,
+    /// Where [`Self::production`] is written, if it is.
+    pub production_origin: Option<Origin>,
+    /// The program that prints the hosts, instead of a file with them.
+    pub inventory_command: Option<Program>,
+    /// The keys of vault files, in the order in which they are tried.
+    pub vault: Vec<VaultKey>,
+}
+
+/// A key of vault files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultKey {
+    /// The vault id it is for; any if not given.
+    pub id: Option<String>,
+    /// Where it comes from.
+    pub from: KeySource,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// The first line of a file on this machine; `~` is the user's home.
+    File(String),
+    /// The first line that a program on this machine prints; it must be allowed.
+    Command(Program),
+    /// A person types it.
+    Prompt,
+}
+
+const PROJECT: &[&str] = &["allow_commands"];
+const ENVIRONMENT: &[&str] = &["production", "inventory_command", "vault"];
+const VAULT: &[&str] = &["id", "file", "command", "prompt"];
+
+impl Default for EnvironmentSettings {
+    fn default() -> Self {
+        Self { production: true, production_origin: None, inventory_command: None, vault: Vec::new() }
+    }
+}
+
+impl ProjectSettings {
+    /// Reads `armilla.yml`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(node: &Node) -> Result<Self, Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let Some(table) = Table::open("the settings of a project", node, PROJECT, &mut problems) else {
+            return Err(problems);
+        };
+        let commands = list(table.get("allow_commands"), "allow_commands", &mut problems);
+        let allow_commands = commands.iter().filter_map(|node| program(node, &mut problems)).collect();
+        problems.result(Self { allow_commands })
+    }
+
+    /// Refuses a program that is not allowed word by word.
+    ///
+    /// # Errors
+    /// With what to write where to allow it.
+    pub fn allow(&self, program: &Program) -> Result<(), Diagnostic> {
+        if self.allow_commands.iter().any(|allowed| allowed.argv == program.argv) {
+            return Ok(());
+        }
+        let words = program.argv.join(" ");
+        let listed = serde_json::to_string(&program.argv).unwrap_or_default();
+        Err(Diagnostic::error(format!("the program `{words}` is not allowed to run on this machine"))
+            .at(&program.origin)
+            .hint(format!("if you trust it, write into armilla.yml: `allow_commands: [{listed}]`")))
+    }
+}
+
+impl EnvironmentSettings {
+    /// Reads `environment.yml`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(node: &Node) -> Result<Self, Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let Some(table) = Table::open("the settings of an environment", node, ENVIRONMENT, &mut problems) else {
+            return Err(problems);
+        };
+        let production = table.flag("production", &mut problems);
+        let production_origin = table.get("production").map(|node| node.origin.clone());
+        let inventory_command = table.get("inventory_command").and_then(|node| program(node, &mut problems));
+        let keys = list(table.get("vault"), "vault", &mut problems);
+        let vault = keys.iter().filter_map(|node| problems.keep(vault_key(node))).collect();
+        problems.result(Self { production: production.unwrap_or(true), production_origin, inventory_command, vault })
+    }
+}
+
+fn list<'a>(node: Option<&'a Node>, key: &str, problems: &mut Diagnostics) -> &'a [Node] {
+    let Some(node) = node else { return &[] };
+    node.list().unwrap_or_else(|| {
+        problems.push(Diagnostic::error(format!("`{key}` is a list, not {}", node.kind())).at(&node.origin));
+        &[]
+    })
+}
+
+fn program(node: &Node, problems: &mut Diagnostics) -> Option<Program> {
+    let words: Option<Vec<String>> =
+        node.list().and_then(|items| items.iter().map(|item| item.text().map(str::to_owned)).collect());
+    let argv = words.filter(|argv| argv.first().is_some_and(|program| !program.is_empty()));
+    if argv.is_none() {
+        let problem = Diagnostic::error("a program and its arguments are a list of texts").at(&node.origin);
+        problems.push(problem.hint("for example: [./hosts.py, --list]"));
+    }
+    argv.map(|argv| Program { argv, origin: node.origin.clone() })
+}
+
+fn vault_key(node: &Node) -> Result<VaultKey, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let Some(table) = Table::open("a vault key", node, VAULT, &mut problems) else { return Err(problems) };
+    let id = table.text("id", &mut problems).map(str::to_owned);
+    let file = table.text("file", &mut problems).map(|path| KeySource::File(path.to_owned()));
+    let command = table.get("command").and_then(|node| program(node, &mut problems)).map(KeySource::Command);
+    let prompt = table.flag("prompt", &mut problems).unwrap_or(false).then_some(KeySource::Prompt);
+    let mut sources = [file, command, prompt].into_iter().flatten();
+    match (sources.next(), sources.next()) {
+        (Some(from), None) => problems.result(VaultKey { id, from, origin: node.origin.clone() }),
+        _ if problems.has_errors() => Err(problems),
+        _ => Err(Diagnostic::error("a vault key has one of `file`, `command` and `prompt: true`")
+            .at(&node.origin)
+            .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Source;
+
+    fn environment(text: &str) -> Result<EnvironmentSettings, Diagnostics> {
+        EnvironmentSettings::read(&crate::yaml::parse(&Source::new("environment.yml", text))?)
+    }
+
+    fn project(text: &str) -> Result<ProjectSettings, Diagnostics> {
+        ProjectSettings::read(&crate::yaml::parse(&Source::new("armilla.yml", text))?)
+    }
+
+    #[test]
+    fn an_environment_that_says_nothing_is_production() {
+        assert!(environment("").expect("nothing is fine").production);
+        assert!(!environment("production: false").expect("fine").production);
+    }
+
+    #[test]
+    fn a_program_is_allowed_word_by_word() {
+        let settings = environment("inventory_command: [./hosts.py, --list]").expect("fine");
+        let wanted = settings.inventory_command.expect("given");
+        assert_eq!(project("allow_commands: [[./hosts.py, --list]]").expect("fine").allow(&wanted), Ok(()));
+        let refused = project("allow_commands: [[./hosts.py]]").expect("fine").allow(&wanted).expect_err("one more");
+        assert!(refused.to_string().contains("allow_commands: [[\"./hosts.py\",\"--list\"]]"), "{refused}");
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once() {
+        let problems =
+            environment("produktion: no\ninventory_command: ./x\nvault: [{ id: a }, { file: x, prompt: true }]");
+        let text = problems.expect_err("wrong").to_string();
+        for part in ["did you mean `production`?", "a list of texts", "one of `file`, `command` and `prompt: true`"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}
