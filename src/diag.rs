@@ -250,6 +250,13 @@ impl Diagnostics {
     }
 }
 
+impl From<crate::name::InvalidName> for Diagnostic {
+    fn from(why: crate::name::InvalidName) -> Self {
+        let hint = why.nearest().map(|name| format!("for example `{name}`"));
+        Self::error(why.to_string()).maybe_hint(hint)
+    }
+}
+
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
         Self(vec![diagnostic])

@@ -14,6 +14,15 @@ pub struct InvalidName {
     why: &'static str,
 }
 
+impl InvalidName {
+    /// The nearest text that is a name: what cannot be in one replaced by dashes. None if nothing is left of it.
+    pub fn nearest(&self) -> Option<String> {
+        let kept: String = self.text.chars().map(|c| if word(c) { c } else { '-' }).take(LONGEST).collect();
+        let name = kept.trim_matches(['-', '.']);
+        (!name.is_empty()).then(|| name.to_owned())
+    }
+}
+
 const LONGEST: usize = 253;
 
 fn check(what: &'static str, text: &str, allowed: fn(char) -> bool) -> Result<(), InvalidName> {
@@ -163,6 +172,15 @@ mod tests {
         for good in ["zk1", "db-01.example.org", "Röck_7"] {
             assert!(HostName::new(good).is_ok(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn what_is_offered_for_no_name_is_one() {
+        for bad in ["-oProxyCommand=x", "web 1", "a;b", "../x", ".hidden-"] {
+            let offered = HostName::new(bad).expect_err(bad).nearest().expect(bad);
+            assert!(HostName::new(&offered).is_ok(), "{offered}");
+        }
+        assert_eq!(HostName::new("--").expect_err("no name").nearest(), None);
     }
 
     #[test]

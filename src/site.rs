@@ -82,7 +82,7 @@ fn definition(key: &Key, node: &Node) -> Result<Definition, Diagnostics> {
 }
 
 fn checked<T>(name: Result<T, crate::name::InvalidName>, origin: &Origin, problems: &mut Diagnostics) -> Option<T> {
-    name.map_err(|why| problems.push(Diagnostic::error(why.to_string()).at(origin))).ok()
+    name.map_err(|why| problems.push(Diagnostic::from(why).at(origin))).ok()
 }
 
 #[cfg(test)]

@@ -84,6 +84,14 @@ fn own_roles(root: &Path, problems: &mut Diagnostics) -> BTreeMap<RoleName, Role
             problems.push(Diagnostic::error(format!("roles/{name} is no name for a role")));
             continue;
         };
+        if !path.join("role.yml").exists() {
+            let problem = Diagnostic::error(format!("the folder roles/{name} has no role.yml"));
+            problems
+                .push(problem.hint(
+                    "write roles/NAME/role.yml, for a start `summary: What it is for.`, or move the folder away",
+                ));
+            continue;
+        }
         let Some(role) = text(root, &path.join("role.yml"), problems) else { continue };
         let templates = texts(root, &path.join("templates"), problems);
         let files = bytes(&path.join("files"), problems);

@@ -22,6 +22,51 @@ use crate::yaml::{Node, Yaml};
 /// More work than any template of a configuration file needs; a loop over loops ends here.
 const FUEL: u64 = 20_000_000;
 
+/// The filters that roles use most, for hints. A test looks that each exists.
+const FILTERS: &[&str] = &[
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "megabytes",
+    "milliseconds",
+    "min",
+    "quote",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "select",
+    "selectattr",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "zip",
+];
+
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(engine);
 
 fn engine() -> Environment<'static> {
@@ -433,7 +478,24 @@ fn problem(error: &minijinja::Error, text: &str, origin: &Origin, scope: Option<
     let hint = open.then(|| {
         "each `{{` needs its `}}`, each `{% if %}` its `{% endif %}`, each `{% for %}` its `{% endfor %}`".to_owned()
     });
+    let hint = hint.or_else(|| unknown_word(error));
     Diagnostic::error(what).at(&locate(text, start, origin)).wide(meant.trim().chars().count()).maybe_hint(hint)
+}
+
+/// For a filter or test that does not exist: where those are listed that do.
+fn unknown_word(error: &minijinja::Error) -> Option<String> {
+    let (what, known) = match error.kind() {
+        ErrorKind::UnknownFilter => ("filter", "filters"),
+        ErrorKind::UnknownTest => ("test", "tests"),
+        ErrorKind::UnknownFunction => ("function", "functions"),
+        _ => return None,
+    };
+    let typed = error.detail()?.strip_prefix(what)?.split_whitespace().next()?.trim_matches('`').to_owned();
+    let near = if what == "filter" { nearest(&typed, FILTERS.iter().copied()) } else { Vec::new() };
+    Some(match near.first() {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the {known} are those of https://docs.rs/minijinja/latest/minijinja/{known}/"),
+    })
 }
 
 fn undefined(meant: &str, text: &str, start: usize, origin: &Origin, scope: Option<&Scope>) -> Diagnostic {
@@ -463,10 +525,33 @@ fn attribute_hint(meant: &str, scope: &Scope) -> Option<String> {
     crate::name::did_you_mean(meant, keys.iter().map(String::as_str))
 }
 
+/// What Ansible calls a thing that expressions have under another name.
+fn foreign(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "inventory_hostname" | "inventory_hostname_short" => "the host's name is `host.name`",
+        "ansible_host" => "the host's address is `host.address`",
+        "ansible_hostname" | "ansible_fqdn" | "ansible_nodename" => "what the host calls itself is `facts.hostname`",
+        "ansible_memtotal_mb" => "the memory is `facts.memory`, see `armilla facts`",
+        "groups" | "play_hosts" | "ansible_play_hosts" => {
+            "the hosts of the service are `service.hosts`, of one it needs `needs.NAME.hosts`"
+        }
+        "hostvars" => "values of other services come by `provides` of their role, as `needs.NAME.KEY`",
+        "group_names" => "a role sees no groups: set an input in `group_vars/`",
+        "lookup" | "query" => {
+            "nothing is looked up on this machine: put the value into `group_vars/` or give it with --var"
+        }
+        _ if name.starts_with("ansible_") => "what is known of a host is under `facts`, see `armilla facts`",
+        _ => return None,
+    })
+}
+
 fn undefined_hint(name: &str, scope: &Scope) -> Option<String> {
     let names: Vec<&str> = scope.names().collect();
     if names.contains(&name) {
         return None;
+    }
+    if let Some(hint) = foreign(name) {
+        return Some(hint.to_owned());
     }
     let near = nearest(name, names.iter().copied());
     Some(match near.first() {
@@ -509,6 +594,16 @@ fn place(source: &Arc<Source>, line: usize, column: usize) -> Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_filter_that_is_offered_exists() {
+        for filter in FILTERS {
+            let problem = Formula::parse(&format!("1 | {filter}"), &Origin::start(&Source::new("x", "")))
+                .and_then(|formula| formula.value(&Scope::default()));
+            let unknown = problem.is_err_and(|problem| problem.what.contains("unknown filter"));
+            assert!(!unknown, "{filter}");
+        }
+    }
 
     fn scope() -> Scope {
         let mut scope = Scope::default();

@@ -123,10 +123,14 @@ impl Compiler<'_> {
         }
         let place = place(item, "src");
         if entries.contains_key("content") {
-            return Err(Diagnostic::error("`src` and `content` exclude each other").at(&place).into());
+            let problem = Diagnostic::error("`src` and `content` exclude each other").at(&place);
+            return Err(problem.hint("keep one of the two").into());
         }
         let Some(Json::String(name)) = entries.remove("src") else {
-            return Err(Diagnostic::error("`src` is the name of a file").at(&place).into());
+            let problem = Diagnostic::error("`src` is the name of a file").at(&place);
+            return Err(problem
+                .hint(format!("for example `src: motd`, which is roles/{}/files/motd", role.name))
+                .into());
         };
         let content = match item.kind.source {
             Source::Template => self.rendered_file(role, &name, scope, &place)?,
@@ -205,21 +209,20 @@ fn parse(item: &Item, data: &Json) -> Result<Arc<dyn Resource>, Diagnostics> {
 
 fn wrong_key(item: &Item, data: &Json, error: &ParseError, missing: Option<&str>) -> Diagnostic {
     let kind = item.kind.name;
+    let example = format!("for example: {}", item.kind.example);
+    let (what, hint) = error.what.split_once('\n').unwrap_or((&error.what, &example));
     let Some(key) = error.path.first() else {
-        let Some(key) = missing else { return Diagnostic::error(error.what.clone()).at(&item.origin).wide(kind.len()) };
-        let what = format!("a `{kind}` needs `{key}`");
-        return Diagnostic::error(what)
-            .at(&item.origin)
-            .wide(kind.len())
-            .hint(format!("for example: {}", item.kind.example));
+        let what = missing.map_or_else(|| what.to_owned(), |key| format!("a `{kind}` needs `{key}`"));
+        return Diagnostic::error(what).at(&item.origin).wide(kind.len()).hint(hint);
     };
     let secret = data.get(key).is_some_and(|value| value.to_string().contains(Data::SECRET));
-    let what = if secret {
-        format!("a secret must not be in `{key}` of a `{kind}`: others on the host could see it")
+    let (what, hint) = if secret {
+        let what = format!("a secret must not be in `{key}` of a `{kind}`: others on the host could see it");
+        (what, "give it to a program by `stdin`, or in a file with `mode: \"0600\"`")
     } else {
-        format!("`{}` of a `{kind}`: {}", error.path.join("."), error.what)
+        (format!("`{}` of a `{kind}`: {what}", error.path.join(".")), hint)
     };
-    Diagnostic::error(what).at(&place(item, key)).wide(key.chars().count())
+    Diagnostic::error(what).at(&place(item, key)).wide(key.chars().count()).hint(hint)
 }
 
 /// Resources that want the same thing of a host.

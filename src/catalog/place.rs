@@ -113,6 +113,7 @@ fn check_requires(roles: &BTreeMap<RoleName, Role>, problems: &mut Diagnostics) 
         let path = cycle.path(|index| names[index].as_str());
         let first = cycle.0.first().and_then(|index| roles[names[*index]].requires.first());
         let problem = Diagnostic::error(format!("roles require each other in a circle: {path}"));
+        let problem = problem.hint("take one of them out of the `requires` of the one before it");
         problems.push(first.map_or(problem.clone(), |key| problem.at(&key.origin)));
     }
 }
@@ -175,6 +176,7 @@ fn in_order(
         Err(cycle) => {
             let path = cycle.path(|index| services[index].definition.name.as_str());
             let problem = Diagnostic::error(format!("services need each other in a circle: {path}"));
+            let problem = problem.hint("take one of them out of the `needs` of the role of the one before it");
             let first = cycle.0.first().map(|index| services[*index].definition.origin.clone());
             problems.push(first.map_or(problem.clone(), |origin| problem.at(&origin)));
             services

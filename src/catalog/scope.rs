@@ -146,7 +146,8 @@ fn one(
     } else {
         return Ok(Value::from(()));
     };
-    input.accept(&data).map(|typed| typed.0).map_err(|why| Diagnostic::error(why).at(&origin).into())
+    let wrong = |why| Diagnostic::error(why).at(&origin).hint(input.example(&data)).into();
+    input.accept(&data).map(|typed| typed.0).map_err(wrong)
 }
 
 fn missing(input: &Input, service: Option<&ServiceName>) -> Diagnostic {

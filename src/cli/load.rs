@@ -64,7 +64,7 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         let problem = Diagnostic::error("no environment is given: it is the first word after the command");
         return Err(problem.hint(format!("there are: {known}")).into());
     }
-    let environment = EnvName::new(&selection.name()).map_err(|why| Diagnostic::error(why.to_string()))?;
+    let environment = EnvName::new(&selection.name()).map_err(Diagnostic::from)?;
     let project = store::read_project(&root, Some(&environment))?;
     let mut reader = Reader { problems: Diagnostics::new(), project: &project, unusable: BTreeSet::new() };
     let roles = reader.roles();
@@ -218,7 +218,10 @@ impl Reader<'_> {
 /// As a shell would: relative to where the command was typed.
 fn settings_file(file: &camino::Utf8Path) -> Result<Vec<(String, Node)>, Diagnostics> {
     let text = std::fs::read_to_string(file)
-        .map_err(|error| Diagnostic::error(format!("--var @{file}: the file cannot be read: {error}")))?;
+        .map_err(|error| Diagnostic::error(format!("--var @{file}: the file cannot be read: {error}")))
+        .map_err(|problem| {
+            problem.hint("after `@` comes a path from where you are, to a file with `NAME: VALUE` lines")
+        })?;
     let settings = vars::read_file(&Source::new(file.as_str(), text))?;
     Ok(settings.iter().map(|(name, node)| (name.to_string(), Node::clone(node))).collect())
 }

@@ -48,7 +48,7 @@ fn name(parts: &[Part<'_>], mut index: usize) -> Result<HostName, Diagnostic> {
             "`{name}` is no host name: it is the name of a group that always exists"
         )));
     }
-    HostName::new(&name).map_err(|invalid| Diagnostic::error(invalid.to_string()))
+    HostName::new(&name).map_err(Diagnostic::from)
 }
 
 /// A piece of a written name.

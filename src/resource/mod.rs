@@ -41,7 +41,11 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
         Claim::Own(Self::NAME)
     }
 
-    /// What is impossible by itself, before any host is asked.
+    /// What is impossible by itself, before any host is asked. A second line of the text is the hint; without one, the
+    /// kind's example is shown.
+    ///
+    /// # Errors
+    /// The reason, for the user.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }

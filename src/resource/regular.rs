@@ -204,7 +204,7 @@ pub(super) fn check(what: &str, state: Presence, content: Option<&Data>, mode: f
         (Presence::Present, None) => Err(format!("{what} needs `content` or `src`")),
         (Presence::Absent, Some(_)) => Err(format!("{what} that is to be absent has no content")),
         (_, Some(data)) if data.0.is_secret() && mode.0.0 & 0o004 != 0 => {
-            Err(format!("a secret goes into it and mode {} lets everyone read it: write `mode: \"0640\"`", mode.0))
+            Err(format!("a secret goes into it and mode {} lets everyone read it\nwrite `mode: \"0640\"`", mode.0))
         }
         _ => Ok(()),
     }

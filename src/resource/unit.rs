@@ -53,7 +53,7 @@ impl Kind for Unit {
         let file = stem.is_none_or(|stem| fields::check_word("drop-in", stem).is_ok());
         if !file || !fields::is_unit(unit) {
             let name = self.name.escape_debug();
-            return Err(format!("`{name}` is no name of a unit: write `x.service` or `x.service.d/y.conf`"));
+            return Err(format!("`{name}` is no name of a unit\nwrite `{name}.service`, or `x.service.d/y.conf` for a part of one"));
         }
         if self.content.as_ref().is_some_and(|data| data.0.is_secret()) {
             let instead = "put it into a file and name that with `EnvironmentFile=` or `LoadCredential=`";

@@ -45,7 +45,7 @@ impl HealthCheck {
         let words: Vec<&str> = KINDS.iter().map(|(word, ..)| *word).collect();
         let Some([(key, body)]) = node.map() else {
             let text = format!("a health check is a map with one key: {}", words.join(", "));
-            return Err(Diagnostic::error(text).at(&node.origin).into());
+            return Err(Diagnostic::error(text).at(&node.origin).hint("for example `- tcp: { port: 8080 }`").into());
         };
         let Some((word, own, needed)) = KINDS.iter().find(|(word, ..)| *word == key.name) else {
             return Err(unknown_key("a health check", key, &words).into());
@@ -70,7 +70,8 @@ impl HealthCheck {
         let rendered = self.body.render(scope, &Json::from)?;
         if rendered.secret {
             let text = "a secret must not be in a health check: its command line can be seen by others on the host";
-            return Err(Diagnostic::error(text).at(&self.origin).into());
+            let hint = "let a program on the host read it from a file: `run: [/usr/local/bin/check]`";
+            return Err(Diagnostic::error(text).at(&self.origin).hint(hint).into());
         }
         let fields = Fields { data: &rendered.data, check: self };
         let (probe, expect) = fields.question()?;
@@ -164,6 +165,17 @@ impl Fields<'_> {
 
     fn wrong(&self, key: &str, wanted: &str) -> Diagnostic {
         let place = self.check.keys.iter().find(|k| k.name == key).map_or(&self.check.origin, |key| &key.origin);
-        Diagnostic::error(format!("`{key}` of a health check must be {wanted}")).at(place).wide(key.len())
+        let example = match key {
+            "url" => "http://127.0.0.1:8080/",
+            "run" => "[pg_isready, -q]",
+            "port" | "status" => "200",
+            "expect" => "\"ready\"",
+            "within" | "stable_for" | "timeout" => "30s",
+            _ => "\"text\"",
+        };
+        Diagnostic::error(format!("`{key}` of a health check must be {wanted}"))
+            .at(place)
+            .wide(key.len())
+            .hint(format!("for example `{key}: {example}`"))
     }
 }

@@ -86,6 +86,24 @@ impl InputType {
         })
     }
 
+    /// What others call a type, in our word.
+    pub fn synonym(word: &str) -> Option<&'static str> {
+        Some(match word.to_lowercase().as_str() {
+            "str" | "text" => "string",
+            "boolean" => "bool",
+            "integer" => "int",
+            "float" => "number",
+            "array" | "tuple" => "list",
+            "dict" | "object" | "mapping" => "map",
+            "enum" => "choice",
+            "password" | "token" => "secret",
+            "bytes" => "size",
+            "time" | "timeout" => "duration",
+            "file" | "directory" => "path",
+            _ => return None,
+        })
+    }
+
     fn wanted(&self) -> String {
         match self {
             Self::String => "a text (a number in quotes)".into(),
@@ -126,6 +144,32 @@ impl Input {
             return Err(format!("`{}` must match `{}`", self.name, bare(pattern)));
         }
         Ok(Typed(typed))
+    }
+
+    /// What to write instead of a value that does not fit. The text never has a secret in it.
+    pub fn example(&self, data: &Json) -> String {
+        let name = &self.name;
+        let value = match &self.kind {
+            InputType::Choice(choices) => {
+                let typed = data.as_str().unwrap_or_default();
+                let near = crate::name::did_you_mean(typed, choices.iter().map(String::as_str));
+                return near.unwrap_or_else(|| format!("one of: {}", choices.join(", ")));
+            }
+            InputType::String if data.is_number() || data.is_boolean() => format!("\"{data}\""),
+            InputType::Bool => {
+                let no = data.as_str().is_some_and(|text| ["no", "off", "n"].contains(&text.to_lowercase().as_str()));
+                if no { "false" } else { "true" }.to_owned()
+            }
+            InputType::String | InputType::Secret => "\"text\"".to_owned(),
+            InputType::Int | InputType::Number => "8".to_owned(),
+            InputType::Port => "8080".to_owned(),
+            InputType::Size => "512M".to_owned(),
+            InputType::Duration => "30s".to_owned(),
+            InputType::Path => "/var/lib/x".to_owned(),
+            InputType::List => "[a, b]".to_owned(),
+            InputType::Map => "{ a: 1 }".to_owned(),
+        };
+        format!("for example `{name}: {value}`")
     }
 
     fn bounds(&self, measure: Option<f64>) -> Result<(), String> {

@@ -18,6 +18,38 @@ const REFUSAL: &[&str] = &["when", "because", "hint"];
 const ROLLOUT: &[&str] = &["batch"];
 const AROUND: &[&str] = &["when", "loop", "notify"];
 
+/// Ansible's modules that have another name here.
+const MODULES: &[(&str, &str)] = &[
+    ("apt", "package"),
+    ("apt_key", "repository"),
+    ("apt_repository", "repository"),
+    ("blockinfile", "block"),
+    ("copy", "file"),
+    ("cronjob", "cron"),
+    ("deb822_repository", "repository"),
+    ("dnf", "package"),
+    ("get_url", "download"),
+    ("ini_file", "ini"),
+    ("known_hosts", "known_host"),
+    ("lineinfile", "line"),
+    ("locale_gen", "locale"),
+    ("modprobe", "kernel_module"),
+    ("nftables", "firewall"),
+    ("pacman", "package"),
+    ("pam_limits", "limits"),
+    ("pip", "venv"),
+    ("raw", "command"),
+    ("shell", "command"),
+    ("systemd", "service"),
+    ("systemd_service", "service"),
+    ("ufw", "firewall"),
+    ("unarchive", "archive"),
+    ("uri", "http"),
+    ("yum", "package"),
+    ("yum_repository", "repository"),
+    ("zypper", "package"),
+];
+
 /// Names that mean something in every expression, so no input can have them.
 const RESERVED: &[&str] = &["host", "service", "needs", "facts", "groups", "environment", "vars", "item"];
 
@@ -73,7 +105,8 @@ fn input(key: &Key, node: &Node) -> Result<Input, Diagnostics> {
     let default = table.get("default").and_then(|node| problems.keep(Recipe::parse(node)));
     let required = table.flag("required", &mut problems).unwrap_or(false);
     if required && default.is_some() {
-        problems.push(Diagnostic::error("an input with a default is never required").at(&key.origin));
+        let problem = Diagnostic::error("an input with a default is never required").at(&key.origin);
+        problems.push(problem.hint("take `required` or `default` away"));
     }
     let input = kind.map(|kind| Input {
         name: key.name.clone(),
@@ -103,7 +136,16 @@ fn check_input_name(key: &Key, problems: &mut Diagnostics) {
         () if !identifier => "is no name for an input: letters, digits and `_`, not beginning with a digit",
         () => return,
     };
-    problems.push(Diagnostic::error(format!("`{}` {what}", key.name)).at(&key.origin).wide(key.name.chars().count()));
+    let mut offered: String = key.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if identifier || !offered.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        offered.insert_str(0, "the_");
+    }
+    problems.push(
+        Diagnostic::error(format!("`{}` {what}", key.name))
+            .at(&key.origin)
+            .wide(key.name.chars().count())
+            .hint(format!("for example `{offered}`")),
+    );
 }
 
 fn input_type(table: &Table<'_>, problems: &mut Diagnostics) -> Option<InputType> {
@@ -116,10 +158,12 @@ fn input_type(table: &Table<'_>, problems: &mut Diagnostics) -> Option<InputType
             Diagnostic::error(format!("there is no type `{word}`"))
                 .at(&node.origin)
                 .wide(word.len())
-                .maybe_hint(did_you_mean(word, InputType::WORDS.iter().copied())),
+                .maybe_hint(did_you_mean(word, InputType::WORDS.iter().copied()))
+                .maybe_hint(InputType::synonym(word).map(|ours| format!("it is called `{ours}` here"))),
         ),
         Some(InputType::Choice(choices)) if choices.is_empty() => {
-            problems.push(Diagnostic::error("a choice needs `choices`, a list of texts").at(&node.origin));
+            let problem = Diagnostic::error("a choice needs `choices`, a list of texts").at(&node.origin);
+            problems.push(problem.hint("for example `choices: [info, debug]`"));
         }
         Some(_) => {}
     }
@@ -137,7 +181,9 @@ fn bound(table: &Table<'_>, key: &str, kind: &InputType, problems: &mut Diagnost
         _ => data.as_f64(),
     };
     if number.is_none() {
-        problems.push(Diagnostic::error(format!("`{key}` does not fit the type of the input")).at(&node.origin));
+        let problem = Diagnostic::error(format!("`{key}` does not fit the type of the input")).at(&node.origin);
+        problems
+            .push(problem.hint("a number; of a size or duration, written like one; of a text or list, how long it is"));
     }
     number
 }
@@ -161,8 +207,12 @@ fn pattern(table: &Table<'_>, problems: &mut Diagnostics) -> Option<Regex> {
     let node = table.get("pattern")?;
     Regex::new(&format!("^(?:{text})$"))
         .map_err(|error| {
-            let problem = Diagnostic::error("this is no regular expression").at(&node.origin).hint(error.to_string());
-            problems.push(problem);
+            let told = error.to_string();
+            let why = told.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let problem = Diagnostic::error(format!("this is no regular expression: {why}")).at(&node.origin);
+            problems.push(problem.hint(
+                "a `[`, `(`, `.`, `*` or `+` that means itself has a backslash before it, in single quotes: '\\['",
+            ));
         })
         .ok()
 }
@@ -172,7 +222,7 @@ fn check_default(input: &Input, problems: &mut Diagnostics) {
     if let Some(Recipe::Literal(data, origin)) = &input.default
         && let Err(why) = input.accept(data)
     {
-        problems.push(Diagnostic::error(why).at(origin));
+        problems.push(Diagnostic::error(why).at(origin).hint(input.example(data)));
     }
 }
 
@@ -211,8 +261,8 @@ fn rollout(table: &Table<'_>, problems: &mut Diagnostics) -> Rollout {
         _ => None,
     };
     if batch.is_none() {
-        let problem = Diagnostic::error("`batch` is a number of hosts, a percentage such as `25%`, or `all`");
-        problems.push(problem.at(&node.origin));
+        let problem = Diagnostic::error("`batch` is a number of hosts, a percentage, or `all`").at(&node.origin);
+        problems.push(problem.hint("for example `batch: 1` or `batch: 25%`"));
     }
     Rollout { batch: batch.unwrap_or_default() }
 }
@@ -277,6 +327,13 @@ fn unknown_kind(key: &Key, kinds: &[&str]) -> Diagnostic {
         .at(&key.origin)
         .wide(key.name.chars().count())
         .maybe_hint(did_you_mean(&key.name, kinds.iter().copied()))
+        .maybe_hint(module(&key.name).map(|ours| format!("what Ansible calls `{}` is a `{ours}` here", key.name)))
+}
+
+/// The kind for one of Ansible's modules.
+fn module(name: &str) -> Option<&'static str> {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    MODULES.iter().find(|(theirs, _)| *theirs == short).map(|(_, ours)| *ours).filter(|ours| kind(ours).is_some())
 }
 
 /// `- package: curl` is `- package: { name: curl }`.
@@ -295,7 +352,8 @@ fn verb(node: &Node, problems: &mut Diagnostics) -> Option<Verb> {
         Some("restart") => Some(Verb::Restart),
         Some("reload") => Some(Verb::Reload),
         _ => {
-            problems.push(Diagnostic::error("`notify` is `restart` or `reload`").at(&node.origin));
+            let problem = Diagnostic::error("`notify` is `restart` or `reload`").at(&node.origin);
+            problems.push(problem.maybe_hint(did_you_mean(node.text().unwrap_or_default(), ["restart", "reload"])));
             None
         }
     }

@@ -164,7 +164,7 @@ impl World {
 }
 
 fn wrong(why: &InvalidName) -> Diagnostics {
-    Diagnostic::error(why.to_string()).into()
+    Diagnostic::from(why.clone()).into()
 }
 
 fn variable(placement: &Placement, service: Option<&ServiceName>, name: &str) -> Option<Node> {

@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
             Some(Err(error)) => {
                 let marker = error.marker();
                 let origin = within(origin(self.source, marker.line(), marker.col()));
-                Err(Diagnostic::error(format!("this is not YAML: {}", error.info())).at(&origin))
+                Err(Diagnostic::error(format!("this is not YAML: {}", error.info())).at(&origin).hint(cure(&origin)))
             }
             None => Err(Diagnostic::error("the file ends too early").at(&Origin::start(self.source))),
         }
@@ -256,6 +256,21 @@ impl<'a> Reader<'a> {
             }
             _ => Err(Diagnostic::error("a key is missing").at(&origin)),
         }
+    }
+}
+
+/// What is most often wrong with a line that is not YAML.
+fn cure(origin: &Origin) -> &'static str {
+    let line = origin.source.line(origin.line).unwrap_or_default();
+    let count = |c: char| line.matches(c).count();
+    if line[..line.len() - line.trim_start().len()].contains('\t') {
+        "indent by spaces: YAML has no tabs there"
+    } else if count('"') % 2 == 1 || count('\'') % 2 == 1 {
+        "each quote needs its other one"
+    } else if count('{') != count('}') || count('[') != count(']') {
+        "each `{` needs its `}`, each `[` its `]`"
+    } else {
+        "keys of one map begin in one column; a text with `: `, ` #` or at its beginning one of `{[*&!%@` is put in quotes"
     }
 }
 

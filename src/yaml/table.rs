@@ -35,7 +35,8 @@ impl<'a> Table<'a> {
             Yaml::Map(entries) => entries.as_slice(),
             Yaml::Null => &[],
             _ => {
-                problems.push(Diagnostic::error(format!("{what} is a map, not {}", node.kind())).at(&node.origin));
+                let problem = Diagnostic::error(format!("{what} is a map, not {}", node.kind())).at(&node.origin);
+                problems.push(problem.hint(format!("its keys are: {}", keys.join(", "))));
                 return None;
             }
         };
@@ -55,7 +56,8 @@ impl<'a> Table<'a> {
     pub fn need(&self, key: &str, problems: &mut Diagnostics) -> Option<&'a Node> {
         let node = self.get(key);
         if node.is_none() {
-            problems.push(Diagnostic::error(format!("{} needs `{key}`", self.what)).at(&self.node.origin));
+            let problem = Diagnostic::error(format!("{} needs `{key}`", self.what)).at(&self.node.origin);
+            problems.push(problem.hint(format!("write `{key}: ...` into it")));
         }
         node
     }
@@ -91,7 +93,13 @@ impl<'a> Table<'a> {
 }
 
 fn wrong<T>(key: &str, wanted: &str, node: &Node, problems: &mut Diagnostics) -> Option<T> {
-    problems.push(Diagnostic::error(format!("`{key}` is {wanted}, not {}", node.kind())).at(&node.origin));
+    let example = match wanted {
+        "a text" => "\"in quotes\"",
+        "a map" => "{ key: value }",
+        _ => "true",
+    };
+    let problem = Diagnostic::error(format!("`{key}` is {wanted}, not {}", node.kind())).at(&node.origin);
+    problems.push(problem.hint(format!("for example `{key}: {example}`")));
     None
 }
 

@@ -8,6 +8,7 @@ mod convergence;
 mod docs;
 mod generator;
 mod inventory;
+mod mistakes;
 mod order;
 mod registry;
 mod regression;

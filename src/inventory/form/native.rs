@@ -109,7 +109,7 @@ impl Reader<'_> {
         GroupName::new(text)
             .map_err(|invalid| {
                 self.draft.groups_unsure = true;
-                self.problems.push(Diagnostic::error(invalid.to_string()).at(origin).wide(text.chars().count()));
+                self.problems.push(Diagnostic::from(invalid).at(origin).wide(text.chars().count()));
             })
             .ok()
     }
@@ -277,12 +277,12 @@ impl Reader<'_> {
         match node.value {
             Yaml::Int(port) if port > 0 && u16::try_from(port).is_ok() => u16::try_from(port).ok(),
             Yaml::Int(port) => {
-                self.problems
-                    .push(Diagnostic::error(format!("{port} is no port: it is from 1 to 65535")).at(&node.origin));
+                let problem = Diagnostic::error(format!("{port} is no port: it is from 1 to 65535")).at(&node.origin);
+                self.problems.push(problem.hint("that of ssh is 22, and need not be written"));
                 None
             }
             _ => {
-                self.problems.push(wrong(node, "`port`", "a whole number"));
+                self.problems.push(wrong(node, "`port`", "a whole number").hint("for example `port: 2222`"));
                 None
             }
         }
