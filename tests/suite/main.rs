@@ -13,6 +13,7 @@ mod order;
 mod registry;
 mod regression;
 mod report;
+mod role_pages;
 mod script;
 mod ssh;
 mod stories;
