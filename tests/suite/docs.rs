@@ -194,8 +194,8 @@ impl Player<'_> {
             let ran = run(command, &self.here);
             let text = ran.text.replace(&self.folder.display().to_string(), "/home/you");
             answer.push(part.1.clone());
-            let same = any_order(&plain(&expected)) == any_order(&plain(&text));
-            let wanted = if plain(&expected) == plain(&text) { expected } else { with_default_network(&text) };
+            let same = alike(&expected) == alike(&text);
+            let wanted = if same { expected } else { with_default_network(&text) };
             answer.extend(wanted.trim_end().lines().map(str::to_owned));
             if part.0.last().is_some_and(String::is_empty) {
                 answer.push(String::new());
@@ -249,13 +249,16 @@ fn plain(text: &str) -> String {
     text.trim_end().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// Hosts go on side by side: the order of their lines is chance.
-fn any_order(text: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = text.lines().collect();
+/// What must be the same twice. Hosts go on side by side, so the order of their lines is chance; which address a lab host
+/// gets, and so where a line is broken, depends on the lab.
+fn alike(text: &str) -> Vec<String> {
+    let text = Regex::new(r"\b10\.\d+\.0\.\d+").expect("a pattern").replace_all(&plain(text), "10.89.0.N").into_owned();
     if text.contains("Converged") {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort_unstable();
+        return lines;
     }
-    lines
+    if text.contains("10.89.0.N") { text.split_whitespace().map(str::to_owned).collect() } else { vec![text] }
 }
 
 fn with_default_network(text: &str) -> String {

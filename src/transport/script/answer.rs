@@ -356,7 +356,23 @@ fn http(answer: &CommandReading) -> Result<HttpReading, String> {
     }
     match head_of_wget.lines().rev().find_map(status) {
         Some(status) => Ok(HttpReading { status, body: answer.stdout.clone() }),
-        None => Err(head_of_wget.trim().lines().last().unwrap_or("no answer").to_owned()),
+        None => Err(untimed(head_of_wget.trim().lines().last().unwrap_or("no answer"))),
+    }
+}
+
+/// Without how long curl tried: hosts with one trouble say one thing, so that a person reads it once.
+fn untimed(complaint: &str) -> String {
+    let words: Vec<&str> = complaint.split(' ').collect();
+    let timed = words.windows(3).position(|three| {
+        three[0] == "after" && three[1].parse::<u64>().is_ok() && three[2].trim_end_matches(':') == "ms"
+    });
+    match timed {
+        None => complaint.to_owned(),
+        Some(at) => {
+            let colon = if words[at + 2].ends_with(':') { ":" } else { "" };
+            let rest = [&words[..at], &words[at + 3..]].map(|part| part.join(" "));
+            rest.join(&format!("{colon} "))
+        }
     }
 }
 
@@ -450,5 +466,8 @@ mod tests {
         assert_eq!(said("body", "  HTTP/1.1 200 OK\n  Server: x\n"), answer(200, "body"));
         assert_eq!(said("", "  HTTP/1.1 404 Not Found\nwget: server returned error"), answer(404, ""));
         assert_eq!(said("", "curl: (7) Failed to connect"), Err("curl: (7) Failed to connect".to_owned()));
+        let timed = "curl: (7) Failed to connect to a port 80 after 10 ms: Couldn't connect to server";
+        let untimed = "curl: (7) Failed to connect to a port 80: Couldn't connect to server";
+        assert_eq!(said("", timed), Err(untimed.to_owned()));
     }
 }
