@@ -118,7 +118,7 @@ async fn perform(global: &Global, command: &Apply, fleet: &Fleet, survey: &Surve
     let mut course = locked(&course);
     course.progress.finish();
     if command.shape.json {
-        ui::line(&json::report(&plan, &report, took).to_string());
+        ui::line(&json::report(&plan, &report, &again, took).to_string());
     } else {
         ui::result(&human::summary(
             &plan,

@@ -76,6 +76,7 @@
 //! `step_started`, `waiting`, `step_ended`, `stage_ended` or `stopping`; an end is `done`, `failed`, `skipped` or
 //! `stopped`. Times are in seconds.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -223,18 +224,21 @@ pub fn event(plan: &Plan, event: &Event, at: Duration) -> Value {
     merged(merged(head, id.map_or(json!({}), |id| place(plan, id))), more)
 }
 
-/// How a run ended, `"format": "armilla-report"`.
-pub fn report(plan: &Plan, report: &Report, took: Duration) -> Value {
+/// How a run ended, `"format": "armilla-report"`. `again` is what a new look at the touched hosts finds: what is still not
+/// as described is under `left`, without what runs every time anyway.
+pub fn report(plan: &Plan, report: &Report, again: &Plan, took: Duration) -> Value {
+    let left: Vec<Value> = again.entries().filter(|entry| !entry.is_always()).map(entry).collect();
     let stages = report.ends.iter().enumerate().map(|(id, how)| merged(place(plan, id), end(how)));
     json!({
         "format": "armilla-report",
         "version": 1,
         "environment": plan.environment,
-        "converged": report.converged(),
+        "converged": report.converged() && left.is_empty() && again.unreachable.is_empty(),
         "stopped": report.stopped,
         "seconds": took.as_secs_f64(),
         "stages": stages.collect::<Vec<_>>(),
-        "unreachable": plan.unreachable.keys().collect::<Vec<_>>(),
+        "left": left,
+        "unreachable": plan.unreachable.keys().chain(again.unreachable.keys()).collect::<BTreeSet<_>>(),
     })
 }
 

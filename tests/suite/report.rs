@@ -631,7 +631,7 @@ fn json_says_the_same_to_programs() {
     let lines: Vec<String> = events.iter().map(|event| json::event(&plan, event, second).to_string() + "\n").collect();
     compare("events.json", &lines.concat());
     let report = Report { ends: vec![End::Done, End::Done, End::Stopped, End::Skipped(2)], stopped: true };
-    compare("report.json", &pretty(&json::report(&plan, &report, second)));
+    compare("report.json", &pretty(&json::report(&plan, &report, &plan, second)));
 }
 
 fn platform() -> GraphView {
