@@ -3,7 +3,9 @@
 //! In: problems found anywhere while reading a project. Out: all of them at once, each with file, line,
 //! column, the line itself and a hint. Never: an error about a file without the place in it.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 /// A text a user wrote, and the name under which they know it.
@@ -139,6 +141,13 @@ impl Diagnostic {
         self
     }
 
+    /// The same for those that say the same.
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.key(), &self.hint).hash(&mut hasher);
+        hasher.finish()
+    }
+
     fn key(&self) -> (Severity, Option<(&str, u32, u32)>, &str) {
         (self.severity, self.origin.as_ref().map(|o| (o.source.name.as_str(), o.line, o.column)), &self.what)
     }
@@ -192,8 +201,22 @@ pub fn shown(text: &str) -> String {
 }
 
 /// All problems found so far. An `Err` of it always holds at least one error.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Diagnostics(Vec<Diagnostic>);
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics {
+    all: Vec<Diagnostic>,
+    /// Where those with the same digest of what they say are in the list: thousands are looked up at once.
+    places: HashMap<u64, Vec<usize>>,
+    /// The hosts of each, where there are any.
+    hosts: HashSet<(usize, String)>,
+}
+
+impl PartialEq for Diagnostics {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
+impl Eq for Diagnostics {}
 
 impl Diagnostics {
     /// None yet.
@@ -202,20 +225,28 @@ impl Diagnostics {
     }
 
     /// Adds one, once; the hosts of those that are alike come together.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
-        match self.0.iter_mut().find(|other| other.key() == diagnostic.key() && other.hint == diagnostic.hint) {
-            Some(known) => diagnostic.hosts.into_iter().for_each(|host| {
-                if !known.hosts.contains(&host) {
-                    known.hosts.push(host);
-                }
-            }),
-            None => self.0.push(diagnostic),
+    pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        let alike = self.places.entry(diagnostic.digest()).or_default();
+        let same = |index: &&usize| {
+            let other = &self.all[**index];
+            other.key() == diagnostic.key() && other.hint == diagnostic.hint
+        };
+        let index = alike.iter().find(same).copied().unwrap_or(self.all.len());
+        let hosts = std::mem::take(&mut diagnostic.hosts);
+        if index == self.all.len() {
+            alike.push(index);
+            self.all.push(diagnostic);
+        }
+        for host in hosts {
+            if self.hosts.insert((index, host.clone())) {
+                self.all[index].hosts.push(host);
+            }
         }
     }
 
     /// Adds all of another list.
     pub fn extend(&mut self, other: Self) {
-        other.0.into_iter().for_each(|d| self.push(d));
+        other.all.into_iter().for_each(|d| self.push(d));
     }
 
     /// The value of a result; its problems are kept here.
@@ -225,7 +256,7 @@ impl Diagnostics {
 
     /// Whether anything stops us.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|d| d.severity == Severity::Error)
+        self.all.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// The value if there was no error, else everything found.
@@ -235,18 +266,18 @@ impl Diagnostics {
 
     /// All, errors first, then by file, line and column.
     pub fn sorted(mut self) -> Vec<Diagnostic> {
-        self.0.sort_by(|a, b| a.key().cmp(&b.key()));
-        self.0
+        self.all.sort_by(|a, b| a.key().cmp(&b.key()));
+        self.all
     }
 
     /// Each, in the order found.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 
@@ -259,7 +290,9 @@ impl From<crate::name::InvalidName> for Diagnostic {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self(vec![diagnostic])
+        let mut problems = Self::new();
+        problems.push(diagnostic);
+        problems
     }
 }
 
@@ -303,6 +336,18 @@ mod tests {
             problems.push(Diagnostic::error("x").on(host));
         }
         assert_eq!(problems.to_string(), "error: x (on a, b, c and 1 more)");
+    }
+
+    #[test]
+    fn tens_of_thousands_of_problems_and_hosts_are_kept_at_once() {
+        let mut problems = Diagnostics::new();
+        for n in 0..50_000 {
+            problems.push(Diagnostic::error(format!("x{n}")));
+            problems.push(Diagnostic::warning("alike").on(n));
+        }
+        assert_eq!(problems.iter().count(), 50_001);
+        let alike = problems.iter().find(|problem| problem.what == "alike").map(|problem| problem.hosts.len());
+        assert_eq!(alike, Some(50_000));
     }
 
     #[test]

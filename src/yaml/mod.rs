@@ -11,8 +11,10 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::diag::{Diagnostic, Origin, Source};
 
+mod dialect;
 mod table;
 
+pub use dialect::Dialect;
 pub use table::{Table, unknown_key};
 
 /// No sane file is nested deeper.
@@ -129,13 +131,22 @@ impl Serialize for Node {
 /// # Errors
 /// When the text is no YAML, has a key twice, more than one document, or is too deep or too large.
 pub fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
-    let mut reader = Reader { parser: Parser::new_from_str(&source.text), source, anchors: HashMap::new(), nodes: 0 };
-    reader.document()
+    parse_as(source, Dialect::Core)
+}
+
+/// Reads one document by the rules of a dialect.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as(source: &Arc<Source>, dialect: Dialect) -> Result<Node, Diagnostic> {
+    let parser = Parser::new_from_str(&source.text);
+    Reader { parser, source, dialect, anchors: HashMap::new(), nodes: 0 }.document()
 }
 
 struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     source: &'a Arc<Source>,
+    dialect: Dialect,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
 }
@@ -186,7 +197,7 @@ impl<'a> Reader<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 let quoted =
                     style != ScalarStyle::Plain || tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
-                (if quoted { Yaml::Text(text.into_owned()) } else { plain(&text) }, anchor)
+                (if quoted { Yaml::Text(text.into_owned()) } else { self.dialect.plain(&text) }, anchor)
             }
             Event::SequenceStart(anchor, _) => (self.items(depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.entries(depth)?, anchor),
@@ -229,11 +240,17 @@ impl<'a> Reader<'a> {
     fn entries(&mut self, depth: usize) -> Result<Yaml, Diagnostic> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
         let mut seen: HashMap<String, Origin> = HashMap::new();
+        let mut merged = Vec::new();
         loop {
             let key = match self.next()? {
-                (Event::MappingEnd, _) => return Ok(Yaml::Map(entries)),
+                (Event::MappingEnd, _) => break,
                 (event, span) => self.key(event, span)?,
             };
+            if self.dialect.merges(&key.name) {
+                let (event, span) = self.next()?;
+                merged.extend(merge(self.node(event, span, depth + 1)?)?);
+                continue;
+            }
             if let Some(first) = seen.insert(key.name.clone(), key.origin.clone()) {
                 return Err(Diagnostic::error(format!("the key `{}` is here twice", key.name))
                     .at(&key.origin)
@@ -243,11 +260,14 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             entries.push((key, self.node(event, span, depth + 1)?));
         }
+        entries.extend(merged.into_iter().filter(|(key, _)| seen.insert(key.name.clone(), key.origin.clone()).is_none()));
+        Ok(Yaml::Map(entries))
     }
 
     fn key(&mut self, event: Event<'a>, span: Span) -> Result<Key, Diagnostic> {
         let origin = self.origin(span);
         match event {
+            Event::Scalar(text, ScalarStyle::Plain, ..) => Ok(Key { name: self.dialect.key(&text), origin }),
             Event::Scalar(text, ..) => Ok(Key { name: text.into_owned(), origin }),
             Event::Alias(_) | Event::SequenceStart(..) | Event::MappingStart(..) => {
                 Err(Diagnostic::error("a key must be a text")
@@ -271,6 +291,16 @@ fn cure(origin: &Origin) -> &'static str {
         "each `{` needs its `}`, each `[` its `]`"
     } else {
         "keys of one map begin in one column; a text with `: `, ` #` or at its beginning one of `{[*&!%@` is put in quotes"
+    }
+}
+
+/// The entries of one map, or of a list of maps, of which the first is the strongest.
+fn merge(node: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
+    match node.value {
+        Yaml::Map(entries) => Ok(entries),
+        Yaml::List(items) => Ok(items.into_iter().map(merge).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()),
+        _ => Err(Diagnostic::error(format!("`<<` takes over the entries of a map, not of {}", node.kind()))
+            .at(&node.origin)),
     }
 }
 
