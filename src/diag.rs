@@ -8,23 +8,41 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use crate::secret::Secrecy;
+
 /// A text a user wrote, and the name under which they know it.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source {
     /// The path, relative to the project.
     pub name: String,
     /// All of it.
     pub text: String,
+    /// Whether its lines may be shown.
+    pub secrecy: Secrecy,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({})", self.name)
+    }
 }
 
 impl Source {
     /// A text with its name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        Arc::new(Self { name: name.into(), text: text.into(), secrecy: Secrecy::Open })
     }
 
-    /// One line of it, without its end; `line` counts from 1.
+    /// A text that was decrypted: its places can be told, its lines are never shown.
+    pub fn secret(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into(), secrecy: Secrecy::Secret })
+    }
+
+    /// One line of it, without its end; `line` counts from 1. None of a secret.
     pub fn line(&self, line: u32) -> Option<&str> {
+        if self.secrecy.is_secret() {
+            return None;
+        }
         self.text.lines().nth(usize::try_from(line.checked_sub(1)?).ok()?)
     }
 }
@@ -327,6 +345,14 @@ mod tests {
         {
             assert_eq!(word(line.chars()), wide, "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_of_a_secret_text_is_not_shown() {
+        let origin = Origin { source: Source::secret("vault.yml", "a: 1\nhunter2\n"), line: 2, column: 1 };
+        let problem = Diagnostic::error("no map").at(&origin);
+        assert_eq!(problem.to_string(), "error: no map\n  --> vault.yml:2:1");
+        assert!(!format!("{problem:?} {:?}", origin.source).contains("hunter2"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | room | what it is for |
 //! |---|---|
 //! | [`name`] [`step`] [`secret`] [`diag`] | the words: names, what can be asked of and done to a host, secrets, mistakes |
-//! | [`yaml`] [`template`] | texts as trees that know where they were written; expressions |
+//! | [`vault`] [`yaml`] [`template`] | encrypted texts; texts as trees that know where they were written; expressions |
 //! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
 //! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
 //! | [`graph`] [`catalog`] | order; everything that is desired, complete |
@@ -46,4 +46,5 @@ pub mod store;
 pub mod template;
 pub mod transport;
 pub mod vars;
+pub mod vault;
 pub mod yaml;

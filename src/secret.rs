@@ -5,6 +5,29 @@
 
 use std::fmt;
 
+/// Whether somebody must not see a value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Secrecy {
+    /// Anyone may see it.
+    #[default]
+    Open,
+    /// Nobody may see it.
+    Secret,
+}
+
+impl Secrecy {
+    /// Whether nobody may see it.
+    pub fn is_secret(self) -> bool {
+        self == Self::Secret
+    }
+
+    /// Of what is made of both: one secret makes the whole one.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        self.max(other)
+    }
+}
+
 /// How a secret looks wherever it is shown.
 pub const MASK: &str = "***";
 

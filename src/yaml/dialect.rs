@@ -42,7 +42,7 @@ impl Dialect {
             Yaml::Bool(value) => value.to_string(),
             Yaml::Int(value) => value.to_string(),
             Yaml::Float(value) => format!("{value:?}"),
-            Yaml::List(_) | Yaml::Map(_) => text.to_owned(),
+            Yaml::List(_) | Yaml::Map(_) | Yaml::Encrypted(_) | Yaml::Secret(_) => text.to_owned(),
         }
     }
 

@@ -10,12 +10,16 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::diag::{Diagnostic, Origin, Source};
+use crate::secret::{MASK, Secret};
 
 mod dialect;
+mod hidden;
 mod table;
+mod tag;
 
 pub use dialect::Dialect;
 pub use table::{Table, unknown_key};
+use tag::Meaning;
 
 /// No sane file is nested deeper.
 const DEEPEST: usize = 64;
@@ -48,6 +52,10 @@ pub enum Yaml {
     List(Vec<Node>),
     /// `{a: b}` or lines with colons, in the order written.
     Map(Vec<(Key, Node)>),
+    /// A text that `ansible-vault` encrypted, as it is written after `!vault`.
+    Encrypted(String),
+    /// Something that was decrypted. Only who asks for [`Node::exposed`] sees it.
+    Secret(Secret<Box<Node>>),
 }
 
 /// A key of a map.
@@ -95,10 +103,12 @@ impl Node {
             Yaml::Text(_) => "a text",
             Yaml::List(_) => "a list",
             Yaml::Map(_) => "a map",
+            Yaml::Encrypted(_) => "an encrypted value",
+            Yaml::Secret(_) => "a secret",
         }
     }
 
-    /// As plain data, without places.
+    /// As plain data, without places. Secrets are masked.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
     }
@@ -122,11 +132,12 @@ impl Serialize for Node {
                 entries.iter().try_for_each(|(key, node)| map.serialize_entry(&key.name, node))?;
                 map.end()
             }
+            Yaml::Encrypted(_) | Yaml::Secret(_) => serializer.serialize_str(MASK),
         }
     }
 }
 
-/// Reads one document. An empty file is [`Yaml::Null`].
+/// Reads one document. An empty file is [`Yaml::Null`]. What a secret source sets is secret; the names it sets are not.
 ///
 /// # Errors
 /// When the text is no YAML, has a key twice, more than one document, or is too deep or too large.
@@ -140,7 +151,8 @@ pub fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
 /// As [`parse`].
 pub fn parse_as(source: &Arc<Source>, dialect: Dialect) -> Result<Node, Diagnostic> {
     let parser = Parser::new_from_str(&source.text);
-    Reader { parser, source, dialect, anchors: HashMap::new(), nodes: 0 }.document()
+    let root = Reader { parser, source, dialect, anchors: HashMap::new(), nodes: 0 }.document()?;
+    Ok(if source.secrecy.is_secret() { root.hidden() } else { root })
 }
 
 struct Reader<'a> {
@@ -176,7 +188,9 @@ impl<'a> Reader<'a> {
             Some(Err(error)) => {
                 let marker = error.marker();
                 let origin = within(origin(self.source, marker.line(), marker.col()));
-                Err(Diagnostic::error(format!("this is not YAML: {}", error.info())).at(&origin).hint(cure(&origin)))
+                let what =
+                    hidden::unless(self.source, || format!("this is not YAML: {}", error.info()), "this is not YAML");
+                Err(Diagnostic::error(what).at(&origin).hint(cure(&origin)))
             }
             None => Err(Diagnostic::error("the file ends too early").at(&Origin::start(self.source))),
         }
@@ -195,12 +209,24 @@ impl<'a> Reader<'a> {
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let quoted =
-                    style != ScalarStyle::Plain || tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
-                (if quoted { Yaml::Text(text.into_owned()) } else { self.dialect.plain(&text) }, anchor)
+                let meaning = self.meaning(tag.as_deref(), &at)?;
+                let quoted = style != ScalarStyle::Plain;
+                let value = match meaning {
+                    Meaning::Encrypted => Yaml::Encrypted(text.into_owned()),
+                    Meaning::Text => Yaml::Text(text.into_owned()),
+                    Meaning::Own if quoted => Yaml::Text(text.into_owned()),
+                    Meaning::Own | Meaning::Collection => self.dialect.plain(&text),
+                };
+                (value, anchor)
             }
-            Event::SequenceStart(anchor, _) => (self.items(depth)?, anchor),
-            Event::MappingStart(anchor, _) => (self.entries(depth)?, anchor),
+            Event::SequenceStart(anchor, tag) => {
+                self.collection(tag.as_deref(), &at)?;
+                (self.items(depth)?, anchor)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.collection(tag.as_deref(), &at)?;
+                (self.entries(depth)?, anchor)
+            }
             Event::Alias(anchor) => return self.alias(anchor, &at),
             _ => (Yaml::Null, 0),
         };
@@ -209,6 +235,18 @@ impl<'a> Reader<'a> {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before));
         }
         Ok(node)
+    }
+
+    fn meaning(&self, tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<Meaning, Diagnostic> {
+        let Some(tag) = tag else { return Ok(Meaning::Own) };
+        tag::meaning(&tag.handle, &tag.suffix).ok_or_else(|| tag::unknown(&tag.handle, &tag.suffix, at))
+    }
+
+    fn collection(&self, tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<(), Diagnostic> {
+        match self.meaning(tag, at)? {
+            Meaning::Encrypted => Err(Diagnostic::error("`!vault` stands before a text, not a list or map").at(at)),
+            _ => Ok(()),
+        }
     }
 
     fn alias(&mut self, anchor: usize, at: &Origin) -> Result<Node, Diagnostic> {
@@ -252,7 +290,12 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if let Some(first) = seen.insert(key.name.clone(), key.origin.clone()) {
-                return Err(Diagnostic::error(format!("the key `{}` is here twice", key.name))
+                let what = hidden::unless(
+                    self.source,
+                    || format!("the key `{}` is here twice", key.name),
+                    "a key is here twice",
+                );
+                return Err(Diagnostic::error(what)
                     .at(&key.origin)
                     .wide(key.name.chars().count())
                     .hint(format!("the first is in line {}: keep one of them", first.line)));
@@ -260,7 +303,8 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             entries.push((key, self.node(event, span, depth + 1)?));
         }
-        entries.extend(merged.into_iter().filter(|(key, _)| seen.insert(key.name.clone(), key.origin.clone()).is_none()));
+        entries
+            .extend(merged.into_iter().filter(|(key, _)| seen.insert(key.name.clone(), key.origin.clone()).is_none()));
         Ok(Yaml::Map(entries))
     }
 
@@ -298,15 +342,20 @@ fn cure(origin: &Origin) -> &'static str {
 fn merge(node: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
     match node.value {
         Yaml::Map(entries) => Ok(entries),
-        Yaml::List(items) => Ok(items.into_iter().map(merge).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()),
-        _ => Err(Diagnostic::error(format!("`<<` takes over the entries of a map, not of {}", node.kind()))
-            .at(&node.origin)),
+        Yaml::List(items) => {
+            Ok(items.into_iter().map(merge).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        }
+        _ => {
+            Err(Diagnostic::error(format!("`<<` takes over the entries of a map, not of {}", node.kind()))
+                .at(&node.origin))
+        }
     }
 }
 
 /// The end of a text is no place to look at: the end of its last line is.
 fn within(origin: Origin) -> Origin {
-    if origin.source.line(origin.line).is_some_and(|line| !line.trim().is_empty()) {
+    if origin.source.secrecy.is_secret() || origin.source.line(origin.line).is_some_and(|line| !line.trim().is_empty())
+    {
         return origin;
     }
     let before = origin.source.text.lines().take(usize::try_from(origin.line).unwrap_or(1)).enumerate();

@@ -15,6 +15,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("step", true, &[]),
     ("diag", true, &[]),
     ("graph", true, &[]),
+    ("vault", true, &[]),
     ("yaml", true, &[]),
     ("template", true, &["yaml"]),
     ("inventory", true, &["yaml"]),
