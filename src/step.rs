@@ -396,6 +396,22 @@ pub enum Step {
         /// What it must be; anything else there is an error.
         what: Removable,
     },
+    /// Fetches a file from a web server, as the host sees it: beside the target, private, checked, then renamed over it.
+    Download {
+        /// Absolute; its directory exists.
+        path: String,
+        /// Where it comes from, and what it must be.
+        remote: Remote,
+        /// Who may do what with it.
+        ownership: Ownership,
+    },
+    /// Unpacks an archive: checked before anything is written, into a private directory beside its place, then renamed.
+    Unpack(Box<Unpacking>),
+    /// Removes a directory that [`Step::Unpack`] made, with all in it. Nothing there is success.
+    RemoveUnpacked {
+        /// Absolute.
+        path: String,
+    },
     /// Fetches the package lists. A plan has it once a host at most.
     RefreshPackages,
     /// Runs a program; an exit code other than 0 is an error.
@@ -404,6 +420,74 @@ pub enum Step {
     RunUnless(Command, Command),
     /// Waits until checks hold.
     Await(Gate),
+}
+
+/// Something on a web server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Remote {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// What it must have; anything else is thrown away.
+    pub digest: Digest,
+    /// The most that is read, in bytes.
+    pub limit: u64,
+    /// Added to the request; never followed by a redirect, which could carry them to somebody else.
+    pub headers: BTreeMap<String, Content>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// An archive to unpack, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Unpacking {
+    /// The directory it becomes. Parents that are missing are made.
+    pub path: String,
+    /// Where the archive comes from.
+    pub source: Packed,
+    /// How many directories are taken off the front of each name.
+    pub strip: u32,
+    /// The user that everything in it belongs to.
+    pub owner: String,
+    /// The group that everything in it belongs to.
+    pub group: String,
+    /// More than this is refused.
+    pub limits: UnpackLimits,
+    /// What happens to a directory that is there and was unpacked by armilla. Anything else there is an error.
+    pub occupied: Occupied,
+    /// What the file [`MARKER`] in the directory will say.
+    pub marker: String,
+}
+
+/// The file in an unpacked directory that says what it was unpacked from.
+pub const MARKER: &str = ".armilla-archive";
+
+/// Where an archive comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Packed {
+    /// It travels with the step.
+    Content(Content),
+    /// The host fetches it.
+    Remote(Remote),
+}
+
+/// What an archive must not exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UnpackLimits {
+    /// All files together, in bytes.
+    pub bytes: u64,
+    /// Files, directories and links together.
+    pub entries: u64,
+    /// How many times larger than the archive all files together may be.
+    pub ratio: u64,
+}
+
+/// What happens to a directory in the place of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Occupied {
+    /// The step fails.
+    Refuse,
+    /// It is moved away, and removed when the new one is in its place.
+    Replace,
 }
 
 /// What [`Step::Remove`] may remove.

@@ -14,6 +14,7 @@ use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
 mod regular;
+mod remote;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
@@ -373,8 +374,10 @@ macro_rules! kinds {
 }
 
 kinds! {
+    archive::Archive,
     command::Command,
     directory::Directory,
+    download::Download,
     file::File,
     group::Group,
     link::Link,

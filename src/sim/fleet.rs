@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::units::{Definition, at_boot};
-use super::{Drift, Fault, Host, Trouble, program};
+use super::{Drift, Fault, Host, Trouble, program, web};
 use crate::inventory::Endpoint;
 use crate::plan::{Health, health};
 use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Step};
@@ -444,6 +444,9 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
         Step::MakeLink { path, target } => host.link(path, target),
         Step::SetOwnership { path, ownership } => host.set_ownership(path, ownership),
         Step::Remove { path, what } => host.remove(path, *what),
+        Step::Download { path, remote, ownership } => web::download(host, path, remote, ownership),
+        Step::Unpack(unpacking) => web::unpack(host, unpacking),
+        Step::RemoveUnpacked { path } => web::remove(host, path),
         Step::RefreshPackages => {
             host.lists = Some(host.now);
             Ok(())

@@ -13,6 +13,7 @@ mod show;
 mod story;
 mod tree;
 mod units;
+mod web;
 mod world;
 
 pub use archive::{PACKAGES, Package, package};
@@ -23,6 +24,7 @@ pub use show::{show_plan, show_run};
 pub use story::{StoryError, play};
 pub use tree::{Node, Tree, What};
 pub use units::{Activity, Definition, Unit, Units};
+pub use web::PAGES;
 pub use world::{Run, World};
 
 /// How something on a simulated host failed.

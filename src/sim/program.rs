@@ -4,8 +4,8 @@
 //! Never: success of a program, or of an option, that is not known here.
 
 use super::host::{Host, User};
-use super::{Trouble, apt, units};
-use crate::step::{Command, Removable};
+use super::{Trouble, apt, units, web};
+use crate::step::{Command, MARKER, Removable};
 
 /// What a program prints that only looks, or how it failed.
 pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
@@ -19,6 +19,7 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["getent", database @ ("passwd" | "group"), "--", name] => getent(host, database, name),
         ["sh", "-c", "! getent group -- \"$1\" >/dev/null", "sh", name] => no_group(host, name),
         ["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, unit] => no_to(host, question, unit),
+        ["sh", "-c", script, "sh", parent, link] if script.contains(MARKER) => Ok(web::versions(host, parent, link)),
         ["systemctl", "is-enabled", "--", unit] => Ok(format!("{}\n", host.unit(unit).enabled)),
         ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
         _ => Err(Trouble::new(127, format!("{}: not found", words.join(" ")))),

@@ -14,8 +14,8 @@ use armilla::diag::Source as Text;
 use armilla::fact::{FACTS, Fact};
 use armilla::resource::{Change, Data, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Source, Verb, Verdict};
 use armilla::step::{
-    Attributes, Command, CommandReading, Digest, Fetch, Mode, Ownership, PackageReading, PathReading, Probe, Reading,
-    Readings, Step, UnitReading, UserReading,
+    Attributes, Command, CommandReading, Digest, Fetch, Mode, Ownership, PackageReading, Packed, PathReading, Probe,
+    Reading, Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -455,11 +455,33 @@ fn show_step(step: &Step) -> String {
         Step::MakeLink { path, target } => format!("link {path} to {target}"),
         Step::SetOwnership { path, ownership } => format!("set {path}{}", show_ownership(ownership)),
         Step::Remove { path, what } => format!("remove {path} if {what:?}"),
+        Step::Download { path, remote, ownership } => {
+            format!("download {} to {path}{}", show_remote(remote), show_ownership(ownership))
+        }
+        Step::Unpack(unpacking) => show_unpacking(unpacking),
+        Step::RemoveUnpacked { path } => format!("remove what was unpacked to {path}"),
         Step::RefreshPackages => "refresh packages".to_owned(),
         Step::Run(command) => format!("run {}", show_command(command)),
         Step::RunUnless(command, guard) => format!("run {} unless {}", show_command(command), show_command(guard)),
         Step::Await(gate) => format!("{gate:?}"),
     }
+}
+
+fn show_remote(remote: &Remote) -> String {
+    let headers: String = remote.headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect();
+    let (limit, time) = (remote.limit, remote.timeout.as_secs());
+    format!("{}{headers} sha256 {} [{limit} bytes, {time}s]", remote.url, remote.digest.0)
+}
+
+fn show_unpacking(unpacking: &Unpacking) -> String {
+    let Unpacking { path, source, strip, owner, group, limits, occupied, marker } = unpacking;
+    let source = match source {
+        Packed::Content(content) => format!("{content:?}"),
+        Packed::Remote(remote) => show_remote(remote),
+    };
+    let UnpackLimits { bytes, entries, ratio } = limits;
+    let limits = format!("{bytes} bytes, {entries} entries, {ratio} times");
+    format!("unpack {source} to {path} {owner} {group} strip {strip} [{limits}] {occupied:?} {marker:?}")
 }
 
 fn show_ownership(ownership: &Ownership) -> String {

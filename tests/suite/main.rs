@@ -17,3 +17,4 @@ mod role_pages;
 mod script;
 mod ssh;
 mod stories;
+mod unpack;

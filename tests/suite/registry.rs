@@ -9,6 +9,7 @@ use armilla::sim::World;
 fn before(kind: &str) -> &'static str {
     match kind {
         "directory" => "  - group: zookeeper\n  - user: { name: zookeeper, group: zookeeper, system: true }\n",
+        "download" => "  - directory: /usr/local/bin\n",
         "link" => "  - directory: /opt/spark\n",
         "service" => "  - package: zookeeperd\n",
         "template" => "  - directory: /etc/zookeeper/conf\n",
@@ -48,11 +49,24 @@ fn every_example_applied_to_an_empty_host_is_in_sync_afterwards() {
 
 #[test]
 fn all_examples_together_are_one_role() {
-    let order = ["package", "group", "user", "directory", "file", "template", "unit", "link", "command", "service"];
+    let order = [
+        "package",
+        "group",
+        "user",
+        "directory",
+        "file",
+        "download",
+        "archive",
+        "template",
+        "unit",
+        "link",
+        "command",
+        "service",
+    ];
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
     let text: Vec<&str> = kinds.map(|kind| kind.example).collect();
-    settles("all", &format!("  - directory: /opt/spark\n  - {}\n", text.join("\n  - ")));
+    settles("all", &format!("  - directory: /opt/spark\n  - directory: /usr/local/bin\n  - {}\n", text.join("\n  - ")));
 }
 
 #[test]

@@ -22,21 +22,21 @@ use proptest::prelude::*;
 const NONCE: &str = "0123456789abcdef0123456789abcdef";
 
 /// A directory that is gone afterwards.
-struct Room(PathBuf);
+pub(crate) struct Room(pub(crate) PathBuf);
 
 impl Room {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("armilla-script-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a directory for the test");
         Self(path.canonicalize().expect("its real name"))
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().expect("a name in UTF-8").to_owned()
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("a readable directory");
         let mut names: Vec<String> =
             entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
@@ -52,7 +52,7 @@ impl Drop for Room {
 }
 
 /// The shells of this machine: dash always, the others where they are.
-fn shells() -> Vec<Vec<&'static str>> {
+pub(crate) fn shells() -> Vec<Vec<&'static str>> {
     let there = |name: &str| ["/bin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
     let mut shells = vec![vec!["dash"]];
     shells.extend(there("bash").then(|| vec!["bash", "--posix"]));
@@ -87,14 +87,14 @@ fn read_by(shell: &[&str], probes: &[Probe]) -> Readings {
     parse_readings(probes, NONCE, &answer).unwrap_or_else(|why| panic!("{shell:?}: {why}"))
 }
 
-fn perform_by(shell: &[&str], before: &str, steps: &[Step]) -> (Vec<StepEvent>, Vec<Outcome>) {
+pub(crate) fn perform_by(shell: &[&str], before: &str, steps: &[Step]) -> (Vec<StepEvent>, Vec<Outcome>) {
     let answer = feed(shell, before, step_script(steps, NONCE).as_bytes());
     let mut progress = Progress::new(NONCE);
     let events = progress.push(&answer);
     (events, progress.outcomes().unwrap_or_else(|| panic!("{shell:?}: the answer ends early")))
 }
 
-fn perform(shell: &[&str], steps: &[Step]) -> Vec<Outcome> {
+pub(crate) fn perform(shell: &[&str], steps: &[Step]) -> Vec<Outcome> {
     perform_by(shell, "", steps).1
 }
 

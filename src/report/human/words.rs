@@ -9,7 +9,7 @@ use crate::diag::shown;
 use crate::name::{Address, HostName};
 use crate::plan::Reason;
 use crate::secret::Content;
-use crate::step::{Check, Command, Expect, Gate, Ownership, Probe, Removable, Step};
+use crate::step::{Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking};
 
 /// A text of users or hosts in one line that cannot steer a terminal or turn the direction of what follows.
 pub fn one_line(text: &str) -> String {
@@ -185,11 +185,22 @@ pub fn step(step: &Step) -> String {
         Step::MakeLink { path, target } => format!("make the link {} -> {}", one_line(path), one_line(target)),
         Step::SetOwnership { path, ownership } => format!("set {} of {}", owned(ownership), one_line(path)),
         Step::Remove { path, what } => format!("remove the {} {}", removable(*what), one_line(path)),
+        Step::Download { path, remote, .. } => format!("fetch {} to {}", one_line(&remote.url), one_line(path)),
+        Step::Unpack(unpacking) => unpack(unpacking),
+        Step::RemoveUnpacked { path } => format!("remove {} with all in it", one_line(path)),
         Step::RefreshPackages => "fetch the package lists".to_owned(),
         Step::Run(command) => format!("run {}", program(command)),
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),
     }
+}
+
+fn unpack(unpacking: &Unpacking) -> String {
+    let source = match &unpacking.source {
+        Packed::Content(content) => format!("an archive ({})", amount(content)),
+        Packed::Remote(remote) => one_line(&remote.url),
+    };
+    format!("unpack {source} to {}", one_line(&unpacking.path))
 }
 
 fn amount(content: &Content) -> String {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::ask;
 use super::command::{function, is_account, seconds};
 use super::quote::{NUL, quote, write_bytes};
-use crate::step::{Check, Command, Expect, Ownership, Probe, Removable, Step};
+use crate::step::{
+    Check, Command, Expect, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits, Unpacking,
+};
 
 /// The script that does all of it.
 pub fn step_script(steps: &[Step], nonce: &str) -> String {
@@ -19,7 +21,14 @@ pub fn step_script(steps: &[Step], nonce: &str) -> String {
     for (index, step) in steps.iter().enumerate() {
         body.push_str(&numbered(index, step));
     }
-    super::wrap(nonce, Duration::ZERO, &[include_str!("act.sh")], &body)
+    let mut parts = vec![include_str!("act.sh")];
+    if steps.iter().any(|step| remote(step).is_some()) {
+        parts.push(include_str!("fetch.sh"));
+    }
+    if steps.iter().any(|step| matches!(step, Step::Unpack(_) | Step::RemoveUnpacked { .. })) {
+        parts.push(include_str!("unpack.sh"));
+    }
+    super::wrap(nonce, Duration::ZERO, &parts, &body)
 }
 
 /// How long steps may take at most, if each uses all the time it is given.
@@ -28,10 +37,15 @@ pub fn longest(steps: &[Step]) -> Duration {
     const PLAIN: Duration = Duration::from_secs(120);
     /// Ending a program that does not want to end.
     const MERCY: Duration = Duration::from_secs(10);
+    /// For many small files on a slow disk, written and flushed.
+    const UNPACKING: Duration = Duration::from_secs(30 * 60);
     let one = |step: &Step| match step {
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
         Step::RefreshPackages => Duration::from_secs(300 + 600) + MERCY,
+        Step::Download { remote, .. } => remote.timeout + MERCY,
+        Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
+        Step::RemoveUnpacked { .. } => UNPACKING,
         Step::Await(gate) => gate.checks.iter().map(|check| check.within + MERCY + MERCY).sum(),
         _ => PLAIN,
     };
@@ -39,7 +53,19 @@ pub fn longest(steps: &[Step]) -> Duration {
 }
 
 fn needs_directory(step: &Step) -> bool {
-    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::Await(_))
+    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::Await(_)) || remote(step).is_some()
+}
+
+/// What a step makes the host fetch.
+fn remote(step: &Step) -> Option<&Remote> {
+    match step {
+        Step::Download { remote, .. } => Some(remote),
+        Step::Unpack(unpacking) => match &unpacking.source {
+            Packed::Remote(remote) => Some(remote),
+            Packed::Content(_) => None,
+        },
+        _ => None,
+    }
 }
 
 /// The function of a step and its call. It is forgotten afterwards; it can be as long as a file.
@@ -56,10 +82,15 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
     let plain = |call: String| Ok((String::new(), call));
     match step {
         Step::WriteFile { path, content, ownership } => {
-            let bytes = content.bytes();
-            let call = format!("put {} {} {} w{index}", file_word(path)?, bytes.len(), owners(ownership)?);
-            Ok((format!("w{index}() {{\n{}\n}}\n", write_bytes(bytes)), call))
+            let (function, filling) = writing(index, content.bytes());
+            Ok((function, format!("put {} {} {filling}", file_word(path)?, owners(ownership)?)))
         }
+        Step::Download { path, remote, ownership } => {
+            let (function, filling) = obtaining(index, remote)?;
+            Ok((function, format!("put {} {} {filling}", file_word(path)?, owners(ownership)?)))
+        }
+        Step::Unpack(unpacking) => unpack(index, unpacking),
+        Step::RemoveUnpacked { path } => plain(format!("uproot {}", file_word(path)?)),
         Step::MakeDirectory { path, ownership } => {
             plain(format!("directory {} {}", file_word(path)?, owners(ownership)?))
         }
@@ -75,6 +106,67 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::RunUnless(command, guard) => unless(index, command, guard),
         Step::Await(gate) => gates(index, &gate.checks),
     }
+}
+
+/// The function that fills a file with these bytes, and its call.
+fn writing(index: usize, bytes: &[u8]) -> (String, String) {
+    (format!("w{index}() {{\n{}\n}}\n", write_bytes(bytes)), format!("bytes {} w{index}", bytes.len()))
+}
+
+/// The function that fills a file from a web server, and its call.
+fn obtaining(index: usize, remote: &Remote) -> Result<(String, String), String> {
+    let Remote { url, digest, limit, headers, timeout } = remote;
+    if !ask::is_url(url) {
+        return Err(format!("`{}` is no http:// or https:// address", url.escape_debug()));
+    }
+    if let Some(name) = headers.iter().find(|(name, value)| !is_header(name, value.bytes())).map(|(name, _)| name) {
+        return Err(format!(
+            "`{}` is no header of a request, or its value has more than one line",
+            name.escape_debug()
+        ));
+    }
+    // Where others could be sent what only the server may see, it is not sent on at all.
+    let redirects = if headers.is_empty() { 5 } else { 0 };
+    let lines: Vec<u8> = headers.iter().flat_map(|(name, value)| curl_line(name, value.bytes())).collect();
+    let call = format!("obtain {} {} {limit} {} {redirects} h{index}", quote(url), quote(&digest.0), seconds(*timeout));
+    Ok((format!("h{index}() {{\n{}\n}}\n", write_bytes(&lines)), call))
+}
+
+/// Names by RFC 9110 (section 5.1).
+fn is_header(name: &str, value: &[u8]) -> bool {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !name.is_empty() && name.chars().all(token) && !value.iter().any(u8::is_ascii_control)
+}
+
+/// One line of a configuration of `curl(1)` (option `--config`): in quotes, only the backslash and the quote are special.
+fn curl_line(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut line = format!("header = \"{name}: ").into_bytes();
+    for byte in value {
+        if matches!(byte, b'\\' | b'"') {
+            line.push(b'\\');
+        }
+        line.push(*byte);
+    }
+    line.extend(b"\"\n");
+    line
+}
+
+fn unpack(index: usize, unpacking: &Unpacking) -> Result<(String, String), String> {
+    let Unpacking { path, source, strip, owner, group, limits, occupied, marker } = unpacking;
+    let owners = names([Some(owner), Some(group)])?;
+    let occupied = match occupied {
+        Occupied::Refuse => "refuse",
+        Occupied::Replace => "replace",
+    };
+    let (function, filling) = match source {
+        Packed::Content(content) => writing(index, content.bytes()),
+        Packed::Remote(remote) => obtaining(index, remote)?,
+    };
+    let UnpackLimits { bytes, entries, ratio } = limits;
+    let marking = format!("m{index}() {{\n{}\n}}\n", write_bytes(marker.as_bytes()));
+    let call =
+        format!("unpack {} {owners} {strip} {bytes} {entries} {ratio} {occupied} m{index} {filling}", file_word(path)?);
+    Ok((function + &marking, call))
 }
 
 fn limit(command: &Command) -> u64 {
@@ -116,14 +208,19 @@ fn target_word(target: &str) -> Result<String, String> {
 
 /// Owner, group and mode as three words, empty where nothing is asked for.
 fn owners(ownership: &Ownership) -> Result<String, String> {
-    let names = [ownership.owner.as_deref(), ownership.group.as_deref()];
+    let names = names([ownership.owner.as_deref(), ownership.group.as_deref()])?;
+    // Five digits: with four, chmod leaves the set-group-ID bit of a directory as it is.
+    let mode = ownership.mode.map(|mode| format!("{:05o}", mode.0 & 0o7777)).unwrap_or_default();
+    Ok(format!("{names} '{mode}'"))
+}
+
+/// Owner and group as two words, empty where nothing is asked for.
+fn names(names: [Option<&str>; 2]) -> Result<String, String> {
     if let Some(wrong) = names.into_iter().flatten().find(|name| !is_account(name)) {
         return Err(format!("`{}` is no name of a user or group", wrong.escape_debug()));
     }
     let [owner, group] = names.map(|name| quote(name.unwrap_or_default()));
-    // Five digits: with four, chmod leaves the set-group-ID bit of a directory as it is.
-    let mode = ownership.mode.map(|mode| format!("{:05o}", mode.0 & 0o7777)).unwrap_or_default();
-    Ok(format!("{owner} {group} '{mode}'"))
+    Ok(format!("{owner} {group}"))
 }
 
 fn gates(index: usize, checks: &[Check]) -> Result<(String, String), String> {

@@ -63,15 +63,16 @@ settle() {
   if [ -n "$2$3" ]; then chown -- "$2${3:+:$3}" "$1" || return; fi
   if [ -n "$4" ]; then chmod -- "$4" "$1" || return; fi
 }
-# put PATH SIZE OWNER GROUP MODE CONTENT: CONTENT is a function that writes the bytes.
+# put PATH OWNER GROUP MODE FUNCTION ARGUMENT...: FUNCTION fills the new file $f, descriptor 7, and says whether it is as it should be.
 put() {
-  enter no "${1%/*}" || return
-  name=./${1##*/} new=./.armilla-$N-$i
-  if [ -L "$name" ]; then refuse "$1 is a symbolic link; a file is not written over it"; return; fi
-  if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$1 is there and no file"; return; fi
-  owner=$3 group=$4 mode=$5
+  path=$1 owner=$2 group=$3 mode=$4
+  shift 4
+  enter no "${path%/*}" || return
+  name=./${path##*/} new=./.armilla-$N-$i
+  if [ -L "$name" ]; then refuse "$path is a symbolic link; a file is not written over it"; return; fi
+  if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$path is there and no file"; return; fi
   if [ -f "$name" ]; then keep "$name" || return; fi
-  if (fill "$1" "$2" "$6"); then
+  if (fill "$@"); then
     mv -f -T -- "$new" "$name" && { sync . 2>/dev/null || sync; } && return
   fi
   rm -f -- "$new"
@@ -85,18 +86,22 @@ keep() {
   o=${o#*:}
   group=${group:-${o%%:*}}
 }
-# fill PATH SIZE CONTENT: everything by the descriptor, so that a name that is swapped meanwhile changes nothing.
+# fill FUNCTION ARGUMENT...: everything by the descriptor, so that a name that is swapped meanwhile changes nothing.
 fill() {
   set -C
   exec 7>"$new"
   set +C
   f=/proc/self/fd/7
   settle "$f" "$owner" "$group" '' || return
-  ("$3" >&7)
-  got=$(stat -L -c %s "$f")
-  if [ "$got" != "$2" ]; then refuse "$1: only $got of $2 bytes could be written; is the disk full?"; return; fi
+  "$@" || return
   settle "$f" '' '' "${mode:-00644}" || return
   sync "$f" 2>/dev/null || sync
+}
+# bytes SIZE CONTENT: CONTENT is a function that writes them.
+bytes() {
+  ("$2" >&7)
+  got=$(stat -L -c %s "$f")
+  [ "$got" = "$1" ] || refuse "$path: only $got of $1 bytes could be written; is the disk full?"
 }
 # directory PATH OWNER GROUP MODE
 directory() {

@@ -47,7 +47,7 @@ fn is_unit(name: &str) -> bool {
     is_word(name, ":.@\\") && name.rsplit_once('.').is_some_and(whole)
 }
 
-fn is_url(url: &str) -> bool {
+pub(super) fn is_url(url: &str) -> bool {
     (url.starts_with("http://") || url.starts_with("https://")) && !url.contains(|c: char| c.is_control() || c == ' ')
 }
 
