@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ask;
 use super::command::{function, is_account, seconds};
 use super::quote::{NUL, quote, write_bytes};
-use crate::step::{Check, Command, Expect, Ownership, Probe, Removable, Step};
+use crate::step::{Check, Command, Expect, Ownership, Probe, Removable, Step, home_of};
 
 /// The script that does all of it.
 pub fn step_script(steps: &[Step], nonce: &str) -> String {
@@ -45,7 +45,7 @@ fn needs_directory(step: &Step) -> bool {
 /// The function of a step and its call. It is forgotten afterwards; it can be as long as a file.
 fn numbered(index: usize, step: &Step) -> String {
     let (functions, call) = match shell(index, step) {
-        Ok(text) => text,
+        Ok((functions, call)) => (functions, at_home(step) + &call),
         Err(why) => (String::new(), format!("refuse {}", quote(&why))),
     };
     format!("{functions}s{index}() {{\n{call}\n}}\nstep {index} s{index}\n")
@@ -60,6 +60,11 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             let call = format!("put {} {} {} w{index}", file_word(path)?, bytes.len(), owners(ownership)?);
             Ok((format!("w{index}() {{\n{}\n}}\n", write_bytes(bytes)), call))
         }
+        Step::Unchanged { path, digest } => {
+            let digest = digest.as_ref().map_or("", |digest| &digest.0);
+            plain(format!("unchanged {} {}", file_word(path)?, quote(digest)))
+        }
+        Step::EditFile { .. } => Err("a file must be read before a part of it is changed".to_owned()),
         Step::MakeDirectory { path, ownership } => {
             plain(format!("directory {} {}", file_word(path)?, owners(ownership)?))
         }
@@ -75,6 +80,23 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::RunUnless(command, guard) => unless(index, command, guard),
         Step::Await(gate) => gates(index, &gate.checks),
     }
+}
+
+/// Finds the home that the step's path begins in.
+fn at_home(step: &Step) -> String {
+    let path = match step {
+        Step::WriteFile { path, .. }
+        | Step::Unchanged { path, .. }
+        | Step::MakeDirectory { path, .. }
+        | Step::SetOwnership { path, .. }
+        | Step::Remove { path, .. } => path,
+        _ => return String::new(),
+    };
+    let find = |(user, _): (&str, &str)| {
+        let complaint = quote(&format!("there is no user {user} with a home directory"));
+        format!("home=$(home {}) || {{ refuse {complaint}; return; }}\n", quote(user))
+    };
+    home_of(path).map(find).unwrap_or_default()
 }
 
 fn limit(command: &Command) -> u64 {
@@ -100,10 +122,15 @@ fn file_word(path: &str) -> Result<String, String> {
     if path.contains('\0') {
         return Err(NUL.to_owned());
     }
-    if !path.starts_with('/') || last.is_empty() || path.split('/').any(|part| part == ".." || part == ".") {
+    let (home, below) = match home_of(path) {
+        Some((user, _)) if !is_account(user) => return Err(format!("`{}` is no name of a user", user.escape_debug())),
+        Some((_, below)) => ("\"$home\"", format!("/{below}")),
+        None => ("", path.to_owned()),
+    };
+    if !below.starts_with('/') || last.is_empty() || path.split('/').any(|part| part == ".." || part == ".") {
         return Err(format!("`{}` must be absolute, without `.` and `..`, and end with a name", path.escape_debug()));
     }
-    Ok(quote(path))
+    Ok(format!("{home}{}", quote(&below)))
 }
 
 fn target_word(target: &str) -> Result<String, String> {
