@@ -5,6 +5,7 @@
 //! | room | what it is for |
 //! |---|---|
 //! | [`name`] [`step`] [`secret`] [`diag`] | the words: names, what can be asked of and done to a host, secrets, mistakes |
+//! | [`edit`] | a part of a file changed, and every other byte as it was |
 //! | [`vault`] [`yaml`] [`template`] | encrypted texts; texts as trees that know where they were written; expressions |
 //! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
 //! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
@@ -26,6 +27,7 @@ pub mod apply;
 pub mod catalog;
 pub mod cli;
 pub mod diag;
+pub mod edit;
 pub mod fact;
 pub mod graph;
 pub mod inventory;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::edit::Edit;
 use crate::secret::Content;
 
 /// A SHA-256 digest in lower-case hexadecimal.
@@ -84,12 +85,20 @@ impl Command {
     }
 }
 
+/// The user and the path below it of a path like `~ada/.ssh/authorized_keys`: below the home directory that the host's
+/// own accounts have for her when its turn comes. None of an absolute path.
+pub fn home_of(path: &str) -> Option<(&str, &str)> {
+    let (user, below) = path.strip_prefix('~')?.split_once('/')?;
+    Some((user, below))
+}
+
 /// Something to ask a host. Asking changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Probe {
-    /// What is at a path (not following a link). Answer: [`Reading::Path`].
+    /// What is at a path (not following a link); nothing below the home of a user who is not there.
+    /// Answer: [`Reading::Path`].
     Path {
-        /// Absolute.
+        /// Absolute, or in a home: see [`home_of`].
         path: String,
         /// Whether its content is wanted.
         content: Fetch,
@@ -351,7 +360,7 @@ pub struct Ownership {
     pub mode: Option<Mode>,
     /// User name.
     pub owner: Option<String>,
-    /// Group name.
+    /// Group name. Without one, what is new for an owner gets the owner's own.
     pub group: Option<String>,
 }
 
@@ -361,16 +370,33 @@ pub enum Step {
     /// Writes a file: beside it, private, flushed to disk, then renamed over it. The old or the new file is there
     /// at any instant, never a part.
     WriteFile {
-        /// Absolute; its directory exists.
+        /// Absolute, or in a home: see [`home_of`]; its directory exists.
         path: String,
         /// All of it.
         content: Content,
         /// Who may do what with it.
         ownership: Ownership,
     },
+    /// Fails unless a file is still what the plan was made for.
+    Unchanged {
+        /// Absolute, or in a home: see [`home_of`].
+        path: String,
+        /// Of its content; none if there was no file.
+        digest: Option<Digest>,
+    },
+    /// Changes a part of a file whose content is known only when its turn comes: it is read, changed and written, with
+    /// everything that [`Step::Unchanged`] and [`Step::WriteFile`] do. Where there is nothing to change, nothing is written.
+    EditFile {
+        /// Absolute, or in a home: see [`home_of`].
+        path: String,
+        /// What changes.
+        edit: Edit,
+        /// Who may do what with a file that is not there yet; `None` if it is an error that it is not.
+        create: Option<Ownership>,
+    },
     /// Makes a directory and its parents, or gives an existing one these attributes.
     MakeDirectory {
-        /// Absolute.
+        /// Absolute, or in a home: see [`home_of`].
         path: String,
         /// Of the last directory; parents get the system's defaults.
         ownership: Ownership,
@@ -384,7 +410,7 @@ pub enum Step {
     },
     /// Changes mode, owner or group.
     SetOwnership {
-        /// Absolute.
+        /// Absolute, or in a home: see [`home_of`].
         path: String,
         /// What to set.
         ownership: Ownership,

@@ -14,7 +14,7 @@ use super::scope::Known;
 use super::{Block, Catalog, Desired, HostCatalog, Service, Wanted};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source as Text};
 use crate::name::{HostName, RoleName, did_you_mean};
-use crate::resource::{Claim, Data, ParseError, Resource, Source};
+use crate::resource::{Claim, Data, Hold, ParseError, Resource, Source};
 use crate::role::{Item, Role};
 use crate::template::{self, Rendered, Scope};
 
@@ -235,10 +235,32 @@ impl Clashes {
         for item in blocks.iter().flat_map(|block| &block.items) {
             let target = item.resource.target();
             if let Some(first) = claimed.insert((item.resource.claim(), target.clone()), item) {
-                let what = format!("{} {target}", item.resource.kind());
-                self.0.entry((what, item.origin.clone(), first.origin.clone())).or_default().push(host.clone());
+                self.add(host, format!("{} {target}", item.resource.kind()), item, first);
             }
         }
+        self.look_at_files(host, blocks);
+    }
+
+    /// A file is either one resource's own, or parts of it are several resources'.
+    fn look_at_files(&mut self, host: &HostName, blocks: &[Block]) {
+        let items = || blocks.iter().flat_map(|block| &block.items);
+        let part = |item: &Wanted| if let Some(Hold::Part(path)) = item.resource.holds() { Some(path) } else { None };
+        let parts: Vec<(String, &Wanted)> = items().filter_map(|item| Some((part(item)?, item))).collect();
+        if parts.is_empty() {
+            return;
+        }
+        let whole = |item: &'_ Wanted| if let Some(Hold::Whole(path)) = item.resource.holds() { Some(path) } else { None };
+        let wholes: BTreeMap<String, &Wanted> = items().filter_map(|item| Some((whole(item)?, item))).collect();
+        for (path, item) in parts {
+            if let Some(first) = wholes.get(&path) {
+                let (kind, whole) = (item.resource.kind(), first.resource.kind());
+                self.add(host, format!("{path}, of which {kind} is a part and {whole} is all,"), item, first);
+            }
+        }
+    }
+
+    fn add(&mut self, host: &HostName, what: String, item: &Wanted, first: &Wanted) {
+        self.0.entry((what, item.origin.clone(), first.origin.clone())).or_default().push(host.clone());
     }
 
     fn problems(self) -> Diagnostics {

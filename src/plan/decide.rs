@@ -3,8 +3,10 @@
 //! In: a catalog and what the hosts answered. Out: per role and host, what is not in sync and why. Never: an order
 //! between hosts; that is the rollout's.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::foresight::Foresight;
 use super::{Block, Entry, Observed, Reason, Verdict};
 use crate::catalog::{self, Catalog, HostCatalog, Wanted};
 use crate::name::{Address, HostName};
@@ -17,6 +19,8 @@ pub(super) struct Decided {
     pub(super) in_sync: usize,
     /// Whether a service of it runs now, healthy or not.
     pub(super) running: bool,
+    /// The blocks before it on its host that write files of which it writes a part.
+    pub(super) builds_on: Vec<usize>,
     /// A change that may bring what nobody spoke of, if there is one.
     brings: Option<Address>,
 }
@@ -36,18 +40,27 @@ pub(super) fn hosts(catalog: &Catalog, observed: &Observed) -> BTreeMap<HostName
 
 fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<Decided> {
     let mut blocks: Vec<Decided> = Vec::new();
+    let mut foresight = Foresight::default();
     for (index, block) in host.blocks.iter().enumerate() {
         let brought = closure(host, index).into_iter().find_map(|before| blocks.get(before)?.brings.clone());
-        blocks.push(one_block(name, block, readings, brought));
+        foresight.enter(index);
+        let decided = one_block(name, block, readings, brought, &mut foresight);
+        blocks.push(Decided { builds_on: foresight.leave(), ..decided });
     }
     block_what_requires(host, &mut blocks);
     refresh_once(host, &mut blocks);
     blocks
 }
 
-fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings, brought: Option<Address>) -> Decided {
-    let mut told = Told::new(host, wanted, readings);
-    let brings = told.expect(brought);
+fn one_block(
+    host: &HostName,
+    wanted: &catalog::Block,
+    readings: &Readings,
+    brought: Option<Address>,
+    foresight: &mut Foresight,
+) -> Decided {
+    let mut told = Told::new(host, wanted);
+    let brings = told.decide(readings, brought, foresight);
     let running = told.alone.iter().flatten().any(|decision| decision.loaded.is_some());
     let told = told.listened();
     let places: Vec<(usize, bool)> = (0..wanted.items.len()).map(|index| told.place(index)).collect();
@@ -58,14 +71,15 @@ fn one_block(host: &HostName, wanted: &catalog::Block, readings: &Readings, brou
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
     let block = Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
-    Decided { block, in_sync, running, brings }
+    Decided { block, in_sync, running, builds_on: Vec::new(), brings }
 }
 
 /// What the resources of one block say before and after they hear of each other.
 struct Told<'a> {
     host: &'a HostName,
     wanted: &'a catalog::Block,
-    readings: &'a Readings,
+    /// What each sees of the host when its turn comes.
+    seen: Vec<Cow<'a, Readings>>,
     alone: Vec<Result<Decision, String>>,
     /// What those say for which it makes a difference that they hear of others, and of which.
     heard: Vec<Option<(Said, Reason)>>,
@@ -74,25 +88,34 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(host: &'a HostName, wanted: &'a catalog::Block, readings: &'a Readings) -> Self {
-        let decide = |item: &Wanted| item.resource.decide(readings, None).map_err(|why| why.to_string());
-        let alone = wanted.items.iter().map(decide).collect();
-        Self { host, wanted, readings, alone, heard: Vec::new(), last: None }
+    fn new(host: &'a HostName, wanted: &'a catalog::Block) -> Self {
+        Self { host, wanted, seen: Vec::new(), alone: Vec::new(), heard: Vec::new(), last: None }
     }
 
-    /// What is in sync only because there is nothing may not stay so after a change that brings things: `brought`, if it
-    /// is in a block before this one. Gives the last such change.
-    fn expect(&mut self, mut brought: Option<Address>) -> Option<Address> {
-        for (index, item) in self.wanted.items.iter().enumerate() {
-            let address = self.address(item);
-            let Ok(decision) = &mut self.alone[index] else { continue };
-            if let (Some(by), Some(change)) = (&brought, decision.unwanted.take()) {
-                decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
+    /// What each says, one after the other: it builds on what those before it will have written. What is so only because
+    /// there is nothing may not stay so after a change that brings things: `brought`, if it is in a block before this
+    /// one. Gives the last such change.
+    fn decide(
+        &mut self,
+        readings: &'a Readings,
+        mut brought: Option<Address>,
+        foresight: &mut Foresight,
+    ) -> Option<Address> {
+        for item in &self.wanted.items {
+            let seen = foresight.see(&*item.resource, readings);
+            let mut alone = item.resource.decide(&seen, None).map_err(|why| why.to_string());
+            if let Ok(decision) = &mut alone {
+                if let (Some(by), Some(change)) = (&brought, decision.otherwise.take()) {
+                    decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
+                }
+                let adds = |change: &Change| matches!(change.action, Action::Add | Action::Change);
+                if item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change)) {
+                    brought = Some(self.address(item));
+                }
+                foresight.expect(&*item.resource, &decision.verdict);
             }
-            let adds = |change: &Change| matches!(change.action, Action::Add | Action::Change);
-            if item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change)) {
-                brought = Some(address);
-            }
+            self.seen.push(seen);
+            self.alone.push(alone);
         }
         brought
     }
@@ -146,8 +169,8 @@ impl<'a> Told<'a> {
             Some((verb, from)) => (*verb, Reason::Notified(from.iter().copied().map(address).collect())),
             None => (Verb::Restart, Reason::Stale(address(self.stale(alone.loaded?)?))),
         };
-        let alone = item.resource.decide(self.readings, None).ok()?.verdict;
-        let heard = item.resource.decide(self.readings, Some(verb)).ok()?.verdict;
+        let alone = item.resource.decide(&self.seen[index], None).ok()?.verdict;
+        let heard = item.resource.decide(&self.seen[index], Some(verb)).ok()?.verdict;
         (heard != alone).then_some((heard, reason))
     }
 

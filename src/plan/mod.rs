@@ -4,6 +4,7 @@
 //! Never: a host, a clock, or an error; what cannot be known is said in the plan itself.
 
 mod decide;
+mod foresight;
 mod health;
 mod rollout;
 

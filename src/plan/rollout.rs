@@ -176,8 +176,10 @@ impl Builder<'_> {
             // Taken, not copied: a stage is the only place it is needed from now on.
             let entries = std::mem::take(&mut decided.block.entries);
             let block = Block { entries, ..decided.block.clone() };
-            let required = closure(&self.catalog.hosts[host], index);
-            let required = required.into_iter().filter_map(|i| self.placed.get(&(host.clone(), i)).copied());
+            // What another service on this host writes into the same file is a part of what this one will find there.
+            let builds_on = decided.builds_on.clone();
+            let required = closure(&self.catalog.hosts[host], index).into_iter().chain(builds_on);
+            let required = required.filter_map(|i| self.placed.get(&(host.clone(), i)).copied());
             let after = required.chain(before.iter().copied()).map(|id| (id, Condition::Done)).collect();
             let id = self.push(Stage { after, work: Work::Change(block) });
             self.placed.insert(key, id);

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{Field, FieldValue};
+use crate::edit::{EditError, Part, Path, Place, State, pattern};
 use crate::secret::{Content, Secret};
 use crate::step::{Attributes, Command, Mode, Ownership, PathReading};
 
@@ -179,6 +180,75 @@ fn visible(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
+/// Any value, as JSON. One secret anywhere in it makes all of it secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tree(pub Content);
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = serde_json::Value::deserialize(deserializer)?;
+        let secret = reveal(&mut value);
+        let text = value.to_string().into_bytes();
+        Ok(Self(if secret { Content::Secret(Secret::new(text)) } else { Content::Plain(text) }))
+    }
+}
+
+/// Puts secrets in the place of their maps; tells whether there were any.
+fn reveal(value: &mut serde_json::Value) -> bool {
+    if let Some(text) = value.get(Data::SECRET).and_then(|text| text.as_str()) {
+        *value = text.into();
+        return true;
+    }
+    match value {
+        serde_json::Value::Array(items) => items.iter_mut().fold(false, |any, item| reveal(item) || any),
+        serde_json::Value::Object(entries) => entries.values_mut().fold(false, |any, item| reveal(item) || any),
+        _ => false,
+    }
+}
+
+impl JsonSchema for Tree {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "value".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean", "array", "object"] })
+    }
+}
+
+/// The way to a value: `a.b[0]`, or a list of its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Way(pub Path);
+
+impl<'de> Deserialize<'de> for Way {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let part = |value: &serde_json::Value| match (value.as_str(), value.as_u64()) {
+            (Some(key), _) => Ok(Part::Key(key.to_owned())),
+            (_, Some(item)) => usize::try_from(item).map(Part::Item).map_err(|error| error.to_string()),
+            _ => Err(format!("{} is neither a key nor the number of an item", named(value))),
+        };
+        let path = match (&value, value.as_str()) {
+            (_, Some(text)) => Path::parse(text),
+            (serde_json::Value::Array(parts), _) if !parts.is_empty() => {
+                parts.iter().map(part).collect::<Result<_, _>>().map(Path)
+            }
+            _ => Err("a way to a value is written like a.b[0], or as a list: [a, b, 0]".to_owned()),
+        };
+        path.map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Way {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "way".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array"] })
+    }
+}
+
 /// A length of time, written like `30s`, `5m` or `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
@@ -285,6 +355,64 @@ pub(super) fn check_line(key: &str, text: &str) -> Result<(), String> {
         return Err(format!("`{key}` must not have a line break or another control character in it"));
     }
     Ok(())
+}
+
+/// A text that is one line, secret or not.
+///
+/// # Errors
+/// The reason, for the user, without the text.
+pub(super) fn one_line<'a>(key: &str, data: &'a Data) -> Result<&'a str, String> {
+    let text = text_of(key, data)?;
+    if text.chars().any(|c| c.is_control() && c != '\t') {
+        return Err(format!("`{key}` must not have a line break or another control character in it"));
+    }
+    Ok(text)
+}
+
+/// A text, secret or not.
+///
+/// # Errors
+/// The reason, for the user, without the text.
+pub(super) fn text_of<'a>(key: &str, data: &'a Data) -> Result<&'a str, String> {
+    let text = std::str::from_utf8(data.0.bytes()).map_err(|_| format!("`{key}` is no UTF-8 text"))?;
+    if text.contains('\0') { Err(format!("`{key}` must not have a zero byte in it")) } else { Ok(text) }
+}
+
+/// At most one of `after` and `before`, and each a regular expression or the word for an end of the file.
+///
+/// # Errors
+/// The reason, for the user.
+pub(super) fn check_place(after: Option<&str>, before: Option<&str>) -> Result<(), String> {
+    if after.is_some() && before.is_some() {
+        return Err("`after` and `before` exclude each other".to_owned());
+    }
+    let why = |key: &str, why: EditError| format!("`{key}`: {why}");
+    match (after, before) {
+        (Some("BOF"), _) => Err("the beginning of a file is `before: BOF`".to_owned()),
+        (_, Some("EOF")) => Err("the end of a file is `after: EOF`".to_owned()),
+        (Some(after), _) => pattern(after).map(drop).map_err(|error| why("after", error)),
+        (_, Some(before)) => pattern(before).map(drop).map_err(|error| why("before", error)),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Where something new goes, from the two keys in YAML.
+pub(super) fn place(after: Option<&str>, before: Option<&str>) -> Place {
+    match (after, before) {
+        (None | Some("EOF"), None) => Place::End,
+        (_, Some("BOF")) => Place::Beginning,
+        (Some(after), _) => Place::After(after.to_owned()),
+        (None, Some(before)) => Place::Before(before.to_owned()),
+    }
+}
+
+impl From<Presence> for State {
+    fn from(presence: Presence) -> Self {
+        match presence {
+            Presence::Present => Self::Present,
+            Presence::Absent => Self::Absent,
+        }
+    }
 }
 
 /// Asks `getent`, by exit code, whether a database of users or groups has a name.

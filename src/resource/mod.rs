@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
+mod part;
 mod regular;
 mod remote;
 mod version;
@@ -40,6 +41,11 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// Of what sort the target is: all that live at a path share one.
     fn claim(&self) -> Claim {
         Claim::Own(Self::NAME)
+    }
+
+    /// The file that is its own, wholly or in part.
+    fn holds(&self) -> Option<Hold> {
+        (self.claim() == Claim::Path).then(|| Hold::Whole(self.target()))
     }
 
     /// What is impossible by itself, before any host is asked. A second line of the text is the hint; without one, the
@@ -80,6 +86,12 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
         None
     }
 
+    /// What is done instead if something before it may bring, in the same run, what it now does not find and is to be a
+    /// part of. Empty for what does not depend on what others bring.
+    fn unforeseen(&self, _state: &Self::State) -> Option<Change> {
+        None
+    }
+
     /// When what it manages was last written, in seconds since 1970 by the host's own clock.
     fn written(&self, _state: &Self::State) -> Option<i64> {
         None
@@ -109,6 +121,16 @@ pub enum Claim {
     Path,
     /// Something only this kind has.
     Own(&'static str),
+}
+
+/// What a resource has of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// All of what is at this path.
+    Whole(String),
+    /// A part of the file at this path. Others may hold other parts; each builds on what those before it will have
+    /// written.
+    Part(String),
 }
 
 /// What a notification asks of a service.
@@ -224,6 +246,8 @@ pub trait Resource: Debug + Send + Sync {
     fn target(&self) -> String;
     /// Of what sort the target is.
     fn claim(&self) -> Claim;
+    /// See [`Kind::holds`].
+    fn holds(&self) -> Option<Hold>;
     /// See [`Kind::BRINGS`].
     fn brings(&self) -> bool;
     /// See [`Kind::HEARS`].
@@ -246,8 +270,8 @@ pub struct Decision {
     pub written: Option<i64>,
     /// See [`Kind::loaded`].
     pub loaded: Option<i64>,
-    /// See [`Kind::unwanted`].
-    pub unwanted: Option<Change>,
+    /// See [`Kind::unwanted`] and [`Kind::unforeseen`].
+    pub otherwise: Option<Change>,
 }
 
 impl<K: Kind> Resource for K {
@@ -261,6 +285,10 @@ impl<K: Kind> Resource for K {
 
     fn claim(&self) -> Claim {
         Kind::claim(self)
+    }
+
+    fn holds(&self) -> Option<Hold> {
+        Kind::holds(self)
     }
 
     fn brings(&self) -> bool {
@@ -282,7 +310,8 @@ impl<K: Kind> Resource for K {
             None => self.change(&state),
         };
         let unwanted = if verdict == Verdict::InSync { self.unwanted(&state) } else { None };
-        Ok(Decision { verdict, written: self.written(&state), loaded: self.loaded(&state), unwanted })
+        let otherwise = unwanted.or_else(|| self.unforeseen(&state));
+        Ok(Decision { verdict, written: self.written(&state), loaded: self.loaded(&state), otherwise })
     }
 }
 
@@ -375,11 +404,20 @@ macro_rules! kinds {
 
 kinds! {
     archive::Archive,
+    authorized_key::AuthorizedKey,
+    block::Block,
     command::Command,
+    cron::Cron,
     directory::Directory,
     download::Download,
     file::File,
     group::Group,
+    hosts_entry::HostsEntry,
+    ini::Ini,
+    json::Json,
+    known_host::KnownHost,
+    limits::Limits,
+    line::Line,
     link::Link,
     package::Package,
     service::Service,

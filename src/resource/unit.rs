@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
 use super::regular::{self, Regular};
-use super::{Action, Change, Kind, Source, Verdict};
+use super::{Action, Change, Hold, Kind, Source, Verdict};
 use crate::step::{Command, PathReading, Probe, Readings, Step, Unreadable};
 
 const FOLDER: &str = "/etc/systemd/system";
@@ -45,6 +45,10 @@ impl Kind for Unit {
 
     fn target(&self) -> String {
         self.name.clone()
+    }
+
+    fn holds(&self) -> Option<Hold> {
+        Some(Hold::Whole(self.path()))
     }
 
     fn check(&self) -> Result<(), String> {

@@ -2,13 +2,14 @@
 //!
 //! In: probes and steps. Out: what a Debian host would answer and become. Never: another host, or a clock of its own.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Node, Tree, What};
 use super::{Activity, Trouble, Units, program};
 use crate::step::{
     Attributes, Command, Digest, FETCH_LIMIT, Fetch, Mode, Ownership, PackageReading, PathReading, Removable,
-    UnitReading, UserReading,
+    UnitReading, UserReading, home_of,
 };
 
 /// A host in memory.
@@ -66,7 +67,7 @@ impl Host {
 
     /// What is at a path.
     pub fn path(&self, path: &str, fetch: &Fetch) -> PathReading {
-        let Some(node) = self.paths.get(path) else { return PathReading::Absent };
+        let Some(node) = self.resolve(path).ok().and_then(|path| self.paths.get(&path)) else { return PathReading::Absent };
         match &node.what {
             What::Directory => PathReading::Directory(self.attributes(node)),
             What::Link(target) => PathReading::Link { target: target.clone(), modified: node.modified },
@@ -128,10 +129,30 @@ impl Host {
         self.units.reading(name, &self.paths)
     }
 
+    /// A path with the home it begins in, if it does; see [`home_of`].
+    fn resolve<'a>(&self, path: &'a str) -> Result<Cow<'a, str>, Trouble> {
+        let Some((user, below)) = home_of(path) else { return Ok(Cow::Borrowed(path)) };
+        let home = self.users.get(user).map(|user| user.home.as_str()).filter(|home| *home != "/nonexistent");
+        let home = home.ok_or_else(|| Trouble::new(1, format!("there is no user {user} with a home directory")))?;
+        Ok(Cow::Owned(format!("{home}/{below}")))
+    }
+
+    /// Fails unless a file is as [`crate::step::Step::Unchanged`] says.
+    pub fn unchanged(&self, path: &str, digest: Option<&Digest>) -> Result<(), Trouble> {
+        let found = match self.path(path, &Fetch::Digest) {
+            PathReading::Absent => None,
+            PathReading::File { digest, .. } => Some(digest),
+            _ => Some(Digest(String::new())),
+        };
+        let changed = || Trouble::new(1, format!("{path} was changed since the plan was made: plan again"));
+        if found.as_ref() == digest { Ok(()) } else { Err(changed()) }
+    }
+
     /// Writes a file as [`crate::step::Step::WriteFile`] says.
     pub fn write(&mut self, path: &str, content: &[u8], ownership: &Ownership) -> Result<(), Trouble> {
+        let path = &self.resolve(path)?;
         self.has_space(path)?;
-        let owner = self.numbers(ownership)?;
+        let owner = self.new_owner(path, ownership)?;
         self.paths.write(path, content, self.now)?;
         self.own(path, ownership.mode, owner);
         Ok(())
@@ -139,9 +160,10 @@ impl Host {
 
     /// Makes a directory as [`crate::step::Step::MakeDirectory`] says.
     pub fn make_directory(&mut self, path: &str, ownership: &Ownership) -> Result<(), Trouble> {
+        let path = &self.resolve(path)?;
         self.has_space(path)?;
+        let owner = self.new_owner(path, ownership)?;
         self.paths.make_directory(path, self.now)?;
-        let owner = self.numbers(ownership)?;
         self.own(path, ownership.mode, owner);
         Ok(())
     }
@@ -154,6 +176,7 @@ impl Host {
 
     /// Changes mode, owner or group.
     pub fn set_ownership(&mut self, path: &str, ownership: &Ownership) -> Result<(), Trouble> {
+        let path = &self.resolve(path)?;
         let owner = self.numbers(ownership)?;
         if self.paths.get(path).is_none() {
             return Err(Trouble::new(1, format!("chown: cannot access '{path}': No such file or directory")));
@@ -164,7 +187,8 @@ impl Host {
 
     /// Removes one thing.
     pub fn remove(&mut self, path: &str, what: Removable) -> Result<(), Trouble> {
-        self.paths.remove(path, what)
+        let path = self.resolve(path)?;
+        self.paths.remove(&path, what)
     }
 
     /// Runs a program.
@@ -180,6 +204,14 @@ impl Host {
     /// Whether an active unit runs as this user, so that the user cannot be changed.
     pub fn is_busy(&self, user: &str) -> bool {
         self.units.active().any(|unit| unit.definition.user.as_deref() == Some(user))
+    }
+
+    /// The same for a path that may be new: then it has the group of its owner, if no other is given.
+    fn new_owner(&self, path: &str, ownership: &Ownership) -> Result<(Option<u32>, Option<u32>), Trouble> {
+        let (uid, gid) = self.numbers(ownership)?;
+        let new = self.paths.get(path).is_none();
+        let own = ownership.owner.as_ref().and_then(|name| self.users.get(name)).map(|user| user.gid);
+        Ok((uid, gid.or(own.filter(|_| new))))
     }
 
     fn numbers(&self, ownership: &Ownership) -> Result<(Option<u32>, Option<u32>), Trouble> {

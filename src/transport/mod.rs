@@ -7,6 +7,7 @@
 mod bootstrap;
 mod connections;
 mod dialogue;
+mod edit;
 mod exchange;
 mod host_key;
 mod local;
@@ -15,6 +16,7 @@ pub mod script;
 mod ssh;
 
 pub use connections::Connections;
+pub use edit::perform;
 pub use local::Local;
 pub use ssh::{KnownHosts, Ssh, SshOptions};
 

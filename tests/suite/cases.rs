@@ -451,6 +451,12 @@ fn show_step(step: &Step) -> String {
         Step::WriteFile { path, content, ownership } => {
             format!("write {path}{} {content:?}", show_ownership(ownership))
         }
+        Step::Unchanged { path, digest: Some(_) } => format!("unchanged {path}"),
+        Step::Unchanged { path, digest: None } => format!("still no {path}"),
+        Step::EditFile { path, edit, create } => {
+            let create = create.as_ref().map(|ownership| format!(" or make it{}", show_ownership(ownership)));
+            format!("edit {path}{}: {edit}", create.unwrap_or_default())
+        }
         Step::MakeDirectory { path, ownership } => format!("make directory {path}{}", show_ownership(ownership)),
         Step::MakeLink { path, target } => format!("link {path} to {target}"),
         Step::SetOwnership { path, ownership } => format!("set {path}{}", show_ownership(ownership)),

@@ -181,6 +181,9 @@ pub fn argv(argv: &[String]) -> String {
 pub fn step(step: &Step) -> String {
     match step {
         Step::WriteFile { path, content, .. } => format!("write {} ({})", one_line(path), amount(content)),
+        Step::Unchanged { path, digest: Some(_) } => format!("see that {} is as it was", one_line(path)),
+        Step::Unchanged { path, digest: None } => format!("see that there is still no {}", one_line(path)),
+        Step::EditFile { path, edit, .. } => format!("change {} in {}", one_line(&edit.to_string()), one_line(path)),
         Step::MakeDirectory { path, .. } => format!("make the directory {}", one_line(path)),
         Step::MakeLink { path, target } => format!("make the link {} -> {}", one_line(path), one_line(target)),
         Step::SetOwnership { path, ownership } => format!("set {} of {}", owned(ownership), one_line(path)),

@@ -9,7 +9,7 @@ use super::ask;
 use super::command::{function, is_account, seconds};
 use super::quote::{NUL, quote, write_bytes};
 use crate::step::{
-    Check, Command, Expect, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits, Unpacking,
+    Check, Command, Expect, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits, Unpacking, home_of,
 };
 
 /// The script that does all of it.
@@ -71,7 +71,7 @@ fn remote(step: &Step) -> Option<&Remote> {
 /// The function of a step and its call. It is forgotten afterwards; it can be as long as a file.
 fn numbered(index: usize, step: &Step) -> String {
     let (functions, call) = match shell(index, step) {
-        Ok(text) => text,
+        Ok((functions, call)) => (functions, at_home(step) + &call),
         Err(why) => (String::new(), format!("refuse {}", quote(&why))),
     };
     format!("{functions}s{index}() {{\n{call}\n}}\nstep {index} s{index}\n")
@@ -91,6 +91,11 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         }
         Step::Unpack(unpacking) => unpack(index, unpacking),
         Step::RemoveUnpacked { path } => plain(format!("uproot {}", file_word(path)?)),
+        Step::Unchanged { path, digest } => {
+            let digest = digest.as_ref().map_or("", |digest| &digest.0);
+            plain(format!("unchanged {} {}", file_word(path)?, quote(digest)))
+        }
+        Step::EditFile { .. } => Err("a file must be read before a part of it is changed".to_owned()),
         Step::MakeDirectory { path, ownership } => {
             plain(format!("directory {} {}", file_word(path)?, owners(ownership)?))
         }
@@ -169,6 +174,23 @@ fn unpack(index: usize, unpacking: &Unpacking) -> Result<(String, String), Strin
     Ok((function + &marking, call))
 }
 
+/// Finds the home that the step's path begins in.
+fn at_home(step: &Step) -> String {
+    let path = match step {
+        Step::WriteFile { path, .. }
+        | Step::Unchanged { path, .. }
+        | Step::MakeDirectory { path, .. }
+        | Step::SetOwnership { path, .. }
+        | Step::Remove { path, .. } => path,
+        _ => return String::new(),
+    };
+    let find = |(user, _): (&str, &str)| {
+        let complaint = quote(&format!("there is no user {user} with a home directory"));
+        format!("home=$(home {}) || {{ refuse {complaint}; return; }}\n", quote(user))
+    };
+    home_of(path).map(find).unwrap_or_default()
+}
+
 fn limit(command: &Command) -> u64 {
     seconds(command.timeout)
 }
@@ -192,10 +214,15 @@ fn file_word(path: &str) -> Result<String, String> {
     if path.contains('\0') {
         return Err(NUL.to_owned());
     }
-    if !path.starts_with('/') || last.is_empty() || path.split('/').any(|part| part == ".." || part == ".") {
+    let (home, below) = match home_of(path) {
+        Some((user, _)) if !is_account(user) => return Err(format!("`{}` is no name of a user", user.escape_debug())),
+        Some((_, below)) => ("\"$home\"", format!("/{below}")),
+        None => ("", path.to_owned()),
+    };
+    if !below.starts_with('/') || last.is_empty() || path.split('/').any(|part| part == ".." || part == ".") {
         return Err(format!("`{}` must be absolute, without `.` and `..`, and end with a name", path.escape_debug()));
     }
-    Ok(quote(path))
+    Ok(format!("{home}{}", quote(&below)))
 }
 
 fn target_word(target: &str) -> Result<String, String> {

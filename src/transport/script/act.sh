@@ -71,7 +71,9 @@ put() {
   name=./${path##*/} new=./.armilla-$N-$i
   if [ -L "$name" ]; then refuse "$path is a symbolic link; a file is not written over it"; return; fi
   if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$path is there and no file"; return; fi
-  if [ -f "$name" ]; then keep "$name" || return; fi
+  if [ -f "$name" ]; then keep "$name" || return
+  else own || return
+  fi
   if (fill "$@"); then
     mv -f -T -- "$new" "$name" && { sync . 2>/dev/null || sync; } && return
   fi
@@ -85,6 +87,21 @@ keep() {
   owner=${owner:-${o%%:*}}
   o=${o#*:}
   group=${group:-${o%%:*}}
+}
+# own: what is new for an owner has the owner's group.
+own() { [ -n "$group" ] || [ -z "$owner" ] || group=$(id -g "$owner"); }
+# unchanged PATH DIGEST: fails unless the file is what it was. Without a digest there was none.
+unchanged() {
+  changed="$1 was changed since the plan was made: plan again"
+  if [ -z "$2" ]; then
+    [ ! -e "$1" ] && [ ! -L "$1" ] || refuse "$changed"
+    return
+  fi
+  enter no "${1%/*}" || return
+  name=./${1##*/}
+  if [ -L "$name" ] || [ ! -f "$name" ]; then refuse "$changed"; return; fi
+  o=$(sha256sum <"$name") || return
+  [ "${o%% *}" = "$2" ] || refuse "$changed"
 }
 # fill FUNCTION ARGUMENT...: everything by the descriptor, so that a name that is swapped meanwhile changes nothing.
 fill() {
@@ -106,14 +123,14 @@ bytes() {
 # directory PATH OWNER GROUP MODE
 directory() {
   enter make "${1%/*}" || return
-  name=./${1##*/} mode=$4
+  name=./${1##*/} owner=$2 group=$3 mode=$4
   if [ -L "$name" ]; then refuse "$1 is a symbolic link"; return; fi
-  if [ ! -e "$name" ]; then mkdir "$name" && mode=${4:-00755} || return; fi
+  if [ ! -e "$name" ]; then mkdir "$name" && mode=${4:-00755} && own || return; fi
   if [ ! -d "$name" ]; then refuse "$1 is there and no directory"; return; fi
   exec 8<.
   cd -P "$name" || return
   [ .. -ef /proc/self/fd/8 ] || { refuse "$1 became a symbolic link"; return; }
-  settle . "$2" "$3" "$mode"
+  settle . "$owner" "$group" "$mode"
 }
 # link PATH TARGET
 link() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::command;
 use super::quote::{NUL, quote};
-use crate::step::{Command, Digest, Fetch, Probe};
+use crate::step::{Command, Digest, Fetch, Probe, home_of};
 
 /// How many paths one `stat` is given: far from the limit of arguments, however long they are.
 const PATHS_AT_ONCE: usize = 200;
@@ -25,6 +25,7 @@ pub(super) fn fault(probe: &Probe) -> Option<String> {
     let wrong = |what: &str, name: &str| Some(format!("`{}` is no {what}", name.escape_debug()));
     match probe {
         Probe::Path { path, .. } if path.contains('\0') => Some(NUL.to_owned()),
+        Probe::Path { path, .. } if home_of(path).is_some_and(|(user, _)| command::is_account(user)) => None,
         Probe::Path { path, .. } if !path.starts_with('/') => wrong("absolute path", path),
         Probe::Package(name) if !is_word(name, "+.:~") => wrong("name of a package", name),
         Probe::User(name) | Probe::Group(name) if !command::is_account(name) => wrong("name of a user or group", name),
@@ -66,9 +67,20 @@ fn paths(probes: &[Probe]) -> String {
     paths.chunks(PATHS_AT_ONCE).map(some_paths).collect()
 }
 
+/// The variable that holds a path. Below the home of nobody there is nothing, as there is below `/dev/null`.
+fn named(index: usize, path: &str) -> String {
+    match home_of(path) {
+        None => format!("p{index}={}", quote(path)),
+        Some((user, below)) => {
+            let below = quote(&format!("/{below}"));
+            format!("p{index}=$(home {}) || p{index}=/dev/null\np{index}=$p{index}{below}", quote(user))
+        }
+    }
+}
+
 fn some_paths(paths: &[(usize, &str, &Fetch)]) -> String {
     let mut text = String::new();
-    text.extend(paths.iter().map(|(index, path, _)| format!("p{index}={}\n", quote(path))));
+    text.extend(paths.iter().map(|(index, path, _)| format!("{}\n", named(*index, path))));
     text.push_str("paths");
     text.extend(paths.iter().map(|(index, ..)| format!(" {index}")));
     text.push('\n');
