@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Global, Selection, ui};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
-use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings};
+use crate::inventory::{Become, Endpoint, Host, Inventory, Pattern, Settings};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
@@ -228,6 +228,21 @@ impl Loaded {
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let wanted = self.placement.hosts.keys().filter(|host| self.limit.as_ref().is_none_or(|l| l.contains(*host)));
         wanted.filter_map(|host| self.endpoint(host)).collect()
+    }
+
+    /// Every host within the limit, with a role or without, and the way to each.
+    ///
+    /// # Errors
+    /// In a rehearsal, when there is no lab host of such a name: the real one is never meant then.
+    pub(super) fn machines(&self) -> Result<Vec<Endpoint>, Diagnostic> {
+        let within = |host: &&HostName| self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
+        let hosts: Vec<&HostName> = self.inventory.hosts().map(Host::name).filter(within).collect();
+        let in_lab = |host: &HostName| self.rehearsal.as_ref().is_none_or(|lab| lab.contains_key(host));
+        if let Some(missing) = hosts.iter().find(|host| !in_lab(host)) {
+            let problem = Diagnostic::error(format!("--lab: there is no lab host {missing}"));
+            return Err(problem.hint(format!("make it: armilla lab up --env {}", self.environment)));
+        }
+        Ok(hosts.into_iter().filter_map(|host| self.endpoint(host)).collect())
     }
 
     /// The way to a host; in a rehearsal to the lab host of its name.

@@ -4,6 +4,7 @@
 
 mod apply;
 mod completion;
+mod exec;
 pub mod exit;
 mod facts;
 mod graph;
@@ -77,6 +78,8 @@ enum Command {
     Inventory(inventory::Inventory),
     /// Ask hosts for facts
     Facts(facts::Facts),
+    /// Run one program on hosts, and show what it says while it runs
+    Exec(exec::Exec),
     /// Disposable real hosts on this machine (Linux, root)
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -168,6 +171,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Graph(command) => graph::run(&cli.global, &command).into(),
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
+        Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
         Command::Version => {

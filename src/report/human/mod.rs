@@ -5,6 +5,7 @@
 
 mod course;
 mod diff;
+pub mod exec;
 mod failure;
 mod fold;
 mod layout;
