@@ -283,8 +283,18 @@ impl Loaded {
         let here =
             |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
+        self.desired(facts, &limit, catalog::compile)
+    }
+
+    /// Works with everything that a catalog of these hosts is made of.
+    pub(super) fn desired<T>(
+        &self,
+        facts: &Facts,
+        limit: &BTreeSet<HostName>,
+        work: impl FnOnce(&Desired<'_>) -> T,
+    ) -> T {
         let variable = |host: &HostName, service: Option<&ServiceName>, name: &str| self.variable(host, service, name);
-        catalog::compile(&Desired {
+        work(&Desired {
             environment: &self.environment,
             project: &self.project,
             roles: &self.roles,
@@ -292,7 +302,7 @@ impl Loaded {
             endpoint: &|host| self.endpoint(host),
             variable: &variable,
             facts,
-            limit: Some(&limit),
+            limit: Some(limit),
         })
     }
 

@@ -6,9 +6,10 @@
 mod course;
 mod diff;
 pub mod exec;
+pub mod explain;
 mod failure;
 mod fold;
-mod layout;
+pub(super) mod layout;
 mod plan;
 mod progress;
 mod service;
