@@ -7,5 +7,6 @@ pub mod diagram;
 pub mod graph;
 pub mod human;
 pub mod json;
+pub mod page;
 pub mod reference;
 pub mod svg;
