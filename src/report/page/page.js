@@ -8,6 +8,8 @@ const search = document.getElementById("search");
 const whole = { x: 0, y: 0, w: svg.viewBox.baseVal.width, h: svg.viewBox.baseVal.height };
 let view = { ...whole };
 let chosen = null;
+// Whoever has looked closer keeps what they see.
+let touched = false;
 
 // -- looking around -------------------------------------------------------------------------------------------------
 
@@ -22,6 +24,7 @@ function scale() {
 }
 
 function zoom(factor, at) {
+  touched = true;
   const width = Math.min(Math.max(view.w * factor, whole.w / 12), whole.w * 4);
   const by = width / view.w;
   const x = at ? at.x : view.x + view.w / 2;
@@ -31,6 +34,7 @@ function zoom(factor, at) {
 }
 
 function fit() {
+  touched = false;
   const box = stage.getBoundingClientRect();
   // What fits is not blown up.
   const grow = Math.max(1, Math.min(box.width / whole.w, box.height / whole.h));
@@ -58,6 +62,7 @@ stage.addEventListener("pointermove", (event) => {
   const before = fingers.get(event.pointerId);
   if (!before) return;
   const by = scale();
+  touched = true;
   if (fingers.size === 1) {
     view.x -= (event.clientX - before.clientX) * by;
     view.y -= (event.clientY - before.clientY) * by;
@@ -85,7 +90,7 @@ for (const name of ["pointerup", "pointercancel"]) {
 document.getElementById("in").addEventListener("click", () => zoom(0.8));
 document.getElementById("out").addEventListener("click", () => zoom(1.25));
 document.getElementById("fit").addEventListener("click", fit);
-window.addEventListener("resize", fit);
+window.addEventListener("resize", () => { if (!touched) fit(); });
 
 // -- choosing -------------------------------------------------------------------------------------------------------
 
@@ -242,6 +247,7 @@ document.addEventListener("keydown", (event) => {
   };
   if (!keys[event.key] || panel.contains(document.activeElement)) return;
   event.preventDefault();
+  touched = true;
   keys[event.key]();
   show();
 });
