@@ -12,6 +12,7 @@
 //! | [`graph`] [`catalog`] | order; everything that is desired, complete |
 //! | [`plan`] | the difference, decided to the last step |
 //! | [`transport`] [`observe`] [`apply`] | the only way to hosts; asking; doing exactly what the plan says |
+//! | [`exec`] | one program on many hosts, outside of any plan |
 //! | [`store`] | files on this machine |
 //! | [`report`] | sentences and pictures, from plans and events |
 //! | [`sim`] [`lab`] | a fleet in memory; real hosts on this machine |
@@ -28,6 +29,7 @@ pub mod catalog;
 pub mod cli;
 pub mod diag;
 pub mod edit;
+pub mod exec;
 pub mod fact;
 pub mod graph;
 pub mod inventory;

@@ -87,13 +87,9 @@ impl Compiler<'_> {
 
     /// One entry of `resources`: none, one, or one for each item of its loop.
     fn item(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Vec<Wanted>, Diagnostics> {
-        let scopes = match &item.repeat {
-            None => vec![scope.clone()],
-            Some(list) => list.items(scope)?.into_iter().map(|value| scope.with("item", value)).collect(),
-        };
         let mut problems = Diagnostics::new();
         let mut made = Vec::new();
-        for scope in scopes {
+        for scope in repeated(item, scope)? {
             if problems.keep(applies(item, &scope)) == Some(true) {
                 made.extend(problems.keep(self.resource(role, item, &scope)));
             }
@@ -170,7 +166,16 @@ impl Compiler<'_> {
     }
 }
 
-fn applies(item: &Item, scope: &Scope) -> Result<bool, Diagnostics> {
+/// One scope, or one for each item of a loop.
+pub(super) fn repeated(item: &Item, scope: &Scope) -> Result<Vec<Scope>, Diagnostics> {
+    Ok(match &item.repeat {
+        None => vec![scope.clone()],
+        Some(list) => list.items(scope)?.into_iter().map(|value| scope.with("item", value)).collect(),
+    })
+}
+
+/// Whether it is there at all.
+pub(super) fn applies(item: &Item, scope: &Scope) -> Result<bool, Diagnostics> {
     Ok(item.when.as_ref().map_or(Ok(true), |when| when.holds(scope))?)
 }
 

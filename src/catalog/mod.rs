@@ -4,6 +4,7 @@
 //! Never: what a host looks like now.
 
 mod compile;
+pub mod explain;
 mod place;
 mod scope;
 

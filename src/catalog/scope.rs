@@ -76,7 +76,7 @@ impl Known {
     }
 
     /// All names of a role on a host, the inputs in the order written, so that a default can use those before it.
-    fn inputs(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> (Scope, Diagnostics) {
+    pub(super) fn inputs(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> (Scope, Diagnostics) {
         let mut problems = Diagnostics::new();
         let mut scope = Scope::default();
         scope.set("environment", value(&json!({ "name": desired.environment.as_str() })));

@@ -1,23 +1,29 @@
 //! `armilla graph ENV`: services, roles, and what waits for what.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 
 use super::{Exit, Global, Selection, load, ui};
+use crate::diag::{Diagnostic, Diagnostics};
 use crate::report::graph::{self, Detail, GraphView};
+use crate::report::{diagram, page};
 
 /// Shows the graph.
 #[derive(Debug, clap::Args)]
 pub(super) struct Graph {
     #[command(flatten)]
     selection: Selection,
-    /// In which form; `dot` is for Graphviz: armilla graph ENV --format dot | dot -Tsvg
+    /// In which form; `html` is a page to look around in, `dot` is for Graphviz
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
     /// Also the resources of each role
     #[arg(short, long)]
     resources: bool,
+    /// Write it there instead of printing it
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,26 +31,41 @@ enum Format {
     Text,
     Dot,
     Mermaid,
+    Svg,
+    Html,
 }
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Graph) -> Exit {
-    let shown = load::load(global, &command.selection).and_then(|loaded| {
-        let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;
-        Ok(GraphView::new(&loaded.placement, &loaded.roles, Some(&catalog)))
-    });
-    let view = match shown {
-        Ok(view) => view,
+    match drawn(global, command).and_then(|text| deliver(command, &text)) {
+        Ok(()) => Exit::Success,
         Err(problems) => {
             ui::problems(&problems);
-            return Exit::Error;
+            Exit::Error
         }
-    };
+    }
+}
+
+fn drawn(global: &Global, command: &Graph) -> Result<String, Diagnostics> {
+    let loaded = load::load(global, &command.selection)?;
+    let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;
+    let view = GraphView::new(&loaded.placement, &loaded.roles, Some(&catalog));
     let detail = if command.resources { Detail::Resources } else { Detail::Services };
-    ui::result(&match command.format {
+    Ok(match command.format {
         Format::Text => graph::text(&view, detail),
         Format::Dot => graph::dot(&view, detail),
         Format::Mermaid => graph::mermaid(&view),
-    });
-    Exit::Success
+        Format::Svg => diagram::svg(&view),
+        Format::Html => page::html(&view, &catalog),
+    })
+}
+
+fn deliver(command: &Graph, text: &str) -> Result<(), Diagnostics> {
+    let Some(file) = &command.output else {
+        ui::result(text);
+        return Ok(());
+    };
+    let written = std::fs::write(file, text);
+    let why = |error| Diagnostic::error(format!("{} cannot be written: {error}", file.display()));
+    Ok(written.map_err(why)?)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Global, Selection, ui};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
-use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings};
+use crate::inventory::{Become, Endpoint, Host, Inventory, Pattern, Settings};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
@@ -233,6 +233,21 @@ impl Loaded {
         wanted.filter_map(|host| self.endpoint(host)).collect()
     }
 
+    /// Every host within the limit, with a role or without, and the way to each.
+    ///
+    /// # Errors
+    /// In a rehearsal, when there is no lab host of such a name: the real one is never meant then.
+    pub(super) fn machines(&self) -> Result<Vec<Endpoint>, Diagnostic> {
+        let within = |host: &&HostName| self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
+        let hosts: Vec<&HostName> = self.inventory.hosts().map(Host::name).filter(within).collect();
+        let in_lab = |host: &HostName| self.rehearsal.as_ref().is_none_or(|lab| lab.contains_key(host));
+        if let Some(missing) = hosts.iter().find(|host| !in_lab(host)) {
+            let problem = Diagnostic::error(format!("--lab: there is no lab host {missing}"));
+            return Err(problem.hint(format!("make it: armilla lab up --env {}", self.environment)));
+        }
+        Ok(hosts.into_iter().filter_map(|host| self.endpoint(host)).collect())
+    }
+
     /// The way to a host; in a rehearsal to the lab host of its name.
     pub(super) fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
         let real = self.inventory.host(host.as_str())?.endpoint.clone();
@@ -271,8 +286,18 @@ impl Loaded {
         let here =
             |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
+        self.desired(facts, &limit, catalog::compile)
+    }
+
+    /// Works with everything that a catalog of these hosts is made of.
+    pub(super) fn desired<T>(
+        &self,
+        facts: &Facts,
+        limit: &BTreeSet<HostName>,
+        work: impl FnOnce(&Desired<'_>) -> T,
+    ) -> T {
         let variable = |host: &HostName, service: Option<&ServiceName>, name: &str| self.variable(host, service, name);
-        catalog::compile(&Desired {
+        work(&Desired {
             environment: &self.environment,
             project: &self.project,
             roles: &self.roles,
@@ -280,7 +305,7 @@ impl Loaded {
             endpoint: &|host| self.endpoint(host),
             variable: &variable,
             facts,
-            limit: Some(&limit),
+            limit: Some(limit),
         })
     }
 

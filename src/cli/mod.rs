@@ -4,7 +4,9 @@
 
 mod apply;
 mod completion;
+mod exec;
 pub mod exit;
+mod explain;
 mod facts;
 mod graph;
 mod init;
@@ -73,10 +75,14 @@ enum Command {
     Apply(apply::Apply),
     /// Show services, roles and what they wait for
     Graph(graph::Graph),
+    /// Say where a value comes from, why a resource is on a host, or what a kind of resource is
+    Explain(explain::Explain),
     /// Show hosts, groups and variables
     Inventory(inventory::Inventory),
     /// Ask hosts for facts
     Facts(facts::Facts),
+    /// Run one program on hosts, and show what it says while it runs
+    Exec(exec::Exec),
     /// Disposable real hosts on this machine (Linux, root)
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -166,8 +172,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Plan(command) => plan::run(&cli.global, &command).into(),
         Command::Apply(command) => apply::run(&cli.global, &command).into(),
         Command::Graph(command) => graph::run(&cli.global, &command).into(),
+        Command::Explain(command) => explain::run(&cli.global, &command).into(),
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
+        Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
         Command::Version => {

@@ -92,8 +92,8 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
         let text = format!("--lab: there {are} no lab host{plural} {}", missing.join(", "));
         return Err(Diagnostic::error(text).hint(format!("make them: armilla lab up --env {}", loaded.environment)));
     }
-    let address = |host: HostName| Some((host.clone(), known.get(host.as_str())?.clone()));
-    Ok(wanted.into_iter().filter_map(address).collect())
+    let all = loaded.inventory.hosts().map(crate::inventory::Host::name);
+    Ok(all.filter_map(|host| Some((host.clone(), known.get(host.as_str())?.clone()))).collect())
 }
 
 /// Asks the hosts everything and compares.

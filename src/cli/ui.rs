@@ -16,6 +16,31 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(out, "{}", data(text)).and_then(|()| out.flush());
 }
 
+/// Prints one line as it is, with whatever bytes are in it, to where the program on a host wrote it.
+pub(super) fn bytes(stream: crate::exec::Stream, line: &[u8]) {
+    let line = [line, b"\n"].concat();
+    let _ = match stream {
+        crate::exec::Stream::Out => io::stdout().lock().write_all(&line),
+        crate::exec::Stream::Err => io::stderr().lock().write_all(&line),
+    };
+}
+
+/// Prints one line of text to where the program on a host wrote it.
+pub(super) fn passed_on(stream: crate::exec::Stream, line: &str) {
+    match stream {
+        crate::exec::Stream::Out => drop(writeln!(anstream::stdout().lock(), "{line}")),
+        crate::exec::Stream::Err => say(line),
+    }
+}
+
+/// Whether what goes there is read from a terminal.
+pub(super) fn is_terminal(stream: crate::exec::Stream) -> bool {
+    match stream {
+        crate::exec::Stream::Out => io::stdout().is_terminal(),
+        crate::exec::Stream::Err => io::stderr().is_terminal(),
+    }
+}
+
 /// JSON that steers no terminal it may be shown on. JSON itself escapes only the control characters of ASCII; all others
 /// stand in its texts, where an escape means the same.
 pub(super) fn data(json: &str) -> String {

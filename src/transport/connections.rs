@@ -2,9 +2,9 @@
 //!
 //! In: endpoints. Out: what [`Ssh`] or [`Local`] answers. Never: a third way.
 
-use super::{Local, Ssh, SshOptions, StepEvent, Transport, TransportError};
+use super::{Local, Ssh, SshOptions, StepEvent, Stream, Transport, TransportError};
 use crate::inventory::{Endpoint, Method};
-use crate::step::{Outcome, Probe, Readings, Step};
+use crate::step::{Command, Outcome, Probe, Readings, Step};
 
 /// All connections of a run, shared by everything that reads and everything that changes.
 #[derive(Debug)]
@@ -23,6 +23,24 @@ impl Connections {
     /// How many connections this host has cost so far. This machine costs none.
     pub fn connects(&self, host: &Endpoint) -> usize {
         self.ssh.connects(host)
+    }
+
+    /// Runs one program outside of any plan; tells what it says as it says it, and gives its exit code (124 if it ran
+    /// out of time, 127 if there is no such program). If the future is dropped, or this program or the connection ends,
+    /// the host ends the program and all it started within a few seconds.
+    ///
+    /// # Errors
+    /// When the host cannot be reached, or the connection is lost: how it ended is not known then.
+    pub async fn run(
+        &self,
+        host: &Endpoint,
+        command: &Command,
+        tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
+    ) -> Result<i32, TransportError> {
+        match host.method {
+            Method::Ssh => self.ssh.run(host, command, tell).await,
+            Method::Local => self.local.run(host, command, tell).await,
+        }
     }
 
     /// Ends all connections.

@@ -28,6 +28,8 @@ pub(super) struct Speech<'a> {
     pub(super) token: &'a str,
     pub(super) password: Option<&'a Secret<String>>,
     pub(super) script: &'a str,
+    /// How many bytes it may answer.
+    pub(super) largest: usize,
 }
 
 /// How a conversation fails.
@@ -39,7 +41,7 @@ pub(super) enum Broken {
     NotReady(String),
     /// It was ready, and ended before the answer did; its last words.
     Ended(String),
-    /// It answered more than [`LARGEST`].
+    /// It answered more than it may.
     TooMuch,
 }
 
@@ -62,11 +64,20 @@ pub(super) enum Answer {
     Unfinished,
 }
 
-/// Holds a conversation. `take` gets every piece of the answer and says when it is whole.
+/// A piece of what is heard.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Piece<'a> {
+    /// Of the answer.
+    Out(&'a [u8]),
+    /// Of what stands beside it, with sudo's words before it.
+    Err(&'a [u8]),
+}
+
+/// Holds a conversation. `take` gets every piece and says when the answer is whole.
 pub(super) async fn converse(
     channel: Channel,
     speech: &Speech<'_>,
-    take: &mut (dyn FnMut(&[u8]) -> Answer + Send),
+    take: &mut (dyn FnMut(Piece<'_>) -> Answer + Send),
 ) -> Result<(), Broken> {
     let mut talk = Talk::new(channel, speech);
     loop {
@@ -79,11 +90,16 @@ pub(super) async fn converse(
             Event::Out(bytes) if bytes.is_empty() => return Err(talk.ended().await),
             Event::Out(bytes) => {
                 talk.heard(&bytes)?;
-                if take(&bytes) == Answer::Whole {
+                if take(Piece::Out(&bytes)) == Answer::Whole {
                     return Ok(());
                 }
             }
-            Event::Err(bytes) => talk.complained(&bytes)?,
+            Event::Err(bytes) => {
+                talk.complained(&bytes)?;
+                if take(Piece::Err(&bytes)) == Answer::Whole {
+                    return Ok(());
+                }
+            }
             Event::Impatient => {
                 return Err(Broken::Become(format!(
                     "it neither let us in nor asked for a password within {} s",
@@ -184,7 +200,7 @@ impl<'a> Talk<'a> {
 
     fn heard(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         self.answered += bytes.len();
-        if self.answered > LARGEST {
+        if self.answered > self.speech.largest {
             return Err(Broken::TooMuch);
         }
         if !self.ready && self.noise.len() < NOISE {

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use super::bootstrap::Password;
-use super::dialogue::{Answer, Broken, Channel, LARGEST, Speech, converse, random};
-use super::script::{Progress, longest, parse_readings, read_script, step_script};
-use super::{StepEvent, TransportError};
+use super::dialogue::{Answer, Broken, Channel, LARGEST, Piece, Speech, converse, random};
+use super::script::{Progress, Relay, longest, parse_readings, read_script, run_script, step_script};
+use super::{StepEvent, Stream, TransportError};
 use crate::inventory::{Become, Endpoint};
 use crate::secret::Secret;
-use crate::step::{Outcome, Probe, Readings, Step};
+use crate::step::{Command, Outcome, Probe, Readings, Step};
 
 /// One round trip that is about to be made.
 pub(super) struct Exchange<'a> {
@@ -52,7 +52,8 @@ impl<'a> Exchange<'a> {
         let budget = limit.saturating_sub(Duration::from_secs(10)).max(limit / 2);
         let script = read_script(probes, &self.nonce, budget);
         let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
-        self.hold(channel, &script, limit, &mut |bytes| {
+        self.hold(channel, &script, limit, LARGEST, &mut |piece| {
+            let Piece::Out(bytes) = piece else { return Answer::Unfinished };
             answer.extend_from_slice(bytes);
             progress.push(bytes);
             whole(&progress)
@@ -71,7 +72,8 @@ impl<'a> Exchange<'a> {
     ) -> Result<Vec<Outcome>, TransportError> {
         let script = step_script(steps, &self.nonce);
         let mut progress = Progress::new(&self.nonce);
-        self.hold(channel, &script, longest(steps) + slack, &mut |bytes| {
+        self.hold(channel, &script, longest(steps) + slack, LARGEST, &mut |piece| {
+            let Piece::Out(bytes) = piece else { return Answer::Unfinished };
             progress.push(bytes).into_iter().for_each(watch);
             whole(&progress)
         })
@@ -79,14 +81,41 @@ impl<'a> Exchange<'a> {
         progress.outcomes().ok_or_else(|| self.protocol("the answer ends early".to_owned()))
     }
 
+    /// Runs a program; tells what it says as it says it, and gives its exit code: 124 if it ran out of time.
+    pub(super) async fn run(
+        &self,
+        channel: Channel,
+        command: &Command,
+        slack: Duration,
+        tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
+    ) -> Result<i32, TransportError> {
+        let script = run_script(command, &self.nonce).map_err(|why| self.protocol(why))?;
+        let (mut out, mut err) = (Relay::new(&self.nonce), Relay::new(&self.nonce));
+        let held = self
+            .hold(channel, &script, command.timeout + slack, usize::MAX, &mut |piece| {
+                match piece {
+                    Piece::Out(bytes) => tell(Stream::Out, &out.push(bytes)),
+                    Piece::Err(bytes) => tell(Stream::Err, &err.push(bytes)),
+                }
+                if out.end().is_some() && err.end().is_some() { Answer::Whole } else { Answer::Unfinished }
+            })
+            .await;
+        // A program may have closed one of the streams; its end is in the other.
+        match out.end().or(err.end()) {
+            Some(code) => Ok(code),
+            None => held.and_then(|()| Err(self.lost("it ended in the middle".to_owned()))),
+        }
+    }
+
     async fn hold(
         &self,
         channel: Channel,
         script: &str,
         limit: Duration,
-        take: &mut (dyn FnMut(&[u8]) -> Answer + Send),
+        largest: usize,
+        take: &mut (dyn FnMut(Piece<'_>) -> Answer + Send),
     ) -> Result<(), TransportError> {
-        let speech = Speech { token: &self.token, password: self.password, script };
+        let speech = Speech { token: &self.token, password: self.password, script, largest };
         match tokio::time::timeout(limit, converse(channel, &speech, take)).await {
             Ok(told) => told.map_err(|broken| self.error(broken)),
             Err(_) => Err(self.lost(format!("no answer within {} s", limit.as_secs()))),

@@ -10,10 +10,10 @@ use super::bootstrap;
 use super::dialogue::Channel;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
-use super::{StepEvent, Transport, TransportError};
+use super::{StepEvent, Stream, Transport, TransportError};
 use crate::inventory::Endpoint;
 use crate::secret::Secret;
-use crate::step::{Outcome, Probe, Readings, Step};
+use crate::step::{Command, Outcome, Probe, Readings, Step};
 
 /// Works on this machine.
 #[derive(Debug)]
@@ -27,6 +27,17 @@ impl Local {
     /// With the password sudo may ask for, and the time one read may take.
     pub fn new(become_password: Option<Secret<String>>, read_timeout: Duration) -> Self {
         Self { become_password, read_timeout, trips: RoundTrips::default() }
+    }
+
+    /// Runs one program; see [`super::Connections::run`].
+    pub(super) async fn run(
+        &self,
+        host: &Endpoint,
+        command: &Command,
+        tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
+    ) -> Result<i32, TransportError> {
+        let (exchange, channel) = self.exchange(host)?;
+        exchange.run(channel, command, self.read_timeout, tell).await
     }
 
     fn exchange<'a>(&'a self, host: &'a Endpoint) -> Result<(Exchange<'a>, Channel), TransportError> {

@@ -50,6 +50,15 @@ pub trait Transport: Send + Sync + 'static {
     fn round_trips(&self, host: &Endpoint) -> usize;
 }
 
+/// Which of the two things a program writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Its standard output.
+    Out,
+    /// Its standard error.
+    Err,
+}
+
 /// What happens while steps are done. `index` counts from 0 in the list given to [`Transport::perform`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepEvent {

@@ -16,9 +16,8 @@ use std::process::Command;
 
 use armilla::diag::Source;
 use armilla::fact::FACTS;
-use armilla::resource::{KINDS, KindInfo, Source as Content};
+use armilla::resource::KINDS;
 use regex::Regex;
-use serde_json::Value;
 
 const PLAYED: &[&str] = &[
     "README.md",
@@ -41,7 +40,7 @@ fn what_documents_show_is_what_happens() {
 fn the_reference_of_resources_is_current() {
     let mut text = String::from(RESOURCES);
     for kind in KINDS {
-        text.push_str(&reference(kind));
+        text.push_str(&armilla::report::reference::markdown(kind));
     }
     generated("docs/resources.md", &text);
 }
@@ -294,83 +293,3 @@ reads are asked for. `armilla facts ENV` shows all of them. This page is made fr
 | fact | what it is | a usual server |
 |---|---|---|
 ";
-
-fn reference(kind: &KindInfo) -> String {
-    let schema = (kind.schema)().to_value();
-    let mut text = format!("\n## {}\n\n{}.\n\n```yaml\n- {}\n```\n\n", kind.name, kind.summary, kind.example);
-    if schema["properties"][kind.short]["type"] == "string" {
-        let _ = writeln!(text, "`- {0}: x` stands for `- {0}: {{ {1}: x }}`.\n", kind.name, kind.short);
-    }
-    text.push_str("| key | type | default | what it is |\n|---|---|---|---|\n");
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    for (key, about) in schema["properties"].as_object().into_iter().flatten() {
-        let default = match about.get("default") {
-            _ if required.contains(&key.as_str()) => "must be given".to_owned(),
-            None | Some(Value::Null) => String::new(),
-            Some(value) => format!("`{value}`"),
-        };
-        let _ = writeln!(text, "| `{key}` | {} | {default} | {} |", kind_of(about, &schema), one_line(about));
-    }
-    match kind.source {
-        Content::None => {}
-        Content::File => text.push_str(
-            "| `src` | text | | A file of the role's `files/` or the project's, taken as it is. Instead of `content`. |\n",
-        ),
-        Content::Template => text.push_str(
-            "| `src` | text | | A template of the role's `templates/` or the project's, rendered. Instead of `content`. |\n",
-        ),
-    }
-    text
-}
-
-fn one_line(about: &Value) -> String {
-    let text = about.get("description").and_then(Value::as_str).unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
-}
-
-/// The type of a key in words.
-fn kind_of(about: &Value, schema: &Value) -> String {
-    let resolved = match about.get("$ref").and_then(Value::as_str) {
-        Some(name) => name.strip_prefix('#').and_then(|pointer| schema.pointer(pointer)).unwrap_or(about),
-        None => about,
-    };
-    let words =
-        |values: &[Value]| values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect::<Vec<_>>();
-    if let Some(list) = resolved.get("enum").and_then(Value::as_array) {
-        return words(list).join(" or ");
-    }
-    let constants = |list: &[Value]| list.iter().filter_map(|one| one.get("const").cloned()).collect::<Vec<_>>();
-    if let Some(list) = resolved.get("oneOf").and_then(Value::as_array)
-        && constants(list).len() == list.len()
-    {
-        return words(&constants(list)).join(" or ");
-    }
-    for of in ["anyOf", "oneOf"] {
-        if let Some(list) = resolved.get(of).and_then(Value::as_array) {
-            let mut names: Vec<String> =
-                list.iter().map(|one| kind_of(one, schema)).filter(|name| !name.is_empty()).collect();
-            names.dedup();
-            return names.join(" or ");
-        }
-    }
-    let word = |word: &str| match word {
-        "string" => "text",
-        "boolean" => "`true` or `false`",
-        "integer" => "whole number",
-        "number" => "number",
-        "array" => "list",
-        "object" => "map",
-        _ => "",
-    };
-    match resolved.get("type") {
-        Some(Value::String(name)) => word(name).to_owned(),
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .map(word)
-            .filter(|name| !name.is_empty())
-            .collect::<Vec<_>>()
-            .join(" or "),
-        _ => "text".to_owned(),
-    }
-}

@@ -21,12 +21,12 @@ pub(super) const WRONG: Style = AnsiColor::Red.on_default().bold();
 /// What is well.
 pub(super) const WELL: Style = AnsiColor::Green.on_default().bold();
 /// What is named.
-pub(super) const NAME: Style = Style::new().bold();
+pub(in crate::report) const NAME: Style = Style::new().bold();
 /// What matters less.
-pub(super) const QUIET: Style = Style::new().dimmed();
+pub(in crate::report) const QUIET: Style = Style::new().dimmed();
 
 /// The text in a style.
-pub(super) fn paint(style: Style, text: &str) -> String {
+pub(in crate::report) fn paint(style: Style, text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{style}{text}{style:#}") }
 }
 
@@ -41,7 +41,7 @@ pub(super) fn pad(text: &str, to: usize) -> String {
 }
 
 /// The text in lines of at most this width, broken at blanks where it can be.
-pub(super) fn wrap(text: &str, most: usize) -> Vec<String> {
+pub(in crate::report) fn wrap(text: &str, most: usize) -> Vec<String> {
     let most = most.max(16);
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {

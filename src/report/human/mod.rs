@@ -5,9 +5,11 @@
 
 mod course;
 mod diff;
+pub mod exec;
+pub mod explain;
 mod failure;
 mod fold;
-mod layout;
+pub(super) mod layout;
 mod plan;
 mod progress;
 mod service;

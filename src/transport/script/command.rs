@@ -8,6 +8,11 @@ use crate::step::Command;
 
 /// The shell function `name` runs the program.
 pub(super) fn function(name: &str, command: &Command) -> Result<String, String> {
+    Ok(format!("{name}() ( {}\n)\n", invocation(command)?))
+}
+
+/// The words that run it. In the background, `$!` is the number of the program's own `timeout`.
+pub(super) fn invocation(command: &Command) -> Result<String, String> {
     check(command)?;
     let mut words = vec!["run".to_owned()];
     words.push(quote(command.user.as_deref().unwrap_or_default()));
@@ -19,8 +24,8 @@ pub(super) fn function(name: &str, command: &Command) -> Result<String, String> 
     words.extend(command.argv.iter().map(|word| quote(word)));
     let run = words.join(" ");
     Ok(match command.stdin.bytes() {
-        [] => format!("{name}() ( {run}\n)\n"),
-        input => format!("{name}() ( {{\n{}\n}} | {run}\n)\n", write_bytes(input)),
+        [] => run,
+        input => format!("{{\n{}\n}} | {run}", write_bytes(input)),
     })
 }
 

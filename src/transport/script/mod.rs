@@ -13,6 +13,8 @@ mod command;
 mod frame;
 mod progress;
 mod quote;
+mod relay;
+mod run;
 
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub use answer::parse_readings;
 pub use ask::read_script;
 pub use progress::Progress;
 pub use quote::{quote, write_bytes};
+pub use relay::Relay;
+pub use run::run_script;
 
 /// Puts a script together.
 fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {

@@ -17,10 +17,10 @@ use super::bootstrap;
 use super::dialogue::Channel;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
-use super::{StepEvent, Transport, TransportError};
+use super::{StepEvent, Stream, Transport, TransportError};
 use crate::inventory::Endpoint;
 use crate::secret::Secret;
-use crate::step::{Outcome, Probe, Readings, Step};
+use crate::step::{Command, Outcome, Probe, Readings, Step};
 
 /// What to do with the key of a host that was never seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -175,6 +175,20 @@ impl Ssh {
                 self.forget(host, &link).await;
                 Err(TransportError::Lost { host: host.name.to_string(), why })
             }
+        }
+    }
+
+    /// Runs one program; see [`super::Connections::run`].
+    pub(super) async fn run(
+        &self,
+        host: &Endpoint,
+        command: &Command,
+        tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
+    ) -> Result<i32, TransportError> {
+        let (exchange, channel, link) = self.open(host).await?;
+        match exchange.run(channel, command, self.options.read_timeout, tell).await {
+            Err(error) => Err(self.explain(host, &link, error).await),
+            code => code,
         }
     }
 

@@ -1,0 +1,231 @@
+//! `armilla exec ENV -l PATTERN -- PROGRAM ARGUMENT...`: one program on hosts, outside of any plan.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::load::{self, Loaded};
+use super::survey::{self, Fleet};
+use super::{Connection, Exit, Global, Selection, ui};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::exec::{self, Ended, Heard, Hearer, Stream};
+use crate::name::HostName;
+use crate::report::human::exec as human;
+use crate::report::human::words;
+use crate::secret::Content;
+use crate::step::Command;
+use crate::transport::script::run_script;
+
+/// Runs one program on hosts: those of -l, or all of the environment. It runs in / with a plain PATH, without a shell and
+/// without a terminal, and is ended when this program is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Exec {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    shape: Shape,
+    /// What it reads from its standard input; nothing if not given
+    #[arg(long, value_name = "FILE")]
+    stdin: Option<PathBuf>,
+    /// Where it runs
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    chdir: String,
+    /// How long it may take on each host: 90s, 10m, 2h
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    timeout: Duration,
+    /// The program and its arguments, taken word by word; behind `--`
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    argv: Vec<String>,
+}
+
+/// How what hosts say is shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Shape {
+    /// The program is one text, which /bin/sh of each host reads
+    #[arg(long)]
+    shell: bool,
+    /// Show what hosts say when all have ended: in their order, those that said the same together
+    #[arg(long)]
+    grouped: bool,
+    /// Print each line, each end and the sum as one line of JSON
+    #[arg(long, conflicts_with = "grouped")]
+    json: bool,
+}
+
+/// The largest file for --stdin, in bytes: it travels inside the script.
+const LARGEST_INPUT: u64 = 4 << 20;
+
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = crate::role::parse_duration(&text.into()).filter(|seconds| *seconds >= 1.0);
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write it as 90s, 10m or 2h".to_owned())
+}
+
+/// Runs the command.
+pub(super) fn run(global: &Global, command: &Exec) -> Exit {
+    everywhere(global, command).unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+fn everywhere(global: &Global, command: &Exec) -> Result<Exit, Diagnostics> {
+    let program = program(command)?;
+    let mut loaded = load::load(global, &command.selection)?;
+    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    let hosts = loaded.machines()?;
+    if hosts.is_empty() {
+        return Err(Diagnostic::error(format!("there is no host in {}", loaded.environment)).into());
+    }
+    let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
+    announce(&loaded, &names);
+    let shown = Arc::new(Shown::new(command.shape, names.clone()));
+    let ended = super::block_on(async {
+        let tell = Arc::clone(&shown);
+        let hearer = Hearer { tell: Arc::new(move |heard| tell.heard(heard)), explain: survey::explained };
+        let work = exec::everywhere(&fleet.transport, hosts, &program, fleet.forks, hearer);
+        finish(work, &fleet).await
+    });
+    Ok(match ended {
+        Ok(ended) => shown.end(ended),
+        Err(signal) => {
+            ui::say("interrupted: the hosts end what they run within a few seconds");
+            signal
+        }
+    })
+}
+
+/// What is to be run, checked before any host is asked.
+fn program(command: &Exec) -> Result<Command, Diagnostic> {
+    let argv = match (command.shape.shell, command.argv.as_slice()) {
+        (false, words) => words.to_vec(),
+        (true, [text]) => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
+        (true, _) => {
+            let problem = Diagnostic::error("--shell wants the whole program as one text");
+            return Err(problem.hint("put it into quotes: armilla exec ENV --shell -- 'df -h / | tail -1'"));
+        }
+    };
+    let stdin = command.stdin.as_deref().map_or_else(|| Ok(Content::from("")), input)?;
+    let directory = Some(command.chdir.clone());
+    let program = Command { stdin, directory, ..Command::new(argv).within(command.timeout) };
+    run_script(&program, "").map(|_| program).map_err(Diagnostic::error)
+}
+
+fn input(file: &std::path::Path) -> Result<Content, Diagnostic> {
+    let wrong = |why: String| Diagnostic::error(format!("--stdin {}: {why}", file.display()));
+    let size = std::fs::metadata(file).map_err(|error| wrong(error.to_string()))?.len();
+    if size > LARGEST_INPUT {
+        let problem = wrong(format!("it is larger than {} MiB", LARGEST_INPUT >> 20));
+        return Err(problem.hint("copy it with a `file` resource, or with scp"));
+    }
+    let bytes = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    // It may be anything, so it is handled like the most delicate.
+    Ok(Content::Secret(crate::secret::Secret::new(bytes)))
+}
+
+fn announce(loaded: &Loaded, hosts: &[HostName]) {
+    let kind = match (&loaded.rehearsal, loaded.settings.production) {
+        (Some(_), _) => " (rehearsal on lab hosts)",
+        (None, true) => " (production)",
+        (None, false) => "",
+    };
+    ui::say(&format!("{}{kind}: {}: {}", loaded.environment, words::count(hosts.len(), "host"), words::hosts(hosts)));
+}
+
+/// Waits for the end or for a signal. A second signal leaves at once.
+async fn finish(work: impl Future<Output = Vec<Ended>>, fleet: &Fleet) -> Result<Vec<Ended>, Exit> {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = work => Ok(ended),
+        _ = tokio::signal::ctrl_c() => Err(Exit::Interrupted),
+        () = terminate => Err(Exit::Terminated),
+    };
+    if ended.is_ok() {
+        fleet.transport.close().await;
+    }
+    ended
+}
+
+/// What is shown while hosts speak.
+struct Shown {
+    shape: Shape,
+    /// In the order of the inventory.
+    hosts: Vec<HostName>,
+    column: Option<usize>,
+    /// What was said, for what is shown at the end.
+    kept: Mutex<BTreeMap<HostName, Vec<(Stream, Vec<u8>)>>>,
+}
+
+impl Shown {
+    fn new(shape: Shape, hosts: Vec<HostName>) -> Self {
+        let longest = hosts.iter().map(|host| host.as_str().chars().count()).max();
+        let column = longest.filter(|_| hosts.len() > 1);
+        Self { shape, hosts, column, kept: Mutex::default() }
+    }
+
+    fn heard(&self, heard: Heard) {
+        match heard {
+            Heard::Line { host, stream, bytes } if self.shape.grouped => {
+                let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.entry(host).or_default().push((stream, bytes));
+            }
+            Heard::Line { host, stream, bytes } => self.line(&host, stream, &bytes),
+            Heard::Ended(ended) if self.shape.json => ui::line(&end(&ended).to_string()),
+            Heard::Ended(_) => {}
+        }
+    }
+
+    fn line(&self, host: &HostName, stream: Stream, bytes: &[u8]) {
+        if self.shape.json {
+            let word = if stream == Stream::Out { "stdout" } else { "stderr" };
+            let line = json!({ "event": "line", "host": host, "stream": word, "text": String::from_utf8_lossy(bytes) });
+            ui::line(&line.to_string());
+        } else if self.column.is_none() && !ui::is_terminal(stream) {
+            ui::bytes(stream, bytes);
+        } else {
+            ui::passed_on(stream, &human::line(host, self.column, stream, bytes));
+        }
+    }
+
+    fn end(&self, mut ended: Vec<Ended>) -> Exit {
+        ended.sort_by_key(|ended| self.hosts.iter().position(|host| *host == ended.host));
+        let sum = human::Sum::of(&ended);
+        if self.shape.json {
+            ui::line(
+                &json!({ "event": "summary", "ok": sum.ok, "failed": sum.failed, "unreachable": sum.unreachable })
+                    .to_string(),
+            );
+        } else {
+            if self.shape.grouped {
+                self.groups(&ended);
+            }
+            ui::say(&human::summary(&ended));
+        }
+        match () {
+            () if sum.failed > 0 => Exit::Failed,
+            () if sum.unreachable > 0 => Exit::Unreachable,
+            () => Exit::Success,
+        }
+    }
+
+    fn groups(&self, ended: &[Ended]) {
+        let mut kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        let said: Vec<human::Said> =
+            ended.iter().map(|ended| (ended.clone(), kept.remove(&ended.host).unwrap_or_default())).collect();
+        ui::result(&human::grouped(&said));
+    }
+}
+
+fn end(ended: &Ended) -> serde_json::Value {
+    let (code, error) = (ended.how.as_ref().ok(), ended.how.as_ref().err());
+    json!({ "event": "end", "host": ended.host, "exit": code, "error": error, "seconds": ended.took.as_secs_f64() })
+}
