@@ -26,7 +26,8 @@ impl Ini {
     pub(super) fn apply(&self, text: &mut Text) -> Result<(), EditError> {
         let wanted: Vec<&str> = self.values.iter().map(utf8).collect::<Result<_, _>>()?;
         let sections = self.sections(text);
-        let found: Vec<usize> = sections.iter().flat_map(Clone::clone).filter(|at| self.is_mine(text.row(*at))).collect();
+        let found: Vec<usize> =
+            sections.iter().flat_map(Clone::clone).filter(|at| self.is_mine(text.row(*at))).collect();
         found.iter().try_for_each(|at| one_line(text, *at))?;
         let have: Vec<&str> = found.iter().filter_map(|at| entry(text.row(*at))).map(|entry| entry.value).collect();
         if have == wanted {
@@ -136,7 +137,8 @@ fn entry(row: &str) -> Option<Pair<'_>> {
 /// A value that goes on in the next line cannot be changed by its first.
 fn one_line(text: &Text, at: usize) -> Result<(), EditError> {
     let next = (at + 1 < text.len()).then(|| text.row(at + 1)).unwrap_or_default();
-    let goes_on = next.starts_with([' ', '\t']) && !next.trim().is_empty() && !is_comment(next) && entry(next).is_none();
+    let goes_on =
+        next.starts_with([' ', '\t']) && !next.trim().is_empty() && !is_comment(next) && entry(next).is_none();
     if goes_on && header(next).is_none() || text.row(at).ends_with('\\') {
         return wrong(format!("the value in line {} goes over several lines, which is not edited", at + 1));
     }

@@ -9,7 +9,8 @@ use super::ask;
 use super::command::{function, is_account, seconds};
 use super::quote::{NUL, quote, write_bytes};
 use crate::step::{
-    Check, Command, Expect, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits, Unpacking, home_of,
+    Check, Command, Expect, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits, Unpacking,
+    home_of,
 };
 
 /// The script that does all of it.
