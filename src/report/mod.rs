@@ -5,5 +5,6 @@
 
 pub mod graph;
 pub mod human;
+pub mod inventory;
 pub mod json;
 pub mod svg;

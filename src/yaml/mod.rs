@@ -260,7 +260,8 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             entries.push((key, self.node(event, span, depth + 1)?));
         }
-        entries.extend(merged.into_iter().filter(|(key, _)| seen.insert(key.name.clone(), key.origin.clone()).is_none()));
+        entries
+            .extend(merged.into_iter().filter(|(key, _)| seen.insert(key.name.clone(), key.origin.clone()).is_none()));
         Ok(Yaml::Map(entries))
     }
 
@@ -283,9 +284,13 @@ impl<'a> Reader<'a> {
 fn merge(node: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
     match node.value {
         Yaml::Map(entries) => Ok(entries),
-        Yaml::List(items) => Ok(items.into_iter().map(merge).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()),
-        _ => Err(Diagnostic::error(format!("`<<` takes over the entries of a map, not of {}", node.kind()))
-            .at(&node.origin)),
+        Yaml::List(items) => {
+            Ok(items.into_iter().map(merge).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        }
+        _ => {
+            Err(Diagnostic::error(format!("`<<` takes over the entries of a map, not of {}", node.kind()))
+                .at(&node.origin))
+        }
     }
 }
 

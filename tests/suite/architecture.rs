@@ -31,7 +31,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("observe", false, &["transport", "inventory"]),
     ("apply", false, &["plan", "transport", "inventory"]),
     ("store", false, &["project"]),
-    ("report", true, &["plan", "apply", "resource", "catalog", "role", "site"]),
+    ("report", true, &["plan", "apply", "resource", "catalog", "role", "site", "inventory", "vars"]),
     ("sim", false, ANY),
     ("lab", false, &[]),
     ("cli", false, ANY),
