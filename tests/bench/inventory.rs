@@ -23,7 +23,11 @@ fn native(hosts: usize) -> String {
     for (rack, hosts) in racks(hosts) {
         let _ = writeln!(text, "  rack{rack}:\n    connection: {{ user: admin }}\n    hosts:");
         for host in hosts {
-            let _ = writeln!(text, "      h{host}: {{ address: 10.0.0.{}, port: 22, vars: {{ cores: 8, disks: [a, b] }} }}", host % 250);
+            let _ = writeln!(
+                text,
+                "      h{host}: {{ address: 10.0.0.{}, port: 22, vars: {{ cores: 8, disks: [a, b] }} }}",
+                host % 250
+            );
         }
     }
     for (room, _) in racks(hosts).step_by(10) {
@@ -37,7 +41,11 @@ fn ini(hosts: usize) -> String {
     for (rack, hosts) in racks(hosts) {
         let _ = writeln!(text, "[rack{rack}:vars]\nansible_user=admin\n[rack{rack}]");
         for host in hosts {
-            let _ = writeln!(text, "h{host} ansible_host=10.0.0.{} ansible_port=22 cores=8 disks=\"['a', 'b']\"", host % 250);
+            let _ = writeln!(
+                text,
+                "h{host} ansible_host=10.0.0.{} ansible_port=22 cores=8 disks=\"['a', 'b']\"",
+                host % 250
+            );
         }
     }
     for (room, _) in racks(hosts).step_by(10) {
@@ -49,9 +57,17 @@ fn ini(hosts: usize) -> String {
 fn yaml(hosts: usize) -> String {
     let mut text = String::from("all:\n  children:\n");
     for (rack, hosts) in racks(hosts) {
-        let _ = writeln!(text, "    room{}:\n      vars: {{ room: {rack} }}\n      children:\n        rack{rack}:\n          vars: {{ ansible_user: admin }}\n          hosts:", rack);
+        let _ = writeln!(
+            text,
+            "    room{}:\n      vars: {{ room: {rack} }}\n      children:\n        rack{rack}:\n          vars: {{ ansible_user: admin }}\n          hosts:",
+            rack
+        );
         for host in hosts {
-            let _ = writeln!(text, "            h{host}: {{ ansible_host: 10.0.0.{}, ansible_port: 22, cores: 8, disks: [a, b] }}", host % 250);
+            let _ = writeln!(
+                text,
+                "            h{host}: {{ ansible_host: 10.0.0.{}, ansible_port: 22, cores: 8, disks: [a, b] }}",
+                host % 250
+            );
         }
     }
     text
@@ -63,12 +79,17 @@ fn printed(hosts: usize) -> String {
     for (rack, hosts) in racks(hosts) {
         for host in hosts.clone() {
             let address = format!("10.0.0.{}", host % 250);
-            let set = serde_json::json!({ "ansible_host": address, "ansible_port": 22, "cores": 8, "disks": ["a", "b"] });
+            let set =
+                serde_json::json!({ "ansible_host": address, "ansible_port": 22, "cores": 8, "disks": ["a", "b"] });
             variables.insert(format!("h{host}"), set);
         }
         let names: Vec<String> = hosts.map(|host| format!("h{host}")).collect();
-        groups.insert(format!("rack{rack}"), serde_json::json!({ "hosts": names, "vars": { "ansible_user": "admin" } }));
-        groups.insert(format!("room{rack}"), serde_json::json!({ "children": [format!("rack{rack}")], "vars": { "room": rack } }));
+        groups
+            .insert(format!("rack{rack}"), serde_json::json!({ "hosts": names, "vars": { "ansible_user": "admin" } }));
+        groups.insert(
+            format!("room{rack}"),
+            serde_json::json!({ "children": [format!("rack{rack}")], "vars": { "room": rack } }),
+        );
     }
     groups.insert("_meta".to_owned(), serde_json::json!({ "hostvars": variables }));
     serde_json::Value::Object(groups).to_string()
@@ -76,10 +97,18 @@ fn printed(hosts: usize) -> String {
 
 /// Variables of all, of every rack, and of every tenth host.
 fn files(hosts: usize) -> Vec<(String, String)> {
-    let mut files = vec![("group_vars/all.yml".to_owned(), (0..50).fold(String::new(), |all, n| all + &format!("setting{n}: {n}\n")))];
+    let mut files = vec![(
+        "group_vars/all.yml".to_owned(),
+        (0..50).fold(String::new(), |all, n| all + &format!("setting{n}: {n}\n")),
+    )];
     for (rack, hosts) in racks(hosts) {
-        files.push((format!("group_vars/rack{rack}/main.yml"), "cores: 16\nswitch: { name: s1, ports: [1, 2, 3] }\n".to_owned()));
-        files.extend(hosts.step_by(10).map(|host| (format!("host_vars/h{host}.yml"), "serial: abc\ncores: 32\n".to_owned())));
+        files.push((
+            format!("group_vars/rack{rack}/main.yml"),
+            "cores: 16\nswitch: { name: s1, ports: [1, 2, 3] }\n".to_owned(),
+        ));
+        files.extend(
+            hosts.step_by(10).map(|host| (format!("host_vars/h{host}.yml"), "serial: abc\ncores: 32\n".to_owned())),
+        );
     }
     files
 }
@@ -90,10 +119,13 @@ fn measure(form: &str, name: &str, text: String, hosts: usize) {
     let source = Source::new(name, text);
     let texts = match name {
         "" => texts.printed(source),
-        name => texts.iter().map(|(path, text)| (path.to_owned(), text.clone())).chain([(name.into(), source)]).collect(),
+        name => {
+            texts.iter().map(|(path, text)| (path.to_owned(), text.clone())).chain([(name.into(), source)]).collect()
+        }
     };
     let begun = Instant::now();
-    let inventory = Inventory::read(EnvName::new("bench").expect("a name"), &texts).unwrap_or_else(|problems| panic!("{problems}"));
+    let inventory =
+        Inventory::read(EnvName::new("bench").expect("a name"), &texts).unwrap_or_else(|problems| panic!("{problems}"));
     let read = begun.elapsed();
     let set: usize = inventory.hosts().map(|host| Layers::of(&inventory, host).merged().len()).sum();
     let all = begun.elapsed();

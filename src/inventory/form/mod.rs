@@ -272,7 +272,7 @@ pub(super) fn read(texts: &Texts, problems: &mut Diagnostics) -> Draft {
     if let Some(output) = &texts.printed {
         draft.rules = Rules::Ansible;
         printed::read(output, &mut draft, problems);
-        for source in files.into_values() {
+        for source in files.into_values().filter(|source| !source.text.starts_with("#!")) {
             let problem = Diagnostic::error("a file with hosts, beside the program that prints them");
             problems.push(
                 problem
