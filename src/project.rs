@@ -15,6 +15,8 @@ pub struct Project {
     pub site: Option<Arc<Source>>,
     /// `armilla.yml`; none if there is none.
     pub settings: Option<Arc<Source>>,
+    /// `ansible.cfg`; none if there is none.
+    pub ansible: Option<Arc<Source>>,
     /// The roles: those of the project first, then those the binary carries.
     pub roles: BTreeMap<RoleName, RoleTexts>,
     /// The project's own `templates/`, by path below it.

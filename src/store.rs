@@ -48,8 +48,10 @@ pub fn read_project(root: &Path, environment: Option<&EnvName>) -> Result<Projec
     let mut problems = Diagnostics::new();
     let mut project = Project { roles: built_in(&mut problems), ..Project::default() };
     project.site = text(root, &root.join("site.yml"), &mut problems);
-    let settings = root.join("armilla.yml");
-    project.settings = settings.exists().then(|| text(root, &settings, &mut problems)).flatten();
+    let mut optional =
+        |name| Some(root.join(name)).filter(|path| path.exists()).and_then(|path| text(root, &path, &mut problems));
+    project.settings = optional("armilla.yml");
+    project.ansible = optional("ansible.cfg");
     project.roles.extend(own_roles(root, &mut problems));
     project.templates = texts(root, &root.join("templates"), &mut problems);
     project.files = bytes(&root.join("files"), &mut problems);

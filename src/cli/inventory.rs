@@ -1,23 +1,32 @@
 //! `armilla inventory ENV`: hosts, groups and variables as they are understood.
 
-use serde_json::{Value, json};
-
 use super::load::{self, Loaded};
 use super::{Exit, Global, Selection, ui};
 use crate::inventory::{Host, Pattern};
 use crate::name::HostName;
+use crate::report::inventory::{Details, Variables, View, pretty};
 
 /// Shows hosts, groups and variables.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Inventory {
     #[command(flatten)]
     selection: Selection,
     /// All variables of one host
-    #[arg(long, value_name = "HOST", conflicts_with = "list")]
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["list", "graph"])]
     host: Option<String>,
     /// Print everything as JSON, in the shape of `ansible-inventory --list`
-    #[arg(long, visible_alias = "json")]
+    #[arg(long, visible_alias = "json", conflicts_with = "graph")]
     list: bool,
+    /// Print groups and hosts as a tree, as `ansible-inventory --graph`
+    #[arg(long)]
+    graph: bool,
+    /// In the tree: variables, too
+    #[arg(long, requires = "graph")]
+    vars: bool,
+    /// In JSON: each variable where it is set, not all of them at the hosts
+    #[arg(long, conflicts_with = "graph")]
+    export: bool,
 }
 
 /// Runs the command.
@@ -29,20 +38,27 @@ pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
             return Exit::Error;
         }
     };
+    let layers = |host: &Host| loaded.variables.get(host.name()).cloned().unwrap_or_default();
+    let wanted = |name: &HostName| loaded.limit.as_ref().is_none_or(|limit| limit.contains(name));
+    let view = View { inventory: &loaded.inventory, layers: &layers, wanted: &wanted };
+    let variables = if command.export { Variables::Own } else { Variables::Merged };
     match &command.host {
-        Some(pattern) => return one(&loaded, pattern),
-        None if command.list => ui::result(&pretty(&list(&loaded))),
+        Some(pattern) => return one(&view, pattern, variables),
+        None if command.graph => {
+            ui::result(&view.graph(if command.vars { Details::Variables } else { Details::Names }))
+        }
+        None if command.list => ui::result(&ui::data(&pretty(&view.list(variables)))),
         None => ui::result(&table(&loaded)),
     }
     Exit::Success
 }
 
-fn one(loaded: &Loaded, name: &str) -> Exit {
-    let selected = Pattern::parse(name).and_then(|pattern| pattern.select(&loaded.inventory));
+fn one(view: &View<'_>, name: &str, variables: Variables) -> Exit {
+    let selected = Pattern::parse(name).and_then(|pattern| pattern.select(view.inventory));
     match selected {
         Ok(hosts) => {
-            for host in hosts {
-                ui::result(&pretty(&variables(loaded, &host)));
+            for host in hosts.iter().filter_map(|host| view.inventory.host(host.as_str())) {
+                ui::result(&ui::data(&pretty(&view.host(host, variables))));
             }
             Exit::Success
         }
@@ -51,70 +67,6 @@ fn one(loaded: &Loaded, name: &str) -> Exit {
             Exit::Error
         }
     }
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-fn variables(loaded: &Loaded, host: &HostName) -> Value {
-    let merged = loaded.variables.get(host).map(crate::vars::Layers::merged).unwrap_or_default();
-    let pairs = merged.into_iter().map(|(name, variable)| (name.to_string(), variable.node.to_json()));
-    let mut all: serde_json::Map<String, Value> = pairs.collect();
-    if let Some(host) = loaded.inventory.host(host.as_str()) {
-        all.extend(connection(host));
-    }
-    Value::Object(all)
-}
-
-/// Ansible's names for the way to a host, so that tools which read them understand.
-fn connection(host: &Host) -> Vec<(String, Value)> {
-    let endpoint = &host.endpoint;
-    let address = (endpoint.address != endpoint.name.as_str()).then(|| json!(endpoint.address));
-    let pairs = [
-        ("ansible_host", address),
-        ("ansible_port", endpoint.port.map(|port| json!(port))),
-        ("ansible_user", endpoint.user.as_ref().map(|user| json!(user))),
-        ("ansible_ssh_private_key_file", endpoint.key.as_ref().map(|key| json!(key.as_str()))),
-    ];
-    pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-}
-
-fn list(loaded: &Loaded) -> Value {
-    let inventory = &loaded.inventory;
-    let hostvars: serde_json::Map<String, Value> = inventory
-        .hosts()
-        .map(|host| (host.endpoint.name.to_string(), variables(loaded, &host.endpoint.name)))
-        .filter(|(_, vars)| vars.as_object().is_some_and(|vars| !vars.is_empty()))
-        .collect();
-    let mut root = serde_json::Map::new();
-    root.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
-    let inside: Vec<&str> =
-        inventory.groups().flat_map(|group| &group.children).map(crate::name::GroupName::as_str).collect();
-    let top: Vec<&str> = inventory.groups().map(|g| g.name.as_str()).filter(|n| !inside.contains(n)).collect();
-    let grouped = |host: &&Host| host.groups.is_empty();
-    let ungrouped: Vec<&str> = inventory.hosts().filter(grouped).map(|host| host.endpoint.name.as_str()).collect();
-    let children: Vec<&str> = std::iter::once("ungrouped").chain(top).collect();
-    root.insert("all".to_owned(), json!({ "children": children }));
-    if !ungrouped.is_empty() {
-        root.insert("ungrouped".to_owned(), json!({ "hosts": ungrouped }));
-    }
-    for group in inventory.groups() {
-        let mut entry = serde_json::Map::new();
-        let own: Vec<&HostName> = inventory
-            .members(&group.name)
-            .into_iter()
-            .filter(|name| inventory.host(name.as_str()).is_some_and(|host| host.direct_groups.contains(&group.name)))
-            .collect();
-        if !own.is_empty() {
-            entry.insert("hosts".to_owned(), json!(own));
-        }
-        if !group.children.is_empty() {
-            entry.insert("children".to_owned(), json!(group.children));
-        }
-        root.insert(group.name.to_string(), Value::Object(entry));
-    }
-    Value::Object(root)
 }
 
 fn table(loaded: &Loaded) -> String {

@@ -1,21 +1,21 @@
 //! From a folder to everything that can be known without a host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Global, Selection, ui};
+use super::{Global, Selection, program, ui};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
-use crate::diag::{Diagnostic, Diagnostics, Source};
-use crate::inventory::{Become, Endpoint, Host, Inventory, Pattern, Settings};
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::inventory::{Become, Endpoint, Host, Inventory, Pattern, Rules, Settings, Texts};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
-use crate::settings::{EnvironmentSettings, ProjectSettings};
+use crate::settings::{EnvironmentSettings, Program, ProjectSettings};
 use crate::site::{Definition, Site};
 use crate::store;
 use crate::vars::{self, Layers, Level, Setting};
-use crate::yaml::Node;
+use crate::yaml::{Node, Yaml};
 
 /// Everything about an environment that is written down.
 pub(super) struct Loaded {
@@ -70,16 +70,20 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let roles = reader.roles();
     let site = reader.site();
     let (project_settings, environment_settings) = (reader.project_settings(), reader.environment_settings());
-    let texts = project.environment.iter().map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
-    let inventory = Inventory::read(environment.clone(), &texts);
-    let inventory = reader.problems.keep(inventory).map(Arc::new);
+    let texts = reader.texts(&root, &project_settings, &environment_settings);
+    let inventory = texts.and_then(|texts| reader.problems.keep(Inventory::read(environment.clone(), &texts)));
+    let inventory = inventory.map(Arc::new);
     let settings = reader.settings(&selection.variables);
     let Some(inventory) = inventory else { return Err(reader.problems) };
     reader.problems.extend(inventory.warnings.clone());
+    reader.proxy_commands(&inventory, &project_settings);
     let given: Settings = settings.iter().cloned().collect();
     let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
     let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();
     let placement = reader.place(&site, roles.clone(), &inventory);
+    if inventory.rules == Rules::Ansible {
+        reader.templates(&placement, &roles, &variables);
+    }
     let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
     reader.unread_settings(&settings, &roles, &site);
     let loaded = Loaded {
@@ -144,6 +148,49 @@ impl Reader<'_> {
         let Some((_, source)) = file else { return EnvironmentSettings::default() };
         let read = crate::yaml::parse(source).map_err(Into::into).and_then(|node| EnvironmentSettings::read(&node));
         self.problems.keep(read).unwrap_or_default()
+    }
+
+    /// The files of the environment, and what a program prints if one is named for the hosts.
+    fn texts(&mut self, root: &Path, project: &ProjectSettings, environment: &EnvironmentSettings) -> Option<Texts> {
+        let files = self.project.environment.iter();
+        let texts: Texts = files.map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
+        let texts = texts.configured(self.project.ansible.clone());
+        let Some(program) = &environment.inventory_command else { return Some(texts) };
+        let output = self.problems.keep(program::run(root, program, project).map_err(Into::into))?;
+        Some(texts.printed(Source::new(format!("what `{}` printed", program.argv.join(" ")), output)))
+    }
+
+    /// A program that makes connections must be allowed like any other.
+    fn proxy_commands(&mut self, inventory: &Inventory, settings: &ProjectSettings) {
+        let arguments = inventory.hosts().flat_map(|host| &host.endpoint.ssh);
+        let mut seen = BTreeSet::new();
+        for proxy in arguments.filter_map(|arguments| arguments.proxy_command.as_ref()) {
+            if seen.insert(&proxy.origin) {
+                let program = Program { argv: proxy.argv.clone(), origin: proxy.origin.clone() };
+                self.problems.extend(settings.allow(&program).map_or_else(Into::into, |()| Diagnostics::new()));
+            }
+        }
+    }
+
+    /// Ansible would render these, armilla does not; only what a role reads is worth a word.
+    fn templates(
+        &mut self,
+        placement: &Placement,
+        roles: &BTreeMap<RoleName, Role>,
+        variables: &BTreeMap<HostName, Layers>,
+    ) {
+        for (host, instances) in &placement.hosts {
+            let inputs =
+                instances.iter().filter_map(|instance| roles.get(&instance.role)).flat_map(|role| &role.inputs);
+            let layers = variables.get(host);
+            for (input, set) in inputs.filter_map(|input| Some((input, layers?.get(&input.name)?))) {
+                if let Some(origin) = template_in(&set.node) {
+                    let what = format!("`{}` is a template, and values of an inventory are not rendered", input.name);
+                    let hint = "write the value itself here: what is computed from other values belongs into a role";
+                    self.problems.push(Diagnostic::warning(what).at(origin).hint(hint));
+                }
+            }
+        }
     }
 
     /// What `--var` sets, in the order given.
@@ -212,6 +259,16 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+}
+
+/// Where a value holds what Ansible would render, if it does.
+fn template_in(node: &Node) -> Option<&Origin> {
+    match &node.value {
+        Yaml::Text(text) => (text.contains("{{") || text.contains("{%")).then_some(&node.origin),
+        Yaml::List(items) => items.iter().find_map(template_in),
+        Yaml::Map(entries) => entries.iter().find_map(|(_, node)| template_in(node)),
+        _ => None,
     }
 }
 

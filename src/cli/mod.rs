@@ -14,6 +14,7 @@ mod inventory;
 mod lab;
 mod load;
 mod plan;
+mod program;
 mod revision;
 mod survey;
 mod ui;
@@ -115,9 +116,13 @@ impl Selection {
         Self { environment: Some(environment.to_owned()), inventory: None, limit: None, variables: Vec::new() }
     }
 
-    /// The name of the environment.
+    /// The name of the environment. Of a path that leads into `inventories/` it is the folder there.
     fn name(&self) -> String {
-        let from_path = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let from_path = |path: &PathBuf| {
+            let mut parts = path.components().map(|part| part.as_os_str());
+            let folder = parts.find(|part| *part == "inventories").and_then(|_| parts.next());
+            folder.or(path.file_name()).map(|name| name.to_string_lossy().into_owned())
+        };
         self.environment.clone().or_else(|| self.inventory.as_ref().and_then(from_path)).unwrap_or_default()
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::form::{Draft, DraftGroup, Said};
 use super::hint::Hints;
 use super::settings::Settings;
-use super::{ALL, Group, Host, Inventory, UNGROUPED};
+use super::{ALL, Group, Host, Inventory, Rules, UNGROUPED};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::name::{EnvName, GroupName};
 
@@ -18,7 +18,9 @@ type Children = Vec<Vec<usize>>;
 /// Puts it together. The problems found before and here decide whether there is an inventory.
 pub(super) fn build(env: EnvName, draft: Draft, mut problems: Diagnostics) -> Result<Inventory, Diagnostics> {
     check_names(&draft, &mut problems);
-    check_settings(&draft, &mut problems);
+    if draft.rules == Rules::Own {
+        check_settings(&draft, &mut problems);
+    }
     let children = children(&draft, &mut problems);
     let order = parents_first(&children);
     if order.len() < draft.groups.len() {
@@ -30,7 +32,8 @@ pub(super) fn build(env: EnvName, draft: Draft, mut problems: Diagnostics) -> Re
     match members {
         Some(members) if !problems.has_errors() => {
             let groups = Groups { depths: depths(&children, &order), children, members };
-            Ok(assemble(env, draft, groups, problems))
+            let inventory = assemble(env, draft, groups, problems);
+            inventory.warnings.clone().result(inventory)
         }
         _ => Err(problems),
     }
@@ -62,12 +65,13 @@ fn check_settings(draft: &Draft, problems: &mut Diagnostics) {
     let groups = draft.groups.iter().map(|group| (group.name.as_str(), &group.said));
     let hosts = draft.hosts.iter().map(|host| (host.name.as_str(), &host.said));
     let all = implied.into_iter().chain(groups).chain(hosts);
-    all.filter(|(_, said)| said.settings.len() > 1).for_each(|(name, said)| warn_twice(name, said, problems));
+    all.filter(|(_, said)| said.settings.len() + said.files.len() > 1)
+        .for_each(|(name, said)| warn_twice(name, said, problems));
 }
 
 fn warn_twice(name: &str, said: &Said, problems: &mut Diagnostics) {
     let mut before: HashMap<&str, &Origin> = HashMap::new();
-    for (variable, node) in said.settings.iter().flat_map(Settings::iter) {
+    for (variable, node) in said.settings.iter().chain(&said.files).flat_map(Settings::iter) {
         if let Some(first) = before.insert(variable, &node.origin) {
             let what = format!("`{variable}` is set twice for `{name}`");
             let hint = format!("this one counts, and {first} does not: keep one of them");
@@ -155,34 +159,56 @@ fn cycle(draft: &Draft, upward: &[usize]) -> Diagnostic {
 }
 
 fn assemble(env: EnvName, draft: Draft, known: Groups, warnings: Diagnostics) -> Inventory {
-    let mut grouped = vec![false; draft.hosts.len()];
-    known.members.iter().flatten().for_each(|host| grouped[*host] = true);
-    let alone: Vec<usize> = (0..grouped.len()).filter(|host| !grouped[*host]).collect();
+    let alone = alone(&draft, &known.members);
+    let top = top(&draft, &known.children);
     let names: Vec<GroupName> = draft.groups.iter().map(|group| group.name.clone()).collect();
-    let written = draft.groups.into_iter().zip(known.members).enumerate().map(|(index, (group, members))| Group {
-        name: group.name,
-        children: known.children[index].iter().map(|child| names[*child].clone()).collect(),
-        settings: group.said.settings,
-        connection: group.said.connection,
-        depth: known.depths[index],
-        own: group.hosts,
+    let named = |children: &[usize]| children.iter().map(|child| names[*child].clone()).collect::<Vec<_>>();
+    let all = Group { members: (0..draft.hosts.len()).collect(), ..group(name(ALL), 0, draft.all) };
+    let ungrouped = Group { own: alone.clone(), members: alone, ..group(name(UNGROUPED), 1, draft.ungrouped) };
+    let all = Group { children: std::iter::once(name(UNGROUPED)).chain(named(&top)).collect(), ..all };
+    let written = draft.groups.into_iter().zip(known.members).enumerate().map(|(index, (written, members))| Group {
+        children: named(&known.children[index]),
+        own: written.hosts,
         members,
+        ..group(written.name, known.depths[index], written.said)
     });
-    let all = implied(ALL, draft.all, 0, (0..draft.hosts.len()).collect());
-    let groups = [all, implied(UNGROUPED, draft.ungrouped, 1, alone)].into_iter().chain(written).collect();
+    let groups = [all, ungrouped].into_iter().chain(written).collect();
     let hosts = draft.hosts.into_iter().map(|host| Host::new(host.name, host.said)).collect();
-    Inventory::link(env, hosts, groups, warnings)
+    Inventory::link(env, draft.rules, hosts, groups, warnings)
 }
 
-fn implied(name: &'static str, said: Said, depth: usize, members: Vec<usize>) -> Group {
+/// The hosts of no group, those first that are named as such.
+fn alone(draft: &Draft, members: &[Vec<usize>]) -> Vec<usize> {
+    let mut taken = vec![false; draft.hosts.len()];
+    members.iter().flatten().for_each(|host| taken[*host] = true);
+    let all = draft.alone.iter().copied().chain(0..draft.hosts.len());
+    all.filter(|host| !std::mem::replace(&mut taken[*host], true)).collect()
+}
+
+/// The groups directly below `all`: those that are named as its children, then those that are nobody's.
+fn top(draft: &Draft, children: &Children) -> Vec<usize> {
+    let mut taken = vec![false; children.len()];
+    draft.top.iter().chain(children.iter().flatten()).for_each(|group| taken[*group] = true);
+    draft.top.iter().copied().chain((0..children.len()).filter(|group| !taken[*group])).collect()
+}
+
+fn name(name: &'static str) -> GroupName {
+    GroupName::new(name).unwrap_or_else(|_| unreachable!("`all` and `ungrouped` are names"))
+}
+
+/// A group without hosts and children.
+fn group(name: GroupName, depth: usize, said: Said) -> Group {
     Group {
-        name: GroupName::new(name).unwrap_or_else(|_| unreachable!("`all` and `ungrouped` are names")),
+        name,
         children: Vec::new(),
         settings: said.settings,
+        files: said.files,
+        priority: said.priority.unwrap_or(1),
         connection: said.connection,
+        file_connection: said.file_connection,
         depth,
-        own: if name == UNGROUPED { members.clone() } else { Vec::new() },
-        members,
+        own: Vec::new(),
+        members: Vec::new(),
     }
 }
 

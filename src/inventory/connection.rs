@@ -3,8 +3,12 @@
 //! In: the connection keys of a host and its groups. Out: one value the transport works with.
 //! Never: a password; that is asked for on the command line.
 
+use std::sync::Arc;
+
 use camino::Utf8PathBuf;
 
+use super::ssh::SshArguments;
+use crate::diag::Origin;
 use crate::name::HostName;
 
 /// A host and the way to it.
@@ -24,6 +28,8 @@ pub struct Endpoint {
     pub method: Method,
     /// As whom to work once logged in.
     pub become_user: Become,
+    /// What else ssh is told; of two that say the same the first counts.
+    pub ssh: Vec<Arc<SshArguments>>,
 }
 
 /// By which way a host is reached.
@@ -62,6 +68,21 @@ pub(super) struct Connection {
     pub(super) key: Option<Utf8PathBuf>,
     pub(super) method: Option<Method>,
     pub(super) become_user: Option<Become>,
+    /// What Ansible's second names say, such as `ansible_ssh_user`; stronger than the first names of any level.
+    pub(super) second: Second,
+    /// Whom an Ansible inventory wants to become, and where it says so.
+    pub(super) becoming: Option<(String, Origin)>,
+    pub(super) common: Option<Arc<SshArguments>>,
+    pub(super) extra: Option<Arc<SshArguments>>,
+}
+
+/// The keys that have a second name in Ansible.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Second {
+    pub(super) address: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<String>,
+    pub(super) key: Option<Utf8PathBuf>,
 }
 
 impl Connection {
@@ -73,6 +94,18 @@ impl Connection {
         take(&mut self.key, stronger.key.as_ref());
         take(&mut self.method, stronger.method.as_ref());
         take(&mut self.become_user, stronger.become_user.as_ref());
+        take(&mut self.second.address, stronger.second.address.as_ref());
+        take(&mut self.second.port, stronger.second.port.as_ref());
+        take(&mut self.second.user, stronger.second.user.as_ref());
+        take(&mut self.second.key, stronger.second.key.as_ref());
+        take(&mut self.becoming, stronger.becoming.as_ref());
+        take(&mut self.common, stronger.common.as_ref());
+        take(&mut self.extra, stronger.extra.as_ref());
+    }
+
+    /// Whom to become, if it is neither root nor nobody: armilla cannot.
+    pub(super) fn stranger(&self) -> Option<&(String, Origin)> {
+        self.becoming.as_ref().filter(|(user, _)| self.become_user == Some(Become::Root) && user != "root")
     }
 
     /// The keys that are given on both sides.
@@ -91,15 +124,26 @@ impl Connection {
     /// The way to a host, once every level is absorbed.
     pub(super) fn endpoint(self, name: HostName) -> Endpoint {
         Endpoint {
-            address: self.address.unwrap_or_else(|| name.as_str().to_owned()),
+            address: self.second.address.or(self.address).unwrap_or_else(|| name.as_str().to_owned()),
             name,
-            port: self.port,
-            user: self.user,
-            key: self.key,
+            port: self.second.port.or(self.port),
+            user: self.second.user.or(self.user),
+            key: self.second.key.or(self.key),
             method: self.method.unwrap_or_default(),
             become_user: self.become_user.unwrap_or_default(),
+            ssh: self.common.into_iter().chain(self.extra).collect(),
         }
     }
+}
+
+/// What the name of a user can hold.
+pub(super) fn user_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '\\' | '+' | '$')
+}
+
+/// What an address can hold.
+pub(super) fn address_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '%')
 }
 
 fn take<T: Clone>(value: &mut Option<T>, stronger: Option<&T>) {

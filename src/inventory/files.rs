@@ -6,18 +6,21 @@
 //! `group_vars/web.yml` and every file below `group_vars/web/` belong to the group `web`; the file comes before those
 //! of the folder, which are in the order of their paths, and the later is the stronger. The endings are `.yml`,
 //! `.yaml`, `.json` (which is YAML) and, as in Ansible, none; a file with another ending gets a warning.
+//!
+//! By Ansible's rules only the first of `web` (a file or folder), `web.yml`, `web.yaml` and `web.json` is read, files for
+//! nobody are no mistake, and files are YAML 1.1.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::{Utf8Component, Utf8Path};
 
-use super::Texts;
 use super::form::{Draft, Said};
 use super::hint::Hints;
 use super::settings::Settings;
+use super::{Rules, Texts};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
-use crate::yaml;
+use crate::yaml::{self, Dialect};
 
 const ENDINGS: [&str; 3] = [".yml", ".yaml", ".json"];
 /// How a file begins that `ansible-vault` encrypted.
@@ -51,6 +54,9 @@ pub(super) fn read(texts: &Texts, draft: &mut Draft, problems: &mut Diagnostics)
     let places: BTreeMap<Place<'_>, &Arc<Source>> =
         texts.iter().filter_map(|(path, source)| Some((place(path)?, source))).collect();
     let mut files = Files { draft, problems, hints: Hints::default() };
+    if files.draft.rules == Rules::Ansible {
+        return files.as_ansible(&places);
+    }
     let mut before: Option<&Place<'_>> = None;
     for (place, source) in &places {
         let twin = before.filter(|b| (b.owner, b.name, b.depth) == (place.owner, place.name, Depth::File));
@@ -107,9 +113,32 @@ impl Files<'_> {
         if !known {
             self.unknown(place, source);
         }
-        let settings = self.problems.keep(settings(source));
+        let settings = settings(source, self.draft.rules, self.problems);
+        let settings = self.problems.keep(settings);
         if let (Some(said), Some(settings)) = (self.said(place), settings) {
-            said.settings.push(settings);
+            said.files.push(settings);
+        }
+    }
+
+    /// Of several files and a folder for the same owner only the first is read.
+    fn as_ansible(&mut self, places: &BTreeMap<Place<'_>, &Arc<Source>>) {
+        let mut first: BTreeMap<(Owner, &str), (usize, &Utf8Path)> = BTreeMap::new();
+        for place in places.keys() {
+            let found = (rank(place), place.path);
+            let known = first.entry((place.owner, place.name)).or_insert(found);
+            *known = (*known).min(found);
+        }
+        for (place, source) in places {
+            let (read, path) = first[&(place.owner, place.name)];
+            if rank(place) > read {
+                let beside = if read == 0 && place.depth == Depth::File { path.parent().unwrap_or(path) } else { path };
+                let problem = Diagnostic::warning(format!("this file is not read: `{beside}` is there, too"));
+                self.problems.push(
+                    problem.at(&Origin::start(source)).hint("Ansible reads only one of them: bring them together"),
+                );
+            } else if place.depth == Depth::File || in_plain_folders(place.path) {
+                self.add(place, source);
+            }
         }
     }
 
@@ -137,8 +166,12 @@ impl Files<'_> {
         if unsure {
             return;
         }
-        let problem = Diagnostic::error(format!("there is no {what} `{}` for this file", name.escape_debug()))
-            .at(&Origin::start(source));
+        let text = format!("there is no {what} `{}` for this file", name.escape_debug());
+        let problem = match draft.rules {
+            Rules::Own => Diagnostic::error(text),
+            Rules::Ansible => Diagnostic::warning(text),
+        };
+        let problem = problem.at(&Origin::start(source));
         self.problems.push(match (elsewhere, place.owner) {
             (Some((what, folder)), _) => problem.hint(format!("`{name}` is a {what}: its file goes into `{folder}/`")),
             (None, Owner::Group) => problem.maybe_hint(self.hints.near(name, draft.group_names())),
@@ -153,12 +186,32 @@ fn not_read(source: &Arc<Source>) -> Diagnostic {
         .hint("give it that ending, or move it out of the folder")
 }
 
-fn settings(source: &Arc<Source>) -> Result<Settings, Diagnostics> {
+/// What Ansible looks for first.
+fn rank(place: &Place<'_>) -> usize {
+    let ending = ENDINGS.iter().position(|ending| place.path.as_str().ends_with(ending));
+    match place.depth {
+        Depth::Folder => 0,
+        Depth::File => ending.map_or(0, |index| index + 1),
+    }
+}
+
+/// Whether no folder below that of the owner has an ending: Ansible passes those over.
+fn in_plain_folders(path: &Utf8Path) -> bool {
+    let folders: Vec<&str> = path.iter().filter(|part| *part != ".").skip(2).collect();
+    folders
+        .split_last()
+        .is_none_or(|(_, folders)| folders.iter().all(|folder| !folder.contains('.') && !folder.ends_with('~')))
+}
+
+fn settings(source: &Arc<Source>, rules: Rules, problems: &mut Diagnostics) -> Result<Settings, Diagnostics> {
     if source.text.starts_with(ENCRYPTED) {
         let problem = Diagnostic::error("this file is encrypted, and nothing has decrypted it");
         return Err(problem.at(&Origin::start(source)).wide(ENCRYPTED.len()).into());
     }
-    Settings::read(yaml::parse(source)?)
+    match rules {
+        Rules::Own => Settings::read(yaml::parse(source)?),
+        Rules::Ansible => Settings::read_loosely(yaml::parse_as(source, Dialect::Ansible)?, problems),
+    }
 }
 
 #[cfg(test)]

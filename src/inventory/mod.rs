@@ -7,7 +7,8 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `hosts.yml` (or `.yaml`) | hosts, groups and how to reach them; one such file must be there |
+//! | `hosts.yml` (or `.yaml`) | hosts, groups and how to reach them, in our own form |
+//! | instead: `hosts`, `inventory.ini`, `production.yml`, ... | one or several files in Ansible's forms: see [`form`] |
 //! | `group_vars/NAME.yml`, `group_vars/NAME/*.yml` | variables of a group, of `all` or of `ungrouped` |
 //! | `host_vars/NAME.yml`, `host_vars/NAME/*.yml` | variables of a host |
 //!
@@ -40,16 +41,25 @@
 //! - *Of the inventory*: as the hosts are first written, those under `groups` before those under `hosts`.
 //! - *Of a group*: its own hosts as written, then those of each child in the order of `children`; none twice.
 //! - *Of strength*, for variables and connections: `all`, then groups from parent to child (a group is as deep as its
-//!   longest way from the top), equally deep ones by name, then the host. The later is the stronger.
+//!   longest way from the top), equally deep ones by priority and name, then the host. The later is the stronger.
+//!
+//! # Ansible's rules
+//!
+//! An environment whose hosts are written in one of Ansible's forms is read as Ansible reads it, files of variables
+//! included: YAML 1.1, of `web/`, `web.yml`, `web.yaml` and `web.json` only the first that is there, and all variables in
+//! files of groups are stronger than those beside the hosts
+//! (<https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_variables.html#understanding-variable-precedence>).
+//! `ansible_host`, `ansible_user` and their like say how a host is reached, and are variables, too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::diag::{Diagnostics, Source};
+use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::name::{EnvName, GroupName, HostName};
 
+mod ansible;
 mod build;
 mod connection;
 mod files;
@@ -58,37 +68,75 @@ mod hint;
 mod pattern;
 mod range;
 mod settings;
+mod ssh;
 
 use connection::Connection;
 pub use connection::{Become, Endpoint, Method};
 use form::Said;
 pub use pattern::Pattern;
 pub use settings::{Settings, check_variable};
+pub use ssh::{ProxyCommand, SshArguments};
 
 /// The name of the group that holds every host.
 pub const ALL: &str = "all";
 /// The name of the group that holds the hosts of no other group.
 pub const UNGROUPED: &str = "ungrouped";
 
+/// Whose rules an environment is read by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// Those of our own form.
+    #[default]
+    Own,
+    /// Ansible's.
+    Ansible,
+}
+
+/// What becomes of two maps of the same name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Merging {
+    /// The stronger one replaces the weaker one.
+    #[default]
+    Replace,
+    /// The stronger one adds to the weaker one and replaces single entries of it, at any depth. Only if an `ansible.cfg`
+    /// says `hash_behaviour = merge`.
+    Merge,
+}
+
 /// The files of one environment: each path relative to its folder, and the text.
 #[derive(Debug, Clone, Default)]
-pub struct Texts(Vec<(Utf8PathBuf, Arc<Source>)>);
+pub struct Texts {
+    files: Vec<(Utf8PathBuf, Arc<Source>)>,
+    /// What a program printed, instead of files with hosts.
+    printed: Option<Arc<Source>>,
+    /// The project's `ansible.cfg`.
+    config: Option<Arc<Source>>,
+}
 
 impl Texts {
-    /// The text of a path.
-    pub fn get(&self, path: &str) -> Option<&Arc<Source>> {
-        self.0.iter().find(|(known, _)| known == path).map(|(_, source)| source)
-    }
-
     /// Each path and text.
     pub fn iter(&self) -> impl Iterator<Item = (&Utf8Path, &Arc<Source>)> {
-        self.0.iter().map(|(path, source)| (path.as_path(), source))
+        self.files.iter().map(|(path, source)| (path.as_path(), source))
+    }
+
+    /// The same with what a program printed, instead of files with hosts.
+    #[must_use]
+    pub fn printed(mut self, output: Arc<Source>) -> Self {
+        self.printed = Some(output);
+        self
+    }
+
+    /// The same with the project's `ansible.cfg`.
+    #[must_use]
+    pub fn configured(mut self, config: Option<Arc<Source>>) -> Self {
+        self.config = config;
+        self
     }
 }
 
 impl FromIterator<(Utf8PathBuf, Arc<Source>)> for Texts {
     fn from_iter<I: IntoIterator<Item = (Utf8PathBuf, Arc<Source>)>>(texts: I) -> Self {
-        Self(texts.into_iter().collect())
+        Self { files: texts.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -101,9 +149,12 @@ pub struct Host {
     pub groups: Vec<GroupName>,
     /// The groups that name it themselves, in the order written.
     pub direct_groups: Vec<GroupName>,
-    /// The variables written for it alone, place by place, the strongest last.
+    /// The variables written for it alone beside the hosts, place by place, the strongest last.
     pub settings: Vec<Settings>,
+    /// Those of its files, which are stronger.
+    pub files: Vec<Settings>,
     connection: Connection,
+    file_connection: Connection,
     /// The groups, `all` included, by strength.
     lineage: Vec<usize>,
 }
@@ -115,7 +166,9 @@ impl Host {
             groups: Vec::new(),
             direct_groups: Vec::new(),
             settings: said.settings,
+            files: said.files,
             connection: said.connection,
+            file_connection: said.file_connection,
             lineage: Vec::new(),
         }
     }
@@ -133,9 +186,14 @@ pub struct Group {
     pub name: GroupName,
     /// The groups directly below it, in the order written.
     pub children: Vec<GroupName>,
-    /// The variables written for it, place by place, the strongest last.
+    /// The variables written for it beside the hosts, place by place, the strongest last.
     pub settings: Vec<Settings>,
+    /// Those of its files, which are stronger.
+    pub files: Vec<Settings>,
+    /// Of equally deep groups the one with the higher priority is the stronger.
+    pub priority: i64,
     connection: Connection,
+    file_connection: Connection,
     depth: usize,
     own: Vec<usize>,
     members: Vec<usize>,
@@ -153,6 +211,10 @@ impl Group {
 pub struct Inventory {
     /// Its name.
     pub env: EnvName,
+    /// By whose rules it was read.
+    pub rules: Rules,
+    /// What becomes of two maps of the same name.
+    pub merging: Merging,
     /// What is worth a look, although it stops nothing.
     pub warnings: Diagnostics,
     hosts: Vec<Host>,
@@ -174,13 +236,19 @@ impl Inventory {
         let mut problems = Diagnostics::new();
         let mut draft = form::read(texts, &mut problems);
         files::read(texts, &mut draft, &mut problems);
-        build::build(env, draft, problems)
+        let mut merging = Merging::Replace;
+        if draft.rules == Rules::Ansible {
+            ansible::connect(&mut draft, &mut problems);
+            merging = texts.config.as_ref().map_or(merging, |config| ansible::merging(config, &mut problems));
+        }
+        let inventory = build::build(env, draft, problems)?;
+        Ok(Self { merging, ..inventory })
     }
 
     /// Tells every host what its groups are and say.
-    fn link(env: EnvName, mut hosts: Vec<Host>, groups: Vec<Group>, warnings: Diagnostics) -> Self {
+    fn link(env: EnvName, rules: Rules, mut hosts: Vec<Host>, groups: Vec<Group>, problems: Diagnostics) -> Self {
         let mut by_strength: Vec<usize> = (0..groups.len()).collect();
-        by_strength.sort_by_key(|group| (groups[*group].depth, &groups[*group].name));
+        by_strength.sort_by_key(|group| (groups[*group].depth, groups[*group].priority, &groups[*group].name));
         for group in by_strength {
             groups[group].members.iter().for_each(|host| hosts[*host].lineage.push(group));
         }
@@ -192,15 +260,20 @@ impl Inventory {
         for group in &groups {
             group.own.iter().for_each(|host| hosts[*host].direct_groups.push(group.name.clone()));
         }
+        let mut warnings = problems;
         for host in &mut hosts {
-            let mut connection = Connection::default();
-            host.lineage.iter().for_each(|group| connection.absorb(&groups[*group].connection));
-            connection.absorb(&host.connection);
+            let connection = connection(host, &groups);
+            if let Some((user, origin)) = connection.stranger() {
+                let what = format!("armilla works as root or as who logs in, and not as `{}`", user.escape_debug());
+                warnings.push(
+                    Diagnostic::error(what).at(origin).hint("take `ansible_become` or `ansible_become_user` away"),
+                );
+            }
             host.endpoint = connection.endpoint(host.endpoint.name.clone());
         }
         let host_index = hosts.iter().enumerate().map(|(index, host)| (host.name().clone(), index)).collect();
         let group_index = groups.iter().enumerate().map(|(index, group)| (group.name.clone(), index)).collect();
-        Self { env, warnings, hosts, host_index, groups, group_index }
+        Self { env, rules, merging: Merging::Replace, warnings, hosts, host_index, groups, group_index }
     }
 
     /// Every host, in the order of the inventory.
@@ -233,7 +306,24 @@ impl Inventory {
         host.lineage.iter().filter_map(|group| self.groups.get(*group))
     }
 
+    /// The hosts a group names itself, in the order written; none if there is no such group.
+    pub fn own(&self, group: &str) -> Vec<&HostName> {
+        let own = self.group(group).map(|group| group.own.as_slice()).unwrap_or_default();
+        own.iter().map(|host| self.hosts[*host].name()).collect()
+    }
+
     fn members_of(&self, group: &Group) -> Vec<&HostName> {
         group.members.iter().map(|host| self.hosts[*host].name()).collect()
     }
+}
+
+/// How a host is reached, with everything its groups say. What files say is stronger than what is beside the hosts, for
+/// groups and then for the host.
+fn connection(host: &Host, groups: &[Group]) -> Connection {
+    let mut connection = Connection::default();
+    host.lineage.iter().for_each(|group| connection.absorb(&groups[*group].connection));
+    host.lineage.iter().for_each(|group| connection.absorb(&groups[*group].file_connection));
+    connection.absorb(&host.connection);
+    connection.absorb(&host.file_connection);
+    connection
 }

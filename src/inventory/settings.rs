@@ -4,9 +4,10 @@
 //! use, or a value that is a template: what is written here is data.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Origin, Severity};
 use crate::yaml::{Node, Yaml};
 
 /// Names and values, in the order of the names. A clone shares them.
@@ -37,6 +38,26 @@ impl Settings {
         problems.result(entries.into_iter().map(|(key, node)| (key.name, node)).collect())
     }
 
+    /// Reads a map of variables as Ansible does: a name that no expression could use is only warned of.
+    pub(super) fn read_loosely(node: Node, problems: &mut Diagnostics) -> Result<Self, Diagnostics> {
+        let Yaml::Map(entries) = node.value else { return Self::read(node) };
+        for (key, _) in &entries {
+            problems.extend(unusable(&key.name, &key.origin));
+        }
+        Ok(entries.into_iter().map(|(key, node)| (key.name, node)).collect())
+    }
+
+    /// Each name that begins so, and its value.
+    pub(super) fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Node)> {
+        let from = self.0.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.map(|(name, node)| (&**name, &**node)).take_while(move |(name, _)| name.starts_with(prefix))
+    }
+
+    /// The same without a name, and the value it had.
+    pub(super) fn take(&mut self, name: &str) -> Option<Arc<Node>> {
+        if self.get(name).is_some() { Arc::make_mut(&mut self.0).remove(name) } else { None }
+    }
+
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&Arc<Node>> {
         self.0.get(name)
@@ -60,6 +81,13 @@ impl FromIterator<(String, Node)> for Settings {
     }
 }
 
+/// What to say of a name that Ansible takes and no expression can use.
+pub(super) fn unusable(name: &str, origin: &Origin) -> Diagnostics {
+    let Err(problem) = check_variable(name) else { return Diagnostics::new() };
+    let what = format!("{}: no role can read it", problem.what);
+    Diagnostic { what, severity: Severity::Warning, ..problem }.at(origin).wide(name.chars().count()).into()
+}
+
 /// Checks that an expression can use the name: a letter or `_`, then letters, digits and `_`.
 ///
 /// # Errors
@@ -80,7 +108,7 @@ pub fn check_variable(name: &str) -> Result<(), Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diag::{Origin, Source};
+    use crate::diag::Source;
     use crate::yaml;
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod diagram;
 pub mod graph;
 pub mod human;
+pub mod inventory;
 pub mod json;
 pub mod page;
 pub mod reference;

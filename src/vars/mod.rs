@@ -2,16 +2,17 @@
 //!
 //! In: what is set by roles, services, the inventory and the command line. Out: for a host the value of each name,
 //! and, to explain it, every setting of a name with its level and origin. Never: a value that is rendered (values are
-//! data), or two maps that are mixed: a stronger map replaces a weaker one.
+//! data), or two maps that are mixed, unless an `ansible.cfg` asks for it: a stronger map replaces a weaker one.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
-use crate::inventory::{ALL, Host, Inventory, Settings, check_variable};
+use crate::inventory::{ALL, Group, Host, Inventory, Merging, Rules, Settings, check_variable};
 use crate::name::{GroupName, HostName, RoleName, ServiceName};
 use crate::yaml::{self, Node, Yaml};
 
@@ -71,50 +72,115 @@ pub struct Variable {
 /// Everything that may set a variable of one host (or of a service on it), the weakest first. It shares the settings
 /// with their owners, so that it costs no more than a few pointers per host.
 #[derive(Debug, Clone, Default)]
-pub struct Layers(Vec<(Level, Settings)>);
+pub struct Layers {
+    layers: Vec<(Level, Settings)>,
+    merging: Merging,
+}
 
 impl Layers {
-    /// What the inventory sets for a host.
+    /// What the inventory sets for a host. By our rules a group's files are as strong as the group; by Ansible's the files
+    /// of all groups are stronger than what stands beside the hosts.
     pub fn of(inventory: &Inventory, host: &Host) -> Self {
         let mut layers = Vec::new();
-        for group in inventory.lineage(host).filter(|group| !group.settings.is_empty()) {
-            let level = if group.name.as_str() == ALL { Level::All } else { Level::Group(group.name.clone()) };
-            layers.extend(group.settings.iter().map(|settings| (level.clone(), settings.clone())));
+        let mut add = |group: &Group, places: &[Settings]| {
+            let level = || if group.name.as_str() == ALL { Level::All } else { Level::Group(group.name.clone()) };
+            layers.extend(places.iter().map(|settings| (level(), settings.clone())));
+        };
+        for group in inventory.lineage(host) {
+            add(group, &group.settings);
+            if inventory.rules == Rules::Own {
+                add(group, &group.files);
+            }
+        }
+        if inventory.rules == Rules::Ansible {
+            inventory.lineage(host).for_each(|group| add(group, &group.files));
         }
         let level = Level::Host(host.name().clone());
-        layers.extend(host.settings.iter().map(|settings| (level.clone(), settings.clone())));
-        Self(layers)
+        layers.extend(host.settings.iter().chain(&host.files).map(|settings| (level.clone(), settings.clone())));
+        Self { layers, merging: inventory.merging }
+    }
+
+    /// What is set for a host alone.
+    pub fn of_host(inventory: &Inventory, host: &Host) -> Self {
+        let level = Level::Host(host.name().clone());
+        let places = host.settings.iter().chain(&host.files);
+        Self { layers: places.map(|place| (level.clone(), place.clone())).collect(), merging: inventory.merging }
+    }
+
+    /// What is set for a group alone.
+    pub fn of_group(inventory: &Inventory, group: &Group) -> Self {
+        let level = Level::Group(group.name.clone());
+        let places = group.settings.iter().chain(&group.files);
+        Self { layers: places.map(|place| (level.clone(), place.clone())).collect(), merging: inventory.merging }
     }
 
     /// The same with settings of another level: stronger than all of its level and below, whatever the order of calls.
     #[must_use]
     pub fn with(mut self, level: Level, settings: Settings) -> Self {
-        let place = self.0.partition_point(|(there, _)| there.rank() <= level.rank());
-        self.0.insert(place, (level, settings));
+        // Not by halves: Ansible's rules leave the levels of an inventory among themselves in no order of rank.
+        let below = self.layers.iter().rposition(|(there, _)| there.rank() <= level.rank());
+        self.layers.insert(below.map_or(0, |index| index + 1), (level, settings));
         self
     }
 
     /// The value that counts.
     pub fn get(&self, name: &str) -> Option<Variable> {
-        self.0.iter().rev().find_map(|layer| variable(layer, name))
+        let mut all = self.layers.iter().rev().filter_map(|layer| variable(layer, name));
+        match self.merging {
+            Merging::Replace => all.next(),
+            Merging::Merge => all.reduce(merge),
+        }
     }
 
     /// Every setting of a name, the weakest first; the last one counts.
     pub fn every(&self, name: &str) -> Vec<Variable> {
-        self.0.iter().filter_map(|layer| variable(layer, name)).collect()
+        self.layers.iter().filter_map(|layer| variable(layer, name)).collect()
     }
 
     /// Every name with the value that counts.
     pub fn merged(&self) -> BTreeMap<Arc<str>, Variable> {
-        let mut merged = BTreeMap::new();
-        for (level, settings) in self.0.iter().rev() {
+        let mut merged: BTreeMap<Arc<str>, Variable> = BTreeMap::new();
+        for (level, settings) in self.layers.iter().rev() {
             for (name, node) in settings.iter() {
-                let strongest = || Variable { node: Arc::clone(node), level: level.clone() };
-                merged.entry(Arc::clone(name)).or_insert_with(strongest);
+                let weaker = || Variable { node: Arc::clone(node), level: level.clone() };
+                match merged.entry(Arc::clone(name)) {
+                    Entry::Vacant(place) => drop(place.insert(weaker())),
+                    Entry::Occupied(mut place) if self.merging == Merging::Merge => {
+                        let stronger = place.get().clone();
+                        place.insert(merge(stronger, weaker()));
+                    }
+                    Entry::Occupied(_) => {}
+                }
             }
         }
         merged
     }
+}
+
+/// Two values by the rules of Ansible's `hash_behaviour = merge`: entries of maps come together, all else is replaced.
+fn merge(stronger: Variable, weaker: Variable) -> Variable {
+    if stronger.node.map().is_none() || weaker.node.map().is_none() {
+        return stronger;
+    }
+    let node = merge_nodes(Node::clone(&stronger.node), Node::clone(&weaker.node));
+    Variable { node: Arc::new(node), level: stronger.level }
+}
+
+fn merge_nodes(stronger: Node, weaker: Node) -> Node {
+    let (strong, mut entries) = match (stronger.value, weaker.value) {
+        (Yaml::Map(strong), Yaml::Map(weak)) => (strong, weak),
+        (value, _) => return Node { origin: stronger.origin, value },
+    };
+    for (key, node) in strong {
+        match entries.iter().position(|(known, _)| known.name == key.name) {
+            Some(index) => {
+                let (_, below) = entries.remove(index);
+                entries.insert(index, (key, merge_nodes(node, below)));
+            }
+            None => entries.push((key, node)),
+        }
+    }
+    Node { origin: stronger.origin, value: Yaml::Map(entries) }
 }
 
 fn variable((level, settings): &(Level, Settings), name: &str) -> Option<Variable> {

@@ -34,7 +34,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("exec", false, &["transport", "inventory"]),
     ("apply", false, &["plan", "transport", "inventory"]),
     ("store", false, &["project"]),
-    ("report", true, &["plan", "apply", "exec", "resource", "catalog", "role", "site"]),
+    ("report", true, &["plan", "apply", "exec", "resource", "catalog", "role", "site", "inventory", "vars"]),
     ("sim", false, ANY),
     ("lab", false, &[]),
     ("cli", false, ANY),

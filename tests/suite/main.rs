@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the programs they try things with")]
 
+mod ansible;
 mod architecture;
 mod cases;
 mod convergence;

@@ -8,16 +8,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::connection::{Become, Connection, Method};
+use super::super::connection::{Become, Connection, Method, address_char, user_char};
 use super::super::range;
 use super::super::settings::Settings;
 use super::Draft;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::{self, GroupName};
 use crate::yaml::{self, Key, Node, Yaml};
-
-/// Hosts named in all groups together. More is a mistake of ranges in many groups.
-const MOST_MENTIONS: usize = 1_000_000;
 
 const FILE_KEYS: [&str; 4] = ["vars", "connection", "groups", "hosts"];
 const GROUP_KEYS: [&str; 4] = ["hosts", "children", "vars", "connection"];
@@ -39,7 +36,7 @@ const ANSIBLE: [(&str, &str); 8] = [
 /// Reads the text into the draft.
 pub(super) fn read(source: &Arc<Source>, draft: &mut Draft, problems: &mut Diagnostics) {
     match yaml::parse(source) {
-        Ok(root) => Reader { draft, problems, mentions: 0 }.file(root),
+        Ok(root) => Reader { draft, problems }.file(root),
         Err(problem) => {
             problems.push(problem);
             draft.hosts_unsure = true;
@@ -51,7 +48,6 @@ pub(super) fn read(source: &Arc<Source>, draft: &mut Draft, problems: &mut Diagn
 struct Reader<'a> {
     draft: &'a mut Draft,
     problems: &'a mut Diagnostics,
-    mentions: usize,
 }
 
 impl Reader<'_> {
@@ -177,23 +173,7 @@ impl Reader<'_> {
 
     /// The hosts a written name stands for.
     fn names(&mut self, text: &str, origin: &Origin) -> Vec<usize> {
-        let expanded = range::expand(text).and_then(|names| {
-            self.mentions += names.len();
-            let new = names.iter().filter(|name| self.draft.find_host(name.as_str()).is_none()).count();
-            if self.draft.hosts.len() + new > range::MOST || self.mentions > MOST_MENTIONS {
-                return Err(Diagnostic::error(format!("with `{text}` there are too many hosts"))
-                    .hint(format!("an inventory has {} hosts at most", range::MOST)));
-            }
-            Ok(names)
-        });
-        match expanded {
-            Ok(names) => names.into_iter().map(|name| self.draft.host(name)).collect(),
-            Err(problem) => {
-                self.draft.hosts_unsure = true;
-                self.problems.push(problem.at(origin).wide(text.chars().count()));
-                Vec::new()
-            }
-        }
+        self.problems.keep(self.draft.expand(text, origin).map_err(Into::into)).unwrap_or_default()
     }
 
     fn children(&mut self, group: usize, node: &Node) {
@@ -343,14 +323,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-fn user_char(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '\\' | '+' | '$')
-}
-
-fn address_char(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '%')
 }
 
 fn wrong(node: &Node, what: &str, wanted: &str) -> Diagnostic {

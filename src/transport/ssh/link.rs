@@ -105,6 +105,13 @@ fn master(host: &Endpoint, options: &SshOptions, socket: &Path, log: &Path) -> R
     if let Some(key) = host.key.as_ref().or(options.key.as_ref()) {
         ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(key);
     }
+    for (name, value) in host.ssh.iter().flat_map(|arguments| &arguments.options) {
+        ssh.arg("-o").arg(format!("{name}={value}"));
+    }
+    if let Some(proxy) = host.ssh.iter().find_map(|arguments| arguments.proxy_command.as_ref()) {
+        // Plain words that were allowed: the shell that ssh starts for them finds nothing to replace.
+        ssh.arg("-o").arg(format!("ProxyCommand={}", proxy.argv.join(" ")));
+    }
     ssh.arg("--").arg(harmless("address", &host.address)?);
     // A jump host's ssh does not know that nobody is there to ask; this tells it.
     ssh.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force");

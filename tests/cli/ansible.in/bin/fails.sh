@@ -1,0 +1,2 @@
+echo "no such account: prod" >&2
+exit 3
