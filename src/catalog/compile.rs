@@ -89,7 +89,10 @@ impl Compiler<'_> {
     fn item(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Vec<Wanted>, Diagnostics> {
         let scopes = match &item.repeat {
             None => vec![scope.clone()],
-            Some(list) => list.items(scope)?.into_iter().map(|value| scope.with("item", value)).collect(),
+            Some(list) => {
+                let (items, secrecy) = list.items(scope)?;
+                items.into_iter().map(|value| scope.with("item", value, secrecy)).collect()
+            }
         };
         let mut problems = Diagnostics::new();
         let mut made = Vec::new();
@@ -104,7 +107,7 @@ impl Compiler<'_> {
     }
 
     fn resource(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Arc<dyn Resource>, Diagnostics> {
-        let mut rendered = item.body.render(scope, &|text| json!({ Data::SECRET: text }))?;
+        let mut rendered = item.body.render(scope, &sealed)?;
         self.source(role, item, scope, &mut rendered)?;
         let key = (std::ptr::from_ref(item), rendered.data.to_string());
         if let Some(resource) = self.made.borrow().get(&key) {
@@ -161,9 +164,15 @@ impl Compiler<'_> {
         }
         // A template that does not compile was reported when it was first met.
         let Some(Some(text)) = self.templates.borrow().get(&key).cloned() else { return Ok(Json::from("")) };
-        let (content, secret) = text.render(scope)?;
-        Ok(if secret { json!({ Data::SECRET: content }) } else { content.into() })
+        let (content, secrecy) = text.render(scope)?;
+        Ok(if secrecy.is_secret() { sealed(content.into()) } else { content.into() })
     }
+}
+
+/// A text that a secret went into, as kinds know it. What is no text becomes one: kinds take secrets only as texts.
+fn sealed(leaf: Json) -> Json {
+    let text = leaf.as_str().map_or_else(|| leaf.to_string(), str::to_owned);
+    json!({ Data::SECRET: text })
 }
 
 fn applies(item: &Item, scope: &Scope) -> Result<bool, Diagnostics> {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Global, Selection, ui};
+use super::keys::Keyring;
+use super::{Global, Selection, ui, unlock};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings};
@@ -43,6 +44,8 @@ pub(super) struct Loaded {
     pub become_root: bool,
     /// What is set for hosts.
     pub variables: BTreeMap<HostName, Layers>,
+    /// What is encrypted in the values that roles read.
+    opened: unlock::Values,
 }
 
 /// The folder of the project.
@@ -70,11 +73,10 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let roles = reader.roles();
     let site = reader.site();
     let (project_settings, environment_settings) = (reader.project_settings(), reader.environment_settings());
-    let texts = project.environment.iter().map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
-    let inventory = Inventory::read(environment.clone(), &texts);
-    let inventory = reader.problems.keep(inventory).map(Arc::new);
-    let settings = reader.settings(&selection.variables);
-    let Some(inventory) = inventory else { return Err(reader.problems) };
+    let keys = Keyring::new(&selection.keys, &environment_settings, &project_settings, &root);
+    let Some(keys) = reader.problems.keep(keys) else { return Err(reader.problems) };
+    let settings = reader.settings(&selection.variables, &keys);
+    let Some(inventory) = reader.inventory(&environment, &keys) else { return Err(reader.problems) };
     reader.problems.extend(inventory.warnings.clone());
     let given: Settings = settings.iter().cloned().collect();
     let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
@@ -82,7 +84,7 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let placement = reader.place(&site, roles.clone(), &inventory);
     let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
     reader.unread_settings(&settings, &roles, &site);
-    let loaded = Loaded {
+    let mut loaded = Loaded {
         root,
         environment,
         project_settings,
@@ -95,7 +97,11 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         become_root: false,
         variables,
         project: project.clone(),
+        opened: unlock::Values::default(),
     };
+    let opened = unlock::Values::open(loaded.values_read(), &keys);
+    let Some(opened) = reader.problems.keep(opened) else { return Err(reader.problems) };
+    loaded.opened = opened;
     // Problems inside roles show even if others were found before.
     let examples = loaded.example_facts();
     let compiled = loaded.catalog(&examples, &BTreeSet::new());
@@ -146,13 +152,19 @@ impl Reader<'_> {
         self.problems.keep(read).unwrap_or_default()
     }
 
+    fn inventory(&mut self, name: &EnvName, keys: &Keyring) -> Option<Arc<Inventory>> {
+        let texts = self.problems.keep(unlock::files(&self.project.environment, keys))?;
+        let texts = texts.into_iter().map(|(path, source)| (path.into(), source)).collect();
+        self.problems.keep(Inventory::read(name.clone(), &texts)).map(Arc::new)
+    }
+
     /// What `--var` sets, in the order given.
-    fn settings(&mut self, given: &[String]) -> Vec<(String, Node)> {
+    fn settings(&mut self, given: &[String], keys: &Keyring) -> Vec<(String, Node)> {
         let mut settings = Vec::new();
         for text in given {
             let read = match vars::parse_setting(text) {
                 Ok(Setting::One(name, node)) => Ok(vec![(name, node)]),
-                Ok(Setting::File(file)) => settings_file(&file),
+                Ok(Setting::File(file)) => settings_file(&file, keys),
                 Err(problem) => Err(problem.into()),
             };
             settings.extend(self.problems.keep(read).into_iter().flatten());
@@ -216,10 +228,10 @@ impl Reader<'_> {
 }
 
 /// As a shell would: relative to where the command was typed.
-fn settings_file(file: &camino::Utf8Path) -> Result<Vec<(String, Node)>, Diagnostics> {
+fn settings_file(file: &camino::Utf8Path, keys: &Keyring) -> Result<Vec<(String, Node)>, Diagnostics> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Diagnostic::error(format!("--var @{file}: the file cannot be read: {error}")))?;
-    let settings = vars::read_file(&Source::new(file.as_str(), text))?;
+    let settings = vars::read_file(&unlock::file(&Source::new(file.as_str(), text), keys)?)?;
     Ok(settings.iter().map(|(name, node)| (name.to_string(), Node::clone(node))).collect())
 }
 
@@ -281,13 +293,27 @@ impl Loaded {
         })
     }
 
+    /// The value of every input of every role on every host, each once, however many share it.
+    fn values_read(&self) -> impl Iterator<Item = &Node> {
+        let mut known = BTreeSet::new();
+        let placed = self.placement.hosts.iter().flat_map(|(host, instances)| instances.iter().map(move |i| (host, i)));
+        let read = placed.flat_map(move |(host, instance)| {
+            let inputs = self.roles.get(&instance.role).into_iter().flat_map(|role| &role.inputs);
+            inputs.filter_map(move |input| self.written(host, instance.service.as_ref(), &input.name))
+        });
+        read.filter(move |node| known.insert(std::ptr::from_ref(*node)))
+    }
+
     fn variable(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<Node> {
+        self.written(host, service, name).map(|node| self.opened.decrypt(node))
+    }
+
+    fn written(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<&Node> {
         let of_service = service.and_then(|service| {
             let placed = self.placement.services.iter().find(|placed| placed.definition.name == *service)?;
             placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
         });
-        let set = self.variables.get(host).and_then(|layers| layers.get(name));
-        set.map(|variable| Node::clone(&variable.node)).or_else(|| of_service.cloned())
+        self.variables.get(host).and_then(|layers| layers.value(name)).or(of_service)
     }
 }
 

@@ -4,18 +4,22 @@
 
 mod apply;
 mod completion;
+mod editor;
 pub mod exit;
 mod facts;
 mod graph;
 mod init;
 mod inventory;
+mod keys;
 mod lab;
 mod load;
 mod plan;
 mod revision;
 mod survey;
 mod ui;
+mod unlock;
 mod validate;
+mod vault;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -77,6 +81,9 @@ enum Command {
     Inventory(inventory::Inventory),
     /// Ask hosts for facts
     Facts(facts::Facts),
+    /// Look into vault files, change them, and make them
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// Disposable real hosts on this machine (Linux, root)
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -87,7 +94,7 @@ enum Command {
 }
 
 /// Which environment and which of its hosts.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
     /// The environment: a folder of inventories/
     #[arg(value_name = "ENV")]
@@ -101,12 +108,14 @@ pub struct Selection {
     /// Set a variable above all others: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
+    #[command(flatten)]
+    keys: keys::KeyFlags,
 }
 
 impl Selection {
     /// A whole environment.
     fn of(environment: &str) -> Self {
-        Self { environment: Some(environment.to_owned()), inventory: None, limit: None, variables: Vec::new() }
+        Self { environment: Some(environment.to_owned()), ..Self::default() }
     }
 
     /// The name of the environment.
@@ -168,6 +177,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Graph(command) => graph::run(&cli.global, &command).into(),
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
+        Command::Vault(command) => vault::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
         Command::Version => {

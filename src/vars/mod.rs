@@ -99,6 +99,11 @@ impl Layers {
         self.0.iter().rev().find_map(|layer| variable(layer, name))
     }
 
+    /// The same without who set it.
+    pub fn value(&self, name: &str) -> Option<&Node> {
+        self.0.iter().rev().find_map(|(_, settings)| settings.get(name)).map(Arc::as_ref)
+    }
+
     /// Every setting of a name, the weakest first; the last one counts.
     pub fn every(&self, name: &str) -> Vec<Variable> {
         self.0.iter().filter_map(|layer| variable(layer, name)).collect()

@@ -16,6 +16,7 @@ mod hidden;
 mod table;
 mod tag;
 
+pub use hidden::Opener;
 pub use table::{Table, unknown_key};
 use tag::Meaning;
 
@@ -299,7 +300,8 @@ impl<'a> Reader<'a> {
 
 /// The end of a text is no place to look at: the end of its last line is.
 fn within(origin: Origin) -> Origin {
-    if origin.source.secrecy.is_secret() || origin.source.line(origin.line).is_some_and(|line| !line.trim().is_empty()) {
+    let here = usize::try_from(origin.line).unwrap_or(1).saturating_sub(1);
+    if origin.source.text.lines().nth(here).is_some_and(|line| !line.trim().is_empty()) {
         return origin;
     }
     let before = origin.source.text.lines().take(usize::try_from(origin.line).unwrap_or(1)).enumerate();
