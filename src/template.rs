@@ -586,7 +586,10 @@ mod tests {
         let whole = |text: &str| render(text).unwrap_or_else(|d| panic!("{d}"));
         assert_eq!(whole("\"{{ pins }}\"").data, serde_json::json!([[{ "$secret": 1234 }]]));
         assert_eq!(whole("\"{{ db }}\"").data["password"], serde_json::json!({ "$secret": "hunter2" }));
-        assert_eq!(whole("\"{% for n in pins %}{{ n[0] }}{% endfor %}\"").data, serde_json::json!({ "$secret": "1234" }));
+        assert_eq!(
+            whole("\"{% for n in pins %}{{ n[0] }}{% endfor %}\"").data,
+            serde_json::json!({ "$secret": "1234" })
+        );
         for text in ["\"{{ port }}\"", "\"{{ db.address }}\"", "\"{% set x = port %}{{ x }}\""] {
             assert!(!whole(text).secrecy.is_secret(), "{text}");
         }
@@ -605,7 +608,10 @@ mod tests {
     #[test]
     fn an_encrypted_value_is_not_written_where_values_are_computed() {
         let problems = render("a: !vault x").expect_err("no place for it").to_string();
-        assert!(problems.contains("an encrypted value cannot be here") && problems.contains("role.yml:1:4"), "{problems}");
+        assert!(
+            problems.contains("an encrypted value cannot be here") && problems.contains("role.yml:1:4"),
+            "{problems}"
+        );
     }
 
     #[test]

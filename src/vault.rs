@@ -128,7 +128,8 @@ impl Envelope {
             let digits = std::str::from_utf8(part).ok()?;
             unhex(digits, 2, &mut bytes).ok().map(|()| bytes).filter(|bytes| !bytes.is_empty())
         });
-        let mut next = |name: &str| parts.next().flatten().ok_or_else(|| damaged(&format!("its {name} is missing or cut short")));
+        let mut next =
+            |name: &str| parts.next().flatten().ok_or_else(|| damaged(&format!("its {name} is missing or cut short")));
         let (salt, seal, content) = (next("salt")?, next("seal")?, next("content")?);
         match () {
             () if parts.next().is_some() => Err(damaged("something follows its content")),

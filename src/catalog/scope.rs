@@ -71,7 +71,10 @@ impl Known {
             Json::Number(number) => keep(&number.to_string()),
             Json::String(text) => std::iter::once(text.as_str()).chain(text.lines()).for_each(keep),
             Json::Array(items) => items.iter().for_each(|item| self.remember(item, secrecy)),
-            Json::Object(entries) => entries.values().for_each(|item| self.remember(item, secrecy)),
+            Json::Object(entries) => {
+                entries.keys().for_each(|key| keep(key));
+                entries.values().for_each(|item| self.remember(item, secrecy));
+            }
         }
     }
 

@@ -26,8 +26,9 @@ pub(super) fn edit(like: &Path, before: &[u8]) -> Result<Option<Secret<Vec<u8>>>
     fs::write(&file, before).map_err(failed)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     super::block_on(wait(&file))?;
-    let after = fs::read(&file)
-        .map_err(|error| Diagnostic::error(format!("what the editor wrote cannot be read, nothing was changed: {error}")))?;
+    let after = fs::read(&file).map_err(|error| {
+        Diagnostic::error(format!("what the editor wrote cannot be read, nothing was changed: {error}"))
+    })?;
     Ok((after != before).then(|| Secret::new(after)))
 }
 

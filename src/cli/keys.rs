@@ -190,8 +190,11 @@ impl Keyring {
     /// # Errors
     /// When there is none, or it is not plain which.
     pub(super) fn to_encrypt(&self, id: Option<&str>) -> Result<(Key, Option<String>), Diagnostic> {
-        let matching: Vec<&Slot> =
-            self.slots.iter().filter(|slot| id.is_none_or(|id| slot.key.id.as_deref().unwrap_or(vault::DEFAULT_ID) == id)).collect();
+        let matching: Vec<&Slot> = self
+            .slots
+            .iter()
+            .filter(|slot| id.is_none_or(|id| slot.key.id.as_deref().unwrap_or(vault::DEFAULT_ID) == id))
+            .collect();
         match (matching.as_slice(), id) {
             ([slot], _) => Ok((self.fetch(slot, Typed::Twice)?, slot.key.id.clone())),
             ([], _) if self.slots.is_empty() => Err(Diagnostic::error("no key is given to encrypt with").hint(GIVE)),
@@ -218,7 +221,8 @@ const GIVE: &str = "name one under `vault` in inventories/ENV/environment.yml, o
                     --vault-password-file FILE or -J (--ask-vault-pass)";
 
 fn no_key(place: &Place<'_>) -> Diagnostic {
-    place.of("it is encrypted, and no key is given").hint(GIVE)
+    let (Place::File(origin) | Place::Value(origin)) = place;
+    Diagnostic::error("this is encrypted, and no key is given").at(origin).hint(GIVE)
 }
 
 fn wrong_key(place: &Place<'_>, id: Option<&str>, tried: &[String]) -> Diagnostic {
@@ -277,7 +281,8 @@ impl Slot {
 
     fn file(&self, written: &str, settings: &ProjectSettings) -> Result<Key, Diagnostic> {
         let path = self.path(written);
-        let unreadable = |error: std::io::Error| self.problem(format!("the key file {written} cannot be read: {error}"));
+        let unreadable =
+            |error: std::io::Error| self.problem(format!("the key file {written} cannot be read: {error}"));
         let about = fs::metadata(&path).map_err(unreadable)?;
         let mode = about.permissions().mode();
         // A pipe such as `<(pass show vault)` is nobody else's.
@@ -302,7 +307,10 @@ impl Slot {
         }
         let program = Program { argv, origin: self.key.origin.clone() };
         settings.allow(&program).map_err(|problem| Diagnostic {
-            what: format!("the key file {written} is executable, so it is a program that prints the key; {}", problem.what),
+            what: format!(
+                "the key file {written} is executable, so it is a program that prints the key; {}",
+                problem.what
+            ),
             hint: problem.hint.map(|hint| format!("{hint}; if it is a plain file, type: chmod 600 {written}")),
             ..problem
         })?;

@@ -29,7 +29,8 @@ impl Values {
         let opened = side_by_side(&written, |(text, origin)| decrypted(text, &Place::Value(origin), keys));
         let mut problems = Diagnostics::new();
         let pairs = written.iter().zip(opened);
-        let known = pairs.filter_map(|((text, _), opened)| Some(((*text).to_owned(), problems.keep(opened)?))).collect();
+        let known =
+            pairs.filter_map(|((text, _), opened)| Some(((*text).to_owned(), problems.keep(opened)?))).collect();
         problems.result(Self(known))
     }
 
@@ -86,7 +87,9 @@ fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) ->
     let processors = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
     let worker = || {
-        while let Some((index, item)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?))) {
+        while let Some((index, item)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
+        {
             let result = work(item);
             done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
         }

@@ -30,11 +30,8 @@ pub(super) fn run(global: &Global, command: &Validate) -> Exit {
     let mut problems = Diagnostics::new();
     let mut fine = Vec::new();
     for name in names {
-        let selection = Selection {
-            variables: command.variables.clone(),
-            keys: command.keys.clone(),
-            ..Selection::of(&name)
-        };
+        let selection =
+            Selection { variables: command.variables.clone(), keys: command.keys.clone(), ..Selection::of(&name) };
         fine.extend(problems.keep(load::load(global, &selection)));
     }
     report(command, &problems, &fine)

@@ -377,7 +377,9 @@ impl<'a> Rings<'a> {
             let known = store::environments(&root);
             if !known.contains(environment) {
                 let hint = crate::name::did_you_mean(environment, known.iter().map(String::as_str));
-                return Err(Diagnostic::error(format!("there is no environment `{environment}`")).maybe_hint(hint).into());
+                return Err(Diagnostic::error(format!("there is no environment `{environment}`"))
+                    .maybe_hint(hint)
+                    .into());
             }
             return Ok(Some((root, name(environment)?)));
         }

@@ -322,7 +322,8 @@ mod tests {
 
     #[test]
     fn a_value_is_secret_by_its_type_or_by_where_it_comes_from() {
-        let secrecy = |kind: InputType, data: Json, secrecy| input(kind).accept(&data, secrecy).map(|typed| typed.secrecy);
+        let secrecy =
+            |kind: InputType, data: Json, secrecy| input(kind).accept(&data, secrecy).map(|typed| typed.secrecy);
         assert_eq!(secrecy(InputType::Secret, json!("x"), Secrecy::Open), Ok(Secrecy::Secret));
         assert_eq!(secrecy(InputType::Port, json!(2181), Secrecy::Secret), Ok(Secrecy::Secret));
         assert_eq!(secrecy(InputType::String, json!("x"), Secrecy::Open), Ok(Secrecy::Open));

@@ -178,7 +178,8 @@ impl<'a> Reader<'a> {
             Some(Err(error)) => {
                 let marker = error.marker();
                 let origin = within(origin(self.source, marker.line(), marker.col()));
-                let what = hidden::unless(self.source, || format!("this is not YAML: {}", error.info()), "this is not YAML");
+                let what =
+                    hidden::unless(self.source, || format!("this is not YAML: {}", error.info()), "this is not YAML");
                 Err(Diagnostic::error(what).at(&origin))
             }
             None => Err(Diagnostic::error("the file ends too early").at(&Origin::start(self.source))),
@@ -273,7 +274,11 @@ impl<'a> Reader<'a> {
                 (event, span) => self.key(event, span)?,
             };
             if let Some(first) = seen.insert(key.name.clone(), key.origin.clone()) {
-                let what = hidden::unless(self.source, || format!("the key `{}` is here twice", key.name), "a key is here twice");
+                let what = hidden::unless(
+                    self.source,
+                    || format!("the key `{}` is here twice", key.name),
+                    "a key is here twice",
+                );
                 return Err(Diagnostic::error(what)
                     .at(&key.origin)
                     .wide(key.name.chars().count())

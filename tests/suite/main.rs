@@ -15,3 +15,4 @@ mod report;
 mod script;
 mod ssh;
 mod stories;
+mod vault;
