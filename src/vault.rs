@@ -150,16 +150,12 @@ impl Envelope {
         keys.apply(&mut plain);
         let padding = plain.last().map_or(0, |last| usize::from(*last));
         let kept = plain.len().checked_sub(padding).filter(|_| (1..=BLOCK).contains(&padding));
-        match kept.filter(|kept| plain[*kept..].iter().all(|byte| usize::from(*byte) == padding)) {
-            Some(kept) => {
-                plain.truncate(kept);
-                Ok(Secret::new(plain))
-            }
-            None => {
-                plain.zeroize();
-                Err(Closed::Padding)
-            }
+        if let Some(kept) = kept.filter(|kept| plain[*kept..].iter().all(|byte| usize::from(*byte) == padding)) {
+            plain.truncate(kept);
+            return Ok(Secret::new(plain));
         }
+        plain.zeroize();
+        Err(Closed::Padding)
     }
 }
 

@@ -171,7 +171,10 @@ impl Compiler<'_> {
 
 /// A text that a secret went into, as kinds know it. What is no text becomes one: kinds take secrets only as texts.
 fn sealed(leaf: Json) -> Json {
-    let text = leaf.as_str().map_or_else(|| leaf.to_string(), str::to_owned);
+    let text = match leaf {
+        Json::String(text) => text,
+        other => other.to_string(),
+    };
     json!({ Data::SECRET: text })
 }
 

@@ -196,13 +196,12 @@ impl Keyring {
             .filter(|slot| id.is_none_or(|id| slot.key.id.as_deref().unwrap_or(vault::DEFAULT_ID) == id))
             .collect();
         match (matching.as_slice(), id) {
-            ([slot], _) => Ok((self.fetch(slot, Typed::Twice)?, slot.key.id.clone())),
+            ([slot], _) | ([slot, ..], Some(_)) => Ok((self.fetch(slot, Typed::Twice)?, slot.key.id.clone())),
             ([], _) if self.slots.is_empty() => Err(Diagnostic::error("no key is given to encrypt with").hint(GIVE)),
             ([], id) => Err(Diagnostic::error(format!("no key has the vault id `{}`", id.unwrap_or_default()))
                 .hint(format!("there are: {}", self.names().join(", ")))),
             ([_, ..], None) => Err(Diagnostic::error("several keys are given, and it is not said which one encrypts")
                 .hint(format!("say so with --encrypt-vault-id, one of: {}", self.names().join(", ")))),
-            ([slot, ..], Some(_)) => Ok((self.fetch(slot, Typed::Twice)?, slot.key.id.clone())),
         }
     }
 

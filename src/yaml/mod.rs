@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let meaning = self.meaning(tag.as_deref(), &at)?;
+                let meaning = meaning(tag.as_deref(), &at)?;
                 let quoted = style != ScalarStyle::Plain;
                 let value = match meaning {
                     Meaning::Encrypted => Yaml::Encrypted(text.into_owned()),
@@ -210,11 +210,11 @@ impl<'a> Reader<'a> {
                 (value, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
-                self.collection(tag.as_deref(), &at)?;
+                collection(tag.as_deref(), &at)?;
                 (self.items(depth)?, anchor)
             }
             Event::MappingStart(anchor, tag) => {
-                self.collection(tag.as_deref(), &at)?;
+                collection(tag.as_deref(), &at)?;
                 (self.entries(depth)?, anchor)
             }
             Event::Alias(anchor) => return self.alias(anchor, &at),
@@ -225,18 +225,6 @@ impl<'a> Reader<'a> {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before));
         }
         Ok(node)
-    }
-
-    fn meaning(&self, tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<Meaning, Diagnostic> {
-        let Some(tag) = tag else { return Ok(Meaning::Own) };
-        tag::meaning(&tag.handle, &tag.suffix).ok_or_else(|| tag::unknown(&tag.handle, &tag.suffix, at))
-    }
-
-    fn collection(&self, tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<(), Diagnostic> {
-        match self.meaning(tag, at)? {
-            Meaning::Encrypted => Err(Diagnostic::error("`!vault` stands before a text, not a list or map").at(at)),
-            _ => Ok(()),
-        }
     }
 
     fn alias(&mut self, anchor: usize, at: &Origin) -> Result<Node, Diagnostic> {
@@ -300,6 +288,18 @@ impl<'a> Reader<'a> {
             }
             _ => Err(Diagnostic::error("a key is missing").at(&origin)),
         }
+    }
+}
+
+fn meaning(tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<Meaning, Diagnostic> {
+    let Some(tag) = tag else { return Ok(Meaning::Own) };
+    tag::meaning(&tag.handle, &tag.suffix).ok_or_else(|| tag::unknown(&tag.handle, &tag.suffix, at))
+}
+
+fn collection(tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<(), Diagnostic> {
+    match meaning(tag, at)? {
+        Meaning::Encrypted => Err(Diagnostic::error("`!vault` stands before a text, not a list or map").at(at)),
+        _ => Ok(()),
     }
 }
 

@@ -65,6 +65,13 @@ impl Room {
         }
     }
 
+    #[track_caller]
+    fn holds(&self, contents: &[(&str, Vec<u8>)]) {
+        for (name, content) in contents {
+            assert_eq!(&self.read(name), content, "{name}");
+        }
+    }
+
     fn key(&self, path: &str, content: &str) -> &Self {
         self.file(path, content).mode(path, 0o600)
     }
@@ -136,7 +143,7 @@ fn what_ansible_vault_encrypts_is_read() {
             assert_eq!(&room.armilla(&["vault", "view", "--vault-id", "any@key", name], ""), content, "{name}");
         }
         room.armilla(&[&["vault", "decrypt"], &keys[..], &names].concat(), "");
-        contents.iter().for_each(|(name, content)| assert_eq!(&room.read(name), content, "{name}"));
+        room.holds(&contents);
     }
 }
 
@@ -149,7 +156,7 @@ fn what_armilla_encrypts_is_read_by_ansible_vault() {
         room.files(&contents);
         room.armilla(&[&["vault", "encrypt"], &keys[..], &names].concat(), "");
         room.ansible("ansible-vault", &[&["decrypt"], &keys[..], &names].concat(), "");
-        contents.iter().for_each(|(name, content)| assert_eq!(&room.read(name), content, "{name}"));
+        room.holds(&contents);
     }
 }
 
