@@ -65,9 +65,9 @@ pub struct VaultKey {
 /// Where a key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// The first line of a file on this machine; `~` is the user's home.
+    /// What is in a file on this machine; `~` is the user's home.
     File(String),
-    /// The first line that a program on this machine prints; it must be allowed.
+    /// What a program on this machine prints; it must be allowed.
     Command(Program),
     /// A person types it.
     Prompt,

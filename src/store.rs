@@ -1,6 +1,6 @@
-//! Files on this machine: reading a project.
+//! Files on this machine: reading a project, replacing a file.
 //!
-//! In: a folder. Out: its texts as a [`Project`], or what cannot be read. Never: the meaning of a text.
+//! In: a folder. Out: its texts as a [`Project`], or what cannot be read; a file replaced. Never: the meaning of a text.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,6 +59,44 @@ pub fn read_project(root: &Path, environment: Option<&EnvName>) -> Result<Projec
         project.environment = environment_texts(root, environment, &mut problems);
     }
     problems.result(project)
+}
+
+/// The settings of a project and, if named, of an environment: `armilla.yml` and `environment.yml`, those that are there.
+///
+/// # Errors
+/// What cannot be read.
+pub fn read_settings(root: &Path, environment: Option<&EnvName>) -> Result<[Option<Arc<Source>>; 2], Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let mut read = |path: PathBuf| path.exists().then(|| text(root, &path, &mut problems)).flatten();
+    let project = read(root.join("armilla.yml"));
+    let folder = environment.map(|name| root.join("inventories").join(name.as_str()));
+    let environment = folder.and_then(|folder| read(folder.join("environment.yml")));
+    problems.result([project, environment])
+}
+
+/// Replaces a file as a whole: whoever reads it meanwhile, and whatever happens, it is the old one or the new one. It keeps
+/// its permissions and owner; a new file is for its owner alone.
+///
+/// # Errors
+/// When it cannot be written; the old file is as it was.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::MetadataExt as _;
+    // A link stays one: what it leads to is replaced.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    new.write_all(content)?;
+    if let Ok(old) = fs::metadata(&path) {
+        let now = new.as_file().metadata()?;
+        if (old.uid(), old.gid()) != (now.uid(), now.gid()) {
+            std::os::unix::fs::fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
+        }
+        new.as_file().set_permissions(old.permissions())?;
+    }
+    new.as_file().sync_all()?;
+    new.persist(&path).map_err(|error| error.error)?;
+    fs::File::open(folder)?.sync_all()
 }
 
 fn environment_texts(root: &Path, name: &EnvName, problems: &mut Diagnostics) -> Vec<(String, Arc<Source>)> {

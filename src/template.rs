@@ -1,7 +1,7 @@
 //! Expressions and templates. The only file that names minijinja.
 //!
-//! In: texts with `{{ }}` and `{% %}`, and a scope of values. Out: values, each with the answer to "did a secret go
-//! into it". Never: a value rendered twice, an undefined name that becomes an empty text, a file, or a clock.
+//! In: texts with `{{ }}` and `{% %}`, and a scope of values. Out: values, each with the answer to "was a secret read for
+//! it". Never: a value rendered twice, an undefined name that becomes an empty text, a file, or a clock.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,16 +9,18 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Object, ObjectRepr};
+use minijinja::value::{Enumerator, Object};
 use minijinja::{AutoEscape, Environment, ErrorKind, Expression, UndefinedBehavior};
 
 pub use minijinja::Value;
 
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::nearest;
-use crate::secret::Secret;
+use crate::secret::Secrecy;
 use crate::yaml::{Node, Yaml};
 
+/// What to do with a secret where a role is written.
+const ELSEWHERE: &str = "set it for a group, a host or a service, and read it here by its name: \"{{ name }}\"";
 /// More work than any template of a configuration file needs; a loop over loops ends here.
 const FUEL: u64 = 20_000_000;
 
@@ -91,33 +93,8 @@ fn as_integer(number: f64) -> i64 {
 }
 
 thread_local! {
-    /// Whether a secret was printed since the last look. Rendering stays on one thread.
-    static TOUCHED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A secret in a scope: prints as it is, and leaves a mark on whatever it is printed into.
-struct Hidden(Secret<String>);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Object for Hidden {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Plain
-    }
-
-    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        TOUCHED.set(true);
-        f.write_str(self.0.expose())
-    }
-}
-
-/// A secret as a value of a scope.
-pub fn hidden(secret: Secret<String>) -> Value {
-    Value::from_object(Hidden(secret))
+    /// Whether a secret was read since the last look. Rendering stays on one thread.
+    static TOUCHED: Cell<Secrecy> = const { Cell::new(Secrecy::Open) };
 }
 
 /// Plain data as a value of a scope.
@@ -133,11 +110,20 @@ pub fn extend(map: &Value, key: &str, more: Value) -> Value {
 }
 
 /// The names that expressions can use, and their values. Cheap to clone.
+///
+/// To read a secret leaves a mark on whatever is computed meanwhile: a part of it, its length, or what is chosen by it, is
+/// as secret as itself, and it is a plain value in every operation.
 #[derive(Debug, Clone, Default)]
 pub struct Scope(Arc<Names>);
 
-#[derive(Debug, Clone, Default)]
-struct Names(BTreeMap<Arc<str>, Value>);
+#[derive(Clone, Default)]
+struct Names(BTreeMap<Arc<str>, (Value, Secrecy)>);
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Object for Names {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
@@ -145,25 +131,37 @@ impl Object for Names {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        self.0.get(key).cloned()
+        let (value, secrecy) = self.0.get(key)?;
+        TOUCHED.set(TOUCHED.get().with(*secrecy));
+        Some(value.clone())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.keys().map(|name| Value::from(Arc::clone(name))).collect())
     }
 }
 
 impl Scope {
     /// Sets a name.
     pub fn set(&mut self, name: &str, value: Value) {
-        Arc::make_mut(&mut self.0).0.insert(name.into(), value);
+        self.set_as(name, value, Secrecy::Open);
+    }
+
+    /// Sets a name to a value that may be secret.
+    pub fn set_as(&mut self, name: &str, value: Value, secrecy: Secrecy) {
+        Arc::make_mut(&mut self.0).0.insert(name.into(), (value, secrecy));
     }
 
     /// The same scope with one more name.
     #[must_use]
-    pub fn with(&self, name: &str, value: Value) -> Self {
+    pub fn with(&self, name: &str, value: Value, secrecy: Secrecy) -> Self {
         let mut scope = self.clone();
-        scope.set(name, value);
+        scope.set_as(name, value, secrecy);
         scope
     }
 
-    fn to_value(&self) -> Value {
+    /// All names as one value, a map that says of each entry by itself whether it is secret.
+    pub fn to_value(&self) -> Value {
         Value::from_dyn_object(Arc::clone(&self.0))
     }
 
@@ -178,12 +176,30 @@ pub struct Rendered {
     /// As plain data. Print it only if it is not secret.
     pub data: serde_json::Value,
     /// Whether a secret went into it.
-    pub secret: bool,
+    pub secrecy: Secrecy,
 }
 
 impl Rendered {
     fn plain(data: serde_json::Value) -> Self {
-        Self { data, secret: false }
+        Self { data, secrecy: Secrecy::Open }
+    }
+
+    /// With every text, number and truth value marked, if a secret went into it.
+    fn marked(self, mark: &Mark<'_>) -> Self {
+        if self.secrecy.is_secret() { Self { data: marked(self.data, mark), ..self } } else { self }
+    }
+}
+
+/// Makes of a text, number or truth value that a secret went into what the reader of the data expects.
+pub type Mark<'a> = dyn Fn(serde_json::Value) -> serde_json::Value + 'a;
+
+fn marked(data: serde_json::Value, mark: &Mark<'_>) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match data {
+        Json::Null => Json::Null,
+        Json::Array(items) => items.into_iter().map(|item| marked(item, mark)).collect(),
+        Json::Object(entries) => entries.into_iter().map(|(key, item)| (key, marked(item, mark))).collect(),
+        leaf => mark(leaf),
     }
 }
 
@@ -219,6 +235,7 @@ impl Formula {
     /// # Errors
     /// When a name is not defined, or an operation does not fit its values.
     pub fn value(&self, scope: &Scope) -> Result<Value, Diagnostic> {
+        TOUCHED.set(Secrecy::Open);
         let failed = |error: &minijinja::Error| problem(error, &self.text, &self.origin, Some(scope));
         let value = self.expression.eval(scope.to_value()).map_err(|error| failed(&error))?;
         if value.is_undefined() {
@@ -235,15 +252,16 @@ impl Formula {
         Ok(self.value(scope)?.is_true())
     }
 
-    /// The items of the list it comes to.
+    /// The items of the list it comes to, and whether a secret went into it.
     ///
     /// # Errors
     /// As [`Formula::value`], and when it is no list.
-    pub fn items(&self, scope: &Scope) -> Result<Vec<Value>, Diagnostic> {
+    pub fn items(&self, scope: &Scope) -> Result<(Vec<Value>, Secrecy), Diagnostic> {
         let value = self.value(scope)?;
         match value.kind() {
             minijinja::value::ValueKind::Seq | minijinja::value::ValueKind::Iterable => {
-                Ok(value.try_iter().map(Iterator::collect).unwrap_or_default())
+                let items = value.try_iter().map(Iterator::collect).unwrap_or_default();
+                Ok((items, TOUCHED.get()))
             }
             other => Err(Diagnostic::error(format!("`{}` is {other}, not a list", self.text)).at(&self.origin)),
         }
@@ -255,12 +273,10 @@ impl Formula {
     }
 
     fn render(&self, scope: &Scope) -> Result<Rendered, Diagnostic> {
-        TOUCHED.set(false);
         let value = self.value(scope)?;
         let data = serde_json::to_value(&value)
             .map_err(|e| Diagnostic::error(format!("`{}` is not plain data: {e}", self.text)).at(&self.origin))?;
-        let data = if value.downcast_object_ref::<Hidden>().is_some() { value.to_string().into() } else { data };
-        Ok(Rendered { data, secret: TOUCHED.get() })
+        Ok(Rendered { data, secrecy: TOUCHED.get() })
     }
 }
 
@@ -296,12 +312,12 @@ impl Text {
         Ok(Self { engine: Arc::new(engine), name: "text".into(), origin: origin.clone() })
     }
 
-    /// Renders it; also says whether a secret went into it.
+    /// Renders it; also says whether a secret was read for it.
     ///
     /// # Errors
     /// When a name is not defined, or an operation does not fit its values.
-    pub fn render(&self, scope: &Scope) -> Result<(String, bool), Diagnostic> {
-        TOUCHED.set(false);
+    pub fn render(&self, scope: &Scope) -> Result<(String, Secrecy), Diagnostic> {
+        TOUCHED.set(Secrecy::Open);
         let template = self.engine.get_template(&self.name);
         let rendered = template.and_then(|t| t.render(scope.to_value()));
         rendered.map(|text| (text, TOUCHED.get())).map_err(|error| {
@@ -351,6 +367,10 @@ impl Recipe {
                 let values = collect(entries.iter().map(|(_, node)| Self::parse(node)))?;
                 Self::Map(entries.iter().map(|(key, _)| key.name.clone()).zip(values).collect(), at())
             }
+            Yaml::Encrypted(_) | Yaml::Secret(_) => {
+                let problem = Diagnostic::error(format!("{} cannot be here", node.kind())).at(&node.origin);
+                return Err(problem.hint(ELSEWHERE).into());
+            }
             _ => Self::Literal(node.to_json(), at()),
         };
         Ok(if recipe.is_constant() { Self::Literal(node.to_json(), at()) } else { recipe })
@@ -398,32 +418,29 @@ impl Recipe {
         }
     }
 
-    /// Computes it. `mark` makes of a text that a secret went into what the reader of the data expects.
+    /// Computes it, and marks what a secret went into.
     ///
     /// # Errors
     /// Everything in it that cannot be computed.
-    pub fn render(&self, scope: &Scope, mark: &dyn Fn(String) -> serde_json::Value) -> Result<Rendered, Diagnostics> {
-        let marked = |rendered: Rendered| match rendered.data {
-            serde_json::Value::String(text) if rendered.secret => Rendered { data: mark(text), secret: true },
-            data => Rendered { data, secret: rendered.secret },
-        };
+    pub fn render(&self, scope: &Scope, mark: &Mark<'_>) -> Result<Rendered, Diagnostics> {
+        let secrecy = |parts: &[Rendered]| parts.iter().fold(Secrecy::Open, |all, part| all.with(part.secrecy));
         match self {
             Self::Literal(data, _) => Ok(Rendered::plain(data.clone())),
-            Self::Formula(formula) => Ok(marked(formula.render(scope)?)),
+            Self::Formula(formula) => Ok(formula.render(scope)?.marked(mark)),
             Self::Text(text) => {
-                let (text, secret) = text.render(scope)?;
-                Ok(marked(Rendered { data: text.into(), secret }))
+                let (text, secrecy) = text.render(scope)?;
+                Ok(Rendered { data: text.into(), secrecy }.marked(mark))
             }
             Self::List(items, _) => {
                 let items = collect(items.iter().map(|item| item.render(scope, mark)))?;
-                let secret = items.iter().any(|item| item.secret);
-                Ok(Rendered { data: items.into_iter().map(|item| item.data).collect(), secret })
+                let secrecy = secrecy(&items);
+                Ok(Rendered { data: items.into_iter().map(|item| item.data).collect(), secrecy })
             }
             Self::Map(entries, _) => {
                 let values = collect(entries.iter().map(|(_, value)| value.render(scope, mark)))?;
-                let secret = values.iter().any(|value| value.secret);
+                let secrecy = secrecy(&values);
                 let keys = entries.iter().map(|(key, _)| key.clone());
-                Ok(Rendered { data: keys.zip(values.into_iter().map(|value| value.data)).collect(), secret })
+                Ok(Rendered { data: keys.zip(values.into_iter().map(|value| value.data)).collect(), secrecy })
             }
         }
     }
@@ -470,7 +487,8 @@ fn problem(error: &minijinja::Error, text: &str, origin: &Origin, scope: Option<
     if let Some((name, start)) = named.and_then(|name| Some((name, text.find(name)?))) {
         return undefined(name, text, start, origin, scope);
     }
-    let what = match error.detail() {
+    // The engine shows values in its words, such as a text that is no number.
+    let what = match error.detail().filter(|_| !TOUCHED.get().is_secret()) {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
@@ -513,7 +531,7 @@ fn attribute_hint(meant: &str, scope: &Scope) -> Option<String> {
     let mut value: Option<Value> = None;
     for part in meant.split('.') {
         let next = match &value {
-            None => scope.0.0.get(part).cloned(),
+            None => scope.0.0.get(part).filter(|(_, secrecy)| !secrecy.is_secret()).map(|(value, _)| value.clone()),
             Some(map) => map.get_attr(part).ok().filter(|value| !value.is_undefined()),
         };
         let Some(next) = next else { break };
@@ -609,13 +627,18 @@ mod tests {
         let mut scope = Scope::default();
         scope.set("port", Value::from(2181));
         scope.set("hosts", value(&["a", "b"]));
-        scope.set("token", hidden(Secret::new("hunter2".into())));
+        scope.set_as("token", Value::from("hunter2"), Secrecy::Secret);
+        scope.set_as("pins", value(&[[1234]]), Secrecy::Secret);
+        let mut provided = Scope::default();
+        provided.set("address", Value::from("db1"));
+        provided.set_as("password", Value::from("hunter2"), Secrecy::Secret);
+        scope.set("db", provided.to_value());
         scope
     }
 
     fn render(yaml: &str) -> Result<Rendered, Diagnostics> {
         let node = crate::yaml::parse(&Source::new("role.yml", yaml))?;
-        Recipe::parse(&node)?.render(&scope(), &|text| serde_json::json!({ "$secret": text }))
+        Recipe::parse(&node)?.render(&scope(), &|leaf| serde_json::json!({ "$secret": leaf }))
     }
 
     #[test]
@@ -633,18 +656,57 @@ mod tests {
         let mut scope = Scope::default();
         scope.set("x", Value::from("{{ 7 * 7 }}"));
         let recipe = Recipe::parse(&node).unwrap_or_else(|d| panic!("{d}"));
-        assert_eq!(recipe.render(&scope, &|t| t.into()).map(|r| r.data), Ok("{{ 7 * 7 }}".into()));
+        assert_eq!(recipe.render(&scope, &|leaf| leaf).map(|r| r.data), Ok("{{ 7 * 7 }}".into()));
     }
 
     #[test]
     fn what_a_secret_went_into_is_secret() {
-        for text in ["\"{{ token }}\"", "\"a {{ token }} b\"", "\"{{ 'x' ~ token }}\"", "\"{{ [token] | join(',') }}\""]
-        {
-            let rendered = render(text).unwrap_or_else(|d| panic!("{d}"));
-            assert!(rendered.secret, "{text}: {rendered:?}");
-            assert!(rendered.data.get("$secret").is_some(), "{text}: {rendered:?}");
+        for text in [
+            "token",
+            "'x' ~ token",
+            "[token] | join(',')",
+            "token | length",
+            "token[0]",
+            "token == 'x'",
+            "'a' if token else 'b'",
+            "pins[0][0] + 1",
+            "db.password",
+        ] {
+            for yaml in [format!("\"{{{{ {text} }}}}\""), format!("\"a {{{{ {text} }}}} b\"")] {
+                let rendered = render(&yaml).unwrap_or_else(|d| panic!("{d}"));
+                assert!(rendered.secrecy.is_secret(), "{yaml}: {rendered:?}");
+                assert!(rendered.data.get("$secret").is_some(), "{yaml}: {rendered:?}");
+            }
         }
-        assert!(render("\"{{ port }}\"").is_ok_and(|r| !r.secret));
+        let whole = |text: &str| render(text).unwrap_or_else(|d| panic!("{d}"));
+        assert_eq!(whole("\"{{ pins }}\"").data, serde_json::json!([[{ "$secret": 1234 }]]));
+        assert_eq!(whole("\"{{ db }}\"").data["password"], serde_json::json!({ "$secret": "hunter2" }));
+        assert_eq!(
+            whole("\"{% for n in pins %}{{ n[0] }}{% endfor %}\"").data,
+            serde_json::json!({ "$secret": "1234" })
+        );
+        for text in ["\"{{ port }}\"", "\"{{ db.address }}\"", "\"{% set x = port %}{{ x }}\""] {
+            assert!(!whole(text).secrecy.is_secret(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_about_a_secret_does_not_show_it() {
+        for text in ["token | int", "token + 1", "token | round", "db.password.nothing.more"] {
+            for yaml in [format!("\"{{{{ {text} }}}}\""), format!("\"a {{{{ {text} }}}}\"")] {
+                let problems = render(&yaml).expect_err(text).to_string();
+                assert!(!problems.contains("hunter2"), "{problems}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_encrypted_value_is_not_written_where_values_are_computed() {
+        let problems = render("a: !vault x").expect_err("no place for it").to_string();
+        assert!(
+            problems.contains("an encrypted value cannot be here") && problems.contains("role.yml:1:4"),
+            "{problems}"
+        );
     }
 
     #[test]

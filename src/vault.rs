@@ -126,16 +126,15 @@ impl Envelope {
         let mut parts = outer.split(|byte| *byte == b'\n').map(|part| {
             let mut bytes = Vec::new();
             let digits = std::str::from_utf8(part).ok()?;
-            unhex(digits, 2, &mut bytes).ok().map(|()| bytes)
+            unhex(digits, 2, &mut bytes).ok().map(|()| bytes).filter(|bytes| !bytes.is_empty())
         });
         let mut next =
             |name: &str| parts.next().flatten().ok_or_else(|| damaged(&format!("its {name} is missing or cut short")));
         let (salt, seal, content) = (next("salt")?, next("seal")?, next("content")?);
         match () {
             () if parts.next().is_some() => Err(damaged("something follows its content")),
-            () if salt.is_empty() => Err(damaged("its salt is missing or cut short")),
             () if seal.len() != 32 => Err(damaged("its seal is too short or too long")),
-            () if content.is_empty() || content.len() % BLOCK != 0 => Err(damaged("a part of its content is missing")),
+            () if content.len() % BLOCK != 0 => Err(damaged("a part of its content is missing")),
             () => Ok(Self { id, salt, seal, content }),
         }
     }
@@ -151,16 +150,12 @@ impl Envelope {
         keys.apply(&mut plain);
         let padding = plain.last().map_or(0, |last| usize::from(*last));
         let kept = plain.len().checked_sub(padding).filter(|_| (1..=BLOCK).contains(&padding));
-        match kept.filter(|kept| plain[*kept..].iter().all(|byte| usize::from(*byte) == padding)) {
-            Some(kept) => {
-                plain.truncate(kept);
-                Ok(Secret::new(plain))
-            }
-            None => {
-                plain.zeroize();
-                Err(Closed::Padding)
-            }
+        if let Some(kept) = kept.filter(|kept| plain[*kept..].iter().all(|byte| usize::from(*byte) == padding)) {
+            plain.truncate(kept);
+            return Ok(Secret::new(plain));
         }
+        plain.zeroize();
+        Err(Closed::Padding)
     }
 }
 

@@ -100,7 +100,7 @@ impl Compiler<'_> {
     }
 
     fn resource(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Arc<dyn Resource>, Diagnostics> {
-        let mut rendered = item.body.render(scope, &|text| json!({ Data::SECRET: text }))?;
+        let mut rendered = item.body.render(scope, &sealed)?;
         self.source(role, item, scope, &mut rendered)?;
         let key = (std::ptr::from_ref(item), rendered.data.to_string());
         if let Some(resource) = self.made.borrow().get(&key) {
@@ -161,17 +161,25 @@ impl Compiler<'_> {
         }
         // A template that does not compile was reported when it was first met.
         let Some(Some(text)) = self.templates.borrow().get(&key).cloned() else { return Ok(Json::from("")) };
-        let (content, secret) = text.render(scope)?;
-        Ok(if secret { json!({ Data::SECRET: content }) } else { content.into() })
+        let (content, secrecy) = text.render(scope)?;
+        Ok(if secrecy.is_secret() { sealed(content.into()) } else { content.into() })
     }
 }
 
 /// One scope, or one for each item of a loop.
 pub(super) fn repeated(item: &Item, scope: &Scope) -> Result<Vec<Scope>, Diagnostics> {
-    Ok(match &item.repeat {
-        None => vec![scope.clone()],
-        Some(list) => list.items(scope)?.into_iter().map(|value| scope.with("item", value)).collect(),
-    })
+    let Some(list) = &item.repeat else { return Ok(vec![scope.clone()]) };
+    let (items, secrecy) = list.items(scope)?;
+    Ok(items.into_iter().map(|value| scope.with("item", value, secrecy)).collect())
+}
+
+/// A text that a secret went into, as kinds know it. What is no text becomes one: kinds take secrets only as texts.
+fn sealed(leaf: Json) -> Json {
+    let text = match leaf {
+        Json::String(text) => text,
+        other => other.to_string(),
+    };
+    json!({ Data::SECRET: text })
 }
 
 /// Whether it is there at all.

@@ -35,7 +35,8 @@ pub fn value_of(
         Err(_) if problems.has_errors() => return Err(problems),
         rendered => rendered?,
     };
-    Ok(Rendered { data: if rendered.secret { MASK.into() } else { rendered.data }, secret: rendered.secret })
+    let data = if rendered.secrecy.is_secret() { MASK.into() } else { rendered.data };
+    Ok(Rendered { data, secrecy: rendered.secrecy })
 }
 
 /// The keys of a resource as they were rendered, secrets masked; `item` is its place in the block.

@@ -11,9 +11,9 @@ use super::place::{Instance, PlacedService};
 use super::{Desired, Facts};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::name::{HostName, ServiceName};
-use crate::role::{Input, InputType, Role};
-use crate::secret::Secret;
-use crate::template::{Rendered, Scope, Value, hidden, value};
+use crate::role::{Input, Role, Typed};
+use crate::secret::{Secrecy, Secret};
+use crate::template::{Scope, Value, value};
 
 /// What services provide and where they run, as far as it is known.
 #[derive(Default)]
@@ -34,23 +34,48 @@ impl Known {
         self.services.insert(name.clone(), value(&json!({ "name": name.as_str(), "hosts": members })));
         let positions = service.hosts.iter().enumerate().map(|(index, host)| (host.clone(), index + 1));
         self.positions.insert(name.clone(), positions.collect());
-        let mut provided = vec![("hosts", value(&members))];
+        let mut provided = Scope::default();
+        provided.set("hosts", value(&members));
         let role = &desired.roles[&service.definition.role];
         if let (Some(first), false) = (service.hosts.first(), role.provides.is_empty()) {
             let instance = Instance { role: role.name.clone(), service: Some(name.clone()), requires: Vec::new() };
             // Inputs that are wrong are reported where the role itself is compiled.
             let (scope, _) = self.inputs(desired, first, &instance);
             for (key, recipe) in &role.provides {
-                let rendered = problems.keep(recipe.render(&scope, &Json::from));
-                provided.extend(rendered.map(|rendered| (key.as_str(), handed_on(rendered))));
+                if let Some(rendered) = problems.keep(recipe.render(&scope, &|leaf| leaf)) {
+                    self.remember(&rendered.data, rendered.secrecy);
+                    provided.set_as(key, value(&rendered.data), rendered.secrecy);
+                }
             }
         }
-        self.provided.insert(name.clone(), Value::from_pairs(provided));
+        self.provided.insert(name.clone(), provided.to_value());
     }
 
-    /// All secrets that were set, in an order that says nothing.
+    /// All secrets that were set, the longest first: a short one that is a part of it would leave the rest to be seen.
     pub(super) fn secrets(&self) -> Vec<Secret<String>> {
-        self.secrets.borrow().iter().cloned().collect()
+        let mut secrets: Vec<Secret<String>> = self.secrets.borrow().iter().cloned().collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        secrets
+    }
+
+    /// Keeps what must be masked wherever a host repeats it: every text and number, and every line of a long text.
+    fn remember(&self, data: &Json, secrecy: Secrecy) {
+        if !secrecy.is_secret() {
+            return;
+        }
+        let keep = |text: &str| {
+            self.secrets.borrow_mut().insert(Secret::new(text.to_owned()));
+        };
+        match data {
+            Json::Null | Json::Bool(_) => {}
+            Json::Number(number) => keep(&number.to_string()),
+            Json::String(text) => std::iter::once(text.as_str()).chain(text.lines()).for_each(keep),
+            Json::Array(items) => items.iter().for_each(|item| self.remember(item, secrecy)),
+            Json::Object(entries) => {
+                entries.keys().for_each(|key| keep(key));
+                entries.values().for_each(|item| self.remember(item, secrecy));
+            }
+        }
     }
 
     /// The scope of a role on a host.
@@ -86,14 +111,34 @@ impl Known {
             self.service(desired, service, host, &mut scope);
         }
         for input in &desired.roles[&instance.role].inputs {
-            if let Some(typed) = problems.keep(one(desired, input, host, instance.service.as_ref(), &scope)) {
-                if input.kind == InputType::Secret {
-                    self.secrets.borrow_mut().insert(Secret::new(typed.to_string()));
-                }
-                scope.set(&input.name, typed);
+            if let Some(typed) = problems.keep(self.input(desired, input, host, instance.service.as_ref(), &scope)) {
+                scope.set_as(&input.name, typed.value, typed.secrecy);
             }
         }
         (scope, problems)
+    }
+
+    fn input(
+        &self,
+        desired: &Desired<'_>,
+        input: &Input,
+        host: &HostName,
+        service: Option<&ServiceName>,
+        scope: &Scope,
+    ) -> Result<Typed, Diagnostics> {
+        let ((data, secrecy), origin) = if let Some(node) = (desired.variable)(host, service, &input.name) {
+            (node.exposed(), node.origin.clone())
+        } else if let Some(recipe) = &input.default {
+            let rendered = recipe.render(scope, &|leaf| leaf)?;
+            ((rendered.data, rendered.secrecy), recipe.origin().clone())
+        } else if input.required {
+            return Err(missing(input, service).on(host).into());
+        } else {
+            return Ok(Typed { value: Value::from(()), secrecy: Secrecy::Open });
+        };
+        self.remember(&data, secrecy.with(input.secrecy()));
+        let wrong = |why| Diagnostic::error(why).at(&origin).hint(input.example(&data, secrecy)).into();
+        input.accept(&data, secrecy).map_err(wrong)
     }
 
     fn service(&self, desired: &Desired<'_>, service: &ServiceName, host: &HostName, scope: &mut Scope) {
@@ -108,14 +153,6 @@ impl Known {
     }
 }
 
-/// A secret stays one on its way to another service.
-fn handed_on(rendered: Rendered) -> Value {
-    match rendered.data {
-        Json::String(text) if rendered.secret => hidden(Secret::new(text)),
-        data => value(&data),
-    }
-}
-
 fn members(desired: &Desired<'_>, hosts: &[HostName]) -> Json {
     let member = |(index, host): (usize, &HostName)| json!({ "name": host.as_str(), "address": desired.address(host), "position": index + 1 });
     hosts.iter().enumerate().map(member).collect()
@@ -123,31 +160,6 @@ fn members(desired: &Desired<'_>, hosts: &[HostName]) -> Json {
 
 fn facts(facts: &Facts, host: &HostName) -> Value {
     facts.get(host).map_or_else(|| value(&json!({})), value)
-}
-
-fn one(
-    desired: &Desired<'_>,
-    input: &Input,
-    host: &HostName,
-    service: Option<&ServiceName>,
-    scope: &Scope,
-) -> Result<Value, Diagnostics> {
-    let (data, origin) = if let Some(node) = (desired.variable)(host, service, &input.name) {
-        (node.to_json(), node.origin.clone())
-    } else if let Some(recipe) = &input.default {
-        let rendered = recipe.render(scope, &Json::from)?;
-        if rendered.secret && input.kind != InputType::Secret {
-            let text = format!("the default of `{}` has a secret in it", input.name);
-            return Err(Diagnostic::error(text).at(recipe.origin()).hint("make it an input of `type: secret`").into());
-        }
-        (rendered.data, recipe.origin().clone())
-    } else if input.required {
-        return Err(missing(input, service).on(host).into());
-    } else {
-        return Ok(Value::from(()));
-    };
-    let wrong = |why| Diagnostic::error(why).at(&origin).hint(input.example(&data)).into();
-    input.accept(&data).map(|typed| typed.0).map_err(wrong)
 }
 
 fn missing(input: &Input, service: Option<&ServiceName>) -> Diagnostic {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Global, Selection, program, ui};
+use super::keys::Keyring;
+use super::{Global, Selection, program, ui, unlock};
 use crate::catalog::{self, Catalog, Desired, Facts, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::inventory::{Become, Endpoint, Host, Inventory, Pattern, Rules, Settings, Texts};
@@ -43,6 +44,8 @@ pub(super) struct Loaded {
     pub become_root: bool,
     /// What is set for hosts.
     pub variables: BTreeMap<HostName, Layers>,
+    /// What is encrypted in the values that roles read.
+    opened: unlock::Values,
 }
 
 /// The folder of the project.
@@ -70,11 +73,12 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let roles = reader.roles();
     let site = reader.site();
     let (project_settings, environment_settings) = (reader.project_settings(), reader.environment_settings());
-    let texts = reader.texts(&root, &project_settings, &environment_settings);
+    let keys = Keyring::new(&selection.keys, &environment_settings, &project_settings, &root);
+    let Some(keys) = reader.problems.keep(keys) else { return Err(reader.problems) };
+    let settings = reader.settings(&selection.variables, &keys);
+    let texts = reader.texts(&root, &project_settings, &environment_settings, &keys);
     let inventory = texts.and_then(|texts| reader.problems.keep(Inventory::read(environment.clone(), &texts)));
-    let inventory = inventory.map(Arc::new);
-    let settings = reader.settings(&selection.variables);
-    let Some(inventory) = inventory else { return Err(reader.problems) };
+    let Some(inventory) = inventory.map(Arc::new) else { return Err(reader.problems) };
     reader.problems.extend(inventory.warnings.clone());
     reader.proxy_commands(&inventory, &project_settings);
     let given: Settings = settings.iter().cloned().collect();
@@ -86,7 +90,7 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     }
     let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
     reader.unread_settings(&settings, &roles, &site);
-    let loaded = Loaded {
+    let mut loaded = Loaded {
         root,
         environment,
         project_settings,
@@ -99,7 +103,11 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         become_root: false,
         variables,
         project: project.clone(),
+        opened: unlock::Values::default(),
     };
+    let opened = unlock::Values::open(loaded.values_read().iter().map(Arc::as_ref), &keys);
+    let Some(opened) = reader.problems.keep(opened) else { return Err(reader.problems) };
+    loaded.opened = opened;
     // Problems inside roles show even if others were found before.
     let examples = loaded.example_facts();
     let compiled = loaded.catalog(&examples, &BTreeSet::new());
@@ -151,9 +159,15 @@ impl Reader<'_> {
     }
 
     /// The files of the environment, and what a program prints if one is named for the hosts.
-    fn texts(&mut self, root: &Path, project: &ProjectSettings, environment: &EnvironmentSettings) -> Option<Texts> {
-        let files = self.project.environment.iter();
-        let texts: Texts = files.map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
+    fn texts(
+        &mut self,
+        root: &Path,
+        project: &ProjectSettings,
+        environment: &EnvironmentSettings,
+        keys: &Keyring,
+    ) -> Option<Texts> {
+        let files = self.problems.keep(unlock::files(&self.project.environment, keys))?;
+        let texts: Texts = files.into_iter().map(|(path, source)| (path.into(), source)).collect();
         let texts = texts.configured(self.project.ansible.clone());
         let Some(program) = &environment.inventory_command else { return Some(texts) };
         let output = self.problems.keep(program::run(root, program, project).map_err(Into::into))?;
@@ -194,12 +208,12 @@ impl Reader<'_> {
     }
 
     /// What `--var` sets, in the order given.
-    fn settings(&mut self, given: &[String]) -> Vec<(String, Node)> {
+    fn settings(&mut self, given: &[String], keys: &Keyring) -> Vec<(String, Node)> {
         let mut settings = Vec::new();
         for text in given {
             let read = match vars::parse_setting(text) {
                 Ok(Setting::One(name, node)) => Ok(vec![(name, node)]),
-                Ok(Setting::File(file)) => settings_file(&file),
+                Ok(Setting::File(file)) => settings_file(&file, keys),
                 Err(problem) => Err(problem.into()),
             };
             settings.extend(self.problems.keep(read).into_iter().flatten());
@@ -273,13 +287,13 @@ fn template_in(node: &Node) -> Option<&Origin> {
 }
 
 /// As a shell would: relative to where the command was typed.
-fn settings_file(file: &camino::Utf8Path) -> Result<Vec<(String, Node)>, Diagnostics> {
+fn settings_file(file: &camino::Utf8Path, keys: &Keyring) -> Result<Vec<(String, Node)>, Diagnostics> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Diagnostic::error(format!("--var @{file}: the file cannot be read: {error}")))
         .map_err(|problem| {
             problem.hint("after `@` comes a path from where you are, to a file with `NAME: VALUE` lines")
         })?;
-    let settings = vars::read_file(&Source::new(file.as_str(), text))?;
+    let settings = vars::read_file(&unlock::file(&Source::new(file.as_str(), text), keys)?)?;
     Ok(settings.iter().map(|(name, node)| (name.to_string(), Node::clone(node))).collect())
 }
 
@@ -366,13 +380,29 @@ impl Loaded {
         })
     }
 
-    fn variable(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<Node> {
-        let of_service = service.and_then(|service| {
-            let placed = self.placement.services.iter().find(|placed| placed.definition.name == *service)?;
-            placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    /// The value of every input of every role on every host, each once, however many share it.
+    fn values_read(&self) -> Vec<Arc<Node>> {
+        let mut known = BTreeSet::new();
+        let placed = self.placement.hosts.iter().flat_map(|(host, instances)| instances.iter().map(move |i| (host, i)));
+        let read = placed.flat_map(|(host, instance)| {
+            let inputs = self.roles.get(&instance.role).into_iter().flat_map(|role| &role.inputs);
+            inputs.filter_map(move |input| self.written(host, instance.service.as_ref(), &input.name))
         });
-        let set = self.variables.get(host).and_then(|layers| layers.get(name));
-        set.map(|variable| Node::clone(&variable.node)).or_else(|| of_service.cloned())
+        read.filter(|node| known.insert(Arc::as_ptr(node))).collect()
+    }
+
+    fn variable(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<Node> {
+        self.written(host, service, name).map(|node| self.opened.decrypt(&node))
+    }
+
+    fn written(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<Arc<Node>> {
+        let of_service = || {
+            service.and_then(|service| {
+                let placed = self.placement.services.iter().find(|placed| placed.definition.name == *service)?;
+                placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| Arc::new(node.clone()))
+            })
+        };
+        self.variables.get(host).and_then(|layers| layers.get(name)).map(|set| set.node).or_else(of_service)
     }
 }
 

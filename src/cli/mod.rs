@@ -4,6 +4,7 @@
 
 mod apply;
 mod completion;
+mod editor;
 mod exec;
 pub mod exit;
 mod explain;
@@ -11,6 +12,7 @@ mod facts;
 mod graph;
 mod init;
 mod inventory;
+mod keys;
 mod lab;
 mod load;
 mod plan;
@@ -18,7 +20,9 @@ mod program;
 mod revision;
 mod survey;
 mod ui;
+mod unlock;
 mod validate;
+mod vault;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,6 +88,9 @@ enum Command {
     Facts(facts::Facts),
     /// Run one program on hosts, and show what it says while it runs
     Exec(exec::Exec),
+    /// Look into vault files, change them, and make them
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// Disposable real hosts on this machine (Linux, root)
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -94,7 +101,7 @@ enum Command {
 }
 
 /// Which environment and which of its hosts.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
     /// The environment: a folder of inventories/
     #[arg(value_name = "ENV")]
@@ -108,12 +115,14 @@ pub struct Selection {
     /// Set a variable above all others: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
+    #[command(flatten)]
+    keys: keys::KeyFlags,
 }
 
 impl Selection {
     /// A whole environment.
     fn of(environment: &str) -> Self {
-        Self { environment: Some(environment.to_owned()), inventory: None, limit: None, variables: Vec::new() }
+        Self { environment: Some(environment.to_owned()), ..Self::default() }
     }
 
     /// The name of the environment. Of a path that leads into `inventories/` it is the folder there.
@@ -181,6 +190,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
+        Command::Vault(command) => vault::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
         Command::Version => {

@@ -107,6 +107,7 @@ pub(super) fn to_type(verb: &str, selection: &Selection, connection: &Connection
     let mut words = vec![format!("armilla {verb}"), selection.name()];
     words.extend(selection.limit.iter().flat_map(|limit| ["-l".to_owned(), quoted(limit)]));
     words.extend(selection.variables.iter().flat_map(|setting| ["-e".to_owned(), quoted(setting)]));
+    words.extend(selection.keys.to_type().iter().map(|word| quoted(word)));
     let flags = [(connection.lab, "--lab"), (connection.become_root, "-b"), (connection.ask_become_pass, "-K")];
     words.extend(flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()));
     words.join(" ")

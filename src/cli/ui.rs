@@ -10,6 +10,17 @@ pub(super) fn result(text: &str) {
     let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
 }
 
+/// Prints bytes as they are. On a terminal, what would steer it is made visible.
+pub(super) fn raw(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let _ = if out.is_terminal() {
+        out.write_all(crate::diag::shown(&String::from_utf8_lossy(bytes)).as_bytes())
+    } else {
+        out.write_all(bytes)
+    };
+    let _ = out.flush();
+}
+
 /// Prints one line of JSON, such as an event, at once.
 pub(super) fn line(text: &str) {
     let mut out = anstream::stdout().lock();

@@ -13,6 +13,8 @@ pub(super) struct Validate {
     /// Set a variable above all others: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
+    #[command(flatten)]
+    keys: super::keys::KeyFlags,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -28,7 +30,8 @@ pub(super) fn run(global: &Global, command: &Validate) -> Exit {
     let mut problems = Diagnostics::new();
     let mut fine = Vec::new();
     for name in names {
-        let selection = Selection { variables: command.variables.clone(), ..Selection::of(&name) };
+        let selection =
+            Selection { variables: command.variables.clone(), keys: command.keys.clone(), ..Selection::of(&name) };
         fine.extend(problems.keep(load::load(global, &selection)));
     }
     report(command, &problems, &fine)

@@ -67,8 +67,8 @@ impl HealthCheck {
     /// # Errors
     /// What cannot be computed or does not fit.
     pub fn check(&self, scope: &Scope) -> Result<Check, Diagnostics> {
-        let rendered = self.body.render(scope, &Json::from)?;
-        if rendered.secret {
+        let rendered = self.body.render(scope, &|leaf| leaf)?;
+        if rendered.secrecy.is_secret() {
             let text = "a secret must not be in a health check: its command line can be seen by others on the host";
             let hint = "let a program on the host read it from a file: `run: [/usr/local/bin/check]`";
             return Err(Diagnostic::error(text).at(&self.origin).hint(hint).into());

@@ -7,8 +7,8 @@ use regex::Regex;
 use serde_json::Value as Json;
 
 use crate::diag::Origin;
-use crate::secret::Secret;
-use crate::template::{Recipe, Value, hidden, value};
+use crate::secret::Secrecy;
+use crate::template::{Recipe, Value, value};
 
 /// Something a role lets its user set.
 #[derive(Debug, Clone)]
@@ -124,16 +124,22 @@ impl InputType {
 
 /// A value that fits its input.
 #[derive(Debug, Clone)]
-pub struct Typed(pub Value);
+pub struct Typed {
+    /// In the form expressions use. Print it only if it is not secret.
+    pub value: Value,
+    /// Whether nobody may see it: because of its input, or because of where it comes from.
+    pub secrecy: Secrecy,
+}
 
 impl Input {
     /// Checks a value and brings it into the form expressions use.
     ///
     /// # Errors
     /// What is expected instead. The text never has a secret in it.
-    pub fn accept(&self, data: &Json) -> Result<Typed, String> {
+    pub fn accept(&self, data: &Json, secrecy: Secrecy) -> Result<Typed, String> {
+        let secrecy = secrecy.with(self.secrecy());
         let mismatch = || {
-            let shown = if self.kind == InputType::Secret { "what is set".to_owned() } else { short(data) };
+            let shown = if secrecy.is_secret() { "what is set".to_owned() } else { short(data) };
             format!("`{}` must be {}, not {shown}", self.name, self.kind.wanted())
         };
         let (typed, measure) = convert(&self.kind, data).ok_or_else(mismatch)?;
@@ -143,12 +149,20 @@ impl Input {
         {
             return Err(format!("`{}` must match `{}`", self.name, bare(pattern)));
         }
-        Ok(Typed(typed))
+        // An empty text has nothing to hide.
+        let secrecy = if matches!(data, Json::String(text) if text.is_empty()) { Secrecy::Open } else { secrecy };
+        Ok(Typed { value: typed, secrecy })
+    }
+
+    /// Whether every value of it is secret.
+    pub fn secrecy(&self) -> Secrecy {
+        if self.kind == InputType::Secret { Secrecy::Secret } else { Secrecy::Open }
     }
 
     /// What to write instead of a value that does not fit. The text never has a secret in it.
-    pub fn example(&self, data: &Json) -> String {
+    pub fn example(&self, data: &Json, secrecy: Secrecy) -> String {
         let name = &self.name;
+        let data = if secrecy.is_secret() { &Json::Null } else { data };
         let value = match &self.kind {
             InputType::Choice(choices) => {
                 let typed = data.as_str().unwrap_or_default();
@@ -202,7 +216,7 @@ fn short(data: &Json) -> String {
 fn convert(kind: &InputType, data: &Json) -> Option<(Value, Option<f64>)> {
     let number = |n: f64| Some((value(data), Some(n)));
     match kind {
-        InputType::String => data.as_str().map(|text| (value(data), Some(length(text)))),
+        InputType::String | InputType::Secret => data.as_str().map(|text| (value(data), Some(length(text)))),
         InputType::Bool => data.as_bool().map(|flag| (Value::from(flag), None)),
         InputType::Int => data.as_i64().and_then(|n| number(lossy(n))),
         InputType::Number => data.as_f64().and_then(number),
@@ -219,7 +233,6 @@ fn convert(kind: &InputType, data: &Json) -> Option<(Value, Option<f64>)> {
             let text = data.as_str().filter(|text| choices.iter().any(|choice| choice == text))?;
             Some((Value::from(text), None))
         }
-        InputType::Secret => data.as_str().map(|text| (hidden(Secret::new(text.to_owned())), Some(length(text)))),
     }
 }
 
@@ -315,8 +328,9 @@ mod tests {
             (InputType::Port, json!(2181), "2181"),
             (InputType::Path, json!("/a b"), "/a b"),
         ] {
-            let typed = input(kind.clone()).accept(&written).unwrap_or_else(|why| panic!("{kind:?} {written}: {why}"));
-            assert_eq!(typed.0.to_string(), used, "{kind:?} {written}");
+            let typed = input(kind.clone()).accept(&written, Secrecy::Open);
+            let typed = typed.unwrap_or_else(|why| panic!("{kind:?} {written}: {why}"));
+            assert_eq!(typed.value.to_string(), used, "{kind:?} {written}");
         }
     }
 
@@ -338,22 +352,35 @@ mod tests {
             (InputType::Map, json!([])),
             (InputType::Choice(vec!["a".into()]), json!("b")),
         ] {
-            let why = input(kind.clone()).accept(&written).expect_err(&format!("{kind:?} {written}"));
+            let why = input(kind.clone()).accept(&written, Secrecy::Open).expect_err(&format!("{kind:?} {written}"));
             assert!(why.starts_with("`x` must be"), "{why}");
+            let why = input(kind.clone()).accept(&written, Secrecy::Secret).expect_err("as before");
+            assert!(why.ends_with("not what is set"), "{why}");
         }
     }
 
     #[test]
     fn a_secret_that_does_not_fit_is_not_shown() {
-        let why = input(InputType::Secret).accept(&json!(["hunter2"])).expect_err("a list");
+        let why = input(InputType::Secret).accept(&json!(["hunter2"]), Secrecy::Open).expect_err("a list");
         assert!(!why.contains("hunter2"), "{why}");
+    }
+
+    #[test]
+    fn a_value_is_secret_by_its_type_or_by_where_it_comes_from() {
+        let secrecy =
+            |kind: InputType, data: Json, secrecy| input(kind).accept(&data, secrecy).map(|typed| typed.secrecy);
+        assert_eq!(secrecy(InputType::Secret, json!("x"), Secrecy::Open), Ok(Secrecy::Secret));
+        assert_eq!(secrecy(InputType::Port, json!(2181), Secrecy::Secret), Ok(Secrecy::Secret));
+        assert_eq!(secrecy(InputType::String, json!("x"), Secrecy::Open), Ok(Secrecy::Open));
+        assert_eq!(secrecy(InputType::Secret, json!(""), Secrecy::Secret), Ok(Secrecy::Open), "nothing to hide");
     }
 
     #[test]
     fn bounds_count_what_they_are_about() {
         let size = Input { min: Some(1024.0), ..input(InputType::Size) };
-        assert!(size.accept(&json!("1K")).is_ok() && size.accept(&json!("1")).is_err());
+        let fits = |input: &Input, data: Json| input.accept(&data, Secrecy::Open).is_ok();
+        assert!(fits(&size, json!("1K")) && !fits(&size, json!("1")));
         let list = Input { max: Some(1.0), ..input(InputType::List) };
-        assert!(list.accept(&json!([1])).is_ok() && list.accept(&json!([1, 2])).is_err());
+        assert!(fits(&list, json!([1])) && !fits(&list, json!([1, 2])));
     }
 }

@@ -8,6 +8,7 @@ use super::{Batch, HealthCheck, Input, InputType, Item, Refusal, Role, Rollout};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::name::{RoleName, did_you_mean};
 use crate::resource::{KINDS, Verb, kind};
+use crate::secret::Secrecy;
 use crate::template::{Formula, Recipe};
 use crate::yaml::{Key, Node, Table, Yaml, unknown_key};
 
@@ -176,7 +177,7 @@ fn bound(table: &Table<'_>, key: &str, kind: &InputType, problems: &mut Diagnost
     let unbounded = Input { min: None, max: None, pattern: None, ..plain(kind, &node.origin) };
     let number = match kind {
         InputType::Size | InputType::Duration => {
-            unbounded.accept(&data).ok().and_then(|typed| typed.0.to_string().parse().ok())
+            unbounded.accept(&data, Secrecy::Open).ok().and_then(|typed| typed.value.to_string().parse().ok())
         }
         _ => data.as_f64(),
     };
@@ -220,9 +221,9 @@ fn pattern(table: &Table<'_>, problems: &mut Diagnostics) -> Option<Regex> {
 /// A default that needs no host is checked at once.
 fn check_default(input: &Input, problems: &mut Diagnostics) {
     if let Some(Recipe::Literal(data, origin)) = &input.default
-        && let Err(why) = input.accept(data)
+        && let Err(why) = input.accept(data, Secrecy::Open)
     {
-        problems.push(Diagnostic::error(why).at(origin).hint(input.example(data)));
+        problems.push(Diagnostic::error(why).at(origin).hint(input.example(data, Secrecy::Open)));
     }
 }
 

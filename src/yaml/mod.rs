@@ -18,6 +18,7 @@ mod table;
 mod tag;
 
 pub use dialect::Dialect;
+pub use hidden::Opener;
 pub use table::{Table, unknown_key};
 use tag::Meaning;
 
@@ -209,7 +210,7 @@ impl<'a> Reader<'a> {
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let meaning = self.meaning(tag.as_deref(), &at)?;
+                let meaning = meaning(tag.as_deref(), &at)?;
                 let quoted = style != ScalarStyle::Plain;
                 let value = match meaning {
                     Meaning::Encrypted => Yaml::Encrypted(text.into_owned()),
@@ -220,11 +221,11 @@ impl<'a> Reader<'a> {
                 (value, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
-                self.collection(tag.as_deref(), &at)?;
+                collection(tag.as_deref(), &at)?;
                 (self.items(depth)?, anchor)
             }
             Event::MappingStart(anchor, tag) => {
-                self.collection(tag.as_deref(), &at)?;
+                collection(tag.as_deref(), &at)?;
                 (self.entries(depth)?, anchor)
             }
             Event::Alias(anchor) => return self.alias(anchor, &at),
@@ -235,18 +236,6 @@ impl<'a> Reader<'a> {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before));
         }
         Ok(node)
-    }
-
-    fn meaning(&self, tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<Meaning, Diagnostic> {
-        let Some(tag) = tag else { return Ok(Meaning::Own) };
-        tag::meaning(&tag.handle, &tag.suffix).ok_or_else(|| tag::unknown(&tag.handle, &tag.suffix, at))
-    }
-
-    fn collection(&self, tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<(), Diagnostic> {
-        match self.meaning(tag, at)? {
-            Meaning::Encrypted => Err(Diagnostic::error("`!vault` stands before a text, not a list or map").at(at)),
-            _ => Ok(()),
-        }
     }
 
     fn alias(&mut self, anchor: usize, at: &Origin) -> Result<Node, Diagnostic> {
@@ -352,10 +341,22 @@ fn merge(node: Node) -> Result<Vec<(Key, Node)>, Diagnostic> {
     }
 }
 
+fn meaning(tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<Meaning, Diagnostic> {
+    let Some(tag) = tag else { return Ok(Meaning::Own) };
+    tag::meaning(&tag.handle, &tag.suffix).ok_or_else(|| tag::unknown(&tag.handle, &tag.suffix, at))
+}
+
+fn collection(tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<(), Diagnostic> {
+    match meaning(tag, at)? {
+        Meaning::Encrypted => Err(Diagnostic::error("`!vault` stands before a text, not a list or map").at(at)),
+        _ => Ok(()),
+    }
+}
+
 /// The end of a text is no place to look at: the end of its last line is.
 fn within(origin: Origin) -> Origin {
-    if origin.source.secrecy.is_secret() || origin.source.line(origin.line).is_some_and(|line| !line.trim().is_empty())
-    {
+    let here = usize::try_from(origin.line).unwrap_or(1).saturating_sub(1);
+    if origin.source.text.lines().nth(here).is_some_and(|line| !line.trim().is_empty()) {
         return origin;
     }
     let before = origin.source.text.lines().take(usize::try_from(origin.line).unwrap_or(1)).enumerate();

@@ -13,6 +13,7 @@ mod network;
 mod password;
 mod project;
 mod secrecy;
+mod vault;
 mod watch;
 mod zookeeper;
 
@@ -34,6 +35,7 @@ const STORIES: &[Story] = &[
     ("a full disk keeps the old file whole", failure::full_disk),
     ("Ctrl-C finishes what runs and begins nothing new", failure::interrupted),
     ("a secret arrives, and is seen nowhere else", secrecy::nowhere_else),
+    ("a value of a vault file arrives, and is seen nowhere else", vault::nowhere_else),
     ("a host that cannot be reached does not stop the others", network::unreachable),
     ("a changed or unknown host key is refused", network::host_keys),
     ("sudo without a password just works", password::none_needed),

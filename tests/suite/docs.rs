@@ -24,6 +24,7 @@ const PLAYED: &[&str] = &[
     "docs/guide.md",
     "docs/roles.md",
     "docs/inventory.md",
+    "docs/vault.md",
     "docs/lab.md",
     "docs/resources.md",
     "docs/facts.md",

@@ -19,3 +19,4 @@ mod script;
 mod ssh;
 mod stories;
 mod unpack;
+mod vault;

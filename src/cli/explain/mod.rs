@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::keys::KeyFlags;
 use super::load::{self, Loaded};
 use super::{Connection, Exit, Global, Selection, ui};
 use crate::catalog::{Catalog, Instance};
@@ -38,6 +39,8 @@ pub(super) struct Explain {
     /// Print JSON (its shape has a version)
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    keys: KeyFlags,
     #[command(flatten)]
     connection: Connection,
 }
@@ -94,6 +97,7 @@ fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
         inventory: command.inventory.clone(),
         limit: None,
         variables: command.variables.clone(),
+        keys: command.keys.clone(),
     };
     let mut loaded = load::load(global, &selection)?;
     let host = host(&loaded, command.host.as_deref())?;

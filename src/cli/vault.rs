@@ -1,0 +1,414 @@
+//! `armilla vault`: looks into vault files, changes them, and makes them. They are those of `ansible-vault`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::keys::{self, KeyFlags, Keyring, Opened, Place};
+use super::{Exit, Global, editor, load, ui};
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::name::EnvName;
+use crate::secret::Secret;
+use crate::settings::{EnvironmentSettings, ProjectSettings};
+use crate::store;
+use crate::vault::{self, Key};
+
+/// Looks into vault files, changes them, and makes them.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum VaultCommand {
+    /// Print what is in vault files
+    View(View),
+    /// Change one in an editor; nothing decrypted stays on the disk
+    Edit(Edit),
+    /// Make a new one in an editor
+    Create(Edit),
+    /// Encrypt files
+    Encrypt(Convert),
+    /// Decrypt files
+    Decrypt(Convert),
+    /// Encrypt files with another key
+    Rekey(Rekey),
+    /// Encrypt one value, to put it into a file of variables
+    #[command(alias = "encrypt_string")]
+    EncryptString(EncryptString),
+}
+
+/// Whose keys.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    /// The environment whose keys are used [default: the one the file is in]
+    #[arg(long = "env", value_name = "ENV")]
+    environment: Option<String>,
+    #[command(flatten)]
+    flags: KeyFlags,
+}
+
+/// With which key something is encrypted.
+#[derive(Debug, clap::Args)]
+pub(super) struct With {
+    /// Encrypt with the key of this vault id, where there are several
+    #[arg(long = "encrypt-vault-id", value_name = "ID")]
+    id: Option<String>,
+}
+
+/// Prints what is in vault files.
+#[derive(Debug, clap::Args)]
+pub(super) struct View {
+    /// The files; `-` is stdin
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Changes or makes a vault file in an editor.
+#[derive(Debug, clap::Args)]
+pub(super) struct Edit {
+    /// The file; the editor is $VISUAL, $EDITOR or vi
+    #[arg(value_name = "FILE")]
+    file: String,
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    with: With,
+}
+
+/// Encrypts or decrypts files.
+#[derive(Debug, clap::Args)]
+pub(super) struct Convert {
+    /// The files; each is replaced as a whole. `-` is stdin, and the result goes to stdout
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+    /// Write the result of the only file to this one, or to stdout if it is `-`
+    #[arg(long, value_name = "FILE")]
+    output: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    with: With,
+}
+
+/// Encrypts files with another key.
+#[derive(Debug, clap::Args)]
+pub(super) struct Rekey {
+    /// The files; none is changed before all were opened
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    whose: Whose,
+    /// The new key: ID@FILE, ID@prompt or FILE [default: it is asked for]
+    #[arg(long, value_name = "ID@SOURCE")]
+    new_vault_id: Option<String>,
+    /// A file with the new key
+    #[arg(long, value_name = "FILE", conflicts_with = "new_vault_id")]
+    new_vault_password_file: Option<String>,
+}
+
+/// Encrypts one value.
+#[derive(Debug, clap::Args)]
+pub(super) struct EncryptString {
+    /// Not here: it would be seen in the list of processes. It is asked for, or read from stdin.
+    #[arg(value_name = "TEXT", hide = true)]
+    text: Option<String>,
+    /// The name of the variable
+    #[arg(short, long, visible_alias = "stdin-name", value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    with: With,
+}
+
+/// Runs the command.
+pub(super) fn run(global: &Global, command: &VaultCommand) -> Exit {
+    let done = match command {
+        VaultCommand::View(command) => view(global, command),
+        VaultCommand::Edit(command) => edit(global, command),
+        VaultCommand::Create(command) => create(global, command),
+        VaultCommand::Encrypt(command) => convert(global, command, Way::Encrypt),
+        VaultCommand::Decrypt(command) => convert(global, command, Way::Decrypt),
+        VaultCommand::Rekey(command) => rekey(global, command),
+        VaultCommand::EncryptString(command) => encrypt_string(global, command),
+    };
+    match done {
+        Ok(()) => Exit::Success,
+        Err(problems) => {
+            ui::problems(&problems);
+            Exit::Error
+        }
+    }
+}
+
+type Done = Result<(), Diagnostics>;
+
+fn view(global: &Global, command: &View) -> Done {
+    let mut rings = Rings::new(global, &command.whose);
+    let mut problems = Diagnostics::new();
+    for name in &command.files {
+        let opened = read(name).map_err(Into::into).and_then(|bytes| open(name, &bytes, rings.of(name)?));
+        if let Some(opened) = problems.keep(opened) {
+            ui::raw(opened.plain.expose());
+        }
+    }
+    problems.result(())
+}
+
+fn edit(global: &Global, command: &Edit) -> Done {
+    let path = Path::new(&command.file);
+    let before = read(&command.file)?;
+    let mut rings = Rings::new(global, &command.whose);
+    let ring = rings.of(&command.file)?;
+    let opened = open(&command.file, &before, ring)?;
+    // As in Ansible: who opened it closes it, unless another key is asked for.
+    let (key, id) = match &command.with.id {
+        Some(id) => ring.to_encrypt(Some(id))?,
+        None => (opened.key.clone(), opened.id.clone()),
+    };
+    let Some(after) = editor::edit(path, opened.plain.expose())? else {
+        ui::say(&format!("{}: nothing was changed", path.display()));
+        return Ok(());
+    };
+    let text = sealed(after.expose(), &key, id.as_deref())?;
+    if fs::read(path).ok().as_ref() != Some(&before) {
+        let what = format!("{} was changed by somebody else meanwhile; it stays as it is", path.display());
+        return Err(Diagnostic::error(what).into());
+    }
+    replace(path, text.as_bytes())?;
+    ui::say(&format!("{}: changed and encrypted{}", path.display(), by(id.as_deref())));
+    Ok(())
+}
+
+fn create(global: &Global, command: &Edit) -> Done {
+    let path = Path::new(&command.file);
+    if path.symlink_metadata().is_ok() {
+        let problem = Diagnostic::error(format!("{} is there already", path.display()));
+        return Err(problem.hint(format!("to change it: armilla vault edit {}", path.display())).into());
+    }
+    let (key, id) = Rings::new(global, &command.whose).of(&command.file)?.to_encrypt(command.with.id.as_deref())?;
+    let Some(plain) = editor::edit(path, b"")? else {
+        ui::say("nothing was written, so no file was made");
+        return Ok(());
+    };
+    replace(path, sealed(plain.expose(), &key, id.as_deref())?.as_bytes())?;
+    ui::say(&format!("{}: made and encrypted{}", path.display(), by(id.as_deref())));
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Encrypt,
+    Decrypt,
+}
+
+/// Everything is converted before the first file is replaced.
+fn convert(global: &Global, command: &Convert, way: Way) -> Done {
+    if command.output.is_some() && command.files.len() > 1 {
+        return Err(Diagnostic::error("--output is for one file, and several are given").into());
+    }
+    let mut rings = Rings::new(global, &command.whose);
+    let mut problems = Diagnostics::new();
+    let mut converted = Vec::new();
+    for name in &command.files {
+        let bytes = read(name).map_err(Into::into);
+        let result = bytes.and_then(|bytes| match way {
+            Way::Encrypt => encrypted(name, &bytes, rings.of(name)?, command.with.id.as_deref()),
+            Way::Decrypt => Ok((open(name, &bytes, rings.of(name)?)?.plain, "decrypted".to_owned())),
+        });
+        converted.extend(problems.keep(result).map(|result| (name, result)));
+    }
+    problems.result(())?;
+    for (name, (content, done)) in converted {
+        write(command.output.as_ref().unwrap_or(name), content.expose(), &done)?;
+    }
+    Ok(())
+}
+
+fn encrypted(
+    name: &str,
+    plain: &[u8],
+    ring: &Keyring,
+    id: Option<&str>,
+) -> Result<(Secret<Vec<u8>>, String), Diagnostics> {
+    if vault::is_encrypted(plain) {
+        let problem = Diagnostic::error(format!("{name} is encrypted already"));
+        return Err(problem.hint(format!("for another key: armilla vault rekey {name}")).into());
+    }
+    let (key, id) = ring.to_encrypt(id)?;
+    let text = sealed(plain, &key, id.as_deref())?;
+    Ok((Secret::new(text.into_bytes()), format!("encrypted{}", by(id.as_deref()))))
+}
+
+fn rekey(global: &Global, command: &Rekey) -> Done {
+    let mut rings = Rings::new(global, &command.whose);
+    let mut problems = Diagnostics::new();
+    let mut opened = Vec::new();
+    for name in &command.files {
+        let result = read(name).map_err(Into::into).and_then(|bytes| open(name, &bytes, rings.of(name)?));
+        opened.extend(problems.keep(result).map(|opened| (name, opened)));
+    }
+    problems.result(())?;
+    let new = match (&command.new_vault_id, &command.new_vault_password_file) {
+        (Some(text), _) => keys::vault_id(text)?,
+        (None, Some(path)) => keys::password_file("--new-vault-password-file", path),
+        (None, None) => keys::asked("--new-vault-id"),
+    };
+    let (key, id) = Keyring::of(new, rings.settings()).to_encrypt(None)?;
+    for (name, opened) in opened {
+        let text = sealed(opened.plain.expose(), &key, id.as_deref())?;
+        write(name, text.as_bytes(), &format!("encrypted{}", by(id.as_deref())))?;
+    }
+    Ok(())
+}
+
+fn encrypt_string(global: &Global, command: &EncryptString) -> Done {
+    if command.text.as_ref().is_some_and(|text| text != "-") {
+        let problem = Diagnostic::error("a secret on the command line can be seen by everyone on this machine");
+        return Err(problem.hint("leave it out: it is asked for, or give it on stdin").into());
+    }
+    if let Some(name) = &command.name {
+        crate::inventory::check_variable(name)?;
+    }
+    let mut rings = Rings::new(global, &command.whose);
+    let (key, id) = rings.of("-")?.to_encrypt(command.with.id.as_deref())?;
+    let plain = if ui::can_ask() {
+        let typed = rpassword::prompt_password("Text to encrypt: ");
+        Secret::new(typed.map_err(|error| Diagnostic::error(format!("no text could be read: {error}")))?.into_bytes())
+    } else {
+        Secret::new(read("-")?)
+    };
+    if plain.expose().ends_with(b"\n") {
+        ui::say("note: the text ends with a line break, which is a part of it now: `printf %s TEXT` prints none");
+    }
+    let text = sealed(plain.expose(), &key, id.as_deref())?;
+    ui::result(&value(command.name.as_deref(), &text));
+    Ok(())
+}
+
+/// As `ansible-vault encrypt_string` prints it.
+fn value(name: Option<&str>, text: &str) -> String {
+    let rows = text.lines().map(|row| format!("          {row}")).collect::<Vec<_>>().join("\n");
+    let name = name.map_or_else(String::new, |name| format!("{name}: "));
+    format!("{name}!vault |\n{rows}")
+}
+
+fn by(id: Option<&str>) -> String {
+    id.map_or_else(String::new, |id| format!(" with the vault id {id}"))
+}
+
+/// A file, or stdin.
+fn read(name: &str) -> Result<Vec<u8>, Diagnostic> {
+    let mut bytes = Vec::new();
+    if name != "-" {
+        return fs::read(name).map_err(|error| Diagnostic::error(format!("{name} cannot be read: {error}")));
+    }
+    if io::stdin().is_terminal() {
+        ui::say("(reading from the terminal; Ctrl-D ends it)");
+    }
+    let read = io::stdin().lock().read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|error| Diagnostic::error(format!("stdin cannot be read: {error}")))
+}
+
+fn open(name: &str, bytes: &[u8], ring: &Keyring) -> Result<Opened, Diagnostics> {
+    let source = Source::new(if name == "-" { "(stdin)" } else { name }, String::from_utf8_lossy(bytes));
+    if !vault::is_encrypted(bytes) {
+        let problem = Diagnostic::error(format!("{} is not encrypted", source.name));
+        return Err(problem.hint(format!("a vault file begins with `{}`", vault::HEADER)).into());
+    }
+    ring.open(&source.text, &Place::File(&Origin::start(&source)))
+}
+
+fn sealed(plain: &[u8], key: &Key, id: Option<&str>) -> Result<String, Diagnostic> {
+    let mut salt = [0; vault::SALT];
+    getrandom::fill(&mut salt).map_err(|error| Diagnostic::error(format!("there are no random numbers: {error}")))?;
+    Ok(vault::seal(plain, key, id, &salt))
+}
+
+fn write(name: &str, content: &[u8], done: &str) -> Result<(), Diagnostic> {
+    if name == "-" {
+        ui::raw(content);
+        return Ok(());
+    }
+    replace(Path::new(name), content)?;
+    ui::say(&format!("{name}: {done}"));
+    Ok(())
+}
+
+fn replace(path: &Path, content: &[u8]) -> Result<(), Diagnostic> {
+    store::replace(path, content).map_err(|error| {
+        Diagnostic::error(format!("{} cannot be written: {error}", path.display())).hint("the file is as it was")
+    })
+}
+
+/// The keys of each environment that files are in.
+struct Rings<'a> {
+    global: &'a Global,
+    whose: &'a Whose,
+    known: BTreeMap<Option<(PathBuf, EnvName)>, (Keyring, ProjectSettings)>,
+}
+
+impl<'a> Rings<'a> {
+    fn new(global: &'a Global, whose: &'a Whose) -> Self {
+        Self { global, whose, known: BTreeMap::new() }
+    }
+
+    /// The keys for a file; `-` is in no environment.
+    fn of(&mut self, file: &str) -> Result<&Keyring, Diagnostics> {
+        let place = self.place(file)?;
+        if !self.known.contains_key(&place) {
+            let ring = self.ring(place.as_ref())?;
+            self.known.insert(place.clone(), ring);
+        }
+        let missing = || Diagnostic::error("the keys were not read").into();
+        self.known.get(&place).map(|(ring, _)| ring).ok_or_else(missing)
+    }
+
+    /// What the project of the first file allows.
+    fn settings(&self) -> &ProjectSettings {
+        static NOTHING: ProjectSettings = ProjectSettings { allow_commands: Vec::new() };
+        self.known.values().next().map_or(&NOTHING, |(_, settings)| settings)
+    }
+
+    /// The project and environment whose keys count.
+    fn place(&self, file: &str) -> Result<Option<(PathBuf, EnvName)>, Diagnostics> {
+        let name = |text: &str| EnvName::new(text).map_err(|why| Diagnostic::error(why.to_string()));
+        if let Some(environment) = &self.whose.environment {
+            let root = load::root(self.global)?;
+            let known = store::environments(&root);
+            if !known.contains(environment) {
+                let hint = crate::name::did_you_mean(environment, known.iter().map(String::as_str));
+                return Err(Diagnostic::error(format!("there is no environment `{environment}`"))
+                    .maybe_hint(hint)
+                    .into());
+            }
+            return Ok(Some((root, name(environment)?)));
+        }
+        let Ok(path) = std::path::absolute(file) else { return Ok(None) };
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let Some((root, folder)) = folder.and_then(|folder| Some((store::find_project(&folder).ok()?, folder))) else {
+            return Ok(None);
+        };
+        let below = folder.strip_prefix(root.join("inventories")).ok().and_then(|below| below.iter().next());
+        let environment = below.filter(|_| file != "-").and_then(|first| EnvName::new(&first.to_string_lossy()).ok());
+        Ok(environment.map(|environment| (root, environment)))
+    }
+
+    fn ring(&self, place: Option<&(PathBuf, EnvName)>) -> Result<(Keyring, ProjectSettings), Diagnostics> {
+        let root = place.map(|(root, _)| root.clone()).or_else(|| load::root(self.global).ok());
+        let texts = root.as_ref().map(|root| store::read_settings(root, place.map(|(_, environment)| environment)));
+        let [project, environment] = texts.transpose()?.unwrap_or_default();
+        let mut problems = Diagnostics::new();
+        let mut parsed = |source: Option<_>| {
+            let parse = |source| crate::yaml::parse(&source).map_err(Diagnostics::from);
+            source.and_then(|source| problems.keep(parse(source)))
+        };
+        let (project, environment) = (parsed(project), parsed(environment));
+        let project = project.map(|node| ProjectSettings::read(&node)).transpose();
+        let environment = environment.map(|node| EnvironmentSettings::read(&node)).transpose();
+        let project = problems.keep(project).flatten().unwrap_or_default();
+        let environment = problems.keep(environment).flatten().unwrap_or_default();
+        problems.result(())?;
+        let ring = Keyring::new(&self.whose.flags, &environment, &project, &root.unwrap_or_default())?;
+        Ok((ring, project))
+    }
+}
