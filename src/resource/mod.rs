@@ -378,6 +378,7 @@ kinds! {
     group::Group,
     link::Link,
     package::Package,
+    repository::Repository,
     service::Service,
     template::Template,
     unit::Unit,
