@@ -171,6 +171,8 @@ struct Doing {
     fields: Vec<Field>,
     keys: Vec<Step>,
     sources: Vec<Step>,
+    /// Takes away what no source names any more.
+    leftovers: Vec<Step>,
     /// Of the source itself.
     action: Option<Action>,
 }
@@ -182,7 +184,9 @@ impl Doing {
         match regular(content.as_ref(), &path).verdict(found) {
             Verdict::Change(change) => {
                 self.fields.extend(change.fields);
-                if place.is_key() {
+                if place.is_key() && content.is_none() {
+                    self.leftovers.extend(change.steps);
+                } else if place.is_key() {
                     self.keys.extend(change.steps);
                 } else {
                     self.sources.extend(change.steps);
@@ -196,19 +200,19 @@ impl Doing {
     }
 
     fn verdict(self, of: &Repository, state: &State) -> Verdict {
-        if self.keys.is_empty() && self.sources.is_empty() {
-            return Verdict::InSync;
+        let Self { fields, keys, sources, leftovers, action } = self;
+        // A source whose key is gone is an error of apt.
+        if of.state == Presence::Absent || (keys.is_empty() && sources.is_empty()) {
+            let steps = [sources, leftovers].concat();
+            let action = if of.state == Presence::Absent { Action::Remove } else { Action::Change };
+            return if steps.is_empty() { Verdict::InSync } else { Verdict::change(action, Vec::new(), steps) };
         }
-        if of.state == Presence::Absent {
-            // The source goes first: a source whose key is gone is an error of apt.
-            return Verdict::change(Action::Remove, Vec::new(), [self.sources, self.keys].concat());
-        }
-        let action = self.action.unwrap_or(Action::Change);
-        let steps = match state.package.manager {
-            Manager::Apt => of.steps_of_apt(state, self.keys, self.sources),
-            manager => of.steps_of_rpm(manager, self.keys, self.sources),
+        let mut steps = match state.package.manager {
+            Manager::Apt => of.steps_of_apt(state, keys, sources),
+            manager => of.steps_of_rpm(manager, keys, sources),
         };
-        Verdict::change(action, self.fields, steps)
+        steps.extend(leftovers);
+        Verdict::change(action.unwrap_or(Action::Change), fields, steps)
     }
 }
 
