@@ -210,7 +210,9 @@ impl Package {
         }
         let verb = if down { "downgrade" } else { "install" };
         let program = manager.to_string();
-        patient(Command::new([program.as_str(), "-q", "-y", "--setopt=install_weak_deps=False", verb, &wish]))
+        // yum is from before there were recommendations.
+        let few = (manager == Manager::Dnf).then_some("--setopt=install_weak_deps=False");
+        patient(Command::new([program.as_str(), "-q", "-y"].into_iter().chain(few).chain([verb, wish.as_str()])))
     }
 
     /// The name with the version, as the manager takes it.

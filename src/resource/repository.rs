@@ -285,9 +285,9 @@ impl Repository {
     fn steps_of_apt(&self, state: &State, keys: Vec<Step>, sources: Vec<Step>) -> Vec<Step> {
         let folder = (!keys.is_empty()).then(|| open_directory("/etc/apt/keyrings"));
         // Lists that were never fetched would look fresh after the trial.
-        let stale = state.package.lists_age.is_none_or(|age| age > LISTS_EXPIRE).then_some(Step::RefreshPackages);
+        let expired = state.package.lists_age.is_none_or(|age| age > LISTS_EXPIRE).then_some(Step::RefreshPackages);
         let trial = Step::Run(self.trial());
-        folder.into_iter().chain(keys).chain(stale).chain([trial]).chain(sources).collect()
+        folder.into_iter().chain(keys).chain(expired).chain([trial]).chain(sources).collect()
     }
 
     /// Fetches the lists of this source alone, and keeps them.

@@ -149,17 +149,17 @@ pub(crate) fn hostile(house: &House) {
     role("src: link.tar, path: /opt/x/tree").ends(3).says("leads out of it, to /etc");
     role("src: pipe.tar, path: /opt/x/tree").ends(3).says("a device, pipe");
     role("src: fine.tgz, path: /opt/there").ends(1).says("armilla did not unpack");
-    role(&format!("url: \"{address}/fine.tgz\", sha256: {}, path: /opt/x/tree", "0".repeat(64)))
+    role(&format!("url: \"{address}/fine.tgz\", sha256: {}, path: /opt/x/tree", "f".repeat(64)))
         .ends(3)
         .says("it was thrown away");
-    role(&format!("url: \"{address}/none\", sha256: {}, path: /opt/x/tree", "0".repeat(64))).ends(3).says("404");
+    role(&format!("url: \"{address}/none\", sha256: {}, path: /opt/x/tree", "f".repeat(64))).ends(3).says("404");
     assert_eq!(house.sh("h1", "find /opt -mindepth 1 | sort"), "/opt/there\n/opt/there/precious\n/opt/x");
 }
 
 /// A package with this version.
 const DEB: &str = "mkdir -p tree/DEBIAN tree/usr/share/observatory; echo VERSION >tree/usr/share/observatory/version
 printf 'Package: observatory-data\\nVersion: VERSION\\nArchitecture: all\\nMaintainer: Ada <ada@example.org>\\nDescription: Stars\\n' >tree/DEBIAN/control
-dpkg-deb -q --root-owner-group --build tree web/observatory.deb
+dpkg-deb --root-owner-group --build tree web/observatory.deb
 (cat tree/DEBIAN/control; printf 'Filename: ./observatory.deb\\nSize: %s\\nSHA256: %s\\n' $(stat -c %s web/observatory.deb) $(sha256sum web/observatory.deb | cut -d' ' -f1)) >web/Packages
 printf 'Origin: observatory\\nSuite: stable\\nDate: %s\\nSHA256:\\n %s %s Packages\\n' \"$(date -Ru)\" $(sha256sum web/Packages | cut -d' ' -f1) $(stat -c %s web/Packages) >Release
 export GNUPGHOME=$(mktemp -d); trap 'gpgconf --kill all; rm -rf $GNUPGHOME' EXIT
