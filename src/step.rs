@@ -103,7 +103,7 @@ pub enum Probe {
         /// Whether its content is wanted.
         content: Fetch,
     },
-    /// A Debian package. Answer: [`Reading::Package`].
+    /// A package of the host's own package manager. Answer: [`Reading::Package`].
     Package(String),
     /// A user account. Answer: [`Reading::User`].
     User(String),
@@ -206,9 +206,70 @@ pub struct Attributes {
     pub group: String,
 }
 
+/// What manages the packages of a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Manager {
+    /// Debian, Ubuntu.
+    #[default]
+    Apt,
+    /// Fedora, Red Hat 8 and later.
+    Dnf,
+    /// Red Hat 7.
+    Yum,
+    /// SUSE.
+    Zypper,
+    /// Alpine.
+    Apk,
+    /// Arch.
+    Pacman,
+}
+
+impl Manager {
+    /// All, each with the program it is.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Apt, "apt"),
+        (Self::Dnf, "dnf"),
+        (Self::Yum, "yum"),
+        (Self::Zypper, "zypper"),
+        (Self::Apk, "apk"),
+        (Self::Pacman, "pacman"),
+    ];
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, program)| *program == name).map(|(manager, _)| *manager)
+    }
+
+    /// Whether its packages are those of RPM.
+    pub fn is_rpm(self) -> bool {
+        matches!(self, Self::Dnf | Self::Yum | Self::Zypper)
+    }
+}
+
+impl std::fmt::Display for Manager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known = Self::ALL.iter().find(|(manager, _)| manager == self);
+        f.write_str(known.map_or("", |(_, program)| program))
+    }
+}
+
+/// Whether a host can keep a package from being upgraded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Holding {
+    /// It can.
+    #[default]
+    Able,
+    /// Its manager cannot, or wants a plugin for it that is not there.
+    Unable,
+}
+
 /// A package on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageReading {
+    /// What manages it.
+    pub manager: Manager,
+    /// Whether it could be held.
+    pub holding: Holding,
     /// The installed version, if it is wholly installed.
     pub installed: Option<String>,
     /// Whether upgrades hold it back.

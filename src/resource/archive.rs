@@ -315,12 +315,13 @@ impl Archive {
         if steps.is_empty() { Verdict::InSync } else { Verdict::change(Action::Remove, Vec::new(), steps) }
     }
 
-    /// Asks for the directories beside this one that armilla unpacked behind the same link: when, and which.
+    /// Asks for the directories beside this one that armilla unpacked behind the same link: when, and which. The link
+    /// itself leads to one of them, and is none.
     fn earlier(&self) -> Option<Command> {
         let link = self.link.as_ref().filter(|_| self.keep.is_some() && self.state == Presence::Present)?;
         let (parent, _) = self.path.rsplit_once('/')?;
         let script = format!(
-            "for file in \"$1\"/*/{MARKER}; do if [ -f \"$file\" ] && grep -q -x -F -e \"link $2\" \"$file\"; then stat -c '%Y %n' \"$file\"; fi; done"
+            "for file in \"$1\"/*/{MARKER}; do if [ -f \"$file\" ] && [ ! -L \"${{file%/*}}\" ] && grep -q -x -F -e \"link $2\" \"$file\"; then stat -c '%Y %n' \"$file\"; fi; done"
         );
         Some(Command::new(["sh", "-c", &script, "sh", parent, link]).within(std::time::Duration::from_secs(20)))
     }

@@ -420,6 +420,7 @@ kinds! {
     line::Line,
     link::Link,
     package::Package,
+    repository::Repository,
     service::Service,
     template::Template,
     unit::Unit,

@@ -1,7 +1,8 @@
-//! `package`: a Debian package.
+//! `package`: a package of the host's own package manager: apt, dnf, yum, zypper, apk or pacman.
 //!
-//! In: name, version and whether it is held. Out: literal `apt-get` and `apt-mark` calls that never ask anything.
-//! Never: the purge of a package's configuration or data, or a change of a package that somebody else holds.
+//! In: name, version and whether it is held. Out: literal calls of the manager that the host says it has, which never
+//! ask anything. Never: the purge of a package's configuration or data, a change of a package that somebody else holds,
+//! or a removal that takes along what the plan did not show.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use super::fields::{self, Presence};
 use super::version;
 use super::{Action, Field, Kind, Verdict};
-use crate::step::{Command, CommandReading, PackageReading, Probe, Readings, Step, Unreadable};
+use crate::step::{Command, CommandReading, Holding, Manager, PackageReading, Probe, Readings, Step, Unreadable};
 
 /// Package lists older than this many seconds are fetched again before something is installed: a day.
 const LISTS_EXPIRE: u64 = 86_400;
@@ -20,17 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// How long `apt-get` waits for another one, such as unattended-upgrades.
 const WAIT_FOR_LOCK: &str = "DPkg::Lock::Timeout=300";
 
-/// A Debian package.
+/// A package of the host's own manager: apt, dnf, yum, zypper, apk or pacman.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Package {
-    /// Its name, with its architecture if that is not the host's own: `libc6:i386`.
+    /// Its name as the host's manager knows it; for apt with its architecture if that is not the host's own: `libc6:i386`.
     name: String,
     /// Exactly this version, or with `*` at the end any that begins so: `3.8.*`. Any version if not given; a newer one
     /// in the archive is then no reason to upgrade.
     #[serde(default)]
     version: Option<String>,
-    /// Whether upgrades leave it alone (`apt-mark hold`). Left as it is if not given.
+    /// Whether upgrades leave it alone (`apt-mark hold`, `dnf versionlock`, `zypper addlock`). Left as it is if not given.
+    /// apk and pacman cannot.
     #[serde(default)]
     hold: Option<bool>,
     /// Whether it is installed. `absent` keeps its configuration.
@@ -51,7 +53,7 @@ pub(super) struct State {
 
 impl Kind for Package {
     const NAME: &'static str = "package";
-    const SUMMARY: &'static str = "A Debian package, of any or of this version";
+    const SUMMARY: &'static str = "A package of the host's own manager, of any or of this version";
     const EXAMPLE: &'static str = "package: { name: zookeeperd, version: \"3.8.*\", hold: true }";
     const SHORT: &'static str = "name";
     const BRINGS: bool = true;
@@ -79,11 +81,14 @@ impl Kind for Package {
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let package = readings.package(&Probe::Package(self.name.clone()))?.clone();
         let removing = self.state == Presence::Absent && package.installed.is_some();
-        let others = if removing { self.others(readings.command(&self.rehearsal())?)? } else { Vec::new() };
+        let others = if removing && package.manager == Manager::Apt { self.others(readings.command(&self.rehearsal())?)? } else { Vec::new() };
         Ok(State { package, others })
     }
 
     fn change(&self, state: &State) -> Verdict {
+        if let Some(why) = self.impossible(&state.package) {
+            return Verdict::Refuse(why);
+        }
         match self.state {
             Presence::Absent => self.removal(state),
             Presence::Present => self.presence(&state.package),
@@ -92,14 +97,44 @@ impl Kind for Package {
 }
 
 impl Package {
+    /// What the host's manager cannot do.
+    fn impossible(&self, found: &PackageReading) -> Option<String> {
+        let manager = found.manager;
+        if manager == Manager::Apt && self.name.contains(|c: char| c.is_ascii_uppercase() || c == '_') {
+            return Some(format!("`{}` is no name of a package of apt: those have small letters only", self.name));
+        }
+        if manager != Manager::Apt && self.name.contains(':') {
+            return Some(format!("`{}` is a name for apt, and this host has {manager}", self.name));
+        }
+        if self.hold == Some(true) && found.holding == Holding::Unable {
+            return Some(match manager {
+                Manager::Dnf => "dnf holds packages by a plugin: add the package python3-dnf-plugin-versionlock".to_owned(),
+                Manager::Yum => "yum holds packages by a plugin: add the package yum-plugin-versionlock".to_owned(),
+                _ => format!("{manager} cannot hold a package: take `hold` away, or give its version"),
+            });
+        }
+        let install = self.state == Presence::Present && !self.is_wanted(found);
+        let version = self.version.as_deref().filter(|_| install)?;
+        match manager {
+            Manager::Pacman => Some("pacman installs the newest version only: take `version` away".to_owned()),
+            Manager::Zypper if version.ends_with('*') => Some("zypper takes whole versions only: write it without `*`".to_owned()),
+            Manager::Apk if version.ends_with('*') && !version.ends_with(".*") => {
+                Some("apk knows the beginning of a version by its dots only: write it like 3.8.*".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     fn presence(&self, found: &PackageReading) -> Verdict {
-        let install = !self.is_wanted(found.installed.as_deref());
+        let install = !self.is_wanted(found);
         if install && found.held && self.hold.is_none() {
             return Verdict::Refuse(held("hold: true"));
         }
         let mut steps = Vec::new();
-        if self.hold == Some(false) && found.held {
-            steps.push(self.mark("unhold"));
+        // Only apt can change what it holds.
+        let locked = install && self.hold == Some(true) && found.manager != Manager::Apt;
+        if found.held && (self.hold == Some(false) || locked) {
+            steps.push(self.mark(found.manager, Mark::Unhold));
         }
         if install {
             steps.extend(self.finishing(found));
@@ -107,7 +142,7 @@ impl Package {
         }
         // Also after an installation, which may end a hold.
         if self.hold == Some(true) && (install || !found.held) {
-            steps.push(self.mark("hold"));
+            steps.push(self.mark(found.manager, Mark::Hold));
         }
         if found.installed.is_none() {
             return Verdict::change(Action::Add, self.shown(found), steps);
@@ -115,19 +150,18 @@ impl Package {
         Verdict::differing(self.shown(found), steps)
     }
 
-    fn is_wanted(&self, installed: Option<&str>) -> bool {
-        match (installed, self.version.as_deref()) {
+    fn is_wanted(&self, found: &PackageReading) -> bool {
+        match (found.installed.as_deref(), self.version.as_deref()) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(installed), Some(wanted)) => match wanted.strip_suffix('*') {
-                Some(stem) => installed.starts_with(stem),
-                None => installed == wanted,
-            },
+            (Some(installed), Some(wanted)) => spellings(found.manager, installed).iter().any(|installed| {
+                wanted.strip_suffix('*').map_or(*installed == wanted, |stem| installed.starts_with(stem))
+            }),
         }
     }
 
     fn shown(&self, found: &PackageReading) -> Vec<Field> {
-        let version = self.version.as_ref().filter(|_| !self.is_wanted(found.installed.as_deref()));
+        let version = self.version.as_ref().filter(|_| !self.is_wanted(found));
         let version = version.map(|to| match &found.installed {
             Some(from) => fields::text("version", from, to),
             None => fields::new("version", to),
@@ -140,7 +174,7 @@ impl Package {
     /// Lets dpkg finish what a power loss interrupted, as apt refuses to work before. What it cannot finish, because
     /// other packages are missing, `apt-get --fix-broken` does.
     fn finishing(&self, found: &PackageReading) -> Option<Step> {
-        let wanted = self.state == Presence::Present && self.is_wanted(found.installed.as_deref());
+        let wanted = self.state == Presence::Present && self.is_wanted(found);
         if wanted || !found.interrupted {
             return None;
         }
@@ -150,6 +184,48 @@ impl Package {
     }
 
     fn installing(&self, found: &PackageReading) -> Vec<Step> {
+        match found.manager {
+            Manager::Apt => self.installing_by_apt(found),
+            // A list that is newer than the system would make half an upgrade of it.
+            Manager::Pacman => {
+                let unknown = found.lists_age.is_none().then_some(Step::RefreshPackages);
+                let argv = ["pacman", "-S", "--needed", "--noconfirm", "--noprogressbar", "--", &self.name];
+                unknown.into_iter().chain(self.quietly(Command::new(argv).within(PATIENCE))).collect()
+            }
+            Manager::Apk => {
+                let argv = ["apk", "add", "--wait", "300", "--update-cache", "--no-progress", &self.chosen(found.manager)];
+                vec![Step::Run(Command::new(argv).within(PATIENCE))]
+            }
+            manager => self.quietly(self.installing_by_rpm(manager, found)),
+        }
+    }
+
+    /// Their managers fetch lists that are too old by themselves.
+    fn installing_by_rpm(&self, manager: Manager, found: &PackageReading) -> Command {
+        let (down, wish) = (self.is_downgrade(found), self.chosen(manager));
+        if manager == Manager::Zypper {
+            let older = down.then_some("--oldpackage");
+            let argv = ["zypper", "--non-interactive", "--quiet", "install", "--no-recommends"].into_iter();
+            return patient(Command::new(argv.chain(older).chain([wish.as_str()])));
+        }
+        let verb = if down { "downgrade" } else { "install" };
+        let program = manager.to_string();
+        // yum is from before there were recommendations.
+        let few = (manager == Manager::Dnf).then_some("--setopt=install_weak_deps=False");
+        patient(Command::new([program.as_str(), "-q", "-y"].into_iter().chain(few).chain([verb, wish.as_str()])))
+    }
+
+    /// The name with the version, as the manager takes it.
+    fn chosen(&self, manager: Manager) -> String {
+        let Some(version) = &self.version else { return self.name.clone() };
+        match (manager, version.strip_suffix(".*")) {
+            (Manager::Apk, Some(stem)) => format!("{}~{stem}", self.name),
+            (Manager::Apt | Manager::Apk | Manager::Zypper, _) => format!("{}={version}", self.name),
+            _ => format!("{}-{version}", self.name),
+        }
+    }
+
+    fn installing_by_apt(&self, found: &PackageReading) -> Vec<Step> {
         let stale = found.lists_age.is_none_or(|age| age > LISTS_EXPIRE);
         let mut argv = vec!["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", WAIT_FOR_LOCK];
         // A configuration file that was changed on the host stays: what armilla wants in it, it writes itself.
@@ -157,7 +233,7 @@ impl Package {
         argv.extend(found.interrupted.then_some("--fix-broken"));
         argv.extend(self.is_downgrade(found).then_some("--allow-downgrades"));
         argv.extend((found.held && self.hold == Some(true)).then_some("--allow-change-held-packages"));
-        let wanted = self.version.as_ref().map_or(self.name.clone(), |version| format!("{}={version}", self.name));
+        let wanted = self.chosen(Manager::Apt);
         argv.extend(["--", &wanted]);
         let install = self.quietly(silent(Command::new(argv)));
         stale.then_some(Step::RefreshPackages).into_iter().chain(install).collect()
@@ -175,11 +251,24 @@ impl Package {
 
     fn is_downgrade(&self, found: &PackageReading) -> bool {
         let wanted = self.version.as_deref().map(|version| version.trim_end_matches('*'));
-        found.installed.as_deref().zip(wanted).is_some_and(|(from, to)| version::compare(to, from).is_lt())
+        let compare = if found.manager.is_rpm() { version::compare_rpm } else { version::compare };
+        found.installed.as_deref().zip(wanted).is_some_and(|(from, to)| compare(to, from).is_lt())
     }
 
-    fn mark(&self, what: &str) -> Step {
-        Step::Run(silent(Command::new(["apt-mark", what, "--", &self.name])))
+    fn mark(&self, manager: Manager, mark: Mark) -> Step {
+        let name = self.name.as_str();
+        Step::Run(match (manager, mark) {
+            (Manager::Zypper, Mark::Hold) => patient(Command::new(["zypper", "--non-interactive", "addlock", name])),
+            (Manager::Zypper, Mark::Unhold) => patient(Command::new(["zypper", "--non-interactive", "removelock", name])),
+            (Manager::Dnf | Manager::Yum, mark) => {
+                let verb = if mark == Mark::Hold { "add" } else { "delete" };
+                patient(Command::new([manager.to_string().as_str(), "-q", "-y", "versionlock", verb, name]))
+            }
+            (_, mark) => {
+                let verb = if mark == Mark::Hold { "hold" } else { "unhold" };
+                silent(Command::new(["apt-mark", verb, "--", name]))
+            }
+        })
     }
 
     fn removal(&self, found: &State) -> Verdict {
@@ -189,11 +278,32 @@ impl Package {
         if found.package.held && self.hold.is_none() {
             return Verdict::Refuse(held("hold: false"));
         }
-        let mut steps: Vec<Step> = found.package.held.then(|| self.mark("unhold")).into_iter().collect();
+        let manager = found.package.manager;
+        let mut steps: Vec<Step> = found.package.held.then(|| self.mark(manager, Mark::Unhold)).into_iter().collect();
+        if manager != Manager::Apt {
+            steps.extend(self.removing(manager));
+            return Verdict::change(Action::Remove, Vec::new(), steps);
+        }
         steps.extend(self.finishing(&found.package));
         steps.push(Step::Run(silent(Command::new(["apt-get", "remove", "-y", "-q", "-o", WAIT_FOR_LOCK, "--", &self.name]))));
         let shown = found.others.iter().map(|(name, packages)| fields::new(name, packages)).collect();
         Verdict::change(Action::Remove, shown, steps)
+    }
+
+    /// Removes it alone. Where others need it that fails, as nobody said that they should go.
+    fn removing(&self, manager: Manager) -> Vec<Step> {
+        let name = self.name.as_str();
+        let run = |argv: &[&str]| Step::Run(patient(Command::new(argv.iter().copied())));
+        let alone = run(&["rpm", "--erase", "--test", name]);
+        match manager {
+            Manager::Pacman => vec![run(&["pacman", "-R", "--noconfirm", "--noprogressbar", "--", name])],
+            Manager::Apk => vec![run(&["apk", "del", "--wait", "300", "--no-progress", name])],
+            Manager::Zypper => vec![alone, run(&["zypper", "--non-interactive", "remove", "--no-clean-deps", name])],
+            manager => {
+                let program = manager.to_string();
+                vec![alone, run(&[&program, "-q", "-y", "--setopt=clean_requirements_on_remove=False", "remove", name])]
+            }
+        }
     }
 
     /// Asks what would go with it: a plan must not hide that.
@@ -222,18 +332,43 @@ fn silent(command: Command) -> Command {
     quiet.with("NEEDRESTART_MODE", "l").within(PATIENCE)
 }
 
-fn held(key: &str) -> String {
-    format!("somebody holds it on the host (apt-mark hold): write `{key}` to change it all the same")
+/// The same with time for a large package and for others to finish.
+fn patient(command: Command) -> Command {
+    let zypper = command.argv.first().is_some_and(|program| program == "zypper");
+    let command = if zypper { command.with("ZYPP_LOCK_TIMEOUT", "300") } else { command };
+    command.within(PATIENCE)
 }
 
-/// Names by Debian's policy (section 5.6.1). What `apt-get` reads as more than a name is refused: `name-` removes,
-/// `name/suite`, `name^` and patterns choose others.
+/// What becomes of a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Hold,
+    Unhold,
+}
+
+/// How an installed version may be written: that of an RPM also without its epoch and without its release.
+fn spellings(manager: Manager, installed: &str) -> Vec<&str> {
+    if !manager.is_rpm() {
+        return vec![installed];
+    }
+    let bare = installed.split_once(':').map_or(installed, |(_, rest)| rest);
+    let release = |text: &'_ str| text.rfind('-').unwrap_or(text.len());
+    vec![installed, bare, &installed[..release(installed)], &bare[..release(bare)]]
+}
+
+fn held(key: &str) -> String {
+    format!("somebody holds it on the host: write `{key}` to change it all the same")
+}
+
+/// Names by Debian's policy (section 5.6.1) and those of RPM, apk and Arch, which have capitals and underscores, too.
+/// What `apt-get` reads as more than a name is refused: `name-` removes, `name/suite`, `name^` and patterns choose others.
 fn check_name(name: &str) -> Result<(), String> {
     let (package, architecture) = name.split_once(':').unwrap_or((name, "all"));
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let plain = |c: char| c.is_ascii_alphanumeric();
     let named = package.len() > 1 && package.starts_with(plain) && !package.ends_with('-');
-    let spelled = package.chars().all(|c| plain(c) || matches!(c, '+' | '-' | '.'));
-    if named && spelled && !architecture.is_empty() && architecture.chars().all(|c| plain(c) || c == '-') {
+    let spelled = package.chars().all(|c| plain(c) || matches!(c, '+' | '-' | '.' | '_'));
+    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if named && spelled && !architecture.is_empty() && architecture.chars().all(lower) {
         return Ok(());
     }
     Err(format!("`{}` is no name of a package", name.escape_debug()))
@@ -241,7 +376,7 @@ fn check_name(name: &str) -> Result<(), String> {
 
 fn check_version(version: &str) -> Result<(), String> {
     let stem = version.strip_suffix('*').unwrap_or(version);
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | '~' | ':');
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | '~' | ':' | '^' | '_');
     if stem.starts_with(|c: char| c.is_ascii_alphanumeric()) && stem.chars().all(fine) {
         return Ok(());
     }

@@ -1,8 +1,8 @@
-//! The order of Debian's version numbers.
+//! The order of Debian's version numbers, and of RPM's.
 //!
 //! In: two versions. Out: which is later. Never: a guess about what an archive has.
 //!
-//! The rules are those of `deb-version(7)`.
+//! The rules are those of `deb-version(7)` and of `rpm-version(7)`.
 
 use std::cmp::Ordering;
 
@@ -59,6 +59,56 @@ fn numbers(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
+/// Which of two versions of RPM packages is later. Without a release, any release is the same.
+pub(super) fn compare_rpm(a: &str, b: &str) -> Ordering {
+    let ((epoch_a, rest_a), (epoch_b, rest_b)) = (epoch(a), epoch(b));
+    let ((version_a, release_a), (version_b, release_b)) = (release(rest_a), release(rest_b));
+    let releases = release_a.zip(release_b).map_or(Ordering::Equal, |(a, b)| segments(a, b));
+    epoch_a.cmp(&epoch_b).then_with(|| segments(version_a, version_b)).then(releases)
+}
+
+fn release(version: &str) -> (&str, Option<&str>) {
+    version.rsplit_once('-').map_or((version, None), |(version, release)| (version, Some(release)))
+}
+
+/// Letters or digits by turns; what is between them only parts them, but for `~` (before the end) and `^` (after it).
+fn segments(a: &str, b: &str) -> Ordering {
+    let parting = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '~' | '^');
+    let (a, b) = (a.trim_start_matches(parting), b.trim_start_matches(parting));
+    match (a.strip_prefix('~'), b.strip_prefix('~')) {
+        (Some(a), Some(b)) => return segments(a, b),
+        (Some(_), None) => return Ordering::Less,
+        (None, Some(_)) => return Ordering::Greater,
+        (None, None) => {}
+    }
+    match (a.strip_prefix('^'), b.strip_prefix('^')) {
+        (Some(a), Some(b)) => return segments(a, b),
+        (Some(_), None) => return if b.is_empty() { Ordering::Greater } else { Ordering::Less },
+        (None, Some(_)) => return if a.is_empty() { Ordering::Less } else { Ordering::Greater },
+        (None, None) => {}
+    }
+    if a.is_empty() || b.is_empty() {
+        return a.len().cmp(&b.len());
+    }
+    segment(a, b)
+}
+
+/// Numbers are later than letters.
+fn segment(a: &str, b: &str) -> Ordering {
+    let (digits_a, digits_b) =
+        (a.starts_with(|c: char| c.is_ascii_digit()), b.starts_with(|c: char| c.is_ascii_digit()));
+    if digits_a != digits_b {
+        return digits_a.cmp(&digits_b);
+    }
+    let end = |text: &str| {
+        let same = |c: char| if digits_a { c.is_ascii_digit() } else { c.is_ascii_alphabetic() };
+        text.find(|c: char| !same(c)).unwrap_or(text.len())
+    };
+    let ((a, rest_a), (b, rest_b)) = (a.split_at(end(a)), b.split_at(end(b)));
+    let order = if digits_a { numbers(a, b) } else { a.cmp(b) };
+    order.then_with(|| segments(rest_a, rest_b))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +136,35 @@ mod tests {
         }
         for (a, b) in [("1.0", "1.0-0"), ("0:1", "1"), ("1.01", "1.1")] {
             assert_eq!(compare(a, b), Ordering::Equal, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_as_rpm_orders_them() {
+        // The pairs are those of rpm's own tests (tests/rpmvercmp.at), and of packages with epochs.
+        for (a, b) in [
+            ("1.0", "2.0"),
+            ("2.0", "2.0.1"),
+            ("2.0.1", "2.0.1a"),
+            ("5.5p1", "5.5p2"),
+            ("5.5p1", "5.5p10"),
+            ("xyz.4", "8"),
+            ("xyz10", "xyz10.1"),
+            ("1.0~rc1", "1.0"),
+            ("1.0~rc1~git123", "1.0~rc1"),
+            ("1.0", "1.0^"),
+            ("1.0^git1", "1.0^git2"),
+            ("1.0^git1", "1.01"),
+            ("1.0^20160101", "1.0.1"),
+            ("1.0^git1~pre", "1.0^git1"),
+            ("5.1.8-6.el9", "5.1.8-6.el9_1"),
+            ("9.9-1", "1:1.0-1"),
+        ] {
+            assert_eq!(compare_rpm(a, b), Ordering::Less, "{a} {b}");
+            assert_eq!(compare_rpm(b, a), Ordering::Greater, "{b} {a}");
+        }
+        for (a, b) in [("1.0", "1_0"), ("1.0.", "1.0"), ("2.01", "2.1"), ("1.0", "1.0-3.el9")] {
+            assert_eq!(compare_rpm(a, b), Ordering::Equal, "{a} {b}");
         }
     }
 }

@@ -19,6 +19,18 @@ pub(super) fn run(host: &mut Host, words: &[&str], offline: bool) -> Result<Stri
     }
 }
 
+/// What fetching the lists of a single source does: it must name a key that is there, or say that it has none.
+pub(super) fn try_source(host: &mut Host, source: &[u8]) -> Result<String, Trouble> {
+    let text = String::from_utf8_lossy(source);
+    let key = text.lines().find_map(|line| line.strip_prefix("Signed-By: "));
+    let known = key.map_or_else(|| text.contains("Trusted: yes"), |path| host.paths.file(path).is_some());
+    if !known || !text.contains("\nURIs: http") {
+        return Err(Trouble::new(100, "E: The repository is not signed."));
+    }
+    host.lists = Some(host.now);
+    Ok(String::new())
+}
+
 fn mark(host: &mut Host, name: &str, held: bool) -> Result<String, Trouble> {
     if !host.packages.contains_key(name) && held {
         return Err(Trouble::new(

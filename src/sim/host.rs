@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tree::{Node, Tree, What};
 use super::{Activity, Trouble, Units, program};
 use crate::step::{
-    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Mode, Ownership, PackageReading, PathReading, Removable,
-    UnitReading, UserReading, home_of,
+    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Holding, Manager, Mode, Ownership, PackageReading, PathReading,
+    Removable, UnitReading, UserReading, home_of,
 };
 
 /// A host in memory.
@@ -106,6 +106,8 @@ impl Host {
     /// A package.
     pub fn package(&self, name: &str) -> PackageReading {
         PackageReading {
+            manager: Manager::Apt,
+            holding: Holding::Able,
             installed: self.packages.get(name).cloned(),
             held: self.held.contains(name),
             lists_age: self.lists.map(|at| u64::try_from(self.now - at).unwrap_or_default()),

@@ -38,6 +38,7 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
             Ok(String::new())
         }
         ["groupadd" | "groupdel" | "useradd" | "usermod" | "userdel", ..] => account(host, &words),
+        ["sh", "-c", script] if script.contains("apt-get update") => apt::try_source(host, command.stdin.bytes()),
         ["systemctl", rest @ ..] => systemctl(host, rest),
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
         _ => look(host, command),

@@ -72,14 +72,15 @@ fn is_unpacked(host: &Host, path: &str) -> bool {
 
 /// What the question for earlier versions prints: when each was unpacked, and its marker.
 pub(super) fn versions(host: &Host, parent: &str, link: &str) -> String {
-    let line = format!("link {link}");
+    let wanted = format!("link {link}");
     let beside = |path: &str| {
         let name = path.strip_prefix(parent)?.strip_prefix('/')?.strip_suffix(MARKER)?.strip_suffix('/')?;
         (!name.contains('/')).then_some(())
     };
     let marked = host.paths.iter().filter(|(path, _)| beside(path).is_some());
     let ours = marked.filter(|(path, _)| {
-        host.paths.file(path).is_some_and(|text| String::from_utf8_lossy(text).lines().any(|one| one == line))
+        host.paths.file(path).is_some_and(|text| String::from_utf8_lossy(text).lines().any(|line| line == wanted))
     });
-    ours.map(|(path, node)| format!("{} {path}\n", node.modified)).collect()
+    let lines: Vec<String> = ours.map(|(path, node)| format!("{} {path}\n", node.modified)).collect();
+    lines.concat()
 }

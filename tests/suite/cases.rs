@@ -14,8 +14,8 @@ use armilla::diag::Source as Text;
 use armilla::fact::{FACTS, Fact};
 use armilla::resource::{Change, Data, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Source, Verb, Verdict};
 use armilla::step::{
-    Attributes, Command, CommandReading, Digest, Fetch, Mode, Ownership, PackageReading, Packed, PathReading, Probe,
-    Reading, Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
+    Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, Mode, Ownership, PackageReading, Packed,
+    PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -426,10 +426,46 @@ macro_rules! readings {
 }
 
 readings! {
-    Package => PackageReading { installed: Option<String>, held: bool, lists_age: Option<u64>, interrupted: bool }
+    Package => PackageReading {
+        manager: ManagerName,
+        holding: Hold,
+        installed: Option<String>,
+        held: bool,
+        lists_age: Option<u64>,
+        interrupted: bool,
+    }
     User => UserReading { uid: u32, group: String, groups: Vec<String>, home: String, shell: String, comment: String }
     Unit => UnitReading { load: String, active: String, enabled: String, needs_reload: bool, since: Option<i64> }
     Ended => CommandReading { exit: i32, stdout: String, stderr: String }
+}
+
+/// `apt` if it is not given.
+#[derive(Default, Deserialize)]
+struct ManagerName(Option<String>);
+
+impl From<ManagerName> for Manager {
+    fn from(name: ManagerName) -> Self {
+        let named = |name: &str| Self::named(name).unwrap_or_else(|| panic!("`{name}` manages no packages"));
+        name.0.as_deref().map_or_else(Self::default, named)
+    }
+}
+
+/// `unable`, or `able` if it is not given.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Hold {
+    #[default]
+    Able,
+    Unable,
+}
+
+impl From<Hold> for Holding {
+    fn from(hold: Hold) -> Self {
+        match hold {
+            Hold::Able => Self::Able,
+            Hold::Unable => Self::Unable,
+        }
+    }
 }
 
 // -- how things are written in a case ---------------------------------------------------------------------------------

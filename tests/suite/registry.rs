@@ -11,6 +11,7 @@ fn before(kind: &str) -> &'static str {
         "directory" => "  - group: zookeeper\n  - user: { name: zookeeper, group: zookeeper, system: true }\n",
         "download" => "  - directory: /usr/local/bin\n",
         "link" => "  - directory: /opt/spark\n",
+        "repository" => "  - directory: /etc/apt/sources.list.d\n",
         "service" => "  - package: zookeeperd\n",
         "template" => "  - directory: /etc/zookeeper/conf\n",
         _ => "",
@@ -50,6 +51,7 @@ fn every_example_applied_to_an_empty_host_is_in_sync_afterwards() {
 #[test]
 fn all_examples_together_are_one_role() {
     let order = [
+        "repository",
         "package",
         "group",
         "user",
@@ -75,7 +77,13 @@ fn all_examples_together_are_one_role() {
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
     let text: Vec<&str> = kinds.map(|kind| kind.example).collect();
-    settles("all", &format!("  - directory: /opt/spark\n  - directory: /usr/local/bin\n  - {}\n", text.join("\n  - ")));
+    settles(
+        "all",
+        &format!(
+            "  - directory: /etc/apt/sources.list.d\n  - directory: /opt/spark\n  - directory: /usr/local/bin\n  - {}\n",
+            text.join("\n  - ")
+        ),
+    );
 }
 
 #[test]

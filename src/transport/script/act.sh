@@ -201,15 +201,27 @@ unless() {
 }
 # refresh: the package lists; waits for others who hold the lock.
 refresh() {
-  if ! has apt-get; then refuse 'this host has no apt-get'; return; fi
+  if [ -s /var/lib/dpkg/status ] && has apt-get; then refreshed 'get lock' apt-get update -q -o APT::Update::Error-Mode=any
+  elif has dnf; then refreshed 'waiting for process' dnf -q -y makecache
+  elif has yum; then refreshed 'holding the yum lock' yum -q -y makecache
+  elif has zypper; then refreshed 'is locked by' zypper --non-interactive --quiet refresh
+  elif has apk; then refreshed 'lock database' apk update -q
+  elif has pacman; then refreshed 'lock database' pacman -Sy --noconfirm
+  else refuse 'this host has no package manager that armilla knows'
+  fi
+}
+# refreshed LOCKED PROGRAM ARGUMENT...: again while it complains that it is LOCKED.
+refreshed() {
+  locked=$1
+  shift
   tick
   limit=$((now + 30000)) told=0
   while :; do
-    o=$(umask 022; DEBIAN_FRONTEND=noninteractive timeout -k 5 600 apt-get update -q -o APT::Update::Error-Mode=any 2>&1 >/dev/null 3>&-)
+    o=$(umask 022; export DEBIAN_FRONTEND=noninteractive; timeout -k 5 600 "$@" 2>&1 >/dev/null 3>&-)
     code=$?
     [ "$code" != 0 ] || return 0
     tick
-    case $o in *'get lock'*) ;; *) break ;; esac
+    case $o in *"$locked"*) ;; *) break ;; esac
     [ "$now" -lt "$limit" ] || break
     tell "$o"
     sleep 2

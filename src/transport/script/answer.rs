@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::ask;
 use super::frame::{Frame, Frames};
 use crate::step::{
-    Attributes, CommandReading, Digest, FETCH_LIMIT, HttpReading, Mode, PackageReading, PathReading, PortReading,
-    Probe, Reading, Readings, UnitReading, UserReading,
+    Attributes, CommandReading, Digest, FETCH_LIMIT, Holding, HttpReading, Manager, Mode, PackageReading, PathReading,
+    PortReading, Probe, Reading, Readings, UnitReading, UserReading,
 };
 
 /// Reads the whole answer to [`super::read_script`].
@@ -49,8 +49,18 @@ struct Answer {
     lists: Option<(i64, i64)>,
     /// Whether dpkg was stopped in the middle.
     interrupted: bool,
+    /// What manages the packages, if it is not apt.
+    manager: Manager,
+    /// The list of packages that are held, where it is not part of the answer about them.
+    locks: Option<String>,
     /// Of each probe of a unit, by index: which block of systemctl's answer is its own.
     places: BTreeMap<usize, usize>,
+}
+
+impl Told {
+    fn rows(&self) -> Vec<Vec<&str>> {
+        self.output.lines().map(|line| line.split('\t').collect()).collect()
+    }
 }
 
 impl From<Vec<Frame>> for Answer {
@@ -73,6 +83,11 @@ impl Answer {
                 self.lists = frame.number(0).zip(fetched);
             }
             "interrupted" => self.interrupted = true,
+            "locks" => self.locks = Some(frame.text()),
+            "manager" => {
+                let named = frame.arguments.first().and_then(|name| Manager::named(name));
+                self.manager = named.unwrap_or_default();
+            }
             _ => {
                 if let Some(index) = frame.number(0) {
                     self.single.insert((frame.word.clone(), index), frame);
@@ -228,10 +243,27 @@ impl Answer {
         Err(if told.complaint.is_empty() { format!("{key}: exit code {}", told.exit) } else { told.complaint.clone() })
     }
 
-    /// dpkg-query ends with 1 when it does not know one of the names.
     fn package(&self, name: &str) -> Result<PackageReading, String> {
-        let told = self.told("packages", &[0, 1])?;
-        let rows: Vec<Vec<&str>> = told.output.lines().map(|line| line.split('\t').collect()).collect();
+        let (installed, held) = match self.manager {
+            Manager::Apt => self.of_dpkg(name)?,
+            Manager::Dnf | Manager::Yum | Manager::Zypper => (self.of_rpm(name)?, self.is_locked(name)),
+            Manager::Apk => (self.of_apk(name)?, false),
+            Manager::Pacman => (self.of_pacman(name)?, false),
+        };
+        let able = self.manager == Manager::Apt || self.locks.is_some();
+        Ok(PackageReading {
+            manager: self.manager,
+            holding: if able { Holding::Able } else { Holding::Unable },
+            installed,
+            held,
+            lists_age: self.lists.map(|(now, fetched)| u64::try_from(now - fetched).unwrap_or(0)),
+            interrupted: self.interrupted,
+        })
+    }
+
+    /// dpkg-query ends with 1 when it does not know one of the names.
+    fn of_dpkg(&self, name: &str) -> Result<(Option<String>, bool), String> {
+        let rows = self.told("packages", &[0, 1])?.rows();
         let mine = rows.iter().filter_map(|row| match row.as_slice() {
             [package, arch, status, version] if name == *package || name == format!("{package}:{arch}") => {
                 Some((*status, *version))
@@ -240,12 +272,40 @@ impl Answer {
         });
         let row = mine.max_by_key(|(status, _)| status.get(1..) == Some("i "));
         let (status, version) = row.unwrap_or_default();
-        Ok(PackageReading {
-            installed: (status.get(1..) == Some("i ")).then(|| version.to_owned()),
-            held: status.starts_with('h'),
-            lists_age: self.lists.map(|(now, fetched)| u64::try_from(now - fetched).unwrap_or(0)),
-            interrupted: self.interrupted,
-        })
+        Ok(((status.get(1..) == Some("i ")).then(|| version.to_owned()), status.starts_with('h')))
+    }
+
+    /// rpm ends with the number of names it does not know, and says of each that it does not. Of several versions of one
+    /// package, such as of the kernel, the last it names counts.
+    fn of_rpm(&self, name: &str) -> Result<Option<String>, String> {
+        let told = self.tools.get("packages").ok_or_else(|| silent("packages"))?;
+        let mine = told.rows().into_iter().filter(|row| row.first() == Some(&name));
+        if let Some(version) = mine.filter_map(|row| row.get(3).map(|version| (*version).to_owned())).next_back() {
+            return Ok(Some(version));
+        }
+        let absent = format!("package {name} is not installed");
+        if told.output.lines().chain(told.complaint.lines()).any(|line| line == absent) {
+            return Ok(None);
+        }
+        Err(if told.complaint.is_empty() { silent("packages") } else { told.complaint.clone() })
+    }
+
+    /// Lines of apk's database: `P:name`, then `V:version`.
+    fn of_apk(&self, name: &str) -> Result<Option<String>, String> {
+        let told = self.told("packages", &[0])?;
+        let mut lines = told.output.lines().skip_while(|line| line.strip_prefix("P:") != Some(name));
+        Ok(lines.nth(1).and_then(|line| line.strip_prefix("V:")).map(str::to_owned))
+    }
+
+    /// `name version`; pacman ends with 1 when it does not know one of the names.
+    fn of_pacman(&self, name: &str) -> Result<Option<String>, String> {
+        let told = self.told("packages", &[0, 1])?;
+        Ok(told.output.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned())))
+    }
+
+    fn is_locked(&self, name: &str) -> bool {
+        let lines = self.locks.iter().flat_map(|text| text.lines());
+        lines.filter_map(|line| locked(self.manager, line)).any(|locked| locked == name)
     }
 
     /// The fields of a line of `passwd(5)` or `group(5)`. getent ends with 2 when it does not know one of the names.
@@ -295,6 +355,25 @@ impl Answer {
             since: block.get("ActiveEnterTimestamp").and_then(|text| timestamp(text)),
         })
     }
+}
+
+/// The package that a line holds: `bash-0:5.1.8-6.el9.*` of dnf 4, `name = "bash"` of dnf 5, `0:bash-4.2.46-34.el7.*` of
+/// yum, `solvable_name: bash` of zypper (`locks(5)`).
+fn locked(manager: Manager, line: &str) -> Option<&str> {
+    let line = line.trim();
+    if manager == Manager::Zypper {
+        return line.strip_prefix("solvable_name:").map(str::trim);
+    }
+    if let Some(name) = line.strip_prefix("name = \"") {
+        return name.strip_suffix('"');
+    }
+    // An exclusion keeps one version away; it holds nothing.
+    if line.starts_with(['!', '#']) {
+        return None;
+    }
+    let mut parts = line.rsplitn(3, '-');
+    let name = parts.nth(2)?;
+    Some(name.split_once(':').map_or(name, |(_, name)| name))
 }
 
 fn properties(block: &str) -> BTreeMap<&str, &str> {
@@ -440,6 +519,47 @@ mod tests {
         assert_eq!(package(3).installed.as_deref(), Some("4.1"));
         let broken = answer(&probes, &told("packages", "", 2, "dpkg-query: error: status database is broken"));
         assert!(broken.package(&probes[0]).is_err());
+    }
+
+    #[test]
+    fn packages_of_every_manager_are_read() {
+        let read = |manager: &str, name: &str, text: String| {
+            let probe = Probe::Package(name.to_owned());
+            let text = format!("\nN manager {manager}\n{text}");
+            answer(std::slice::from_ref(&probe), &text).package(&probe).cloned()
+        };
+        let rpm =
+            "bash\tx86_64\tii \t5.1.8-6.el9_1\nopenssl\tx86_64\tii \t1:3.0.7-6.el9_2\npackage nano is not installed\n";
+        let told_by_rpm = || told("packages", rpm, 1, "");
+        let installed = |manager: &str, name: &str| read(manager, name, told_by_rpm()).map(|found| found.installed);
+        assert_eq!(installed("dnf", "bash"), Ok(Some("5.1.8-6.el9_1".to_owned())));
+        assert_eq!(installed("yum", "openssl"), Ok(Some("1:3.0.7-6.el9_2".to_owned())));
+        assert_eq!(installed("zypper", "nano"), Ok(None));
+        assert!(installed("dnf", "vim").is_err(), "it said nothing about it");
+        let broken = "error: cannot open Packages database in /var/lib/rpm";
+        let broken = read("dnf", "bash", told("packages", "", 1, broken)).expect_err("no answer");
+        assert!(broken.0.contains("cannot open Packages database"));
+
+        let held = |manager: &str, locks: &str| {
+            let found = read(manager, "bash", format!("{}\nN locks\n{locks}", told_by_rpm())).expect("an answer");
+            assert_eq!(found.holding, Holding::Able);
+            found.held
+        };
+        assert!(held("dnf", "# Added lock on Tue Nov 21\nbash-0:5.1.8-6.el9_1.*\n"));
+        assert!(held("dnf", "version = \"1.0\"\n[[packages]]\nname = \"bash\"\n"));
+        assert!(held("yum", "0:bash-4.2.46-34.el7.*\n"));
+        assert!(held("zypper", "\ntype: package\nmatch_type: glob\ncase_sensitive: on\nsolvable_name: bash\n"));
+        assert!(!held("dnf", "bash-completion-0:2.11-4.el9.*\n!bash-0:5.1.8-6.el9_1.*\n"));
+        assert_eq!(read("dnf", "bash", told_by_rpm()).expect("an answer").holding, Holding::Unable);
+
+        let apk = || told("packages", "P:musl\nV:1.2.4_git20230717-r4\nP:busybox\nV:1.36.1-r19\n", 0, "");
+        let of_apk = |name: &str| read("apk", name, apk()).expect("an answer").installed;
+        assert_eq!(of_apk("busybox").as_deref(), Some("1.36.1-r19"));
+        assert_eq!((of_apk("musl").as_deref(), of_apk("mus")), (Some("1.2.4_git20230717-r4"), None));
+
+        let pacman = || told("packages", "bash 5.2.026-2\n", 1, "error: package 'nano' was not found");
+        let of_pacman = |name: &str| read("pacman", name, pacman()).expect("an answer").installed;
+        assert_eq!((of_pacman("bash").as_deref(), of_pacman("nano")), (Some("5.2.026-2"), None));
     }
 
     #[test]

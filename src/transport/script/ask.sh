@@ -101,7 +101,19 @@ content() {
     head -c 262145 <"$p" >&3
   fi
 }
+# packages NAME...: asks the one that is in charge. A Debian host may well have rpm, and the other way round.
 packages() {
+  if [ -s /var/lib/dpkg/status ] && has dpkg-query; then apt_ "$@"; return; fi
+  for i in dnf yum zypper apk pacman; do
+    has "$i" || continue
+    frame manager "$i"
+    "${i}_" "$@"
+    return
+  done
+  frame manager apt
+  apt_ "$@"
+}
+apt_() {
   tool packages 20 dpkg-query -W -f '${Package}\t${Architecture}\t${db:Status-Abbrev}\t${Version}\n' "$@"
   # apt gives a list the time of the mirror; only the directories move with every fetch.
   set +f
@@ -116,6 +128,32 @@ packages() {
   for i in /var/lib/dpkg/updates/[0-9]*; do break; done
   set -f
   [ ! -e "$i" ] || frame interrupted
+}
+# rpm_ NAME...: in the form of dpkg-query's answer. It says of each that is not there that it is not.
+rpm_() { tool packages 20 rpm -q --qf '%{NAME}\t%{ARCH}\tii \t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n' "$@"; }
+# locks WHETHER FILE: what is held, where that is possible at all.
+locks() {
+  [ -e "$1" ] || return 0
+  frame locks
+  cat "$2" >&3 2>/dev/null
+}
+dnf_() {
+  rpm_ "$@"
+  # In version 5 it is built in.
+  if has dnf5; then locks / /etc/dnf/versionlock.toml; else locks /etc/dnf/plugins/versionlock.conf /etc/dnf/plugins/versionlock.list; fi
+}
+yum_() { rpm_ "$@"; locks /etc/yum/pluginconf.d/versionlock.conf /etc/yum/pluginconf.d/versionlock.list; }
+zypper_() { rpm_ "$@"; locks / /etc/zypp/locks; }
+apk_() {
+  for i in /lib/apk/db/installed /usr/lib/apk/db/installed; do [ ! -e "$i" ] || break; done
+  tool packages 20 sed -n '/^[PV]:/p' "$i"
+}
+pacman_() {
+  tool packages 20 pacman -Q -- "$@"
+  set +f
+  for i in /var/lib/pacman/sync/*.db; do break; done
+  set -f
+  [ ! -e "$i" ] || { frame lists "$(date +%s)"; stat -c %Y "$i" >&3; }
 }
 # command INDEX LIMIT FUNCTION: its output, its complaint, its exit code, each in a frame of its own. Both are read
 # to their end, so that it meets no broken pipe, but not longer than it may take: a daemon it started can hold them.
