@@ -417,4 +417,5 @@ kinds! {
     template::Template,
     unit::Unit,
     user::User,
+    yaml::Yaml,
 }

@@ -10,10 +10,16 @@ use armilla::lab::{Lab, LabOptions, Rebuild, Wire};
 
 use crate::project::Project;
 
-/// The lab's own folder: not the one of a user.
-pub(crate) const FOLDER: &str = "/var/lib/armilla/test-lab";
-/// Its network.
-pub(crate) const SUBNET: &str = "10.90.0";
+/// The lab's own folder: not the one of a user, unless `ARMILLA_LAB_DIR` says so.
+pub(crate) fn folder() -> String {
+    std::env::var("ARMILLA_LAB_DIR").unwrap_or_else(|_| "/var/lib/armilla/test-lab".to_owned())
+}
+
+/// Its network, unless `ARMILLA_LAB_SUBNET` says so.
+fn subnet() -> String {
+    std::env::var("ARMILLA_LAB_SUBNET").unwrap_or_else(|_| "10.90.0".to_owned())
+}
+
 /// The program under test.
 pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
 
@@ -22,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The lock that one run holds at a time; it ends with the process.
 fn alone() -> io::Result<File> {
-    let path = format!("{FOLDER}.lock");
+    let path = format!("{}.lock", folder());
     std::fs::create_dir_all("/var/lib/armilla")?;
     let file = File::create(path)?;
     file.lock()?;
@@ -43,13 +49,13 @@ impl House {
         let needs = "stories on real hosts need Linux and root, and what `tests/prepare` installs";
         let base = LabOptions::from_environment().base.unwrap_or_else(|| "/var/lib/armilla/lab/base".into());
         let options = LabOptions {
-            folder: Some(FOLDER.into()),
-            subnet: Some(SUBNET.to_owned()),
+            folder: Some(folder().into()),
+            subnet: Some(subnet()),
             base: Some(base.clone()),
             apt_cache: None,
             program: Some(ARMILLA.into()),
         };
-        let alone = alone().map_err(|error| format!("{needs}\n  {FOLDER}.lock: {error}"))?;
+        let alone = alone().map_err(|error| format!("{needs}\n  {}.lock: {error}", folder()))?;
         let lab = Lab::open(options).map_err(|error| format!("{needs}\n  {error}"))?;
         let tell = &mut |_: &str| {};
         lab.down_all(tell).map_err(|error| format!("what an earlier run left could not be removed: {error}"))?;
@@ -70,8 +76,8 @@ impl House {
     /// What an armilla of this lab must be told.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
         [
-            ("ARMILLA_LAB_DIR", FOLDER.into()),
-            ("ARMILLA_LAB_SUBNET", SUBNET.into()),
+            ("ARMILLA_LAB_DIR", folder().into()),
+            ("ARMILLA_LAB_SUBNET", subnet().into()),
             ("ARMILLA_LAB_BASE", self.base.clone()),
         ]
     }

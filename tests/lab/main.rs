@@ -4,6 +4,7 @@
 //! One after another, on hosts that stories share: each brings what it needs to the state it begins with, so that one
 //! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
+mod edit;
 mod failure;
 mod hosts;
 mod house;
@@ -29,6 +30,8 @@ const STORIES: &[Story] = &[
     ("the lab makes real hosts and leaves nothing behind", hosts::a_whole_life),
     ("facts of real hosts are true", hosts::facts),
     ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
+    ("parts of files are changed, and the rest stays", edit::made_and_unmade),
+    ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("hostile names and contents arrive byte for byte", input::hostile),
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
     ("a full disk keeps the old file whole", failure::full_disk),
