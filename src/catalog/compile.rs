@@ -246,7 +246,8 @@ impl Clashes {
         if parts.is_empty() {
             return;
         }
-        let whole = |item: &'_ Wanted| if let Some(Hold::Whole(path)) = item.resource.holds() { Some(path) } else { None };
+        let whole =
+            |item: &'_ Wanted| if let Some(Hold::Whole(path)) = item.resource.holds() { Some(path) } else { None };
         let wholes: BTreeMap<String, &Wanted> = items().filter_map(|item| Some((whole(item)?, item))).collect();
         for (path, item) in parts {
             if let Some(first) = wholes.get(&path) {

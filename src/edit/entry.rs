@@ -2,7 +2,7 @@
 //!
 //! In: one entry. Out: the table with the entry once, in its own form. Never: a line that is not about the same thing.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -94,7 +94,9 @@ impl PublicKey {
     /// What is wrong with it, for a user; never the text itself, which may be a private key.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.contains("PRIVATE KEY") {
-            return Err("it is a private key, which stays where it was made: give the line of its `.pub` file".to_owned());
+            return Err(
+                "it is a private key, which stays where it was made: give the line of its `.pub` file".to_owned()
+            );
         }
         if text.trim().chars().any(char::is_control) {
             return Err("a key is one line: give several as several resources".to_owned());
@@ -154,7 +156,10 @@ impl Entry {
 
     pub(super) fn apply(&self, state: State, text: &mut Text) -> Result<(), EditError> {
         let (found, line) = match self {
-            Self::HostKey(key) => return key.apply(state, text),
+            Self::HostKey(key) => {
+                key.apply(state, text);
+                return Ok(());
+            }
             Self::LoginKey(key) => (text.places(|row| key.is_in(row)), key.line()),
             Self::HostNames(names) => (names.find(state, text)?, names.line(text)),
             Self::Limit(limit) => (text.places(|row| limit.is_in(row)), limit.line()),
@@ -217,7 +222,7 @@ fn outside_quotes(row: &str) -> Vec<&str> {
 }
 
 impl HostKey {
-    fn apply(&self, state: State, text: &mut Text) -> Result<(), EditError> {
+    fn apply(&self, state: State, text: &mut Text) {
         let mut wanted = self.key.as_ref().filter(|_| state == State::Present);
         let mut gone = Vec::new();
         for at in text.places(|row| self.is_in(row)) {
@@ -241,7 +246,6 @@ impl HostKey {
             (Some(key), []) => text.insert(text.len(), &self.line(key)),
             (None, gone) => text.remove_all(gone),
         }
-        Ok(())
     }
 
     fn line(&self, key: &PublicKey) -> String {

@@ -1,4 +1,4 @@
-//! Values below `[sections]`, as in systemd's, MySQL's, git's and many other files.
+//! Values below `[sections]`, as in files of systemd, git and many others.
 //!
 //! In: section, key and values. Out: the text with exactly these values of the key; comments, order and the way in which
 //! `=` is written stay. Never: a value that goes over several lines.
@@ -70,7 +70,7 @@ impl Ini {
         let mut examples = here.chain(0..text.len()).filter_map(|at| first(text, at));
         // `key =` without a value says nothing about the space that would follow.
         let example = examples.find(|entry| !entry.value.is_empty()).map(|entry| entry.sign.to_owned());
-        example.unwrap_or_else(|| self.sign.clone())
+        example.or_else(|| commented_sign(text)).unwrap_or_else(|| self.sign.clone())
     }
 
     fn line(&self, old: &str, sign: &str, value: &str) -> String {
@@ -132,6 +132,17 @@ fn entry(row: &str) -> Option<Pair<'_>> {
     let (key, value) = (before.trim_end(), after.trim_start());
     let sign = &row[key.len()..row.len() - value.len()];
     (!key.is_empty()).then_some(Pair { key, sign, value })
+}
+
+/// Files with only defaults have them as comments: `#Storage=auto`. A sentence has a space after its mark.
+fn commented_sign(text: &Text) -> Option<String> {
+    let example = |row: &str| {
+        let bare = row.strip_prefix(['#', ';']).filter(|bare| !bare.starts_with(' '))?;
+        entry(bare)
+            .filter(|entry| !entry.key.contains(' ') && !entry.value.is_empty())
+            .map(|entry| entry.sign.to_owned())
+    };
+    text.rows().find_map(example)
 }
 
 /// The key and value that begin in a line.

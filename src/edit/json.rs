@@ -81,7 +81,9 @@ fn put(node: &CstNode, path: &[Part], value: &Value) -> Result<(), EditError> {
             let elements = array.elements();
             match (elements.get(*item), rest) {
                 (None, rest) if *item == elements.len() => drop(array.append(input(&nested(rest, value)?))),
-                (None, _) => return wrong(format!("there are only {} items, so there is no place {item}", elements.len())),
+                (None, _) => {
+                    return wrong(format!("there are only {} items, so there is no place {item}", elements.len()));
+                }
                 (Some(found), []) if found.to_serde_value().as_ref() == Some(value) => {}
                 (Some(found), []) => swap(found, input(value)),
                 (Some(found), rest) => put(found, rest, value)?,
@@ -146,9 +148,7 @@ fn valued(property: &CstObjectProp, key: &str) -> Result<CstNode, EditError> {
 pub(super) fn nested(path: &[Part], value: &Value) -> Result<Value, EditError> {
     match path {
         [] => Ok(value.clone()),
-        [Part::Key(key), rest @ ..] => {
-            Ok(Value::Object([(key.clone(), nested(rest, value)?)].into_iter().collect()))
-        }
+        [Part::Key(key), rest @ ..] => Ok(Value::Object([(key.clone(), nested(rest, value)?)].into_iter().collect())),
         [Part::Item(0), rest @ ..] => Ok(Value::Array(vec![nested(rest, value)?])),
         [Part::Item(item), ..] => wrong(format!("there are no items, so there is no place {item}")),
     }

@@ -63,7 +63,9 @@ pub fn pattern(text: &str) -> Result<Regex, EditError> {
 impl Place {
     /// The place in a text.
     pub(super) fn find(&self, text: &Text) -> Result<usize, EditError> {
-        let none = |pattern: &str| EditError(format!("no line matches `{}`, next to which it should go", pattern.escape_debug()));
+        let none = |pattern: &str| {
+            EditError(format!("no line matches `{}`, next to which it should go", pattern.escape_debug()))
+        };
         match self {
             Self::Beginning => Ok(0),
             Self::End => Ok(text.len()),

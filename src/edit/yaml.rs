@@ -155,7 +155,9 @@ impl Reader<'_> {
     fn add(&mut self, node: Node) -> Result<(), EditError> {
         match self.open.last_mut() {
             Some((_, inside)) => inside.push(node),
-            None if self.root.is_some() => return wrong("it holds several documents, and it is not clear which is meant"),
+            None if self.root.is_some() => {
+                return wrong("it holds several documents, and it is not clear which is meant");
+            }
             None => self.root = Some(node),
         }
         Ok(())
@@ -202,7 +204,8 @@ fn resolved(text: &str) -> Value {
     if let Ok(number) = text.strip_prefix('+').unwrap_or(text).parse::<i64>() {
         return number.into();
     }
-    let number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) && text.contains(|c: char| c.is_ascii_digit());
+    let number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        && text.contains(|c: char| c.is_ascii_digit());
     match text.parse::<f64>() {
         Ok(float) if number && float.is_finite() => float.into(),
         _ => Value::String(text.to_owned()),
@@ -230,10 +233,14 @@ fn set(at: &mut Value, path: &[Part], wanted: Option<&Value>) -> Result<(), Edit
         ([Part::Item(item), rest @ ..], Value::Array(items)) => match (items.len(), items.get_mut(*item), wanted) {
             (_, Some(inside), _) => set(inside, rest, wanted)?,
             (count, None, Some(value)) if *item == count => items.push(nested(rest, value)?),
-            (count, None, Some(_)) => return wrong(format!("there are only {count} items, so there is no place {item}")),
+            (count, None, Some(_)) => {
+                return wrong(format!("there are only {count} items, so there is no place {item}"));
+            }
             (_, None, None) => {}
         },
-        ([Part::Key(key), ..], _) => return wrong(format!("what should have the key `{}` is no map", key.escape_debug())),
+        ([Part::Key(key), ..], _) => {
+            return wrong(format!("what should have the key `{}` is no map", key.escape_debug()));
+        }
         ([Part::Item(item), ..], _) => return wrong(format!("what should have the item {item} is no list")),
     }
     Ok(())
@@ -276,7 +283,9 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
         }
     }
     match (wanted, key) {
-        (Some(_), _) if node.marked => wrong("it is an anchor, alias or tag, which others may go by: change it by hand"),
+        (Some(_), _) if node.marked => {
+            wrong("it is an anchor, alias or tag, which others may go by: change it by hand")
+        }
         (Some(value), key) => replace(text, node, key, style, value),
         (None, Some((map, key))) => remove(text, map, key),
         (None, None) => Ok(text.to_owned()),
@@ -287,9 +296,10 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
 fn beginning(text: &str, path: &[Part], value: &Value) -> Result<String, EditError> {
     let mut lines = Text::read(text.as_bytes())?;
     let whole = nested(path, value)?;
-    let new = whole.as_object().map_or_else(|| vec![Style::Own.inline(&whole)], |entries| {
-        entries.iter().flat_map(|(key, value)| block(key, value, 0)).collect()
-    });
+    let new = whole.as_object().map_or_else(
+        || vec![Style::Own.inline(&whole)],
+        |entries| entries.iter().flat_map(|(key, value)| block(key, value, 0)).collect(),
+    );
     let last = lines.len();
     new.iter().enumerate().for_each(|(more, line)| lines.insert(last + more, line));
     Ok(lines.written())
@@ -327,7 +337,8 @@ fn replace(
     style: Style,
     value: &Value,
 ) -> Result<String, EditError> {
-    let lines = matches!(old.what, What::Text { lines: true, .. }) || matches!(old.what, What::Map(_) | What::List(_)) && !old.is_inline(text);
+    let lines = matches!(old.what, What::Text { lines: true, .. })
+        || matches!(old.what, What::Map(_) | What::List(_)) && !old.is_inline(text);
     if !lines && !old.is_nothing() {
         return Ok(format!("{}{}{}", &text[..old.from], style.inline(value), &text[old.to..]));
     }
@@ -404,7 +415,8 @@ fn extent(rows: &Text, line: usize, column: usize) -> usize {
     // The items of a list may be as little indented as the key they belong to.
     let is_item = |row: &str| row.trim_start().starts_with("- ") || row.trim() == "-";
     let key_has_items = !rows.row(line).chars().skip(column).collect::<String>().starts_with('-');
-    let inside = |row: &str| silent(row) || indent(row) > column || key_has_items && indent(row) == column && is_item(row);
+    let inside =
+        |row: &str| silent(row) || indent(row) > column || key_has_items && indent(row) == column && is_item(row);
     let mut end = line + 1;
     let mut last = end;
     while end < rows.len() && inside(rows.row(end)) {

@@ -16,7 +16,9 @@ use crate::step::{
 };
 
 /// A kind that is a part of a file: what sets it apart.
-pub(super) trait Part: DeserializeOwned + schemars::JsonSchema + Clone + std::fmt::Debug + Send + Sync + 'static {
+pub(super) trait Part:
+    DeserializeOwned + schemars::JsonSchema + Clone + std::fmt::Debug + Send + Sync + 'static
+{
     /// See [`Kind::NAME`].
     const NAME: &'static str;
     /// See [`Kind::SUMMARY`].

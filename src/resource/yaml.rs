@@ -33,7 +33,8 @@ pub(super) struct Yaml {
 impl Part for Yaml {
     const NAME: &'static str = "yaml";
     const SUMMARY: &'static str = "A value at a path of a YAML file, whoever the rest belongs to";
-    const EXAMPLE: &'static str = "yaml: { path: /etc/monitor.yml, key: targets.zookeeper.port, value: 2181, create: true }";
+    const EXAMPLE: &'static str =
+        "yaml: { path: /etc/monitor.yml, key: targets.zookeeper.port, value: 2181, create: true }";
     const SHORT: &'static str = "path";
 
     fn check(&self) -> Result<(), String> {

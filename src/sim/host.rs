@@ -67,7 +67,9 @@ impl Host {
 
     /// What is at a path.
     pub fn path(&self, path: &str, fetch: &Fetch) -> PathReading {
-        let Some(node) = self.resolve(path).ok().and_then(|path| self.paths.get(&path)) else { return PathReading::Absent };
+        let Some(node) = self.resolve(path).ok().and_then(|path| self.paths.get(&path)) else {
+            return PathReading::Absent;
+        };
         match &node.what {
             What::Directory => PathReading::Directory(self.attributes(node)),
             What::Link(target) => PathReading::Link { target: target.clone(), modified: node.modified },

@@ -96,7 +96,8 @@ fn a_part_of_what_a_package_brings_is_changed_in_the_same_run() {
 ",
     );
     let plan = applied(&world);
-    let edits = plan.entries().flat_map(armilla::plan::Entry::steps).filter(|step| matches!(step, Step::EditFile { .. }));
+    let edits =
+        plan.entries().flat_map(armilla::plan::Entry::steps).filter(|step| matches!(step, Step::EditFile { .. }));
     assert_eq!(edits.count(), 3, "{}", show_plan(&plan));
     assert!(show_plan(&plan).contains("before it, may bring it"), "{}", show_plan(&plan));
     assert_eq!(content(&world, "/etc/nginx/nginx.conf"), "worker_processes auto;\n");
@@ -169,19 +170,34 @@ fn a_plan_shows_only_the_lines_that_change() {
 
 fn text() -> impl Strategy<Value = String> {
     let line = prop_oneof![
-        Just(""), Just("[s]"), Just("[t]"), Just("k = 1"), Just("\tk=2"), Just("  goes on"), Just("# k = 3"), Just("a=0"),
-        Just("192.0.2.7 zk1 # me"), Just("192.0.2.8 zk2"), Just("* soft nofile 1"), Just("# BEGIN armilla x"),
-        Just("# END armilla x"), Just("ü"),
+        Just(""),
+        Just("[s]"),
+        Just("[t]"),
+        Just("k = 1"),
+        Just("\tk=2"),
+        Just("  goes on"),
+        Just("# k = 3"),
+        Just("a=0"),
+        Just("192.0.2.7 zk1 # me"),
+        Just("192.0.2.8 zk2"),
+        Just("* soft nofile 1"),
+        Just("# BEGIN armilla x"),
+        Just("# END armilla x"),
+        Just("ü"),
     ];
-    (prop::collection::vec(line, 0..12), prop::sample::select(vec!["\n", "\r\n"]), any::<bool>()).prop_map(|(lines, end, last)| {
-        let text = lines.join(end);
-        if last && !text.is_empty() { text + end } else { text }
-    })
+    (prop::collection::vec(line, 0..12), prop::sample::select(vec!["\n", "\r\n"]), any::<bool>()).prop_map(
+        |(lines, end, last)| {
+            let text = lines.join(end);
+            if last && !text.is_empty() { text + end } else { text }
+        },
+    )
 }
 
 fn tree() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
-        Just(serde_json::Value::Null), any::<bool>().prop_map(Into::into), (-9i64..99).prop_map(Into::into),
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        (-9i64..99).prop_map(Into::into),
         "[a-z: #'\"{}\\[\\]-]{0,6}".prop_map(Into::into),
     ];
     let inner = leaf.prop_recursive(3, 16, 3, |inner| {
@@ -193,6 +209,14 @@ fn tree() -> impl Strategy<Value = serde_json::Value> {
     prop::collection::btree_map("[abk]", inner, 0..4).prop_map(|map| map.into_iter().collect())
 }
 
+fn with_tabs(tree: &serde_json::Value) -> String {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    serde::Serialize::serialize(tree, &mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
+        .expect("JSON");
+    String::from_utf8(bytes).expect("a text")
+}
+
 fn plain(text: &str) -> Content {
     Content::from(text)
 }
@@ -200,7 +224,10 @@ fn plain(text: &str) -> Content {
 fn edits() -> impl Strategy<Value = Edit> {
     let state = prop_oneof![Just(State::Present), Just(State::Absent)];
     let place = prop_oneof![
-        Just(Place::Beginning), Just(Place::End), Just(Place::After("^\\[s".to_owned())), Just(Place::Before("a".to_owned())),
+        Just(Place::Beginning),
+        Just(Place::End),
+        Just(Place::After("^\\[s".to_owned())),
+        Just(Place::Before("a".to_owned())),
     ];
     let several = prop_oneof![Just(Several::Refuse), Just(Several::KeepFirst)];
     let line = (state.clone(), place.clone(), several, any::<bool>()).prop_map(|(state, place, several, matches)| {
@@ -217,7 +244,10 @@ fn edits() -> impl Strategy<Value = Edit> {
         Edit::Ini(Ini { section: section.map(str::to_owned), key: "k".to_owned(), values, sign: " = ".to_owned() })
     });
     let entry = prop_oneof![
-        Just(Entry::HostNames(HostNames { address: "192.0.2.7".parse().expect("an address"), names: vec!["zk1".into(), "z".into()] })),
+        Just(Entry::HostNames(HostNames {
+            address: "192.0.2.7".parse().expect("an address"),
+            names: vec!["zk1".into(), "z".into()]
+        })),
         Just(Entry::Limit(Limit { domain: "*".into(), kind: "soft".into(), item: "nofile".into(), value: "9".into() })),
     ];
     prop_oneof![line, block, ini, (entry, state).prop_map(|(entry, state)| Edit::Entry(entry, state))]
@@ -278,7 +308,7 @@ proptest! {
         let text = match style {
             0 => serde_json::to_string(&tree).expect("JSON"),
             1 => serde_json::to_string_pretty(&tree).expect("JSON"),
-            _ => serde_json::to_string_pretty(&tree).expect("JSON").replace("  ", "\t"),
+            _ => with_tabs(&tree),
         };
         let wanted = value.as_ref().map(|value| plain(&value.to_string()));
         let edits = [Edit::Json(Json { path: path.clone(), value: wanted.clone() }), Edit::Yaml(Yaml { path: path.clone(), value: wanted })];
@@ -305,11 +335,13 @@ fn yaml_in_its_own_form_is_changed_and_keeps_its_comments() {
         let edit = Edit::Yaml(Yaml { path: Path::parse(path).expect("a way"), value });
         edit.apply(Some(text.as_bytes())).map(|after| String::from_utf8(after.expect("a file")).expect("a text"))
     };
-    let is = |path: &str, value: &str, old: &str, new: &str| assert_eq!(set(path, value).as_deref(), Ok(text.replace(old, new).as_str()), "{path}");
+    let is = |path: &str, value: &str, old: &str, new: &str| {
+        assert_eq!(set(path, value).as_deref(), Ok(text.replace(old, new).as_str()), "{path}")
+    };
     is("server.port", "8080", "port: 80 ", "port: 8080 ");
     is("server.names[1]", "\"c d\"", "- b", "- \"c d\"");
     is("server.names[2]", "\"c\"", "  - b\n", "  - b\n  - c\n");
-    is("server.names", "[\"x\",\"y\"]", "  names:\n  - a\n  - b\n", "  names:\n    - x\n    - y\n");
+    is("server.names", "[\"x\",\"y\"]", "  names:\n  - a\n  - b\n", "  names:\n    - x\n    - \"y\"\n");
     is("server.names", "", "  names:\n  - a\n  - b\n", "");
     is("server.log.level", "\"yes\"", "level: info", "level: \"yes\"");
     is("server.log.file", "\"/var/log/x\"", "info}", "info, \"file\": \"/var/log/x\"}");

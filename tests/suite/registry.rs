@@ -49,8 +49,26 @@ fn every_example_applied_to_an_empty_host_is_in_sync_afterwards() {
 #[test]
 fn all_examples_together_are_one_role() {
     let order = [
-        "package", "group", "user", "authorized_key", "known_host", "hosts_entry", "limits", "directory", "file", "template",
-        "line", "block", "ini", "json", "yaml", "unit", "link", "command", "cron", "service",
+        "package",
+        "group",
+        "user",
+        "authorized_key",
+        "known_host",
+        "hosts_entry",
+        "limits",
+        "directory",
+        "file",
+        "template",
+        "line",
+        "block",
+        "ini",
+        "json",
+        "yaml",
+        "unit",
+        "link",
+        "command",
+        "cron",
+        "service",
     ];
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
