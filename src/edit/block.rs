@@ -31,14 +31,13 @@ impl Block {
             return Ok(());
         };
         let wanted: Vec<&str> = utf8(content)?.lines().collect();
-        match found {
-            Some((begin, end)) => fill(text, begin + 1, end, &wanted),
-            None => {
-                let at = self.place.find(text)?;
-                text.insert(at, &self.begin);
-                text.insert(at + 1, &self.end);
-                fill(text, at + 1, at + 1, &wanted);
-            }
+        if let Some((begin, end)) = found {
+            fill(text, begin + 1, end, &wanted);
+        } else {
+            let at = self.place.find(text)?;
+            text.insert(at, &self.begin);
+            text.insert(at + 1, &self.end);
+            fill(text, at + 1, at + 1, &wanted);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! In: one entry. Out: the table with the entry once, in its own form. Never: a line that is not about the same thing.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -156,7 +156,10 @@ impl Entry {
 
     pub(super) fn apply(&self, state: State, text: &mut Text) -> Result<(), EditError> {
         let (found, line) = match self {
-            Self::HostKey(key) => return key.apply(state, text),
+            Self::HostKey(key) => {
+                key.apply(state, text);
+                return Ok(());
+            }
             Self::LoginKey(key) => (text.places(|row| key.is_in(row)), key.line()),
             Self::HostNames(names) => (names.find(state, text)?, names.line(text)),
             Self::Limit(limit) => (text.places(|row| limit.is_in(row)), limit.line()),
@@ -219,7 +222,7 @@ fn outside_quotes(row: &str) -> Vec<&str> {
 }
 
 impl HostKey {
-    fn apply(&self, state: State, text: &mut Text) -> Result<(), EditError> {
+    fn apply(&self, state: State, text: &mut Text) {
         let mut wanted = self.key.as_ref().filter(|_| state == State::Present);
         let mut gone = Vec::new();
         for at in text.places(|row| self.is_in(row)) {
@@ -243,7 +246,6 @@ impl HostKey {
             (Some(key), []) => text.insert(text.len(), &self.line(key)),
             (None, gone) => text.remove_all(gone),
         }
-        Ok(())
     }
 
     fn line(&self, key: &PublicKey) -> String {
@@ -320,12 +322,37 @@ impl Limit {
 mod tests {
     use super::*;
 
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH9O7fFVOEwGtHvMdKYr1NOT4b8Pn1yOwiUEfKNl7wtt ada@ship";
+
+    #[test]
+    fn a_key_is_read_whole_or_not_at_all() {
+        let key = PublicKey::parse(KEY).expect("a key");
+        assert_eq!((key.kind.as_str(), key.comment.as_str(), key.short()), ("ssh-ed25519", "ada@ship", "wiUEfKNl7wtt"));
+        let cut = KEY.replace("AAAAIH9O7fFVOEwGtHvMdKYr1NOT4b8Pn1yOwiUEfKNl7wtt", "AAAAIH9O7fFVOEwG");
+        let mixed = KEY.replace("ssh-ed25519", "ssh-rsa");
+        let two = format!("{KEY}\n{KEY}");
+        let private = "-----BEGIN OPENSSH PRIVATE KEY-----";
+        for wrong in ["", "ssh-ed25519", "command=\"x\" ssh-ed25519 AAAA", &cut, &mixed, &two, private] {
+            assert!(PublicKey::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_behind_options_with_spaces_in_quotes() {
+        let key = LoginKey { key: PublicKey::parse(KEY).expect("a key"), options: None };
+        assert!(key.is_in(&format!("from=\"a\",command=\"echo \\\" ssh-ed25519 x\" {KEY}")));
+        assert!(!key.is_in(&format!("command=\"{KEY}\" ssh-ed25519 AAAAother")));
+        assert!(!key.is_in(&format!("# {KEY}")));
+    }
+
     #[test]
     fn a_hashed_name_is_known_as_ssh_keygen_hashes_it() {
         // Made by `ssh-keygen -H` from `[db1.example.org]:2222`.
-        let key = HostKey { name: "host.example.org".to_owned(), key: None };
-        assert!(!key.is_named("|1|AAAA|AAAA"));
-        assert!(!key.is_named("|1|no base64"));
-        assert!(key.is_named("HOST.example.org"));
+        let hashed = "|1|Kh7gqmq0l9Y9Am9Yr0dcwfORa4E=|86ylTYjurYwSlz5W4i0tqP2fqPU=";
+        let key = |name: &str| HostKey { name: name.to_owned(), key: None };
+        assert!(key("[db1.example.org]:2222").is_named(hashed));
+        assert!(!key("db1.example.org").is_named(hashed));
+        assert!(!key("[db1.example.org]:2222").is_named("|1|no base64"));
+        assert!(key("db1.example.org").is_named("DB1.example.org"));
     }
 }

@@ -1,4 +1,4 @@
-//! Values below `[sections]`, as in systemd's, MySQL's, git's and many other files.
+//! Values below `[sections]`, as in files of systemd, git and many others.
 //!
 //! In: section, key and values. Out: the text with exactly these values of the key; comments, order and the way in which
 //! `=` is written stay. Never: a value that goes over several lines.
@@ -26,8 +26,7 @@ impl Ini {
     pub(super) fn apply(&self, text: &mut Text) -> Result<(), EditError> {
         let wanted: Vec<&str> = self.values.iter().map(utf8).collect::<Result<_, _>>()?;
         let sections = self.sections(text);
-        let found: Vec<usize> =
-            sections.iter().flat_map(Clone::clone).filter(|at| self.is_mine(text.row(*at))).collect();
+        let found: Vec<usize> = sections.iter().flat_map(Clone::clone).filter(|at| self.is_mine(text, *at)).collect();
         found.iter().try_for_each(|at| one_line(text, *at))?;
         let have: Vec<&str> = found.iter().filter_map(|at| entry(text.row(*at))).map(|entry| entry.value).collect();
         if have == wanted {
@@ -61,17 +60,17 @@ impl Ini {
         found
     }
 
-    fn is_mine(&self, row: &str) -> bool {
-        entry(row).is_some_and(|entry| entry.key == self.key)
+    fn is_mine(&self, text: &Text, at: usize) -> bool {
+        first(text, at).is_some_and(|entry| entry.key == self.key)
     }
 
     /// How this key, or else the first other one, has its `=` written.
     fn sign(&self, text: &Text, sections: &[Range<usize>], found: &[usize]) -> String {
         let here = found.iter().copied().chain(sections.iter().flat_map(Clone::clone));
-        let mut examples = here.chain(0..text.len()).filter_map(|at| entry(text.row(at)));
+        let mut examples = here.chain(0..text.len()).filter_map(|at| first(text, at));
         // `key =` without a value says nothing about the space that would follow.
         let example = examples.find(|entry| !entry.value.is_empty()).map(|entry| entry.sign.to_owned());
-        example.unwrap_or_else(|| self.sign.clone())
+        example.or_else(|| commented_sign(text)).unwrap_or_else(|| self.sign.clone())
     }
 
     fn line(&self, old: &str, sign: &str, value: &str) -> String {
@@ -85,13 +84,14 @@ impl Ini {
             return;
         }
         let sections = self.sections(text);
-        let last = |section: &Range<usize>| section.clone().rev().find(|at| entry(text.row(*at)).is_some());
+        let last = |section: &Range<usize>| section.clone().rev().find(|at| first(text, *at).is_some());
         let beside = kept.last().copied().or_else(|| sections.iter().find_map(last));
         let at = match (beside, sections.first()) {
             (Some(at), _) => at + 1,
             (None, Some(section)) => section.start,
             (None, None) => self.new_section(text),
         };
+        let at = (at..text.len()).find(|at| !goes_on(text, *at)).unwrap_or(text.len());
         let indent = beside.map(|at| text.row(at).to_owned()).unwrap_or_default();
         for (more, value) in values.iter().enumerate() {
             text.insert(at + more, &self.line(&indent, sign, value));
@@ -134,12 +134,34 @@ fn entry(row: &str) -> Option<Pair<'_>> {
     (!key.is_empty()).then_some(Pair { key, sign, value })
 }
 
+/// Files with only defaults have them as comments: `#Storage=auto`. A sentence has a space after its mark.
+fn commented_sign(text: &Text) -> Option<String> {
+    let example = |row: &str| {
+        let bare = row.strip_prefix(['#', ';']).filter(|bare| !bare.starts_with(' '))?;
+        entry(bare)
+            .filter(|entry| !entry.key.contains(' ') && !entry.value.is_empty())
+            .map(|entry| entry.sign.to_owned())
+    };
+    text.rows().find_map(example)
+}
+
+/// The key and value that begin in a line.
+fn first(text: &Text, at: usize) -> Option<Pair<'_>> {
+    entry(text.row(at)).filter(|_| !goes_on(text, at))
+}
+
+/// Whether a line is a part of the value before it: after a backslash, or indented without being anything by itself.
+fn goes_on(text: &Text, at: usize) -> bool {
+    let row = text.row(at);
+    let odd = row.starts_with([' ', '\t']) && !row.trim().is_empty() && !is_comment(row);
+    let before = at.checked_sub(1).map(|before| text.row(before));
+    let continued = before.is_some_and(|before| before.ends_with('\\') && !is_comment(before));
+    continued || odd && entry(row).is_none() && header(row).is_none()
+}
+
 /// A value that goes on in the next line cannot be changed by its first.
 fn one_line(text: &Text, at: usize) -> Result<(), EditError> {
-    let next = (at + 1 < text.len()).then(|| text.row(at + 1)).unwrap_or_default();
-    let goes_on =
-        next.starts_with([' ', '\t']) && !next.trim().is_empty() && !is_comment(next) && entry(next).is_none();
-    if goes_on && header(next).is_none() || text.row(at).ends_with('\\') {
+    if at + 1 < text.len() && goes_on(text, at + 1) {
         return wrong(format!("the value in line {} goes over several lines, which is not edited", at + 1));
     }
     Ok(())

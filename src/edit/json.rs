@@ -4,7 +4,9 @@
 //! the order of keys, the way numbers are written and comments stay. Never: one of two values of one key.
 
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
+use jsonc_parser::cst::{
+    CstArray, CstContainerNode, CstInputValue, CstLeafNode, CstNode, CstObject, CstObjectProp, CstRootNode,
+};
 use serde_json::Value;
 
 use super::path::{Part, Path};
@@ -83,16 +85,26 @@ fn put(node: &CstNode, path: &[Part], value: &Value) -> Result<(), EditError> {
                     return wrong(format!("there are only {} items, so there is no place {item}", elements.len()));
                 }
                 (Some(found), []) if found.to_serde_value().as_ref() == Some(value) => {}
-                (Some(found), []) => {
-                    found.clone().remove();
-                    array.insert(*item, input(value));
-                }
+                (Some(found), []) => swap(found, input(value)),
                 (Some(found), rest) => put(found, rest, value)?,
             }
         }
         [] => return wrong("no key is given"),
     }
     Ok(())
+}
+
+fn swap(old: &CstNode, new: CstInputValue) {
+    match old {
+        CstNode::Container(CstContainerNode::Object(object)) => drop(object.clone().replace_with(new)),
+        CstNode::Container(CstContainerNode::Array(array)) => drop(array.clone().replace_with(new)),
+        CstNode::Leaf(CstLeafNode::StringLit(text)) => drop(text.clone().replace_with(new)),
+        CstNode::Leaf(CstLeafNode::NumberLit(number)) => drop(number.clone().replace_with(new)),
+        CstNode::Leaf(CstLeafNode::BooleanLit(yes)) => drop(yes.clone().replace_with(new)),
+        CstNode::Leaf(CstLeafNode::NullKeyword(null)) => drop(null.clone().replace_with(new)),
+        // No value of JSON.
+        _ => {}
+    }
 }
 
 fn take(node: &CstNode, path: &[Part]) -> Result<(), EditError> {

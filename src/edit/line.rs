@@ -123,9 +123,10 @@ impl Line {
     }
 }
 
-/// `lines 3, 5 and 9`, counted from 1 as editors do.
+/// `lines 3, 5, 9`, counted from 1 as editors do.
 pub(super) fn listed(places: &[usize]) -> String {
     let numbers: Vec<String> = places.iter().take(4).map(|at| (at + 1).to_string()).collect();
     let more = if places.len() > 4 { " and more" } else { "" };
-    format!("lines {}{more}", numbers.join(", "))
+    let lines = if places.len() == 1 { "line" } else { "lines" };
+    format!("{lines} {}{more}", numbers.join(", "))
 }

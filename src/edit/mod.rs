@@ -11,6 +11,7 @@ mod json;
 mod line;
 mod path;
 mod text;
+mod yaml;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ pub use ini::Ini;
 pub use json::Json;
 pub use line::{Line, Place, Several, pattern};
 pub use path::{Part, Path};
+pub use yaml::Yaml;
 
 use crate::secret::Content;
 
@@ -43,6 +45,8 @@ pub enum Edit {
     Ini(Ini),
     /// A value at a path of a JSON document.
     Json(Json),
+    /// A value at a path of a YAML document.
+    Yaml(Yaml),
     /// A line of one of the system's own tables.
     Entry(Entry, State),
 }
@@ -68,6 +72,7 @@ impl Edit {
             Self::Ini(ini) => ini.apply(&mut text)?,
             Self::Entry(entry, state) => entry.apply(*state, &mut text)?,
             Self::Json(json) => return json.apply(&text.written()).map(|text| Some(text.into_bytes())),
+            Self::Yaml(yaml) => return yaml.apply(&text.written()).map(|text| Some(text.into_bytes())),
         }
         Ok(Some(text.written().into_bytes()))
     }
@@ -78,7 +83,9 @@ impl Edit {
             Self::Line(line) => line.line.as_ref().is_some_and(Content::is_secret),
             Self::Block(block) => block.content.as_ref().is_some_and(Content::is_secret),
             Self::Ini(ini) => ini.values.iter().any(Content::is_secret),
-            Self::Json(json) => json.value.as_ref().is_some_and(Content::is_secret),
+            Self::Json(Json { value, .. }) | Self::Yaml(Yaml { value, .. }) => {
+                value.as_ref().is_some_and(Content::is_secret)
+            }
             Self::Entry(..) => false,
         }
     }
@@ -94,7 +101,7 @@ impl Edit {
             Self::Line(line) => line.state,
             Self::Block(block) => wanted(block.content.is_some()),
             Self::Ini(ini) => wanted(!ini.values.is_empty()),
-            Self::Json(json) => wanted(json.value.is_some()),
+            Self::Json(Json { value, .. }) | Self::Yaml(Yaml { value, .. }) => wanted(value.is_some()),
             Self::Entry(_, state) => *state,
         }
     }
@@ -107,7 +114,7 @@ impl fmt::Display for Edit {
             Self::Line(_) => "a line",
             Self::Block(_) => "a block",
             Self::Ini(ini) => return write!(f, "the value of {}", ini.key),
-            Self::Json(json) => return write!(f, "the value of {}", json.path),
+            Self::Json(Json { path, .. }) | Self::Yaml(Yaml { path, .. }) => return write!(f, "the value of {path}"),
             Self::Entry(entry, _) => entry.what(),
         };
         f.write_str(what)

@@ -70,7 +70,11 @@ impl Part for Block {
         match (self.state, content) {
             (Presence::Present, None) => Err("a block needs `content`".to_owned()),
             (Presence::Absent, Some(_)) => Err("a block that is to be absent has no content".to_owned()),
-            (_, Some(text)) if text.lines().any(|row| [self.mark("BEGIN"), self.mark("END")].contains(&row.trim_end().to_owned())) => {
+            (_, Some(text))
+                if text
+                    .lines()
+                    .any(|row| [self.mark("BEGIN"), self.mark("END")].contains(&row.trim_end().to_owned())) =>
+            {
                 Err("`content` has a line that is one of the block's own marks".to_owned())
             }
             _ => Ok(()),

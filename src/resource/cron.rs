@@ -58,17 +58,11 @@ const FIELDS: [Field; 5] = [
         last: 12,
         names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
     },
-    Field {
-        name: "day of the week",
-        first: 0,
-        last: 7,
-        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
-    },
+    Field { name: "day of the week", first: 0, last: 7, names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] },
 ];
 
 /// Words for whole schedules.
-const WORDS: &[&str] =
-    &["@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+const WORDS: &[&str] = &["@reboot", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
 
 /// Debian's cron drops a longer command without a word (`MAX_COMMAND`).
 const LONGEST: usize = 998;
@@ -76,8 +70,7 @@ const LONGEST: usize = 998;
 impl Kind for Cron {
     const NAME: &'static str = "cron";
     const SUMMARY: &'static str = "A program that runs at certain times";
-    const EXAMPLE: &'static str =
-        "cron: { name: zk-snapshots, user: root, schedule: \"30 3 * * *\", command: \"find /var/lib/zookeeper -name 'snapshot.*' -mtime +7 -delete\" }";
+    const EXAMPLE: &'static str = "cron: { name: zk-snapshots, user: root, schedule: \"30 3 * * *\", command: \"find /var/lib/zookeeper -name 'snapshot.*' -mtime +7 -delete\" }";
     const SHORT: &'static str = "name";
     type State = PathReading;
 
@@ -110,19 +103,19 @@ impl Kind for Cron {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        vec![self.regular(&self.path(), self.content().as_ref()).probe()]
+        vec![regular(&self.path(), self.content().as_ref()).probe()]
     }
 
     fn observe(&self, readings: &Readings) -> Result<PathReading, Unreadable> {
-        readings.path(&self.regular(&self.path(), self.content().as_ref()).probe()).cloned()
+        readings.path(&regular(&self.path(), self.content().as_ref()).probe()).cloned()
     }
 
     fn change(&self, state: &PathReading) -> Verdict {
-        self.regular(&self.path(), self.content().as_ref()).verdict(state)
+        regular(&self.path(), self.content().as_ref()).verdict(state)
     }
 
     fn unwanted(&self, state: &PathReading) -> Option<super::Change> {
-        self.regular(&self.path(), self.content().as_ref()).unwanted(state)
+        regular(&self.path(), self.content().as_ref()).unwanted(state)
     }
 
     fn written(&self, state: &PathReading) -> Option<i64> {
@@ -135,18 +128,19 @@ impl Cron {
         format!("/etc/cron.d/{}", self.name)
     }
 
-    fn regular<'a>(&self, path: &'a str, content: Option<&'a Content>) -> Regular<'a> {
-        let ownership = fields::ownership("root", "root", fields::mode_644());
-        Regular { path, content, ownership, frozen: false }
-    }
-
     fn content(&self) -> Option<Content> {
         let (schedule, command) = (self.schedule.as_ref()?, self.command.as_ref()?);
-        let mut text: String = self.environment.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+        let variables = self.environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
         let when = schedule.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-        text.push_str(&format!("{when} {} {}\n", self.user, command.trim().replace('%', "\\%")));
+        let job = format!("{when} {} {}\n", self.user, command.trim().replace('%', "\\%"));
+        let text = variables.chain([job]).collect::<Vec<_>>().join("\n");
         Some(Content::from(text.as_str()))
     }
+}
+
+fn regular<'a>(path: &'a str, content: Option<&'a Content>) -> Regular<'a> {
+    let ownership = fields::ownership("root", "root", fields::mode_644());
+    Regular { path, content, ownership, frozen: false }
 }
 
 /// In quotes where cron would take away or misread something.
@@ -181,7 +175,9 @@ fn check_command(command: &str) -> Result<(), String> {
     }
     let length = command.len() + command.matches('%').count();
     if length > LONGEST {
-        return Err(format!("`command` has {length} bytes; cron drops those of more than {LONGEST}: put it into a script"));
+        return Err(format!(
+            "`command` has {length} bytes; cron drops those of more than {LONGEST}: put it into a script"
+        ));
     }
     Ok(())
 }
@@ -207,7 +203,9 @@ fn unknown_word(word: &str) -> String {
 impl Field {
     /// Lists of ranges with steps.
     fn check(&self, text: &str) -> Result<(), String> {
-        text.split(',').try_for_each(|part| self.check_range(part).map_err(|why| format!("{} `{}`: {why}", self.name, text.escape_debug())))
+        text.split(',').try_for_each(|part| {
+            self.check_range(part).map_err(|why| format!("{} `{}`: {why}", self.name, text.escape_debug()))
+        })
     }
 
     fn check_range(&self, text: &str) -> Result<(), String> {
@@ -219,10 +217,9 @@ impl Field {
             Some(_) => return Err(format!("the range {range} goes backwards: write it as two, with a comma")),
         };
         match step.map(|step| step.parse::<u32>().ok().filter(|step| (1..=self.last).contains(step))) {
-            None => Ok(()),
             Some(None) => Err(format!("a step is a number from 1 to {}", self.last)),
             Some(Some(_)) if !wide => Err("a step needs a range or `*` before it".to_owned()),
-            Some(Some(_)) => Ok(()),
+            None | Some(Some(_)) => Ok(()),
         }
     }
 
@@ -231,7 +228,7 @@ impl Field {
         let named = named.and_then(|at| u32::try_from(at).ok()).map(|at| at + self.first);
         let digits = || text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         let number = named.or_else(digits).filter(|number| (self.first..=self.last).contains(number));
-        let names = if self.names.is_empty() { String::new() } else { format!(", or {}", self.names.join(", ")) };
-        number.ok_or_else(|| format!("`{}` is none of {} to {}{names}", text.escape_debug(), self.first, self.last))
+        let words = if self.names.is_empty() { String::new() } else { format!(", or {}", self.names.join(", ")) };
+        number.ok_or_else(|| format!("`{}` is none of {} to {}{words}", text.escape_debug(), self.first, self.last))
     }
 }

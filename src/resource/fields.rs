@@ -200,8 +200,8 @@ fn reveal(value: &mut serde_json::Value) -> bool {
         return true;
     }
     match value {
-        serde_json::Value::Array(items) => items.iter_mut().fold(false, |any, item| reveal(item) || any),
-        serde_json::Value::Object(entries) => entries.values_mut().fold(false, |any, item| reveal(item) || any),
+        serde_json::Value::Array(items) => items.iter_mut().map(reveal).filter(|secret| *secret).count() > 0,
+        serde_json::Value::Object(entries) => entries.values_mut().map(reveal).filter(|secret| *secret).count() > 0,
         _ => false,
     }
 }

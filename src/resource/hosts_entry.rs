@@ -3,7 +3,7 @@
 //! In: an address and all its names. Out: one line for it. Never: a name that another address of the same sort has, too:
 //! which of the two is found would be chance.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -61,7 +61,11 @@ impl Part for HostsEntry {
 fn is_name(name: &str) -> bool {
     let label = |label: &str| {
         let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(fine)
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(fine)
     };
     name.len() <= 253 && name.split('.').all(label) && name.parse::<IpAddr>().is_err()
 }

@@ -47,7 +47,8 @@ impl Ini {
 impl Part for Ini {
     const NAME: &'static str = "ini";
     const SUMMARY: &'static str = "A value of a file with [sections], whoever the rest belongs to";
-    const EXAMPLE: &'static str = "ini: { path: /etc/systemd/journald.conf, section: Journal, key: SystemMaxUse, value: 500M, create: true }";
+    const EXAMPLE: &'static str =
+        "ini: { path: /etc/systemd/journald.conf, section: Journal, key: SystemMaxUse, value: 500M, create: true }";
     const SHORT: &'static str = "path";
 
     fn check(&self) -> Result<(), String> {
@@ -65,7 +66,10 @@ impl Part for Ini {
         for data in self.all() {
             let value = fields::one_line("value", data)?;
             if value.trim() != value || value.ends_with('\\') {
-                return Err("`value` must not begin or end with a space, or end with a backslash: it would be read otherwise".to_owned());
+                return Err(
+                    "`value` must not begin or end with a space, or end with a backslash: it would be read otherwise"
+                        .to_owned(),
+                );
             }
         }
         match (self.state, &self.value, &self.values) {

@@ -47,7 +47,9 @@ impl Part for KnownHost {
     fn check(&self) -> Result<(), String> {
         if !is_name(&self.name) {
             let name = self.name.escape_debug();
-            return Err(format!("`{name}` is no single host: a name, an address, or `[name]:port` for a port that is not 22"));
+            return Err(format!(
+                "`{name}` is no single host: a name, an address, or `[name]:port` for a port that is not 22"
+            ));
         }
         match (self.state, self.key()?) {
             (Presence::Present, None) => Err("it needs a `key`".to_owned()),
@@ -73,7 +75,9 @@ fn is_name(name: &str) -> bool {
     match name.strip_prefix('[') {
         None => plain(name),
         Some(rest) => rest.split_once("]:").is_some_and(|(name, port)| {
-            plain(name) && port != "22" && port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port)
+            plain(name)
+                && port != "22"
+                && port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port)
         }),
     }
 }

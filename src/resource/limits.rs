@@ -56,8 +56,25 @@ enum Amount {
 
 /// The items of `limits.conf(5)` of Linux-PAM 1.5.
 const ITEMS: &[&str] = &[
-    "core", "data", "fsize", "memlock", "nofile", "rss", "stack", "cpu", "nproc", "as", "maxlogins", "maxsyslogins",
-    "nonewprivs", "priority", "locks", "sigpending", "msgqueue", "nice", "rtprio",
+    "core",
+    "data",
+    "fsize",
+    "memlock",
+    "nofile",
+    "rss",
+    "stack",
+    "cpu",
+    "nproc",
+    "as",
+    "maxlogins",
+    "maxsyslogins",
+    "nonewprivs",
+    "priority",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
 ];
 
 /// Those that may be below zero.

@@ -13,6 +13,7 @@ use crate::edit::{self, Edit, Several, pattern};
 /// One line of a text file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "a `line` has a `line` in YAML")]
 pub(super) struct Line {
     /// The file. Its mode, owner, line endings and all other lines stay as they are.
     path: String,
@@ -44,7 +45,8 @@ pub(super) struct Line {
 impl Part for Line {
     const NAME: &'static str = "line";
     const SUMMARY: &'static str = "One line of a text file, whoever the rest belongs to";
-    const EXAMPLE: &'static str = "line: { path: /etc/ssh/sshd_config, match: '^#?PermitRootLogin ', line: PermitRootLogin no, create: true }";
+    const EXAMPLE: &'static str =
+        "line: { path: /etc/ssh/sshd_config, match: '^#?PermitRootLogin ', line: PermitRootLogin no, create: true }";
     const SHORT: &'static str = "path";
 
     fn check(&self) -> Result<(), String> {

@@ -425,4 +425,5 @@ kinds! {
     template::Template,
     unit::Unit,
     user::User,
+    yaml::Yaml,
 }

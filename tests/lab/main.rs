@@ -5,6 +5,7 @@
 //! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
 mod artifacts;
+mod edit;
 mod failure;
 mod hosts;
 mod house;
@@ -34,6 +35,8 @@ const STORIES: &[Story] = &[
     ("archives of every sort are unpacked, swapped and removed", artifacts::archives),
     ("a hostile archive changes nothing on a host", artifacts::hostile),
     ("packages come from a signed repository of one's own", artifacts::repository),
+    ("parts of files are changed, and the rest stays", edit::made_and_unmade),
+    ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("hostile names and contents arrive byte for byte", input::hostile),
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
     ("a full disk keeps the old file whole", failure::full_disk),

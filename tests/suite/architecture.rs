@@ -84,18 +84,19 @@ fn pure_rooms_hold_no_effects() {
 
 #[test]
 fn some_crates_are_named_in_one_place_only() {
-    let homes = [
-        ("minijinja", "template.rs"),
-        ("saphyr_parser", "yaml/mod.rs"),
-        ("petgraph", "graph.rs"),
-        ("openssh::", "transport/ssh"),
-        ("jsonc_parser", "edit/json.rs"),
+    // What a user wrote is read by `yaml`; what is on a host is changed by `edit`, which must know every byte of it.
+    let homes: [(&str, &[&str]); 5] = [
+        ("minijinja", &["template.rs"]),
+        ("saphyr_parser", &["yaml/mod.rs", "edit/yaml.rs"]),
+        ("petgraph", &["graph.rs"]),
+        ("openssh::", &["transport/ssh"]),
+        ("jsonc_parser", &["edit/json.rs"]),
     ];
     let mut wrong = Vec::new();
     for (_, file, text) in sources() {
-        for (krate, home) in homes {
-            if text.contains(krate) && !file.to_string_lossy().contains(home) {
-                wrong.push(format!("{}: only {home} names {krate}", file.display()));
+        for (krate, homes) in homes {
+            if text.contains(krate) && !homes.iter().any(|home| file.to_string_lossy().contains(home)) {
+                wrong.push(format!("{}: only {} names {krate}", file.display(), homes.join(" and ")));
             }
         }
     }

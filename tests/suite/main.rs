@@ -7,6 +7,7 @@ mod architecture;
 mod cases;
 mod convergence;
 mod docs;
+mod edit;
 mod generator;
 mod inventory;
 mod mistakes;

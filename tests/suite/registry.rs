@@ -68,6 +68,7 @@ fn all_examples_together_are_one_role() {
         "block",
         "ini",
         "json",
+        "yaml",
         "unit",
         "link",
         "command",

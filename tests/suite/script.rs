@@ -382,6 +382,48 @@ fn a_script_that_does_not_arrive_whole_does_nothing() {
 }
 
 #[test]
+fn what_changed_since_the_plan_is_not_written_over() {
+    for shell in shells() {
+        let room = Room::new("unchanged");
+        let (file, link, none) = (room.path("file"), room.path("link"), room.path("none"));
+        fs::write(&file, "as it was").expect("a file");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        let unchanged = |path: &str, digest| Step::Unchanged { path: path.to_owned(), digest };
+        let was = |text: &str| Some(Digest::of(text.as_bytes()));
+        let fine =
+            [unchanged(&file, was("as it was")), unchanged(&none, None), unchanged(&room.path("no/dir/x"), None)];
+        assert_eq!(perform(&shell, &fine), [Outcome::Done, Outcome::Done, Outcome::Done], "{shell:?}");
+        let changed = [
+            unchanged(&file, was("as it is")),
+            unchanged(&file, None),
+            unchanged(&link, was("as it was")),
+            unchanged(&link, None),
+            unchanged(&none, was("as it was")),
+        ];
+        for step in changed {
+            let outcomes = perform(&shell, &[step, write(&file, b"ours")]);
+            assert_eq!(outcomes.len(), 1, "nothing is written: {shell:?}");
+            assert!(failure(&outcomes[0]).1.contains("was changed since the plan was made: plan again"), "{shell:?}");
+        }
+        assert_eq!(fs::read(&file).expect("a file"), b"as it was");
+    }
+}
+
+#[test]
+fn a_path_in_a_home_is_where_the_hosts_accounts_say() {
+    for shell in shells() {
+        let probes =
+            ["~root/.profile", "/root/.profile", "~nobody/x", "~no-such-user/x"].map(|name| path(name, Fetch::Digest));
+        let readings = read_by(&shell, &probes);
+        let found = probes.clone().map(|probe| readings.path(&probe).cloned());
+        assert_eq!(found[0], found[1], "{shell:?}");
+        assert_eq!([&found[2], &found[3]], [&Ok(PathReading::Absent), &Ok(PathReading::Absent)], "{shell:?}");
+        let outcomes = perform(&shell, &[write("~no-such-user/x", b"x")]);
+        assert!(failure(&outcomes[0]).1.contains("there is no user no-such-user with a home directory"), "{shell:?}");
+    }
+}
+
+#[test]
 fn ownership_is_given_kept_and_checked() {
     for shell in shells() {
         let room = Room::new("owner");

@@ -177,13 +177,13 @@ fn unpack(index: usize, unpacking: &Unpacking) -> Result<(String, String), Strin
 
 /// Finds the home that the step's path begins in.
 fn at_home(step: &Step) -> String {
-    let path = match step {
-        Step::WriteFile { path, .. }
-        | Step::Unchanged { path, .. }
-        | Step::MakeDirectory { path, .. }
-        | Step::SetOwnership { path, .. }
-        | Step::Remove { path, .. } => path,
-        _ => return String::new(),
+    let (Step::WriteFile { path, .. }
+    | Step::Unchanged { path, .. }
+    | Step::MakeDirectory { path, .. }
+    | Step::SetOwnership { path, .. }
+    | Step::Remove { path, .. }) = step
+    else {
+        return String::new();
     };
     let find = |(user, _): (&str, &str)| {
         let complaint = quote(&format!("there is no user {user} with a home directory"));
