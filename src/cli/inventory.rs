@@ -45,7 +45,7 @@ pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
     match &command.host {
         Some(pattern) => return one(&view, pattern, variables),
         None if command.graph => {
-            ui::result(&view.graph(if command.vars { Details::Variables } else { Details::Names }))
+            ui::result(&view.graph(if command.vars { Details::Variables } else { Details::Names }));
         }
         None if command.list => ui::result(&ui::data(&pretty(&view.list(variables)))),
         None => ui::result(&table(&loaded)),

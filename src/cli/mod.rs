@@ -128,7 +128,7 @@ impl Selection {
     /// The name of the environment. Of a path that leads into `inventories/` it is the folder there.
     fn name(&self) -> String {
         let from_path = |path: &PathBuf| {
-            let mut parts = path.components().map(|part| part.as_os_str());
+            let mut parts = path.components().map(std::path::Component::as_os_str);
             let folder = parts.find(|part| *part == "inventories").and_then(|_| parts.next());
             folder.or(path.file_name()).map(|name| name.to_string_lossy().into_owned())
         };

@@ -162,12 +162,12 @@ fn assemble(env: EnvName, draft: Draft, known: Groups, warnings: Diagnostics) ->
     let alone = alone(&draft, &known.members);
     let top = top(&draft, &known.children);
     let names: Vec<GroupName> = draft.groups.iter().map(|group| group.name.clone()).collect();
-    let named = |children: &[usize]| children.iter().map(|child| names[*child].clone()).collect::<Vec<_>>();
+    let called = |children: &[usize]| children.iter().map(|child| names[*child].clone()).collect::<Vec<_>>();
     let all = Group { members: (0..draft.hosts.len()).collect(), ..group(name(ALL), 0, draft.all) };
     let ungrouped = Group { own: alone.clone(), members: alone, ..group(name(UNGROUPED), 1, draft.ungrouped) };
-    let all = Group { children: std::iter::once(name(UNGROUPED)).chain(named(&top)).collect(), ..all };
+    let all = Group { children: std::iter::once(name(UNGROUPED)).chain(called(&top)).collect(), ..all };
     let written = draft.groups.into_iter().zip(known.members).enumerate().map(|(index, (written, members))| Group {
-        children: named(&known.children[index]),
+        children: called(&known.children[index]),
         own: written.hosts,
         members,
         ..group(written.name, known.depths[index], written.said)

@@ -128,7 +128,7 @@ impl Layers {
         let mut all = self.layers.iter().rev().filter_map(|layer| variable(layer, name));
         match self.merging {
             Merging::Replace => all.next(),
-            Merging::Merge => all.reduce(merge),
+            Merging::Merge => all.reduce(|stronger, weaker| merge(stronger, &weaker)),
         }
     }
 
@@ -147,7 +147,7 @@ impl Layers {
                     Entry::Vacant(place) => drop(place.insert(weaker())),
                     Entry::Occupied(mut place) if self.merging == Merging::Merge => {
                         let stronger = place.get().clone();
-                        place.insert(merge(stronger, weaker()));
+                        place.insert(merge(stronger, &weaker()));
                     }
                     Entry::Occupied(_) => {}
                 }
@@ -158,7 +158,7 @@ impl Layers {
 }
 
 /// Two values by the rules of Ansible's `hash_behaviour = merge`: entries of maps come together, all else is replaced.
-fn merge(stronger: Variable, weaker: Variable) -> Variable {
+fn merge(stronger: Variable, weaker: &Variable) -> Variable {
     if stronger.node.map().is_none() || weaker.node.map().is_none() {
         return stronger;
     }

@@ -56,12 +56,11 @@ impl Literal {
     /// As JSON writes a key of a map.
     fn key(self) -> Option<String> {
         Some(match self {
-            Self::Plain(Yaml::Text(text)) => text,
+            Self::Plain(Yaml::Text(text)) | Self::Large(text) => text,
             Self::Plain(Yaml::Int(number)) => number.to_string(),
             Self::Plain(Yaml::Float(number)) => format!("{number:?}"),
             Self::Plain(Yaml::Bool(value)) => value.to_string(),
             Self::Plain(Yaml::Null) => "null".to_owned(),
-            Self::Large(text) => text,
             _ => return None,
         })
     }
@@ -144,9 +143,8 @@ impl Reader<'_> {
             '[' => self.nested(Self::brackets),
             '(' => self.nested(Self::parentheses),
             '{' => self.nested(Self::braces),
-            '0'..='9' => self.number(),
             '.' if self.skip("...") => Some(Literal::Plain(Yaml::Text("...".to_owned()))),
-            '.' => self.number(),
+            '0'..='9' | '.' => self.number(),
             _ => self.word().or_else(|| self.texts()),
         }
     }

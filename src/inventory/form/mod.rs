@@ -221,9 +221,8 @@ impl Draft {
     /// Makes a group a child of another.
     pub(super) fn adopt(&mut self, parent: Owner, child: Owner, origin: &Origin) -> Result<(), Diagnostic> {
         match (parent, child) {
-            (Owner::All, Owner::Ungrouped) => {}
             (Owner::All, Owner::Group(child)) if !self.top.contains(&child) => self.top.push(child),
-            (Owner::All, Owner::Group(_)) => {}
+            (Owner::All, Owner::Ungrouped | Owner::Group(_)) => {}
             (Owner::Group(parent), Owner::Group(child)) => {
                 let name = self.groups[child].name.clone();
                 if !self.groups[parent].children.iter().any(|(known, _)| *known == name) {
@@ -292,7 +291,9 @@ pub(super) fn read(texts: &Texts, problems: &mut Diagnostics) -> Draft {
         }
         [] => {
             draft.rules = Rules::Ansible;
-            forms.into_iter().for_each(|(path, source, form)| foreign(path, source, form, &mut draft, problems));
+            for (path, source, form) in forms {
+                foreign(path, source, form, &mut draft, problems);
+            }
         }
         [(_, source, _)] => {
             native::read(source, &mut draft, problems);
