@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
+mod generated;
 mod regular;
+mod systemd;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
@@ -372,11 +374,17 @@ kinds! {
     command::Command,
     directory::Directory,
     file::File,
+    firewall::Firewall,
     group::Group,
+    hostname::Hostname,
     link::Link,
+    mount::Mount,
     package::Package,
     service::Service,
+    sysctl::Sysctl,
     template::Template,
+    timer::Timer,
+    timezone::Timezone,
     unit::Unit,
     user::User,
 }

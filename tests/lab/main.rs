@@ -13,6 +13,7 @@ mod network;
 mod password;
 mod project;
 mod secrecy;
+mod system;
 mod watch;
 mod zookeeper;
 
@@ -29,6 +30,8 @@ const STORIES: &[Story] = &[
     ("the lab makes real hosts and leaves nothing behind", hosts::a_whole_life),
     ("facts of real hosts are true", hosts::facts),
     ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
+    ("settings of the system itself hold, and go", system::settings),
+    ("a firewall holds, and never shuts out who set it", system::firewall),
     ("hostile names and contents arrive byte for byte", input::hostile),
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
     ("a full disk keeps the old file whole", failure::full_disk),

@@ -48,7 +48,9 @@ fn every_example_applied_to_an_empty_host_is_in_sync_afterwards() {
 
 #[test]
 fn all_examples_together_are_one_role() {
-    let order = ["package", "group", "user", "directory", "file", "template", "unit", "link", "command", "service"];
+    let first = ["package", "group", "user", "directory", "file", "template", "unit", "link", "command", "service"];
+    let system = ["firewall", "hostname", "mount", "sysctl", "timer", "timezone"];
+    let order = [&first[..], &system[..]].concat();
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
     let text: Vec<&str> = kinds.map(|kind| kind.example).collect();
