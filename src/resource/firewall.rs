@@ -316,18 +316,18 @@ impl Rule {
     /// One line, or one for each family of addresses.
     fn lines(&self) -> Vec<String> {
         let protocol = if self.protocol == Protocol::Tcp { "tcp" } else { "udp" };
-        let ports = format!("{protocol} dport {}", one_or_more(merged(self.port.iter().chain(&self.ports))));
+        let ports = format!("{protocol} dport {}", one_or_more(&merged(self.port.iter().chain(&self.ports))));
         let Some(from) = &self.from else { return vec![ports] };
         let family = |word: &str, four: bool| {
             let own: Vec<&Network> = from.iter().filter(|network| network.address.is_ipv4() == four).collect();
             let list = widest(&own);
-            (!list.is_empty()).then(|| format!("{word} saddr {} {ports}", one_or_more(list)))
+            (!list.is_empty()).then(|| format!("{word} saddr {} {ports}", one_or_more(&list)))
         };
         [family("ip", true), family("ip6", false)].into_iter().flatten().collect()
     }
 }
 
-fn one_or_more(list: Vec<String>) -> String {
+fn one_or_more(list: &[String]) -> String {
     if list.len() == 1 { list.concat() } else { format!("{{ {} }}", list.join(", ")) }
 }
 

@@ -30,6 +30,16 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Whether none of the files is there.
+    pub(super) fn is_new(&self) -> bool {
+        self.files.iter().all(|found| *found == PathReading::Absent)
+    }
+
+    /// Whether the main unit became active before its files were last written: it goes by older ones.
+    pub(super) fn is_stale(&self) -> bool {
+        self.needs_reload() || self.main().since.is_some_and(|since| newest(&self.files) > Some(since))
+    }
+
     fn main(&self) -> &UnitReading {
         &self.units[self.units.len() - 1]
     }
@@ -70,19 +80,8 @@ impl Units {
     pub(super) fn files(&self, state: &State) -> Result<Parts, String> {
         let mut parts = Parts::default();
         self.files.iter().zip(&state.files).try_for_each(|((file, _), found)| parts.take(file.written(found)))?;
-        self.told(&mut parts, state);
+        told(&mut parts, state);
         Ok(parts)
-    }
-
-    fn told(&self, parts: &mut Parts, state: &State) {
-        if !parts.is_empty() || state.needs_reload() {
-            parts.steps.push(Step::Run(Command::new(["systemctl", "daemon-reload"])));
-        }
-    }
-
-    /// Whether the main unit became active before its files were last written: it goes by older ones.
-    pub(super) fn is_stale(&self, state: &State) -> bool {
-        state.needs_reload() || state.main().since.is_some_and(|since| newest(&state.files) > Some(since))
     }
 
     /// Enabled and active; an active one gets this call, if there is one.
@@ -103,17 +102,17 @@ impl Units {
 
     /// All of it gone. What runs under its name is stopped first, and guarded, as some of it may be gone already.
     pub(super) fn absent(&self, state: &State) -> Verdict {
-        if state.files.iter().all(|found| *found == PathReading::Absent) {
+        if state.is_new() {
             return Verdict::InSync;
         }
         let mut parts = Parts::default();
-        parts.steps.extend([self.only_if("is-enabled", "disable"), self.only_if("is-active", "stop")]);
+        parts.steps.extend([self.only_if("is-enabled", "disable"), self.stopped()]);
         for ((file, _), found) in self.files.iter().zip(&state.files) {
             if let Err(why) = parts.take(file.removed(found)) {
                 return Verdict::Refuse(why);
             }
         }
-        self.told(&mut parts, state);
+        told(&mut parts, state);
         match parts.verdict() {
             Verdict::Change(change) => Verdict::Change(super::Change { action: Action::Remove, ..change }),
             verdict => verdict,
@@ -129,6 +128,11 @@ impl Units {
         if let Probe::Unit(name) = &self.files[place].1 { Some(name) } else { None }
     }
 
+    /// The main unit stopped, if it is active.
+    pub(super) fn stopped(&self) -> Step {
+        self.only_if("is-active", "stop")
+    }
+
     fn run(&self, verb: &str) -> Step {
         Step::Run(Command::new(["systemctl", verb, "--", &self.main]))
     }
@@ -137,6 +141,13 @@ impl Units {
         let guard = Command::new(["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, &self.main]);
         let call = Command::new(["systemctl", verb, "--", &self.main]);
         Step::RunUnless(call, guard.within(Duration::from_secs(30)))
+    }
+}
+
+/// After files were written, or when an earlier run was cut off before it came to this.
+fn told(parts: &mut Parts, state: &State) {
+    if !parts.is_empty() || state.needs_reload() {
+        parts.steps.push(Step::Run(Command::new(["systemctl", "daemon-reload"])));
     }
 }
 

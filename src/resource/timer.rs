@@ -189,11 +189,11 @@ impl Timer {
     fn parted(&self, state: &systemd::State) -> Result<Parts, String> {
         let units = self.units();
         let mut parts = units.files(state)?;
-        let stale = units.is_stale(state);
-        if stale && parts.fields.is_empty() {
+        let older = state.is_stale();
+        if older && parts.fields.is_empty() {
             parts.fields.push(fields::text("loaded", "an older file", "this one"));
         }
-        let restart = (!parts.is_empty() || stale).then_some("restart");
+        let restart = (!parts.is_empty() || older).then_some("restart");
         units.running(&mut parts, state, restart);
         Ok(parts)
     }

@@ -39,8 +39,8 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
         ["groupadd" | "groupdel" | "useradd" | "usermod" | "userdel", ..] => account(host, &words),
         ["systemctl", rest @ ..] => systemctl(host, rest),
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
-        ["sh", "-c", _, "sysctl" | "hostname" | "firewall-arm" | "firewall-load" | "firewall-confirm", ..]
-        | ["nft", ..] => system::run(host, &words, command.stdin.bytes()),
+        ["sh", "-c", _, name, ..] if system::KNOWN.contains(name) => system::run(host, &words, command.stdin.bytes()),
+        ["nft" | "modprobe", ..] => system::run(host, &words, command.stdin.bytes()),
         _ => look(host, command),
     }
 }

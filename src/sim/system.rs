@@ -8,8 +8,13 @@ use super::host::Host;
 use super::tree::Tree;
 use crate::step::Removable;
 
+/// The names of the shell texts that [`run`] knows.
+pub(super) const KNOWN: &[&str] =
+    &["sysctl", "hostname", "swap", "locale-known", "locale-gen", "firewall-arm", "firewall-load", "firewall-confirm"];
+
 /// What every host has beside directories: a name, and a zone.
 pub(super) fn furnished(mut paths: Tree) -> Tree {
+    let _ = paths.make_directory("/etc/default", 0);
     let files = [("/proc/sys/kernel/hostname", "(none)\n"), ("/usr/share/zoneinfo/Etc/UTC", "TZif2")];
     for (path, text) in files {
         let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
@@ -23,6 +28,8 @@ pub(super) fn furnished(mut paths: Tree) -> Tree {
 pub(super) fn look(host: &Host, words: &[&str]) -> Result<String, Trouble> {
     match words {
         ["cat", path] => read(host, path),
+        ["stat", "-c", "%s %F", "--", path] => size(host, path),
+        ["locale", "-a"] => Ok("C\nC.utf8\nPOSIX\n".to_owned()),
         ["ls", "--", path] if host.paths.get(path).is_some() => Ok(format!("{path}\n")),
         ["ls", "--", path] => Err(Trouble::new(2, format!("ls: cannot access '{path}': No such file or directory"))),
         ["systemd-analyze", "calendar", "--", schedule] => Ok(format!("Normalized form: {schedule}\n")),
@@ -40,11 +47,17 @@ pub(super) fn look(host: &Host, words: &[&str]) -> Result<String, Trouble> {
 /// What a shell text of a kind does; its name comes after it.
 pub(super) fn run(host: &mut Host, words: &[&str], input: &[u8]) -> Result<String, Trouble> {
     match words {
-        ["nft", "-c", "-f", "-"] => Ok(String::new()),
+        ["modprobe", "--", name] => {
+            host.paths.make_directory(&format!("/sys/module/{name}"), host.now).map(|()| String::new())
+        }
+        ["sh", "-c", _, "swap", path, size] => swap(host, path, size),
+        ["sh", "-c", _, "locale-known", names @ ..] if names.iter().all(|name| LOCALES.contains(name)) => {
+            Ok(String::new())
+        }
+        ["nft", "-c", "-f", "-"] | ["sh", "-c", _, "firewall-confirm", ..] => Ok(String::new()),
         ["nft", "delete", "table", "inet", "armilla"] => unload(host),
         ["sh", "-c", _, "firewall-arm", run] => host.paths.make_directory(run, host.now).map(|()| String::new()),
         ["sh", "-c", _, "firewall-load", run, _] => load(host, run, input),
-        ["sh", "-c", _, "firewall-confirm", ..] => Ok(String::new()),
         ["sh", "-c", _, "sysctl" | "hostname", value, path] if path.starts_with("/proc/sys/") => set(host, path, value),
         _ => look(host, words),
     }
@@ -61,6 +74,22 @@ fn set(host: &mut Host, path: &str, value: &str) -> Result<String, Trouble> {
     host.paths.make_directory(folder, host.now)?;
     host.paths.write(path, format!("{value}\n").as_bytes(), host.now)?;
     Ok(String::new())
+}
+
+/// What a host has without the package `locales`.
+const LOCALES: &[&str] = &["C", "C.UTF-8", "POSIX"];
+
+/// A swap file is as large as it says.
+fn swap(host: &mut Host, path: &str, megabytes: &str) -> Result<String, Trouble> {
+    host.has_space(path)?;
+    host.paths.write(path, format!("swap of {megabytes} M").as_bytes(), host.now).map(|()| String::new())
+}
+
+fn size(host: &Host, path: &str) -> Result<String, Trouble> {
+    let none = || Trouble::new(1, format!("stat: cannot statx '{path}': No such file or directory"));
+    let text = String::from_utf8_lossy(host.paths.file(path).ok_or_else(none)?).into_owned();
+    let swap = text.strip_prefix("swap of ").and_then(|text| text.strip_suffix(" M")?.parse::<usize>().ok());
+    Ok(format!("{} regular file\n", swap.map_or(text.len(), |size| size << 20)))
 }
 
 /// The rules that are loaded, as they were read.

@@ -16,7 +16,7 @@ resources:
       command: [sh, -c, 'echo "$0 $THREAD" >>/root/woven', "100% \"wool\" $HOME"]
       environment: { THREAD: 5% "red" $x }
       description: Weaves 100%
-  - timer: { name: unweave, schedule: "*-*-* 03:00", command: [/bin/true], persistent: true, random_delay: 5m, user: nobody }
+  - timer: { name: unweave, schedule: "*-*-* 03:00", command: [/bin/true], persistent: true, random_delay: 5m, user: games }
   - directory: /srv/loom
   - file: { path: /srv/loom/thread, content: "red\n" }
   - mount: { path: /srv/wool-1, source: tmpfs, type: tmpfs, options: [size=1M, nosuid] }

@@ -49,7 +49,7 @@ fn every_example_applied_to_an_empty_host_is_in_sync_afterwards() {
 #[test]
 fn all_examples_together_are_one_role() {
     let first = ["package", "group", "user", "directory", "file", "template", "unit", "link", "command", "service"];
-    let system = ["firewall", "hostname", "mount", "sysctl", "timer", "timezone"];
+    let system = ["firewall", "hostname", "kernel_module", "locale", "mount", "swap", "sysctl", "timer", "timezone"];
     let order = [&first[..], &system[..]].concat();
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
