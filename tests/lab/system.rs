@@ -89,7 +89,8 @@ fn changed(house: &House, project: &crate::project::Project<'_>) {
     );
     is("systemctl show -p TimersMonotonic --value weave.timer | grep -c 1h", "2");
 
-    house.sh("h1", "systemd-run --quiet --unit=sitter --working-directory=/srv/wool-1 sleep 600");
+    // One that systemd does not know of: a service that names the place would be stopped with it.
+    house.sh("h1", "systemd-run --quiet --unit=sitter sh -c 'cd /srv/wool-1; exec sleep 600'; sleep 1");
     project.only(&["h1"], "summary: Busy.\nresources:\n  - mount: { path: /srv/wool-1, state: absent }\n");
     project.apply(&[]).ends(3);
     is("cat /srv/wool-1/kept; systemctl stop sitter", "kept");
