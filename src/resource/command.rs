@@ -85,7 +85,7 @@ impl Kind for Command {
         self.name.iter().try_for_each(|name| fields::check_line("name", name))?;
         self.creates.iter().chain(&self.directory).try_for_each(|path| fields::check_path(path))?;
         self.user.iter().try_for_each(|user| fields::check_account("user", user))?;
-        self.environment.iter().try_for_each(|(name, value)| check_variable(name, value))
+        self.environment.iter().try_for_each(|(name, value)| fields::check_variable(name, value))
     }
 
     fn probes(&self) -> Vec<Probe> {
@@ -186,13 +186,4 @@ fn answered(exit: i32, program: &str) -> Result<State, Unreadable> {
 
 fn later(what: &str) -> State {
     State::Later(format!("its guard can be asked only when {what} is there"))
-}
-
-/// Names as in POSIX (section 8.1), so that no shell and no `env` reads more than a name.
-fn check_variable(name: &str, value: &str) -> Result<(), String> {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    if !name.starts_with(first) || !name.chars().all(|c| first(c) || c.is_ascii_digit()) {
-        return Err(format!("`{}` is no name of a variable", name.escape_debug()));
-    }
-    if value.contains('\0') { Err(format!("the variable {name} has a zero byte in it")) } else { Ok(()) }
 }

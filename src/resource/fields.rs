@@ -415,6 +415,18 @@ impl From<Presence> for State {
     }
 }
 
+/// Names as in POSIX (section 8.1), so that no shell and no `env` reads more than a name.
+///
+/// # Errors
+/// The reason, for the user.
+pub(super) fn check_variable(name: &str, value: &str) -> Result<(), String> {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    if !name.starts_with(first) || !name.chars().all(|c| first(c) || c.is_ascii_digit()) {
+        return Err(format!("`{}` is no name of a variable", name.escape_debug()));
+    }
+    if value.contains('\0') { Err(format!("the variable {name} has a zero byte in it")) } else { Ok(()) }
+}
+
 /// Asks `getent`, by exit code, whether a database of users or groups has a name.
 pub(super) fn known(database: &str, name: &str) -> Command {
     Command::new(["getent", database, "--", name])

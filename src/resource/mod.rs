@@ -13,9 +13,11 @@ use serde::de::DeserializeOwned;
 use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
+mod generated;
 mod part;
 mod regular;
 mod remote;
+mod systemd;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
@@ -411,18 +413,27 @@ kinds! {
     directory::Directory,
     download::Download,
     file::File,
+    firewall::Firewall,
     group::Group,
     hosts_entry::HostsEntry,
+    hostname::Hostname,
     ini::Ini,
     json::Json,
+    kernel_module::KernelModule,
     known_host::KnownHost,
     limits::Limits,
     line::Line,
     link::Link,
+    locale::Locale,
+    mount::Mount,
     package::Package,
     repository::Repository,
     service::Service,
+    swap::Swap,
+    sysctl::Sysctl,
     template::Template,
+    timer::Timer,
+    timezone::Timezone,
     unit::Unit,
     user::User,
     yaml::Yaml,

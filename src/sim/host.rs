@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Node, Tree, What};
-use super::{Activity, Trouble, Units, program};
+use super::{Activity, Trouble, Units, program, system};
 use crate::step::{
     Attributes, Command, Digest, FETCH_LIMIT, Fetch, Holding, Manager, Mode, Ownership, PackageReading, PathReading,
     Removable, UnitReading, UserReading, home_of,
@@ -59,7 +59,7 @@ impl Host {
     pub fn new() -> Self {
         let group = |(name, gid): (&str, u32)| (name.to_owned(), gid);
         let groups = [("root", 0), ("adm", 4), ("nogroup", 65_534)].into_iter().map(group).collect();
-        let mut host = Self { paths: Tree::base(), groups, ..Self::default() };
+        let mut host = Self { paths: system::furnished(Tree::base()), groups, ..Self::default() };
         host.users.insert("root".to_owned(), User::new(0, 0, "/root", "/bin/bash"));
         host.users.insert("nobody".to_owned(), User::new(65_534, 65_534, "/nonexistent", "/usr/sbin/nologin"));
         host

@@ -11,6 +11,7 @@ mod host;
 mod program;
 mod show;
 mod story;
+mod system;
 mod tree;
 mod units;
 mod web;

@@ -16,6 +16,7 @@ mod password;
 mod project;
 mod secrecy;
 mod vault;
+mod system;
 mod watch;
 mod zookeeper;
 
@@ -37,6 +38,8 @@ const STORIES: &[Story] = &[
     ("packages come from a signed repository of one's own", artifacts::repository),
     ("parts of files are changed, and the rest stays", edit::made_and_unmade),
     ("a part of what a package brings is changed in the run that brings it", edit::first_install),
+    ("settings of the system itself hold, and go", system::settings),
+    ("a firewall holds, and never shuts out who set it", system::firewall),
     ("hostile names and contents arrive byte for byte", input::hostile),
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
     ("a full disk keeps the old file whole", failure::full_disk),

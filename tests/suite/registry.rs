@@ -50,31 +50,11 @@ fn every_example_applied_to_an_empty_host_is_in_sync_afterwards() {
 
 #[test]
 fn all_examples_together_are_one_role() {
-    let order = [
-        "repository",
-        "package",
-        "group",
-        "user",
-        "authorized_key",
-        "known_host",
-        "hosts_entry",
-        "limits",
-        "directory",
-        "file",
-        "download",
-        "archive",
-        "template",
-        "line",
-        "block",
-        "ini",
-        "json",
-        "yaml",
-        "unit",
-        "link",
-        "command",
-        "cron",
-        "service",
-    ];
+    let first = ["repository", "package", "group", "user", "directory", "file", "download", "archive", "template"];
+    let parts = ["authorized_key", "known_host", "hosts_entry", "limits", "line", "block", "ini", "json", "yaml"];
+    let system = ["firewall", "hostname", "kernel_module", "locale", "mount", "swap", "sysctl", "timer", "timezone"];
+    let last = ["unit", "link", "command", "cron", "service"];
+    let order = [&first[..], &parts, &system, &last].concat();
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
     let text: Vec<&str> = kinds.map(|kind| kind.example).collect();
