@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
+mod json;
 mod regular;
+mod tree;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
@@ -372,11 +374,15 @@ kinds! {
     command::Command,
     directory::Directory,
     file::File,
+    git::Git,
     group::Group,
+    http::Http,
     link::Link,
     package::Package,
+    script::Script,
     service::Service,
     template::Template,
     unit::Unit,
     user::User,
+    venv::Venv,
 }

@@ -4,7 +4,7 @@
 //! Never: success of a program, or of an option, that is not known here.
 
 use super::host::{Host, User};
-use super::{Trouble, apt, units};
+use super::{Trouble, apt, foreign, units};
 use crate::step::{Command, Removable};
 
 /// What a program prints that only looks, or how it failed.
@@ -21,7 +21,8 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, unit] => no_to(host, question, unit),
         ["systemctl", "is-enabled", "--", unit] => Ok(format!("{}\n", host.unit(unit).enabled)),
         ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
-        _ => Err(Trouble::new(127, format!("{}: not found", words.join(" ")))),
+        _ => foreign::look(host, &words, command.stdin.bytes())
+            .unwrap_or_else(|| Err(Trouble::new(127, format!("{}: not found", words.join(" "))))),
     }
 }
 
@@ -39,7 +40,7 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
         ["groupadd" | "groupdel" | "useradd" | "usermod" | "userdel", ..] => account(host, &words),
         ["systemctl", rest @ ..] => systemctl(host, rest),
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
-        _ => look(host, command),
+        _ => foreign::run(host, &words, command.stdin.bytes()).unwrap_or_else(|| look(host, command)),
     }
 }
 

@@ -10,9 +10,9 @@ use armilla::lab::{Lab, LabOptions, Rebuild, Wire};
 
 use crate::project::Project;
 
-/// The lab's own folder: not the one of a user.
+/// The lab's own folder: not the one of a user, unless `ARMILLA_LAB_DIR` says so.
 pub(crate) const FOLDER: &str = "/var/lib/armilla/test-lab";
-/// Its network.
+/// Its network, unless `ARMILLA_LAB_SUBNET` says another.
 pub(crate) const SUBNET: &str = "10.90.0";
 /// The program under test.
 pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
@@ -21,8 +21,8 @@ pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The lock that one run holds at a time; it ends with the process.
-fn alone() -> io::Result<File> {
-    let path = format!("{FOLDER}.lock");
+fn alone(folder: &str) -> io::Result<File> {
+    let path = format!("{folder}.lock");
     std::fs::create_dir_all("/var/lib/armilla")?;
     let file = File::create(path)?;
     file.lock()?;
@@ -32,6 +32,8 @@ fn alone() -> io::Result<File> {
 /// All stories' hosts.
 pub(crate) struct House {
     lab: Lab,
+    folder: PathBuf,
+    subnet: String,
     base: PathBuf,
     /// Two runs on one machine would take each other's hosts away: the second waits until the first has ended.
     _alone: File,
@@ -41,20 +43,24 @@ impl House {
     /// An empty lab, also after a run that crashed.
     pub(crate) fn open() -> Result<Self, String> {
         let needs = "stories on real hosts need Linux and root, and what `tests/prepare` installs";
-        let base = LabOptions::from_environment().base.unwrap_or_else(|| "/var/lib/armilla/lab/base".into());
+        let given = LabOptions::from_environment();
+        let base = given.base.unwrap_or_else(|| "/var/lib/armilla/lab/base".into());
+        let folder = given.folder.unwrap_or_else(|| FOLDER.into());
+        let subnet = given.subnet.unwrap_or_else(|| SUBNET.to_owned());
         let options = LabOptions {
-            folder: Some(FOLDER.into()),
-            subnet: Some(SUBNET.to_owned()),
+            folder: Some(folder.clone()),
+            subnet: Some(subnet.clone()),
             base: Some(base.clone()),
             apt_cache: None,
             program: Some(ARMILLA.into()),
         };
-        let alone = alone().map_err(|error| format!("{needs}\n  {FOLDER}.lock: {error}"))?;
+        let shown = folder.display().to_string();
+        let alone = alone(&shown).map_err(|error| format!("{needs}\n  {shown}.lock: {error}"))?;
         let lab = Lab::open(options).map_err(|error| format!("{needs}\n  {error}"))?;
         let tell = &mut |_: &str| {};
         lab.down_all(tell).map_err(|error| format!("what an earlier run left could not be removed: {error}"))?;
         lab.base(Rebuild::IfNeeded, tell).map_err(|error| format!("the base could not be built: {error}"))?;
-        Ok(Self { lab, base, _alone: alone })
+        Ok(Self { lab, folder, subnet, base, _alone: alone })
     }
 
     /// Removes all hosts.
@@ -70,10 +76,15 @@ impl House {
     /// What an armilla of this lab must be told.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
         [
-            ("ARMILLA_LAB_DIR", FOLDER.into()),
-            ("ARMILLA_LAB_SUBNET", SUBNET.into()),
+            ("ARMILLA_LAB_DIR", self.folder.clone()),
+            ("ARMILLA_LAB_SUBNET", self.subnet.clone().into()),
             ("ARMILLA_LAB_BASE", self.base.clone()),
         ]
+    }
+
+    /// The address of this machine, as hosts see it.
+    pub(crate) fn machine(&self) -> String {
+        format!("{}.1", self.subnet)
     }
 
     /// An empty project.

@@ -5,6 +5,7 @@
 //! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
 mod failure;
+mod foreign;
 mod hosts;
 mod house;
 mod input;
@@ -29,6 +30,11 @@ const STORIES: &[Story] = &[
     ("the lab makes real hosts and leaves nothing behind", hosts::a_whole_life),
     ("facts of real hosts are true", hosts::facts),
     ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
+    ("scripts of a project are kinds like any other", foreign::scripts),
+    ("a script that cannot look is refused", foreign::broken_scripts),
+    ("a work tree of git follows its branch", foreign::work_tree),
+    ("objects of a web API are made, mended and removed", foreign::web_api),
+    ("a Python environment holds exactly its list", foreign::environment),
     ("hostile names and contents arrive byte for byte", input::hostile),
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
     ("a full disk keeps the old file whole", failure::full_disk),

@@ -20,6 +20,8 @@ fn world(resources: &str) -> World {
     let mut world = World::default();
     world.host("h1").expect("a host");
     world.template("zoo.cfg.j2", "tickTime={{ 1000 * 2 }}\n");
+    world.file("kinds/alternative", "#!/bin/sh\n");
+    world.file("notebooks.lock", "jupyterlab==4.4.1\n");
     world.role("it", &format!("summary: It.\nresources:\n{resources}")).expect("a role");
     world.site("services:\n  it: { hosts: h1 }\n");
     world
@@ -48,7 +50,22 @@ fn every_example_applied_to_an_empty_host_is_in_sync_afterwards() {
 
 #[test]
 fn all_examples_together_are_one_role() {
-    let order = ["package", "group", "user", "directory", "file", "template", "unit", "link", "command", "service"];
+    let order = [
+        "package",
+        "group",
+        "user",
+        "directory",
+        "file",
+        "template",
+        "unit",
+        "link",
+        "command",
+        "service",
+        "script",
+        "git",
+        "http",
+        "venv",
+    ];
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
     let text: Vec<&str> = kinds.map(|kind| kind.example).collect();
