@@ -491,7 +491,7 @@ fn check_place(scheme: &str, place: &str) -> Result<(), String> {
 
 /// What `git check-ref-format` accepts, and no option.
 fn check_revision(revision: &str) -> Result<(), String> {
-    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none();
     let fine = |c: char| c.is_ascii_alphanumeric() || "._-/+@#=".contains(c);
     let odd = revision.starts_with('-') || revision.contains("..") || revision == "@" || revision.ends_with('.');
     if odd || !revision.chars().all(fine) || !revision.split('/').all(part) {

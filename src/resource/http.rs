@@ -181,13 +181,13 @@ impl Kind for Http {
                 Verdict::MayChange(change, why.clone())
             }
             (Presence::Present, State::Absent) => {
-                Verdict::change(Action::Add, vec![body.new("body")], vec![self.making()])
+                Verdict::change(Action::Add, vec![body.made("body")], vec![self.making()])
             }
             (Presence::Present, State::Later(why)) => {
                 let mut steps = vec![self.making()];
                 // Where it is there already, it becomes as wanted in the same run.
                 steps.extend((self.create.is_some() && self.method != Method::Post).then(|| self.changing()));
-                Verdict::MayChange(Change { action: Action::Add, fields: vec![body.new("body")], steps }, why.clone())
+                Verdict::MayChange(Change { action: Action::Add, fields: vec![body.made("body")], steps }, why.clone())
             }
             (Presence::Present, State::Found(found)) => {
                 let found = json::without(found, &self.read.ignore);
@@ -295,8 +295,8 @@ impl Http {
             return Ok(State::Absent);
         }
         let why = match status {
-            200..300 => return serde_json::from_str(body).map(State::Found).map_err(|_| self.no_json(body)),
-            300..400 => format!("{status}: it redirects to {target}, which is not followed: write that address"),
+            200..=299 => return serde_json::from_str(body).map(State::Found).map_err(|_| self.no_json(body)),
+            300..=399 => format!("{status}: it redirects to {target}, which is not followed: write that address"),
             401 | 403 => format!("{status}: the credentials in `headers` are not accepted"),
             _ => format!("{status}: {}", self.short(body)),
         };

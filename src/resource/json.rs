@@ -104,7 +104,7 @@ impl Values {
     }
 
     /// All of it as something new.
-    pub(super) fn new(&self, name: &'static str) -> Field {
+    pub(super) fn made(&self, name: &'static str) -> Field {
         diff(name, "", &text(&shown(&self.0)))
     }
 

@@ -239,7 +239,7 @@ impl Script {
     }
 
     fn adding(&self) -> Change {
-        Change { action: Action::Add, fields: vec![self.wanted.new("values")], steps: vec![self.step("apply")] }
+        Change { action: Action::Add, fields: vec![self.wanted.made("values")], steps: vec![self.step("apply")] }
     }
 
     fn read(&self, answer: &CommandReading) -> Result<State, Unreadable> {

@@ -259,9 +259,9 @@ impl Venv {
             (None, Some(_)) => list.push_str("--no-index\n"),
             (None, None) => {}
         }
-        self.find_links.iter().for_each(|path| drop(writeln!(list, "--find-links {path}")));
+        list.extend(self.find_links.iter().flat_map(|path| ["--find-links ", path, "\n"]));
         list.extend(pins.iter().any(|pin| pin.hashed).then_some("--require-hashes\n"));
-        pins.iter().for_each(|pin| drop(writeln!(list, "{}", pin.line)));
+        list.extend(pins.iter().flat_map(|pin| [&pin.line, "\n"]));
         let mut command = self.owned(Command::new(["sh", "-c", INSTALL, "sh", &self.path]).within(WORK));
         command.stdin = json::sealed(list.into_bytes(), self.index_url.as_ref().is_some_and(|url| url.0.is_secret()));
         Step::Run(command)
@@ -389,7 +389,7 @@ fn listed(pins: &[Pin]) -> BTreeMap<String, String> {
 
 fn packages(from: &BTreeMap<String, String>, to: &BTreeMap<String, String>) -> Field {
     let lines = |packages: &BTreeMap<String, String>| {
-        packages.iter().map(|(name, version)| format!("{name}=={version}\n")).collect::<String>()
+        packages.iter().flat_map(|(name, version)| [name, "==", version, "\n"]).collect::<String>()
     };
     Field { name: "packages", value: FieldValue::Diff { from: lines(from), to: lines(to) } }
 }

@@ -184,6 +184,6 @@ fn install(host: &mut Host, path: &str, list: &str) -> Result<String, Trouble> {
     let mut packages = kept(host, path, "packages")?;
     let pinned = list.lines().filter(|line| line.contains("==")).filter_map(|line| line.split_whitespace().next());
     let new: Vec<&str> = pinned.filter(|pin| !packages.lines().any(|line| line == *pin)).collect();
-    new.iter().for_each(|pin| packages.extend([pin, "\n"]));
+    packages.push_str(&new.into_iter().flat_map(|pin| [pin, "\n"]).collect::<String>());
     keep(host, path, "packages", &packages)
 }

@@ -82,11 +82,6 @@ impl House {
         ]
     }
 
-    /// The address of this machine, as hosts see it.
-    pub(crate) fn machine(&self) -> String {
-        format!("{}.1", self.subnet)
-    }
-
     /// An empty project.
     pub(crate) fn project(&self, name: &str) -> Project<'_> {
         Project::new(self, name)
