@@ -18,6 +18,8 @@ mod part;
 mod regular;
 mod remote;
 mod systemd;
+mod tree;
+mod values;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
@@ -414,9 +416,11 @@ kinds! {
     download::Download,
     file::File,
     firewall::Firewall,
+    git::Git,
     group::Group,
     hosts_entry::HostsEntry,
     hostname::Hostname,
+    http::Http,
     ini::Ini,
     json::Json,
     kernel_module::KernelModule,
@@ -428,6 +432,7 @@ kinds! {
     mount::Mount,
     package::Package,
     repository::Repository,
+    script::Script,
     service::Service,
     swap::Swap,
     sysctl::Sysctl,
@@ -436,5 +441,6 @@ kinds! {
     timezone::Timezone,
     unit::Unit,
     user::User,
+    venv::Venv,
     yaml::Yaml,
 }

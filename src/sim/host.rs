@@ -31,6 +31,8 @@ pub struct Host {
     pub units: Units,
     /// Devices with a file system.
     pub formatted: BTreeSet<String>,
+    /// What programs keep that are not looked into: by program and thing.
+    pub things: BTreeMap<String, String>,
     /// Whether its disk is full.
     pub full: bool,
     /// Its clock, in seconds; set by the fleet before anything is done.
@@ -283,6 +285,8 @@ impl Host {
             shape
                 .insert(format!("unit {name}"), format!("{:?}, with its last configuration: {current}", unit.activity));
         }
+        let thing = |(name, what): (&String, &String)| (format!("thing {name}"), what.clone());
+        shape.extend(self.things.iter().map(thing));
         shape.extend(self.formatted.iter().map(|device| (format!("device {device}"), String::new())));
         shape
     }

@@ -7,6 +7,7 @@ mod apt;
 mod archive;
 mod fault;
 mod fleet;
+mod foreign;
 mod host;
 mod program;
 mod show;

@@ -4,7 +4,7 @@
 //! Never: success of a program, or of an option, that is not known here.
 
 use super::host::{Host, User};
-use super::{Trouble, apt, system, units, web};
+use super::{Trouble, apt, foreign, system, units, web};
 use crate::step::{Command, MARKER, Removable};
 
 /// What a program prints that only looks, or how it failed.
@@ -22,7 +22,7 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["sh", "-c", script, "sh", parent, link] if script.contains(MARKER) => Ok(web::versions(host, parent, link)),
         ["systemctl", "is-enabled", "--", unit] => Ok(format!("{}\n", host.unit(unit).enabled)),
         ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
-        _ => system::look(host, &words),
+        _ => foreign::look(host, &words, command.stdin.bytes()).unwrap_or_else(|| system::look(host, &words)),
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
         ["sh", "-c", _, name, ..] if system::KNOWN.contains(name) => system::run(host, &words, command.stdin.bytes()),
         ["nft" | "modprobe", ..] => system::run(host, &words, command.stdin.bytes()),
-        _ => look(host, command),
+        _ => foreign::run(host, &words, command.stdin.bytes()).unwrap_or_else(|| look(host, command)),
     }
 }
 

@@ -109,6 +109,16 @@ impl Tree {
             .filter(move |(n, _)| inside(n))
     }
 
+    /// Gives a path and everything below it another name.
+    pub fn carry(&mut self, from: &str, to: &str) {
+        let names: Vec<String> = self.below(from).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(node) = self.0.remove(&name) {
+                self.0.insert(format!("{to}{}", &name[from.len()..]), node);
+            }
+        }
+    }
+
     /// One digest of the contents of all files at and below a path.
     pub fn digest(&self, path: &str) -> Digest {
         let mut all = Vec::new();

@@ -76,6 +76,11 @@ impl World {
         self.project.templates.insert(name.to_owned(), Source::new(format!("templates/{name}"), text));
     }
 
+    /// Adds a file of the project, or writes it anew.
+    pub fn file(&mut self, name: &str, text: &str) {
+        self.project.files.insert(name.to_owned(), text.as_bytes().to_vec());
+    }
+
     /// Writes `site.yml`. The hosts of a service are names with blanks between, or `all`.
     pub fn site(&mut self, text: &str) {
         self.project.site = Some(Source::new("site.yml", text));

@@ -7,6 +7,7 @@
 mod artifacts;
 mod edit;
 mod failure;
+mod foreign;
 mod hosts;
 mod house;
 mod input;
@@ -40,6 +41,11 @@ const STORIES: &[Story] = &[
     ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("settings of the system itself hold, and go", system::settings),
     ("a firewall holds, and never shuts out who set it", system::firewall),
+    ("scripts of a project are kinds like any other", foreign::scripts),
+    ("a script that cannot look is refused", foreign::broken_scripts),
+    ("a work tree of git follows its branch", foreign::work_tree),
+    ("objects of a web API are made, mended and removed", foreign::web_api),
+    ("a Python environment holds exactly its list", foreign::environment),
     ("hostile names and contents arrive byte for byte", input::hostile),
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
     ("a full disk keeps the old file whole", failure::full_disk),

@@ -27,6 +27,7 @@ const PLAYED: &[&str] = &[
     "docs/vault.md",
     "docs/lab.md",
     "docs/resources.md",
+    "docs/script-kind.md",
     "docs/facts.md",
     "examples/quickstart/README.md",
 ];

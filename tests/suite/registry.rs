@@ -22,6 +22,8 @@ fn world(resources: &str) -> World {
     let mut world = World::default();
     world.host("h1").expect("a host");
     world.template("zoo.cfg.j2", "tickTime={{ 1000 * 2 }}\n");
+    world.file("kinds/alternative", "#!/bin/sh\n");
+    world.file("notebooks.lock", "jupyterlab==4.4.1\n");
     world.role("it", &format!("summary: It.\nresources:\n{resources}")).expect("a role");
     world.site("services:\n  it: { hosts: h1 }\n");
     world
@@ -53,7 +55,7 @@ fn all_examples_together_are_one_role() {
     let first = ["repository", "package", "group", "user", "directory", "file", "download", "archive", "template"];
     let parts = ["authorized_key", "known_host", "hosts_entry", "limits", "line", "block", "ini", "json", "yaml"];
     let system = ["firewall", "hostname", "kernel_module", "locale", "mount", "swap", "sysctl", "timer", "timezone"];
-    let last = ["unit", "link", "command", "cron", "service"];
+    let last = ["unit", "link", "command", "cron", "service", "script", "git", "http", "venv"];
     let order = [&first[..], &parts, &system, &last].concat();
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));
