@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::part::Only;
 use super::{Global, Selection, ui};
-use crate::catalog::{self, Catalog, Desired, Facts, Placement};
+use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
@@ -37,6 +38,9 @@ pub(super) struct Loaded {
     pub placement: Placement,
     /// Only these hosts, if a limit was given.
     pub limit: Option<BTreeSet<HostName>>,
+    /// Which of the resources.
+    pub part: Part,
+    only: Only,
     /// Where lab hosts of the same names are, in a rehearsal.
     pub rehearsal: Option<BTreeMap<HostName, String>>,
     /// Whether to work as root by sudo on every host.
@@ -80,9 +84,9 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
     let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();
     let placement = reader.place(&site, roles.clone(), &inventory);
-    let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
+    let limit = selection.limit.as_deref().map(|limit| reader.limit(limit, &selection.only, &inventory));
     reader.unread_settings(&settings, &roles, &site);
-    let loaded = Loaded {
+    let mut loaded = Loaded {
         root,
         environment,
         project_settings,
@@ -91,11 +95,16 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         roles,
         placement,
         limit,
+        part: Part::default(),
+        only: selection.only.clone(),
         rehearsal: None,
         become_root: false,
         variables,
         project: project.clone(),
     };
+    if !reader.problems.has_errors() {
+        loaded.part = selection.only.part(&loaded, &mut reader.problems);
+    }
     // Problems inside roles show even if others were found before.
     let examples = loaded.example_facts();
     let compiled = loaded.catalog(&examples, &BTreeSet::new());
@@ -179,14 +188,14 @@ impl Reader<'_> {
         self.problems.keep(placed).unwrap_or_default()
     }
 
-    fn limit(&mut self, limit: &str, inventory: &Inventory) -> Option<BTreeSet<HostName>> {
+    fn limit(&mut self, limit: &str, only: &Only, inventory: &Inventory) -> BTreeSet<HostName> {
         let selected = Pattern::parse(limit).and_then(|pattern| pattern.select(inventory));
         match selected {
-            Ok(hosts) => Some(hosts.into_iter().collect()),
+            Ok(hosts) => hosts.into_iter().collect(),
             Err(mut problem) => {
                 problem.what = format!("--limit: {}", problem.what);
-                self.problems.push(problem);
-                None
+                self.problems.push(only.weighed(problem));
+                BTreeSet::new()
             }
         }
     }
@@ -228,6 +237,12 @@ impl Loaded {
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let wanted = self.placement.hosts.keys().filter(|host| self.limit.as_ref().is_none_or(|l| l.contains(*host)));
         wanted.filter_map(|host| self.endpoint(host)).collect()
+    }
+
+    /// How many hosts that have a role are not within the limit.
+    pub(super) fn hosts_left_out(&self) -> usize {
+        let out = |host: &&HostName| self.limit.as_ref().is_some_and(|limit| !limit.contains(*host));
+        self.placement.hosts.keys().filter(out).count()
     }
 
     /// The way to a host; in a rehearsal to the lab host of its name.
@@ -279,6 +294,26 @@ impl Loaded {
             facts,
             limit: Some(&limit),
         })
+    }
+
+    /// The part of a catalog that was asked for.
+    ///
+    /// # Errors
+    /// What was asked for and is not there.
+    pub(super) fn chosen(&self, mut catalog: Catalog) -> Result<Catalog, Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let missing = self.part.choose(&mut catalog);
+        missing.into_iter().map(|problem| self.only.weighed(problem)).for_each(|problem| problems.push(problem));
+        if !problems.has_errors() && !problems.is_empty() {
+            ui::problems(&problems);
+        }
+        problems.result(catalog)
+    }
+
+    /// The same where some hosts are away: what is not there may be on those.
+    pub(super) fn chosen_of_some(&self, mut catalog: Catalog) -> Catalog {
+        self.part.choose(&mut catalog);
+        catalog
     }
 
     fn variable(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<Node> {

@@ -11,6 +11,7 @@ mod init;
 mod inventory;
 mod lab;
 mod load;
+mod part;
 mod plan;
 mod revision;
 mod survey;
@@ -101,12 +102,21 @@ pub struct Selection {
     /// Set a variable above all others: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
+    /// Which of its resources, where a command can choose.
+    #[arg(skip)]
+    only: part::Only,
 }
 
 impl Selection {
     /// A whole environment.
     fn of(environment: &str) -> Self {
-        Self { environment: Some(environment.to_owned()), inventory: None, limit: None, variables: Vec::new() }
+        let only = part::Only::default();
+        Self { environment: Some(environment.to_owned()), inventory: None, limit: None, variables: Vec::new(), only }
+    }
+
+    /// The same, with a choice of resources.
+    fn with(&self, only: &part::Only) -> Self {
+        Self { only: only.clone(), ..self.clone() }
     }
 
     /// The name of the environment.
@@ -118,6 +128,7 @@ impl Selection {
 
 /// How hosts are reached.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connections")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Connection {
     /// Hosts worked on at the same time
@@ -209,7 +220,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// Terraform's long flags are understood with one dash, too.
 fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const FLAGS: &[&str] = &["auto-approve", "detailed-exitcode", "json", "no-color", "var"];
+    const FLAGS: &[&str] = &["auto-approve", "detailed-exitcode", "json", "no-color", "tags", "target", "var"];
     let mut plain = false;
     let one = |argument: OsString| {
         plain |= argument == "--";

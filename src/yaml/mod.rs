@@ -12,8 +12,10 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use crate::diag::{Diagnostic, Origin, Source};
 
 mod table;
+mod tags;
 
 pub use table::{Table, unknown_key};
+pub use tags::tags;
 
 /// No sane file is nested deeper.
 const DEEPEST: usize = 64;

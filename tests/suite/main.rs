@@ -9,6 +9,7 @@ mod docs;
 mod generator;
 mod inventory;
 mod order;
+mod part;
 mod registry;
 mod regression;
 mod report;
