@@ -59,6 +59,16 @@ pub fn read_project(root: &Path, environment: Option<&EnvName>) -> Result<Projec
     problems.result(project)
 }
 
+/// The files of one environment, by path below its folder.
+///
+/// # Errors
+/// What cannot be read, and an environment that does not exist.
+pub fn read_environment(root: &Path, name: &EnvName) -> Result<Vec<(String, Arc<Source>)>, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let texts = environment_texts(root, name, &mut problems);
+    problems.result(texts)
+}
+
 fn environment_texts(root: &Path, name: &EnvName, problems: &mut Diagnostics) -> Vec<(String, Arc<Source>)> {
     let folder = root.join("inventories").join(name.as_str());
     if folder.is_dir() {

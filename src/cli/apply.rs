@@ -10,7 +10,7 @@ use super::load::{self, Loaded};
 use super::part::{Lists, Only};
 use super::plan::{self, Next, Shape};
 use super::survey::{self, Fleet, Survey};
-use super::{Connection, Exit, Global, Selection, ui};
+use super::{Connection, Exit, Global, Selection, environment, ui};
 use crate::apply::{self, End, Event, Failure, Limits, Report};
 use crate::diag::Diagnostics;
 use crate::name::HostName;
@@ -62,6 +62,7 @@ pub(super) fn run(global: &Global, command: &Apply) -> Exit {
 fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
     let mut loaded = load::load(global, &command.selection)?;
     let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    environment::banner(&loaded);
     super::block_on(async {
         let survey = survey::survey(&fleet, &loaded).await;
         let exit = match survey {
@@ -101,8 +102,7 @@ fn approved(command: &Apply, loaded: &Loaded) -> Result<(), Exit> {
         ui::say("hint: say so beforehand with -y (--auto-approve)");
         return Err(Exit::Error);
     }
-    let answer = ui::ask(&format!("\nDo exactly this to {}? Only `yes` is taken for yes:", loaded.environment));
-    if answer == "yes" {
+    if environment::is_confirmed(loaded) {
         return Ok(());
     }
     ui::say("Nothing was changed.");

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::part::Only;
-use super::{Global, Selection, ui};
+use super::{Global, Selection, environment, ui};
 use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
-use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings};
+use crate::inventory::{Become, Endpoint, Inventory, Pattern, Settings, Texts};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
 use crate::project::Project;
 use crate::role::Role;
@@ -74,12 +74,14 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let roles = reader.roles();
     let site = reader.site();
     let (project_settings, environment_settings) = (reader.project_settings(), reader.environment_settings());
-    let texts = project.environment.iter().map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
+    let texts: Texts =
+        project.environment.iter().map(|(path, source)| (path.as_str().into(), Arc::clone(source))).collect();
     let inventory = Inventory::read(environment.clone(), &texts);
     let inventory = reader.problems.keep(inventory).map(Arc::new);
     let settings = reader.settings(&selection.variables);
     let Some(inventory) = inventory else { return Err(reader.problems) };
     reader.problems.extend(inventory.warnings.clone());
+    reader.problems.extend(environment::shared(&root, &environment, &environment_settings, &inventory, &texts));
     let given: Settings = settings.iter().cloned().collect();
     let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
     let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();

@@ -4,6 +4,7 @@
 
 mod apply;
 mod completion;
+mod environment;
 pub mod exit;
 mod facts;
 mod graph;

@@ -87,6 +87,7 @@ pub(super) fn show(
 ) -> Result<Survey, Diagnostics> {
     let mut loaded = load::load(global, selection)?;
     let fleet = survey::fleet(global, connection, &mut loaded)?;
+    super::environment::banner(&loaded);
     let survey = super::block_on(async {
         let survey = survey::survey(&fleet, &loaded).await;
         fleet.tell_round_trips(&loaded.endpoints());
