@@ -22,6 +22,7 @@ mod validate;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap_complete::ArgValueCompleter;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use exit::Exit;
@@ -92,13 +93,13 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Selection {
     /// The environment: a folder of inventories/
-    #[arg(value_name = "ENV")]
+    #[arg(value_name = "ENV", add = ArgValueCompleter::new(completion::environments))]
     environment: Option<String>,
     /// The same, as Ansible names it: inventories/ENV
     #[arg(short, long, value_name = "PATH", conflicts_with = "environment")]
     inventory: Option<PathBuf>,
     /// Only these hosts: a name, group, glob, ~regex, a:b, a:&b, a:!b, group[0:2]
-    #[arg(short, long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(completion::patterns))]
     limit: Option<String>,
     /// Set a variable above all others: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
@@ -163,6 +164,8 @@ pub struct Connection {
 
 /// Runs the program with these arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    completion::answer(&arguments);
     let cli = match Cli::try_parse_from(two_dashes(arguments)) {
         Ok(cli) => cli,
         Err(error) => {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
 use super::load::Loaded;
-use super::ui;
+use super::{completion, ui};
 use crate::catalog::{Catalog, Chosen, HostCatalog, Names, Part, Target};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::name::{HostName, Tag};
@@ -17,13 +18,13 @@ use crate::name::{HostName, Tag};
 #[command(next_help_heading = "A part of the plan")]
 pub(super) struct Only {
     /// Only resources with one of these tags: a,b
-    #[arg(short, long, value_name = "TAGS", value_delimiter = ',')]
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
     tags: Vec<String>,
     /// Not resources with one of these tags
-    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    #[arg(long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
     skip_tags: Vec<String>,
     /// Only what this names, as the plan shows it: a service, a role, a host, 'zk1 template /etc/zoo.cfg'
-    #[arg(long = "target", value_name = "ADDRESS")]
+    #[arg(long = "target", value_name = "ADDRESS", add = ArgValueCompleter::new(completion::targets))]
     targets: Vec<String>,
     /// Do not mind if what was asked for is not there
     #[arg(long)]

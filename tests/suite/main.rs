@@ -4,6 +4,7 @@
 
 mod architecture;
 mod cases;
+mod completion;
 mod convergence;
 mod docs;
 mod generator;
