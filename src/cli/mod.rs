@@ -22,8 +22,8 @@ mod validate;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap_complete::ArgValueCompleter;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 
 pub use exit::Exit;
 

@@ -38,7 +38,8 @@ impl Project {
         let output = bash.current_dir(&self.0).env("PATH", path).output().expect("bash");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "a shell that completes is silent");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut offered: Vec<String> = text.lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+        let mut offered: Vec<String> =
+            text.lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect();
         offered.sort();
         offered
     }
