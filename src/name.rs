@@ -107,6 +107,8 @@ names! {
     ServiceName = "service name", word;
     /// An environment: a folder of `inventories/`.
     EnvName = "environment name", word;
+    /// A word by which resources can be chosen.
+    Tag = "tag", word;
 }
 
 /// Where a resource lives: `zk1`, `zookeeper`, `file /etc/zookeeper/conf/zoo.cfg`.

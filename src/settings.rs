@@ -12,6 +12,8 @@
 //! ```yaml
 //! # inventories/ENV/environment.yml
 //! production: false                      # an environment that does not say so is production
+//! confirm: name                          # what `apply` asks for: the environment's name (production) or `yes` (others)
+//! shares_hosts_with: [production]        # these may name the same machines; otherwise that is refused
 //! inventory_command: [./hosts.py, --list]   # where the hosts come from, instead of a file
 //! vault:                                 # where the keys of vault files come from, one of the three each
 //!   - { id: prod, file: ~/.vault/prod }
@@ -20,7 +22,7 @@
 //! ```
 
 use crate::diag::{Diagnostic, Diagnostics, Origin};
-use crate::yaml::{Node, Table};
+use crate::yaml::{Node, Table, Yaml};
 
 /// A program on this machine and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +47,23 @@ pub struct EnvironmentSettings {
     pub production: bool,
     /// Where [`Self::production`] is written, if it is.
     pub production_origin: Option<Origin>,
+    /// What a person types before this environment is changed; what suits [`Self::production`] if not given.
+    pub confirm: Option<Confirm>,
+    /// The production environments that may name the same machines, and where that is written.
+    pub shares_hosts_with: Vec<(String, Origin)>,
     /// The program that prints the hosts, instead of a file with them.
     pub inventory_command: Option<Program>,
     /// The keys of vault files, in the order in which they are tried.
     pub vault: Vec<VaultKey>,
+}
+
+/// What a person types before an environment is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirm {
+    /// The name of the environment.
+    Name,
+    /// `yes`.
+    Yes,
 }
 
 /// A key of vault files.
@@ -74,12 +89,19 @@ pub enum KeySource {
 }
 
 const PROJECT: &[&str] = &["allow_commands"];
-const ENVIRONMENT: &[&str] = &["production", "inventory_command", "vault"];
+const ENVIRONMENT: &[&str] = &["production", "confirm", "shares_hosts_with", "inventory_command", "vault"];
 const VAULT: &[&str] = &["id", "file", "command", "prompt"];
 
 impl Default for EnvironmentSettings {
     fn default() -> Self {
-        Self { production: true, production_origin: None, inventory_command: None, vault: Vec::new() }
+        Self {
+            production: true,
+            production_origin: None,
+            confirm: None,
+            shares_hosts_with: Vec::new(),
+            inventory_command: None,
+            vault: Vec::new(),
+        }
     }
 }
 
@@ -126,10 +148,21 @@ impl EnvironmentSettings {
         };
         let production = table.flag("production", &mut problems);
         let production_origin = table.get("production").map(|node| node.origin.clone());
+        let confirm = table.get("confirm").and_then(|node| confirm(node, &mut problems));
+        let shared = list(table.get("shares_hosts_with"), "shares_hosts_with", &mut problems);
+        let shares_hosts_with = shared.iter().filter_map(|node| Some((node.text()?.to_owned(), node.origin.clone())));
+        let shares_hosts_with = shares_hosts_with.collect();
         let inventory_command = table.get("inventory_command").and_then(|node| program(node, &mut problems));
         let keys = list(table.get("vault"), "vault", &mut problems);
         let vault = keys.iter().filter_map(|node| problems.keep(vault_key(node))).collect();
-        problems.result(Self { production: production.unwrap_or(true), production_origin, inventory_command, vault })
+        problems.result(Self {
+            production: production.unwrap_or(true),
+            production_origin,
+            confirm,
+            shares_hosts_with,
+            inventory_command,
+            vault,
+        })
     }
 }
 
@@ -139,6 +172,19 @@ fn list<'a>(node: Option<&'a Node>, key: &str, problems: &mut Diagnostics) -> &'
         problems.push(Diagnostic::error(format!("`{key}` is a list, not {}", node.kind())).at(&node.origin));
         &[]
     })
+}
+
+fn confirm(node: &Node, problems: &mut Diagnostics) -> Option<Confirm> {
+    match &node.value {
+        Yaml::Text(word) if word == "name" => Some(Confirm::Name),
+        // YAML of old takes a bare `yes` for true.
+        Yaml::Text(word) if word == "yes" => Some(Confirm::Yes),
+        Yaml::Bool(true) => Some(Confirm::Yes),
+        _ => {
+            problems.push(Diagnostic::error("`confirm` is `name` or `yes`").at(&node.origin));
+            None
+        }
+    }
 }
 
 fn program(node: &Node, problems: &mut Diagnostics) -> Option<Program> {
@@ -186,6 +232,14 @@ mod tests {
     fn an_environment_that_says_nothing_is_production() {
         assert!(environment("").expect("nothing is fine").production);
         assert!(!environment("production: false").expect("fine").production);
+    }
+
+    #[test]
+    fn what_is_asked_for_can_be_chosen() {
+        assert_eq!(environment("").expect("fine").confirm, None);
+        assert_eq!(environment("confirm: name").expect("fine").confirm, Some(Confirm::Name));
+        assert_eq!(environment("confirm: yes").expect("fine").confirm, Some(Confirm::Yes));
+        assert!(environment("confirm: no").is_err());
     }
 
     #[test]

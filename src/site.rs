@@ -2,8 +2,10 @@
 //!
 //! In: its text. Out: the services in the order written, or everything that is wrong. Never: an inventory.
 
+use std::collections::BTreeSet;
+
 use crate::diag::{Diagnostic, Diagnostics, Origin};
-use crate::name::{RoleName, ServiceName};
+use crate::name::{RoleName, ServiceName, Tag};
 use crate::yaml::{Key, Node, Table};
 
 /// The services of a project.
@@ -30,12 +32,14 @@ pub struct Definition {
     pub vars: Vec<(Key, Node)>,
     /// Which service is meant where its role needs one of several: role or service name, and the service.
     pub needs: Vec<(String, Key)>,
+    /// By which the resources of its own role can be chosen.
+    pub tags: BTreeSet<Tag>,
     /// Where it is written.
     pub origin: Origin,
 }
 
 const SITE: &[&str] = &["services"];
-const SERVICE: &[&str] = &["hosts", "role", "vars", "needs"];
+const SERVICE: &[&str] = &["hosts", "role", "vars", "needs", "tags"];
 
 impl Site {
     /// Reads `site.yml`.
@@ -66,6 +70,7 @@ fn definition(key: &Key, node: &Node) -> Result<Definition, Diagnostics> {
         Some((key.name.clone(), Key { name: chosen, origin: node.origin.clone() }))
     });
     let needs = needs.collect();
+    let tags = table.tags(&mut problems);
     match (name, role, hosts, pattern) {
         (Some(name), Some(role), Some(hosts), Some(pattern)) => problems.result(Definition {
             name,
@@ -75,6 +80,7 @@ fn definition(key: &Key, node: &Node) -> Result<Definition, Diagnostics> {
             hosts_origin: hosts.origin.clone(),
             vars,
             needs,
+            tags,
             origin: key.origin.clone(),
         }),
         _ => Err(problems),

@@ -99,6 +99,16 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
+/// The files of one environment, by path below its folder.
+///
+/// # Errors
+/// What cannot be read, and an environment that does not exist.
+pub fn read_environment(root: &Path, name: &EnvName) -> Result<Vec<(String, Arc<Source>)>, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let texts = environment_texts(root, name, &mut problems);
+    problems.result(texts)
+}
+
 fn environment_texts(root: &Path, name: &EnvName, problems: &mut Diagnostics) -> Vec<(String, Arc<Source>)> {
     let folder = root.join("inventories").join(name.as_str());
     if folder.is_dir() {

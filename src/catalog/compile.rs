@@ -11,9 +11,9 @@ use serde_json::{Value as Json, json};
 
 use super::place::Instance;
 use super::scope::Known;
-use super::{Block, Catalog, Desired, HostCatalog, Service, Wanted};
+use super::{Block, Catalog, Chosen, Desired, HostCatalog, Service, Wanted};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source as Text};
-use crate::name::{HostName, RoleName, did_you_mean};
+use crate::name::{HostName, RoleName, Tag, did_you_mean};
 use crate::resource::{Claim, Data, Hold, ParseError, Resource, Source};
 use crate::role::{Item, Role};
 use crate::template::{self, Rendered, Scope};
@@ -70,9 +70,10 @@ impl Compiler<'_> {
         let role = &self.desired.roles[&instance.role];
         let scope = problems.keep(self.known.scope(self.desired, host, instance));
         let (mut items, mut health) = (Vec::new(), Vec::new());
+        let tags = Arc::new(self.tags(role, instance));
         if let Some(scope) = &scope {
             for item in &role.resources {
-                items.extend(problems.keep(self.item(role, item, scope)).into_iter().flatten());
+                items.extend(problems.keep(self.item(role, item, scope, &tags)).into_iter().flatten());
             }
             health.extend(role.health.iter().filter_map(|check| problems.keep(check.check(scope))));
         }
@@ -81,12 +82,26 @@ impl Compiler<'_> {
             service: instance.service.clone(),
             requires: instance.requires.clone(),
             items,
+            left_out: 0,
             health,
         }
     }
 
+    /// The tags that all resources of a role have on a host.
+    fn tags(&self, role: &Role, instance: &Instance) -> BTreeSet<Tag> {
+        let mut services = self.desired.placement.services.iter();
+        let service = services.find(|placed| Some(&placed.definition.name) == instance.service.as_ref());
+        role.tags.iter().chain(service.into_iter().flat_map(|placed| &placed.definition.tags)).cloned().collect()
+    }
+
     /// One entry of `resources`: none, one, or one for each item of its loop.
-    fn item(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Vec<Wanted>, Diagnostics> {
+    fn item(
+        &self,
+        role: &Role,
+        item: &Item,
+        scope: &Scope,
+        inherited: &Arc<BTreeSet<Tag>>,
+    ) -> Result<Vec<Wanted>, Diagnostics> {
         let mut problems = Diagnostics::new();
         let mut made = Vec::new();
         for scope in repeated(item, scope)? {
@@ -94,8 +109,19 @@ impl Compiler<'_> {
                 made.extend(problems.keep(self.resource(role, item, &scope)));
             }
         }
-        let wanted =
-            made.into_iter().map(|resource| Wanted { resource, notify: item.notify, origin: item.origin.clone() });
+        let tags = match () {
+            () if item.tags.is_empty() => Arc::clone(inherited),
+            // Choosing a whole service must not wake what its author put to sleep.
+            () if item.tags.contains("never") => Arc::new(item.tags.clone()),
+            () => Arc::new(&item.tags | inherited),
+        };
+        let wanted = made.into_iter().map(|resource| Wanted {
+            resource,
+            notify: item.notify,
+            tags: Arc::clone(&tags),
+            chosen: Chosen::Yes,
+            origin: item.origin.clone(),
+        });
         problems.result(wanted.collect())
     }
 

@@ -5,6 +5,7 @@
 
 mod compile;
 pub mod explain;
+mod part;
 mod place;
 mod scope;
 
@@ -12,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use compile::{compile, facts_read};
+pub use part::{Names, Part, Target};
 pub use place::{Instance, PlacedService, Placement, place};
 
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
-use crate::name::{EnvName, HostName, RoleName, ServiceName};
+use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
 use crate::project::Project;
 use crate::resource::{Resource, Verb};
 use crate::role::{Batch, Role};
@@ -108,6 +110,8 @@ pub struct Block {
     pub requires: Vec<usize>,
     /// Its resources, in order.
     pub items: Vec<Wanted>,
+    /// How many more it has that were not chosen.
+    pub left_out: usize,
     /// When it is healthy.
     pub health: Vec<Check>,
 }
@@ -119,8 +123,23 @@ pub struct Wanted {
     pub resource: Arc<dyn Resource>,
     /// What a change of it asks of the services of its role.
     pub notify: Option<Verb>,
+    /// By which it can be chosen: its own tags, those of its role and of its service.
+    pub tags: Arc<BTreeSet<Tag>>,
+    /// Whether it was.
+    pub chosen: Chosen,
     /// Where it is written.
     pub origin: Origin,
+}
+
+/// Whether a resource belongs to the part of a plan that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// It does.
+    Yes,
+    /// Only if a chosen resource notifies it: a change without its restart would be a trap.
+    WhenNotified,
+    /// It does not. It is asked only because a rollout must know whether a service runs.
+    No,
 }
 
 impl HostCatalog {

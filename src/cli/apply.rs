@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::load::{self, Loaded};
+use super::part::{Lists, Only};
 use super::plan::{self, Next, Shape};
 use super::survey::{self, Fleet, Survey};
-use super::{Connection, Exit, Global, Selection, ui};
+use super::{Connection, Exit, Global, Selection, environment, ui};
 use crate::apply::{self, End, Event, Failure, Limits, Report};
 use crate::diag::Diagnostics;
 use crate::name::HostName;
@@ -18,12 +19,10 @@ use crate::report::human::{self, Ending, Progress, Record};
 use crate::report::json;
 
 /// Brings hosts to the state the files describe.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    connection: Connection,
     #[command(flatten)]
     shape: Shape,
     /// Do not ask
@@ -35,16 +34,25 @@ pub(super) struct Apply {
     /// Exit with 2 if something was changed
     #[arg(long)]
     detailed_exitcode: bool,
+    #[command(flatten)]
+    only: Only,
+    #[command(flatten)]
+    lists: Lists,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Apply) -> Exit {
-    let result = if command.check {
+    let command = &Apply { selection: command.selection.with(&command.only), ..command.clone() };
+    let listed = plan::listed(global, &command.selection, &command.lists, &command.shape);
+    let result = listed.unwrap_or_else(|| {
+        if !command.check {
+            return apply(global, command);
+        }
         let survey = plan::show(global, &command.selection, &command.connection, &command.shape);
         survey.map(|survey| plan::exit(&survey.plan, command.detailed_exitcode))
-    } else {
-        apply(global, command)
-    };
+    });
     result.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
@@ -54,6 +62,7 @@ pub(super) fn run(global: &Global, command: &Apply) -> Exit {
 fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
     let mut loaded = load::load(global, &command.selection)?;
     let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    environment::banner(&loaded);
     super::block_on(async {
         let survey = survey::survey(&fleet, &loaded).await;
         let exit = match survey {
@@ -93,8 +102,7 @@ fn approved(command: &Apply, loaded: &Loaded) -> Result<(), Exit> {
         ui::say("hint: say so beforehand with -y (--auto-approve)");
         return Err(Exit::Error);
     }
-    let answer = ui::ask(&format!("\nDo exactly this to {}? Only `yes` is taken for yes:", loaded.environment));
-    if answer == "yes" {
+    if environment::is_confirmed(loaded) {
         return Ok(());
     }
     ui::say("Nothing was changed.");

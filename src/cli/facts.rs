@@ -12,14 +12,14 @@ use crate::name::{HostName, did_you_mean};
 pub(super) struct Facts {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    connection: Connection,
     /// Only these facts [default: all]
     #[arg(long = "fact", value_name = "NAME")]
     names: Vec<String>,
     /// Print them as JSON, by host
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Runs the command.

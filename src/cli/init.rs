@@ -18,6 +18,7 @@ pub(super) struct Init {
 const FILES: &[(&str, &str)] = &[
     ("site.yml", include_str!("init/site.yml")),
     ("inventories/staging/hosts.yml", include_str!("init/hosts.yml")),
+    ("inventories/staging/environment.yml", include_str!("init/environment.yml")),
     ("inventories/staging/group_vars/all.yml", include_str!("init/all.yml")),
     ("roles/welcome/role.yml", include_str!("init/role.yml")),
     ("roles/welcome/templates/motd.j2", include_str!("init/motd.j2")),

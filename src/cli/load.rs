@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys::Keyring;
-use super::{Global, Selection, program, ui, unlock};
-use crate::catalog::{self, Catalog, Desired, Facts, Placement};
+use super::part::Only;
+use super::{Global, Selection, environment, program, ui, unlock};
+use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::inventory::{Become, Endpoint, Host, Inventory, Pattern, Rules, Settings, Texts};
 use crate::name::{EnvName, HostName, RoleName, ServiceName};
@@ -38,6 +39,9 @@ pub(super) struct Loaded {
     pub placement: Placement,
     /// Only these hosts, if a limit was given.
     pub limit: Option<BTreeSet<HostName>>,
+    /// Which of the resources.
+    pub part: Part,
+    only: Only,
     /// Where lab hosts of the same names are, in a rehearsal.
     pub rehearsal: Option<BTreeMap<HostName, String>>,
     /// Whether to work as root by sudo on every host.
@@ -76,11 +80,14 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let keys = Keyring::new(&selection.keys, &environment_settings, &project_settings, &root);
     let Some(keys) = reader.problems.keep(keys) else { return Err(reader.problems) };
     let settings = reader.settings(&selection.variables, &keys);
-    let texts = reader.texts(&root, &project_settings, &environment_settings, &keys);
-    let inventory = texts.and_then(|texts| reader.problems.keep(Inventory::read(environment.clone(), &texts)));
+    let Some(texts) = reader.texts(&root, &project_settings, &environment_settings, &keys) else {
+        return Err(reader.problems);
+    };
+    let inventory = reader.problems.keep(Inventory::read(environment.clone(), &texts));
     let Some(inventory) = inventory.map(Arc::new) else { return Err(reader.problems) };
     reader.problems.extend(inventory.warnings.clone());
     reader.proxy_commands(&inventory, &project_settings);
+    reader.problems.extend(environment::shared(&root, &environment, &environment_settings, &inventory, &texts));
     let given: Settings = settings.iter().cloned().collect();
     let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
     let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();
@@ -88,7 +95,7 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     if inventory.rules == Rules::Ansible {
         reader.templates(&placement, &roles, &variables);
     }
-    let limit = selection.limit.as_deref().and_then(|limit| reader.limit(limit, &inventory));
+    let limit = selection.limit.as_deref().map(|limit| reader.limit(limit, &selection.only, &inventory));
     reader.unread_settings(&settings, &roles, &site);
     let mut loaded = Loaded {
         root,
@@ -99,6 +106,8 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         roles,
         placement,
         limit,
+        part: Part::default(),
+        only: selection.only.clone(),
         rehearsal: None,
         become_root: false,
         variables,
@@ -108,6 +117,9 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let opened = unlock::Values::open(loaded.values_read().iter().map(Arc::as_ref), &keys);
     let Some(opened) = reader.problems.keep(opened) else { return Err(reader.problems) };
     loaded.opened = opened;
+    if !reader.problems.has_errors() {
+        loaded.part = selection.only.part(&loaded, &mut reader.problems);
+    }
     // Problems inside roles show even if others were found before.
     let examples = loaded.example_facts();
     let compiled = loaded.catalog(&examples, &BTreeSet::new());
@@ -240,14 +252,14 @@ impl Reader<'_> {
         self.problems.keep(placed).unwrap_or_default()
     }
 
-    fn limit(&mut self, limit: &str, inventory: &Inventory) -> Option<BTreeSet<HostName>> {
+    fn limit(&mut self, limit: &str, only: &Only, inventory: &Inventory) -> BTreeSet<HostName> {
         let selected = Pattern::parse(limit).and_then(|pattern| pattern.select(inventory));
         match selected {
-            Ok(hosts) => Some(hosts.into_iter().collect()),
+            Ok(hosts) => hosts.into_iter().collect(),
             Err(mut problem) => {
                 problem.what = format!("--limit: {}", problem.what);
-                self.problems.push(problem);
-                None
+                self.problems.push(only.weighed(problem));
+                BTreeSet::new()
             }
         }
     }
@@ -319,6 +331,12 @@ impl Loaded {
         Ok(hosts.into_iter().filter_map(|host| self.endpoint(host)).collect())
     }
 
+    /// How many hosts that have a role are not within the limit.
+    pub(super) fn hosts_left_out(&self) -> usize {
+        let out = |host: &&HostName| self.limit.as_ref().is_some_and(|limit| !limit.contains(*host));
+        self.placement.hosts.keys().filter(out).count()
+    }
+
     /// The way to a host; in a rehearsal to the lab host of its name.
     pub(super) fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
         let real = self.inventory.host(host.as_str())?.endpoint.clone();
@@ -378,6 +396,26 @@ impl Loaded {
             facts,
             limit: Some(limit),
         })
+    }
+
+    /// The part of a catalog that was asked for.
+    ///
+    /// # Errors
+    /// What was asked for and is not there.
+    pub(super) fn chosen(&self, mut catalog: Catalog) -> Result<Catalog, Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let missing = self.part.choose(&mut catalog);
+        missing.into_iter().map(|problem| self.only.weighed(problem)).for_each(|problem| problems.push(problem));
+        if !problems.has_errors() && !problems.is_empty() {
+            ui::problems(&problems);
+        }
+        problems.result(catalog)
+    }
+
+    /// The same where some hosts are away: what is not there may be on those.
+    pub(super) fn chosen_of_some(&self, mut catalog: Catalog) -> Catalog {
+        self.part.choose(&mut catalog);
+        catalog
     }
 
     /// The value of every input of every role on every host, each once, however many share it.

@@ -5,6 +5,7 @@
 mod apply;
 mod completion;
 mod editor;
+mod environment;
 mod exec;
 pub mod exit;
 mod explain;
@@ -15,6 +16,7 @@ mod inventory;
 mod keys;
 mod lab;
 mod load;
+mod part;
 mod plan;
 mod program;
 mod revision;
@@ -28,6 +30,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 
 pub use exit::Exit;
 
@@ -104,25 +107,33 @@ enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
     /// The environment: a folder of inventories/
-    #[arg(value_name = "ENV")]
+    #[arg(value_name = "ENV", add = ArgValueCompleter::new(completion::environments))]
     environment: Option<String>,
     /// The same, as Ansible names it: inventories/ENV
     #[arg(short, long, value_name = "PATH", conflicts_with = "environment")]
     inventory: Option<PathBuf>,
     /// Only these hosts: a name, group, glob, ~regex, a:b, a:&b, a:!b, group[0:2]
-    #[arg(short, long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(completion::patterns))]
     limit: Option<String>,
     /// Set a variable above all others: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
     #[command(flatten)]
     keys: keys::KeyFlags,
+    /// Which of its resources, where a command can choose.
+    #[arg(skip)]
+    only: part::Only,
 }
 
 impl Selection {
     /// A whole environment.
     fn of(environment: &str) -> Self {
         Self { environment: Some(environment.to_owned()), ..Self::default() }
+    }
+
+    /// The same, with a choice of resources.
+    fn with(&self, only: &part::Only) -> Self {
+        Self { only: only.clone(), ..self.clone() }
     }
 
     /// The name of the environment. Of a path that leads into `inventories/` it is the folder there.
@@ -138,6 +149,7 @@ impl Selection {
 
 /// How hosts are reached.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connections")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Connection {
     /// Hosts worked on at the same time
@@ -171,6 +183,8 @@ pub struct Connection {
 
 /// Runs the program with these arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    completion::answer(&arguments);
     let cli = match Cli::try_parse_from(two_dashes(arguments)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -232,7 +246,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// Terraform's long flags are understood with one dash, too.
 fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const FLAGS: &[&str] = &["auto-approve", "detailed-exitcode", "json", "no-color", "var"];
+    const FLAGS: &[&str] = &["auto-approve", "detailed-exitcode", "json", "no-color", "tags", "target", "var"];
     let mut plain = false;
     let one = |argument: OsString| {
         plain |= argument == "--";

@@ -1,5 +1,6 @@
 //! `armilla plan ENV`: what would change, and why.
 
+use super::part::{Lists, Only};
 use super::survey::{self, Survey};
 use super::{Connection, Exit, Global, Selection, load, ui};
 use crate::diag::Diagnostics;
@@ -12,12 +13,16 @@ pub(super) struct Plan {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     shape: Shape,
     /// Exit with 2 if there is something to do
     #[arg(long)]
     detailed_exitcode: bool,
+    #[command(flatten)]
+    only: Only,
+    #[command(flatten)]
+    lists: Lists,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// How a plan is shown.
@@ -46,13 +51,28 @@ pub(super) enum Next {
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Plan) -> Exit {
-    match show(global, &command.selection, &command.connection, &command.shape) {
-        Ok(survey) => exit(&survey.plan, command.detailed_exitcode),
-        Err(problems) => {
-            ui::problems(&problems);
-            Exit::Error
-        }
-    }
+    let selection = command.selection.with(&command.only);
+    let result = listed(global, &selection, &command.lists, &command.shape).unwrap_or_else(|| {
+        let survey = show(global, &selection, &command.connection, &command.shape);
+        survey.map(|survey| exit(&survey.plan, command.detailed_exitcode))
+    });
+    result.unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+/// Prints lists instead of a plan, if any is wanted.
+pub(super) fn listed(
+    global: &Global,
+    selection: &Selection,
+    lists: &Lists,
+    shape: &Shape,
+) -> Option<Result<Exit, Diagnostics>> {
+    lists.any().then(|| {
+        lists.print(&load::load(global, selection)?, shape.json)?;
+        Ok(Exit::Success)
+    })
 }
 
 /// Reads the hosts and prints the plan.
@@ -67,6 +87,7 @@ pub(super) fn show(
 ) -> Result<Survey, Diagnostics> {
     let mut loaded = load::load(global, selection)?;
     let fleet = survey::fleet(global, connection, &mut loaded)?;
+    super::environment::banner(&loaded);
     let survey = super::block_on(async {
         let survey = survey::survey(&fleet, &loaded).await;
         fleet.tell_round_trips(&loaded.endpoints());
@@ -87,7 +108,11 @@ pub(super) fn print(
     survey: &Survey,
 ) {
     if shape.json {
-        let about = json::About { revision: super::revision::of(&loaded.root), limit: selection.limit.clone() };
+        let about = json::About {
+            revision: super::revision::of(&loaded.root),
+            limit: selection.limit.clone(),
+            part: selection.only.described(),
+        };
         return ui::line(&json::plan(&survey.plan, &about).to_string());
     }
     let view = View {
@@ -98,6 +123,8 @@ pub(super) fn print(
         width: ui::width(),
         command: (shape.next == Next::Typing).then(|| to_type("apply", selection, connection)),
         limit: selection.limit.clone(),
+        part: selection.only.described(),
+        hosts_left_out: loaded.hosts_left_out(),
     };
     ui::result(&human::plan(&survey.plan, &view));
 }
@@ -106,6 +133,7 @@ pub(super) fn print(
 pub(super) fn to_type(verb: &str, selection: &Selection, connection: &Connection) -> String {
     let mut words = vec![format!("armilla {verb}"), selection.name()];
     words.extend(selection.limit.iter().flat_map(|limit| ["-l".to_owned(), quoted(limit)]));
+    words.extend(selection.only.words().iter().map(|word| quoted(word)));
     words.extend(selection.variables.iter().flat_map(|setting| ["-e".to_owned(), quoted(setting)]));
     words.extend(selection.keys.to_type().iter().map(|word| quoted(word)));
     let flags = [(connection.lab, "--lab"), (connection.become_root, "-b"), (connection.ask_become_pass, "-K")];

@@ -105,6 +105,8 @@ pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Dia
     let (facts, mut unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
     let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
     let catalog = loaded.catalog(&facts, &away)?;
+    // What was asked for may be on a host that did not answer, which is told anyway.
+    let catalog = if away.is_empty() { loaded.chosen(catalog)? } else { loaded.chosen_of_some(catalog) };
     let observed = observe(fleet, &catalog, &mut unreachable).await;
     let mut plan = plan::plan(&catalog, &observed);
     plan.unreachable.extend(unreachable);

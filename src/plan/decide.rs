@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::foresight::Foresight;
 use super::{Block, Entry, Observed, Reason, Verdict};
-use crate::catalog::{self, Catalog, HostCatalog, Wanted};
+use crate::catalog::{self, Catalog, Chosen, HostCatalog, Wanted};
 use crate::name::{Address, HostName};
 use crate::resource::{Action, Change, Decision, Verb, Verdict as Said};
 use crate::step::{Readings, Step};
@@ -17,6 +17,8 @@ use crate::step::{Readings, Step};
 pub(super) struct Decided {
     pub(super) block: Block,
     pub(super) in_sync: usize,
+    /// How many resources were not chosen.
+    pub(super) left_out: usize,
     /// Whether a service of it runs now, healthy or not.
     pub(super) running: bool,
     /// The blocks before it on its host that write files of which it writes a part.
@@ -64,14 +66,17 @@ fn one_block(
     let running = told.alone.iter().flatten().any(|decision| decision.loaded.is_some());
     let told = told.listened();
     let places: Vec<(usize, bool)> = (0..wanted.items.len()).map(|index| told.place(index)).collect();
+    let said = told.entries();
+    let silent = wanted.items.iter().zip(&said).filter(|(_, said)| said.is_none());
+    let (in_sync, rest): (Vec<_>, Vec<_>) = silent.partition(|(item, _)| item.chosen == Chosen::Yes);
+    let (in_sync, left_out) = (in_sync.len(), wanted.left_out + rest.len());
     let mut entries: Vec<((usize, bool), Entry)> =
-        places.into_iter().zip(told.entries()).filter_map(|(place, entry)| Some((place, entry?))).collect();
-    let in_sync = wanted.items.len() - entries.len();
+        places.into_iter().zip(said).filter_map(|(place, entry)| Some((place, entry?))).collect();
     entries.sort_by_key(|(place, _)| *place);
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
     let block = Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
-    Decided { block, in_sync, running, builds_on: Vec::new(), brings }
+    Decided { block, in_sync, left_out, running, builds_on: Vec::new(), brings }
 }
 
 /// What the resources of one block say before and after they hear of each other.
@@ -109,10 +114,12 @@ impl<'a> Told<'a> {
                     decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
                 }
                 let adds = |change: &Change| matches!(change.action, Action::Add | Action::Change);
-                if item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change)) {
-                    brought = Some(self.address(item));
+                let brings = item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change));
+                // What was not chosen is not done, so nothing can build on it.
+                if item.chosen == Chosen::Yes {
+                    brought = if brings { Some(self.address(item)) } else { brought };
+                    foresight.expect(&*item.resource, &decision.verdict);
                 }
-                foresight.expect(&*item.resource, &decision.verdict);
             }
             self.seen.push(seen);
             self.alone.push(alone);
@@ -130,7 +137,8 @@ impl<'a> Told<'a> {
     }
 
     fn changes(&self, index: usize) -> bool {
-        matches!(self.alone[index], Ok(Decision { verdict: Said::Change(_) | Said::MayChange(..), .. }))
+        self.wanted.items[index].chosen == Chosen::Yes
+            && matches!(self.alone[index], Ok(Decision { verdict: Said::Change(_) | Said::MayChange(..), .. }))
     }
 
     /// The resources that notify and change, with the strongest thing they ask for.
@@ -145,7 +153,7 @@ impl<'a> Told<'a> {
     /// written before is never later, and what was written in the same second is taken for read.
     fn stale(&self, loaded: i64) -> Option<usize> {
         let written = |index: usize| self.alone[index].as_ref().ok().and_then(|decision| decision.written);
-        let restarts = |item: &Wanted| item.notify == Some(Verb::Restart);
+        let restarts = |item: &Wanted| item.notify == Some(Verb::Restart) && item.chosen == Chosen::Yes;
         let items = self.wanted.items.iter().enumerate();
         items.filter(|(_, item)| restarts(item)).map(|(index, _)| index).find(|index| written(*index) > Some(loaded))
     }
@@ -186,8 +194,23 @@ impl<'a> Told<'a> {
     /// What is to be said about each resource that is not in sync.
     fn entries(self) -> Vec<Option<Entry>> {
         let addresses: Vec<Address> = self.wanted.items.iter().map(|item| self.address(item)).collect();
-        let said = self.alone.into_iter().zip(self.heard);
-        addresses.into_iter().zip(said).map(|(address, (alone, heard))| entry(address, alone, heard)).collect()
+        let speaks: Vec<bool> = (0..addresses.len()).map(|index| self.speaks(index)).collect();
+        let said = self.alone.into_iter().zip(self.heard).zip(speaks);
+        let one = |(address, ((alone, heard), speaks))| if speaks { entry(address, alone, heard) } else { None };
+        addresses.into_iter().zip(said).map(one).collect()
+    }
+
+    /// Whether what a resource says counts. One that was not chosen is heard only where chosen ones ask something of it.
+    fn speaks(&self, index: usize) -> bool {
+        match self.wanted.items[index].chosen {
+            Chosen::Yes => true,
+            Chosen::WhenNotified => match &self.alone[index] {
+                // What does not run reads its configuration when it starts.
+                Ok(decision) => self.heard[index].is_some() && decision.loaded.is_some(),
+                Err(_) => self.last.is_some(),
+            },
+            Chosen::No => false,
+        }
     }
 }
 

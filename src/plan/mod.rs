@@ -37,6 +37,8 @@ pub struct Plan {
     pub unreachable: BTreeMap<HostName, String>,
     /// How many resources are as they should be.
     pub in_sync: usize,
+    /// How many resources were not chosen: of these nothing is said.
+    pub left_out: usize,
     /// The secrets that went into it: whatever a host says is shown without them.
     pub secrets: Vec<Secret<String>>,
 }
@@ -207,6 +209,8 @@ pub struct Summary {
     pub unreadable: usize,
     /// What is as it should be.
     pub in_sync: usize,
+    /// What was not chosen.
+    pub left_out: usize,
     /// Hosts that did not answer.
     pub unreachable: usize,
 }
@@ -231,6 +235,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         Some((host.clone(), why.clone()))
     });
     let in_sync = decided.values().flatten().map(|block| block.in_sync).sum();
+    let left_out = decided.values().flatten().map(|block| block.left_out).sum();
     let (services, stages) = rollout::stages(catalog, observed, decided);
     let on: BTreeSet<&HostName> = stages.iter().filter_map(|stage| stage.work.host()).collect();
     let endpoint = |host: &HostName| Some((host.clone(), catalog.hosts.get(host)?.endpoint.clone()));
@@ -241,6 +246,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         endpoints,
         unreachable: unreachable.collect(),
         in_sync,
+        left_out,
         stages,
         secrets: catalog.secrets.clone(),
     }
@@ -271,7 +277,12 @@ impl Plan {
 
     /// What it would do, counted.
     pub fn summary(&self) -> Summary {
-        let mut summary = Summary { in_sync: self.in_sync, unreachable: self.unreachable.len(), ..Summary::default() };
+        let mut summary = Summary {
+            in_sync: self.in_sync,
+            left_out: self.left_out,
+            unreachable: self.unreachable.len(),
+            ..Summary::default()
+        };
         for entry in self.entries() {
             match &entry.verdict {
                 Verdict::Change(change) => *summary.actions.entry(change.action).or_default() += 1,

@@ -37,18 +37,20 @@
 //!     endpoints: BTreeMap::new(),
 //!     unreachable: [(HostName::new("zk2").unwrap(), "no route to host".to_owned())].into(),
 //!     in_sync: 4,
+//!     left_out: 0,
 //!     secrets: vec![],
 //! };
-//! let about = About { revision: Some("3f2c1ab".into()), limit: None };
+//! let about = About { revision: Some("3f2c1ab".into()), ..About::default() };
 //! assert_eq!(json::plan(&plan, &about), serde_json::json!({
 //!     "format": "armilla-plan",
 //!     "version": 1,
 //!     "environment": "staging",
 //!     "revision": "3f2c1ab",
 //!     "limit": null,
+//!     "part": null,
 //!     "summary": {
 //!         "actions": { "change": 1 },
-//!         "may_change": 0, "refused": 0, "unreadable": 0, "in_sync": 4, "unreachable": 1
+//!         "may_change": 0, "refused": 0, "unreadable": 0, "in_sync": 4, "left_out": 0, "unreachable": 1
 //!     },
 //!     "services": [{
 //!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "sick": {}
@@ -95,6 +97,8 @@ pub struct About {
     pub revision: Option<String>,
     /// The hosts it was limited to, as they were typed.
     pub limit: Option<String>,
+    /// The resources it was limited to, in words.
+    pub part: Option<String>,
 }
 
 /// A plan, `"format": "armilla-plan"`.
@@ -107,6 +111,7 @@ pub fn plan(plan: &Plan, about: &About) -> Value {
         "environment": plan.environment,
         "revision": about.revision,
         "limit": about.limit,
+        "part": about.part,
         "summary": plan.summary(),
         "services": plan.services.iter().map(service).collect::<Vec<_>>(),
         "stages": plan.stages.iter().enumerate().map(|(id, one)| stage(id, one)).collect::<Vec<_>>(),

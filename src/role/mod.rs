@@ -13,7 +13,7 @@ pub use health::HealthCheck;
 pub use input::{Input, InputType, Typed, parse_duration};
 
 use crate::diag::Origin;
-use crate::name::RoleName;
+use crate::name::{RoleName, Tag};
 use crate::resource::{KindInfo, Verb};
 use crate::template::{Formula, Recipe};
 use crate::yaml::Key;
@@ -35,6 +35,8 @@ pub struct Role {
     pub provides: Vec<(String, Recipe)>,
     /// What cannot work, and why.
     pub refuse: Vec<Refusal>,
+    /// By which all of its resources can be chosen.
+    pub tags: BTreeSet<Tag>,
     /// What should be on the host, in order.
     pub resources: Vec<Item>,
     /// When it is healthy.
@@ -69,6 +71,8 @@ pub struct Item {
     pub when: Option<Formula>,
     /// Once for each item of this list.
     pub repeat: Option<Formula>,
+    /// By which it can be chosen, besides those of its role.
+    pub tags: BTreeSet<Tag>,
     /// What a change of it asks of the role's services.
     pub notify: Option<Verb>,
     /// Where it is written.

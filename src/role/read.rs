@@ -10,14 +10,14 @@ use crate::name::{RoleName, did_you_mean};
 use crate::resource::{KINDS, Verb, kind};
 use crate::secret::Secrecy;
 use crate::template::{Formula, Recipe};
-use crate::yaml::{Key, Node, Table, Yaml, unknown_key};
+use crate::yaml::{Key, Node, Table, Yaml, tags, unknown_key};
 
 const ROLE: &[&str] =
-    &["summary", "inputs", "requires", "needs", "provides", "refuse", "resources", "health", "rollout"];
+    &["summary", "inputs", "requires", "needs", "provides", "refuse", "tags", "resources", "health", "rollout"];
 const INPUT: &[&str] = &["type", "default", "required", "min", "max", "pattern", "choices", "description"];
 const REFUSAL: &[&str] = &["when", "because", "hint"];
 const ROLLOUT: &[&str] = &["batch"];
-const AROUND: &[&str] = &["when", "loop", "notify"];
+const AROUND: &[&str] = &["when", "loop", "notify", "tags"];
 
 /// Ansible's modules that have another name here.
 const MODULES: &[(&str, &str)] = &[
@@ -65,6 +65,7 @@ pub(super) fn role(name: &RoleName, node: &Node) -> Result<Role, Diagnostics> {
         needs: names(&table, "needs", &mut problems),
         provides: provides(&table, &mut problems),
         refuse: each(table.items("refuse"), refusal, &mut problems),
+        tags: table.tags(&mut problems),
         resources: each(table.items("resources"), item, &mut problems),
         health: each(table.items("health"), HealthCheck::read, &mut problems),
         rollout: rollout(&table, &mut problems),
@@ -299,6 +300,7 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
         body: recipe,
         when: get("when").and_then(|node| formula(node, &mut problems)),
         repeat: get("loop").and_then(|node| formula(node, &mut problems)),
+        tags: tags(get("tags"), &mut problems),
         notify: get("notify").and_then(|node| verb(node, &mut problems)),
         origin: key.origin.clone(),
     });

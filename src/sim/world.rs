@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Fleet, Host};
 use crate::apply::{self, Event, Limits, Report};
-use crate::catalog::{self, Catalog, Desired, Facts, Placement};
+use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, InvalidName, RoleName, ServiceName};
@@ -137,7 +137,8 @@ impl World {
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn plan(&self) -> Result<Plan, Diagnostics> {
-        let catalog = self.catalog()?;
+        let mut catalog = self.catalog()?;
+        Part::default().choose(&mut catalog);
         Ok(plan::plan(&catalog, &self.observe(&catalog)))
     }
 

@@ -16,11 +16,13 @@ mod dialect;
 mod hidden;
 mod table;
 mod tag;
+mod tag_list;
 
 pub use dialect::Dialect;
 pub use hidden::Opener;
 pub use table::{Table, unknown_key};
 use tag::Meaning;
+pub use tag_list::tags;
 
 /// No sane file is nested deeper.
 const DEEPEST: usize = 64;

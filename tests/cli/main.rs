@@ -26,6 +26,7 @@ fn a_plan_is_made_and_done_on_this_machine() {
     let owner = format!("owner: {}\ngroup: {}\nfolder: {}/there\n", id("-un"), id("-gn"), folder.display());
     write(&folder.join("site.yml"), "services:\n  greeting: { hosts: all }\n");
     write(&folder.join("inventories/here/hosts.yml"), "hosts:\n  laptop: { connection: local }\n");
+    write(&folder.join("inventories/here/environment.yml"), "production: false\n");
     write(&folder.join("inventories/here/group_vars/all.yml"), &owner);
     write(&folder.join("roles/greeting/role.yml"), ROLE);
     write(&folder.join("roles/greeting/templates/greeting.j2"), "Hello from {{ host.name }}.\n{{ motto }}\n");

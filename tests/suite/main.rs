@@ -5,6 +5,7 @@
 mod ansible;
 mod architecture;
 mod cases;
+mod completion;
 mod convergence;
 mod docs;
 mod edit;
@@ -12,6 +13,7 @@ mod generator;
 mod inventory;
 mod mistakes;
 mod order;
+mod part;
 mod registry;
 mod regression;
 mod report;

@@ -136,6 +136,7 @@ impl Build {
             endpoints: BTreeMap::new(),
             unreachable: BTreeMap::new(),
             in_sync,
+            left_out: 0,
             secrets: Vec::new(),
         })
     }
@@ -203,6 +204,8 @@ fn view(width: usize) -> View {
         width,
         command: Some("armilla apply staging".into()),
         limit: None,
+        part: None,
+        hosts_left_out: 0,
     }
 }
 
@@ -617,7 +620,10 @@ fn a_terminal_shows_who_is_worked_on_and_keeps_failures() {
 fn json_says_the_same_to_programs() {
     let plan = drift();
     let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("JSON") + "\n";
-    compare("drift.json", &pretty(&json::plan(&plan, &json::About { revision: Some("3f2c1ab".into()), limit: None })));
+    compare(
+        "drift.json",
+        &pretty(&json::plan(&plan, &json::About { revision: Some("3f2c1ab".into()), ..json::About::default() })),
+    );
     let second = Duration::from_secs(1);
     let outcome = Outcome::Failed { exit: 1, stderr: "no".into() };
     let events = [

@@ -98,6 +98,7 @@ fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
         limit: None,
         variables: command.variables.clone(),
         keys: command.keys.clone(),
+        ..Selection::default()
     };
     let mut loaded = load::load(global, &selection)?;
     let host = host(&loaded, command.host.as_deref())?;

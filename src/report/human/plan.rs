@@ -29,6 +29,10 @@ pub struct View {
     pub command: Option<String>,
     /// The hosts it was limited to, as they were typed.
     pub limit: Option<String>,
+    /// The resources it was limited to, in words.
+    pub part: Option<String>,
+    /// How many hosts were left out by the limit.
+    pub hosts_left_out: usize,
 }
 
 /// How much of each difference is shown.
@@ -59,7 +63,7 @@ fn header(plan: &Plan, view: &View) -> Vec<String> {
     let amount =
         format!("{}, {}", words::count(all_hosts(plan).len(), "host"), words::count(plan.services.len(), "service"));
     let revision = view.revision.as_ref().map(|text| format!("revision {}", words::one_line(text)));
-    let limit = view.limit.as_ref().map(|text| format!("only {}", words::one_line(text)));
+    let limit = within(view).map(|text| format!("only {text}"));
     let read = format!("read in {}", words::span(view.took));
     let texts = [name.clone(), amount, limit.unwrap_or_default(), revision.unwrap_or_default(), read];
     let mut lines = parts(&texts, view.width, 2);
@@ -67,6 +71,12 @@ fn header(plan: &Plan, view: &View) -> Vec<String> {
         *first = format!("{}{}", paint(layout::NAME, &name), &first[name.len()..]);
     }
     lines
+}
+
+/// What the plan was limited to; none if it is the whole.
+fn within(view: &View) -> Option<String> {
+    let texts: Vec<String> = view.limit.iter().chain(&view.part).map(|text| words::one_line(text)).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 fn all_hosts(plan: &Plan) -> BTreeSet<&HostName> {
@@ -96,7 +106,7 @@ fn services(plan: &Plan, view: &View) -> Vec<String> {
 
 /// The services that are as described: silence would leave a doubt. Of hosts that were left out nothing is known.
 fn as_described(quiet: &[&ServicePlan], plan: &Plan, view: &View) -> Vec<String> {
-    if quiet.is_empty() || view.limit.is_some() || plan.is_empty() {
+    if quiet.is_empty() || within(view).is_some() || plan.is_empty() {
         return Vec::new();
     }
     let names: Vec<&str> = quiet.iter().map(|service| service.name.as_str()).collect();
@@ -149,18 +159,32 @@ fn unreachable(plan: &Plan, view: &View) -> Vec<String> {
 fn footer(plan: &Plan, view: &View) -> Vec<String> {
     let summary = plan.summary();
     if plan.is_empty() {
-        return vec![nothing(plan, view)];
+        return std::iter::once(nothing(plan, view)).chain(left_out(plan, view)).collect();
     }
     let blocked = plan.entries().filter(|entry| entry.verdict == Verdict::Blocked).count();
     let mut lines = counts(&summary, blocked, view);
+    lines.extend(left_out(plan, view));
     lines.extend(next(&summary, view));
     lines
 }
 
+/// That this is not all, and how much is missing: silence about it would be taken for "in sync".
+fn left_out(plan: &Plan, view: &View) -> Option<String> {
+    within(view)?;
+    let resources = (plan.left_out > 0).then(|| words::count(plan.left_out, "resource"));
+    let hosts = (view.hosts_left_out > 0).then(|| words::count(view.hosts_left_out, "host"));
+    let texts: Vec<String> = [resources, hosts].into_iter().flatten().collect();
+    if texts.is_empty() {
+        return None;
+    }
+    let were = if plan.left_out + view.hosts_left_out == 1 { "was" } else { "were" };
+    Some(format!("Only a part of the plan: {} {were} left out, and may differ.", texts.join(" and ")))
+}
+
 fn nothing(plan: &Plan, view: &View) -> String {
     let resources = words::count(plan.in_sync, "resource");
-    let place = match &view.limit {
-        Some(limit) => format!("within {}", words::one_line(limit)),
+    let place = match within(view) {
+        Some(limit) => format!("within {limit}"),
         None => format!("on {}", words::count(all_hosts(plan).len(), "host")),
     };
     let are = if plan.in_sync == 1 { "is" } else { "are" };
@@ -182,6 +206,9 @@ fn counts(summary: &Summary, blocked: usize, view: &View) -> Vec<String> {
     let more = std::iter::once((summary.may_change, "may change")).chain(stops);
     texts.extend(more.filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")));
     texts.push(format!("{} in sync", summary.in_sync));
+    if summary.left_out > 0 {
+        texts.push(format!("{} left out", summary.left_out));
+    }
     if summary.unreachable > 0 {
         texts.push(format!("{} unreachable", words::count(summary.unreachable, "host")));
     }

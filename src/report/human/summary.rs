@@ -183,7 +183,11 @@ impl<'a> Outcomes<'a> {
             Ok(_) => (layout::WELL, "Converged", "read again and as described".to_owned()),
             Err(why) => (layout::CHANGE, "Done", format!("not checked: {}", words::one_line(why))),
         };
-        format!("{} in {took}: {done} on {hosts}, {seen}", paint(style, word))
+        let rest = match plan.left_out {
+            0 => String::new(),
+            some => format!("; {} left out", words::count(some, "resource")),
+        };
+        format!("{} in {took}: {done} on {hosts}, {seen}{rest}", paint(style, word))
     }
 
     /// One line for all hosts that ended alike.
@@ -338,6 +342,8 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
         width: ending.width,
         command: None,
         limit: None,
+        part: None,
+        hosts_left_out: 0,
     };
     let blocks: Vec<&Block> = surprises.iter().collect();
     let mut lines = vec![String::new(), paint(layout::WRONG, "Reported as done, and yet not as described:")];

@@ -1,0 +1,181 @@
+//! Which part of a plan: the flags, what they mean in this environment, and lists of what they would choose.
+//!
+//! In: words of the command line. Out: a part of the catalog, or lists. Never: a host that is asked.
+
+use std::collections::BTreeSet;
+
+use clap_complete::ArgValueCompleter;
+use serde_json::{Value, json};
+
+use super::load::Loaded;
+use super::{completion, ui};
+use crate::catalog::{Catalog, Chosen, HostCatalog, Names, Part, Target};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::name::{HostName, Tag};
+
+/// A part of a plan.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "A part of the plan")]
+pub(super) struct Only {
+    /// Only resources with one of these tags: a,b
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
+    tags: Vec<String>,
+    /// Not resources with one of these tags
+    #[arg(long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
+    skip_tags: Vec<String>,
+    /// Only what this names, as the plan shows it: a service, a role, a host, 'zk1 template /etc/zoo.cfg'
+    #[arg(long = "target", value_name = "ADDRESS", add = ArgValueCompleter::new(completion::targets))]
+    targets: Vec<String>,
+    /// Do not mind if what was asked for is not there
+    #[arg(long)]
+    pub(super) allow_empty: bool,
+}
+
+/// Lists instead of a plan; no host is asked.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Lists instead of a plan")]
+pub(super) struct Lists {
+    /// List the hosts; no host is asked
+    #[arg(long)]
+    list_hosts: bool,
+    /// List the tags
+    #[arg(long)]
+    list_tags: bool,
+    /// List the resources, each as --target takes it
+    #[arg(long)]
+    list_resources: bool,
+}
+
+impl Only {
+    /// What to type for the same part.
+    pub(super) fn words(&self) -> Vec<String> {
+        let list = |flag: &str, tags: &[String]| (!tags.is_empty()).then(|| [flag.to_owned(), tags.join(",")]);
+        let tags = list("-t", &self.tags).into_iter().chain(list("--skip-tags", &self.skip_tags)).flatten();
+        let targets = self.targets.iter().flat_map(|target| ["--target".to_owned(), target.clone()]);
+        tags.chain(targets).chain(self.allow_empty.then(|| "--allow-empty".to_owned())).collect()
+    }
+
+    /// The same for a person; none for everything.
+    pub(super) fn described(&self) -> Option<String> {
+        let tags = (!self.tags.is_empty()).then(|| format!("tags {}", self.tags.join(" or ")));
+        let skip = (!self.skip_tags.is_empty()).then(|| format!("not {}", self.skip_tags.join(" or ")));
+        let targets = (!self.targets.is_empty()).then(|| self.targets.join(" and "));
+        let texts: Vec<String> = [tags, skip, targets].into_iter().flatten().collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
+    }
+
+    /// What the words mean in an environment.
+    pub(super) fn part(&self, loaded: &Loaded, problems: &mut Diagnostics) -> Part {
+        let set = |words: &[String]| {
+            words.iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect::<BTreeSet<_>>()
+        };
+        let names = Names::of(&loaded.placement);
+        let targets: Vec<Result<Target, Diagnostic>> =
+            self.targets.iter().map(|text| Target::parse(text, &names)).collect();
+        let mut part = Part { tags: set(&self.tags), skip: set(&self.skip_tags), targets: Vec::new() };
+        let mut found = part.unknown_tags(&tags(loaded));
+        for target in targets {
+            target.map_or_else(|problem| found.push(problem), |target| part.targets.push(target));
+        }
+        found.into_iter().map(|problem| self.weighed(problem)).for_each(|problem| problems.push(problem));
+        part
+    }
+
+    /// An error, or a warning if nothing is minded.
+    pub(super) fn weighed(&self, problem: Diagnostic) -> Diagnostic {
+        let severity = if self.allow_empty { crate::diag::Severity::Warning } else { problem.severity };
+        Diagnostic { severity, ..problem }
+    }
+}
+
+/// All tags of what is placed in an environment.
+fn tags(loaded: &Loaded) -> BTreeSet<Tag> {
+    let placed = loaded.placement.hosts.values().flatten().map(|instance| &instance.role).collect::<BTreeSet<_>>();
+    let roles = placed.into_iter().filter_map(|name| loaded.roles.get(name));
+    let of_roles = roles.flat_map(|role| role.tags.iter().chain(role.resources.iter().flat_map(|item| &item.tags)));
+    let of_services = loaded.placement.services.iter().flat_map(|placed| &placed.definition.tags);
+    of_roles.chain(of_services).cloned().collect()
+}
+
+impl Lists {
+    /// Whether a list is wanted.
+    pub(super) fn any(&self) -> bool {
+        self.list_hosts || self.list_tags || self.list_resources
+    }
+
+    /// Prints the lists. Where a role asks for facts, those of a usual server stand for them.
+    ///
+    /// # Errors
+    /// When what was asked for is not there.
+    pub(super) fn print(&self, loaded: &Loaded, json: bool) -> Result<(), Diagnostics> {
+        let catalog = loaded.chosen(loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?)?;
+        ui::result(&if json { self.json(loaded, &catalog) } else { self.text(loaded, &catalog) });
+        Ok(())
+    }
+
+    fn text(&self, loaded: &Loaded, catalog: &Catalog) -> String {
+        let list = |wanted: bool, what: &str, rows: Vec<String>| {
+            let head = format!("{what} ({}):", rows.len());
+            wanted.then(|| std::iter::once(head).chain(rows.into_iter().map(|row| format!("  {row}"))).collect())
+        };
+        let lists: [Option<Vec<String>>; 3] = [
+            list(self.list_hosts, "hosts", hosts(catalog).map(ToString::to_string).collect()),
+            list(self.list_tags, "tags", tags(loaded).iter().map(ToString::to_string).collect()),
+            list(self.list_resources, "resources", resources(catalog).iter().map(Resource::text).collect()),
+        ];
+        lists.into_iter().flatten().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n")
+    }
+
+    fn json(&self, loaded: &Loaded, catalog: &Catalog) -> String {
+        let mut all = json!({ "format": "armilla-list", "version": 1, "environment": loaded.environment });
+        let lists = [
+            (self.list_hosts, "hosts", json!(hosts(catalog).collect::<Vec<_>>())),
+            (self.list_tags, "tags", json!(tags(loaded))),
+            (self.list_resources, "resources", resources(catalog).iter().map(Resource::json).collect()),
+        ];
+        for (_, name, list) in lists.into_iter().filter(|(wanted, ..)| *wanted) {
+            all[name] = list;
+        }
+        ui::data(&all.to_string())
+    }
+}
+
+/// The hosts on which something is chosen.
+fn hosts(catalog: &Catalog) -> impl Iterator<Item = &HostName> {
+    let chosen =
+        |host: &HostCatalog| host.blocks.iter().flat_map(|block| &block.items).any(|item| item.chosen == Chosen::Yes);
+    catalog.hosts.iter().filter(move |(_, host)| chosen(host)).map(|(name, _)| name)
+}
+
+struct Resource<'a> {
+    host: &'a HostName,
+    block: &'a crate::catalog::Block,
+    item: &'a crate::catalog::Wanted,
+}
+
+fn resources(catalog: &Catalog) -> Vec<Resource<'_>> {
+    let blocks = catalog.hosts.iter().flat_map(|(host, all)| all.blocks.iter().map(move |block| (host, block)));
+    let all = blocks.flat_map(|(host, block)| block.items.iter().map(move |item| Resource { host, block, item }));
+    all.filter(|resource| resource.item.chosen == Chosen::Yes).collect()
+}
+
+impl Resource<'_> {
+    fn text(&self) -> String {
+        let resource = &self.item.resource;
+        let tags: Vec<&str> = self.item.tags.iter().map(Tag::as_str).collect();
+        let tags = if tags.is_empty() { String::new() } else { format!("   [{}]", tags.join(", ")) };
+        let target = crate::diag::shown(&resource.target());
+        format!("{} {} {} {target}{tags}", self.host, self.block.role, resource.kind())
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "host": self.host,
+            "role": self.block.role,
+            "service": self.block.service,
+            "kind": self.item.resource.kind(),
+            "target": self.item.resource.target(),
+            "tags": *self.item.tags,
+        })
+    }
+}
