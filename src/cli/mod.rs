@@ -4,6 +4,7 @@
 
 mod apply;
 mod completion;
+mod doctor;
 mod exec;
 pub mod exit;
 mod explain;
@@ -83,6 +84,8 @@ enum Command {
     Facts(facts::Facts),
     /// Run one program on hosts, and show what it says while it runs
     Exec(exec::Exec),
+    /// Look whether everything is there, on this machine and on hosts; changes nothing
+    Doctor(doctor::Doctor),
     /// Disposable real hosts on this machine (Linux, root)
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -176,6 +179,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
+        Command::Doctor(command) => doctor::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
         Command::Version => {

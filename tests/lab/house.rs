@@ -4,25 +4,30 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use armilla::lab::{Lab, LabOptions, Rebuild, Wire};
 
 use crate::project::Project;
 
-/// The lab's own folder: not the one of a user.
-pub(crate) const FOLDER: &str = "/var/lib/armilla/test-lab";
+/// The lab's own folder: not the one of a user. Another run beside this one has another folder and another network.
+pub(crate) static FOLDER: LazyLock<String> = LazyLock::new(|| told("ARMILLA_LAB_DIR", "/var/lib/armilla/test-lab"));
 /// Its network.
-pub(crate) const SUBNET: &str = "10.90.0";
+static SUBNET: LazyLock<String> = LazyLock::new(|| told("ARMILLA_LAB_SUBNET", "10.90.0"));
 /// The program under test.
 pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
 
 /// Nothing on these hosts takes longer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+fn told(variable: &str, otherwise: &str) -> String {
+    std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())
+}
+
 /// The lock that one run holds at a time; it ends with the process.
 fn alone() -> io::Result<File> {
-    let path = format!("{FOLDER}.lock");
+    let path = format!("{}.lock", *FOLDER);
     std::fs::create_dir_all("/var/lib/armilla")?;
     let file = File::create(path)?;
     file.lock()?;
@@ -43,13 +48,13 @@ impl House {
         let needs = "stories on real hosts need Linux and root, and what `tests/prepare` installs";
         let base = LabOptions::from_environment().base.unwrap_or_else(|| "/var/lib/armilla/lab/base".into());
         let options = LabOptions {
-            folder: Some(FOLDER.into()),
-            subnet: Some(SUBNET.to_owned()),
+            folder: Some(FOLDER.as_str().into()),
+            subnet: Some(SUBNET.clone()),
             base: Some(base.clone()),
             apt_cache: None,
             program: Some(ARMILLA.into()),
         };
-        let alone = alone().map_err(|error| format!("{needs}\n  {FOLDER}.lock: {error}"))?;
+        let alone = alone().map_err(|error| format!("{needs}\n  {}.lock: {error}", *FOLDER))?;
         let lab = Lab::open(options).map_err(|error| format!("{needs}\n  {error}"))?;
         let tell = &mut |_: &str| {};
         lab.down_all(tell).map_err(|error| format!("what an earlier run left could not be removed: {error}"))?;
@@ -70,8 +75,8 @@ impl House {
     /// What an armilla of this lab must be told.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
         [
-            ("ARMILLA_LAB_DIR", FOLDER.into()),
-            ("ARMILLA_LAB_SUBNET", SUBNET.into()),
+            ("ARMILLA_LAB_DIR", FOLDER.as_str().into()),
+            ("ARMILLA_LAB_SUBNET", SUBNET.as_str().into()),
             ("ARMILLA_LAB_BASE", self.base.clone()),
         ]
     }

@@ -71,9 +71,10 @@ fn data(view: &GraphView, catalog: &Catalog) -> Value {
 fn roles(catalog: &Catalog, host: &HostCatalog) -> Value {
     let shown = |text: &str| one_line(&masked(text, &catalog.secrets));
     let roles = host.blocks.iter().map(|block| {
-        let resources = block.items.iter().map(|item| {
-            json!([item.resource.kind(), shown(&item.resource.target()), shown(&item.origin.to_string())])
-        });
+        let resources = block
+            .items
+            .iter()
+            .map(|item| json!([item.resource.kind(), shown(&item.resource.target()), shown(&item.origin.to_string())]));
         json!({
             "role": block.role.as_str(),
             "service": block.service.as_ref().map(crate::name::ServiceName::as_str),
