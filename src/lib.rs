@@ -12,6 +12,7 @@
 //! | [`graph`] [`catalog`] | order; everything that is desired, complete |
 //! | [`plan`] | the difference, decided to the last step |
 //! | [`transport`] [`observe`] [`apply`] | the only way to hosts; asking; doing exactly what the plan says |
+//! | [`doctor`] | whether a host can be worked with |
 //! | [`exec`] | one program on many hosts, outside of any plan |
 //! | [`store`] | files on this machine |
 //! | [`report`] | sentences and pictures, from plans and events |
@@ -28,6 +29,7 @@ pub mod apply;
 pub mod catalog;
 pub mod cli;
 pub mod diag;
+pub mod doctor;
 pub mod edit;
 pub mod exec;
 pub mod fact;

@@ -162,7 +162,7 @@ struct Shown {
     hosts: Vec<HostName>,
     column: Option<usize>,
     /// What was said, for what is shown at the end.
-    kept: Mutex<BTreeMap<HostName, Vec<(Stream, Vec<u8>)>>>,
+    kept: Mutex<BTreeMap<HostName, human::Lines>>,
 }
 
 impl Shown {

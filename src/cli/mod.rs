@@ -4,6 +4,7 @@
 
 mod apply;
 mod completion;
+mod doctor;
 mod editor;
 mod environment;
 mod exec;
@@ -94,6 +95,8 @@ enum Command {
     /// Look into vault files, change them, and make them
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Look whether everything is there, on this machine and on hosts; changes nothing
+    Doctor(doctor::Doctor),
     /// Disposable real hosts on this machine (Linux, root)
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -205,6 +208,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
+        Command::Doctor(command) => doctor::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
         Command::Version => {

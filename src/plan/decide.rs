@@ -114,7 +114,8 @@ impl<'a> Told<'a> {
                     decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
                 }
                 let adds = |change: &Change| matches!(change.action, Action::Add | Action::Change);
-                let brings = item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change));
+                let brings =
+                    item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change));
                 // What was not chosen is not done, so nothing can build on it.
                 if item.chosen == Chosen::Yes {
                     brought = if brings { Some(self.address(item)) } else { brought };

@@ -98,12 +98,12 @@ fn traces() -> Vec<String> {
     let links = names("/sys/class/net").into_iter().filter(|link| link == LAB || link.starts_with(WIRES));
     found.extend(links.map(|link| format!("link {link}")));
     let mounts = read("/proc/self/mountinfo".into());
-    found.extend(mounts.lines().filter(|line| line.contains(&folder())).map(|line| format!("mount {line}")));
+    found.extend(mounts.lines().filter(|line| line.contains(FOLDER.as_str())).map(|line| format!("mount {line}")));
     for process in names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok()) {
         let of = |what: &str| read(Path::new("/proc").join(&process).join(what));
         let ours =
-            of("environ").contains(&format!("ARMILLA_LAB_DIR={}\0", folder())) && of("cmdline").contains("\0lab\0__");
-        if ours || of("cmdline").contains(&folder()) || of("cgroup").contains(&format!("/{LAB}/")) {
+            of("environ").contains(&format!("ARMILLA_LAB_DIR={}\0", *FOLDER)) && of("cmdline").contains("\0lab\0__");
+        if ours || of("cmdline").contains(FOLDER.as_str()) || of("cgroup").contains(&format!("/{LAB}/")) {
             found.push(format!("process {process}: {}", of("cmdline").replace('\0', " ")));
         }
     }

@@ -4,25 +4,30 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use armilla::lab::{Lab, LabOptions, Rebuild, Wire};
 
 use crate::project::Project;
 
-/// The lab's own folder: not the one of a user, unless `ARMILLA_LAB_DIR` says so.
-pub(crate) const FOLDER: &str = "/var/lib/armilla/test-lab";
-/// Its network, unless `ARMILLA_LAB_SUBNET` says another.
-pub(crate) const SUBNET: &str = "10.90.0";
+/// The lab's own folder: not the one of a user. Another run beside this one has another folder and another network.
+pub(crate) static FOLDER: LazyLock<String> = LazyLock::new(|| told("ARMILLA_LAB_DIR", "/var/lib/armilla/test-lab"));
+/// Its network.
+static SUBNET: LazyLock<String> = LazyLock::new(|| told("ARMILLA_LAB_SUBNET", "10.90.0"));
 /// The program under test.
 pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
 
 /// Nothing on these hosts takes longer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+fn told(variable: &str, otherwise: &str) -> String {
+    std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())
+}
+
 /// The lock that one run holds at a time; it ends with the process.
-fn alone(folder: &str) -> io::Result<File> {
-    let path = format!("{folder}.lock");
+fn alone() -> io::Result<File> {
+    let path = format!("{}.lock", *FOLDER);
     std::fs::create_dir_all("/var/lib/armilla")?;
     let file = File::create(path)?;
     file.lock()?;
@@ -32,8 +37,6 @@ fn alone(folder: &str) -> io::Result<File> {
 /// All stories' hosts.
 pub(crate) struct House {
     lab: Lab,
-    folder: PathBuf,
-    subnet: String,
     base: PathBuf,
     /// Two runs on one machine would take each other's hosts away: the second waits until the first has ended.
     _alone: File,
@@ -45,22 +48,19 @@ impl House {
         let needs = "stories on real hosts need Linux and root, and what `tests/prepare` installs";
         let given = LabOptions::from_environment();
         let base = given.base.unwrap_or_else(|| "/var/lib/armilla/lab/base".into());
-        let folder = given.folder.unwrap_or_else(|| FOLDER.into());
-        let subnet = given.subnet.unwrap_or_else(|| SUBNET.to_owned());
         let options = LabOptions {
-            folder: Some(folder.clone()),
-            subnet: Some(subnet.clone()),
+            folder: Some(FOLDER.as_str().into()),
+            subnet: Some(SUBNET.clone()),
             base: Some(base.clone()),
             apt_cache: None,
             program: Some(ARMILLA.into()),
         };
-        let shown = folder.display().to_string();
-        let alone = alone(&shown).map_err(|error| format!("{needs}\n  {shown}.lock: {error}"))?;
+        let alone = alone().map_err(|error| format!("{needs}\n  {}.lock: {error}", *FOLDER))?;
         let lab = Lab::open(options).map_err(|error| format!("{needs}\n  {error}"))?;
         let tell = &mut |_: &str| {};
         lab.down_all(tell).map_err(|error| format!("what an earlier run left could not be removed: {error}"))?;
         lab.base(Rebuild::IfNeeded, tell).map_err(|error| format!("the base could not be built: {error}"))?;
-        Ok(Self { lab, folder, subnet, base, _alone: alone })
+        Ok(Self { lab, base, _alone: alone })
     }
 
     /// Removes all hosts.
@@ -76,15 +76,15 @@ impl House {
     /// What an armilla of this lab must be told.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
         [
-            ("ARMILLA_LAB_DIR", self.folder.clone()),
-            ("ARMILLA_LAB_SUBNET", self.subnet.clone().into()),
+            ("ARMILLA_LAB_DIR", FOLDER.as_str().into()),
+            ("ARMILLA_LAB_SUBNET", SUBNET.as_str().into()),
             ("ARMILLA_LAB_BASE", self.base.clone()),
         ]
     }
 
     /// The address of this machine, as hosts see it.
     pub(crate) fn machine(&self) -> String {
-        format!("{}.1", self.subnet)
+        format!("{}.1", *SUBNET)
     }
 
     /// An empty project.

@@ -11,13 +11,14 @@ mod foreign;
 mod hosts;
 mod house;
 mod input;
+mod inspect;
 mod kinds;
 mod network;
 mod password;
 mod project;
 mod secrecy;
-mod vault;
 mod system;
+mod vault;
 mod watch;
 mod zookeeper;
 
@@ -54,6 +55,10 @@ const STORIES: &[Story] = &[
     ("a value of a vault file arrives, and is seen nowhere else", vault::nowhere_else),
     ("a host that cannot be reached does not stop the others", network::unreachable),
     ("a changed or unknown host key is refused", network::host_keys),
+    ("exec passes on what hosts say, and says who failed and who is away", inspect::exec),
+    ("what exec runs ends with it", inspect::exec_ends),
+    ("doctor says what is missing where and what mends it", inspect::doctor),
+    ("explain says where a value comes from and how a resource stands", inspect::explain),
     ("sudo without a password just works", password::none_needed),
     ("sudo with a password asks once and shows it to nobody", password::asked_once),
     ("power loss in the middle of an installation is recovered from", failure::power_loss),

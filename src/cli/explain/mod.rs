@@ -69,9 +69,10 @@ fn explain(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
 
 fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Diagnostics> {
     if let Some(kind) = kind(word) {
-        match command.json {
-            true => ui::line(&reference::data(kind).to_string()),
-            false => ui::result(&reference::text(kind, ui::width())),
+        if command.json {
+            ui::line(&reference::data(kind).to_string());
+        } else {
+            ui::result(&reference::text(kind, ui::width()));
         }
         return Ok(Exit::Success);
     }

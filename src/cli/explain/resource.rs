@@ -45,7 +45,7 @@ impl Asked<'_> {
         let limit = [self.host.clone()].into();
         let keys = loaded
             .desired(&facts, &limit, |desired| why::keys_of(desired, &self.host, instance, &blocks[block], item))?;
-        let resource = self.told(loaded, blocks, (block, item), keys, now);
+        let resource = self.told(loaded, blocks, (block, item), &keys, now);
         self.print("resource", &resource, &human::resource(&resource, ui::width()));
         Ok(if matches!(resource.now, Now::Unreachable(_)) { Exit::Unreachable } else { Exit::Success })
     }
@@ -77,7 +77,7 @@ impl Asked<'_> {
         loaded: &Loaded,
         blocks: &[Block],
         (block, item): (usize, usize),
-        keys: Value,
+        keys: &Value,
         now: Now,
     ) -> Resource {
         let own = &blocks[block];

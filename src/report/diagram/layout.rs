@@ -154,7 +154,9 @@ fn place(nodes: &mut [Node], columns: &[Vec<usize>]) {
         }
     }
     let top = nodes.iter().map(|node| node.y - node.size.height / 2.0).fold(f64::INFINITY, f64::min);
-    nodes.iter_mut().for_each(|node| node.y -= top);
+    for node in nodes {
+        node.y -= top;
+    }
 }
 
 /// Where the middle of a node would like to be: in the middle of those it is drawn to.

@@ -132,15 +132,15 @@ fn card<'a>(view: &GraphView, service: &'a GraphService) -> Card<'a> {
 
 fn chips(service: &GraphService) -> Vec<Chip> {
     if service.hosts.is_empty() {
-        return vec![chip("no host".to_owned(), None)];
+        return vec![chip("no host", None)];
     }
     let names = words::hosts(&service.hosts);
     let is_host = |text: &str| service.hosts.iter().any(|host| host.as_str() == text);
-    names.split(' ').map(|text| chip(text.to_owned(), is_host(text).then(|| text.to_owned()))).collect()
+    names.split(' ').map(|text| chip(text, is_host(text).then(|| text.to_owned()))).collect()
 }
 
-fn chip(text: String, host: Option<String>) -> Chip {
-    let text = shortened(&text, ROOM - 16.0, SMALL * MONO);
+fn chip(text: &str, host: Option<String>) -> Chip {
+    let text = shortened(text, ROOM - 16.0, SMALL * MONO);
     let width = text_width(&text, SMALL * MONO) + 16.0;
     Chip { text, host, width }
 }
@@ -154,7 +154,7 @@ fn rows(chips: Vec<Chip>, most: f64) -> Vec<Vec<Chip>> {
             if rows.len() == MOST_ROWS {
                 // The last chip of the last row makes place for the number.
                 let last = rows.last_mut().and_then(Vec::pop).map_or(0, |_| 1);
-                rows.last_mut().into_iter().for_each(|row| row.push(self::chip(format!("+ {}", left + last), None)));
+                rows.last_mut().into_iter().for_each(|row| row.push(self::chip(&format!("+ {}", left + last), None)));
                 return rows;
             }
             rows.push(Vec::new());

@@ -32,7 +32,10 @@ fn harmless(bytes: &[u8]) -> String {
 }
 
 /// What a host said, and how it ended there.
-pub type Said = (Ended, Vec<(Stream, Vec<u8>)>);
+pub type Said = (Ended, Lines);
+
+/// The lines of a host, each with where to it was written.
+pub type Lines = Vec<(Stream, Vec<u8>)>;
 
 /// Hosts that said the same and ended alike, each such block once, in the order of their first hosts.
 pub fn grouped(all: &[Said]) -> String {

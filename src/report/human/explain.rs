@@ -227,7 +227,7 @@ fn now(now: &Now, width: usize) -> Vec<String> {
         Now::Planned(entry) => {
             let mut lines = labelled("now", &standing(entry), width);
             let fields = fold::change(&entry.verdict).into_iter().flat_map(|change| &change.fields);
-            lines.extend(fields.flat_map(|field| field_lines(field)));
+            lines.extend(fields.flat_map(field_lines));
             lines
         }
     }

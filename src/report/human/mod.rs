@@ -5,6 +5,7 @@
 
 mod course;
 mod diff;
+pub mod doctor;
 pub mod exec;
 pub mod explain;
 mod failure;

@@ -35,7 +35,7 @@ impl Relay {
             };
             let word = String::from_utf8_lossy(&rest[..length]).into_owned();
             self.pass(at, &mut said);
-            self.buffer.drain(..self.mark.len() + length + 1);
+            self.buffer.drain(..=self.mark.len() + length);
             self.heed(&word);
         }
         self.pass(self.buffer.len() - unfinished(&self.buffer, &self.mark), &mut said);
