@@ -25,8 +25,6 @@ pub(super) struct Loaded {
     pub root: PathBuf,
     /// Which environment.
     pub environment: EnvName,
-    /// What the project's settings say.
-    pub project_settings: ProjectSettings,
     /// What the environment's settings say.
     pub settings: EnvironmentSettings,
     /// Its texts.
@@ -100,7 +98,6 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
     let mut loaded = Loaded {
         root,
         environment,
-        project_settings,
         settings: environment_settings,
         inventory,
         roles,

@@ -59,8 +59,7 @@ fn yaml(hosts: usize) -> String {
     for (rack, hosts) in racks(hosts) {
         let _ = writeln!(
             text,
-            "    room{}:\n      vars: {{ room: {rack} }}\n      children:\n        rack{rack}:\n          vars: {{ ansible_user: admin }}\n          hosts:",
-            rack
+            "    room{rack}:\n      vars: {{ room: {rack} }}\n      children:\n        rack{rack}:\n          vars: {{ ansible_user: admin }}\n          hosts:"
         );
         for host in hosts {
             let _ = writeln!(

@@ -510,7 +510,8 @@ fn show_step(step: &Step) -> String {
 }
 
 fn show_remote(remote: &Remote) -> String {
-    let headers: String = remote.headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect();
+    let headers: Vec<String> = remote.headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect();
+    let headers = headers.concat();
     let (limit, time) = (remote.limit, remote.timeout.as_secs());
     format!("{}{headers} sha256 {} [{limit} bytes, {time}s]", remote.url, remote.digest.0)
 }

@@ -336,7 +336,7 @@ fn yaml_in_its_own_form_is_changed_and_keeps_its_comments() {
         edit.apply(Some(text.as_bytes())).map(|after| String::from_utf8(after.expect("a file")).expect("a text"))
     };
     let is = |path: &str, value: &str, old: &str, new: &str| {
-        assert_eq!(set(path, value).as_deref(), Ok(text.replace(old, new).as_str()), "{path}")
+        assert_eq!(set(path, value).as_deref(), Ok(text.replace(old, new).as_str()), "{path}");
     };
     is("server.port", "8080", "port: 80 ", "port: 8080 ");
     is("server.names[1]", "\"c d\"", "- b", "- \"c d\"");

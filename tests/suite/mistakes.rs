@@ -38,7 +38,7 @@ struct Case {
 #[test]
 fn every_mistake_is_told_with_its_place_and_its_cure() {
     let cases = cases();
-    let wrong: Vec<String> = cases.iter().filter_map(|case| case.wrong()).collect();
+    let wrong: Vec<String> = cases.iter().filter_map(Case::wrong).collect();
     assert!(wrong.is_empty(), "{}\n\n{} of {}", wrong.join("\n\n"), wrong.len(), cases.len());
     assert!(cases.len() >= FEWEST, "{} mistakes, not {FEWEST}", cases.len());
 }

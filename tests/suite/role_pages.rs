@@ -91,10 +91,7 @@ fn page(role: &Role, node: &Node) -> String {
     list("What it puts on a host, in order", things, &mut text);
     let checks = node.get("health").and_then(Node::list).unwrap_or_default();
     list("It is healthy when these hold", checks.iter().map(|check| format!("`{}`", check.to_json())), &mut text);
-    let batch = node
-        .get("rollout")
-        .and_then(|rollout| rollout.get("batch"))
-        .map_or_else(|| "all".to_owned(), |batch| plain(batch));
+    let batch = node.get("rollout").and_then(|rollout| rollout.get("batch")).map_or_else(|| "all".to_owned(), plain);
     let _ = writeln!(text, "\n## How its hosts change\n\n`batch: {batch}`");
     text
 }

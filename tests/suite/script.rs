@@ -390,9 +390,9 @@ fn what_changed_since_the_plan_is_not_written_over() {
         std::os::unix::fs::symlink(&file, &link).expect("a link");
         let unchanged = |path: &str, digest| Step::Unchanged { path: path.to_owned(), digest };
         let was = |text: &str| Some(Digest::of(text.as_bytes()));
-        let fine =
+        let well =
             [unchanged(&file, was("as it was")), unchanged(&none, None), unchanged(&room.path("no/dir/x"), None)];
-        assert_eq!(perform(&shell, &fine), [Outcome::Done, Outcome::Done, Outcome::Done], "{shell:?}");
+        assert_eq!(perform(&shell, &well), [Outcome::Done, Outcome::Done, Outcome::Done], "{shell:?}");
         let changed = [
             unchanged(&file, was("as it is")),
             unchanged(&file, None),
