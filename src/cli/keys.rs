@@ -246,7 +246,8 @@ impl Place<'_> {
     }
 
     fn damage(&self, damage: &vault::Damage) -> Diagnostic {
-        let problem = Diagnostic::error(damage.what.clone());
+        let hint = "take it from a backup or from version control, or write it anew: `armilla vault create FILE`";
+        let problem = Diagnostic::error(damage.what.clone()).hint(hint);
         match self {
             Self::Value(origin) => problem.at(origin),
             Self::File(origin) => {

@@ -35,7 +35,10 @@ pub(super) fn run(root: &Path, program: &Program, settings: &ProjectSettings) ->
 fn run_within(root: &Path, program: &Program, limit: Duration) -> Result<String, Diagnostic> {
     let name = program.argv.first().map(String::as_str).unwrap_or_default();
     let failed = |why: String| Diagnostic::error(format!("`{name}` {why}")).at(&program.origin);
-    let mut child = spawn(root, &program.argv).map_err(|why| failed(format!("cannot be started: {why}")))?;
+    let mut child = spawn(root, &program.argv).map_err(|why| {
+        let hint = "its path is relative to the project's folder, and it must be executable: chmod +x FILE";
+        failed(format!("cannot be started: {why}")).hint(hint)
+    })?;
     let output = drain(child.stdout.take(), MOST);
     let talk = drain(child.stderr.take(), MOST);
     let deadline = Instant::now() + limit;

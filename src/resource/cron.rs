@@ -171,7 +171,7 @@ fn check_command(command: &str) -> Result<(), String> {
         return Err("`command` is empty".to_owned());
     }
     if command.contains("\\%") {
-        return Err("`command`: write `%` without a backslash: armilla adds the one that cron needs".to_owned());
+        return Err("`command` has a `%` with a backslash before it\nwrite `%` alone: armilla adds the backslash that cron needs".to_owned());
     }
     let length = command.len() + command.matches('%').count();
     if length > LONGEST {

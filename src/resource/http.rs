@@ -140,7 +140,7 @@ impl Kind for Http {
         self.headers.iter().try_for_each(|(name, value)| check_header(name, value))?;
         self.ca.iter().try_for_each(|path| fields::check_path(path))?;
         if self.method == Method::Delete {
-            return Err("`method: delete` neither makes nor changes: write `state: absent`".to_owned());
+            return Err("`method: delete` neither makes nor changes\nwrite `state: absent`".to_owned());
         }
         match (&self.body, self.state) {
             (None, Presence::Present) => Err("an object that is to be there needs a `body`".to_owned()),

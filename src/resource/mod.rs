@@ -379,10 +379,36 @@ impl KindInfo {
 fn parse<K: Kind>(value: &serde_json::Value) -> Result<Arc<dyn Resource>, ParseError> {
     let resource: K = serde_path_to_error::deserialize(value).map_err(|error| ParseError {
         path: error.path().iter().filter_map(segment).collect(),
-        what: error.inner().to_string(),
+        what: plainly(&error.inner().to_string()),
     })?;
     Kind::check(&resource).map_err(|what| ParseError { path: Vec::new(), what })?;
     Ok(Arc::new(resource))
+}
+
+/// What serde says of a value of the wrong type, without the value, in the words of YAML.
+fn plainly(what: &str) -> String {
+    let typed = what.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "));
+    let Some((found, wanted)) = typed else { return what.to_owned() };
+    let found = match found.split([' ', '`']).next().unwrap_or_default() {
+        "string" => "a text",
+        "integer" => "a whole number",
+        "floating" => "a number",
+        "boolean" => "true or false",
+        "sequence" => "a list",
+        "map" => "a map",
+        _ => "nothing",
+    };
+    let wanted = match wanted {
+        "a string" => "a text (a number in quotes)",
+        "a boolean" => "`true` or `false`",
+        "a sequence" => "a list",
+        "a map" => "a map",
+        number if number.starts_with(['u', 'i']) => "a whole number",
+        number if number.starts_with('f') => "a number",
+        "unit" => "nothing",
+        _ => "a map with its keys",
+    };
+    format!("it is {wanted}, not {found}")
 }
 
 fn segment(segment: &serde_path_to_error::Segment) -> Option<String> {

@@ -127,8 +127,8 @@ impl Kind for Repository {
             (Presence::Absent, None, None) if self.url.is_none() && words.count() == 0 => Ok(()),
             (Presence::Absent, ..) => Err("a repository that is to be absent has only a `name`".to_owned()),
             (Presence::Present, Some(_), Some(_)) => Err("it has a key: take `trust: unsigned` away".to_owned()),
-            (Presence::Present, None, None) => Err("a repository needs the key that signs it: `src` or `content`; \
-                `trust: unsigned` installs whatever is found there"
+            (Presence::Present, None, None) => Err("a repository needs the key that signs it\n\
+                give the key by `src` or `content`; `trust: unsigned` installs whatever is found there"
                 .to_owned()),
             (Presence::Present, key, _) => {
                 check_url(self.url.as_deref().unwrap_or_default())?;

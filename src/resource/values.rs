@@ -211,7 +211,7 @@ impl Comparison {
         }
         let more = found.iter().filter(|(key, _)| self.how == Compare::Exact && !wanted.contains_key(*key));
         for (key, value) in more {
-            from.insert(key.clone(), self.masked(value));
+            from.insert(masked(key, &self.secrets), self.masked(value));
             same = false;
         }
         Sides { from: from.into(), to: to.into(), same }

@@ -278,7 +278,7 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
     let mut problems = Diagnostics::new();
     let (around, own): (Vec<_>, Vec<_>) = entries.iter().partition(|(key, _)| AROUND.contains(&key.name.as_str()));
     let [(key, body)] = own.as_slice() else {
-        return Err(one_kind(node, &own, &kinds));
+        return Err(one_kind(node, &own));
     };
     let Some(info) = kind(&key.name) else {
         return Err(unknown_kind(key, &kinds).into());
@@ -310,7 +310,7 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
     }
 }
 
-fn one_kind(node: &Node, own: &[&(Key, Node)], kinds: &[&str]) -> Diagnostics {
+fn one_kind(node: &Node, own: &[&(Key, Node)]) -> Diagnostics {
     // A misspelt `notify` beside a kind is more likely than two kinds in one entry.
     let strangers: Vec<&Key> = own.iter().map(|(key, _)| key).filter(|key| kind(&key.name).is_none()).collect();
     let mut problems = Diagnostics::new();
@@ -320,8 +320,13 @@ fn one_kind(node: &Node, own: &[&(Key, Node)], kinds: &[&str]) -> Diagnostics {
         }
         return problems;
     }
-    let text = format!("a resource has one kind as its key: {}", kinds.join(", "));
-    problems.push(Diagnostic::error(text).at(&node.origin).hint("each resource begins with its own dash"));
+    let found: Vec<String> = own.iter().map(|(key, _)| format!("`{}`", key.name)).collect();
+    let (what, hint) = if found.is_empty() {
+        ("a resource has a kind as its key".to_owned(), "for example `- package: { name: curl }`")
+    } else {
+        (format!("a resource has one kind, not {}", found.join(" and ")), "each resource begins with its own dash")
+    };
+    problems.push(Diagnostic::error(what).at(&node.origin).hint(hint));
     problems
 }
 

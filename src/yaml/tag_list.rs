@@ -33,12 +33,15 @@ fn words(node: &Node, problems: &mut Diagnostics) -> Vec<Tag> {
         return Vec::new();
     };
     let read = |word: &str| match Tag::new(word) {
-        Ok(_) if WORDS.contains(&word) => Err(format!("`{word}` is no tag: `--tags {word}` has a meaning of its own")),
+        Ok(_) if WORDS.contains(&word) => {
+            let problem = Diagnostic::error(format!("`{word}` is no tag: `--tags {word}` has a meaning of its own"));
+            Err(problem.hint("give it another name"))
+        }
         Ok(tag) => Ok(tag),
-        Err(why) => Err(why.to_string()),
+        Err(why) => Err(Diagnostic::from(why)),
     };
     let each = text.split(',').map(|word| read(word.trim()));
-    each.filter_map(|tag| tag.map_err(|why| problems.push(Diagnostic::error(why).at(&node.origin))).ok()).collect()
+    each.filter_map(|tag| tag.map_err(|why| problems.push(why.at(&node.origin))).ok()).collect()
 }
 
 #[cfg(test)]

@@ -161,7 +161,8 @@ impl Player<'_> {
             first.strip_prefix("# ").or_else(|| first.strip_prefix("{# ").and_then(|rest| rest.strip_suffix(" #}")));
         let is_path = |path: &&str| {
             let part = path.split('/').next().unwrap_or_default();
-            *path == "site.yml" || path.contains('/') && ["inventories", "roles", "templates", "files"].contains(&part)
+            ["site.yml", "armilla.yml", "hosts.sh"].contains(path)
+                || path.contains('/') && ["inventories", "roles", "templates", "files"].contains(&part)
         };
         let path = named.and_then(|text| text.split([' ', ':']).next()).filter(is_path);
         // The name of a YAML file may stay in it as a comment; in other files it would be content.

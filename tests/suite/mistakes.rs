@@ -110,7 +110,9 @@ impl Case {
         }
         let hints: Vec<&str> = said
             .lines()
-            .filter(|line| line.trim_start().starts_with("hint:") || line.trim_start().starts_with("tip:"))
+            .filter(|line| {
+                ["hint:", "tip:", "[possible values:"].iter().any(|word| line.trim_start().starts_with(word))
+            })
             .collect();
         cures
             .into_iter()

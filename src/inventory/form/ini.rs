@@ -170,8 +170,11 @@ impl Reader<'_> {
         let words = match split(text, Comments::Left) {
             Ok(words) => words,
             Err(unfinished) => {
-                return self
-                    .wrong(Diagnostic::error(format!("the line of a host ends too early: {unfinished}")).at(origin));
+                return self.wrong(
+                    Diagnostic::error(format!("the line of a host ends too early: {unfinished}")).at(origin).hint(
+                        "each quote needs its other one; one that means itself stands inside the other sort: \"it's\"",
+                    ),
+                );
             }
         };
         let Some((name, rest)) = words.split_first() else { return };

@@ -193,7 +193,7 @@ impl Draft {
                 Ok(name) => Ok(Owner::Group(self.group(&name, origin))),
                 Err(invalid) => {
                     self.groups_unsure = true;
-                    Err(Diagnostic::error(invalid.to_string()).at(origin).wide(name.chars().count()))
+                    Err(Diagnostic::from(invalid).at(origin).wide(name.chars().count()))
                 }
             },
         }
@@ -286,7 +286,7 @@ pub(super) fn read(texts: &Texts, problems: &mut Diagnostics) -> Draft {
     let native: Vec<_> = forms.iter().filter(|(.., form)| matches!(form, Form::Native)).collect();
     match native[..] {
         [] if forms.is_empty() => {
-            problems.push(missing(texts));
+            problems.push(missing());
             (draft.hosts_unsure, draft.groups_unsure) = (true, true);
         }
         [] => {
@@ -369,8 +369,7 @@ fn form_of(path: &Utf8Path, source: &Arc<Source>) -> Form {
     }
 }
 
-fn missing(texts: &Texts) -> Diagnostic {
+fn missing() -> Diagnostic {
     let problem = Diagnostic::error("the environment has no `hosts.yml`");
-    let near = Hints::default().near("hosts.yml", texts.iter().map(|(path, _)| path.as_str()));
-    problem.hint(near.unwrap_or_else(|| "write one: `groups: { web: { hosts: \"web[1:3]\" } }`".to_owned()))
+    problem.hint("write one: `groups: { web: { hosts: \"web[1:3]\" } }`, or copy Ansible's files there")
 }
