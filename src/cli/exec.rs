@@ -128,11 +128,8 @@ fn input(file: &std::path::Path) -> Result<Content, Diagnostic> {
 }
 
 fn announce(loaded: &Loaded, hosts: &[HostName]) {
-    let kind = match (&loaded.rehearsal, loaded.settings.production) {
-        (Some(_), _) => " (rehearsal on lab hosts)",
-        (None, true) => " (production)",
-        (None, false) => "",
-    };
+    super::environment::banner(loaded);
+    let kind = if loaded.rehearsal.is_some() { " (rehearsal on lab hosts)" } else { "" };
     ui::say(&format!("{}{kind}: {}: {}", loaded.environment, words::count(hosts.len(), "host"), words::hosts(hosts)));
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use armilla::lab::{Power, Wire};
 
-use crate::house::{House, folder, until};
+use crate::house::{FOLDER, House, until};
 
 /// How this lab's bridge and its groups are called, and how its wires begin.
 const LAB: &str = "armilla90";

@@ -23,7 +23,6 @@ use std::sync::Arc;
 use camino::Utf8Path;
 
 use super::connection::Connection;
-use super::hint::Hints;
 use super::settings::Settings;
 use super::{ALL, Rules, Texts, UNGROUPED, range};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
