@@ -140,7 +140,8 @@ pub(crate) fn explain(house: &House) {
 
     let run = explain(&["motto"]).ends(0).says("\"of the host\"").says("inventories/lab/host_vars/h1.yml:1:8");
     run.says("file content roles/only/role.yml:9");
-    let memory: u64 = house.sh("h1", "awk '/^MemTotal/ {print $2 * 1024}' /proc/meminfo").parse().expect("bytes");
+    let memory: u64 =
+        house.sh("h1", "set -- $(grep ^MemTotal /proc/meminfo); echo $(($2 * 1024))").parse().expect("bytes");
     explain(&["half"]).ends(0).says(&(memory / 2).to_string());
     explain(&["half", "--offline"]).ends(0).says("not known").keeps(&(memory / 2).to_string());
     explain(&["token"]).ends(0).says("***").keeps("hidden-4b1d");

@@ -415,3 +415,61 @@ fn files_are_converted_as_a_whole_or_not_at_all() {
     let said = room.refused(&with(&["vault", "encrypt-string", CANARY]));
     assert!(said.contains("can be seen by everyone") && !said.contains(CANARY), "{said}");
 }
+
+/// What every host of the folder has for these names, one after the other.
+const ASKED: &str = "[motto, strict, ports, password, tree, own]";
+
+#[test]
+fn a_folder_of_ansibles_copied_as_it_is_has_the_same_values() {
+    let room = Room::new("copied");
+    room.file("site.yml", "services:\n  probe: { hosts: all }\n")
+        .file("roles/probe/role.yml", PROBE)
+        .file(
+            "inventories/moved/hosts",
+            "[web]\nweb[1:2]\n\n[db]\ndb1 ports='[5432, 5433]'\n\n[all:vars]\nansible_connection=local\n",
+        )
+        .file(
+            "inventories/moved/group_vars/all/main.yml",
+            "motto: Measure twice\nstrict: yes\nports: [0755, 1_000]\nown: none\n",
+        )
+        .file(
+            "inventories/moved/group_vars/all/vault.yml",
+            "password: \"of all: %{}\"\ntree: { a: [1, ~, 'x'], b: 12:30 }\n",
+        )
+        .file("inventories/moved/group_vars/db.yml", "password: of db \u{e4}\n");
+    let vault = ansible().join("ansible-vault");
+    let key = ["--vault-password-file", "key"];
+    let encrypt = |more: &[&str]| room.program(&vault, &[&["encrypt"], more].concat(), "");
+    encrypt(&[&key[..], &["inventories/moved/group_vars/db.yml"]].concat());
+    encrypt(&["--vault-id", "prod@key", "--encrypt-vault-id", "prod", "inventories/moved/group_vars/all/vault.yml"]);
+    let own =
+        room.program(&vault, &["encrypt_string", "--vault-password-file", "key", "--name", "own", "sealed, too"], "");
+    room.file("inventories/moved/host_vars/web2/own.yml", own.stdout);
+
+    let message = format!("msg={{{{ {ASKED} }}}}");
+    let debug = ["all", "-i", "inventories/moved", "-m", "ansible.builtin.debug", "-a", &message];
+    let theirs = room.program(&ansible().join("ansible"), &[&debug[..], &key].concat(), "");
+    let theirs = String::from_utf8(theirs.stdout).expect("a text");
+    room.armilla(&[&["apply", "moved", "-y", "-e", &format!("out={}", room.0.display())], &key[..]].concat(), "");
+    for host in ["web1", "web2", "db1"] {
+        let said = theirs.split(&format!("{host} | SUCCESS => ")).nth(1).expect(&theirs);
+        let said = serde_json::Deserializer::from_str(said).into_iter::<serde_json::Value>().next();
+        let said = said.expect("JSON").expect("JSON");
+        let ours: serde_json::Value = serde_json::from_str(&room.text(host)).expect("JSON");
+        assert_eq!(ours, said["msg"], "{host}");
+    }
+}
+
+const PROBE: &str = r#"
+summary: Writes down what it is given.
+inputs:
+  out: { type: path, required: true }
+  motto: { type: string }
+  strict: { type: bool }
+  ports: { type: list }
+  password: { type: string }
+  tree: { type: map }
+  own: { type: string }
+resources:
+  - file: { path: "{{ out }}/{{ host.name }}", content: "{{ [motto, strict, ports, password, tree, own] | tojson }}", mode: "0600" }
+"#;
