@@ -107,8 +107,8 @@ pub fn format(source: &Arc<Source>, sort: Sort) -> Result<String, Diagnostic> {
 
 // Order.
 
-/// The text with the entries of its outermost map in the order of these keys, and those of no such name behind them. What
-/// stands right above an entry goes with it; the empty lines between entries stay where they are.
+/// The text with the entries of its outermost map in the order of these keys, and those of no such name behind them. The
+/// comments right above an entry and the empty lines above them go with it.
 fn ordered(text: &str, root: &Node, keys: &[&str]) -> String {
     let Some(starts) = starts(root) else { return text.to_owned() };
     let lines: Vec<&str> = text.lines().collect();
@@ -121,9 +121,12 @@ fn ordered(text: &str, root: &Node, keys: &[&str]) -> String {
     if order.is_sorted() {
         return text.to_owned();
     }
+    // The entry that was the first takes over the empty lines before the one that now is.
+    let above = |index: usize| blocks[if index == 0 { order[0] } else { index } - 1].empty;
     let head = lines[..firsts[0]].iter().copied();
-    let body = order.iter().zip(&blocks).flat_map(|(index, here)| {
-        blocks[*index].lines.iter().copied().chain(std::iter::repeat_n("", here.empty))
+    let body = order.iter().enumerate().flat_map(|(position, index)| {
+        let empty = if position == 0 { 0 } else { above(*index) };
+        std::iter::repeat_n("", empty).chain(blocks[*index].lines.iter().copied())
     });
     head.chain(body).flat_map(|line| [line, "\n"]).collect()
 }
@@ -194,8 +197,8 @@ enum PieceKind {
 
 fn pieces(text: &str) -> Vec<Piece> {
     let Ok(tree) = yaml_parser::parse(text) else { return Vec::new() };
-    let tokens = tree.descendants_with_tokens().filter_map(|element| element.into_token());
-    tokens.filter_map(|token| Piece::of(text, token.kind(), token.text_range().into())).collect()
+    let elements = tree.descendants_with_tokens();
+    elements.filter_map(|element| Piece::of(text, element.kind(), element.text_range().into())).collect()
 }
 
 impl Piece {

@@ -30,8 +30,8 @@ pub(super) fn run(command: &Man) -> Exit {
     let mut root = Cli::command();
     root.build();
     let done = match &command.dir {
-        Some(folder) => write_all(&root, folder),
-        None => find(&root, &command.command).and_then(|found| show(&page(found).map_err(unwritten)?)),
+        Some(folder) => write_all(&root, folder).map_err(|error| unwritten(&error)),
+        None => one(&root, &command.command),
     };
     match done {
         Ok(()) => Exit::Success,
@@ -42,8 +42,14 @@ pub(super) fn run(command: &Man) -> Exit {
     }
 }
 
-fn unwritten(error: io::Error) -> Diagnostic {
+fn unwritten(error: &io::Error) -> Diagnostic {
     Diagnostic::error(format!("the page cannot be written: {error}"))
+}
+
+fn one(root: &Command, words: &[String]) -> Result<(), Diagnostic> {
+    let page = page(find(root, words)?).map_err(|error| unwritten(&error))?;
+    show(&page);
+    Ok(())
 }
 
 /// The command these words name.
@@ -89,19 +95,18 @@ fn notes(text: &str) -> Roff {
 }
 
 /// Writes the page of a command and of all below it.
-fn write_all(command: &Command, folder: &Path) -> Result<(), Diagnostic> {
-    std::fs::create_dir_all(folder).map_err(unwritten)?;
+fn write_all(command: &Command, folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-    std::fs::write(folder.join(format!("{name}.1")), page(command).map_err(unwritten)?).map_err(unwritten)?;
+    std::fs::write(folder.join(format!("{name}.1")), page(command)?)?;
     command.get_subcommands().filter(|below| !below.is_hide_set()).try_for_each(|below| write_all(below, folder))
 }
 
 /// Through `man` for a person, as it is for a program.
-fn show(page: &[u8]) -> Result<(), Diagnostic> {
+fn show(page: &[u8]) {
     if !ui::is_terminal(crate::exec::Stream::Out) || !through_man(page) {
         ui::result(&String::from_utf8_lossy(page));
     }
-    Ok(())
 }
 
 /// Whether `man` is there and has shown it.

@@ -6,6 +6,9 @@ use super::{Exit, ui};
 
 /// Shows the version.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The revision is known if the program was built with it:\n  ARMILLA_REVISION=$(git describe --always --dirty) cargo build --release"
+)]
 pub(super) struct Version {
     /// Print it as JSON
     #[arg(long)]
@@ -13,8 +16,7 @@ pub(super) struct Version {
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What it was built from, if whoever built it said so: `ARMILLA_REVISION=$(git describe --always --dirty) cargo build`.
-/// Not asked of git here: a source archive has none, and a build should depend on its sources alone.
+/// What it was built from, if whoever built it said so. Not asked of git here: a source archive has none, and a build should depend on its sources alone.
 const REVISION: Option<&str> = option_env!("ARMILLA_REVISION");
 
 /// Runs the command.

@@ -24,7 +24,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("init", &["armilla init shop"]),
     ("validate", &["armilla validate", "armilla validate staging -e workers=8"]),
     ("fmt", &["armilla fmt", "armilla fmt --check --diff", "armilla fmt inventories/staging/group_vars"]),
-    ("plan", &["armilla plan staging", "armilla plan staging --limit 'web:!web3' --diff", "armilla plan staging --json"]),
+    (
+        "plan",
+        &["armilla plan staging", "armilla plan staging --limit 'web:!web3' --diff", "armilla plan staging --json"],
+    ),
     ("apply", &["armilla apply staging", "armilla apply staging --limit db -y", "armilla apply staging --lab"]),
     ("graph", &["armilla graph staging --resources", "armilla graph staging --format html -o graph.html"]),
     ("inventory", &["armilla inventory staging", "armilla inventory staging --host web1"]),
@@ -173,12 +176,13 @@ fn options(command: &Command, page: &mut String) {
     for arg in own(command) {
         let text = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let environment = arg.get_env().map(|name| format!(" (or `{}`)", name.to_string_lossy())).unwrap_or_default();
-        let choices: Vec<String> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
-        let choices = if takes(arg) && !choices.is_empty() { format!(": {}", choices.join(", ")) } else { String::new() };
+        let choices: Vec<String> =
+            arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let choices =
+            if takes(arg) && !choices.is_empty() { format!(" ({})", choices.join(", ")) } else { String::new() };
         // A default that is no value is part of the text.
-        let (text, described) = text.split_once(" [default: ").map_or((text.as_str(), None), |(text, rest)| {
-            (text, rest.strip_suffix(']'))
-        });
+        let (text, described) =
+            text.split_once(" [default: ").map_or((text.as_str(), None), |(text, rest)| (text, rest.strip_suffix(']')));
         let given: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default = match described {
             Some(text) => text.to_owned(),
@@ -218,5 +222,8 @@ fn current(name: &str, text: &str) {
         fs::write(&path, text).expect("a document can be written");
     }
     let there = fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == text, "{name} is not current: ARMILLA_BLESS=1 cargo test --test suite command_pages writes it anew");
+    assert!(
+        there == text,
+        "{name} is not current: ARMILLA_BLESS=1 cargo test --test suite command_pages writes it anew"
+    );
 }

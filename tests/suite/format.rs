@@ -54,6 +54,7 @@ inputs:
 
 # in one line
 summary: A database.
+
 inputs:
   port: { type: port, default: 5432 }
 # what must be there before
@@ -62,7 +63,6 @@ needs: [app]
 resources:
   - package: postgresql
     when: 'a'   # behind
-
 strange: 1
 ";
     assert_eq!(held(Sort::Role, careless), wanted);
@@ -218,11 +218,11 @@ impl Careless<'_> {
         match tree {
             Tree::Plain(text) => {
                 let blanks = " ".repeat(1 + self.any(3));
-                self.text += &format!("{blanks}{text}");
+                let _ = write!(self.text, "{blanks}{text}");
             }
-            Tree::Single(text) => self.text += &format!(" '{text}'"),
-            Tree::Double(text) => self.text += &format!(" \"{text}\""),
-            Tree::Inline(items) => self.text += &format!(" [ {}]", items.join(",  ")),
+            Tree::Single(text) => drop(write!(self.text, " '{text}'")),
+            Tree::Double(text) => drop(write!(self.text, " \"{text}\"")),
+            Tree::Inline(items) => drop(write!(self.text, " [ {}]", items.join(",  "))),
             Tree::Lines(lines) => {
                 self.text += " |\n";
                 for line in lines {
