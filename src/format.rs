@@ -163,6 +163,9 @@ impl<'a> Block<'a> {
 // Print.
 
 fn printed(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Ok(String::new());
+    }
     let mut options = FormatOptions::default();
     options.layout.print_width = WIDTH;
     // Blanks at the end of a line in a text of several lines belong to it.

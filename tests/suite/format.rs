@@ -92,6 +92,14 @@ fn what_cannot_be_kept_is_refused() {
 }
 
 #[test]
+fn files_of_other_shapes_are_formatted_too() {
+    assert_eq!(held(Sort::Role, "\n\n"), "");
+    assert_eq!(held(Sort::Role, "# only a word  \n"), "# only a word\n");
+    assert_eq!(held(Sort::Role, "{ tags: [b],  summary: a }"), "{ tags: [b], summary: a }\n");
+    assert_eq!(held(Sort::Role, "---\r\ntags: [x]\r\nsummary: a\r\n"), "---\nsummary: a\ntags: [x]\n");
+}
+
+#[test]
 fn files_are_known_by_their_place() {
     let known = |path: &str| Sort::of(Path::new(path));
     assert_eq!(known("/p/site.yml"), Some(Sort::Site));
