@@ -8,6 +8,7 @@
 //! | [`edit`] | a part of a file changed, and every other byte as it was |
 //! | [`vault`] [`yaml`] [`template`] | encrypted texts; texts as trees that know where they were written; expressions |
 //! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
+//! | [`format`] | how those files look |
 //! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
 //! | [`graph`] [`catalog`] | order; everything that is desired, complete |
 //! | [`plan`] | the difference, decided to the last step |
@@ -33,6 +34,7 @@ pub mod doctor;
 pub mod edit;
 pub mod exec;
 pub mod fact;
+pub mod format;
 pub mod graph;
 pub mod inventory;
 pub mod lab;

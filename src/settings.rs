@@ -106,6 +106,9 @@ impl Default for EnvironmentSettings {
 }
 
 impl ProjectSettings {
+    /// The keys of `armilla.yml`, in the order in which they are best written.
+    pub const KEYS: &'static [&'static str] = PROJECT;
+
     /// Reads `armilla.yml`.
     ///
     /// # Errors
@@ -137,6 +140,9 @@ impl ProjectSettings {
 }
 
 impl EnvironmentSettings {
+    /// The keys of `environment.yml`, in the order in which they are best written.
+    pub const KEYS: &'static [&'static str] = ENVIRONMENT;
+
     /// Reads `environment.yml`.
     ///
     /// # Errors

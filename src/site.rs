@@ -42,6 +42,9 @@ const SITE: &[&str] = &["services"];
 const SERVICE: &[&str] = &["hosts", "role", "vars", "needs", "tags"];
 
 impl Site {
+    /// The keys of `site.yml`, in the order in which they are best written.
+    pub const KEYS: &'static [&'static str] = SITE;
+
     /// Reads `site.yml`.
     ///
     /// # Errors

@@ -11,12 +11,14 @@ mod exec;
 pub mod exit;
 mod explain;
 mod facts;
+mod fmt;
 mod graph;
 mod init;
 mod inventory;
 mod keys;
 mod lab;
 mod load;
+mod man;
 mod part;
 mod plan;
 mod program;
@@ -26,6 +28,7 @@ mod ui;
 mod unlock;
 mod validate;
 mod vault;
+mod version;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -78,6 +81,8 @@ enum Command {
     Init(init::Init),
     /// Check everything that can be checked without a host
     Validate(validate::Validate),
+    /// Give the project's files one look: keys in order, indented by two; comments and meaning stay
+    Fmt(fmt::Fmt),
     /// Show what would change on every host, and why; changes nothing
     Plan(plan::Plan),
     /// Do it: shows the plan, asks, and does exactly what it showed
@@ -102,8 +107,10 @@ enum Command {
     Lab(lab::LabCommand),
     /// Print a completion script for a shell
     Completion(completion::Completion),
-    /// Show the version
-    Version,
+    /// Show the manual page of a command, or write all of them
+    Man(man::Man),
+    /// Show the version, and what this program was built from and for
+    Version(version::Version),
 }
 
 /// Which environment and which of its hosts.
@@ -200,6 +207,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
     match cli.command {
         Command::Init(command) => init::run(&command).into(),
         Command::Validate(command) => validate::run(&cli.global, &command).into(),
+        Command::Fmt(command) => fmt::run(&cli.global, &command).into(),
         Command::Plan(command) => plan::run(&cli.global, &command).into(),
         Command::Apply(command) => apply::run(&cli.global, &command).into(),
         Command::Graph(command) => graph::run(&cli.global, &command).into(),
@@ -211,10 +219,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Doctor(command) => doctor::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
-        Command::Version => {
-            ui::result(concat!("armilla ", env!("CARGO_PKG_VERSION")));
-            Exit::Success.into()
-        }
+        Command::Man(command) => man::run(&command).into(),
+        Command::Version(command) => version::run(&command).into(),
     }
 }
 
@@ -250,7 +256,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// Terraform's long flags are understood with one dash, too.
 fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const FLAGS: &[&str] = &["auto-approve", "detailed-exitcode", "json", "no-color", "tags", "target", "var"];
+    const FLAGS: &[&str] =
+        &["auto-approve", "check", "detailed-exitcode", "diff", "json", "no-color", "tags", "target", "var"];
     let mut plain = false;
     let one = |argument: OsString| {
         plain |= argument == "--";

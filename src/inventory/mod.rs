@@ -82,6 +82,14 @@ pub const ALL: &str = "all";
 /// The name of the group that holds the hosts of no other group.
 pub const UNGROUPED: &str = "ungrouped";
 
+/// The keys of our own `hosts.yml`, in the order in which they are best written.
+pub const KEYS: &[&str] = &form::NATIVE_KEYS;
+
+/// Whether a `hosts.yml` is written in our own form; one that is no YAML at all is meant to be.
+pub fn is_native(source: &Arc<Source>) -> bool {
+    !form::is_ansible(source)
+}
+
 /// Whose rules an environment is read by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Rules {

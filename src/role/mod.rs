@@ -116,6 +116,9 @@ impl Batch {
 }
 
 impl Role {
+    /// The keys of a `role.yml`, in the order in which they are best written.
+    pub const KEYS: &'static [&'static str] = read::ROLE;
+
     /// Reads a role.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use crate::secret::Secrecy;
 use crate::template::{Formula, Recipe};
 use crate::yaml::{Key, Node, Table, Yaml, tags, unknown_key};
 
-const ROLE: &[&str] =
-    &["summary", "inputs", "requires", "needs", "provides", "refuse", "tags", "resources", "health", "rollout"];
+pub(super) const ROLE: &[&str] =
+    &["summary", "tags", "inputs", "requires", "needs", "provides", "refuse", "resources", "health", "rollout"];
 const INPUT: &[&str] = &["type", "default", "required", "min", "max", "pattern", "choices", "description"];
 const REFUSAL: &[&str] = &["when", "because", "hint"];
 const ROLLOUT: &[&str] = &["batch"];

@@ -26,6 +26,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("role", true, &["yaml", "template", "resource"]),
     ("settings", true, &["yaml"]),
     ("site", true, &["yaml"]),
+    ("format", true, &["yaml", "role", "settings", "site", "inventory"]),
     ("project", true, &[]),
     ("catalog", true, &["yaml", "template", "graph", "inventory", "resource", "role", "site", "project"]),
     ("plan", true, &["catalog", "resource", "inventory"]),
@@ -86,9 +87,11 @@ fn pure_rooms_hold_no_effects() {
 #[test]
 fn some_crates_are_named_in_one_place_only() {
     // What a user wrote is read by `yaml`; what is on a host is changed by `edit`, which must know every byte of it.
-    let homes: [(&str, &[&str]); 5] = [
+    let homes: [(&str, &[&str]); 7] = [
         ("minijinja", &["template.rs"]),
         ("saphyr_parser", &["yaml/mod.rs", "edit/yaml.rs"]),
+        ("pretty_yaml", &["format.rs"]),
+        ("yaml_parser", &["format.rs"]),
         ("petgraph", &["graph.rs"]),
         ("openssh::", &["transport/ssh"]),
         ("jsonc_parser", &["edit/json.rs"]),

@@ -5,10 +5,12 @@
 mod ansible;
 mod architecture;
 mod cases;
+mod command_pages;
 mod completion;
 mod convergence;
 mod docs;
 mod edit;
+mod format;
 mod generator;
 mod inventory;
 mod mistakes;

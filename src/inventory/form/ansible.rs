@@ -17,18 +17,16 @@ use crate::name::did_you_mean;
 use crate::yaml::{self, Dialect, Key, Node, Yaml};
 
 const KEYS: [&str; 3] = ["hosts", "children", "vars"];
-/// The keys at the top of our own form.
-const NATIVE_KEYS: [&str; 4] = ["vars", "connection", "groups", "hosts"];
 
 /// Whether a text with the name of our own form is Ansible's.
-pub(super) fn is_meant(source: &Arc<Source>) -> bool {
+pub(in crate::inventory) fn is_meant(source: &Arc<Source>) -> bool {
     let Ok(root) = yaml::parse_as(source, Dialect::Ansible) else { return false };
     let Some(entries) = root.map() else { return false };
     let group = |(key, node): &(Key, Node)| {
         matches!(key.name.as_str(), super::ALL | super::UNGROUPED | "plugin")
             || KEYS.iter().any(|known| node.get(known).is_some())
     };
-    !entries.iter().any(|(key, _)| NATIVE_KEYS.contains(&key.name.as_str())) && entries.iter().any(group)
+    !entries.iter().any(|(key, _)| super::NATIVE_KEYS.contains(&key.name.as_str())) && entries.iter().any(group)
 }
 
 /// Reads the tree into the draft.

@@ -36,6 +36,9 @@ mod native;
 mod printed;
 pub(super) mod words;
 
+pub(super) use ansible::is_meant as is_ansible;
+pub(super) use native::FILE_KEYS as NATIVE_KEYS;
+
 /// The names our own form can have.
 const NATIVE: [&str; 2] = ["hosts.yml", "hosts.yaml"];
 /// A file of the environment that is ours in any form.

@@ -16,7 +16,7 @@ use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::{self, GroupName};
 use crate::yaml::{self, Key, Node, Yaml};
 
-const FILE_KEYS: [&str; 4] = ["vars", "connection", "groups", "hosts"];
+pub(in crate::inventory) const FILE_KEYS: [&str; 4] = ["vars", "connection", "groups", "hosts"];
 const GROUP_KEYS: [&str; 4] = ["hosts", "children", "vars", "connection"];
 const HOST_KEYS: [&str; 7] = ["address", "port", "user", "key", "connection", "become", "vars"];
 const CONNECTION_KEYS: [&str; 5] = ["port", "user", "key", "become", "method"];
