@@ -14,6 +14,7 @@ use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
 mod generated;
+mod keyed;
 mod part;
 mod regular;
 mod remote;
