@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -23,6 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 fn told(variable: &str, otherwise: &str) -> String {
     std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())
+}
+
+/// The address of this machine, as hosts see it.
+pub(crate) fn machine() -> String {
+    format!("{}.1", *SUBNET)
 }
 
 /// The lock that one run holds at a time; it ends with the process.
@@ -80,11 +85,6 @@ impl House {
             ("ARMILLA_LAB_SUBNET", SUBNET.as_str().into()),
             ("ARMILLA_LAB_BASE", self.base.clone()),
         ]
-    }
-
-    /// The address of this machine, as hosts see it.
-    pub(crate) fn machine(&self) -> String {
-        format!("{}.1", *SUBNET)
     }
 
     /// An empty project.

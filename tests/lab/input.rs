@@ -73,7 +73,7 @@ pub(crate) fn hostile(house: &House) {
         wanted.push((path, digest(bytes)));
     }
     let argument = "a'b\"c;$(touch /srv/hurt)\n*\u{1b}[31m -x";
-    let run = json(&["sh", "-c", "printf %s \"$1\" >/srv/h/argument", "sh", argument]);
+    let run = json(["sh", "-c", "printf %s \"$1\" >/srv/h/argument", "sh", argument]);
     let _ = writeln!(role, "  - command: {{ run: {run}, creates: /srv/h/argument }}");
     wanted.push(("/srv/h/argument".to_owned(), digest(argument.as_bytes())));
     project.only(&["h1"], &role);
@@ -109,7 +109,7 @@ pub(crate) fn hostile(house: &House) {
 
 /// One file of the role. JSON texts are YAML texts; braces of a template come out as themselves.
 fn line(role: &mut String, path: &str, content: &str) {
-    let literal = |text: &str| json(&text.replace("{{", "{{ '{{' }}"));
+    let literal = |text: &str| json(text.replace("{{", "{{ '{{' }}"));
     let _ = writeln!(role, "  - file: {{ path: {}, content: {} }}", literal(path), literal(content));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::house::House;
 
-const MADE: &str = r##"
+const MADE: &str = r#"
 summary: Every kind once.
 resources:
   - package: { name: hello, version: "2.10*", hold: true }
@@ -26,7 +26,7 @@ resources:
       stdin: "twelve\n"
       directory: /srv/ithaca
       environment: { AXES: "12" }
-"##;
+"#;
 
 /// In reverse, as a person would take it apart.
 const UNMADE: &str = r#"

@@ -41,6 +41,7 @@ const STORIES: &[Story] = &[
     ("parts of files are changed, and the rest stays", edit::made_and_unmade),
     ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("settings of the system itself hold, and go", system::settings),
+    ("a language is made and spoken, and a module is named for the next boot", system::language),
     ("a firewall holds, and never shuts out who set it", system::firewall),
     ("scripts of a project are kinds like any other", foreign::scripts),
     ("a script that cannot look is refused", foreign::broken_scripts),

@@ -23,7 +23,7 @@ resources:
   - mount: { path: /srv/thread, source: /srv/loom, type: none, options: [bind] }
 "#;
 
-const GONE: &str = r#"
+const GONE: &str = r"
 summary: All of it gone.
 resources:
   - mount: { path: /srv/thread, state: absent }
@@ -33,7 +33,7 @@ resources:
   - sysctl: { name: net.ipv4.tcp_rmem, state: absent }
   - sysctl: { name: net.ipv4.conf.eth0.log_martians, state: absent }
   - sysctl: { name: vm.swappiness, state: absent }
-"#;
+";
 
 /// Set, found as set, changed, repaired, refused and removed.
 pub(crate) fn settings(house: &House) {
@@ -159,7 +159,7 @@ pub(crate) fn firewall(house: &House) {
     assert!(!reach("8081"), "the rules are there after a boot");
     project.is_empty();
     house.sh("h1", "systemctl start nftables && systemctl restart nftables");
-    let active = || house.ran("h1", "systemctl is-active armilla-firewall").status.success();
+    let active = || house.holds("h1", "systemctl is-active armilla-firewall");
     until("the rules are there after others were loaded", active);
     project.is_empty();
 
@@ -194,4 +194,44 @@ fn shut_out(house: &House, project: &crate::project::Project<'_>, rules: &str) {
     project.plan(&["--detailed-exitcode"]).ends(2);
     project.converges();
     house.sh("h1", "nft list table inet armilla | grep -q 8082");
+}
+
+const LANGUAGE: &str = "
+summary: What programs speak, and a module for the next boot.
+resources:
+  - package: locales
+  - locale: { lang: de_DE.UTF-8, variables: { LC_TIME: C.UTF-8 }, generate: [de_DE.UTF-8] }
+  - kernel_module: { name: br_netfilter, options: [brnf=1], load: false }
+";
+
+/// A locale is made and spoken. A module is named for the next boot: to load one, a lab host has no right.
+pub(crate) fn language(house: &House) {
+    house.up(&["h1"]);
+    let project = house.project("language");
+    let is = |script: &str, wanted: &str| assert_eq!(house.sh("h1", script), wanted, "{script}");
+    project.only(&["h1"], LANGUAGE);
+    project.plan(&["--detailed-exitcode"]).ends(2).says("de_DE.UTF-8").says("br_netfilter");
+    project.converges();
+    is(
+        "env -i PATH=/usr/bin:/bin $(grep -v ^# /etc/default/locale) date -d 2026-03-01 +%B; LC_ALL=de_DE.UTF-8 date -d 2026-03-01 +%B",
+        "March\nM\u{e4}rz",
+    );
+    is(
+        "grep -hv ^# /etc/modules-load.d/*netfilter* /etc/modprobe.d/*netfilter*",
+        "br_netfilter\noptions br_netfilter brnf=1",
+    );
+
+    let other = LANGUAGE.replace("lang: de_DE.UTF-8", "lang: C.UTF-8").replace("brnf=1", "brnf=0");
+    project.only(&["h1"], &other);
+    project.converges();
+    is(
+        "grep ^LANG= /etc/default/locale; grep -hv ^# /etc/modprobe.d/*netfilter*",
+        "LANG=C.UTF-8\noptions br_netfilter brnf=0",
+    );
+
+    project.only(&["h1"], "summary: Gone.\nresources:\n  - kernel_module: { name: br_netfilter, state: absent }\n");
+    project.converges();
+    is("ls /etc/modules-load.d /etc/modprobe.d | grep netfilter || echo none", "none");
+    project.only(&["h1"], "summary: Wrong.\nresources:\n  - locale: { lang: xx_XX.UTF-8 }\n");
+    project.plan(&[]).says("xx_XX");
 }

@@ -143,11 +143,11 @@ touch /root/watch.ended
 "#;
 
 /// One session that creates nodes as fast as it is answered; it notes each that was acknowledged.
-const WRITE: &str = r#"
+const WRITE: &str = r"
 (until [ -e /root/write.stop ]; do echo 'create -s /w/n x'; sleep 0.3; done; echo quit) |
     zookeeper-cli -server zk1:2181,zk2:2181,zk3:2181 2>&1 | sed -un 's/.*Created \/w\/\(n[0-9]*\).*/\1/p' >/root/write.done
 touch /root/write.ended
-"#;
+";
 
 fn written(house: &House) -> Vec<String> {
     house.sh("zk1", "cat /root/write.done").lines().map(str::to_owned).collect()
