@@ -87,7 +87,16 @@ pub(super) async fn converse(
         };
         match event {
             Event::Wrote(written) => talk.wrote(written),
-            Event::Out(bytes) if bytes.is_empty() => return Err(talk.ended().await),
+            Event::Out(bytes) if bytes.is_empty() => {
+                // What was complained before the end may still be on its way.
+                while let Some(bytes) = talk.last_words().await {
+                    talk.complained(&bytes)?;
+                    if take(Piece::Err(&bytes)) == Answer::Whole {
+                        return Ok(());
+                    }
+                }
+                return Err(talk.ended());
+            }
             Event::Out(bytes) => {
                 talk.heard(&bytes)?;
                 if take(Piece::Out(&bytes)) == Answer::Whole {
@@ -234,17 +243,17 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    /// The answer ended too early: listens a moment for the reason.
-    async fn ended(&mut self) -> Broken {
-        if let Some(stderr) = &mut self.stderr {
-            let mut rest = Vec::new();
-            let mut stderr = stderr.take(LAST_WORDS as u64);
-            let reading = stderr.read_to_end(&mut rest);
-            let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
-            if let Err(broken) = self.complained(&rest) {
-                return broken;
-            }
-        }
+    /// Listens a moment for more complaints.
+    async fn last_words(&mut self) -> Option<Vec<u8>> {
+        let stderr = self.stderr.as_mut()?;
+        let mut bytes = vec![0; 4096];
+        let count = tokio::time::timeout(Duration::from_secs(1), stderr.read(&mut bytes)).await.ok()?.ok()?;
+        bytes.truncate(count);
+        (count > 0).then_some(bytes)
+    }
+
+    /// Why the answer ended too early.
+    fn ended(&self) -> Broken {
         let complaint = String::from_utf8_lossy(&self.complaint).trim().to_owned();
         if self.ready {
             return Broken::Ended(complaint);

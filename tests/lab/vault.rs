@@ -87,8 +87,8 @@ fn holding(folder: &Path, texts: &[&str]) -> Vec<String> {
         let path = entry.path();
         let kind = entry.file_type().ok();
         match kind {
-            // This text, and the program made of it, hold them too.
-            Some(kind) if kind.is_dir() && Path::new(env!("CARGO_MANIFEST_DIR")).starts_with(&path) => Vec::new(),
+            // A checkout of this text holds them too.
+            Some(kind) if kind.is_dir() && path.join("tests/lab/vault.rs").is_file() => Vec::new(),
             Some(kind) if kind.is_dir() => holding(&path, texts),
             Some(kind) if kind.is_file() && entry.metadata().is_ok_and(|meta| meta.len() < 1024 * 1024) => {
                 let bytes = fs::read(&path).unwrap_or_default();
