@@ -44,6 +44,7 @@ pub(super) struct Archive {
     #[serde(default)]
     content: Option<Data>,
     /// A symbolic link to the directory, such as `/opt/spark`. It changes in one instant, after everything is unpacked.
+    /// A file of your own inside is best named by `path`, not by way of the link, which still leads elsewhere in a plan.
     #[serde(default)]
     link: Option<String>,
     /// How many directories are taken off the front of each name in it: 1 for the usual `spark-3.5.1/...`.

@@ -278,8 +278,8 @@ fn generated(name: &str, text: &str) {
 
 const RESOURCES: &str = "# Resources
 
-What a role can put on a host. Each entry of `resources` has one of these kinds as its key; beside it may stand `when`, `loop` and
-`notify`, see [roles](roles.md). This page is made from the program: `ARMILLA_BLESS=1 cargo test --test suite docs`.
+What a role can put on a host. Each entry of `resources` has one of these kinds as its key; beside it may stand `when`, `loop`,
+`notify` and `tags`, see [roles](roles.md). This page is made from the program: `ARMILLA_BLESS=1 cargo test --test suite docs`.
 
 Every kind reads the host first and does nothing where the host is as described. A file, directory or link is never replaced by
 another sort of thing, and `apply` does not start while a resource could not be read or must not be changed.
