@@ -22,8 +22,8 @@ use super::remote::{self, Bytes, Request};
 use super::{Action, Claim, Field, Kind, Source, Verdict, regular};
 use crate::secret::Content;
 use crate::step::{
-    Command, Digest, Fetch, MARKER, Occupied, Packed, PathReading, Probe, Readings, Removable, Step,
-    Unpacking, UnpackLimits, Unreadable,
+    Command, Digest, Fetch, MARKER, Occupied, Packed, PathReading, Probe, Readings, Removable, Step, UnpackLimits,
+    Unpacking, Unreadable,
 };
 
 /// A tar archive (plain, or packed with gzip, xz, zstd or bzip2) or a zip archive, unpacked. Which of them is told by its
@@ -123,7 +123,11 @@ impl Kind for Archive {
         self.check_link()?;
         if self.state == Presence::Absent {
             let given = self.url.is_some() || self.content.is_some() || self.sha256.is_some();
-            return if given { Err("an archive that is to be absent has no `src`, `url` or `sha256`".to_owned()) } else { Ok(()) };
+            return if given {
+                Err("an archive that is to be absent has no `src`, `url` or `sha256`".to_owned())
+            } else {
+                Ok(())
+            };
         }
         self.check_source()
     }
@@ -163,7 +167,9 @@ impl Kind for Archive {
 impl Archive {
     fn check_link(&self) -> Result<(), String> {
         match &self.link {
-            None if self.keep.is_some() => Err("`keep` is about the versions behind a `link`, and there is none".to_owned()),
+            None if self.keep.is_some() => {
+                Err("`keep` is about the versions behind a `link`, and there is none".to_owned())
+            }
             Some(link) if inside(link, &self.path) || inside(&self.path, link) => {
                 Err(format!("`link` {link} and `path` {} are in each other's place", self.path))
             }
@@ -233,7 +239,9 @@ impl Archive {
             match found {
                 PathReading::Absent => change.add(fields::new("link", link), self.linking(link)),
                 PathReading::Link { target, .. } if *target == self.path => {}
-                PathReading::Link { target, .. } => change.add(fields::text("link", target, &self.path), self.linking(link)),
+                PathReading::Link { target, .. } => {
+                    change.add(fields::text("link", target, &self.path), self.linking(link))
+                }
                 other => return Verdict::Refuse(fields::in_the_way(other, &format!("the symbolic link {link}"))),
             }
         }
@@ -290,11 +298,8 @@ impl Archive {
             (None, Some(request)) => Packed::Remote(request.remote()),
             (content, _) => Packed::Content(content.as_ref().map_or(Content::from(""), |data| data.0.clone())),
         };
-        let limits = UnpackLimits {
-            bytes: self.max_unpacked.0,
-            entries: self.max_entries.into(),
-            ratio: self.max_ratio.into(),
-        };
+        let limits =
+            UnpackLimits { bytes: self.max_unpacked.0, entries: self.max_entries.into(), ratio: self.max_ratio.into() };
         let Self { path, strip, owner, group, .. } = self.clone();
         let strip = strip.into();
         Step::Unpack(Box::new(Unpacking { path, source, strip, owner, group, limits, occupied, marker: self.marker() }))
@@ -383,7 +388,10 @@ fn versions(path: &str, stdout: &[u8]) -> Vec<String> {
 fn check_place(key: &str, path: &str) -> Result<(), String> {
     fields::check_path(path)?;
     if path.matches('/').count() < 2 {
-        return Err(format!("`{key}` {path} is too near the root of the host: write it like /opt/{}", path.trim_start_matches('/')));
+        return Err(format!(
+            "`{key}` {path} is too near the root of the host: write it like /opt/{}",
+            path.trim_start_matches('/')
+        ));
     }
     Ok(())
 }
@@ -393,7 +401,9 @@ fn inside(inner: &str, outer: &str) -> bool {
 }
 
 fn not_ours(path: &str) -> String {
-    format!("there is a directory at {path} that armilla did not unpack; armilla never replaces or removes one: move it away first")
+    format!(
+        "there is a directory at {path} that armilla did not unpack; armilla never replaces or removes one: move it away first"
+    )
 }
 
 fn sixteen_gigabytes() -> Bytes {

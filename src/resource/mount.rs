@@ -259,7 +259,9 @@ fn check_option(option: &str) -> Result<(), String> {
     check_value("option", option)?;
     let name = option.split('=').next().unwrap_or_default();
     if ["password", "pass", "passwd", "password2"].contains(&name) {
-        return Err(format!("`{name}` is no option here: everyone can read a unit\nwrite `credentials=` and the path of a file that only root can read"));
+        return Err(format!(
+            "`{name}` is no option here: everyone can read a unit\nwrite `credentials=` and the path of a file that only root can read"
+        ));
     }
     if option.contains([',', ' ']) {
         return Err(format!("`{}` is no option: `options` is a list with one in each entry", option.escape_debug()));

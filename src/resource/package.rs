@@ -81,7 +81,11 @@ impl Kind for Package {
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let package = readings.package(&Probe::Package(self.name.clone()))?.clone();
         let removing = self.state == Presence::Absent && package.installed.is_some();
-        let others = if removing && package.manager == Manager::Apt { self.others(readings.command(&self.rehearsal())?)? } else { Vec::new() };
+        let others = if removing && package.manager == Manager::Apt {
+            self.others(readings.command(&self.rehearsal())?)?
+        } else {
+            Vec::new()
+        };
         Ok(State { package, others })
     }
 
@@ -108,7 +112,9 @@ impl Package {
         }
         if self.hold == Some(true) && found.holding == Holding::Unable {
             return Some(match manager {
-                Manager::Dnf => "dnf holds packages by a plugin: add the package python3-dnf-plugin-versionlock".to_owned(),
+                Manager::Dnf => {
+                    "dnf holds packages by a plugin: add the package python3-dnf-plugin-versionlock".to_owned()
+                }
                 Manager::Yum => "yum holds packages by a plugin: add the package yum-plugin-versionlock".to_owned(),
                 _ => format!("{manager} cannot hold a package: take `hold` away, or give its version"),
             });
@@ -117,7 +123,9 @@ impl Package {
         let version = self.version.as_deref().filter(|_| install)?;
         match manager {
             Manager::Pacman => Some("pacman installs the newest version only: take `version` away".to_owned()),
-            Manager::Zypper if version.ends_with('*') => Some("zypper takes whole versions only: write it without `*`".to_owned()),
+            Manager::Zypper if version.ends_with('*') => {
+                Some("zypper takes whole versions only: write it without `*`".to_owned())
+            }
             Manager::Apk if version.ends_with('*') && !version.ends_with(".*") => {
                 Some("apk knows the beginning of a version by its dots only: write it like 3.8.*".to_owned())
             }
@@ -193,7 +201,8 @@ impl Package {
                 unknown.into_iter().chain(self.quietly(Command::new(argv).within(PATIENCE))).collect()
             }
             Manager::Apk => {
-                let argv = ["apk", "add", "--wait", "300", "--update-cache", "--no-progress", &self.chosen(found.manager)];
+                let argv =
+                    ["apk", "add", "--wait", "300", "--update-cache", "--no-progress", &self.chosen(found.manager)];
                 vec![Step::Run(Command::new(argv).within(PATIENCE))]
             }
             manager => self.quietly(self.installing_by_rpm(manager, found)),
@@ -259,7 +268,9 @@ impl Package {
         let name = self.name.as_str();
         Step::Run(match (manager, mark) {
             (Manager::Zypper, Mark::Hold) => patient(Command::new(["zypper", "--non-interactive", "addlock", name])),
-            (Manager::Zypper, Mark::Unhold) => patient(Command::new(["zypper", "--non-interactive", "removelock", name])),
+            (Manager::Zypper, Mark::Unhold) => {
+                patient(Command::new(["zypper", "--non-interactive", "removelock", name]))
+            }
             (Manager::Dnf | Manager::Yum, mark) => {
                 let verb = if mark == Mark::Hold { "add" } else { "delete" };
                 patient(Command::new([manager.to_string().as_str(), "-q", "-y", "versionlock", verb, name]))
@@ -285,7 +296,16 @@ impl Package {
             return Verdict::change(Action::Remove, Vec::new(), steps);
         }
         steps.extend(self.finishing(&found.package));
-        steps.push(Step::Run(silent(Command::new(["apt-get", "remove", "-y", "-q", "-o", WAIT_FOR_LOCK, "--", &self.name]))));
+        steps.push(Step::Run(silent(Command::new([
+            "apt-get",
+            "remove",
+            "-y",
+            "-q",
+            "-o",
+            WAIT_FOR_LOCK,
+            "--",
+            &self.name,
+        ]))));
         let shown = found.others.iter().map(|(name, packages)| fields::new(name, packages)).collect();
         Verdict::change(Action::Remove, shown, steps)
     }
@@ -308,7 +328,9 @@ impl Package {
 
     /// Asks what would go with it: a plan must not hide that.
     fn rehearsal(&self) -> Probe {
-        Probe::Command(Command::new(["apt-get", "remove", "-s", "-q", "--", &self.name]).within(Duration::from_secs(60)))
+        Probe::Command(
+            Command::new(["apt-get", "remove", "-s", "-q", "--", &self.name]).within(Duration::from_secs(60)),
+        )
     }
 
     fn others(&self, rehearsal: &CommandReading) -> Result<Vec<(&'static str, String)>, Unreadable> {
@@ -380,5 +402,8 @@ fn check_version(version: &str) -> Result<(), String> {
     if stem.starts_with(|c: char| c.is_ascii_alphanumeric()) && stem.chars().all(fine) {
         return Ok(());
     }
-    Err(format!("`{}` is no version of a package: write it as `apt-cache policy` does, or like 3.8.*", version.escape_debug()))
+    Err(format!(
+        "`{}` is no version of a package: write it as `apt-cache policy` does, or like 3.8.*",
+        version.escape_debug()
+    ))
 }

@@ -227,10 +227,12 @@ impl Repository {
             Manager::Apt if self.state == Presence::Present && self.suites.is_empty() => {
                 Some("apt needs `suites`: [bookworm], or [./] for a flat repository".to_owned())
             }
-            manager if manager.is_rpm() && apt_only => {
-                Some(format!("`suites`, `components` and `architectures` are of apt, and this host has {manager}: use `when`"))
+            manager if manager.is_rpm() && apt_only => Some(format!(
+                "`suites`, `components` and `architectures` are of apt, and this host has {manager}: use `when`"
+            )),
+            manager if manager.is_rpm() && binary => {
+                Some("rpm takes an armoured key only: `gpg --enarmor` makes one".to_owned())
             }
-            manager if manager.is_rpm() && binary => Some("rpm takes an armoured key only: `gpg --enarmor` makes one".to_owned()),
             _ => None,
         }
     }
@@ -265,7 +267,8 @@ impl Repository {
             if words.is_empty() { String::new() } else { format!("{key}: {}\n", words.join(" ")) }
         };
         let url = self.url.as_deref().unwrap_or_default();
-        let signed = self.key_path(Manager::Apt).map_or("Trusted: yes\n".to_owned(), |path| format!("Signed-By: {path}\n"));
+        let signed =
+            self.key_path(Manager::Apt).map_or("Trusted: yes\n".to_owned(), |path| format!("Signed-By: {path}\n"));
         let (suites, components) = (line("Suites", &self.suites), line("Components", &self.components));
         let architectures = line("Architectures", &self.architectures);
         format!("Types: deb\nURIs: {url}\n{suites}{components}{architectures}{signed}")
@@ -309,7 +312,9 @@ impl Repository {
         }
         steps.extend(sources);
         steps.push(Step::Run(match manager {
-            Manager::Zypper => Command::new(["zypper", "--non-interactive", "--quiet", "refresh", "--repo", &self.name]),
+            Manager::Zypper => {
+                Command::new(["zypper", "--non-interactive", "--quiet", "refresh", "--repo", &self.name])
+            }
             manager => {
                 let only = format!("--enablerepo={}", self.name);
                 Command::new([manager.to_string().as_str(), "-q", "-y", "--disablerepo=*", &only, "makecache"])
@@ -343,7 +348,9 @@ fn is_armoured(key: &[u8]) -> bool {
 /// A binary key begins with a packet of the tag 6, by RFC 9580 (sections 4.2 and 5.5).
 fn check_key(key: &Content) -> Result<(), String> {
     if key.is_secret() {
-        return Err("the key that signs a repository is public: take the file with the public key, not a secret".to_owned());
+        return Err(
+            "the key that signs a repository is public: take the file with the public key, not a secret".to_owned()
+        );
     }
     let bytes = key.bytes();
     let private = bytes.windows(17).any(|part| part == b"PGP PRIVATE KEY B");
@@ -376,10 +383,17 @@ fn check_url(url: &str) -> Result<(), String> {
     let place = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
     let fine = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]!&()+,;=%$".contains(c);
     let Some(rest) = place.filter(|rest| !rest.is_empty()) else {
-        return Err(format!("`{}` is no https://, http:// or file:/// address: a repository needs `url`", url.escape_debug()));
+        return Err(format!(
+            "`{}` is no https://, http:// or file:/// address: a repository needs `url`",
+            url.escape_debug()
+        ));
     };
     if rest.split('/').next().is_some_and(|host| host.contains('@')) {
         return Err("an address with a name or password in it is seen by everyone on the host".to_owned());
     }
-    if rest.chars().all(fine) { Ok(()) } else { Err(format!("`{}` has characters that no address has", url.escape_debug())) }
+    if rest.chars().all(fine) {
+        Ok(())
+    } else {
+        Err(format!("`{}` has characters that no address has", url.escape_debug()))
+    }
 }

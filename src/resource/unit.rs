@@ -38,7 +38,8 @@ pub(super) struct State {
 impl Kind for Unit {
     const NAME: &'static str = "unit";
     const SUMMARY: &'static str = "A systemd unit file or drop-in";
-    const EXAMPLE: &'static str = "unit: { name: zookeeper.service.d/limits.conf, content: \"[Service]\\nLimitNOFILE=16384\\n\" }";
+    const EXAMPLE: &'static str =
+        "unit: { name: zookeeper.service.d/limits.conf, content: \"[Service]\\nLimitNOFILE=16384\\n\" }";
     const SHORT: &'static str = "name";
     const SOURCE: Source = Source::Template;
     type State = State;
@@ -57,7 +58,9 @@ impl Kind for Unit {
         let file = stem.is_none_or(|stem| fields::check_word("drop-in", stem).is_ok());
         if !file || !fields::is_unit(unit) {
             let name = self.name.escape_debug();
-            return Err(format!("`{name}` is no name of a unit\nwrite `{name}.service`, or `x.service.d/y.conf` for a part of one"));
+            return Err(format!(
+                "`{name}` is no name of a unit\nwrite `{name}.service`, or `x.service.d/y.conf` for a part of one"
+            ));
         }
         if self.content.as_ref().is_some_and(|data| data.0.is_secret()) {
             let instead = "put it into a file and name that with `EnvironmentFile=` or `LoadCredential=`";

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
-use super::{Action, Claim, Field, FieldValue, Kind, Source, Verdict, values, tree};
+use super::{Action, Claim, Field, FieldValue, Kind, Source, Verdict, tree, values};
 use crate::step::{
     Attributes, Command, CommandReading, Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Unreadable,
 };
