@@ -240,7 +240,7 @@ impl Archive {
                 PathReading::Absent => change.add(fields::new("link", link), self.linking(link)),
                 PathReading::Link { target, .. } if *target == self.path => {}
                 PathReading::Link { target, .. } => {
-                    change.add(fields::text("link", target, &self.path), self.linking(link))
+                    change.add(fields::text("link", target, &self.path), self.linking(link));
                 }
                 other => return Verdict::Refuse(fields::in_the_way(other, &format!("the symbolic link {link}"))),
             }

@@ -74,6 +74,7 @@ pub(crate) fn made_and_unmade(house: &House) {
     project.apply(&["--detailed-exitcode"]).ends(0);
     is("systemctl show -P ExecMainStartTimestampMonotonic loom", &before);
 
+    changed(house, &project);
     project.only(&["h1"], UNMADE);
     project.plan(&["--detailed-exitcode"]).ends(2);
     project.converges();
@@ -81,4 +82,34 @@ pub(crate) fn made_and_unmade(house: &House) {
     is("test -e /srv/ithaca || echo gone", "gone");
     is("getent passwd odysseus; getent group ships; apt-mark showhold; ls /usr/bin/hello 2>/dev/null; true", "");
     is("systemctl show -P LoadState loom; ls -d /home/odysseus", "not-found\n/home/odysseus");
+}
+
+/// Everything that can be different is made different: all but the number of a group, which files would keep.
+fn changed(house: &House, project: &crate::project::Project<'_>) {
+    let is = |script: &str, wanted: &str| assert_eq!(house.sh("h1", script), wanted, "{script}");
+    let changes = [
+        ("hold: true", "hold: false"),
+        ("shell: /bin/bash, comment: Nobody", "shell: /bin/sh, comment: Somebody"),
+        ("groups: [users]", "groups: [games]"),
+        ("mode: \"0750\"", "mode: \"0700\""),
+        ("strung", "unstrung"),
+        ("target: /home/odysseus", "target: /srv"),
+        ("UNDO=yes", "UNDO=no"),
+        ("enabled: true", "enabled: false"),
+    ];
+    let role = changes.iter().fold(MADE.to_owned(), |role, (from, to)| {
+        assert!(role.contains(from), "{from}");
+        role.replace(from, to)
+    });
+    project.only(&["h1"], &role);
+    project.file("roles/only/templates/suitors.j2", "{{ 2 * 55 }} on {{ host.name }}\n");
+    project.file("roles/only/templates/loom.service.j2", LOOM.replace("Weaves", "Unweaves"));
+    project.plan(&["--detailed-exitcode"]).ends(2);
+    project.converges();
+    is("apt-mark showhold; getent passwd odysseus", "odysseus:x:4711:4711:Somebody:/home/odysseus:/bin/sh");
+    is("id -Gn odysseus", "ships games");
+    is("stat -c %a /srv/ithaca; cat /srv/ithaca/bow /srv/ithaca/suitors", "700\nunstrung\n110 on h1");
+    is("readlink /srv/ithaca/home; systemctl show -P Description loom", "/srv\nUnweaves on h1");
+    is("systemctl is-active loom; systemctl is-enabled loom || true", "active\ndisabled");
+    is("tr '\\0' '\\n' </proc/$(systemctl show -P MainPID loom)/environ | grep UNDO", "UNDO=no");
 }
