@@ -427,6 +427,18 @@ pub(super) fn check_variable(name: &str, value: &str) -> Result<(), String> {
     if value.contains('\0') { Err(format!("the variable {name} has a zero byte in it")) } else { Ok(()) }
 }
 
+/// Names of headers of a request are those of RFC 9110 (section 5.1).
+///
+/// # Errors
+/// The reason, for the user.
+pub(super) fn check_header_name(name: &str) -> Result<(), String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if !name.is_empty() && name.chars().all(fine) {
+        return Ok(());
+    }
+    Err(format!("`{}` is no name of a header", name.escape_debug()))
+}
+
 /// Asks `getent`, by exit code, whether a database of users or groups has a name.
 pub(super) fn known(database: &str, name: &str) -> Command {
     Command::new(["getent", database, "--", name])

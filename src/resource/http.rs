@@ -370,12 +370,9 @@ fn check_url(url: &str) -> Result<(), String> {
     }
 }
 
-/// A name as in RFC 9110 (5.1), a value in one line.
+/// A name, and a value in one line.
 fn check_header(name: &str, value: &Data) -> Result<(), String> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(fine) {
-        return Err(format!("`{}` is no name of a header", name.escape_debug()));
-    }
+    fields::check_header_name(name)?;
     let text = std::str::from_utf8(value.0.bytes()).map_err(|_| format!("the header `{name}` is no text"))?;
     if text.trim().is_empty() {
         return Err(format!("the header `{name}` is empty"));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::fields::{Data, Span};
+use super::fields::{self, Data, Span};
 use crate::step::{Digest, Remote};
 
 /// How long a download may take if nothing else is said: half an hour.
@@ -116,12 +116,8 @@ fn check_url(url: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Names by RFC 9110 (section 5.1).
 fn check_header(name: &str, value: &Data) -> Result<(), String> {
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(token) {
-        return Err(format!("`{}` is no name of a header", name.escape_debug()));
-    }
+    fields::check_header_name(name)?;
     let line = !value.0.bytes().iter().any(u8::is_ascii_control);
     if line { Ok(()) } else { Err(format!("the header {name} has more than one line, or a control character")) }
 }
