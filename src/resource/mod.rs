@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::secret::Secret;
 use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
@@ -89,6 +90,32 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// that is in sync because there is nothing; empty for one that does not mind.
     fn unwanted(&self, _state: &Self::State) -> Option<Change> {
         None
+    }
+
+    /// The keys of the same resource, desired away, as a role would write them: what the ledger keeps so that it can be
+    /// taken away when no role wants it any more. Short, and never a secret. None if it cannot be taken away, as a
+    /// program that ran, or if it is desired away itself.
+    fn absent(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Whether it is there at all, in whatever shape: what was there before us is not ours to take away. A part of a file
+    /// is there if the part is.
+    fn exists(&self, _state: &Self::State) -> bool {
+        true
+    }
+
+    /// What of the state must be the same for a plan made from it to be carried out. Without what moves by itself: times,
+    /// ages, counters.
+    fn fingerprint(&self, state: &Self::State) -> String {
+        format!("{state:?}")
+    }
+
+    /// What of the state must still be as our last change left it for it to be taken away without a person: less than
+    /// the fingerprint where others change it rightfully, as upgrades change the version of a package. It is asked of the
+    /// resource that is desired away (see [`Kind::absent`]), so it must not depend on what is only written in the other.
+    fn imprint(&self, state: &Self::State) -> String {
+        self.fingerprint(state)
     }
 
     /// What is done instead if something before it may bring, in the same run, what it now does not find and is to be a
@@ -259,11 +286,29 @@ pub trait Resource: Debug + Send + Sync {
     fn hears(&self) -> bool;
     /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
+    /// See [`Kind::absent`].
+    fn absent(&self) -> Option<serde_json::Value>;
+    /// What a host answered, as far as it matters.
+    ///
+    /// # Errors
+    /// When an answer is missing or is not understood.
+    fn seen(&self, readings: &Readings) -> Result<Seen, Unreadable>;
     /// What the answers mean for a resource that was notified (or not).
     ///
     /// # Errors
     /// When an answer is missing or is not understood.
     fn decide(&self, readings: &Readings, verb: Option<Verb>) -> Result<Decision, Unreadable>;
+}
+
+/// A thing as it was found on a host. The texts may hold secrets: only a digest of them is ever kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// See [`Kind::exists`].
+    pub exists: bool,
+    /// See [`Kind::fingerprint`].
+    pub fingerprint: Secret<String>,
+    /// See [`Kind::imprint`].
+    pub imprint: Secret<String>,
 }
 
 /// What a resource says about one host.
@@ -306,6 +351,19 @@ impl<K: Kind> Resource for K {
 
     fn probes(&self) -> Vec<Probe> {
         Kind::probes(self)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        Kind::absent(self)
+    }
+
+    fn seen(&self, readings: &Readings) -> Result<Seen, Unreadable> {
+        let state = self.observe(readings)?;
+        Ok(Seen {
+            exists: self.exists(&state),
+            fingerprint: Secret::new(self.fingerprint(&state)),
+            imprint: Secret::new(self.imprint(&state)),
+        })
     }
 
     fn decide(&self, readings: &Readings, verb: Option<Verb>) -> Result<Decision, Unreadable> {
