@@ -10,6 +10,7 @@
 //! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
 //! | [`format`] | how those files look |
 //! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
+//! | [`ledger`] [`lease`] | what a host keeps for armilla: what is ours there, and who may change it now |
 //! | [`graph`] [`catalog`] | order; everything that is desired, complete |
 //! | [`plan`] | the difference, decided to the last step |
 //! | [`transport`] [`observe`] [`apply`] | the only way to hosts; asking; doing exactly what the plan says |
@@ -38,6 +39,8 @@ pub mod format;
 pub mod graph;
 pub mod inventory;
 pub mod lab;
+pub mod lease;
+pub mod ledger;
 pub mod name;
 pub mod observe;
 pub mod plan;

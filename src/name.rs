@@ -82,6 +82,13 @@ macro_rules! names {
             }
         }
 
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(&*self.0, f)
@@ -109,6 +116,8 @@ names! {
     EnvName = "environment name", word;
     /// A word by which resources can be chosen.
     Tag = "tag", word;
+    /// One run of `apply` or its like: when it began and four letters of chance, `20261121-140203-k3fq`.
+    RunId = "run", word;
 }
 
 /// Where a resource lives: `zk1`, `zookeeper`, `file /etc/zookeeper/conf/zoo.cfg`.

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::edit::Edit;
+use crate::name::EnvName;
 use crate::secret::Content;
 
 /// A SHA-256 digest in lower-case hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Digest(pub String);
 
 impl Digest {
@@ -125,6 +126,8 @@ pub enum Probe {
         /// `http://` or `https://`.
         url: String,
     },
+    /// What armilla itself keeps on the host for an environment. Answer: [`Reading::State`].
+    State(EnvName),
 }
 
 /// Whether a probe brings a file's content along.
@@ -160,6 +163,8 @@ pub enum Reading {
     Port(PortReading),
     /// To [`Probe::Http`]: status and body (up to [`FETCH_LIMIT`] bytes), or why there was no answer.
     Http(Result<HttpReading, String>),
+    /// To [`Probe::State`].
+    State(Box<StateReading>),
     /// The host could not say; the text is its own words.
     Failed(String),
 }
@@ -341,6 +346,19 @@ pub struct HttpReading {
     pub body: Vec<u8>,
 }
 
+/// What armilla keeps on a host, and how to recognize the host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StateReading {
+    /// The host's `/etc/machine-id`; empty if it has none.
+    pub machine: String,
+    /// Its boot id.
+    pub boot: String,
+    /// The text of the ledger, if there is one.
+    pub ledger: Option<Vec<u8>>,
+    /// What was done since it was written, if anything.
+    pub journal: Option<Vec<u8>>,
+}
+
 /// The answers of one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Readings(BTreeMap<Probe, Reading>);
@@ -405,6 +423,8 @@ impl Readings {
         port: Port -> PortReading;
         /// What a web server answered.
         http: Http -> Result<HttpReading, String>;
+        /// What armilla keeps there.
+        state: State -> StateReading;
     }
 }
 
@@ -507,6 +527,16 @@ pub enum Step {
     RunUnless(Command, Command),
     /// Waits until checks hold.
     Await(Gate),
+    /// Puts another ledger in the place of the host's, as [`Step::WriteFile`] does, and takes from its journal what is
+    /// worked in. What is left empty is removed.
+    SaveLedger {
+        /// Of which environment.
+        environment: EnvName,
+        /// The text; none if nothing is owned there any more.
+        ledger: Option<Vec<u8>>,
+        /// How many bytes of the journal are worked in.
+        journal: u64,
+    },
 }
 
 /// Something on a web server.

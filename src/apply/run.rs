@@ -16,7 +16,7 @@ use crate::name::HostName;
 use crate::plan::{Plan, StageId, Work};
 use crate::secret::{Secret, masked};
 use crate::step::{Outcome, Step};
-use crate::transport::{StepEvent, Transport, TransportError, perform};
+use crate::transport::{Order, StepEvent, Transport, TransportError, perform};
 
 /// How much may happen at once.
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +153,7 @@ async fn stage<T: Transport>(
         }
         tell(translate(id, event, secrets));
     };
-    let result = perform(transport, host, steps, &watch).await;
+    let result = perform(transport, host, Order::of(steps), &watch).await;
     let step = *reached.lock().unwrap_or_else(PoisonError::into_inner);
     end(result.map(|outcomes| outcomes.into_iter().map(|outcome| clean(outcome, secrets)).collect()), step, steps.len())
 }

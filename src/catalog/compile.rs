@@ -59,7 +59,7 @@ struct Compiler<'a> {
     made: RefCell<Made>,
 }
 
-type Made = HashMap<(*const Item, String), Arc<dyn Resource>>;
+type Made = HashMap<(*const Item, String), (Arc<dyn Resource>, Arc<Json>)>;
 
 impl Compiler<'_> {
     fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<Block> {
@@ -115,8 +115,10 @@ impl Compiler<'_> {
             () if item.tags.contains("never") => Arc::new(item.tags.clone()),
             () => Arc::new(&item.tags | inherited),
         };
-        let wanted = made.into_iter().map(|resource| Wanted {
+        let wanted = made.into_iter().map(|(resource, keys)| Wanted {
             resource,
+            keys,
+            protect: item.protect,
             notify: item.notify,
             tags: Arc::clone(&tags),
             chosen: Chosen::Yes,
@@ -125,16 +127,16 @@ impl Compiler<'_> {
         problems.result(wanted.collect())
     }
 
-    fn resource(&self, role: &Role, item: &Item, scope: &Scope) -> Result<Arc<dyn Resource>, Diagnostics> {
+    fn resource(&self, role: &Role, item: &Item, scope: &Scope) -> Result<(Arc<dyn Resource>, Arc<Json>), Diagnostics> {
         let mut rendered = item.body.render(scope, &sealed)?;
         self.source(role, item, scope, &mut rendered)?;
         let key = (std::ptr::from_ref(item), rendered.data.to_string());
-        if let Some(resource) = self.made.borrow().get(&key) {
-            return Ok(Arc::clone(resource));
+        if let Some(made) = self.made.borrow().get(&key) {
+            return Ok(made.clone());
         }
-        let resource = parse(item, &rendered.data)?;
-        self.made.borrow_mut().insert(key, Arc::clone(&resource));
-        Ok(resource)
+        let made = (parse(item, &rendered.data)?, Arc::new(rendered.data));
+        self.made.borrow_mut().insert(key, made.clone());
+        Ok(made)
     }
 
     /// Replaces `src` by the content it names.

@@ -121,6 +121,10 @@ pub struct Block {
 pub struct Wanted {
     /// The thing itself.
     pub resource: Arc<dyn Resource>,
+    /// The keys it was made from. Whatever a secret went into is marked: see [`crate::resource::Data`].
+    pub keys: Arc<serde_json::Value>,
+    /// Whether it stays on the host even if it leaves the role.
+    pub protect: bool,
     /// What a change of it asks of the services of its role.
     pub notify: Option<Verb>,
     /// By which it can be chosen: its own tags, those of its role and of its service.
@@ -142,10 +146,17 @@ pub enum Chosen {
     No,
 }
 
+impl Catalog {
+    /// All there is to ask each host, each question once: of its resources, of its health, and what it keeps for armilla.
+    pub fn questions(&self) -> Vec<(Endpoint, Vec<Probe>)> {
+        self.hosts.values().map(|host| (host.endpoint.clone(), host.probes(&self.environment))).collect()
+    }
+}
+
 impl HostCatalog {
-    /// All there is to ask this host, each question once: of its resources and of its health.
-    pub fn probes(&self) -> Vec<Probe> {
+    fn probes(&self, environment: &EnvName) -> Vec<Probe> {
         let mut probes: Vec<Probe> = self.blocks.iter().flat_map(Block::probes).collect();
+        probes.push(Probe::State(environment.clone()));
         probes.sort_unstable();
         probes.dedup();
         probes

@@ -123,8 +123,7 @@ pub(super) async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<H
 }
 
 async fn observe(fleet: &Fleet, catalog: &Catalog, unreachable: &mut BTreeMap<HostName, String>) -> Observed {
-    let questions = catalog.hosts.values().map(|host| (host.endpoint.clone(), host.probes())).collect();
-    let answers = ask(fleet, "reading", questions).await;
+    let answers = ask(fleet, "reading", catalog.questions()).await;
     let mut observed = Observed::new();
     for (host, answer) in answers {
         let answer = answer.map_err(|error| explained(&error));

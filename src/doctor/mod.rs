@@ -199,6 +199,9 @@ pub fn unreachable(host: &Endpoint, error: &TransportError) -> Finding {
         TransportError::Protocol { .. } => {
             (Weight::Unreachable, "its login shell must run /bin/sh -c and print nothing that never ends".to_owned())
         }
+        TransportError::Fenced { .. } => {
+            (Weight::Fault, "somebody else works on it: see `armilla lock status`".to_owned())
+        }
         TransportError::Unreachable { why, .. } | TransportError::Lost { why, .. } => (Weight::Unreachable, way(host, why)),
     };
     Finding::new(weight, error.to_string(), mend)

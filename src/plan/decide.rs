@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::foresight::Foresight;
-use super::{Block, Entry, Observed, Reason, Verdict};
+use super::{Block, Cause, Entry, Observed, Reason, Verdict};
 use crate::catalog::{self, Catalog, Chosen, HostCatalog, Wanted};
 use crate::name::{Address, HostName};
 use crate::resource::{Action, Change, Decision, Verb, Verdict as Said};
@@ -218,7 +218,8 @@ impl<'a> Told<'a> {
 fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said, Reason)>) -> Option<Entry> {
     let (said, because) = match (alone, heard) {
         (Err(why), _) => {
-            return Some(Entry { address, verdict: Verdict::Unreadable, reason: Reason::Because(why) });
+            let (verdict, reason) = (Verdict::Unreadable, Reason::Because(why));
+            return Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None });
         }
         (Ok(_), Some((said, because))) => (said, Some(because)),
         (Ok(decision), None) => (decision.verdict, None),
@@ -232,7 +233,7 @@ fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said,
         Said::MayChange(change, why) => (Verdict::MayChange(change), Reason::Because(why)),
         Said::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
     };
-    Some(Entry { address, verdict, reason })
+    Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None })
 }
 
 fn reason(change: &Change) -> Reason {

@@ -15,9 +15,9 @@ pub use health::{Health, health};
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
 use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
-use crate::resource::{Action, Change};
+use crate::resource::{Action, Change, Verb};
 use crate::secret::Secret;
-use crate::step::{Gate, Readings, Step};
+use crate::step::{Digest, Gate, Readings, Step};
 
 /// What each host answered, or why it did not.
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
@@ -41,6 +41,20 @@ pub struct Plan {
     pub left_out: usize,
     /// The secrets that went into it: whatever a host says is shown without them.
     pub secrets: Vec<Secret<String>>,
+    /// What each host that answered kept for armilla when the plan was made.
+    pub bases: BTreeMap<HostName, Base>,
+}
+
+/// What a plan for a host was made on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Base {
+    /// The host's machine id: another one is another machine.
+    pub machine: String,
+    /// The generation of its ledger.
+    pub generation: u64,
+    /// Of every resource that is asked there, a digest of what was seen (see [`crate::resource::Kind::fingerprint`]), in
+    /// the order of the catalog.
+    pub seen: Vec<(Address, Digest)>,
 }
 
 /// How a service changes.
@@ -141,6 +155,54 @@ pub struct Entry {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
+    /// Who made the difference.
+    pub cause: Cause,
+    /// What the host writes down about it; none for what is not the plan's to change.
+    pub mark: Option<Mark>,
+}
+
+/// Who made the difference between what is desired and what is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// It is not known: armilla has not changed this thing here before.
+    #[default]
+    Unknown,
+    /// The project: other keys are wanted than were last applied.
+    Project,
+    /// The host: what was last applied is still wanted.
+    Host {
+        /// When it was last applied, by that controller's clock, in RFC 3339.
+        since: String,
+    },
+    /// Both.
+    Both {
+        /// When it was last applied, by that controller's clock, in RFC 3339.
+        since: String,
+    },
+}
+
+impl Cause {
+    /// Whether somebody changed it on the host.
+    pub fn is_drift(&self) -> bool {
+        matches!(self, Self::Host { .. } | Self::Both { .. })
+    }
+}
+
+/// What a host writes down about a resource before it is changed. The ledger is made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The digest of the keys that are wanted; none if it is taken away.
+    pub want: Option<Digest>,
+    /// Whether it is there now.
+    pub existed: bool,
+    /// See [`crate::resource::Kind::absent`].
+    pub absent: Option<serde_json::Value>,
+    /// Its place among the resources of the host.
+    pub order: u32,
+    /// Whether it stays even if it leaves the roles.
+    pub protect: bool,
+    /// What it asks of these when it has begun to change.
+    pub notifies: Vec<(Address, Verb)>,
 }
 
 impl Entry {
@@ -153,7 +215,7 @@ impl Entry {
     pub fn steps(&self) -> &[Step] {
         match &self.verdict {
             Verdict::Change(change) | Verdict::MayChange(change) => &change.steps,
-            Verdict::Refused | Verdict::Unreadable | Verdict::Blocked => &[],
+            Verdict::Refused | Verdict::Unreadable | Verdict::Blocked | Verdict::Keep => &[],
         }
     }
 }
@@ -171,6 +233,8 @@ pub enum Verdict {
     Unreadable,
     /// It would come after one of the two above.
     Blocked,
+    /// It left the roles and stays all the same; the reason says why.
+    Keep,
 }
 
 /// Why a resource is in the plan.
@@ -194,6 +258,10 @@ pub enum Reason {
     Because(String),
     /// This one before it.
     After(Address),
+    /// These changed in a run that was cut off before it heard of them.
+    Owed(Vec<Address>),
+    /// No role wants it any more, and armilla made it.
+    Left,
 }
 
 /// What a plan would do, counted.
@@ -209,6 +277,8 @@ pub struct Summary {
     pub unreadable: usize,
     /// What is as it should be.
     pub in_sync: usize,
+    /// What left the roles and stays all the same.
+    pub kept: usize,
     /// What was not chosen.
     pub left_out: usize,
     /// Hosts that did not answer.
@@ -248,6 +318,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         in_sync,
         left_out,
         stages,
+        bases: BTreeMap::new(),
         secrets: catalog.secrets.clone(),
     }
 }
@@ -287,6 +358,7 @@ impl Plan {
             match &entry.verdict {
                 Verdict::Change(change) => *summary.actions.entry(change.action).or_default() += 1,
                 Verdict::MayChange(_) => summary.may_change += 1,
+                Verdict::Keep => summary.kept += 1,
                 Verdict::Refused => summary.refused += 1,
                 Verdict::Unreadable | Verdict::Blocked => summary.unreadable += 1,
             }

@@ -8,7 +8,7 @@
 //! ```
 //! use std::collections::BTreeMap;
 //! use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
-//! use armilla::plan::{Block, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
+//! use armilla::plan::{Block, Cause, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
 //! use armilla::report::json::{self, About};
 //! use armilla::resource::{Action, Change, Field, FieldValue};
 //!
@@ -21,7 +21,7 @@
 //!     steps: vec![],
 //! };
 //! let address = Address { host: host.clone(), role: role.clone(), kind: "file", target: "/etc/token".into() };
-//! let entry = Entry { address, verdict: Verdict::Change(change), reason: Reason::Differs };
+//! let entry = Entry { address, verdict: Verdict::Change(change), reason: Reason::Differs, cause: Cause::Unknown, mark: None };
 //! let block = Block { host: host.clone(), role: role.clone(), service: Some(service.clone()), entries: vec![entry] };
 //! let plan = Plan {
 //!     environment: EnvName::new("staging").unwrap(),
@@ -173,6 +173,7 @@ fn entry(entry: &Entry) -> Value {
         Verdict::Refused => ("refused", None),
         Verdict::Unreadable => ("unreadable", None),
         Verdict::Blocked => ("blocked", None),
+        Verdict::Keep => ("keep", None),
     };
     json!({
         "host": entry.address.host,
@@ -198,6 +199,8 @@ fn reason(reason: &Reason) -> Value {
         Reason::Needed => ("needed", &[]),
         Reason::Because(_) => ("because", &[]),
         Reason::After(from) => ("after", std::slice::from_ref(from)),
+        Reason::Owed(from) => ("owed", from),
+        Reason::Left => ("left", &[]),
     };
     json!({ "code": code, "text": words::reason(reason), "from": from })
 }

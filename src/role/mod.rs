@@ -75,6 +75,8 @@ pub struct Item {
     pub tags: BTreeSet<Tag>,
     /// What a change of it asks of the role's services.
     pub notify: Option<Verb>,
+    /// Whether it stays on the host even if it leaves the role.
+    pub protect: bool,
     /// Where it is written.
     pub origin: Origin,
 }

@@ -17,7 +17,7 @@ pub(super) const ROLE: &[&str] =
 const INPUT: &[&str] = &["type", "default", "required", "min", "max", "pattern", "choices", "description"];
 const REFUSAL: &[&str] = &["when", "because", "hint"];
 const ROLLOUT: &[&str] = &["batch"];
-const AROUND: &[&str] = &["when", "loop", "notify", "tags"];
+const AROUND: &[&str] = &["when", "loop", "notify", "tags", "protect"];
 
 /// Ansible's modules that have another name here.
 const MODULES: &[(&str, &str)] = &[
@@ -302,11 +302,22 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
         repeat: get("loop").and_then(|node| formula(node, &mut problems)),
         tags: tags(get("tags"), &mut problems),
         notify: get("notify").and_then(|node| verb(node, &mut problems)),
+        protect: get("protect").is_some_and(|node| protect(node, &mut problems)),
         origin: key.origin.clone(),
     });
     match item {
         Some(item) => problems.result(item),
         None => Err(problems),
+    }
+}
+
+fn protect(node: &Node, problems: &mut Diagnostics) -> bool {
+    match node.value {
+        crate::yaml::Yaml::Bool(protect) => protect,
+        _ => {
+            problems.push(Diagnostic::error("`protect` is `true` or `false`").at(&node.origin));
+            false
+        }
     }
 }
 

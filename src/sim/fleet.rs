@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::units::{Definition, at_boot};
 use super::{Drift, Fault, Host, Trouble, program, web};
 use crate::inventory::Endpoint;
+use crate::lease::{self, Answer, Desk, Request};
 use crate::plan::{Health, health};
 use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Step};
-use crate::transport::{StepEvent, Transport, TransportError};
+use crate::transport::{Order, StepEvent, Transport, TransportError};
 
 /// Hosts in memory. Everything of them is behind one lock, so that tests can look at any time.
 #[derive(Debug)]
@@ -52,6 +53,11 @@ struct Machine {
     faults: BTreeMap<usize, Fault>,
     steps: usize,
     trips: usize,
+    /// The lease it gave.
+    desk: Desk,
+    /// Whether it is carrying out an order.
+    busy: bool,
+    boots: u32,
 }
 
 /// A day in 2023, so that times look like times.
@@ -154,6 +160,7 @@ impl Fleet {
         let now = state.now;
         let Some(machine) = state.machines.get_mut(name).filter(|machine| machine.off) else { return };
         machine.off = false;
+        machine.boots += 1;
         machine.host.now = now;
         machine.host.units.reload_all(&machine.host.paths);
         for unit in at_boot(&machine.host.paths) {
@@ -202,12 +209,12 @@ impl Transport for Fleet {
     async fn perform(
         &self,
         host: &Endpoint,
-        steps: &[Step],
+        order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
         let slowness = self.connect(host)?;
         let mut outcomes = Vec::new();
-        for (index, step) in steps.iter().enumerate() {
+        for (index, step) in order.steps.iter().enumerate() {
             watch(StepEvent::Started { index });
             for _ in 0..slowness {
                 tokio::task::yield_now().await;
@@ -227,6 +234,15 @@ impl Transport for Fleet {
             tokio::task::yield_now().await;
         }
         Ok(outcomes)
+    }
+
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+        self.connect(host)?;
+        let mut state = self.state();
+        let uptime = u64::try_from(state.now).unwrap_or_default();
+        let Some(machine) = state.machines.get_mut(host.name.as_str()) else { return Ok(Answer::Free) };
+        let boot = machine.boots.to_string();
+        Ok(lease::grant(&mut machine.desk, request, lease::Now { boot: &boot, uptime, busy: machine.busy }))
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {
@@ -362,6 +378,7 @@ impl State {
             Probe::Command(command) => Reading::Command(self.command(name, command)),
             Probe::Port { address, port } => Reading::Port(self.port(name, address, *port)),
             Probe::Http { url } => Reading::Http(self.http(name, url)),
+            Probe::State(_) => Reading::State(Box::default()),
         }
     }
 
@@ -459,6 +476,7 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Err(_) => host.run(command).map(drop),
         },
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
+        Step::SaveLedger { .. } => Ok(()),
     };
     match done {
         Ok(()) => Outcome::Done,

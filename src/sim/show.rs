@@ -46,6 +46,7 @@ fn line(entry: &Entry) -> String {
         Verdict::Refused => "refused".to_owned(),
         Verdict::Unreadable => "not known".to_owned(),
         Verdict::Blocked => "blocked".to_owned(),
+        Verdict::Keep => "keep".to_owned(),
     };
     let fields = match &entry.verdict {
         Verdict::Change(change) | Verdict::MayChange(change) => change.fields.iter().map(field).collect::<String>(),
@@ -77,6 +78,10 @@ fn reason(reason: &Reason) -> String {
         Reason::Stale(from) => format!(" (because it has not read {from} yet)"),
         Reason::Because(why) => format!(" ({why})"),
         Reason::After(first) => format!(" (after {first})"),
+        Reason::Owed(from) => {
+            format!(" (owed because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+        Reason::Left => " (no longer in any role)".to_owned(),
     }
 }
 

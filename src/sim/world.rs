@@ -127,7 +127,7 @@ impl World {
 
     /// What the hosts answer to everything a catalog asks.
     pub fn observe(&self, catalog: &Catalog) -> Observed {
-        let questions = catalog.hosts.values().map(|host| (host.endpoint.clone(), host.probes())).collect();
+        let questions = catalog.questions();
         let answers = wait_for(observe::ask(&self.fleet, questions, self.forks(), |_, _| ()));
         answers.into_iter().map(|(host, answer)| (host, answer.map_err(|error| error.to_string()))).collect()
     }

@@ -2,9 +2,10 @@
 //!
 //! In: endpoints. Out: what [`Ssh`] or [`Local`] answers. Never: a third way.
 
-use super::{Local, Ssh, SshOptions, StepEvent, Stream, Transport, TransportError};
+use super::{Local, Order, Ssh, SshOptions, StepEvent, Stream, Transport, TransportError};
 use crate::inventory::{Endpoint, Method};
-use crate::step::{Command, Outcome, Probe, Readings, Step};
+use crate::lease::{Answer, Request};
+use crate::step::{Command, Outcome, Probe, Readings};
 
 /// All connections of a run, shared by everything that reads and everything that changes.
 #[derive(Debug)]
@@ -60,12 +61,19 @@ impl Transport for Connections {
     async fn perform(
         &self,
         host: &Endpoint,
-        steps: &[Step],
+        order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
         match host.method {
-            Method::Ssh => self.ssh.perform(host, steps, watch).await,
-            Method::Local => self.local.perform(host, steps, watch).await,
+            Method::Ssh => self.ssh.perform(host, order, watch).await,
+            Method::Local => self.local.perform(host, order, watch).await,
+        }
+    }
+
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+        match host.method {
+            Method::Ssh => self.ssh.lease(host, request).await,
+            Method::Local => self.local.lease(host, request).await,
         }
     }
 

@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::{StepEvent, Transport, TransportError};
+use super::{Order, StepEvent, Transport, TransportError};
 use crate::edit::Edit;
 use crate::inventory::Endpoint;
+use crate::lease::Ticket;
 use crate::secret::{Content, Secret};
 use crate::step::{FETCH_LIMIT, Fetch, Outcome, Ownership, PathReading, Probe, Step};
 
@@ -22,21 +23,25 @@ type Watch<'a> = &'a (dyn Fn(StepEvent) + Send + Sync);
 pub async fn perform<T: Transport>(
     transport: &T,
     host: &Endpoint,
-    steps: &[Step],
+    order: Order<'_>,
     watch: Watch<'_>,
 ) -> Result<Vec<Outcome>, TransportError> {
+    let steps = order.steps;
     let mut outcomes: Vec<Outcome> = Vec::new();
     while let Some(step) = steps.get(outcomes.len()) {
         let at = outcomes.len();
+        let ticket = order.ticket.map(|ticket| Ticket { first: ticket.first + at, ..ticket.clone() });
+        let ticket = ticket.as_ref();
         if let Step::EditFile { path, edit, create } = step {
             watch(StepEvent::Started { index: at });
-            let (outcome, took) = one(transport, host, path, edit, create.as_ref()).await?;
+            let writes = |found: &PathReading| writing(found, path, edit, create.as_ref());
+            let (outcome, took) = one(transport, host, path, ticket, &writes).await?;
             watch(StepEvent::Ended { index: at, outcome: outcome.clone(), took });
             outcomes.push(outcome);
         } else {
             let plain = steps[at..].iter().take_while(|step| !matches!(step, Step::EditFile { .. })).count();
             let shifted = |event: StepEvent| watch(shifted(event, at));
-            let done = transport.perform(host, &steps[at..at + plain], &shifted).await?;
+            let done = transport.perform(host, Order { steps: &steps[at..at + plain], ticket }, &shifted).await?;
             let whole = done.len() == plain;
             outcomes.extend(done);
             if !whole {
@@ -63,13 +68,13 @@ async fn one<T: Transport>(
     transport: &T,
     host: &Endpoint,
     path: &str,
-    edit: &Edit,
-    create: Option<&Ownership>,
+    ticket: Option<&Ticket>,
+    writing: &(dyn Fn(&PathReading) -> Result<Vec<Step>, String> + Sync),
 ) -> Result<(Outcome, Duration), TransportError> {
     let probe = Probe::Path { path: path.to_owned(), content: Fetch::Always };
     let readings = transport.read(host, std::slice::from_ref(&probe)).await?;
     let found = readings.path(&probe).map_err(|why| why.to_string());
-    let steps = match found.and_then(|found| writing(found, path, edit, create)) {
+    let steps = match found.and_then(writing) {
         Ok(steps) if steps.is_empty() => return Ok((Outcome::NotNeeded, Duration::ZERO)),
         Ok(steps) => steps,
         Err(why) => return Ok((failed(format!("{path}: {why}")), Duration::ZERO)),
@@ -80,7 +85,7 @@ async fn one<T: Transport>(
             *took.lock().unwrap_or_else(PoisonError::into_inner) += more;
         }
     };
-    let last = transport.perform(host, &steps, &add).await?.pop();
+    let last = transport.perform(host, Order { steps: &steps, ticket }, &add).await?.pop();
     let took = *took.lock().unwrap_or_else(PoisonError::into_inner);
     Ok((last.unwrap_or_else(|| failed(format!("{path}: nothing was said about writing it"))), took))
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::bootstrap::Password;
 use super::dialogue::{Answer, Broken, Channel, LARGEST, Piece, Speech, converse, random};
 use super::script::{Progress, Relay, longest, parse_readings, read_script, run_script, step_script};
-use super::{StepEvent, Stream, TransportError};
+use super::{Order, StepEvent, Stream, TransportError};
 use crate::inventory::{Become, Endpoint};
 use crate::secret::Secret;
-use crate::step::{Command, Outcome, Probe, Readings, Step};
+use crate::step::{Command, Outcome, Probe, Readings};
 
 /// One round trip that is about to be made.
 pub(super) struct Exchange<'a> {
@@ -66,10 +66,11 @@ impl<'a> Exchange<'a> {
     pub(super) async fn perform(
         &self,
         channel: Channel,
-        steps: &[Step],
+        order: Order<'_>,
         slack: Duration,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
+        let steps = order.steps;
         let script = step_script(steps, &self.nonce);
         let mut progress = Progress::new(&self.nonce);
         self.hold(channel, &script, longest(steps) + slack, LARGEST, &mut |piece| {

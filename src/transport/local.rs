@@ -10,10 +10,11 @@ use super::bootstrap;
 use super::dialogue::Channel;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
-use super::{StepEvent, Stream, Transport, TransportError};
+use super::{Order, StepEvent, Stream, Transport, TransportError};
 use crate::inventory::Endpoint;
+use crate::lease::{Answer, Request};
 use crate::secret::Secret;
-use crate::step::{Command, Outcome, Probe, Readings, Step};
+use crate::step::{Command, Outcome, Probe, Readings};
 
 /// Works on this machine.
 #[derive(Debug)]
@@ -79,11 +80,16 @@ impl Transport for Local {
     async fn perform(
         &self,
         host: &Endpoint,
-        steps: &[Step],
+        order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
         let (exchange, channel) = self.exchange(host)?;
-        exchange.perform(channel, steps, self.read_timeout, watch).await
+        exchange.perform(channel, order, self.read_timeout, watch).await
+    }
+
+    async fn lease(&self, host: &Endpoint, _request: &Request) -> Result<Answer, TransportError> {
+        let why = "leases are not spoken yet".to_owned();
+        Err(TransportError::Protocol { host: host.name.to_string(), why })
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

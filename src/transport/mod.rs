@@ -24,6 +24,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::inventory::Endpoint;
+use crate::lease::{Answer, Request, Ticket};
 use crate::step::{Outcome, Probe, Readings, Step};
 
 /// A way to hosts.
@@ -42,12 +43,34 @@ pub trait Transport: Send + Sync + 'static {
     fn perform(
         &self,
         host: &Endpoint,
-        steps: &[Step],
+        order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> impl Future<Output = Result<Vec<Outcome>, TransportError>> + Send;
 
+    /// Asks a host for a lease, or about the one it gave.
+    ///
+    /// # Errors
+    /// When the host cannot be reached, or cannot keep anything.
+    fn lease(&self, host: &Endpoint, request: &Request) -> impl Future<Output = Result<Answer, TransportError>> + Send;
+
     /// How many round trips this host has cost so far.
     fn round_trips(&self, host: &Endpoint) -> usize;
+}
+
+/// Steps to do, and by what right.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// In order.
+    pub steps: &'a [Step],
+    /// The lease it is done under. A host refuses one that has ended. Without one it asks nobody, and writes down nothing.
+    pub ticket: Option<&'a Ticket>,
+}
+
+impl<'a> Order<'a> {
+    /// Steps under nobody's lease.
+    pub fn of(steps: &'a [Step]) -> Self {
+        Self { steps, ticket: None }
+    }
 }
 
 /// Which of the two things a program writes to.
@@ -125,6 +148,14 @@ pub enum TransportError {
     /// The connection ended in the middle.
     #[error("the connection to {host} was lost: {why}")]
     Lost {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// It gave its lease to somebody else, or ended it: nothing was done.
+    #[error("{host} refuses: {why}")]
+    Fenced {
         /// Which host.
         host: String,
         /// Why.

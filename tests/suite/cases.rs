@@ -335,6 +335,7 @@ fn show_probe(probe: &Probe) -> String {
         Probe::Command(command) => format!("command {}", show_argv(&command.argv)),
         Probe::Port { address, port } => format!("port {address} {port}"),
         Probe::Http { url } => format!("http {url}"),
+        Probe::State(environment) => format!("state {environment}"),
     }
 }
 
@@ -346,6 +347,7 @@ fn reading(probe: &Probe, value: &Value) -> Result<Reading, String> {
     Ok(match probe {
         Probe::Path { content, .. } if !absent => Reading::Path(path_reading(value, content)?),
         Probe::Path { .. } => Reading::Path(PathReading::Absent),
+        Probe::State(_) => return Err("no kind asks for the ledger".to_owned()),
         Probe::Package(_) => Reading::Package(from::<Package>(value)?.into()),
         Probe::User(_) if !absent => Reading::User(Some(from::<User>(value)?.into())),
         Probe::User(_) => Reading::User(None),
@@ -487,6 +489,7 @@ fn show_step(step: &Step) -> String {
         Step::WriteFile { path, content, ownership } => {
             format!("write {path}{} {content:?}", show_ownership(ownership))
         }
+        Step::SaveLedger { environment, .. } => format!("save the ledger of {environment}"),
         Step::Unchanged { path, digest: Some(_) } => format!("unchanged {path}"),
         Step::Unchanged { path, digest: None } => format!("still no {path}"),
         Step::EditFile { path, edit, create } => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use armilla::apply::{End, Event, Failure, Report};
 use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
-use armilla::plan::{Block, Condition, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
+use armilla::plan::{Block, Cause, Condition, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
 use armilla::report::graph::{self, Detail, GraphRole, GraphService, GraphView};
 use armilla::report::human::{self, Diffs, Ending, Progress, Record, View};
 use armilla::report::{json, svg};
@@ -81,7 +81,7 @@ impl Thing {
             |kind, target: &str| Address { host: host.clone(), role: role.clone(), kind, target: target.to_owned() };
         let notified: Vec<Address> = self.because.iter().map(|(kind, target)| at(kind, target)).collect();
         let reason = if notified.is_empty() { self.reason } else { Reason::Notified(notified) };
-        Entry { address: at(self.kind, &self.target), verdict: self.verdict, reason }
+        Entry { address: at(self.kind, &self.target), verdict: self.verdict, reason, cause: Cause::Unknown, mark: None }
     }
 }
 
@@ -138,6 +138,7 @@ impl Build {
             in_sync,
             left_out: 0,
             secrets: Vec::new(),
+            bases: BTreeMap::new(),
         })
     }
 

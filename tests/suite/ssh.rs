@@ -19,7 +19,7 @@ use armilla::inventory::{Become, Endpoint, Method};
 use armilla::name::HostName;
 use armilla::secret::{Content, Secret};
 use armilla::step::{Command, Fetch, Mode, Outcome, Ownership, PathReading, Probe, Step};
-use armilla::transport::{Connections, KnownHosts, SshOptions, StepEvent, Transport, TransportError};
+use armilla::transport::{Connections, KnownHosts, Order, SshOptions, StepEvent, Transport, TransportError};
 use camino::Utf8PathBuf;
 
 /// An sshd with keys and a configuration for its clients, in a directory of its own.
@@ -192,7 +192,8 @@ async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
     assert_eq!(both.0.expect("an answer").path(&probe), Ok(&PathReading::Absent));
     let events = Mutex::new(Vec::new());
     let steps = [write(&file, Content::Plain(large.clone())), run("echo done")];
-    let outcomes = connections.perform(&host, &steps, &|event| events.lock().expect("a lock").push(event)).await;
+    let outcomes =
+        connections.perform(&host, Order::of(&steps), &|event| events.lock().expect("a lock").push(event)).await;
     assert_eq!(outcomes, Ok(vec![Outcome::Done, Outcome::Done]));
     assert_eq!(events.lock().expect("a lock").len(), 4);
     assert!(fs::read(&file).expect("a file") == large);
@@ -336,7 +337,7 @@ async fn a_lost_connection_is_told_the_running_step_ends_and_the_next_read_conne
             }
         }
     };
-    let (outcomes, ()) = tokio::join!(connections.perform(&host, &steps, &watch), cut);
+    let (outcomes, ()) = tokio::join!(connections.perform(&host, Order::of(&steps), &watch), cut);
     assert!(matches!(outcomes, Err(TransportError::Lost { .. })), "{outcomes:?}");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(Path::new(&one).exists(), "what had begun was finished");
@@ -388,7 +389,7 @@ async fn a_cable_cut_at_any_byte_leaves_the_old_file_or_the_new() {
         let mut host = server.host();
         host.port = Some(cutter(server.port, after));
         let connections = Connections::new(server.options());
-        let told = connections.perform(&host, &[write(&file, Content::Plain(new.clone()))], &|_| ()).await;
+        let told = connections.perform(&host, Order::of(&[write(&file, Content::Plain(new.clone()))]), &|_| ()).await;
         connections.close().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         let now = fs::read(&file).expect("a file");
@@ -416,7 +417,7 @@ async fn a_secret_is_in_no_list_of_processes() {
         }
         seen
     };
-    let (outcomes, seen) = tokio::join!(connections.perform(&host, &steps, &|_| ()), seen);
+    let (outcomes, seen) = tokio::join!(connections.perform(&host, Order::of(&steps), &|_| ()), seen);
     assert_eq!(outcomes, Ok(vec![Outcome::Done, Outcome::Done]));
     assert_eq!(seen, Vec::<String>::new());
     assert_eq!(fs::read_to_string(server.path("secret")).expect("a file"), secret);
@@ -535,7 +536,8 @@ async fn without_root_what_is_hidden_is_not_called_absent() {
     }
     assert_eq!(readings.path(&probes[2]), Ok(&PathReading::Absent));
     let file = server.path("hidden/file");
-    let outcomes = connections.perform(&host, &[write(&file, "x".into())], &|_| ()).await.expect("an answer");
+    let outcomes =
+        connections.perform(&host, Order::of(&[write(&file, "x".into())]), &|_| ()).await.expect("an answer");
     assert!(matches!(&outcomes[0], Outcome::Failed { .. }), "{outcomes:?}");
     connections.close().await;
 }
@@ -546,7 +548,7 @@ async fn this_machine_is_worked_on_without_ssh() {
     host.method = Method::Local;
     let connections = Connections::new(SshOptions { config: Some("/no/such/file".into()), ..SshOptions::default() });
     assert_eq!(said(&connections, &host, "echo \"it's here\"").await, Ok("it's here".to_owned()));
-    let outcomes = connections.perform(&host, &[run("exit 3")], &|_| ()).await;
+    let outcomes = connections.perform(&host, Order::of(&[run("exit 3")]), &|_| ()).await;
     assert_eq!(outcomes, Ok(vec![Outcome::Failed { exit: 3, stderr: String::new() }]));
     assert_eq!((connections.round_trips(&host), connections.connects(&host)), (2, 0));
 }

@@ -242,6 +242,7 @@ fn standing(entry: &Entry) -> String {
         Verdict::Refused => format!("refused: {because}"),
         Verdict::Unreadable => format!("the host could not say how it is: {because}"),
         Verdict::Blocked => format!("not planned: it {because}"),
+        Verdict::Keep => format!("it stays: {because}"),
     }
 }
 

@@ -136,7 +136,7 @@ fn is_hidden(entry: &Entry, diffs: Diffs) -> bool {
 pub(super) fn change(verdict: &Verdict) -> Option<&Change> {
     match verdict {
         Verdict::Change(change) | Verdict::MayChange(change) => Some(change),
-        Verdict::Refused | Verdict::Unreadable | Verdict::Blocked => None,
+        Verdict::Refused | Verdict::Unreadable | Verdict::Blocked | Verdict::Keep => None,
     }
 }
 

@@ -254,6 +254,7 @@ fn sign<'a>(row: &Row<'a>) -> (char, &'a str, Style) {
     match &row.entry.verdict {
         Verdict::Change(change) => planned(change.action, kind),
         Verdict::MayChange(change) => ('?', planned(change.action, kind).1, layout::MAY),
+        Verdict::Keep => ('=', kind, layout::QUIET),
         Verdict::Refused | Verdict::Unreadable | Verdict::Blocked => ('x', kind, layout::WRONG),
     }
 }

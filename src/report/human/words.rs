@@ -150,6 +150,13 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Needed => "is needed: its own check says so".to_owned(),
         Reason::Because(why) => one_line(why),
         Reason::After(before) => format!("comes after {}", address(before)),
+        Reason::Owed(from) => {
+            format!(
+                "has not heard of {} yet: that run was cut off",
+                list(&from.iter().map(address).collect::<Vec<_>>())
+            )
+        }
+        Reason::Left => "no longer in any role".to_owned(),
     }
 }
 
@@ -195,6 +202,7 @@ pub fn step(step: &Step) -> String {
         Step::Run(command) => format!("run {}", program(command)),
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),
+        Step::SaveLedger { .. } => "write down what is armilla's here".to_owned(),
     }
 }
 
@@ -247,6 +255,7 @@ pub fn check(check: &Check) -> String {
         (Probe::Command(command), _) => format!("{} succeeds", argv(&command.argv)),
         (Probe::Http { url }, Expect::Status(status, _)) => format!("{} answers {status}", one_line(url)),
         (Probe::Http { url }, _) => format!("{} answers", one_line(url)),
+        (Probe::State(environment), _) => format!("the ledger of {environment} is there"),
         (Probe::Path { path, .. }, _) => format!("{} is there", one_line(path)),
         (Probe::Package(name) | Probe::User(name) | Probe::Group(name), _) => format!("{} is there", one_line(name)),
     };

@@ -142,6 +142,7 @@ impl Answer {
             Probe::Command(_) => self.command(index).map(Reading::Command),
             Probe::Port { .. } => self.port(index).map(Reading::Port),
             Probe::Http { .. } => self.command(index).map(|answer| Reading::Http(http(&answer))),
+            Probe::State(_) => Err(silent("what armilla keeps there")),
         };
         answer.unwrap_or_else(Reading::Failed)
     }

@@ -17,10 +17,11 @@ use super::bootstrap;
 use super::dialogue::Channel;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
-use super::{StepEvent, Stream, Transport, TransportError};
+use super::{Order, StepEvent, Stream, Transport, TransportError};
 use crate::inventory::Endpoint;
+use crate::lease::{Answer, Request};
 use crate::secret::Secret;
-use crate::step::{Command, Outcome, Probe, Readings, Step};
+use crate::step::{Command, Outcome, Probe, Readings};
 
 /// What to do with the key of a host that was never seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -214,14 +215,19 @@ impl Transport for Ssh {
     async fn perform(
         &self,
         host: &Endpoint,
-        steps: &[Step],
+        order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
         let (exchange, channel, link) = self.open(host).await?;
-        match exchange.perform(channel, steps, self.options.read_timeout, watch).await {
+        match exchange.perform(channel, order, self.options.read_timeout, watch).await {
             Err(error) => Err(self.explain(host, &link, error).await),
             outcomes => outcomes,
         }
+    }
+
+    async fn lease(&self, host: &Endpoint, _request: &Request) -> Result<Answer, TransportError> {
+        let why = "leases are not spoken yet".to_owned();
+        Err(TransportError::Protocol { host: host.name.to_string(), why })
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

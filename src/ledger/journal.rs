@@ -1,0 +1,240 @@
+//! What was begun and done on a host since its ledger was written.
+//!
+//! In: the lines a host wrote while it carried out stages. Out: per stage what was intended and how far it came; the same
+//! worked into a ledger. Never: a guess: what was begun and not ended is unknown, and unknown is looked at.
+//!
+//! One line each, fields apart by one blank:
+//!
+//! ```text
+//! stage BOOT {...}       an [`Intent`] as JSON; flushed to disk before the first step
+//! begin INDEX
+//! done INDEX
+//! failed INDEX CODE
+//! over
+//! ```
+//!
+//! A last line without its end was being written when the host lost its power, and does not count.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Applied, Ledger, LedgerError, Origin, Owned, Pending, Place};
+use crate::name::ServiceName;
+use crate::resource::Verb;
+use crate::step::Digest;
+
+/// What a stage is about to do on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The format: [`super::VERSION`].
+    pub version: u32,
+    /// The run.
+    pub applied: Applied,
+    /// The place of the stage in the run's plan.
+    pub stage: usize,
+    /// The service it is for, if any.
+    pub service: Option<ServiceName>,
+    /// What it changes, in order.
+    pub entries: Vec<Intended>,
+}
+
+/// One resource that a stage is about to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intended {
+    /// Which.
+    pub place: Place,
+    /// How many of the stage's steps are its own; they follow those of the entries before it.
+    pub steps: usize,
+    /// The digest of the keys that are wanted; none if it is taken away.
+    pub want: Option<Digest>,
+    /// Whether it is there now.
+    pub existed: bool,
+    /// See [`Owned::absent`].
+    pub absent: Option<serde_json::Value>,
+    /// See [`Owned::order`].
+    pub order: u32,
+    /// See [`Owned::protect`].
+    pub protect: bool,
+    /// What it asks of these when it has begun to change.
+    pub notifies: Vec<(Place, Verb)>,
+}
+
+/// How far something came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It was not begun.
+    NotBegun,
+    /// It was begun; whether it was done is not known.
+    Unknown,
+    /// It was done.
+    Done,
+    /// It failed with this exit code.
+    Failed(i32),
+}
+
+/// A stage as a host recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageRecord {
+    /// The boot of the host in which it was begun.
+    pub boot: String,
+    /// What was intended.
+    pub intent: Intent,
+    /// The last step that was begun.
+    pub begun: Option<usize>,
+    /// How that ended; none if it did not.
+    pub ended: Option<Reached>,
+    /// Whether all of the stage is over.
+    pub over: bool,
+}
+
+/// What a host recorded since its ledger was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// In the order in which they were begun.
+    pub stages: Vec<StageRecord>,
+}
+
+impl Journal {
+    /// Reads the text of a host.
+    ///
+    /// # Errors
+    /// When a line is of a newer format, or none of ours.
+    pub fn parse(text: &[u8]) -> Result<Self, LedgerError> {
+        let text = String::from_utf8_lossy(text);
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let mut journal = Self::default();
+        for line in whole.lines() {
+            journal.take(line)?;
+        }
+        Ok(journal)
+    }
+
+    fn take(&mut self, line: &str) -> Result<(), LedgerError> {
+        let broken = || LedgerError::Broken(format!("`{}` is no line of a journal", line.escape_debug()));
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if word == "stage" {
+            let (boot, intent) = rest.split_once(' ').ok_or_else(broken)?;
+            let intent: Intent = serde_json::from_str(intent).map_err(|_| broken())?;
+            if intent.version > super::VERSION {
+                return Err(LedgerError::Newer { found: intent.version });
+            }
+            let boot = boot.to_owned();
+            self.stages.push(StageRecord { boot, intent, begun: None, ended: None, over: false });
+            return Ok(());
+        }
+        let stage = self.stages.last_mut().ok_or_else(broken)?;
+        let number = |text: &str| text.parse::<usize>().map_err(|_| broken());
+        match word {
+            "begin" => (stage.begun, stage.ended) = (Some(number(rest)?), None),
+            "done" => (stage.begun, stage.ended) = (Some(number(rest)?), Some(Reached::Done)),
+            "failed" => {
+                let (step, code) = rest.split_once(' ').ok_or_else(broken)?;
+                let code = code.parse().map_err(|_| broken())?;
+                (stage.begun, stage.ended) = (Some(number(step)?), Some(Reached::Failed(code)));
+            }
+            "over" => stage.over = true,
+            _ => return Err(broken()),
+        }
+        Ok(())
+    }
+}
+
+impl StageRecord {
+    /// How far a step came. Steps follow each other, so what comes before one that was begun was done.
+    pub fn step(&self, index: usize) -> Reached {
+        match self.begun {
+            None => Reached::NotBegun,
+            Some(begun) if index < begun => Reached::Done,
+            Some(begun) if index == begun => self.ended.unwrap_or(Reached::Unknown),
+            Some(_) if self.over => Reached::Done,
+            Some(_) => Reached::NotBegun,
+        }
+    }
+
+    /// How far each entry came.
+    pub fn entries(&self) -> impl Iterator<Item = (&Intended, Reached)> {
+        let mut first = 0;
+        self.intent.entries.iter().map(move |entry| {
+            let from = first;
+            first += entry.steps;
+            (entry, self.entry(from, first))
+        })
+    }
+
+    fn entry(&self, from: usize, to: usize) -> Reached {
+        if from == to {
+            return Reached::NotBegun;
+        }
+        match (self.step(from), self.step(to - 1)) {
+            (Reached::NotBegun, _) => Reached::NotBegun,
+            (_, Reached::Done) => Reached::Done,
+            (_, failed @ Reached::Failed(_)) | (failed @ Reached::Failed(_), _) => failed,
+            _ => (from..to)
+                .map(|step| self.step(step))
+                .find(|r| matches!(r, Reached::Failed(_)))
+                .unwrap_or(Reached::Unknown),
+        }
+    }
+}
+
+impl Ledger {
+    /// Works in what was done since: twice is the same as once.
+    pub fn work_in(&mut self, journal: &Journal) {
+        for stage in &journal.stages {
+            let applied = &stage.intent.applied;
+            if self.last.as_ref().is_none_or(|last| last.run != applied.run) {
+                self.generation += 1;
+                self.last = Some(applied.clone());
+            }
+            for (entry, reached) in stage.entries() {
+                if reached != Reached::NotBegun {
+                    self.changed(stage, entry, reached);
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self, stage: &StageRecord, entry: &Intended, reached: Reached) {
+        let applied = &stage.intent.applied;
+        for (place, verb) in &entry.notifies {
+            self.owe(place, *verb, &entry.place, stage);
+        }
+        if reached == Reached::Done {
+            // It has heard of everything before it.
+            self.pending.remove(&entry.place);
+        }
+        let Some(want) = &entry.want else {
+            if reached == Reached::Done {
+                self.owned.remove(&entry.place);
+            }
+            return;
+        };
+        let before = self.owned.get(&entry.place);
+        let origin = before.map_or(if entry.existed { Origin::Found } else { Origin::Made }, |owned| owned.origin);
+        let owned = Owned {
+            want: want.clone(),
+            origin,
+            imprint: None,
+            absent: entry.absent.clone(),
+            order: entry.order,
+            protect: entry.protect,
+            service: stage.intent.service.clone(),
+            run: applied.run.clone(),
+            since: applied.at.clone(),
+        };
+        self.owned.insert(entry.place.clone(), owned);
+    }
+
+    fn owe(&mut self, to: &Place, verb: Verb, because: &Place, stage: &StageRecord) {
+        let owed = self.pending.entry(to.clone()).or_insert_with(|| Pending {
+            verb,
+            because: Vec::new(),
+            boot: stage.boot.clone(),
+            run: stage.intent.applied.run.clone(),
+        });
+        owed.verb = owed.verb.max(verb);
+        owed.boot.clone_from(&stage.boot);
+        if !owed.because.contains(because) {
+            owed.because.push(because.clone());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What armilla owns on one host, and what it last made of it.
+//!
+//! In: the texts that a host keeps (a ledger, and the journal of what was done since it was written). Out: a [`Ledger`],
+//! with everything in the journal worked in; the same as text again. Never: a host, a clock, or a secret.
+//!
+//! A ledger belongs to one environment and lies on the host itself, so there is no central state to lose. It is replaced
+//! as a whole at the end of a run; until then the journal beside it says what was begun and what was done.
+
+mod journal;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use journal::{Intended, Intent, Journal, Reached, StageRecord};
+
+use crate::name::{EnvName, RoleName, RunId, ServiceName};
+use crate::resource::Verb;
+use crate::step::Digest;
+
+/// The format. A newer one is refused, never misread.
+pub const VERSION: u32 = 1;
+
+/// Where a resource lives on its host: an [`crate::name::Address`] without the host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The role that wants it.
+    pub role: RoleName,
+    /// The word in YAML.
+    pub kind: String,
+    /// What it owns on the host.
+    pub target: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.target)
+    }
+}
+
+/// Everything armilla knows about its own work on one host for one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// Of which environment.
+    pub environment: EnvName,
+    /// How many runs have changed this host. A plan made at one number is refused at another.
+    pub generation: u64,
+    /// The last run that changed something here.
+    pub last: Option<Applied>,
+    /// The last run after which everything was as it should be.
+    pub converged: Option<Applied>,
+    /// What armilla made or changed here.
+    pub owned: BTreeMap<Place, Owned>,
+    /// Restarts and reloads that are owed: something changed, and the service has not heard of it.
+    pub pending: BTreeMap<Place, Pending>,
+}
+
+/// A run, as a host remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Which.
+    pub run: RunId,
+    /// The digest of its plan.
+    pub plan: Digest,
+    /// When it began, by the controller's clock, in RFC 3339.
+    pub at: String,
+    /// `user@machine`.
+    pub who: String,
+    /// The project's revision.
+    pub revision: Option<Revision>,
+}
+
+/// A revision of a project's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The whole name of the commit.
+    pub commit: String,
+    /// Whether something in the project was not committed.
+    pub dirty: bool,
+}
+
+/// One thing armilla made or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// The digest of the keys that were wanted: another one means that the files of the project changed.
+    pub want: Digest,
+    /// Whether it was there before.
+    pub origin: Origin,
+    /// What it looked like after the last change (a digest of [`crate::resource::Kind::imprint`]); none if the run was
+    /// cut off before it could look.
+    pub imprint: Option<Digest>,
+    /// The keys that take it away; none if it cannot be taken away.
+    pub absent: Option<serde_json::Value>,
+    /// Its place among the resources of the host: what comes later is taken away first.
+    pub order: u32,
+    /// Whether it must stay even if nothing wants it any more.
+    pub protect: bool,
+    /// The service it was made for, if any.
+    pub service: Option<ServiceName>,
+    /// The run that last changed it.
+    pub run: RunId,
+    /// When, by the controller's clock, in RFC 3339.
+    pub since: String,
+}
+
+/// Whose a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It was not there: armilla made it.
+    Made,
+    /// It was there: armilla changed it. It is never taken away.
+    Found,
+    /// It was there, and a person gave it to armilla (`armilla import`).
+    Imported,
+}
+
+/// A service that has not heard of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What it is owed.
+    pub verb: Verb,
+    /// What changed.
+    pub because: Vec<Place>,
+    /// The boot of the host in which that was: after another boot, what runs was started since.
+    pub boot: String,
+    /// The run in which that was.
+    pub run: RunId,
+}
+
+/// Why a ledger cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// It is from a newer armilla.
+    #[error("its ledger has format {found}, and this armilla knows {VERSION}: use a newer armilla")]
+    Newer {
+        /// The format it has.
+        found: u32,
+    },
+    /// It is no ledger.
+    #[error("its ledger cannot be read: {0}")]
+    Broken(String),
+}
+
+/// The text on a host. A list, because a map's keys are texts.
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    environment: EnvName,
+    generation: u64,
+    last: Option<Applied>,
+    converged: Option<Applied>,
+    owned: Vec<(Place, Owned)>,
+    pending: Vec<(Place, Pending)>,
+}
+
+/// What every format has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+impl Ledger {
+    /// Of a host on which armilla has not yet worked.
+    pub fn new(environment: EnvName) -> Self {
+        Self {
+            environment,
+            generation: 0,
+            last: None,
+            converged: None,
+            owned: BTreeMap::new(),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the text of a host.
+    ///
+    /// # Errors
+    /// When it is of a newer format, or none.
+    pub fn parse(text: &[u8]) -> Result<Self, LedgerError> {
+        let broken = |error: serde_json::Error| LedgerError::Broken(error.to_string());
+        let Versioned { version } = serde_json::from_slice(text).map_err(broken)?;
+        if version > VERSION {
+            return Err(LedgerError::Newer { found: version });
+        }
+        let file: File = serde_json::from_slice(text).map_err(broken)?;
+        Ok(Self {
+            environment: file.environment,
+            generation: file.generation,
+            last: file.last,
+            converged: file.converged,
+            owned: file.owned.into_iter().collect(),
+            pending: file.pending.into_iter().collect(),
+        })
+    }
+
+    /// The text for a host.
+    pub fn text(&self) -> Vec<u8> {
+        let file = File {
+            version: VERSION,
+            environment: self.environment.clone(),
+            generation: self.generation,
+            last: self.last.clone(),
+            converged: self.converged.clone(),
+            owned: self.owned.iter().map(|(place, owned)| (place.clone(), owned.clone())).collect(),
+            pending: self.pending.iter().map(|(place, pending)| (place.clone(), pending.clone())).collect(),
+        };
+        // Nothing in it can fail to be written: its keys are texts.
+        let mut text = serde_json::to_vec(&file).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads what a host keeps, with the journal worked in.
+    ///
+    /// # Errors
+    /// When the ledger is of a newer format, or none.
+    pub fn of(environment: &EnvName, ledger: Option<&[u8]>, journal: Option<&[u8]>) -> Result<Self, LedgerError> {
+        let mut known = ledger.map_or_else(|| Ok(Self::new(environment.clone())), Self::parse)?;
+        if let Some(journal) = journal {
+            known.work_in(&Journal::parse(journal)?);
+        }
+        Ok(known)
+    }
+}
