@@ -521,6 +521,12 @@ pub enum Step {
     },
     /// Fetches the package lists. A plan has it once a host at most.
     RefreshPackages,
+    /// Removes a package of apt with its configuration, and in the same transaction every package that was needed before
+    /// and is needed by nothing without it. What nothing needed before stays.
+    Purge {
+        /// As apt knows it.
+        name: String,
+    },
     /// Runs a program; an exit code other than 0 is an error.
     Run(Command),
     /// Runs the first program unless the second says (by exit code 0) that it is not needed.

@@ -3,6 +3,8 @@
 //! In: their arguments. Out: packages with what they bring, started as Debian starts them. Never: an answer to an option
 //! that is not known here.
 
+use std::collections::BTreeSet;
+
 use super::archive::{Package, package};
 use super::host::{Host, User};
 use super::{Trouble, program, units};
@@ -46,6 +48,10 @@ fn mark(host: &mut Host, name: &str, held: bool) -> Result<String, Trouble> {
     Ok(String::new())
 }
 
+fn changed_held() -> Trouble {
+    Trouble::new(100, "E: Held packages were changed and -y was used without --allow-change-held-packages.")
+}
+
 const OPTIONS: &[&str] = &[
     "-y",
     "-q",
@@ -74,12 +80,10 @@ fn install(host: &mut Host, options: &[&str], wish: &str, offline: bool) -> Resu
         return Err(Trouble::new(100, "E: Packages were downgraded and -y was used without --allow-downgrades."));
     }
     if host.held.contains(name) && !options.contains(&"--allow-change-held-packages") {
-        return Err(Trouble::new(
-            100,
-            "E: Held packages were changed and -y was used without --allow-change-held-packages.",
-        ));
+        return Err(changed_held());
     }
     host.has_space("/var/cache/apt/archives")?;
+    host.automatic.remove(name);
     unpack(host, found, version, offline)?;
     Ok(String::new())
 }
@@ -90,6 +94,7 @@ fn unpack(host: &mut Host, package: &Package, version: &str, offline: bool) -> R
         let other = self::package(name).filter(|_| !host.packages.contains_key(*name));
         if let Some((other, version)) = other.and_then(|other| Some((other, other.version(None)?))) {
             unpack(host, other, version, offline)?;
+            host.automatic.insert((*name).to_owned());
         }
     }
     if host.packages.get(package.name).is_some_and(|old| old == version) {
@@ -170,6 +175,81 @@ fn going(host: &Host, name: &str) -> Vec<String> {
     above.chain([name.to_owned()]).collect()
 }
 
+/// What was installed for others and is needed by none.
+fn idle(host: &Host) -> Vec<String> {
+    let asked = host.packages.keys().filter(|name| !host.automatic.contains(*name));
+    let mut open: Vec<&str> = asked.map(String::as_str).collect();
+    let mut needed = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if needed.insert(name) {
+            open.extend(package(name).map(|package| package.depends).unwrap_or_default());
+        }
+    }
+    host.packages.keys().filter(|name| !needed.contains(name.as_str())).cloned().collect()
+}
+
+/// What goes with a package that is purged, in order.
+fn purged(host: &Host, name: &str) -> Vec<String> {
+    let mut names = if host.packages.contains_key(name) { going(host, name) } else { Vec::new() };
+    let before = idle(host);
+    let mut after = host.clone();
+    after.packages.retain(|name, _| !names.contains(name));
+    names.extend(idle(&after).into_iter().filter(|name| !before.contains(name)));
+    names
+}
+
+/// What rehearsing an `autoremove` says.
+pub(super) fn rehearse_idle(host: &Host) -> String {
+    idle(host).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect()
+}
+
+/// What rehearsing a purge says, with what is needed by nothing then.
+pub(super) fn rehearse_purge(host: &Host, name: &str) -> Result<String, Trouble> {
+    package(name).ok_or_else(|| Trouble::new(100, format!("E: Unable to locate package {name}")))?;
+    let left = !host.packages.contains_key(name) && is_left(host, name);
+    let names = purged(host, name).into_iter().chain(idle(host)).chain(left.then(|| name.to_owned()));
+    let version = |name: &str| host.packages.get(name).map(|version| format!(" [{version}]")).unwrap_or_default();
+    Ok(names.map(|name| format!("Purg {name}{}\n", version(&name))).collect())
+}
+
+/// Whether the configuration of a package outlived it.
+fn is_left(host: &Host, name: &str) -> bool {
+    let files = package(name).map(|package| package.configuration).unwrap_or_default();
+    files.iter().any(|(path, _)| host.paths.file(path).is_some())
+}
+
+/// What [`crate::step::Step::Purge`] does.
+pub(super) fn purge(host: &mut Host, name: &str) -> Result<(), Trouble> {
+    let mut names = purged(host, name);
+    if names.iter().any(|name| host.held.contains(name)) {
+        return Err(changed_held());
+    }
+    names.iter().try_for_each(|name| take_away(host, name))?;
+    if names.is_empty() {
+        names.push(name.to_owned());
+    }
+    names.iter().filter_map(|name| package(name)).try_for_each(|package| clear(host, package))
+}
+
+/// Takes away what a package leaves when it is removed.
+fn clear(host: &mut Host, package: &Package) -> Result<(), Trouble> {
+    package.configuration.iter().try_for_each(|(path, _)| host.paths.remove(path, Removable::File))?;
+    let kept = |host: &Host, path: &str| {
+        let others = host.packages.keys().filter_map(|name| self::package(name));
+        others.flat_map(|other| other.directories).any(|other| *other == path)
+    };
+    for path in package.directories.iter().rev() {
+        if host.paths.below(path).count() == 1 && !kept(host, path) {
+            host.paths.remove(path, Removable::EmptyDirectory)?;
+        }
+    }
+    if let Some((name, _)) = package.user {
+        host.users.remove(name);
+        host.groups.remove(name);
+    }
+    Ok(())
+}
+
 /// What a removal would take along.
 pub(super) fn rehearse(host: &Host, name: &str) -> String {
     if !host.packages.contains_key(name) {
@@ -183,10 +263,7 @@ pub(super) fn rehearse(host: &Host, name: &str) -> String {
 fn remove(host: &mut Host, name: &str) -> Result<String, Trouble> {
     let names = if host.packages.contains_key(name) { going(host, name) } else { Vec::new() };
     if names.iter().any(|name| host.held.contains(name)) {
-        return Err(Trouble::new(
-            100,
-            "E: Held packages were changed and -y was used without --allow-change-held-packages.",
-        ));
+        return Err(changed_held());
     }
     names.iter().try_for_each(|name| take_away(host, name))?;
     Ok(String::new())
@@ -195,6 +272,7 @@ fn remove(host: &mut Host, name: &str) -> Result<String, Trouble> {
 /// Removes a package; its configuration and its user stay.
 pub(super) fn take_away(host: &mut Host, name: &str) -> Result<(), Trouble> {
     host.packages.remove(name);
+    host.automatic.remove(name);
     let Some(package) = package(name) else { return Ok(()) };
     if let Some((unit, _)) = package.unit {
         if host.units.is_active(unit) {

@@ -23,6 +23,8 @@ pub struct Host {
     pub groups: BTreeMap<String, u32>,
     /// The versions of its packages, by name.
     pub packages: BTreeMap<String, String>,
+    /// The packages that were installed because another needs them.
+    pub automatic: BTreeSet<String>,
     /// The packages that upgrades leave alone.
     pub held: BTreeSet<String>,
     /// When the package lists were fetched.

@@ -7,6 +7,9 @@ use super::host::{Host, User};
 use super::{Trouble, apt, foreign, system, units, web};
 use crate::step::{Command, MARKER, Removable};
 
+/// An option of `apt-get`.
+const KEEP_NO_SUGGESTED: &str = "APT::AutoRemove::SuggestsImportant=false";
+
 /// What a program prints that only looks, or how it failed.
 pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
     let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
@@ -22,6 +25,10 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["sh", "-c", script, "sh", parent, link] if script.contains(MARKER) => Ok(web::versions(host, parent, link)),
         ["systemctl", "is-enabled", "--", unit] => Ok(format!("{}\n", host.unit(unit).enabled)),
         ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
+        ["apt-get", "autoremove", "-s", "-q", "-o", KEEP_NO_SUGGESTED] => Ok(apt::rehearse_idle(host)),
+        ["apt-get", "purge", "-s", "-q", "--auto-remove", "-o", KEEP_NO_SUGGESTED, "--", name] => {
+            apt::rehearse_purge(host, name)
+        }
         _ => foreign::look(host, &words, command.stdin.bytes()).unwrap_or_else(|| system::look(host, &words)),
     }
 }

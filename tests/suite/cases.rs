@@ -506,6 +506,7 @@ fn show_step(step: &Step) -> String {
         Step::Unpack(unpacking) => show_unpacking(unpacking),
         Step::RemoveUnpacked { path } => format!("remove what was unpacked to {path}"),
         Step::RefreshPackages => "refresh packages".to_owned(),
+        Step::Purge { name } => format!("purge {name}"),
         Step::Run(command) => format!("run {}", show_command(command)),
         Step::RunUnless(command, guard) => format!("run {} unless {}", show_command(command), show_command(guard)),
         Step::Await(gate) => format!("{gate:?}"),

@@ -199,6 +199,7 @@ pub fn step(step: &Step) -> String {
         Step::Unpack(unpacking) => unpack(unpacking),
         Step::RemoveUnpacked { path } => format!("remove {} with all in it", one_line(path)),
         Step::RefreshPackages => "fetch the package lists".to_owned(),
+        Step::Purge { name } => format!("purge {}, and what only it needed", one_line(name)),
         Step::Run(command) => format!("run {}", program(command)),
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),

@@ -44,6 +44,7 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
         Step::RefreshPackages => Duration::from_secs(300 + 600) + MERCY,
+        Step::Purge { name } => purging(name).timeout + MERCY,
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
         Step::RemoveUnpacked { .. } => UNPACKING,
@@ -54,7 +55,7 @@ pub fn longest(steps: &[Step]) -> Duration {
 }
 
 fn needs_directory(step: &Step) -> bool {
-    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::Await(_)) || remote(step).is_some()
+    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::Purge { .. } | Step::Await(_)) || remote(step).is_some()
 }
 
 /// What a step makes the host fetch.
@@ -106,6 +107,7 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         }
         Step::Remove { path, what } => plain(format!("delete {} {}", file_word(path)?, removable(*what))),
         Step::RefreshPackages => plain("refresh".to_owned()),
+        Step::Purge { name } => shell(index, &Step::Run(purging(name))),
         Step::Run(command) => {
             Ok((function(&format!("c{index}"), command)?, format!("perform {} c{index}", limit(command))))
         }
@@ -113,6 +115,11 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::Await(gate) => gates(index, &gate.checks),
         Step::SaveLedger { .. } => Err("the ledger cannot be saved yet".to_owned()),
     }
+}
+
+/// The program that a purge is. Packages of some size go slowly, and another `apt` may have to finish first.
+fn purging(name: &str) -> Command {
+    Command::new(["sh", "-c", include_str!("purge.sh"), "purge", name]).within(Duration::from_secs(30 * 60))
 }
 
 /// The function that fills a file with these bytes, and its call.
