@@ -7,6 +7,7 @@ mod decide;
 mod foresight;
 mod health;
 mod rollout;
+pub mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 
