@@ -23,6 +23,8 @@ mod part;
 mod plan;
 mod program;
 mod revision;
+mod saved;
+mod show;
 mod survey;
 mod ui;
 mod unlock;
@@ -87,6 +89,8 @@ enum Command {
     Plan(plan::Plan),
     /// Do it: shows the plan, asks, and does exactly what it showed
     Apply(apply::Apply),
+    /// Show a saved plan again; no host is asked
+    Show(show::Show),
     /// Show services, roles and what they wait for
     Graph(graph::Graph),
     /// Say where a value comes from, why a resource is on a host, or what a kind of resource is
@@ -210,6 +214,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Fmt(command) => fmt::run(&cli.global, &command).into(),
         Command::Plan(command) => plan::run(&cli.global, &command).into(),
         Command::Apply(command) => apply::run(&cli.global, &command).into(),
+        Command::Show(command) => show::run(&cli.global, &command).into(),
         Command::Graph(command) => graph::run(&cli.global, &command).into(),
         Command::Explain(command) => explain::run(&cli.global, &command).into(),
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
@@ -257,7 +262,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Terraform's long flags are understood with one dash, too.
 fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     const FLAGS: &[&str] =
-        &["auto-approve", "check", "detailed-exitcode", "diff", "json", "no-color", "tags", "target", "var"];
+        &["auto-approve", "check", "detailed-exitcode", "diff", "json", "no-color", "out", "tags", "target", "var"];
     let mut plain = false;
     let one = |argument: OsString| {
         plain |= argument == "--";
