@@ -71,6 +71,27 @@ impl fmt::Display for Origin {
     }
 }
 
+/// As it is shown.
+impl serde::Serialize for Origin {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The name and the place; the text is not there any more.
+impl<'de> serde::Deserialize<'de> for Origin {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        let mut parts = text.rsplitn(3, ':');
+        let mut number = || parts.next().and_then(|part| part.parse().ok());
+        let (column, line) = (number(), number());
+        match (parts.next(), line, column) {
+            (Some(name), Some(line), Some(column)) => Ok(Self { source: Source::new(name, ""), line, column }),
+            _ => Err(serde::de::Error::custom(format!("`{}` is no place in a file", text.escape_debug()))),
+        }
+    }
+}
+
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

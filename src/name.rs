@@ -3,7 +3,9 @@
 //! In: what a user wrote. Out: names that are safe to show, to compare and to pass to `ssh`.
 //! Never: a name that begins with a dash, holds a control character, or stands for another kind of thing.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,16 +125,49 @@ names! {
 /// Where a resource lives: `zk1`, `zookeeper`, `file /etc/zookeeper/conf/zoo.cfg`.
 ///
 /// It names the resource in plans, events and errors, and stays the same as long as the thing does.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Address {
     /// The host it is on.
     pub host: HostName,
     /// The role that wants it.
     pub role: RoleName,
     /// The word in YAML, such as `file`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "interned")]
+    pub kind: Word,
     /// What it owns on the host, such as a path.
     pub target: String,
+}
+
+/// A word of the program itself, such as the name of a kind. It has a name of its own because serde's macros take a field
+/// of type `&'static str` for one that borrows from what is read.
+pub type Word = &'static str;
+
+/// For `#[serde(deserialize_with)]`: a [`Word`] that was written down. A word is kept for ever once it was read, so there
+/// are no more of them than a program of this sort can have.
+///
+/// # Errors
+/// When it is no text, too long, or one too many.
+pub fn interned<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    use serde::{Deserialize as _, de::Error as _};
+    let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+    intern(&text).ok_or_else(|| D::Error::custom(format!("`{}` is no word of armilla", text.escape_debug())))
+}
+
+fn intern(text: &str) -> Option<Word> {
+    static WORDS: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
+    const MOST: usize = 10_000;
+    const LONGEST: usize = 64;
+    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = words.get(text) {
+        return Some(known);
+    }
+    if text.len() > LONGEST || words.len() >= MOST {
+        return None;
+    }
+    let word: Word = Box::leak(text.to_owned().into_boxed_str());
+    words.insert(word);
+    Some(word)
 }
 
 impl fmt::Display for Address {

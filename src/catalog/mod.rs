@@ -76,7 +76,8 @@ pub struct Catalog {
 }
 
 /// A service: a role on a group of hosts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -136,7 +137,8 @@ pub struct Wanted {
 }
 
 /// Whether a resource belongs to the part of a plan that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Chosen {
     /// It does.
     Yes,

@@ -9,7 +9,8 @@ use super::{EditError, utf8, wrong};
 use crate::secret::Content;
 
 /// A block.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Block {
     /// The line before it.
     pub begin: String,

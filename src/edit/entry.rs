@@ -12,7 +12,8 @@ use super::text::Text;
 use super::{EditError, State, wrong};
 
 /// An entry of one of the tables.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Entry {
     /// Of `authorized_keys`.
     LoginKey(LoginKey),
@@ -25,7 +26,8 @@ pub enum Entry {
 }
 
 /// A key that may log in: `authorized_keys` of `sshd(8)`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoginKey {
     /// The key. Two lines with one key are one entry.
     pub key: PublicKey,
@@ -34,7 +36,8 @@ pub struct LoginKey {
 }
 
 /// A key of a host: `known_hosts` of `sshd(8)`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HostKey {
     /// Its name, address, or `[name]:port`.
     pub name: String,
@@ -43,7 +46,8 @@ pub struct HostKey {
 }
 
 /// All names of one address, as in `hosts(5)`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HostNames {
     /// The address.
     pub address: IpAddr,
@@ -52,7 +56,8 @@ pub struct HostNames {
 }
 
 /// One limit, as in `limits.conf(5)`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limit {
     /// A user, `@group`, `*` or `%group`.
     pub domain: String,
@@ -65,7 +70,8 @@ pub struct Limit {
 }
 
 /// A public key in OpenSSH's own form: `ssh-ed25519 AAAA... comment`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PublicKey {
     /// The sort of key.
     pub kind: String,

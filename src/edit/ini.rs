@@ -10,7 +10,8 @@ use super::{EditError, utf8, wrong};
 use crate::secret::Content;
 
 /// A key of an INI file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ini {
     /// The section, without brackets; none for what comes before the first.
     pub section: Option<String>,

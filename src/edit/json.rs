@@ -14,7 +14,8 @@ use super::{EditError, utf8, wrong};
 use crate::secret::Content;
 
 /// A value of a JSON file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Json {
     /// Where it is.
     pub path: Path,

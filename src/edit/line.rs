@@ -10,7 +10,8 @@ use super::{EditError, State, utf8, wrong};
 use crate::secret::Content;
 
 /// A line.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Line {
     /// The line itself; none only where what matches is to be gone.
     pub line: Option<Content>,
@@ -25,7 +26,8 @@ pub struct Line {
 }
 
 /// Where something new goes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Place {
     /// Before everything else.
     Beginning,
@@ -38,7 +40,8 @@ pub enum Place {
 }
 
 /// What becomes of several lines that match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Several {
     /// Nobody can know which was meant.
     Refuse,

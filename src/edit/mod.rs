@@ -28,7 +28,8 @@ use serde_json::Value;
 use crate::secret::Content;
 
 /// Whether a part is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum State {
     /// It is there.
     Present,
@@ -37,7 +38,8 @@ pub enum State {
 }
 
 /// What a file becomes where one part of it is as wanted. Literal: nothing is left to decide but by the file itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Edit {
     /// One line.
     Line(Line),

@@ -13,7 +13,8 @@ use super::{EditError, wrong};
 use crate::secret::Content;
 
 /// A value of a YAML file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Yaml {
     /// Where it is.
     pub path: Path,

@@ -12,7 +12,8 @@ use crate::diag::Origin;
 use crate::name::HostName;
 
 /// A host and the way to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// Its name in the inventory.
     pub name: HostName,
@@ -29,11 +30,13 @@ pub struct Endpoint {
     /// As whom to work once logged in.
     pub become_user: Become,
     /// What else ssh is told; of two that say the same the first counts.
+    #[serde(with = "super::ssh::shared")]
     pub ssh: Vec<Arc<SshArguments>>,
 }
 
 /// By which way a host is reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Method {
     /// Over SSH, by the user's own `ssh` program and configuration.
     #[default]
@@ -43,7 +46,8 @@ pub enum Method {
 }
 
 /// As whom to work once logged in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Become {
     /// As the one who logged in.
     #[default]

@@ -15,21 +15,65 @@ use crate::name;
 use crate::yaml::Node;
 
 /// What ssh is told beside address, port, user and key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SshArguments {
     /// Options and their values, as for `-o`.
+    #[serde(deserialize_with = "options")]
     pub options: Vec<(&'static str, String)>,
     /// A program on this machine that makes the connection; it must be allowed before anybody connects.
     pub proxy_command: Option<ProxyCommand>,
 }
 
 /// A program on this machine that makes the connection to a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProxyCommand {
     /// Word by word; ssh puts the address for `%h`, the port for `%p` and the user for `%r`.
     pub argv: Vec<String>,
     /// Where it is written.
     pub origin: Origin,
+}
+
+/// Reads options that were written down: those that an inventory can hold, and no other.
+fn options<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(&'static str, String)>, D::Error> {
+    use serde::{Deserialize as _, de::Error as _};
+    let written = Vec::<(String, String)>::deserialize(deserializer)?;
+    let one = |(name, value): (String, String)| {
+        let known = SAFE.iter().find(|known| **known == name).filter(|known| is_value(known, &value));
+        known.map(|known| (*known, value)).ok_or_else(|| {
+            D::Error::custom(format!("`{}` is no option of ssh that is taken from an inventory", name.escape_debug()))
+        })
+    };
+    written.into_iter().map(one).collect()
+}
+
+/// Arguments that many hosts share, as they are written down: with each of them.
+pub(super) mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::SshArguments;
+
+    pub(in crate::inventory) fn serialize<S: Serializer>(
+        all: &[Arc<SshArguments>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(all.iter().map(Arc::as_ref))
+    }
+
+    pub(in crate::inventory) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Arc<SshArguments>>, D::Error> {
+        Ok(Vec::<SshArguments>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
+    }
+}
+
+/// Whether it can be the value of an option.
+fn is_value(name: &str, value: &str) -> bool {
+    let fine = |c: char| !c.is_control() && (name != "ProxyJump" || jump_char(c));
+    !value.is_empty() && !value.starts_with('-') && value.chars().all(fine)
 }
 
 /// Options that are handed to ssh. None of them starts a program or weakens the check of a host's key.
@@ -171,8 +215,7 @@ impl Reader<'_> {
                 hint.or(Some(WRITE.to_owned())),
             );
         };
-        let fine = |c: char| !c.is_control() && (*name != "ProxyJump" || jump_char(c));
-        if value.is_empty() || value.starts_with('-') || !value.chars().all(fine) {
+        if !is_value(name, value) {
             return self.wrong(format!("`{}` cannot be a {name}", value.escape_debug()), None);
         }
         self.found.options.push((name, value.to_owned()));

@@ -23,7 +23,8 @@ use crate::step::{Digest, Gate, Readings, Step};
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
 
 /// Every change on every host.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Of which environment.
     pub environment: EnvName,
@@ -46,7 +47,8 @@ pub struct Plan {
 }
 
 /// What a plan for a host was made on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Base {
     /// The host's machine id: another one is another machine.
     pub machine: String,
@@ -58,7 +60,8 @@ pub struct Base {
 }
 
 /// How a service changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ServicePlan {
     /// Which.
     pub name: ServiceName,
@@ -78,7 +81,8 @@ pub struct ServicePlan {
 pub type StageId = usize;
 
 /// Something done at once, on one host.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stage {
     /// What it waits for.
     pub after: Vec<(StageId, Condition)>,
@@ -87,7 +91,8 @@ pub struct Stage {
 }
 
 /// How what a stage waits for must have ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Condition {
     /// Well.
     Done,
@@ -96,7 +101,8 @@ pub enum Condition {
 }
 
 /// What a stage does.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Work {
     /// Changes of one role on one host.
     Change(Block),
@@ -134,7 +140,8 @@ impl Work {
 }
 
 /// One role on one host, with something to do or to say.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Block {
     /// The host.
     pub host: HostName,
@@ -147,7 +154,8 @@ pub struct Block {
 }
 
 /// One resource that is not in sync.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Which.
     pub address: Address,
@@ -162,7 +170,8 @@ pub struct Entry {
 }
 
 /// Who made the difference between what is desired and what is there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Cause {
     /// It is not known: armilla has not changed this thing here before.
     #[default]
@@ -189,9 +198,11 @@ impl Cause {
 }
 
 /// What a host writes down about a resource before it is changed. The ledger is made of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mark {
     /// The digest of the keys that are wanted; none if it is taken away.
+    #[serde(with = "crate::step::guarded")]
     pub want: Option<Digest>,
     /// Whether it is there now.
     pub existed: bool,
@@ -221,7 +232,8 @@ impl Entry {
 }
 
 /// What the plan says about a resource that is not in sync.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verdict {
     /// It will change.
     Change(Change),
@@ -238,7 +250,8 @@ pub enum Verdict {
 }
 
 /// Why a resource is in the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reason {
     /// It is not there.
     Missing,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::name::Word;
 use crate::secret::Secret;
 use crate::step::{Probe, Readings, Step, Unreadable};
 
@@ -202,7 +203,8 @@ impl Verdict {
 }
 
 /// What is different, and what ends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Change {
     /// To count.
     pub action: Action,
@@ -213,7 +215,7 @@ pub struct Change {
 }
 
 /// What sort of change it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It is not there and will be.
@@ -235,16 +237,19 @@ pub enum Action {
 }
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Field {
     /// What: `mode`, `content`, `version`.
-    pub name: &'static str,
+    #[serde(deserialize_with = "crate::name::interned")]
+    pub name: Word,
     /// How.
     pub value: FieldValue,
 }
 
 /// How a difference is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FieldValue {
     /// Two short texts; none where there was or will be nothing.
     Text {

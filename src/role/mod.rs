@@ -95,7 +95,8 @@ pub struct Rollout {
 }
 
 /// How many hosts change at a time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Batch {
     /// All at once.
     #[default]

@@ -3,7 +3,12 @@
 //! In: a password, token or key. Out: a type that prints as `***` wherever it is shown.
 //! Never: a secret in `Debug`, `Display`, a log or a plan; who needs the value says [`Secret::expose`].
 
+pub mod bytes;
+mod sealed;
+
 use std::fmt;
+
+pub use sealed::{Guard, Secrets, guards_digests, hiding, sealing, unsealing};
 
 /// Whether somebody must not see a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

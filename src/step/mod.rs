@@ -4,6 +4,9 @@
 //! In: nothing. Out: closed lists of values, with argument vectors and never shell text; quoting happens once,
 //! in the transport. Never: a decision.
 
+pub mod guarded;
+pub mod span;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,8 +44,23 @@ impl std::fmt::Debug for Mode {
     }
 }
 
+impl serde::Serialize for Mode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Mode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bits = u32::from_str_radix(&text, 8).ok().filter(|bits| *bits <= 0o7777);
+        bits.map(Self).ok_or_else(|| serde::de::Error::custom(format!("`{}` is no mode", text.escape_debug())))
+    }
+}
+
 /// A program to run on a host. Never through a shell.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Command {
     /// The program and its arguments.
     pub argv: Vec<String>,
@@ -55,6 +73,7 @@ pub struct Command {
     /// Where; `/` if not given.
     pub directory: Option<String>,
     /// How long it may take.
+    #[serde(with = "span")]
     pub timeout: Duration,
 }
 
@@ -94,7 +113,8 @@ pub fn home_of(path: &str) -> Option<(&str, &str)> {
 }
 
 /// Something to ask a host. Asking changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Probe {
     /// What is at a path (not following a link); nothing below the home of a user who is not there.
     /// Answer: [`Reading::Path`].
@@ -131,7 +151,8 @@ pub enum Probe {
 }
 
 /// Whether a probe brings a file's content along.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fetch {
     /// Only its digest.
     Digest,
@@ -435,7 +456,8 @@ impl FromIterator<(Probe, Reading)> for Readings {
 }
 
 /// Attributes to give; what is `None` stays as it is (or as the system makes it).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ownership {
     /// Permission bits.
     pub mode: Option<Mode>,
@@ -446,7 +468,8 @@ pub struct Ownership {
 }
 
 /// One literal action. Nothing is decided while it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
     /// Writes a file: beside it, private, flushed to disk, then renamed over it. The old or the new file is there
     /// at any instant, never a part.
@@ -463,6 +486,7 @@ pub enum Step {
         /// Absolute, or in a home: see [`home_of`].
         path: String,
         /// Of its content; none if there was no file.
+        #[serde(with = "guarded")]
         digest: Option<Digest>,
     },
     /// Changes a part of a file whose content is known only when its turn comes: it is read, changed and written, with
@@ -539,6 +563,7 @@ pub enum Step {
         /// Of which environment.
         environment: EnvName,
         /// The text; none if nothing is owned there any more.
+        #[serde(with = "crate::secret::bytes::optional")]
         ledger: Option<Vec<u8>>,
         /// How many bytes of the journal are worked in.
         journal: u64,
@@ -546,7 +571,8 @@ pub enum Step {
 }
 
 /// Something on a web server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Remote {
     /// `http://` or `https://`.
     pub url: String,
@@ -557,11 +583,13 @@ pub struct Remote {
     /// Added to the request; never followed by a redirect, which could carry them to somebody else.
     pub headers: BTreeMap<String, Content>,
     /// How long it may take.
+    #[serde(with = "span")]
     pub timeout: Duration,
 }
 
 /// An archive to unpack, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unpacking {
     /// The directory it becomes. Parents that are missing are made.
     pub path: String,
@@ -585,7 +613,8 @@ pub struct Unpacking {
 pub const MARKER: &str = ".armilla-archive";
 
 /// Where an archive comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Packed {
     /// It travels with the step.
     Content(Content),
@@ -594,7 +623,8 @@ pub enum Packed {
 }
 
 /// What an archive must not exceed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UnpackLimits {
     /// All files together, in bytes.
     pub bytes: u64,
@@ -605,7 +635,8 @@ pub struct UnpackLimits {
 }
 
 /// What happens to a directory in the place of a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Occupied {
     /// The step fails.
     Refuse,
@@ -614,7 +645,8 @@ pub enum Occupied {
 }
 
 /// What [`Step::Remove`] may remove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Removable {
     /// A regular file.
     File,
@@ -625,7 +657,8 @@ pub enum Removable {
 }
 
 /// Checks that must hold on a host, one after the other, before what needs it goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gate {
     /// Whose health, for the texts: a service's name.
     pub of: String,
@@ -634,20 +667,24 @@ pub struct Gate {
 }
 
 /// One health check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Check {
     /// What to ask, again and again.
     pub probe: Probe,
     /// Which answer is healthy.
     pub expect: Expect,
     /// How long it must hold without a break.
+    #[serde(with = "span")]
     pub stable_for: Duration,
     /// How long to wait for it at most.
+    #[serde(with = "span")]
     pub within: Duration,
 }
 
 /// Which answer of a probe is healthy.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Expect {
     /// The port accepts connections.
     Open,
@@ -661,7 +698,8 @@ pub enum Expect {
 }
 
 /// How one step ended on a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outcome {
     /// It was done.
     Done,
