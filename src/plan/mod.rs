@@ -7,13 +7,16 @@ mod decide;
 mod foresight;
 mod health;
 mod rollout;
+mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use health::{Health, health};
+pub use settled::settled;
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
+use crate::ledger::Place;
 use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
 use crate::resource::{Action, Change, Verb};
 use crate::secret::Secret;
@@ -44,6 +47,8 @@ pub struct Plan {
     pub secrets: Vec<Secret<String>>,
     /// What each host that answered kept for armilla when the plan was made.
     pub bases: BTreeMap<HostName, Base>,
+    /// What is in a host's ledger and neither wanted nor there any more: forgotten when the run ends.
+    pub forgotten: BTreeMap<HostName, Vec<Place>>,
 }
 
 /// What a plan for a host was made on.
@@ -222,6 +227,11 @@ impl Entry {
         self.reason == Reason::Unguarded || matches!(self.verdict, Verdict::MayChange(_))
     }
 
+    /// Whether it left the roles and stays all the same.
+    pub fn is_kept(&self) -> bool {
+        self.verdict == Verdict::Keep
+    }
+
     /// What is done about it, in order. Nothing for what is refused, unreadable or blocked.
     pub fn steps(&self) -> &[Step] {
         match &self.verdict {
@@ -332,6 +342,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         left_out,
         stages,
         bases: BTreeMap::new(),
+        forgotten: BTreeMap::new(),
         secrets: catalog.secrets.clone(),
     }
 }
@@ -345,6 +356,11 @@ impl Plan {
     /// Every resource that is not in sync.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.blocks().flat_map(|block| &block.entries)
+    }
+
+    /// Every resource of a host that is not in sync.
+    pub fn entries_of(&self, host: &HostName) -> impl Iterator<Item = &Entry> {
+        self.blocks().filter(move |block| block.host == *host).flat_map(|block| &block.entries)
     }
 
     /// The entry that a step of a stage belongs to; none for a gate.

@@ -139,6 +139,7 @@ impl Build {
             left_out: 0,
             secrets: Vec::new(),
             bases: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
         })
     }
 
