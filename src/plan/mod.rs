@@ -7,16 +7,13 @@ mod decide;
 mod foresight;
 mod health;
 mod rollout;
-mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use health::{Health, health};
-pub use settled::settled;
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
-use crate::ledger::Place;
 use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
 use crate::resource::{Action, Change, Verb};
 use crate::secret::Secret;
@@ -47,8 +44,6 @@ pub struct Plan {
     pub secrets: Vec<Secret<String>>,
     /// What each host that answered kept for armilla when the plan was made.
     pub bases: BTreeMap<HostName, Base>,
-    /// What is in a host's ledger and neither wanted nor there any more: forgotten when the run ends.
-    pub forgotten: BTreeMap<HostName, Vec<Place>>,
 }
 
 /// What a plan for a host was made on.
@@ -342,7 +337,6 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         left_out,
         stages,
         bases: BTreeMap::new(),
-        forgotten: BTreeMap::new(),
         secrets: catalog.secrets.clone(),
     }
 }

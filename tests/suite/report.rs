@@ -139,7 +139,6 @@ impl Build {
             left_out: 0,
             secrets: Vec::new(),
             bases: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
         })
     }
 
