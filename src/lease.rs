@@ -204,4 +204,20 @@ pub struct Ticket {
     pub intent: Option<String>,
     /// The number that the first step has in the journal. Only with 0 the intent is written.
     pub first: usize,
+    /// What the order is of its stage. Whoever makes an order for a whole stage says [`Part::Rest`].
+    pub part: Part,
+}
+
+/// What an order is of its stage. A stage with edits takes several orders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// All that is left of it: when all its steps were done, the journal says `over`.
+    #[default]
+    Rest,
+    /// Some steps; others follow.
+    Piece,
+    /// All its steps together are one in the journal; others follow.
+    One,
+    /// All its steps together are one in the journal, and the last.
+    LastOne,
 }

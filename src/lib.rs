@@ -16,7 +16,8 @@
 //! | [`transport`] [`observe`] [`apply`] | the only way to hosts; asking; doing exactly what the plan says |
 //! | [`doctor`] | whether a host can be worked with |
 //! | [`exec`] | one program on many hosts, outside of any plan |
-//! | [`store`] | files on this machine |
+//! | [`store`] [`history`] | files on this machine: a project's; the runs, written down while they happen |
+//! | [`crash`] | where a test build can be ended at once |
 //! | [`report`] | sentences and pictures, from plans and events |
 //! | [`sim`] [`lab`] | a fleet in memory; real hosts on this machine |
 //! | [`cli`] | one file per command |
@@ -30,6 +31,7 @@
 pub mod apply;
 pub mod catalog;
 pub mod cli;
+pub mod crash;
 pub mod diag;
 pub mod doctor;
 pub mod edit;
@@ -37,6 +39,7 @@ pub mod exec;
 pub mod fact;
 pub mod format;
 pub mod graph;
+pub mod history;
 pub mod inventory;
 pub mod lab;
 pub mod lease;

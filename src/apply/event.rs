@@ -8,7 +8,7 @@ use crate::plan::StageId;
 use crate::step::Outcome;
 
 /// One thing that happened. `step` counts the steps of a stage from 0, in the order of [`crate::plan::Work::steps`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Event {
     /// A stage begins.
     StageStarted(StageId),
@@ -51,7 +51,7 @@ pub enum Event {
 }
 
 /// How a stage ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum End {
     /// All of it was done.
     Done,
@@ -64,7 +64,7 @@ pub enum End {
 }
 
 /// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Failure {
     /// A step failed.
     Step {
@@ -78,6 +78,18 @@ pub enum Failure {
     /// The host could not be worked with; the transport's own words.
     Host {
         /// The step it was in, if one had begun. Whether that one was done is not known.
+        step: Option<usize>,
+        /// Why.
+        why: String,
+    },
+    /// Nothing was begun on the host: it is not as it was when the plan was made, or gave no lease.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// The host refused an order, because somebody else may change it now. The whole run ends.
+    Fenced {
+        /// The step it was in, if one had begun.
         step: Option<usize>,
         /// Why.
         why: String,

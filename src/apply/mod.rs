@@ -4,9 +4,13 @@
 //! this room does not know how.
 
 mod event;
+mod intent;
+mod lease;
 mod queue;
+mod recover;
 mod run;
 
 pub use event::{End, Event, Failure};
+pub use lease::{Leases, Refused, Terms, acquire, witnesses};
 pub use queue::Queue;
-pub use run::{Limits, Report, run};
+pub use run::{Limits, Permit, Report, run};

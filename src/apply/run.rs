@@ -3,26 +3,42 @@
 //! In: a plan, a transport, and how much may happen at once. Out: events, and a report. Never: two stages at once on one
 //! host, or a stage before what it waits for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{End, Event, Failure, Queue};
+use super::recover::{Cut, Onward};
+use super::{End, Event, Failure, Queue, intent};
 use crate::inventory::Endpoint;
-use crate::name::HostName;
+use crate::lease::Ticket;
+use crate::ledger::Applied;
+use crate::name::{HostName, RunId};
 use crate::plan::{Plan, StageId, Work};
 use crate::secret::{Secret, masked};
 use crate::step::{Outcome, Step};
 use crate::transport::{Order, StepEvent, Transport, TransportError, perform};
 
-/// How much may happen at once.
+/// How much may happen at once, and how long it is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Hosts that are worked on at the same time.
     pub forks: usize,
+    /// How long a host may be away that was lost in the middle of something.
+    pub patience: Duration,
+}
+
+/// By what right a run changes hosts, and as what it is remembered there.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// The run.
+    pub applied: Applied,
+    /// For each host that gave a lease, what orders carry.
+    pub tickets: BTreeMap<HostName, Ticket>,
+    /// Hosts on which nothing is begun, and why.
+    pub refused: BTreeMap<HostName, String>,
 }
 
 /// How every stage ended.
@@ -43,19 +59,30 @@ impl Report {
 
 type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// Does a plan. `stop` turning true ends it after the stages that run.
+/// Does a plan. `stop` turning true ends it after the stages that run. Without a permit, hosts ask nobody and write
+/// nothing down: for hosts in memory.
 pub async fn run<T: Transport>(
     plan: &Plan,
     transport: Arc<T>,
     limits: Limits,
+    permit: Option<Permit>,
     mut stop: watch::Receiver<bool>,
     tell: Tell,
 ) -> Report {
-    let mut runner =
-        Runner { plan, transport, limits, tell, queue: Queue::new(plan), busy: BTreeSet::new(), tasks: JoinSet::new() };
+    let mut runner = Runner {
+        plan,
+        transport,
+        limits,
+        permit,
+        tell,
+        queue: Queue::new(plan),
+        busy: BTreeSet::new(),
+        tasks: JoinSet::new(),
+        fenced: false,
+    };
     let mut stopped = false;
     loop {
-        if *stop.borrow_and_update() && !stopped {
+        if (*stop.borrow_and_update() || runner.fenced) && !stopped {
             stopped = true;
             (runner.tell)(Event::Stopping);
             runner.queue.stop();
@@ -77,10 +104,13 @@ struct Runner<'a, T> {
     plan: &'a Plan,
     transport: Arc<T>,
     limits: Limits,
+    permit: Option<Permit>,
     tell: Tell,
     queue: Queue,
     busy: BTreeSet<HostName>,
     tasks: JoinSet<(StageId, End, Duration)>,
+    /// Whether a host refused us.
+    fenced: bool,
 }
 
 impl<T: Transport> Runner<'_, T> {
@@ -94,6 +124,11 @@ impl<T: Transport> Runner<'_, T> {
                 self.finish(id, End::Done, Duration::ZERO);
                 continue;
             };
+            if let Some(why) = self.refusal(host) {
+                self.queue.start(id);
+                self.finish(id, End::Failed(Failure::Refused { why }), Duration::ZERO);
+                continue;
+            }
             if self.queue.running() >= self.limits.forks.max(1) {
                 return;
             }
@@ -103,15 +138,36 @@ impl<T: Transport> Runner<'_, T> {
         }
     }
 
+    /// Why nothing is begun on a host.
+    fn refusal(&self, host: &HostName) -> Option<String> {
+        let permit = self.permit.as_ref()?;
+        let none = || (!permit.tickets.contains_key(host)).then(|| "it gave no lease".to_owned());
+        permit.refused.get(host).cloned().or_else(none)
+    }
+
     fn spawn(&mut self, id: StageId, host: &HostName, work: &Work) {
         let Some(endpoint) = self.plan.endpoints.get(host).cloned() else { return };
-        let steps = work.steps();
-        let secrets = self.plan.secrets.clone();
-        let (transport, tell) = (Arc::clone(&self.transport), Arc::clone(&self.tell));
-        tell(Event::StageStarted(id));
+        let right = self.permit.as_ref().and_then(|permit| {
+            let intent =
+                if let Work::Change(block) = work { Some(intent::line(id, block, &permit.applied)) } else { None };
+            let ticket = Ticket { intent, ..permit.tickets.get(host)?.clone() };
+            Some((ticket, permit.applied.run.clone()))
+        });
+        let task = Task {
+            id,
+            endpoint,
+            steps: work.steps(),
+            right,
+            patience: self.limits.patience,
+            secrets: self.plan.secrets.clone(),
+            transport: Arc::clone(&self.transport),
+            tell: Arc::clone(&self.tell),
+            reached: Mutex::new(None),
+        };
+        (self.tell)(Event::StageStarted(id));
         self.tasks.spawn(async move {
             let begun = Instant::now();
-            let end = stage(id, &endpoint, &steps, &*transport, &tell, &secrets).await;
+            let end = task.run().await;
             (id, end, begun.elapsed())
         });
     }
@@ -130,6 +186,7 @@ impl<T: Transport> Runner<'_, T> {
     }
 
     fn finish(&mut self, id: StageId, end: End, took: Duration) {
+        self.fenced |= matches!(end, End::Failed(Failure::Fenced { .. }));
         let skipped = self.queue.finish(id, end.clone());
         (self.tell)(Event::StageEnded { stage: id, end, took });
         for (stage, cause) in skipped {
@@ -138,41 +195,115 @@ impl<T: Transport> Runner<'_, T> {
     }
 }
 
-async fn stage<T: Transport>(
+/// How often a stage goes on after a lost connection.
+const ATTEMPTS: usize = 3;
+
+/// One stage on its host.
+struct Task<T> {
     id: StageId,
-    host: &Endpoint,
-    steps: &[Step],
-    transport: &T,
-    tell: &Tell,
-    secrets: &[Secret<String>],
-) -> End {
-    let reached: Mutex<Option<usize>> = Mutex::new(None);
-    let watch = |event: StepEvent| {
-        if let StepEvent::Started { index } = event {
-            *reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
-        }
-        tell(translate(id, event, secrets));
-    };
-    let result = perform(transport, host, Order::of(steps), &watch).await;
-    let step = *reached.lock().unwrap_or_else(PoisonError::into_inner);
-    end(result.map(|outcomes| outcomes.into_iter().map(|outcome| clean(outcome, secrets)).collect()), step, steps.len())
+    endpoint: Endpoint,
+    steps: Vec<Step>,
+    /// What its orders carry, and the run it belongs to.
+    right: Option<(Ticket, RunId)>,
+    patience: Duration,
+    secrets: Vec<Secret<String>>,
+    transport: Arc<T>,
+    tell: Tell,
+    /// The last step that is known to have begun.
+    reached: Mutex<Option<usize>>,
 }
 
-fn end(result: Result<Vec<Outcome>, TransportError>, step: Option<usize>, steps: usize) -> End {
-    let outcomes = match result {
-        Ok(outcomes) => outcomes,
-        Err(error) => return End::Failed(Failure::Host { step, why: error.to_string() }),
-    };
-    let failed = outcomes.iter().enumerate().find_map(|(step, outcome)| match outcome {
-        Outcome::Failed { exit, stderr } => Some(Failure::Step { step, exit: *exit, stderr: stderr.clone() }),
-        _ => None,
-    });
-    match failed {
-        Some(failure) => End::Failed(failure),
-        None if outcomes.len() < steps => {
-            End::Failed(Failure::Host { step, why: "it stopped before the last step without saying why".to_owned() })
+impl<T: Transport> Task<T> {
+    async fn run(&self) -> End {
+        let mut from = 0;
+        for _ in 0..ATTEMPTS {
+            let error = match self.perform(from).await {
+                Ok(outcomes) => return self.end(from, &outcomes),
+                Err(error) => error,
+            };
+            from = match self.onward(error).await {
+                Ok(next) => next,
+                Err(failure) => return End::Failed(failure),
+            };
+            // They ended while nobody listened.
+            for step in self.step().unwrap_or(from)..from {
+                (self.tell)(Event::StepEnded { stage: self.id, step, outcome: Outcome::Done, took: Duration::ZERO });
+            }
+            if from == self.steps.len() {
+                return End::Done;
+            }
         }
-        None => End::Done,
+        End::Failed(Failure::Host { step: self.step(), why: "its connection was lost again and again".to_owned() })
+    }
+
+    fn step(&self) -> Option<usize> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn perform(&self, from: usize) -> Result<Vec<Outcome>, TransportError> {
+        let watch = |event: StepEvent| {
+            let event = translate(self.id, event, from, &self.secrets);
+            if let Event::StepStarted { step, .. } = event {
+                *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
+            }
+            (self.tell)(event);
+        };
+        let ticket = self.right.as_ref().map(|(ticket, _)| Ticket { first: from, ..ticket.clone() });
+        let order = Order { steps: &self.steps[from..], ticket: ticket.as_ref() };
+        perform(&*self.transport, &self.endpoint, order, &watch).await
+    }
+
+    /// From which step it goes on after an error.
+    async fn onward(&self, error: TransportError) -> Result<usize, Failure> {
+        let host = |error: &TransportError| Failure::Host { step: self.step(), why: error.to_string() };
+        let (ticket, run) = match (&error, &self.right) {
+            (TransportError::Fenced { .. }, _) => {
+                return Err(Failure::Fenced { step: self.step(), why: error.to_string() });
+            }
+            (TransportError::Lost { .. }, Some((ticket, run))) if !self.patience.is_zero() => (ticket, run),
+            _ => return Err(host(&error)),
+        };
+        let cut = Cut {
+            transport: &*self.transport,
+            host: &self.endpoint,
+            ticket,
+            run,
+            stage: self.id,
+            steps: &self.steps,
+            patience: self.patience,
+        };
+        let waiting = |why: String| (self.tell)(Event::Waiting { stage: self.id, why: masked(&why, &self.secrets) });
+        match cut.look(&waiting).await {
+            Onward::From(next) => Ok(next),
+            Onward::Failed(step, exit) => {
+                let stderr = "it failed while the connection was lost; what it complained is not known".to_owned();
+                Err(Failure::Step { step, exit, stderr })
+            }
+            Onward::Unknown(step) => {
+                let why =
+                    "the host went down in the middle of this step: a new plan will look at what it did".to_owned();
+                Err(Failure::Host { step: Some(step), why })
+            }
+            Onward::Away(error) => Err(host(&error)),
+            Onward::Fenced(error) => Err(Failure::Fenced { step: self.step(), why: error.to_string() }),
+        }
+    }
+
+    fn end(&self, from: usize, outcomes: &[Outcome]) -> End {
+        let failed = outcomes.iter().enumerate().find_map(|(step, outcome)| match outcome {
+            Outcome::Failed { exit, stderr } => {
+                Some(Failure::Step { step: from + step, exit: *exit, stderr: masked(stderr, &self.secrets) })
+            }
+            _ => None,
+        });
+        match failed {
+            Some(failure) => End::Failed(failure),
+            None if from + outcomes.len() < self.steps.len() => {
+                let why = "it stopped before the last step without saying why".to_owned();
+                End::Failed(Failure::Host { step: self.step(), why })
+            }
+            None => End::Done,
+        }
     }
 }
 
@@ -184,12 +315,13 @@ fn clean(outcome: Outcome, secrets: &[Secret<String>]) -> Outcome {
     }
 }
 
-fn translate(stage: StageId, event: StepEvent, secrets: &[Secret<String>]) -> Event {
+/// The transport counts the steps of one order, which may be the rest of a stage.
+fn translate(stage: StageId, event: StepEvent, from: usize, secrets: &[Secret<String>]) -> Event {
     match event {
-        StepEvent::Started { index } => Event::StepStarted { stage, step: index },
+        StepEvent::Started { index } => Event::StepStarted { stage, step: from + index },
         StepEvent::Waiting { why, .. } => Event::Waiting { stage, why: masked(&why, secrets) },
         StepEvent::Ended { index, outcome, took } => {
-            Event::StepEnded { stage, step: index, outcome: clean(outcome, secrets), took }
+            Event::StepEnded { stage, step: from + index, outcome: clean(outcome, secrets), took }
         }
     }
 }

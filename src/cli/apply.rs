@@ -117,8 +117,8 @@ async fn perform(global: &Global, command: &Apply, fleet: &Fleet, survey: &Surve
     let asked: Arc<OnceLock<Exit>> = Arc::default();
     let signals = tokio::spawn(signals(stop, Arc::clone(&asked)));
     let ticking = tokio::spawn(tick(Arc::clone(&course), begun));
-    let limits = Limits { forks: fleet.forks };
-    let report = apply::run(&plan, Arc::clone(&fleet.transport), limits, stopping, teller(&course, begun)).await;
+    let limits = Limits { forks: fleet.forks, patience: Duration::ZERO };
+    let report = apply::run(&plan, Arc::clone(&fleet.transport), limits, None, stopping, teller(&course, begun)).await;
     ticking.abort();
     signals.abort();
     let again = survey::again(fleet, &survey.catalog, &touched(&plan, &report)).await;

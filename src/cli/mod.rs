@@ -13,11 +13,14 @@ mod explain;
 mod facts;
 mod fmt;
 mod graph;
+mod identity;
 mod init;
 mod inventory;
 mod keys;
 mod lab;
+mod leases;
 mod load;
+mod lock;
 mod man;
 mod part;
 mod plan;
@@ -104,6 +107,9 @@ enum Command {
     /// Look into vault files, change them, and make them
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Say who may change the hosts now, and end a lease whose owner is dead
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
     /// Look whether everything is there, on this machine and on hosts; changes nothing
     Doctor(doctor::Doctor),
     /// Disposable real hosts on this machine (Linux, root)
@@ -221,6 +227,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
+        Command::Lock(command) => lock::run(&cli.global, &command).into(),
         Command::Doctor(command) => doctor::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),

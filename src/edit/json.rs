@@ -55,6 +55,12 @@ impl Json {
     }
 }
 
+/// What a document says.
+pub(super) fn document(text: &str) -> Result<Value, EditError> {
+    let root = CstRootNode::parse(text, &OPTIONS).or_else(|_| wrong("it is no JSON"))?;
+    Ok(root.to_serde_value().unwrap_or_default())
+}
+
 /// What a new file begins with.
 fn empty(path: &Path) -> &'static str {
     if matches!(path.0.first(), Some(Part::Item(_))) { "[]\n" } else { "{}\n" }

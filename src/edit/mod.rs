@@ -23,6 +23,8 @@ pub use line::{Line, Place, Several, pattern};
 pub use path::{Part, Path};
 pub use yaml::Yaml;
 
+use serde_json::Value;
+
 use crate::secret::Content;
 
 /// Whether a part is wanted.
@@ -77,6 +79,19 @@ impl Edit {
             Self::Yaml(yaml) => return yaml.apply(&text.written()).map(|text| Some(text.into_bytes())),
         }
         Ok(Some(text.written().into_bytes()))
+    }
+
+    /// The value that is in a document now, as JSON, of an edit that is about one; empty if there is none. None of any
+    /// other edit.
+    pub fn value_in(&self, before: &[u8]) -> Option<Result<String, EditError>> {
+        let (path, read): (_, fn(&str) -> Result<Value, EditError>) = match self {
+            Self::Json(json) => (&json.path, json::document),
+            Self::Yaml(yaml) => (&yaml.path, yaml::document),
+            _ => return None,
+        };
+        let inside =
+            |document: Value| path.0.iter().try_fold(&document, Part::inside).map_or(String::new(), Value::to_string);
+        Some(text::Text::read(before).and_then(|text| read(&text.written())).map(inside))
     }
 
     /// Whether a secret goes into the file.

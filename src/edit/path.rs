@@ -18,6 +18,16 @@ pub enum Part {
     Item(usize),
 }
 
+impl Part {
+    /// What is there in a value.
+    pub(super) fn inside<'a>(value: &'a serde_json::Value, part: &Self) -> Option<&'a serde_json::Value> {
+        match part {
+            Self::Key(key) => value.get(key),
+            Self::Item(item) => value.get(item),
+        }
+    }
+}
+
 impl Path {
     /// Reads `a.b[0].c`. A key with a dot or a bracket in it can only be a part of a list.
     ///

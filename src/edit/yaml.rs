@@ -68,6 +68,11 @@ impl Yaml {
 
 // Reading.
 
+/// What a document says.
+pub(super) fn document(text: &str) -> Result<Value, EditError> {
+    Ok(read(text)?.map(|root| root.meaning()).unwrap_or_default())
+}
+
 fn read(text: &str) -> Result<Option<Node>, EditError> {
     // The parser counts characters, we count bytes.
     let bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();

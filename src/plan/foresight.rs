@@ -80,6 +80,7 @@ impl Foresight {
         let (Step::WriteFile { path, .. }
         | Step::MakeDirectory { path, .. }
         | Step::SetOwnership { path, .. }
+        | Step::Remove { path, .. }
         | Step::EditFile { path, .. }) = step
         else {
             return;
@@ -112,6 +113,7 @@ fn after(found: &mut PathReading, step: &Step) {
                 *old = attributes;
             }
         }
+        Step::Remove { .. } => *found = PathReading::Absent,
         // What it will be is known only then: it stays as if it were not there, and those after it are edits as well.
         _ => {}
     }

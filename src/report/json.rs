@@ -300,6 +300,12 @@ fn end(end: &End) -> Value {
         End::Failed(Failure::Host { step, why }) => {
             json!({ "end": "failed", "failure": { "type": "host", "step": step, "why": why } })
         }
+        End::Failed(Failure::Refused { why }) => {
+            json!({ "end": "failed", "failure": { "type": "refused", "why": why } })
+        }
+        End::Failed(Failure::Fenced { step, why }) => {
+            json!({ "end": "failed", "failure": { "type": "fenced", "step": step, "why": why } })
+        }
         End::Skipped(because) => json!({ "end": "skipped", "because": because }),
         End::Stopped => json!({ "end": "stopped" }),
     }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Data, Presence, Span};
 use super::remote::{self, Bytes, Request};
-use super::{Action, Claim, Field, Kind, Source, Verdict, regular};
+use super::{Action, Claim, Field, Kind, Source, Verdict, regular, trace};
 use crate::secret::Content;
 use crate::step::{
     Command, Digest, Fetch, MARKER, Occupied, Packed, PathReading, Probe, Readings, Removable, Step, UnpackLimits,
@@ -161,6 +161,23 @@ impl Kind for Archive {
             _ => None,
         };
         regular::modified(&state.marker).max(linked)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "path": self.path, "link": self.link }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.path != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\n{}\n{:?}", self.imprint(state), trace::paths(&state.link), state.versions)
+    }
+
+    /// The link may lead to a later version by now: it then stays.
+    fn imprint(&self, state: &State) -> String {
+        trace::paths([&state.path, &state.marker])
     }
 }
 

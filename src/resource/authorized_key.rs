@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::fields::{self, FileMode, Presence};
 use super::part::Piece;
 use super::regular::{Regular, modified};
-use super::{Change, Field, Hold, Kind, Verdict};
-use crate::edit::{Edit, Entry, LoginKey, PublicKey};
+use super::{Change, Field, Hold, Kind, Verdict, trace};
+use crate::edit::{self, Edit, Entry, LoginKey, PublicKey};
 use crate::secret::Content;
 use crate::step::{Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Unreadable, UserReading};
 
@@ -32,7 +32,7 @@ pub(super) struct AuthorizedKey {
     /// Another file than `.ssh/authorized_keys` in the user's home, for an sshd that is told so. It belongs to root.
     #[serde(default)]
     path: Option<String>,
-    /// Whether it is there. `absent` removes the key, whatever its options and comment are.
+    /// Whether it is there. `absent` removes the key, whatever its options and comment are; with `keys: []`, the whole file.
     #[serde(default)]
     state: Presence,
 }
@@ -73,10 +73,15 @@ impl Kind for AuthorizedKey {
         match (&self.key, &self.keys, self.state) {
             (Some(_), None, _) => {}
             (None, Some(keys), Presence::Present) if !keys.is_empty() => {}
+            (None, Some(keys), Presence::Absent) if keys.is_empty() => {}
             (None, Some(_), Presence::Present) => {
                 return Err("without any key nobody could log in: use `state: absent` for a single one".to_owned());
             }
-            (None, Some(_), Presence::Absent) => return Err("`keys` are all there are: none can be absent".to_owned()),
+            (None, Some(_), Presence::Absent) => {
+                return Err(
+                    "`keys` are all there are: none can be absent; `keys: []` stands for the whole file".to_owned()
+                );
+            }
             _ => return Err("it needs either `key` or a list of `keys`".to_owned()),
         }
         let twice = keys.iter().enumerate().find(|(at, key)| keys[..*at].iter().any(|before| before.blob == key.blob));
@@ -110,6 +115,35 @@ impl Kind for AuthorizedKey {
 
     fn written(&self, state: &State) -> Option<i64> {
         modified(&state.file)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        let keys = self.keys.as_ref().map(|_| serde_json::json!([]));
+        trace::away(
+            self.state,
+            serde_json::json!({ "user": self.user, "key": self.key, "keys": keys, "path": self.path }),
+        )
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        if self.keys.is_some() {
+            state.file != PathReading::Absent
+        } else {
+            self.removal().is_some_and(|piece| piece.is_there(&state.file))
+        }
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        let home = state.user.as_ref().map(|user| (user.uid, &user.group, &user.home));
+        format!("{home:?}\n{}\n{}", trace::paths(&state.folder), trace::path(&state.file))
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        if self.keys.is_some() {
+            trace::path(&state.file)
+        } else {
+            self.removal().map_or_else(String::new, |piece| piece.imprint(&state.file))
+        }
     }
 }
 
@@ -147,14 +181,21 @@ impl AuthorizedKey {
         keys.into_iter().map(|key| LoginKey { key, options: self.options.clone() }).collect()
     }
 
+    /// What takes the one key away.
+    fn removal(&self) -> Option<Piece> {
+        let entry = self.lines().pop().map(Entry::LoginKey)?;
+        Some(Piece::own(&self.file(), Edit::Entry(entry, edit::State::Absent)))
+    }
+
     fn of_file(&self, found: &PathReading) -> Verdict {
         let mut lines = self.lines();
         if self.keys.is_some() {
             let all: Vec<String> = lines.iter().map(|line| line.line() + "\n").collect();
             let content = Content::from(all.concat().as_str());
+            let content = (self.state == Presence::Present).then_some(&content);
             let path = self.file();
             let ownership = self.ownership(0o600);
-            return Regular { path: &path, content: Some(&content), ownership, frozen: false }.verdict(found);
+            return Regular { path: &path, content, ownership, frozen: false }.verdict(found);
         }
         let Some(line) = lines.pop() else { return Verdict::Refuse("it has no key".to_owned()) };
         let piece = Piece::own(&self.file(), Edit::Entry(Entry::LoginKey(line), self.state.into()));

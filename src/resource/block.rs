@@ -36,7 +36,8 @@ pub(super) struct Block {
     /// Whether it is there. `absent` removes the marks with it.
     #[serde(default)]
     state: Presence,
-    /// Makes the file if it is not there, for root, open to read (to nobody if the block is secret).
+    /// Makes the file if it is not there, for root, open to read (to nobody if the block is secret). With `absent`:
+    /// removes the file if nothing is left in it.
     #[serde(default)]
     create: bool,
 }
@@ -93,5 +94,11 @@ impl Part for Block {
             place: fields::place(self.after.as_deref(), self.before.as_deref()),
         });
         Piece::of(&self.path, edit, self.create)
+    }
+
+    fn keys(&self) -> Option<serde_json::Value> {
+        let create = self.create.then_some(true);
+        let own = (self.marker != marker()).then_some(&self.marker);
+        Some(serde_json::json!({ "path": self.path, "name": self.name, "marker": own, "create": create }))
     }
 }

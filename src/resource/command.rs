@@ -119,6 +119,11 @@ impl Kind for Command {
             State::Later(why) => Verdict::MayChange(change(), why.clone()),
         }
     }
+
+    /// What it made, if it says what that is.
+    fn exists(&self, state: &State) -> bool {
+        *state == State::NotNeeded
+    }
 }
 
 impl Command {

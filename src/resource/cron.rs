@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::regular::{Regular, modified};
-use super::{Hold, Kind, Verdict};
+use super::{Hold, Kind, Verdict, trace};
 use crate::secret::Content;
 use crate::step::{PathReading, Probe, Readings, Unreadable};
 
@@ -120,6 +120,18 @@ impl Kind for Cron {
 
     fn written(&self, state: &PathReading) -> Option<i64> {
         modified(state)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    fn exists(&self, state: &PathReading) -> bool {
+        *state != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &PathReading) -> String {
+        trace::path(state)
     }
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, FileMode, Presence};
-use super::{Action, Change, Claim, Kind, Verdict};
+use super::{Action, Change, Claim, Kind, Verdict, trace};
 use crate::step::{Attributes, Command, Fetch, Ownership, PathReading, Probe, Readings, Step, Unreadable};
 
 /// A directory.
@@ -68,6 +68,18 @@ impl Kind for Directory {
             (Presence::Present, PathReading::Directory(found)) => self.owning(found),
             (_, other) => Verdict::Refuse(fields::in_the_way(other, "a directory")),
         }
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "path": self.path }))
+    }
+
+    fn exists(&self, state: &PathReading) -> bool {
+        *state != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &PathReading) -> String {
+        trace::path(state)
     }
 }
 

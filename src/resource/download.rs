@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Data, FileMode, Presence, Span};
 use super::remote::{self, Bytes, Request};
-use super::{Action, Change, Claim, Kind, Verdict, regular};
+use super::{Action, Change, Claim, Kind, Verdict, regular, trace};
 use crate::step::{Fetch, Ownership, PathReading, Probe, Readings, Removable, Step, Unreadable};
 
 /// A file from a web server, fetched by the host with `curl` or `wget`.
@@ -105,6 +105,18 @@ impl Kind for Download {
 
     fn written(&self, state: &PathReading) -> Option<i64> {
         regular::modified(state)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "path": self.path }))
+    }
+
+    fn exists(&self, state: &PathReading) -> bool {
+        *state != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &PathReading) -> String {
+        trace::path(state)
     }
 }
 

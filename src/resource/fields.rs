@@ -239,6 +239,19 @@ impl<'de> Deserialize<'de> for Way {
     }
 }
 
+impl Way {
+    /// As a list of its parts.
+    pub(super) fn list(&self) -> serde_json::Value {
+        let part = |part: &Part| -> serde_json::Value {
+            match part {
+                Part::Key(key) => key.as_str().into(),
+                Part::Item(item) => (*item).into(),
+            }
+        };
+        self.0.0.iter().map(part).collect()
+    }
+}
+
 impl JsonSchema for Way {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "way".into()

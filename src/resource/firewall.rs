@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::fields::{self, Presence};
 use super::generated::{Generated, Parts, folder, shell};
 use super::systemd::{self, Units};
-use super::{Action, Change, Kind, Verdict};
+use super::{Action, Change, Kind, Verdict, trace};
 use crate::secret::Content;
 use crate::step::{Command, PathReading, Probe, Readings, Step, Unreadable};
 
@@ -257,6 +257,23 @@ impl Kind for Firewall {
     fn change(&self, state: &State) -> Verdict {
         let parts = if self.state == Presence::Absent { gone(state) } else { self.parted(state) };
         parts.map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({}))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.rules != PathReading::Absent || state.units.exists()
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        let State { rules, units, ssh, live } = state;
+        format!("{}\n{}\n{ssh} {live}", trace::path(rules), units.fingerprint())
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        format!("{}\n{}", trace::path(&state.rules), state.units.imprint())
     }
 }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Change, Claim, Field, FieldValue, Kind, Verdict, tree};
+use super::{Action, Change, Claim, Field, FieldValue, Kind, Verdict, trace, tree};
 use crate::step::{
     Attributes, Command, CommandReading, Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Unreadable,
 };
@@ -168,6 +168,29 @@ impl Kind for Git {
             (Presence::Present, _, There::Unasked | There::Unknown(_)) => {
                 Verdict::Refuse("the repository was not asked".to_owned())
             }
+        }
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        let owner = (self.owner != "root").then_some(&self.owner);
+        let clean = (self.clean == Clean::Overwrite).then_some("overwrite");
+        trace::away(self.state, serde_json::json!({ "path": self.path, "owner": owner, "clean": clean }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.here != Here::Absent
+    }
+
+    /// Where the repository is by now makes no difference: what is checked out is the commit that the plan named.
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{:?}", state.here)
+    }
+
+    /// Changes made on the host stop the removal anyway; they are looked for in another way then.
+    fn imprint(&self, state: &State) -> String {
+        match &state.here {
+            Here::Tree(tree) => format!("{:?} {:?}", tree.commit, tree.origin),
+            other => format!("{other:?}"),
         }
     }
 }

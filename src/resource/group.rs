@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Kind, Verdict};
+use super::{Action, Kind, Verdict, trace};
 use crate::step::{Command, Probe, Readings, Step, Unreadable};
 
 /// A group of users.
@@ -60,6 +60,14 @@ impl Kind for Group {
                 Some(gid) => Verdict::Refuse(fields::renumber("group", &self.name, found, gid)),
             },
         }
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    fn exists(&self, state: &Option<u32>) -> bool {
+        state.is_some()
     }
 }
 

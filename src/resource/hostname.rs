@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::generated::{Generated, Parts, shell};
-use super::{Kind, Verdict, fields};
+use super::{Kind, Verdict, fields, trace};
 use crate::step::{Command, Fetch, PathReading, Probe, Readings, Step, Unreadable};
 
 const FILE: &str = "/etc/hostname";
@@ -82,6 +82,10 @@ impl Kind for Hostname {
 
     fn written(&self, state: &State) -> Option<i64> {
         super::generated::newest([&state.file])
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\n{}", trace::path(&state.file), state.live)
     }
 }
 

@@ -55,6 +55,10 @@ impl Part for HostsEntry {
         let entry = Entry::HostNames(HostNames { address: self.address, names: self.names.clone() });
         Piece::own("/etc/hosts", Edit::Entry(entry, self.state.into()))
     }
+
+    fn keys(&self) -> Option<serde_json::Value> {
+        (!self.address.is_loopback()).then(|| serde_json::json!({ "address": self.address }))
+    }
 }
 
 /// A name as resolvers take it. One of digits only would be taken for a part of an address.

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fields::{self, Data, Presence, Span};
 use super::values::{self, Compare, Values};
-use super::{Action, Change, Kind, Verdict};
+use super::{Action, Change, Kind, Verdict, trace};
 use crate::secret::{Secret, masked};
 use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
 
@@ -196,6 +196,45 @@ impl Kind for Http {
             }
         }
     }
+
+    /// Only where `delete` says how: not every address that takes an object can be rid of it. A secret header would have
+    /// to be kept, so there is no way without it.
+    fn absent(&self) -> Option<serde_json::Value> {
+        let delete = self.delete.as_ref()?;
+        if self.headers.values().any(|value| value.0.is_secret()) {
+            return None;
+        }
+        let text = |data: &Data| std::str::from_utf8(data.0.bytes()).map(str::to_owned).ok();
+        let headers: Option<BTreeMap<&String, String>> =
+            self.headers.iter().map(|(name, value)| Some((name, text(value)?))).collect();
+        let Read { url, ignore, absent, .. } = &self.read;
+        let read = json!({ "url": url, "ignore": ignore, "absent": absent });
+        let seconds = self.timeout.map(|span| format!("{}s", span.0.as_secs()));
+        trace::away(
+            self.state,
+            json!({
+                "url": self.url, "delete": { "method": delete.method.map(Method::key), "url": delete.url },
+                "read": read, "headers": headers?, "ca": self.ca, "timeout": seconds,
+            }),
+        )
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        matches!(state, State::Found(_))
+    }
+
+    /// By what differs: a server may say more than was asked, and other things every time.
+    fn fingerprint(&self, state: &State) -> String {
+        let State::Found(found) = state else { return format!("{state:?}") };
+        let body = self.body.as_ref().map(|body| body.without(&self.read.ignore));
+        let found = values::without(found, &self.read.ignore);
+        format!("found {:?}", body.and_then(|body| body.difference("body", &found, self.read.compare)))
+    }
+
+    /// Without a body there is nothing to hold it against.
+    fn imprint(&self, _state: &State) -> String {
+        String::new()
+    }
 }
 
 impl Http {
@@ -325,6 +364,16 @@ impl Http {
 }
 
 impl Method {
+    /// As it is written in YAML.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Patch => "patch",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Put => "PUT",

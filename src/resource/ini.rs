@@ -33,7 +33,8 @@ pub(super) struct Ini {
     /// Whether it is there. `absent` removes every line of the key in the section.
     #[serde(default)]
     state: Presence,
-    /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret).
+    /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret). With `absent`:
+    /// removes the file if nothing is left in it.
     #[serde(default)]
     create: bool,
 }
@@ -92,5 +93,11 @@ impl Part for Ini {
             sign: if self.spaces { " = " } else { "=" }.to_owned(),
         });
         Piece::of(&self.path, edit, self.create)
+    }
+
+    fn keys(&self) -> Option<serde_json::Value> {
+        let Self { path, section, key, .. } = self;
+        let create = self.create.then_some(true);
+        Some(serde_json::json!({ "path": path, "section": section, "key": key, "create": create }))
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::generated::{Generated, Parts, folder};
-use super::{Action, Change, Kind, Verdict};
+use super::{Action, Change, Kind, Verdict, trace};
 use crate::step::{Command, Fetch, PathReading, Probe, Readings, Step, Unreadable};
 
 const LOAD: &str = "/etc/modules-load.d";
@@ -75,6 +75,23 @@ impl Kind for KernelModule {
 
     fn change(&self, state: &State) -> Verdict {
         self.parted(state).map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    /// Who else loaded it does not matter: the files are what is made and taken away.
+    fn exists(&self, state: &State) -> bool {
+        [&state.load, &state.options].into_iter().any(|file| *file != PathReading::Absent)
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\nloaded {}", self.imprint(state), state.live != PathReading::Absent)
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        trace::paths([&state.load, &state.options])
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) struct Keyed<F: Format> {
     /// Whether it is there. `absent` removes the key.
     #[serde(default)]
     state: Presence,
-    /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret).
+    /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret). With `absent`:
+    /// removes the file if nothing is left in it.
     #[serde(default)]
     create: bool,
     #[serde(skip)]
@@ -73,5 +74,13 @@ impl<F: Format> Part for Keyed<F> {
     fn piece(&self) -> Piece {
         let value = self.value.as_ref().map(|tree| tree.0.clone());
         Piece::of(&self.path, F::edit(self.key.0.clone(), value), self.create)
+    }
+
+    fn keys(&self) -> Option<serde_json::Value> {
+        if let Some(edit::Part::Item(_)) = self.key.0.0.last() {
+            return None;
+        }
+        let create = self.create.then_some(true);
+        Some(serde_json::json!({ "path": self.path, "key": self.key.list(), "create": create }))
     }
 }

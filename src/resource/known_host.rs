@@ -66,6 +66,11 @@ impl Part for KnownHost {
         let entry = Entry::HostKey(HostKey { name: self.name.clone(), key: self.key().ok().flatten() });
         Piece::own(&self.path, Edit::Entry(entry, self.state.into()))
     }
+
+    fn keys(&self) -> Option<serde_json::Value> {
+        let path = (self.path != everyone()).then_some(&self.path);
+        Some(serde_json::json!({ "name": self.name, "key": self.key, "path": path }))
+    }
 }
 
 /// One host, without the signs that patterns, lists and hashed names have in this file.

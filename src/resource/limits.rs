@@ -138,6 +138,12 @@ impl Part for Limits {
         let path = format!("/etc/security/limits.d/{}.conf", self.file);
         Piece::own(&path, Edit::Entry(Entry::Limit(self.limit()), self.state.into()))
     }
+
+    fn keys(&self) -> Option<serde_json::Value> {
+        let Limit { domain, kind, item, .. } = self.limit();
+        let file = (self.file != armilla()).then_some(&self.file);
+        Some(serde_json::json!({ "domain": domain, "type": kind, "item": item, "file": file }))
+    }
 }
 
 impl Limits {

@@ -34,7 +34,8 @@ pub(super) struct Line {
     /// Whether the line is there. `absent` removes every line that matches (or, without `match`, is the same).
     #[serde(default)]
     state: Presence,
-    /// Makes the file if it is not there, for root, open to read (to nobody if the line is secret).
+    /// Makes the file if it is not there, for root, open to read (to nobody if the line is secret). With `absent`:
+    /// removes the file if nothing is left in it.
     #[serde(default)]
     create: bool,
     /// If several lines match, the first becomes the line and the others are removed.
@@ -79,5 +80,15 @@ impl Part for Line {
             several: if self.all { Several::KeepFirst } else { Several::Refuse },
         });
         Piece::of(&self.path, edit, self.create)
+    }
+
+    fn keys(&self) -> Option<serde_json::Value> {
+        let create = self.create.then_some(true);
+        if let Some(matches) = &self.matches {
+            return Some(serde_json::json!({ "path": self.path, "match": matches, "create": create }));
+        }
+        let line = self.line.as_ref().filter(|line| !line.0.is_secret())?;
+        let line = std::str::from_utf8(line.0.bytes()).ok()?;
+        Some(serde_json::json!({ "path": self.path, "line": line, "create": create }))
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Change, Claim, Field, Kind, Verdict};
+use super::{Action, Change, Claim, Field, Kind, Verdict, trace};
 use crate::step::{Fetch, PathReading, Probe, Readings, Removable, Step, Unreadable};
 
 /// A symbolic link.
@@ -77,6 +77,18 @@ impl Kind for Link {
 
     fn written(&self, state: &PathReading) -> Option<i64> {
         if let PathReading::Link { modified, .. } = state { Some(*modified) } else { None }
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "path": self.path }))
+    }
+
+    fn exists(&self, state: &PathReading) -> bool {
+        *state != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &PathReading) -> String {
+        trace::path(state)
     }
 }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::generated::{Generated, Parts, shell};
-use super::{Kind, Verdict, fields};
+use super::{Kind, Verdict, fields, trace};
 use crate::step::{Command, Fetch, PathReading, Probe, Readings, Step, Unreadable};
 
 /// Debian's place. From Debian 13 on it is a link to systemd's.
@@ -102,6 +102,11 @@ impl Kind for Locale {
 
     fn change(&self, state: &State) -> Verdict {
         self.parted(state).map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        let State { debian, systemd, listed, made } = state;
+        format!("{}\n{listed:?}\n{made:?}", trace::paths([debian, systemd]))
     }
 }
 

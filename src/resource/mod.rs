@@ -21,6 +21,7 @@ mod part;
 mod regular;
 mod remote;
 mod systemd;
+mod trace;
 mod tree;
 mod values;
 mod version;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::fields::{self, Presence};
 use super::generated::Parts;
 use super::systemd::{self, Units, escaped};
-use super::{Claim, Kind, Verdict};
+use super::{Claim, Kind, Verdict, trace};
 use crate::step::{Command, Fetch, PathReading, Probe, Readings, Unreadable};
 
 const FSTAB: &str = "/etc/fstab";
@@ -135,6 +135,22 @@ impl Kind for Mount {
             return Verdict::Refuse(why);
         }
         self.parted(state).map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "path": self.path }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.units.exists() || state.mounted.is_some()
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\n{} {:?}", state.units.fingerprint(), state.listed, state.mounted)
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        state.units.imprint()
     }
 }
 

@@ -1,8 +1,8 @@
 //! `package`: a package of the host's own package manager: apt, dnf, yum, zypper, apk or pacman.
 //!
 //! In: name, version and whether it is held. Out: literal calls of the manager that the host says it has, which never
-//! ask anything. Never: the purge of a package's configuration or data, a change of a package that somebody else holds,
-//! or a removal that takes along what the plan did not show.
+//! ask anything. Never: the purge of a package's configuration or data unless that is said, a change of a package that
+//! somebody else holds, or a removal that takes along what is needed and the plan did not show.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::version;
-use super::{Action, Field, Kind, Verdict};
+use super::{Action, Field, Kind, Verdict, trace};
 use crate::step::{Command, CommandReading, Holding, Manager, PackageReading, Probe, Readings, Step, Unreadable};
 
 /// Package lists older than this many seconds are fetched again before something is installed: a day.
@@ -35,9 +35,13 @@ pub(super) struct Package {
     /// apk and pacman cannot.
     #[serde(default)]
     hold: Option<bool>,
-    /// Whether it is installed. `absent` keeps its configuration.
+    /// Whether it is installed. `absent` keeps its configuration and the packages that came with it.
     #[serde(default)]
     state: Presence,
+    /// With `state: absent`: whether its configuration goes, too, and every package that came only because it needs it.
+    /// With apt, a package may then throw its data away. What armilla installed and no role wants any more is purged.
+    #[serde(default)]
+    purge: bool,
     /// Whether installing it may start its services. With `false` they wait for the `service` that starts them.
     #[serde(default = "fields::yes")]
     start: bool,
@@ -49,6 +53,8 @@ pub(super) struct State {
     package: PackageReading,
     /// What `apt-get` would do to remove it: one field for each sort of thing. Empty if it should be there.
     others: Vec<(&'static str, String)>,
+    /// Whether it is gone and its configuration is not, where that matters.
+    left: bool,
 }
 
 impl Kind for Package {
@@ -69,24 +75,31 @@ impl Kind for Package {
         match (self.state, &self.version, self.hold) {
             (Presence::Absent, Some(_), _) => Err("a package that is to be absent has no `version`".to_owned()),
             (Presence::Absent, _, Some(true)) => Err("a package that is to be absent is not held".to_owned()),
+            (Presence::Present, ..) if self.purge => Err("`purge` is of a package that is to be absent".to_owned()),
             _ => Ok(()),
         }
     }
 
     fn probes(&self) -> Vec<Probe> {
-        let rehearsal = (self.state == Presence::Absent).then(|| self.rehearsal());
+        let idle = self.purge.then(idle);
+        let rehearsal = [Some(self.rehearsal()), idle].into_iter().flatten().filter(|_| self.state == Presence::Absent);
         std::iter::once(Probe::Package(self.name.clone())).chain(rehearsal).collect()
     }
 
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let package = readings.package(&Probe::Package(self.name.clone()))?.clone();
-        let removing = self.state == Presence::Absent && package.installed.is_some();
-        let others = if removing && package.manager == Manager::Apt {
-            self.others(readings.command(&self.rehearsal())?)?
-        } else {
-            Vec::new()
-        };
-        Ok(State { package, others })
+        let mut state = State { package, others: Vec::new(), left: false };
+        if self.state == Presence::Present || state.package.manager != Manager::Apt {
+            return Ok(state);
+        }
+        let rehearsal = readings.command(&self.rehearsal())?;
+        if state.package.installed.is_some() {
+            let idle = if self.purge { Some(readings.command(&idle())?) } else { None };
+            state.others = self.others(rehearsal, idle)?;
+        } else if self.purge {
+            state.left = goes(rehearsal, &["Purg "]).contains(&self.name);
+        }
+        Ok(state)
     }
 
     fn change(&self, state: &State) -> Verdict {
@@ -97,6 +110,26 @@ impl Kind for Package {
             Presence::Absent => self.removal(state),
             Presence::Present => self.presence(&state.package),
         }
+    }
+
+    /// Purged: nobody else wanted what it brought. A hold was ours.
+    fn absent(&self) -> Option<serde_json::Value> {
+        let hold = (self.hold == Some(true)).then_some(false);
+        trace::away(self.state, serde_json::json!({ "name": self.name, "purge": true, "hold": hold }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.package.installed.is_some() || state.left
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        let PackageReading { manager, holding, installed, held, interrupted, .. } = &state.package;
+        format!("{manager} {holding:?} {installed:?} {held} {interrupted} {:?} {}", state.others, state.left)
+    }
+
+    /// Upgrades are others' business.
+    fn imprint(&self, state: &State) -> String {
+        state.package.installed.is_some().to_string()
     }
 }
 
@@ -283,6 +316,10 @@ impl Package {
     }
 
     fn removal(&self, found: &State) -> Verdict {
+        if found.left {
+            let shown = vec![fields::text("configuration", "left of it", "none")];
+            return Verdict::change(Action::Remove, shown, vec![self.purging()]);
+        }
         if found.package.installed.is_none() {
             return Verdict::InSync;
         }
@@ -296,56 +333,96 @@ impl Package {
             return Verdict::change(Action::Remove, Vec::new(), steps);
         }
         steps.extend(self.finishing(&found.package));
-        steps.push(Step::Run(silent(Command::new([
-            "apt-get",
-            "remove",
-            "-y",
-            "-q",
-            "-o",
-            WAIT_FOR_LOCK,
-            "--",
-            &self.name,
-        ]))));
+        steps.push(if self.purge { self.purging() } else { self.uninstalling() });
         let shown = found.others.iter().map(|(name, packages)| fields::new(name, packages)).collect();
         Verdict::change(Action::Remove, shown, steps)
     }
 
-    /// Removes it alone. Where others need it that fails, as nobody said that they should go.
+    fn purging(&self) -> Step {
+        Step::Purge { name: self.name.clone() }
+    }
+
+    fn uninstalling(&self) -> Step {
+        let argv = ["apt-get", "remove", "-y", "-q", "-o", WAIT_FOR_LOCK, "--", &self.name];
+        Step::Run(silent(Command::new(argv)))
+    }
+
+    /// Removes it alone, or with what came only for it. Where others need it that fails, as nobody said that they should
+    /// go. RPM keeps a configuration that was changed under another name, purged or not.
     fn removing(&self, manager: Manager) -> Vec<Step> {
         let name = self.name.as_str();
         let run = |argv: &[&str]| Step::Run(patient(Command::new(argv.iter().copied())));
         let alone = run(&["rpm", "--erase", "--test", name]);
+        let purge = self.purge;
         match manager {
-            Manager::Pacman => vec![run(&["pacman", "-R", "--noconfirm", "--noprogressbar", "--", name])],
+            Manager::Pacman => {
+                let verb = if purge { "-Rns" } else { "-R" };
+                vec![run(&["pacman", verb, "--noconfirm", "--noprogressbar", "--", name])]
+            }
+            // It always takes along what came only for it.
+            Manager::Apk if purge => vec![run(&["apk", "del", "--purge", "--wait", "300", "--no-progress", name])],
             Manager::Apk => vec![run(&["apk", "del", "--wait", "300", "--no-progress", name])],
-            Manager::Zypper => vec![alone, run(&["zypper", "--non-interactive", "remove", "--no-clean-deps", name])],
+            Manager::Zypper => {
+                let along = if purge { "--clean-deps" } else { "--no-clean-deps" };
+                vec![alone, run(&["zypper", "--non-interactive", "remove", along, name])]
+            }
             manager => {
-                let program = manager.to_string();
-                vec![alone, run(&[&program, "-q", "-y", "--setopt=clean_requirements_on_remove=False", "remove", name])]
+                let along = if purge { "True" } else { "False" };
+                let along = format!("--setopt=clean_requirements_on_remove={along}");
+                vec![alone, run(&[&manager.to_string(), "-q", "-y", &along, "remove", name])]
             }
         }
     }
 
     /// Asks what would go with it: a plan must not hide that.
     fn rehearsal(&self) -> Probe {
-        Probe::Command(
-            Command::new(["apt-get", "remove", "-s", "-q", "--", &self.name]).within(Duration::from_secs(60)),
-        )
+        let along = ["--auto-remove", "-o", UNSUGGESTED];
+        let (verb, along) = if self.purge { ("purge", &along[..]) } else { ("remove", &[][..]) };
+        let argv = ["apt-get", verb, "-s", "-q"].into_iter().chain(along.iter().copied()).chain(["--", &self.name]);
+        Probe::Command(Command::new(argv).within(Duration::from_secs(60)))
     }
 
-    fn others(&self, rehearsal: &CommandReading) -> Result<Vec<(&'static str, String)>, Unreadable> {
-        let text = String::from_utf8_lossy(&rehearsal.stdout);
-        if rehearsal.exit != 0 {
-            let why = String::from_utf8_lossy(&rehearsal.stderr);
+    /// What goes with it, but for what nothing needed before.
+    fn others(
+        &self,
+        rehearsal: &CommandReading,
+        idle: Option<&CommandReading>,
+    ) -> Result<Vec<(&'static str, String)>, Unreadable> {
+        let failed = [Some(rehearsal), idle].into_iter().flatten().find(|answer| answer.exit != 0);
+        if let Some(answer) = failed {
+            let why = String::from_utf8_lossy(&answer.stderr);
             return Err(Unreadable(format!("apt-get cannot remove {}: {}", self.name, why.trim())));
         }
-        let packages = |verb: &str| {
-            let names = text.lines().filter_map(|line| line.strip_prefix(verb)?.split_whitespace().next());
-            names.filter(|name| *name != self.name).collect::<Vec<_>>().join(", ")
+        let before = idle.map(|idle| goes(idle, GOES)).unwrap_or_default();
+        let packages = |verbs: &[&str]| {
+            let names = goes(rehearsal, verbs).into_iter();
+            names.filter(|name| *name != self.name && !before.contains(name)).collect::<Vec<_>>().join(", ")
         };
-        let sorts = [("also removed", packages("Remv ")), ("also installed", packages("Inst "))];
+        let sorts = [("also removed", packages(GOES)), ("also installed", packages(&["Inst "]))];
         Ok(sorts.into_iter().filter(|(_, names)| !names.is_empty()).collect())
     }
+}
+
+/// How a rehearsal of `apt-get` begins a line about a package that goes.
+const GOES: &[&str] = &["Remv ", "Purg "];
+/// A package that another one merely suggests is not needed by it.
+const UNSUGGESTED: &str = "APT::AutoRemove::SuggestsImportant=false";
+
+/// Asks what nothing needs.
+fn idle() -> Probe {
+    Probe::Command(
+        Command::new(["apt-get", "autoremove", "-s", "-q", "-o", UNSUGGESTED]).within(Duration::from_secs(60)),
+    )
+}
+
+/// The packages in the lines that begin with one of some words.
+fn goes(rehearsal: &CommandReading, verbs: &[&str]) -> Vec<String> {
+    let text = String::from_utf8_lossy(&rehearsal.stdout);
+    let name = |line: &str| {
+        let rest = verbs.iter().find_map(|verb| line.strip_prefix(verb))?;
+        rest.split_whitespace().next().map(str::to_owned)
+    };
+    text.lines().filter_map(name).collect()
 }
 
 /// The same, asking nobody anything and restarting nothing that it was not told to.

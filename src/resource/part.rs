@@ -7,12 +7,12 @@
 use serde::de::DeserializeOwned;
 use similar::{ChangeTag, TextDiff};
 
-use super::fields;
-use super::{Action, Change, Field, FieldValue, Hold, Kind, Verdict};
+use super::fields::{self, Presence};
+use super::{Action, Change, Field, FieldValue, Hold, Kind, Verdict, trace};
 use crate::edit::Edit;
 use crate::secret::{Content, Secret};
 use crate::step::{
-    Attributes, Digest, FETCH_LIMIT, Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Unreadable,
+    Attributes, Digest, FETCH_LIMIT, Fetch, Mode, Ownership, PathReading, Probe, Readings, Removable, Step, Unreadable,
 };
 
 /// A kind that is a part of a file: what sets it apart.
@@ -36,6 +36,10 @@ pub(super) trait Part:
 
     /// The file, and what it should become.
     fn piece(&self) -> Piece;
+
+    /// What must be known to find it when it is to be taken away, the file among it: see [`Kind::absent`]. None if that
+    /// cannot be said, as of a secret.
+    fn keys(&self) -> Option<serde_json::Value>;
 }
 
 impl<P: Part> Kind for P {
@@ -70,6 +74,27 @@ impl<P: Part> Kind for P {
         self.piece().verdict(state)
     }
 
+    fn absent(&self) -> Option<serde_json::Value> {
+        let wanted = if self.piece().edit.is_wanted() { Presence::Present } else { Presence::Absent };
+        trace::away(wanted, self.keys()?)
+    }
+
+    fn exists(&self, state: &PathReading) -> bool {
+        match removal(self) {
+            Some(piece) => piece.is_there(state),
+            None => self.piece().verdict(state) == Verdict::InSync,
+        }
+    }
+
+    /// The step that writes it wants the whole file to be as it was.
+    fn fingerprint(&self, state: &PathReading) -> String {
+        trace::path(state)
+    }
+
+    fn imprint(&self, state: &PathReading) -> String {
+        removal(self).map_or_else(String::new, |piece| piece.imprint(state))
+    }
+
     fn unforeseen(&self, state: &PathReading) -> Option<Change> {
         self.piece().unforeseen(state)
     }
@@ -77,6 +102,15 @@ impl<P: Part> Kind for P {
     fn written(&self, state: &PathReading) -> Option<i64> {
         super::regular::modified(state)
     }
+}
+
+/// What takes a part away; none if nobody can say which one it is.
+fn removal<P: Part>(part: &P) -> Option<Piece> {
+    if !part.piece().edit.is_wanted() {
+        return Some(part.piece());
+    }
+    let away: P = serde_json::from_value(Kind::absent(part)?).ok()?;
+    Some(away.piece())
 }
 
 /// A part of a file as it should be.
@@ -97,7 +131,7 @@ pub(super) struct Piece {
 /// What happens where there is no file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It is made.
+    /// It is made; and it goes with the last of its parts.
     Create,
     /// It is a mistake.
     Refuse,
@@ -151,6 +185,30 @@ impl Piece {
         }
     }
 
+    /// Whether there is something to take away, of a part that is to be away.
+    pub(super) fn is_there(&self, found: &PathReading) -> bool {
+        match found {
+            PathReading::Absent => false,
+            // A part that cannot be read may well be there.
+            PathReading::File { content: Some(bytes), .. } => {
+                self.edit.apply(Some(bytes)).map_or(true, |after| after.as_ref() != Some(bytes))
+            }
+            _ => true,
+        }
+    }
+
+    /// What would be taken away, of a part that is to be away.
+    pub(super) fn imprint(&self, found: &PathReading) -> String {
+        let PathReading::File { content: Some(before), .. } = found else { return trace::path(found) };
+        if let Some(value) = self.edit.value_in(before) {
+            return value.unwrap_or_else(|why| why.to_string());
+        }
+        match self.edit.apply(Some(before)) {
+            Ok(after) => lines(before, &after.unwrap_or_default(), ChangeTag::Delete),
+            Err(why) => why.to_string(),
+        }
+    }
+
     fn edited(&self, before: Option<(&[u8], &Digest)>, attributes: Option<&Attributes>) -> Verdict {
         let after = match self.edit.apply(before.map(|(bytes, _)| bytes)) {
             Ok(after) => after.unwrap_or_default(),
@@ -165,7 +223,11 @@ impl Piece {
         let ownership = if before.is_some() { self.ownership.clone() } else { self.new_ownership() };
         let content = if self.edit.is_secret() { Content::Secret(Secret::new(after)) } else { Content::Plain(after) };
         let unchanged = Step::Unchanged { path: self.path.clone(), digest: before.map(|(_, digest)| digest.clone()) };
-        let write = Step::WriteFile { path: self.path.clone(), content, ownership };
+        let empty = content.bytes().is_empty() && self.missing == Missing::Create && !self.edit.is_wanted();
+        let write = match empty {
+            true => Step::Remove { path: self.path.clone(), what: Removable::File },
+            false => Step::WriteFile { path: self.path.clone(), content, ownership },
+        };
         let action = match (self.edit.is_wanted(), before) {
             (false, _) => Action::Remove,
             (true, None) => Action::Add,
@@ -176,12 +238,7 @@ impl Piece {
 
     /// The lines that go and the lines that come, without those around them.
     fn difference(&self, before: &[u8], after: &[u8]) -> Field {
-        let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
-        let difference = TextDiff::from_lines(&*before, &*after);
-        let all = |tag: ChangeTag| {
-            let changes = difference.iter_all_changes().filter(|change| change.tag() == tag);
-            changes.map(|change| change.value().to_owned()).collect::<String>()
-        };
+        let all = |tag: ChangeTag| lines(before, after, tag);
         let diff = || FieldValue::Diff { from: all(ChangeTag::Delete), to: all(ChangeTag::Insert) };
         Field { name: "content", value: if self.edit.is_secret() { FieldValue::Secret } else { diff() } }
     }
@@ -205,4 +262,12 @@ impl Piece {
         let action = if self.edit.is_wanted() { Action::Change } else { Action::Remove };
         Some(Change { action, fields: Vec::new(), steps: vec![step] })
     }
+}
+
+/// The lines that only one of two texts has.
+fn lines(before: &[u8], after: &[u8], tag: ChangeTag) -> String {
+    let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
+    let difference = TextDiff::from_lines(&*before, &*after);
+    let changes = difference.iter_all_changes().filter(|change| change.tag() == tag);
+    changes.map(|change| change.value().to_owned()).collect()
 }

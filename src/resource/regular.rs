@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, FileMode, Presence};
-use super::{Action, Change, Claim, Field, Kind, Source, Verdict};
+use super::{Action, Change, Claim, Field, Kind, Source, Verdict, trace};
 use crate::secret::Content;
 use crate::step::{Digest, Fetch, Ownership, PathReading, Probe, Readings, Removable, Step, Unreadable};
 
@@ -96,6 +96,18 @@ impl<S: Sort> Kind for Written<S> {
 
     fn written(&self, state: &PathReading) -> Option<i64> {
         modified(state)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "path": self.path }))
+    }
+
+    fn exists(&self, state: &PathReading) -> bool {
+        *state != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &PathReading) -> String {
+        trace::path(state)
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
 use super::regular::Regular;
-use super::{Action, Field, Kind, Source, Verdict};
+use super::{Action, Field, Kind, Source, Verdict, trace};
 use crate::secret::Content;
 use crate::step::{Command, Fetch, Manager, Ownership, PackageReading, PathReading, Probe, Readings, Step, Unreadable};
 
@@ -162,6 +162,22 @@ impl Kind for Repository {
             }
         }
         doing.verdict(self, state)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.files.iter().any(|(_, found)| *found != PathReading::Absent)
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\n{}", state.package.manager, self.imprint(state))
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        trace::paths(state.files.iter().map(|(_, found)| found))
     }
 }
 

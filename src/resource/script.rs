@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::fields::{self, Argv, Data, Presence, Span};
 use super::values::{self, Compare, Values};
-use super::{Action, Change, Kind, Source, Verdict};
+use super::{Action, Change, Kind, Source, Verdict, trace};
 use crate::secret::masked;
 use crate::step::{Command, CommandReading, FETCH_LIMIT, Probe, Readings, Step, Unreadable};
 
@@ -150,6 +150,38 @@ impl Kind for Script {
                 Verdict::differing(difference.into_iter().collect(), vec![self.step("apply")])
             }
         }
+    }
+
+    /// It is taken away by the program that made it, which is therefore kept. One that is told a secret cannot be asked
+    /// without it.
+    fn absent(&self) -> Option<serde_json::Value> {
+        if self.wanted.has_secrets() {
+            return None;
+        }
+        let wanted = self.wanted.map().filter(|map| !map.is_empty()).cloned().map(Value::Object);
+        let lines = (self.format == Format::Lines).then_some("lines");
+        let needs = (!self.needs.is_empty()).then_some(&self.needs);
+        let arguments = self.arguments.as_ref().map(|arguments| &arguments.0);
+        trace::away(
+            self.state,
+            serde_json::json!({
+                "name": self.name, "content": self.program(), "arguments": arguments, "wanted": wanted,
+                "format": lines, "needs": needs, "user": self.user,
+            }),
+        )
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        matches!(state, State::Found(_))
+    }
+
+    /// What else it reports may move by itself.
+    fn fingerprint(&self, state: &State) -> String {
+        let State::Found(found) = state else { return format!("{state:?}") };
+        let wanted = self.wanted.map().into_iter().flat_map(Map::keys);
+        let reported: Map<String, Value> =
+            wanted.filter_map(|key| Some((key.clone(), found.get(key)?.clone()))).collect();
+        format!("found {}", Value::Object(reported))
     }
 }
 

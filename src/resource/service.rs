@@ -145,6 +145,29 @@ impl Kind for Service {
     fn loaded(&self, state: &State) -> Option<i64> {
         state.unit.since.filter(|_| state.activity == Activity::Running)
     }
+
+    /// What nobody enabled is not disabled: a name that is an alias could not be.
+    fn absent(&self) -> Option<serde_json::Value> {
+        let mut keys = serde_json::json!({ "name": self.name, "state": Running::Stopped });
+        if let (Some(_), Some(keys)) = (self.enabled, keys.as_object_mut()) {
+            keys.insert("enabled".to_owned(), false.into());
+        }
+        (self.state == Running::Running).then_some(keys)
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.unit.load != "not-found"
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        let State { unit, activity, enablement } = state;
+        format!("{} {activity:?} {enablement:?} {}", unit.load, unit.needs_reload)
+    }
+
+    /// It starts and stops by other hands all the time.
+    fn imprint(&self, _state: &State) -> String {
+        String::new()
+    }
 }
 
 impl Service {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::fields::{self, Presence};
 use super::generated::{Parts, shell};
 use super::systemd::{self, Units, escaped};
-use super::{Action, Change, Claim, Kind, Verdict};
+use super::{Action, Change, Claim, Kind, Verdict, trace};
 use crate::step::{Command, Probe, Readings, Removable, Step, Unreadable};
 
 /// Makes the file beside its place and moves it there when it is whole. Not every file system can give blocks that were
@@ -127,6 +127,22 @@ impl Kind for Swap {
             (Some(size), None) => self.parted(state, size),
         };
         parts.map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "path": self.path }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.units.exists() || state.size.is_some()
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\n{:?}", state.units.fingerprint(), state.size)
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        format!("{}\n{:?}", state.units.imprint(), state.size)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::fields::{self, Presence};
 use super::generated::{Generated, Parts, folder, shell};
-use super::{Kind, Verdict};
+use super::{Kind, Verdict, trace};
 use crate::step::{Command, PathReading, Probe, Readings, Step, Unreadable};
 
 const FOLDER: &str = "/etc/sysctl.d";
@@ -104,6 +104,23 @@ impl Kind for Sysctl {
 
     fn written(&self, state: &State) -> Option<i64> {
         super::generated::newest([&state.file])
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    /// The kernel has the setting anyway.
+    fn exists(&self, state: &State) -> bool {
+        state.file != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\n{:?}", trace::path(&state.file), state.live)
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        trace::path(&state.file)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::generated::{Generated, Parts, newest};
-use super::{Action, Field, FieldValue, Verdict};
+use super::{Action, Field, FieldValue, Verdict, trace};
 use crate::step::{Command, PathReading, Probe, Readings, Step, UnitReading, Unreadable};
 
 /// Where the administrator's units are (systemd.unit(5)).
@@ -38,6 +38,22 @@ impl State {
     /// Whether the main unit became active before its files were last written: it goes by older ones.
     pub(super) fn is_stale(&self) -> bool {
         self.needs_reload() || self.main().since.is_some_and(|since| newest(&self.files) > Some(since))
+    }
+
+    /// Whether there is anything of it, from us or from somebody else.
+    pub(super) fn exists(&self) -> bool {
+        !self.is_new() || self.units.iter().any(|unit| unit.load != "not-found")
+    }
+
+    /// See [`super::Kind::fingerprint`]. What the main one starts runs now and then.
+    pub(super) fn fingerprint(&self) -> String {
+        let parts: Vec<String> = self.units.iter().map(trace::part).collect();
+        format!("{}\n{}\n{}", self.imprint(), parts.join("\n"), trace::unit(self.main()))
+    }
+
+    /// See [`super::Kind::imprint`].
+    pub(super) fn imprint(&self) -> String {
+        trace::paths(&self.files)
     }
 
     fn main(&self) -> &UnitReading {

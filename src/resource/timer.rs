@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::fields::{self, Argv, Presence, Span};
 use super::generated::Parts;
 use super::systemd::{self, Units, quoted};
-use super::{Kind, Verdict};
+use super::{Kind, Verdict, trace};
 use crate::step::{Command, Probe, Readings, Unreadable};
 
 /// A program that runs again and again.
@@ -109,6 +109,22 @@ impl Kind for Timer {
             return Verdict::Refuse(format!("the host has a unit {unit} that is not armilla's: choose another name"));
         }
         self.parted(&state.units).map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.units.exists()
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\n{:?}", state.units.fingerprint(), state.complaint)
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        state.units.imprint()
     }
 }
 

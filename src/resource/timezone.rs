@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::generated::{Generated, Parts};
-use super::{Kind, Verdict, fields};
+use super::{Kind, Verdict, fields, trace};
 use crate::step::{Command, Fetch, PathReading, Probe, Readings, Removable, Step, Unreadable};
 
 const ZONES: &str = "/usr/share/zoneinfo";
@@ -75,6 +75,12 @@ impl Kind for Timezone {
             ));
         }
         self.parted(state).map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        let there = |found: &PathReading| *found != PathReading::Absent;
+        let State { link, name, zones, zone } = state;
+        format!("{}\n{} {}", trace::paths([link, name]), there(zones), there(zone))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
 use super::regular::{self, Regular};
-use super::{Action, Change, Hold, Kind, Source, Verdict};
+use super::{Action, Change, Hold, Kind, Source, Verdict, trace};
 use crate::step::{Command, PathReading, Probe, Readings, Step, Unreadable};
 
 const FOLDER: &str = "/etc/systemd/system";
@@ -96,6 +96,22 @@ impl Kind for Unit {
     fn written(&self, state: &State) -> Option<i64> {
         regular::modified(&state.file)
     }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        state.file != PathReading::Absent
+    }
+
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{}\nstale {}", trace::path(&state.file), state.stale)
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        trace::path(&state.file)
+    }
 }
 
 impl Unit {
@@ -129,6 +145,10 @@ impl Unit {
         if change.action == Action::Add && drop_in.is_some() {
             let ownership = fields::ownership("root", "root", fields::mode_755());
             change.steps.insert(0, Step::MakeDirectory { path: format!("{FOLDER}/{unit}.d"), ownership });
+        }
+        if change.action == Action::Remove && drop_in.is_some() {
+            let folder = format!("{FOLDER}/{unit}.d");
+            change.steps.push(Step::Run(Command::new(["rmdir", "--ignore-fail-on-non-empty", "--", &folder])));
         }
         change.steps.push(daemon_reload());
         change

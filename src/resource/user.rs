@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Field, Kind, Verdict};
+use super::{Action, Field, Kind, Verdict, trace};
 use crate::step::{Command, Probe, Readings, Step, Unreadable, UserReading};
 
 /// A user account. What is not given is left as it is, or as the system makes it.
@@ -94,6 +94,19 @@ impl Kind for User {
             (Presence::Present, None) => self.making(),
             (Presence::Present, Some(found)) => self.mending(found),
         }
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        trace::away(self.state, serde_json::json!({ "name": self.name }))
+    }
+
+    fn exists(&self, state: &Option<UserReading>) -> bool {
+        state.is_some()
+    }
+
+    /// Groups and comment are others' to change.
+    fn imprint(&self, state: &Option<UserReading>) -> String {
+        format!("{:?}", state.as_ref().map(|user| (user.uid, &user.home, &user.shell)))
     }
 }
 

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
-use super::{Action, Claim, Field, FieldValue, Kind, Source, Verdict, tree, values};
+use super::{Action, Claim, Field, FieldValue, Kind, Source, Verdict, trace, tree, values};
 use crate::step::{
     Attributes, Command, CommandReading, Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Unreadable,
 };
@@ -175,6 +175,23 @@ impl Kind for Venv {
                 ))
             }
             (Presence::Present, State::There { packages, .. }) => self.mending(packages, &pins),
+        }
+    }
+
+    fn absent(&self) -> Option<serde_json::Value> {
+        let owner = (self.owner != "root").then_some(&self.owner);
+        trace::away(self.state, serde_json::json!({ "path": self.path, "owner": owner }))
+    }
+
+    fn exists(&self, state: &State) -> bool {
+        *state != State::Absent
+    }
+
+    /// Not by which Python it would be made now.
+    fn imprint(&self, state: &State) -> String {
+        match state {
+            State::There { python, packages, .. } => format!("{python} {packages:?}"),
+            other => format!("{other:?}"),
         }
     }
 }

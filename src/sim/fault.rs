@@ -14,7 +14,9 @@ pub enum Fault {
     Fails,
     /// The host loses its power before the step.
     PowerLossBefore,
-    /// The step is done, then the host loses its power; nobody hears that it was done.
+    /// The host loses its power when it has written down that it begins, and has not begun.
+    PowerLossIn,
+    /// The step is done, then the host loses its power before it writes that down; nobody hears that it was done.
     PowerLossAfter,
     /// The connection ends before the step; the host stays up.
     CutBefore,

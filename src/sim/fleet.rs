@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::units::{Definition, at_boot};
 use super::{Drift, Fault, Host, Trouble, program, web};
 use crate::inventory::Endpoint;
-use crate::lease::{self, Answer, Desk, Request};
+use crate::lease::{self, Answer, Desk, Request, Ticket};
+use crate::name::EnvName;
 use crate::plan::{Health, health};
-use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Step};
+use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step};
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 
 /// Hosts in memory. Everything of them is behind one lock, so that tests can look at any time.
@@ -58,6 +59,15 @@ struct Machine {
     /// Whether it is carrying out an order.
     busy: bool,
     boots: u32,
+    /// What it keeps for armilla. It outlives a loss of power: it was flushed to disk.
+    kept: BTreeMap<EnvName, Kept>,
+}
+
+/// What a host keeps for an environment.
+#[derive(Debug, Default)]
+struct Kept {
+    ledger: Option<Vec<u8>>,
+    journal: Vec<u8>,
 }
 
 /// A day in 2023, so that times look like times.
@@ -169,6 +179,20 @@ impl Fleet {
         }
     }
 
+    /// Forgets everything a host keeps for armilla.
+    pub fn lose_state(&self, name: &str) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.kept.clear();
+        }
+    }
+
+    /// Puts this text in the place of a host's ledger.
+    pub fn write_ledger(&self, name: &str, environment: &EnvName, text: &[u8]) {
+        if let Some(machine) = self.state().machines.get_mut(name) {
+            machine.kept.entry(environment.clone()).or_default().ledger = Some(text.to_vec());
+        }
+    }
+
     /// Whether a host has no power.
     pub fn is_off(&self, name: &str) -> bool {
         self.state().machines.get(name).is_some_and(|machine| machine.off)
@@ -213,6 +237,36 @@ impl Transport for Fleet {
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
         let slowness = self.connect(host)?;
+        let name = host.name.as_str();
+        self.state().admit(name, order.ticket)?;
+        // The host itself ends an order, even if nobody is there any more to hear of it.
+        let done = self.carry_out(name, order, slowness, watch).await;
+        self.state().dismiss(name, order.ticket, done.is_ok());
+        done
+    }
+
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+        self.connect(host)?;
+        let mut state = self.state();
+        let uptime = u64::try_from(state.now).unwrap_or_default();
+        let Some(machine) = state.machines.get_mut(host.name.as_str()) else { return Ok(Answer::Free) };
+        let boot = machine.boot();
+        Ok(lease::grant(&mut machine.desk, request, lease::Now { boot: &boot, uptime, busy: machine.busy }))
+    }
+
+    fn round_trips(&self, host: &Endpoint) -> usize {
+        self.state().machines.get(host.name.as_str()).map_or(0, |machine| machine.trips)
+    }
+}
+
+impl Fleet {
+    async fn carry_out(
+        &self,
+        host: &str,
+        order: Order<'_>,
+        slowness: usize,
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Vec<Outcome>, TransportError> {
         let mut outcomes = Vec::new();
         for (index, step) in order.steps.iter().enumerate() {
             watch(StepEvent::Started { index });
@@ -220,9 +274,10 @@ impl Transport for Fleet {
                 tokio::task::yield_now().await;
             }
             let begun = self.state().now;
+            let number = order.ticket.filter(|ticket| ticket.intent.is_some()).map(|ticket| ticket.first + index);
             let outcome = match step {
-                Step::Await(gate) => self.gate(host.name.as_str(), gate, index, watch).await?,
-                step => self.state().perform(host.name.as_str(), step)?,
+                Step::Await(gate) => self.gate(host, gate, index, watch).await?,
+                step => self.state().perform(host, step, order.ticket.zip(number))?,
             };
             let took = Duration::from_secs(u64::try_from(self.state().now - begun).unwrap_or_default());
             outcomes.push(outcome.clone());
@@ -236,21 +291,6 @@ impl Transport for Fleet {
         Ok(outcomes)
     }
 
-    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
-        self.connect(host)?;
-        let mut state = self.state();
-        let uptime = u64::try_from(state.now).unwrap_or_default();
-        let Some(machine) = state.machines.get_mut(host.name.as_str()) else { return Ok(Answer::Free) };
-        let boot = machine.boots.to_string();
-        Ok(lease::grant(&mut machine.desk, request, lease::Now { boot: &boot, uptime, busy: machine.busy }))
-    }
-
-    fn round_trips(&self, host: &Endpoint) -> usize {
-        self.state().machines.get(host.name.as_str()).map_or(0, |machine| machine.trips)
-    }
-}
-
-impl Fleet {
     /// Looks every second until each check holds for long enough, one after the other.
     async fn gate(
         &self,
@@ -305,8 +345,38 @@ fn trouble(health: &Health) -> Option<String> {
 }
 
 impl Machine {
+    /// Its boot id.
+    fn boot(&self) -> String {
+        format!("boot-{}", self.boots)
+    }
+
+    /// Writes a line into the journal.
+    fn note(&mut self, ticket: &Ticket, line: &str) {
+        let journal = &mut self.kept.entry(ticket.environment.clone()).or_default().journal;
+        journal.extend_from_slice(line.as_bytes());
+        journal.push(b'\n');
+    }
+
+    fn save(&mut self, environment: &EnvName, ledger: Option<&[u8]>, worked_in: u64) {
+        let kept = self.kept.entry(environment.clone()).or_default();
+        kept.ledger = ledger.map(<[u8]>::to_vec);
+        let worked_in = usize::try_from(worked_in).unwrap_or(usize::MAX).min(kept.journal.len());
+        kept.journal.drain(..worked_in);
+    }
+
+    fn state(&self, name: &str, environment: &EnvName) -> StateReading {
+        let kept = self.kept.get(environment);
+        StateReading {
+            machine: format!("machine-{name}"),
+            boot: self.boot(),
+            ledger: kept.and_then(|kept| kept.ledger.clone()),
+            journal: kept.map(|kept| kept.journal.clone()).filter(|journal| !journal.is_empty()),
+        }
+    }
+
     fn lose_power(&mut self) {
         self.off = true;
+        self.busy = false;
         self.host.units.lose_power();
     }
 }
@@ -335,17 +405,71 @@ impl State {
         }
     }
 
-    fn perform(&mut self, host: &str, step: &Step) -> Result<Outcome, TransportError> {
+    /// Lets an order in: its lease is the one that was given, and what it is about to do is written down.
+    fn admit(&mut self, host: &str, ticket: Option<&Ticket>) -> Result<(), TransportError> {
+        let Some(machine) = self.machines.get_mut(host) else { return Err(Self::lost(host, "no such host")) };
+        let Some(ticket) = ticket else { return Ok(()) };
+        let held = machine.desk.lease.as_ref();
+        if machine.busy || !held.is_some_and(|lease| lease.id == ticket.id && lease.fence == ticket.fence) {
+            let why = held.map_or_else(
+                || "the lease has ended".to_owned(),
+                |lease| format!("the lease is that of {}", lease.holder.who),
+            );
+            return Err(TransportError::Fenced { host: host.to_owned(), why });
+        }
+        machine.busy = true;
+        if let Some(intent) = ticket.intent.as_ref().filter(|_| ticket.first == 0) {
+            let line = format!("stage {} {intent}", machine.boot());
+            machine.note(ticket, &line);
+        }
+        Ok(())
+    }
+
+    /// Ends an order; a stage is over where the host itself came to its end.
+    fn dismiss(&mut self, host: &str, ticket: Option<&Ticket>, ended: bool) {
+        let (Some(machine), Some(ticket)) = (self.machines.get_mut(host), ticket) else { return };
+        machine.busy = false;
+        if ended && ticket.intent.is_some() {
+            machine.note(ticket, "over");
+        }
+    }
+
+    fn perform(
+        &mut self,
+        host: &str,
+        step: &Step,
+        noted: Option<(&Ticket, usize)>,
+    ) -> Result<Outcome, TransportError> {
         let fault = self.begin(host)?;
         self.now += self.pace;
         let now = self.now;
         let mode = self.mode(host);
         let Some(machine) = self.machines.get_mut(host) else { return Err(Self::lost(host, "no such host")) };
         machine.host.now = now;
-        let outcome = match fault {
-            Some(Fault::Fails) => Outcome::Failed { exit: 1, stderr: "it was made to fail".to_owned() },
+        if let Some((ticket, number)) = noted {
+            machine.note(ticket, &format!("begin {number}"));
+        }
+        let outcome = match (fault, step) {
+            (Some(Fault::Fails), _) => Outcome::Failed { exit: 1, stderr: "it was made to fail".to_owned() },
+            // Killed while it runs: whether it was done, the host itself does not know.
+            (Some(Fault::PowerLossIn), _) => {
+                machine.lose_power();
+                return Err(Self::lost(host, "the host has no power"));
+            }
+            (_, Step::SaveLedger { environment, ledger, journal }) => {
+                machine.save(environment, ledger.as_deref(), *journal);
+                Outcome::Done
+            }
             _ => perform(&mut machine.host, step, mode.as_deref()),
         };
+        // A host that loses its power at the end of a step may have done it and not have written it down.
+        if let Some((ticket, number)) = noted.filter(|_| fault != Some(Fault::PowerLossAfter)) {
+            let line = match &outcome {
+                Outcome::Failed { exit, .. } => format!("failed {number} {exit}"),
+                Outcome::Done | Outcome::NotNeeded => format!("done {number}"),
+            };
+            machine.note(ticket, &line);
+        }
         self.log.push(Did { host: host.to_owned(), step: step.clone(), outcome: outcome.clone(), at: now });
         if fault == Some(Fault::PowerLossAfter) {
             machine.lose_power();
@@ -378,7 +502,7 @@ impl State {
             Probe::Command(command) => Reading::Command(self.command(name, command)),
             Probe::Port { address, port } => Reading::Port(self.port(name, address, *port)),
             Probe::Http { url } => Reading::Http(self.http(name, url)),
-            Probe::State(_) => Reading::State(Box::default()),
+            Probe::State(environment) => Reading::State(Box::new(machine.state(name, environment))),
         }
     }
 

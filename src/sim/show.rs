@@ -132,7 +132,9 @@ fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
         (Work::Gate { host, service, .. }, End::Failed(Failure::Step { stderr, .. })) => {
             Some(format!("  {host} {service} is NOT healthy: {stderr}"))
         }
-        (_, End::Failed(Failure::Host { why, .. })) => Some(format!("  {}: {why}", name(plan, stage))),
+        (_, End::Failed(Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. })) => {
+            Some(format!("  {}: {why}", name(plan, stage)))
+        }
         (_, End::Skipped(cause)) => {
             Some(format!("  {} is skipped because of {}", name(plan, stage), name(plan, *cause)))
         }

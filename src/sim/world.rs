@@ -158,8 +158,8 @@ impl World {
             }
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(event);
         };
-        let limits = Limits { forks: self.forks() };
-        let report = wait_for(apply::run(plan, Arc::clone(&self.fleet), limits, stopped, Arc::new(tell)));
+        let limits = Limits { forks: self.forks(), patience: std::time::Duration::ZERO };
+        let report = wait_for(apply::run(plan, Arc::clone(&self.fleet), limits, None, stopped, Arc::new(tell)));
         let events = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
         Run { events, report }
     }

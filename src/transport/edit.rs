@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::{Order, StepEvent, Transport, TransportError};
 use crate::edit::Edit;
 use crate::inventory::Endpoint;
-use crate::lease::Ticket;
+use crate::lease::{Part, Ticket};
 use crate::secret::{Content, Secret};
-use crate::step::{FETCH_LIMIT, Fetch, Outcome, Ownership, PathReading, Probe, Step};
+use crate::step::{Digest, FETCH_LIMIT, Fetch, Outcome, Ownership, PathReading, Probe, Step};
 
 type Watch<'a> = &'a (dyn Fn(StepEvent) + Send + Sync);
 
@@ -30,7 +30,14 @@ pub async fn perform<T: Transport>(
     let mut outcomes: Vec<Outcome> = Vec::new();
     while let Some(step) = steps.get(outcomes.len()) {
         let at = outcomes.len();
-        let ticket = order.ticket.map(|ticket| Ticket { first: ticket.first + at, ..ticket.clone() });
+        let plain = steps[at..].iter().take_while(|step| !matches!(step, Step::EditFile { .. })).count();
+        let part = match (plain, at + plain.max(1) == steps.len()) {
+            (0, true) => Part::LastOne,
+            (0, false) => Part::One,
+            (_, true) => Part::Rest,
+            (_, false) => Part::Piece,
+        };
+        let ticket = order.ticket.map(|ticket| Ticket { first: ticket.first + at, part, ..ticket.clone() });
         let ticket = ticket.as_ref();
         if let Step::EditFile { path, edit, create } = step {
             watch(StepEvent::Started { index: at });
@@ -39,7 +46,6 @@ pub async fn perform<T: Transport>(
             watch(StepEvent::Ended { index: at, outcome: outcome.clone(), took });
             outcomes.push(outcome);
         } else {
-            let plain = steps[at..].iter().take_while(|step| !matches!(step, Step::EditFile { .. })).count();
             let shifted = |event: StepEvent| watch(shifted(event, at));
             let done = transport.perform(host, Order { steps: &steps[at..at + plain], ticket }, &shifted).await?;
             let whole = done.len() == plain;
@@ -74,7 +80,12 @@ async fn one<T: Transport>(
     let probe = Probe::Path { path: path.to_owned(), content: Fetch::Always };
     let readings = transport.read(host, std::slice::from_ref(&probe)).await?;
     let found = readings.path(&probe).map_err(|why| why.to_string());
+    let before = found.as_ref().ok().and_then(|found| digest(found));
     let steps = match found.and_then(writing) {
+        // The journal counts it like any other.
+        Ok(steps) if steps.is_empty() && ticket.is_some_and(|ticket| ticket.intent.is_some()) => {
+            vec![Step::Unchanged { path: path.to_owned(), digest: before }]
+        }
         Ok(steps) if steps.is_empty() => return Ok((Outcome::NotNeeded, Duration::ZERO)),
         Ok(steps) => steps,
         Err(why) => return Ok((failed(format!("{path}: {why}")), Duration::ZERO)),
@@ -85,9 +96,19 @@ async fn one<T: Transport>(
             *took.lock().unwrap_or_else(PoisonError::into_inner) += more;
         }
     };
-    let last = transport.perform(host, Order { steps: &steps, ticket }, &add).await?.pop();
+    let mut last = transport.perform(host, Order { steps: &steps, ticket }, &add).await?.pop();
+    if let ([_], Some(Outcome::Done)) = (steps.as_slice(), &last) {
+        last = Some(Outcome::NotNeeded);
+    }
     let took = *took.lock().unwrap_or_else(PoisonError::into_inner);
     Ok((last.unwrap_or_else(|| failed(format!("{path}: nothing was said about writing it"))), took))
+}
+
+fn digest(found: &PathReading) -> Option<Digest> {
+    match found {
+        PathReading::File { digest, .. } => Some(digest.clone()),
+        _ => None,
+    }
 }
 
 fn failed(stderr: String) -> Outcome {

@@ -31,7 +31,8 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
     let step = step_of(failure).and_then(|step| work.steps().get(step).map(words::step));
     lines.extend(match failure {
         Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, stderr),
-        Failure::Host { why, .. } => lost(step.as_deref(), why),
+        Failure::Host { why, .. } | Failure::Fenced { why, .. } => lost(step.as_deref(), why),
+        Failure::Refused { why } => words::lines(why).into_iter().map(|line| format!("  {line}")).collect(),
     });
     lines
 }
@@ -40,7 +41,8 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
 pub(super) fn step_of(failure: &Failure) -> Option<usize> {
     match failure {
         Failure::Step { step, .. } => Some(*step),
-        Failure::Host { step, .. } => *step,
+        Failure::Host { step, .. } | Failure::Fenced { step, .. } => *step,
+        Failure::Refused { .. } => None,
     }
 }
 

@@ -1,0 +1,303 @@
+//! The leases of a run: taken on its hosts before its first step, kept alive while it goes on, given back at its end.
+//!
+//! In: hosts, who asks, and how long to wait. Out: a lease on each host that answers, or whose lease is in the way.
+//! Never: a lease taken from a holder that may be alive, or half of the leases kept while waiting for the rest.
+//!
+//! An environment is locked by its *witnesses*: its first hosts by name, three at most, of which a majority must give a
+//! lease. So two runs on different hosts of one environment exclude each other, and one dead witness stops nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::inventory::Endpoint;
+use crate::lease::{Answer, Held, Holder, LeaseId, Part, Request, Ticket};
+use crate::name::{EnvName, HostName};
+use crate::transport::{Transport, TransportError};
+
+/// How many witnesses an environment has.
+const WITNESSES: usize = 3;
+
+/// How often a lease that is taken is asked for again.
+const POLL: Duration = Duration::from_secs(1);
+
+/// An order of a dead holder ends by itself: this long it is waited for, whoever waits.
+const LAST_ORDER: Duration = Duration::from_secs(600);
+
+/// What a run asks for.
+pub struct Terms {
+    /// The name of its leases.
+    pub id: LeaseId,
+    /// Who asks.
+    pub holder: Holder,
+    /// How long a lease lasts without a sign of life, in seconds.
+    pub seconds: u32,
+    /// How long to wait for others.
+    pub patience: Duration,
+    /// Hosts that are asked at the same time.
+    pub forks: usize,
+    /// Whether the process of a holder is known to have ended: then its lease need not be waited for.
+    pub is_dead: fn(&Holder) -> bool,
+}
+
+/// Why there is no lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Somebody else has one.
+    Taken {
+        /// On which host.
+        host: HostName,
+        /// Whose.
+        held: Box<Held>,
+    },
+    /// Too few witnesses answer.
+    Alone {
+        /// Which do not, and why.
+        away: BTreeMap<HostName, TransportError>,
+        /// How many there are.
+        witnesses: usize,
+    },
+}
+
+/// The leases of a run.
+pub struct Leases<T: Transport> {
+    transport: Arc<T>,
+    environment: EnvName,
+    id: LeaseId,
+    held: BTreeMap<HostName, (Endpoint, u64)>,
+    /// Hosts that did not answer.
+    pub away: BTreeMap<HostName, TransportError>,
+    heart: JoinHandle<()>,
+    lost: watch::Receiver<BTreeMap<HostName, String>>,
+}
+
+/// The witnesses of an environment with these hosts.
+pub fn witnesses(hosts: impl IntoIterator<Item = HostName>) -> BTreeSet<HostName> {
+    hosts.into_iter().collect::<BTreeSet<_>>().into_iter().take(WITNESSES).collect()
+}
+
+/// Takes a lease on every host that answers; waits for others if the terms allow it, and tells whom it waits for.
+///
+/// # Errors
+/// When somebody else has a lease for too long, or too few witnesses answer. No lease is left behind.
+pub async fn acquire<T: Transport>(
+    transport: &Arc<T>,
+    hosts: &[Endpoint],
+    witnesses: &BTreeSet<HostName>,
+    terms: &Terms,
+    waiting: &(dyn Fn(&HostName, &Held) + Send + Sync),
+) -> Result<Leases<T>, Refused> {
+    let begun = Instant::now();
+    loop {
+        let mut round = Round { transport, terms, held: BTreeMap::new(), away: BTreeMap::new() };
+        let refused = match round.take(hosts, witnesses).await {
+            Ok(()) => return Ok(round.leases()),
+            Err(refused) => refused,
+        };
+        round.give_back().await;
+        let Refused::Taken { host, held } = &refused else { return Err(refused) };
+        // What is still done for a dead holder ends with its step.
+        let patience = if held.busy && (terms.is_dead)(&held.lease.holder) { LAST_ORDER } else { terms.patience };
+        if begun.elapsed() >= patience.max(terms.patience) {
+            return Err(refused);
+        }
+        waiting(host, held);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// One attempt.
+struct Round<'a, T> {
+    transport: &'a Arc<T>,
+    terms: &'a Terms,
+    held: BTreeMap<HostName, (Endpoint, u64)>,
+    away: BTreeMap<HostName, TransportError>,
+}
+
+impl<T: Transport> Round<'_, T> {
+    /// One host after the other until one has answered: of two runs that begin together one is the first there, and the
+    /// other does not come between it and its other hosts. Then the rest at once.
+    async fn take(&mut self, hosts: &[Endpoint], witnesses: &BTreeSet<HostName>) -> Result<(), Refused> {
+        let mut rest: Vec<Endpoint> = hosts.to_vec();
+        rest.sort_by(|a, b| (!witnesses.contains(&a.name), &a.name).cmp(&(!witnesses.contains(&b.name), &b.name)));
+        while self.held.is_empty() && !rest.is_empty() {
+            let first = rest.remove(0);
+            let answer = ask(self.transport, self.terms, &first).await;
+            self.note(first, answer)?;
+        }
+        let slots = Arc::new(Semaphore::new(self.terms.forks.max(1)));
+        let mut asked = JoinSet::new();
+        for host in rest {
+            let (transport, slots) = (Arc::clone(self.transport), Arc::clone(&slots));
+            let (request, is_dead) = (request(self.terms, None), self.terms.is_dead);
+            asked.spawn(async move {
+                let _slot = slots.acquire_owned().await;
+                let answer = ask_for(&transport, request, is_dead, &host).await;
+                (host, answer)
+            });
+        }
+        let mut refused = None;
+        while let Some(Ok((host, answer))) = asked.join_next().await {
+            // All answers are waited for: what was granted must be known to be given back.
+            refused = refused.or(self.note(host, answer).err());
+        }
+        let away: BTreeMap<HostName, TransportError> = self
+            .away
+            .iter()
+            .filter(|(name, _)| witnesses.contains(*name))
+            .map(|(n, e)| (n.clone(), e.clone()))
+            .collect();
+        match refused {
+            Some(refused) => Err(refused),
+            None if !witnesses.is_empty() && (witnesses.len() - away.len()) * 2 <= witnesses.len() => {
+                Err(Refused::Alone { away, witnesses: witnesses.len() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn note(&mut self, host: Endpoint, answer: Result<Answer, TransportError>) -> Result<(), Refused> {
+        match answer {
+            Ok(Answer::Granted(fence)) => drop(self.held.insert(host.name.clone(), (host, fence))),
+            Ok(Answer::Taken(held) | Answer::Lost(Some(held))) => return Err(Refused::Taken { host: host.name, held }),
+            Ok(Answer::Free | Answer::Lost(None)) => {
+                let why = "it neither gave a lease nor said why".to_owned();
+                self.away.insert(host.name.clone(), TransportError::Protocol { host: host.name.to_string(), why });
+            }
+            Err(error) => drop(self.away.insert(host.name.clone(), error)),
+        }
+        Ok(())
+    }
+
+    async fn give_back(self) {
+        release(self.transport, &self.terms.id, self.held.into_values().map(|(host, _)| host)).await;
+    }
+
+    fn leases(self) -> Leases<T> {
+        let (lose, lost) = watch::channel(BTreeMap::new());
+        let hosts: Vec<Endpoint> = self.held.values().map(|(host, _)| host.clone()).collect();
+        let every = Duration::from_millis(u64::from(self.terms.seconds) * 250).max(Duration::from_millis(250));
+        let heart = tokio::spawn(beat(Arc::clone(self.transport), self.terms.id.clone(), hosts, every, lose));
+        Leases {
+            transport: Arc::clone(self.transport),
+            environment: self.terms.holder.environment.clone(),
+            id: self.terms.id.clone(),
+            held: self.held,
+            away: self.away,
+            heart,
+            lost,
+        }
+    }
+}
+
+fn request(terms: &Terms, instead_of: Option<LeaseId>) -> Request {
+    Request::Acquire { id: terms.id.clone(), holder: terms.holder.clone(), seconds: terms.seconds, instead_of }
+}
+
+async fn ask<T: Transport>(transport: &Arc<T>, terms: &Terms, host: &Endpoint) -> Result<Answer, TransportError> {
+    ask_for(transport, request(terms, None), terms.is_dead, host).await
+}
+
+/// Asks for a lease; in the place of a holder that is dead, if that is what is in the way.
+async fn ask_for<T: Transport>(
+    transport: &Arc<T>,
+    request: Request,
+    is_dead: fn(&Holder) -> bool,
+    host: &Endpoint,
+) -> Result<Answer, TransportError> {
+    let answer = transport.lease(host, &request).await?;
+    let Answer::Taken(held) = &answer else { return Ok(answer) };
+    if held.busy || !is_dead(&held.lease.holder) {
+        return Ok(answer);
+    }
+    let Request::Acquire { id, holder, seconds, .. } = request else { return Ok(answer) };
+    let instead_of = Some(held.lease.id.clone());
+    transport.lease(host, &Request::Acquire { id, holder, seconds, instead_of }).await
+}
+
+/// Signs of life, until the task is ended. A host that does not answer is asked again; one that says that the lease is
+/// not ours any more is told of.
+async fn beat<T: Transport>(
+    transport: Arc<T>,
+    id: LeaseId,
+    hosts: Vec<Endpoint>,
+    every: Duration,
+    lose: watch::Sender<BTreeMap<HostName, String>>,
+) {
+    let mut clock = tokio::time::interval(every);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    clock.tick().await;
+    loop {
+        clock.tick().await;
+        let mut beats = JoinSet::new();
+        for host in hosts.clone() {
+            let (transport, id) = (Arc::clone(&transport), id.clone());
+            beats.spawn(async move {
+                let answer = transport.lease(&host, &Request::Renew { id }).await;
+                (host.name, answer)
+            });
+        }
+        while let Some(Ok((host, answer))) = beats.join_next().await {
+            if let Ok(Answer::Lost(held)) = answer {
+                let why = held.map_or_else(
+                    || "the lease was broken".to_owned(),
+                    |held| {
+                        let holder = &held.lease.holder;
+                        format!("{} has it now, since {} (run {})", holder.who, holder.since, holder.run)
+                    },
+                );
+                lose.send_modify(|lost| drop(lost.insert(host, why)));
+            }
+        }
+    }
+}
+
+async fn release<T: Transport>(transport: &Arc<T>, id: &LeaseId, hosts: impl Iterator<Item = Endpoint>) {
+    let mut released = JoinSet::new();
+    for host in hosts {
+        let (transport, id) = (Arc::clone(transport), id.clone());
+        // A host that does not answer now ends the lease by itself.
+        released.spawn(async move { drop(transport.lease(&host, &Request::Release { id }).await) });
+    }
+    while released.join_next().await.is_some() {}
+}
+
+impl<T: Transport> Leases<T> {
+    /// By what right something is done on a host; none if there is no lease there.
+    pub fn ticket(&self, host: &HostName) -> Option<Ticket> {
+        let (_, fence) = self.held.get(host)?;
+        Some(Ticket {
+            environment: self.environment.clone(),
+            id: self.id.clone(),
+            fence: *fence,
+            intent: None,
+            first: 0,
+            part: Part::Rest,
+        })
+    }
+
+    /// The hosts that gave a lease.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.held.keys()
+    }
+
+    /// Hosts that took their lease back, and why: grows while the run goes on.
+    pub fn lost(&self) -> watch::Receiver<BTreeMap<HostName, String>> {
+        self.lost.clone()
+    }
+
+    /// Gives all back.
+    pub async fn release(self) {
+        self.heart.abort();
+        release(&self.transport, &self.id, self.held.values().map(|(host, _)| host.clone())).await;
+    }
+}
+
+impl<T: Transport> Drop for Leases<T> {
+    fn drop(&mut self) {
+        self.heart.abort();
+    }
+}

@@ -1,0 +1,31 @@
+//! Places at which a test can end this program at once, as a lost power supply would.
+//!
+//! In: the number of a place, from the environment, in a build with the feature `crash-points`. Out: nothing; or the
+//! end. Never: anything at all in any other build.
+//!
+//! `ARMILLA_CRASH_AT=N` ends the program by SIGKILL at its N-th place, counted from 1. `ARMILLA_CRASH_COUNT=FILE` has the
+//! number of places passed so far written there. A panic of our own is tried in the same way: `ARMILLA_PANIC_AT=N`.
+
+/// One more place.
+#[cfg(not(feature = "crash-points"))]
+#[inline]
+pub fn point() {}
+
+/// One more place.
+///
+/// # Panics
+/// When it is told to.
+#[cfg(feature = "crash-points")]
+pub fn point() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static PASSED: AtomicUsize = AtomicUsize::new(0);
+    let number = PASSED.fetch_add(1, Ordering::SeqCst) + 1;
+    if let Some(file) = std::env::var_os("ARMILLA_CRASH_COUNT") {
+        let _ = std::fs::write(file, number.to_string());
+    }
+    let is = |name: &str| std::env::var(name).is_ok_and(|at| at == number.to_string());
+    if is("ARMILLA_CRASH_AT") {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+    }
+    assert!(!is("ARMILLA_PANIC_AT"), "crash point {number}: this panic was asked for");
+}

@@ -1,0 +1,292 @@
+//! The runs of this machine: what each was about to do, and what happened, written down while it happens.
+//!
+//! In: a plan as text, events as they come. Out: the same again after the program has ended in whatever way. Never: the
+//! truth about a host: that is in the host's own ledger and journal, and this is lost with the machine without harm.
+//!
+//! A run is a folder `runs/RUN` with two files: `plan.json`, the saved plan, and `journal`, one JSON object per line: a head,
+//! then events, then the end. A last line without its end was being written when the program died, and does not count.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::apply::Event;
+use crate::crash;
+use crate::ledger::Revision;
+use crate::name::{EnvName, RunId};
+
+/// The format. A newer one is refused, never misread.
+pub const VERSION: u32 = 1;
+
+/// How many ended runs are kept.
+const KEPT: usize = 200;
+
+/// What a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// The format: [`VERSION`].
+    pub version: u32,
+    /// Its name.
+    pub run: RunId,
+    /// The environment it works on.
+    pub environment: EnvName,
+    /// What was typed, without secrets.
+    pub command: String,
+    /// `user@machine`.
+    pub who: String,
+    /// When it began, in RFC 3339.
+    pub at: String,
+    /// The project's folder.
+    pub project: PathBuf,
+    /// The project's revision.
+    pub revision: Option<Revision>,
+    /// The run that this one goes on with.
+    pub resumes: Option<RunId>,
+    /// How many resources it is about to change.
+    pub changes: usize,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// The exit code.
+    pub exit: i32,
+    /// How many resources still differed when the hosts were read again.
+    pub left: usize,
+    /// Seconds since it began.
+    pub seconds: u64,
+}
+
+/// One line of a journal.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    Head(Box<Head>),
+    Event { at: Duration, event: Event },
+    End(Ending),
+}
+
+/// A run as it was written down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// What it is.
+    pub head: Head,
+    /// What happened, and when, since it began.
+    pub events: Vec<(Duration, Event)>,
+    /// How it ended; none if it did not, or died.
+    pub end: Option<Ending>,
+    folder: PathBuf,
+}
+
+/// Why the runs of this machine cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// A file or folder.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is from a newer armilla.
+    #[error("the run {run} has format {found}, and this armilla knows {VERSION}: use a newer armilla")]
+    Newer {
+        /// Which.
+        run: String,
+        /// The format it has.
+        found: u32,
+    },
+    /// There is none of that name.
+    #[error("there is no run `{0}` on this machine")]
+    Unknown(String),
+    /// There is more than one.
+    #[error("`{typed}` is the beginning of {} runs: {}", .found.len(), .found.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        typed: String,
+        /// What begins so.
+        found: Vec<String>,
+    },
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> HistoryError + use<> {
+    let path = path.to_owned();
+    |source| HistoryError::Io { path, source }
+}
+
+/// The runs of this machine.
+#[derive(Debug, Clone)]
+pub struct History {
+    folder: PathBuf,
+}
+
+impl History {
+    /// The runs below a folder, which need not be there yet.
+    pub fn new(state: &Path) -> Self {
+        Self { folder: state.join("runs") }
+    }
+
+    /// Begins to write a run down. What is needed to go on with it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When something cannot be written. Then nothing must be begun.
+    pub fn begin(&self, head: &Head, plan: &[u8]) -> Result<Record, HistoryError> {
+        self.prune();
+        let folder = self.folder.join(head.run.as_str());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
+        crash::point();
+        let write = |path: &Path, text: &[u8]| -> io::Result<File> {
+            let mut file = File::options().create_new(true).append(true).mode(0o600).open(path)?;
+            file.write_all(text)?;
+            file.sync_all()?;
+            Ok(file)
+        };
+        let path = folder.join("plan.json");
+        write(&path, plan).map_err(failed(&path))?;
+        crash::point();
+        let path = folder.join("journal");
+        let file = write(&path, &text(&Line::Head(Box::new(head.clone())))).map_err(failed(&path))?;
+        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed(&folder))?;
+        crash::point();
+        Ok(Record { path, file })
+    }
+
+    /// All runs, the oldest first. What cannot be read is left out.
+    pub fn list(&self) -> Vec<Run> {
+        self.names().iter().filter_map(|name| read(&self.folder.join(name)).ok()).collect()
+    }
+
+    /// The run of this name, or whose name begins so.
+    ///
+    /// # Errors
+    /// When there is none, more than one, or it cannot be read.
+    pub fn find(&self, typed: &str) -> Result<Run, HistoryError> {
+        let names = self.names();
+        let mut found: Vec<String> = names.iter().filter(|name| name.starts_with(typed)).cloned().collect();
+        found.sort_by_key(|name| name != typed);
+        match found.as_slice() {
+            [] => Err(HistoryError::Unknown(typed.to_owned())),
+            [one] => read(&self.folder.join(one)),
+            [first, ..] if first == typed => read(&self.folder.join(first)),
+            _ => Err(HistoryError::Ambiguous { typed: typed.to_owned(), found }),
+        }
+    }
+
+    /// The names begin with the time, so their order is that of the runs.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// Forgets old runs that have ended; one that has not may be gone on with.
+    fn prune(&self) {
+        let names = self.names();
+        let Some(old) = names.len().checked_sub(KEPT) else { return };
+        for name in &names[..old] {
+            let folder = self.folder.join(name);
+            if read(&folder).is_ok_and(|run| run.end.is_some()) {
+                // What cannot be removed now is met again next time.
+                let _ = fs::remove_dir_all(&folder);
+            }
+        }
+    }
+}
+
+impl Run {
+    /// The text of its saved plan.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn plan(&self) -> Result<Vec<u8>, HistoryError> {
+        let path = self.folder.join("plan.json");
+        fs::read(&path).map_err(failed(&path))
+    }
+
+    /// Where its saved plan is.
+    pub fn plan_file(&self) -> PathBuf {
+        self.folder.join("plan.json")
+    }
+}
+
+/// A run that is being written down.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    file: File,
+}
+
+impl Record {
+    /// Writes down what happened.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing more must be begun.
+    pub fn event(&mut self, event: &Event, at: Duration) -> Result<(), HistoryError> {
+        self.write(&Line::Event { at, event: event.clone() })
+    }
+
+    /// Writes down the end.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn end(mut self, ending: Ending) -> Result<(), HistoryError> {
+        self.write(&Line::End(ending))?;
+        self.file.sync_all().map_err(failed(&self.path))
+    }
+
+    fn write(&mut self, line: &Line) -> Result<(), HistoryError> {
+        crash::point();
+        self.file.write_all(&text(line)).map_err(failed(&self.path))?;
+        crash::point();
+        Ok(())
+    }
+}
+
+fn text(line: &Line) -> Vec<u8> {
+    // Nothing in it can fail to be written: its keys are texts.
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn read(folder: &Path) -> Result<Run, HistoryError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        head: Version,
+    }
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let path = folder.join("journal");
+    let text = fs::read(&path).map_err(failed(&path))?;
+    let broken = |what: &str| failed(&path)(io::Error::new(io::ErrorKind::InvalidData, what));
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(&text[..0], |end| &text[..end]);
+    let mut lines = whole.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let Ok(Versioned { head: Version { version } }) = serde_json::from_slice(first) else {
+        return Err(broken("it does not begin as the journal of a run"));
+    };
+    if version > VERSION {
+        let run = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        return Err(HistoryError::Newer { run, found: version });
+    }
+    let Ok(Line::Head(head)) = serde_json::from_slice(first) else {
+        return Err(broken("it does not begin as the journal of a run"));
+    };
+    let mut run = Run { head: *head, events: Vec::new(), end: None, folder: folder.to_owned() };
+    for line in lines {
+        match serde_json::from_slice(line) {
+            Ok(Line::Event { at, event }) => run.events.push((at, event)),
+            Ok(Line::End(end)) => run.end = Some(end),
+            Ok(Line::Head(_)) | Err(_) => return Err(broken("a line of it is none of a journal")),
+        }
+    }
+    Ok(run)
+}
