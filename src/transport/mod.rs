@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the transport is one of the rooms that start programs")]
 
+mod back;
 mod bootstrap;
 mod connections;
 mod dialogue;

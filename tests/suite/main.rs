@@ -14,8 +14,11 @@ mod format;
 mod generator;
 mod inventory;
 mod mistakes;
+mod network;
 mod order;
 mod part;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod registry;
 mod regression;
 mod removal;
