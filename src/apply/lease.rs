@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Held, Holder, LeaseId, Request, Ticket};
+use crate::lease::{Answer, Held, Holder, LeaseId, Part, Request, Ticket};
 use crate::name::{EnvName, HostName};
 use crate::transport::{Transport, TransportError};
 
@@ -275,6 +275,7 @@ impl<T: Transport> Leases<T> {
             fence: *fence,
             intent: None,
             first: 0,
+            part: Part::Rest,
         })
     }
 
