@@ -13,6 +13,35 @@ use crate::yaml::{Key, Node, Table};
 pub struct Site {
     /// In the order written.
     pub services: Vec<Definition>,
+    /// What has another name now.
+    pub moved: Vec<Move>,
+}
+
+/// Something that has another name now: nothing is taken away, and what armilla knows of it goes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// What it was.
+    pub from: Thing,
+    /// Where that is written.
+    pub from_origin: Origin,
+    /// What it is.
+    pub to: Thing,
+    /// Where that is written.
+    pub to_origin: Origin,
+}
+
+/// Something that can have another name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Thing {
+    /// `role web`: all of a role.
+    Role(RoleName),
+    /// `file /etc/motd`: one resource, as a plan shows it.
+    Resource {
+        /// The word in YAML.
+        kind: String,
+        /// What it owns on the host.
+        target: String,
+    },
 }
 
 /// One service.
@@ -38,7 +67,8 @@ pub struct Definition {
     pub origin: Origin,
 }
 
-const SITE: &[&str] = &["services"];
+const SITE: &[&str] = &["services", "moved"];
+const MOVE: &[&str] = &["from", "to"];
 const SERVICE: &[&str] = &["hosts", "role", "vars", "needs", "tags"];
 
 impl Site {
@@ -54,7 +84,45 @@ impl Site {
         let Some(table) = Table::open("a site", node, SITE, &mut problems) else { return Err(problems) };
         let entries = table.entries("services", &mut problems);
         let services = entries.iter().filter_map(|(key, node)| problems.keep(definition(key, node))).collect();
-        problems.result(Self { services })
+        let list = table.get("moved").map(|node| (node, node.list()));
+        if let Some((node, None)) = list {
+            let hint = "for example `moved: [{ from: role web, to: role site }]`";
+            problems.push(Diagnostic::error("`moved` is a list").at(&node.origin).hint(hint));
+        }
+        let list = list.and_then(|(_, list)| list).unwrap_or_default();
+        let moved = list.iter().filter_map(|node| problems.keep(a_move(node))).collect();
+        problems.result(Self { services, moved })
+    }
+}
+
+fn a_move(node: &Node) -> Result<Move, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let Some(table) = Table::open("a move", node, MOVE, &mut problems) else { return Err(problems) };
+    let mut end = |key: &str| {
+        let origin = table.need(key, &mut problems)?.origin.clone();
+        let text = table.text(key, &mut problems)?;
+        let thing = thing(text).map_err(|problem| problems.push(problem.at(&origin))).ok()?;
+        Some((thing, origin))
+    };
+    let (from, to) = (end("from"), end("to"));
+    let (Some((from, from_origin)), Some((to, to_origin))) = (from, to) else { return Err(problems) };
+    if matches!(from, Thing::Role(_)) != matches!(to, Thing::Role(_)) {
+        let what = "a role becomes a role, and a resource a resource";
+        problems.push(Diagnostic::error(what).at(&to_origin).hint("for example `from: role web`, `to: role site`"));
+    }
+    if from == to {
+        problems.push(Diagnostic::error("it is moved to where it is").at(&to_origin).hint("take it out"));
+    }
+    problems.result(Move { from, from_origin, to, to_origin })
+}
+
+/// `role NAME`, or a kind and a target.
+fn thing(text: &str) -> Result<Thing, Diagnostic> {
+    match text.trim().split_once(' ').map(|(word, rest)| (word, rest.trim())) {
+        Some(("role", name)) => Ok(Thing::Role(RoleName::new(name)?)),
+        Some((kind, target)) => Ok(Thing::Resource { kind: kind.to_owned(), target: target.to_owned() }),
+        None => Err(Diagnostic::error(format!("`{text}` is neither a role nor a resource"))
+            .hint("write `role NAME`, or a resource as a plan shows it: `file /etc/motd`")),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::place::Instance;
 use super::scope::Known;
-use super::{Block, Catalog, Chosen, Desired, HostCatalog, Service, Wanted};
+use super::{Block, Catalog, Chosen, Desired, Extent, HostCatalog, Service, Wanted};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source as Text};
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
 use crate::resource::{Claim, Data, Hold, ParseError, Resource, Source};
@@ -47,7 +47,11 @@ pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
     });
     let services = services.collect();
     let secrets = compiler.known.secrets();
-    problems.result(Catalog { environment: desired.environment.clone(), services, hosts, secrets })
+    let spare = desired.spare.iter().filter(|name| !desired.placement.hosts.contains_key(*name));
+    let spare = spare.filter_map(|name| Some((name.clone(), (desired.endpoint)(name)?))).collect();
+    let moved = desired.placement.moved.clone();
+    let environment = desired.environment.clone();
+    problems.result(Catalog { environment, services, hosts, spare, moved, extent: Extent::Whole, secrets })
 }
 
 struct Compiler<'a> {
@@ -63,7 +67,10 @@ type Made = HashMap<(*const Item, String), (Arc<dyn Resource>, Arc<Json>)>;
 
 impl Compiler<'_> {
     fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<Block> {
-        instances.iter().map(|instance| self.block(host, instance, problems)).collect()
+        let mut blocks: Vec<Block> = instances.iter().map(|instance| self.block(host, instance, problems)).collect();
+        let items = blocks.iter_mut().flat_map(|block| &mut block.items);
+        items.zip(0..).for_each(|(item, order)| item.order = order);
+        blocks
     }
 
     fn block(&self, host: &HostName, instance: &Instance, problems: &mut Diagnostics) -> Block {
@@ -82,7 +89,7 @@ impl Compiler<'_> {
             service: instance.service.clone(),
             requires: instance.requires.clone(),
             items,
-            left_out: 0,
+            left_out: Vec::new(),
             health,
         }
     }
@@ -118,6 +125,7 @@ impl Compiler<'_> {
         let wanted = made.into_iter().map(|(resource, keys)| Wanted {
             resource,
             keys,
+            order: 0,
             protect: item.protect,
             notify: item.notify,
             tags: Arc::clone(&tags),

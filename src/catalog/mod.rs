@@ -12,6 +12,7 @@ mod scope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use crate::site::{Move, Thing};
 pub use compile::{compile, facts_read};
 pub use part::{Names, Part, Target};
 pub use place::{Instance, PlacedService, Placement, place};
@@ -50,6 +51,8 @@ pub struct Desired<'a> {
     pub facts: &'a Facts,
     /// Only these hosts, if given. The others are still members of their services.
     pub limit: Option<&'a BTreeSet<HostName>>,
+    /// Hosts that have no role, and may have had one: they are asked only what they keep for armilla.
+    pub spare: &'a [HostName],
 }
 
 impl Desired<'_> {
@@ -71,8 +74,24 @@ pub struct Catalog {
     pub services: Vec<Service>,
     /// Its hosts. Those without a role are not in it.
     pub hosts: BTreeMap<HostName, HostCatalog>,
+    /// Hosts without a role. What armilla made there when they had one is taken away.
+    pub spare: BTreeMap<HostName, Endpoint>,
+    /// What has another name now.
+    pub moved: Vec<Move>,
+    /// Whether it is all that is desired of its hosts.
+    pub extent: Extent,
     /// The secrets that went into it: whatever a host says is shown without them.
     pub secrets: Vec<Secret<String>>,
+}
+
+/// How much of what is desired a catalog holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// What was chosen by tags or targets. Nothing is taken away by a plan of it.
+    Chosen,
 }
 
 /// A service: a role on a group of hosts.
@@ -111,8 +130,8 @@ pub struct Block {
     pub requires: Vec<usize>,
     /// Its resources, in order.
     pub items: Vec<Wanted>,
-    /// How many more it has that were not chosen.
-    pub left_out: usize,
+    /// Those that were not chosen. They are desired all the same.
+    pub left_out: Vec<Wanted>,
     /// When it is healthy.
     pub health: Vec<Check>,
 }
@@ -124,6 +143,8 @@ pub struct Wanted {
     pub resource: Arc<dyn Resource>,
     /// The keys it was made from. Whatever a secret went into is marked: see [`crate::resource::Data`].
     pub keys: Arc<serde_json::Value>,
+    /// Its place among all resources of its host.
+    pub order: u32,
     /// Whether it stays on the host even if it leaves the role.
     pub protect: bool,
     /// What a change of it asks of the services of its role.
@@ -151,7 +172,22 @@ pub enum Chosen {
 impl Catalog {
     /// All there is to ask each host, each question once: of its resources, of its health, and what it keeps for armilla.
     pub fn questions(&self) -> Vec<(Endpoint, Vec<Probe>)> {
-        self.hosts.values().map(|host| (host.endpoint.clone(), host.probes(&self.environment))).collect()
+        let spare =
+            self.spare.values().map(|endpoint| (endpoint.clone(), vec![Probe::State(self.environment.clone())]));
+        self.hosts.values().map(|host| (host.endpoint.clone(), host.probes(&self.environment))).chain(spare).collect()
+    }
+
+    /// Of an environment in which nothing is desired of these hosts.
+    pub fn of_nothing(environment: EnvName, hosts: impl IntoIterator<Item = Endpoint>) -> Self {
+        Self {
+            environment,
+            services: Vec::new(),
+            hosts: BTreeMap::new(),
+            spare: hosts.into_iter().map(|endpoint| (endpoint.name.clone(), endpoint)).collect(),
+            moved: Vec::new(),
+            extent: Extent::Whole,
+            secrets: Vec::new(),
+        }
     }
 }
 

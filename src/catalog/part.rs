@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Block, Catalog, Chosen, Placement, Wanted};
+use super::{Block, Catalog, Chosen, Extent, Placement, Wanted};
 use crate::diag::Diagnostic;
 use crate::name::{HostName, Tag, did_you_mean};
 use crate::resource::{KINDS, kind};
@@ -170,6 +170,9 @@ impl Part {
         let mut problems: Vec<Diagnostic> =
             self.targets.iter().filter(missing).map(|target| target.matches_nothing(catalog)).collect();
         let before = everything(catalog).count();
+        if !self.is_all() {
+            catalog.extent = Extent::Chosen;
+        }
         for (name, host) in &mut catalog.hosts {
             for block in &mut host.blocks {
                 self.leave_out(name, block);
@@ -186,10 +189,9 @@ impl Part {
     /// What hears of others stays: it is asked how it is, and planned only if a chosen resource notifies it.
     fn leave_out(&self, host: &HostName, block: &mut Block) {
         let chosen: Vec<Chosen> = block.items.iter().map(|item| self.chosen(host, block, item)).collect();
-        let before = block.items.len();
         block.items.iter_mut().zip(chosen).for_each(|(item, chosen)| item.chosen = chosen);
-        block.items.retain(|item| item.chosen == Chosen::Yes || item.resource.hears());
-        block.left_out += before - block.items.len();
+        let stays = |item: &mut Wanted| item.chosen != Chosen::Yes && !item.resource.hears();
+        block.left_out.extend(block.items.extract_if(.., stays));
     }
 
     fn chosen(&self, host: &HostName, block: &Block, item: &Wanted) -> Chosen {

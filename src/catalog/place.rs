@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::graph;
 use crate::name::{HostName, RoleName, ServiceName, did_you_mean};
+use crate::resource::{KINDS, kind};
 use crate::role::Role;
-use crate::site::{Definition, Site};
+use crate::site::{Definition, Move, Site, Thing};
 use crate::yaml::Key;
 
 /// Services in order, and the roles of every host.
@@ -19,6 +20,8 @@ pub struct Placement {
     pub services: Vec<PlacedService>,
     /// The roles of each host, each after those it requires.
     pub hosts: BTreeMap<HostName, Vec<Instance>>,
+    /// What has another name now.
+    pub moved: Vec<Move>,
 }
 
 /// A service with its hosts.
@@ -61,12 +64,31 @@ pub fn place(
         let needs = needs(definition, role, site, &mut problems);
         services.push(PlacedService { definition: definition.clone(), hosts: found, needs });
     }
+    site.moved.iter().for_each(|moved| check_move(moved, roles, &mut problems));
     let services = in_order(services, roles, &mut problems);
     if problems.has_errors() {
         return Err(problems);
     }
     let hosts = instances(&services, roles);
-    problems.result(Placement { services, hosts })
+    problems.result(Placement { services, hosts, moved: site.moved.clone() })
+}
+
+/// What is moved goes to a role that is there, and both names are of kinds that there are.
+fn check_move(moved: &Move, roles: &BTreeMap<RoleName, Role>, problems: &mut Diagnostics) {
+    if let Thing::Role(role) = &moved.to
+        && !roles.contains_key(role)
+    {
+        let hint = did_you_mean(role.as_str(), roles.keys().map(RoleName::as_str));
+        problems.push(Diagnostic::error(format!("there is no role `{role}`")).at(&moved.to_origin).maybe_hint(hint));
+    }
+    for (thing, origin) in [(&moved.from, &moved.from_origin), (&moved.to, &moved.to_origin)] {
+        if let Thing::Resource { kind: word, .. } = thing
+            && kind(word).is_none()
+        {
+            let hint = did_you_mean(word, KINDS.iter().map(|kind| kind.name));
+            problems.push(Diagnostic::error(format!("there is no kind `{word}`")).at(origin).maybe_hint(hint));
+        }
+    }
 }
 
 fn known_role<'a>(

@@ -236,7 +236,7 @@ impl Reader<'_> {
     /// Places the services whose roles could be read.
     fn place(&mut self, site: &Site, mut roles: BTreeMap<RoleName, Role>, inventory: &Inventory) -> Placement {
         let usable = |definition: &&Definition| !self.unusable.contains(definition.role.as_str());
-        let mut site = Site { services: site.services.iter().filter(usable).cloned().collect() };
+        let mut site = Site { services: site.services.iter().filter(usable).cloned().collect(), ..site.clone() };
         for role in roles.values_mut() {
             role.requires.retain(|key| !self.unusable.contains(&key.name));
             role.needs.retain(|key| !self.unusable.contains(&key.name));
@@ -395,7 +395,16 @@ impl Loaded {
             variable: &variable,
             facts,
             limit: Some(limit),
+            spare: &self.spare(),
         })
+    }
+
+    /// The hosts within the limit that have no role. In a rehearsal, those that have a lab host.
+    fn spare(&self) -> Vec<HostName> {
+        let within = |host: &&HostName| self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
+        let there = |host: &&HostName| self.rehearsal.as_ref().is_none_or(|known| known.contains_key(*host));
+        let all = self.inventory.hosts().map(crate::inventory::Host::name);
+        all.filter(|host| !self.placement.hosts.contains_key(*host)).filter(within).filter(there).cloned().collect()
     }
 
     /// The part of a catalog that was asked for.

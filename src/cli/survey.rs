@@ -109,6 +109,7 @@ pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Dia
     let catalog = if away.is_empty() { loaded.chosen(catalog)? } else { loaded.chosen_of_some(catalog) };
     let observed = observe(fleet, &catalog, &mut unreachable).await;
     let mut plan = plan::plan(&catalog, &observed);
+    unreachable.retain(|host, _| !catalog.spare.contains_key(host));
     plan.unreachable.extend(unreachable);
     Ok(Survey { catalog, plan, took: begun.elapsed() })
 }
@@ -117,6 +118,7 @@ pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Dia
 pub(super) async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Plan {
     let mut catalog = catalog.clone();
     catalog.hosts.retain(|host, _| touched.contains(host));
+    catalog.spare.retain(|host, _| touched.contains(host));
     let mut unreachable = BTreeMap::new();
     let observed = observe(fleet, &catalog, &mut unreachable).await;
     plan::plan(&catalog, &observed)
@@ -131,6 +133,18 @@ async fn observe(fleet: &Fleet, catalog: &Catalog, unreachable: &mut BTreeMap<Ho
             unreachable.insert(host.clone(), why.clone());
         }
         observed.insert(host, answer);
+    }
+    // What nothing wants any more is known only now.
+    for (host, answer) in ask(fleet, "reading what is left", plan::left(catalog, &observed)).await {
+        match (observed.get_mut(&host), answer) {
+            (Some(Ok(readings)), Ok(more)) => readings.extend(more),
+            (_, Ok(_)) => {}
+            (_, Err(error)) => {
+                let why = explained(&error);
+                unreachable.insert(host.clone(), why.clone());
+                observed.insert(host, Err(why));
+            }
+        }
     }
     observed
 }

@@ -205,6 +205,8 @@ impl Ledger {
         let Some(want) = &entry.want else {
             if reached == Reached::Done {
                 self.owned.remove(&entry.place);
+            } else if let Some(owned) = self.owned.get_mut(&entry.place) {
+                owned.leaving = true;
             }
             return;
         };
@@ -218,6 +220,9 @@ impl Ledger {
             order: entry.order,
             protect: entry.protect,
             service: stage.intent.service.clone(),
+            notify: entry.notifies.iter().map(|(_, verb)| *verb).max(),
+            there: true,
+            leaving: false,
             run: applied.run.clone(),
             since: applied.at.clone(),
         };

@@ -7,12 +7,14 @@
 //! as a whole at the end of a run; until then the journal beside it says what was begun and what was done.
 
 mod journal;
+mod settle;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Intended, Intent, Journal, Reached, StageRecord};
+pub use settle::{Found, Parted};
 
 use crate::name::{Address, EnvName, RoleName, RunId, ServiceName};
 use crate::resource::Verb;
@@ -103,6 +105,12 @@ pub struct Owned {
     pub protect: bool,
     /// The service it was made for, if any.
     pub service: Option<ServiceName>,
+    /// What a change of it asks of the services of its role: taking it away is a change, too.
+    pub notify: Option<Verb>,
+    /// Whether it was there after the last change; not if it was wanted away.
+    pub there: bool,
+    /// Whether taking it away was begun: what is left of it goes without another question.
+    pub leaving: bool,
     /// The run that last changed it.
     pub run: RunId,
     /// When, by the controller's clock, in RFC 3339.
@@ -132,6 +140,24 @@ pub struct Pending {
     pub boot: String,
     /// The run in which that was.
     pub run: RunId,
+}
+
+/// The digest of what is wanted: of a kind and its keys, in whatever order they are written.
+pub fn want(kind: &str, keys: &serde_json::Value) -> Digest {
+    Digest::of(format!("{kind} {}", in_order(keys)).as_bytes())
+}
+
+/// The same with the entries of every map in the order of their names.
+fn in_order(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(entries) => {
+            let sorted: BTreeMap<&String, serde_json::Value> =
+                entries.iter().map(|(key, value)| (key, in_order(value))).collect();
+            sorted.into_iter().map(|(key, value)| (key.clone(), value)).collect()
+        }
+        serde_json::Value::Array(items) => items.iter().map(in_order).collect(),
+        other => other.clone(),
+    }
 }
 
 /// Why a ledger cannot be used.

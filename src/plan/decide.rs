@@ -1,14 +1,16 @@
 //! What about every resource of every host.
 //!
-//! In: a catalog and what the hosts answered. Out: per role and host, what is not in sync and why. Never: an order
-//! between hosts; that is the rollout's.
+//! In: a catalog and what the hosts answered. Out: per role and host, what is not in sync and why, and what leaves it.
+//! Never: an order between hosts; that is the rollout's.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::foresight::Foresight;
-use super::{Block, Cause, Entry, Observed, Reason, Verdict};
-use crate::catalog::{self, Catalog, Chosen, HostCatalog, Wanted};
+use super::past::{Known, Leaving, place, wanted_away};
+use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, history, past};
+use crate::catalog::{self, Catalog, Chosen, Wanted};
+use crate::ledger::Place;
 use crate::name::{Address, HostName};
 use crate::resource::{Action, Change, Decision, Verb, Verdict as Said};
 use crate::step::{Readings, Step};
@@ -27,49 +29,142 @@ pub(super) struct Decided {
     brings: Option<Address>,
 }
 
-/// The hosts that answered, with their blocks in the order of the catalog.
-pub(super) fn hosts(catalog: &Catalog, observed: &Observed) -> BTreeMap<HostName, Vec<Decided>> {
-    let answered = |(name, host)| Some((name, host, observed.get(name)?.as_ref().ok()?));
-    catalog
-        .hosts
-        .iter()
-        .filter_map(answered)
-        .map(|(name, host, readings): (&HostName, &HostCatalog, &Readings)| {
-            (name.clone(), host_blocks(name, host, readings))
-        })
-        .collect()
+/// A host, decided.
+pub(super) struct Host {
+    /// In the order of the catalog.
+    pub(super) blocks: Vec<Decided>,
+    /// What leaves it, in the order in which it goes.
+    pub(super) removed: Vec<Block>,
 }
 
-fn host_blocks(name: &HostName, host: &HostCatalog, readings: &Readings) -> Vec<Decided> {
+/// The hosts that answered, with what they remember, and the others with the reason.
+pub(super) fn known<'a>(catalog: &Catalog, observed: &'a Observed) -> BTreeMap<HostName, Result<Known<'a>, String>> {
+    let known = |(name, answer): (&HostName, &'a Result<Readings, String>)| {
+        let readings = answer.as_ref().map_err(Clone::clone);
+        let past =
+            readings.and_then(|readings| past::Past::of(catalog, name, readings).map(|past| Known { readings, past }));
+        (name.clone(), past)
+    };
+    observed.iter().map(known).collect()
+}
+
+/// The hosts of which something is known.
+pub(super) fn hosts(
+    catalog: &Catalog,
+    known: &BTreeMap<HostName, Result<Known<'_>, String>>,
+) -> BTreeMap<HostName, Host> {
+    let wanted = |name: &HostName| match catalog.hosts.get(name) {
+        Some(host) => Some(host.blocks.as_slice()),
+        None => catalog.spare.contains_key(name).then_some(&[] as &[catalog::Block]),
+    };
+    let one = |(name, known): (&HostName, &Result<Known<'_>, String>)| {
+        Some((name.clone(), one_host(name, wanted(name)?, known.as_ref().ok()?)))
+    };
+    known.iter().filter_map(one).collect()
+}
+
+fn one_host(name: &HostName, wanted: &[catalog::Block], known: &Known<'_>) -> Host {
     let mut blocks: Vec<Decided> = Vec::new();
     let mut foresight = Foresight::default();
-    for (index, block) in host.blocks.iter().enumerate() {
-        let brought = closure(host, index).into_iter().find_map(|before| blocks.get(before)?.brings.clone());
+    let (hear, silent): (Vec<&Leaving>, Vec<&Leaving>) =
+        known.past.leaving.iter().partition(|leaving| wanted.iter().any(|block| hears_of(block, leaving)));
+    for (index, block) in wanted.iter().enumerate() {
+        let brought = closure(wanted, index).into_iter().find_map(|before| blocks.get(before)?.brings.clone());
         foresight.enter(index);
-        let decided = one_block(name, block, readings, brought, &mut foresight);
+        let leaving: Vec<&Leaving> = hear.iter().copied().filter(|leaving| hears_of(block, leaving)).collect();
+        let block = with_leaving(block, &leaving);
+        let decided = one_block(name, &block, known, brought, &mut foresight);
         blocks.push(Decided { builds_on: foresight.leave(), ..decided });
     }
-    block_what_requires(host, &mut blocks);
-    refresh_once(host, &mut blocks);
+    block_what_requires(wanted, &mut blocks);
+    refresh_once(wanted, &mut blocks);
+    let removed = removed(name, known, &silent, wanted.len(), &mut foresight);
+    Host { blocks, removed: removed.into_iter().chain(kept(name, known)).collect() }
+}
+
+/// Whether taking something away is a change that a service of this block must hear of. Then it belongs to the block.
+fn hears_of(block: &catalog::Block, leaving: &Leaving) -> bool {
+    leaving.owned.notify.is_some()
+        && block.role == leaving.place.role
+        && block.items.iter().any(|item| item.resource.hears())
+}
+
+/// A block with what leaves it, after everything else of it.
+fn with_leaving<'a>(block: &'a catalog::Block, leaving: &[&Leaving]) -> Cow<'a, catalog::Block> {
+    let mut block = Cow::Borrowed(block);
+    if !leaving.is_empty() {
+        block.to_mut().items.extend(leaving.iter().map(|leaving| wanted_away(leaving)));
+    }
+    block
+}
+
+/// What leaves a host and nobody hears of: one block for each run of things of one role.
+fn removed(
+    host: &HostName,
+    known: &Known<'_>,
+    leaving: &[&Leaving],
+    first: usize,
+    foresight: &mut Foresight,
+) -> Vec<Block> {
+    let together = |a: &&Leaving, b: &&Leaving| a.place.role == b.place.role && a.owned.service == b.owned.service;
+    let mut blocks = Vec::new();
+    for (index, leaving) in leaving.chunk_by(together).enumerate() {
+        let Some(one) = leaving.first() else { continue };
+        let wanted = catalog::Block {
+            role: one.place.role.clone(),
+            service: one.owned.service.clone(),
+            requires: Vec::new(),
+            items: leaving.iter().map(|leaving| wanted_away(leaving)).collect(),
+            left_out: Vec::new(),
+            health: Vec::new(),
+        };
+        foresight.enter(first + index);
+        let decided = one_block(host, &wanted, known, None, foresight);
+        foresight.leave();
+        blocks.extend((!decided.block.entries.is_empty()).then_some(decided.block));
+    }
     blocks
+}
+
+/// What stays although nothing wants it any more.
+fn kept(host: &HostName, known: &Known<'_>) -> Vec<Block> {
+    let together = |a: &past::KeptBack, b: &past::KeptBack| a.place.role == b.place.role && a.service == b.service;
+    let entry = |kept: &past::KeptBack| Entry {
+        address: Address {
+            host: host.clone(),
+            role: kept.place.role.clone(),
+            kind: kept.kind,
+            target: kept.place.target.clone(),
+        },
+        verdict: Verdict::Keep,
+        reason: Reason::Because(kept.why.clone()),
+        cause: kept.since.clone().map_or(Cause::Unknown, |since| Cause::Host { since }),
+        mark: None,
+    };
+    let blocks = known.past.kept_back.chunk_by(together).filter_map(|kept| {
+        let first = kept.first()?;
+        let (role, service) = (first.place.role.clone(), first.service.clone());
+        Some(Block { host: host.clone(), role, service, entries: kept.iter().map(entry).collect() })
+    });
+    blocks.collect()
 }
 
 fn one_block(
     host: &HostName,
     wanted: &catalog::Block,
-    readings: &Readings,
+    known: &Known<'_>,
     brought: Option<Address>,
     foresight: &mut Foresight,
 ) -> Decided {
-    let mut told = Told::new(host, wanted);
-    let brings = told.decide(readings, brought, foresight);
+    let mut told = Told::new(host, wanted, known);
+    let brings = told.decide(brought, foresight);
     let running = told.alone.iter().flatten().any(|decision| decision.loaded.is_some());
     let told = told.listened();
     let places: Vec<(usize, bool)> = (0..wanted.items.len()).map(|index| told.place(index)).collect();
     let said = told.entries();
     let silent = wanted.items.iter().zip(&said).filter(|(_, said)| said.is_none());
     let (in_sync, rest): (Vec<_>, Vec<_>) = silent.partition(|(item, _)| item.chosen == Chosen::Yes);
-    let (in_sync, left_out) = (in_sync.len(), wanted.left_out + rest.len());
+    let (in_sync, left_out) = (in_sync.len(), wanted.left_out.len() + rest.len());
     let mut entries: Vec<((usize, bool), Entry)> =
         places.into_iter().zip(said).filter_map(|(place, entry)| Some((place, entry?))).collect();
     entries.sort_by_key(|(place, _)| *place);
@@ -83,6 +178,7 @@ fn one_block(
 struct Told<'a> {
     host: &'a HostName,
     wanted: &'a catalog::Block,
+    known: &'a Known<'a>,
     /// What each sees of the host when its turn comes.
     seen: Vec<Cow<'a, Readings>>,
     alone: Vec<Result<Decision, String>>,
@@ -93,21 +189,16 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(host: &'a HostName, wanted: &'a catalog::Block) -> Self {
-        Self { host, wanted, seen: Vec::new(), alone: Vec::new(), heard: Vec::new(), last: None }
+    fn new(host: &'a HostName, wanted: &'a catalog::Block, known: &'a Known<'a>) -> Self {
+        Self { host, wanted, known, seen: Vec::new(), alone: Vec::new(), heard: Vec::new(), last: None }
     }
 
     /// What each says, one after the other: it builds on what those before it will have written. What is so only because
     /// there is nothing may not stay so after a change that brings things: `brought`, if it is in a block before this
     /// one. Gives the last such change.
-    fn decide(
-        &mut self,
-        readings: &'a Readings,
-        mut brought: Option<Address>,
-        foresight: &mut Foresight,
-    ) -> Option<Address> {
+    fn decide(&mut self, mut brought: Option<Address>, foresight: &mut Foresight) -> Option<Address> {
         for item in &self.wanted.items {
-            let seen = foresight.see(&*item.resource, readings);
+            let seen = foresight.see(&*item.resource, self.known.readings);
             let mut alone = item.resource.decide(&seen, None).map_err(|why| why.to_string());
             if let Ok(decision) = &mut alone {
                 if let (Some(by), Some(change)) = (&brought, decision.otherwise.take()) {
@@ -174,9 +265,18 @@ impl<'a> Told<'a> {
             return None;
         }
         let address = |index: usize| self.address(&self.wanted.items[index]);
-        let (verb, reason) = match notified {
-            Some((verb, from)) => (*verb, Reason::Notified(from.iter().copied().map(address).collect())),
-            None => (Verb::Restart, Reason::Stale(address(self.stale(alone.loaded?)?))),
+        let owed = self.known.past.owed(self.host, &place(self.wanted, item));
+        let stale = || Some((Verb::Restart, Reason::Stale(address(self.stale(alone.loaded?)?))));
+        let (verb, reason) = match (notified, owed) {
+            (Some((verb, from)), owed) => {
+                let (more, before) = owed.unwrap_or((*verb, Vec::new()));
+                let mut from: Vec<Address> = from.iter().copied().map(address).collect();
+                from.extend(before.into_iter().filter(|address| !from.contains(address)).collect::<Vec<_>>());
+                ((*verb).max(more), Reason::Notified(from))
+            }
+            (None, Some((Verb::Restart, from))) => (Verb::Restart, Reason::Owed(from)),
+            (None, Some((Verb::Reload, from))) => stale().unwrap_or((Verb::Reload, Reason::Owed(from))),
+            (None, None) => stale()?,
         };
         let alone = item.resource.decide(&self.seen[index], None).ok()?.verdict;
         let heard = item.resource.decide(&self.seen[index], Some(verb)).ok()?.verdict;
@@ -196,9 +296,14 @@ impl<'a> Told<'a> {
     fn entries(self) -> Vec<Option<Entry>> {
         let addresses: Vec<Address> = self.wanted.items.iter().map(|item| self.address(item)).collect();
         let speaks: Vec<bool> = (0..addresses.len()).map(|index| self.speaks(index)).collect();
+        let (wanted, known) = (self.wanted, self.known);
+        let hearing: Vec<Address> =
+            wanted.items.iter().filter(|item| item.resource.hears()).map(|item| self.address(item)).collect();
         let said = self.alone.into_iter().zip(self.heard).zip(speaks);
         let one = |(address, ((alone, heard), speaks))| if speaks { entry(address, alone, heard) } else { None };
-        addresses.into_iter().zip(said).map(one).collect()
+        let entries = addresses.into_iter().zip(said).map(one);
+        let told = wanted.items.iter().zip(entries);
+        told.map(|(item, entry)| Some(remembered(wanted, item, known, &hearing, entry?))).collect()
     }
 
     /// Whether what a resource says counts. One that was not chosen is heard only where chosen ones ask something of it.
@@ -213,6 +318,40 @@ impl<'a> Told<'a> {
             Chosen::No => false,
         }
     }
+}
+
+/// The same entry with what is known of it from before, and what the host is to write down.
+fn remembered(
+    block: &catalog::Block,
+    item: &Wanted,
+    known: &Known<'_>,
+    hearing: &[Address],
+    mut entry: Entry,
+) -> Entry {
+    let place: Place = place(block, item);
+    let leaves = known.past.leaving.iter().any(|leaving| leaving.place == place);
+    if leaves && !entry.steps().is_empty() {
+        entry.reason = Reason::Left;
+    } else if leaves {
+        // It is not worth refusing a plan for.
+        entry.verdict = Verdict::Keep;
+    } else {
+        entry.cause = history::cause(&entry, item, known.past.owned(&place), known.readings);
+    }
+    if !entry.steps().is_empty() {
+        let seen = item.resource.seen(known.readings);
+        let others = hearing.iter().filter(|other| **other != entry.address);
+        entry.mark = Some(Mark {
+            want: (!leaves).then(|| crate::ledger::want(item.resource.kind(), &item.keys)),
+            // Of what cannot be told it is not said that it is ours.
+            existed: seen.map_or(true, |seen| seen.exists),
+            absent: if leaves { Some((*item.keys).clone()) } else { item.resource.absent() },
+            order: item.order,
+            protect: item.protect,
+            notifies: item.notify.map(|verb| others.map(|other| (other.clone(), verb)).collect()).unwrap_or_default(),
+        });
+    }
+    entry
 }
 
 fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said, Reason)>) -> Option<Entry> {
@@ -254,10 +393,10 @@ fn block_after_trouble(entries: &mut [Entry]) {
 }
 
 /// What requires a role that cannot be done cannot be done either.
-fn block_what_requires(host: &HostCatalog, blocks: &mut [Decided]) {
+fn block_what_requires(wanted: &[catalog::Block], blocks: &mut [Decided]) {
     let mut causes: Vec<Option<Address>> = blocks.iter().map(|decided| trouble(&decided.block.entries)).collect();
     for (index, decided) in blocks.iter_mut().enumerate() {
-        let cause = host.blocks[index].requires.iter().find_map(|before| causes[*before].clone());
+        let cause = wanted[index].requires.iter().find_map(|before| causes[*before].clone());
         if let Some(cause) = cause {
             decided.block.entries.iter_mut().for_each(|entry| block(entry, &cause));
             causes[index].get_or_insert(cause);
@@ -278,10 +417,10 @@ fn block(entry: &mut Entry, cause: &Address) {
 }
 
 /// The package lists are fetched once: by the first block that needs them, unless a later one does not wait for it.
-fn refresh_once(host: &HostCatalog, blocks: &mut [Decided]) {
+fn refresh_once(wanted: &[catalog::Block], blocks: &mut [Decided]) {
     let mut fetched: Vec<usize> = Vec::new();
     for (index, decided) in blocks.iter_mut().enumerate() {
-        let before = closure(host, index);
+        let before = closure(wanted, index);
         let mut have = fetched.iter().any(|done| before.contains(done));
         for entry in &mut decided.block.entries {
             if let Verdict::Change(change) | Verdict::MayChange(change) = &mut entry.verdict {
@@ -295,13 +434,13 @@ fn refresh_once(host: &HostCatalog, blocks: &mut [Decided]) {
 }
 
 /// The blocks that come before one on its host, directly or by way of others.
-pub(super) fn closure(host: &HostCatalog, index: usize) -> Vec<usize> {
+pub(super) fn closure(wanted: &[catalog::Block], index: usize) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
-    let mut open = host.blocks[index].requires.clone();
+    let mut open = wanted[index].requires.clone();
     while let Some(next) = open.pop() {
         if !found.contains(&next) {
             found.push(next);
-            open.extend(&host.blocks[next].requires);
+            open.extend(&wanted[next].requires);
         }
     }
     found

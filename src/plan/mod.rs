@@ -6,19 +6,23 @@
 mod decide;
 mod foresight;
 mod health;
+mod history;
+mod past;
 mod rollout;
 pub mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use health::{Health, health};
+pub use history::settle;
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
+use crate::ledger::Parted;
 use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
 use crate::resource::{Action, Change, Verb};
 use crate::secret::Secret;
-use crate::step::{Digest, Gate, Readings, Step};
+use crate::step::{Digest, Gate, Probe, Readings, Step};
 
 /// What each host answered, or why it did not.
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
@@ -37,6 +41,9 @@ pub struct Plan {
     pub endpoints: BTreeMap<HostName, Endpoint>,
     /// Hosts that did not answer, and why.
     pub unreachable: BTreeMap<HostName, String>,
+    /// Hosts without a role that did not answer, and why: whether something of ours is left there is not known. A spare
+    /// machine may be switched off, so this is a warning and no error.
+    pub silent: BTreeMap<HostName, String>,
     /// How many resources are as they should be.
     pub in_sync: usize,
     /// How many resources were not chosen: of these nothing is said.
@@ -45,7 +52,12 @@ pub struct Plan {
     pub secrets: Vec<Secret<String>>,
     /// What each host that answered kept for armilla when the plan was made.
     pub bases: BTreeMap<HostName, Base>,
+    /// What the hosts' ledgers have under another name, or need not have any more: a run ends with working it in.
+    pub parted: BTreeMap<HostName, Parted>,
 }
+
+/// How many resources a run takes away at most, if nobody says otherwise: a slip in a pattern must not empty a fleet.
+pub const MAX_REMOVALS: usize = 20;
 
 /// What a plan for a host was made on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -218,9 +230,15 @@ pub struct Mark {
 }
 
 impl Entry {
-    /// Whether it may be in a plan right after it was done, because nothing on the host shows that it was.
+    /// Whether it may be in a plan right after it was done, because nothing on the host shows that it was, or because
+    /// nothing was to be done.
     pub fn is_always(&self) -> bool {
-        self.reason == Reason::Unguarded || matches!(self.verdict, Verdict::MayChange(_))
+        self.reason == Reason::Unguarded || matches!(self.verdict, Verdict::MayChange(_) | Verdict::Keep)
+    }
+
+    /// Whether it takes away what no role wants any more.
+    pub fn is_removal(&self) -> bool {
+        self.reason == Reason::Left && !self.steps().is_empty()
     }
 
     /// Whether it left the roles and stays all the same.
@@ -318,28 +336,79 @@ impl Summary {
 
 /// Compares what is desired with what is there. Total: it always gives a plan.
 pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
-    let decided = decide::hosts(catalog, observed);
-    let unreachable = observed.iter().filter_map(|(host, answer)| {
-        let why = answer.as_ref().err()?;
-        Some((host.clone(), why.clone()))
-    });
+    let known = decide::known(catalog, observed);
+    let mut decided = BTreeMap::new();
+    let mut removed = BTreeMap::new();
+    for (host, one) in decide::hosts(catalog, &known) {
+        decided.insert(host.clone(), one.blocks);
+        removed.insert(host, one.removed);
+    }
+    let lost = known.iter().filter_map(|(host, known)| Some((host.clone(), known.as_ref().err()?.clone())));
+    let (silent, unreachable) = lost.partition(|(host, _)| catalog.spare.contains_key(host));
+    let answered = || known.iter().filter_map(|(host, known)| Some((host, known.as_ref().ok()?)));
+    let bases = answered().map(|(host, known)| (host.clone(), history::base(host, catalog.hosts.get(host), known)));
+    let bases = bases.collect();
+    let parted = answered().map(|(host, known)| (host.clone(), known.past.parted.clone()));
+    let parted = parted.filter(|(_, parted)| !parted.is_empty()).collect();
     let in_sync = decided.values().flatten().map(|block| block.in_sync).sum();
     let left_out = decided.values().flatten().map(|block| block.left_out).sum();
-    let (services, stages) = rollout::stages(catalog, observed, decided);
+    let (services, stages) = rollout::stages(catalog, &known, decided, removed);
     let on: BTreeSet<&HostName> = stages.iter().filter_map(|stage| stage.work.host()).collect();
-    let endpoint = |host: &HostName| Some((host.clone(), catalog.hosts.get(host)?.endpoint.clone()));
+    let endpoint = |host: &HostName| {
+        let of_role = catalog.hosts.get(host).map(|host| &host.endpoint);
+        Some((host.clone(), of_role.or_else(|| catalog.spare.get(host))?.clone()))
+    };
     let endpoints = on.into_iter().filter_map(endpoint).collect();
     Plan {
         environment: catalog.environment.clone(),
         services,
         endpoints,
-        unreachable: unreachable.collect(),
+        unreachable,
+        silent,
         in_sync,
         left_out,
         stages,
-        bases: BTreeMap::new(),
+        bases,
+        parted,
         secrets: catalog.secrets.clone(),
     }
+}
+
+/// What must be asked besides, once the hosts have said what they keep: how that is of which nothing is wanted any more.
+/// The answers belong to the others before [`plan`] and [`settle`].
+pub fn left(catalog: &Catalog, observed: &Observed) -> Vec<(Endpoint, Vec<Probe>)> {
+    let hosts = catalog.hosts.iter().map(|(name, host)| (name, &host.endpoint)).chain(&catalog.spare);
+    let questions = hosts.filter_map(|(name, endpoint)| {
+        let probes = past::Past::questions(catalog, name, observed.get(name)?.as_ref().ok()?);
+        (!probes.is_empty()).then(|| (endpoint.clone(), probes))
+    });
+    questions.collect()
+}
+
+/// Everything that armilla made on these hosts for an environment, taken away. No site is needed for it: `observed` is
+/// what the hosts said to the questions of [`Catalog::of_nothing`], with the answers to [`left`].
+pub fn destroy(environment: &EnvName, hosts: &[Endpoint], observed: &Observed) -> Plan {
+    let nothing = Catalog::of_nothing(environment.clone(), hosts.iter().cloned());
+    let mut plan = plan(&nothing, observed);
+    // Here each of them matters.
+    plan.unreachable.append(&mut plan.silent);
+    plan
+}
+
+/// What of a plan is there because somebody changed a host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drift<'a> {
+    /// What somebody changed, whether the project changed as well or not.
+    pub drifted: Vec<&'a Entry>,
+    /// What the project changed, or what was never applied.
+    pub planned: usize,
+}
+
+/// Tells what somebody changed on the hosts from what the project changed.
+pub fn drift(plan: &Plan) -> Drift<'_> {
+    let open = plan.entries().filter(|entry| entry.verdict != Verdict::Keep);
+    let (drifted, planned): (Vec<&Entry>, Vec<&Entry>) = open.partition(|entry| entry.cause.is_drift());
+    Drift { drifted, planned: planned.len() }
 }
 
 impl Plan {
@@ -390,8 +459,17 @@ impl Plan {
         summary
     }
 
+    /// How many resources it takes away, on each host from which something goes.
+    pub fn removals(&self) -> BTreeMap<HostName, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.entries().filter(|entry| entry.is_removal()) {
+            *counts.entry(entry.address.host.clone()).or_default() += 1;
+        }
+        counts
+    }
+
     /// Whether there is nothing to do, nothing refused, and everything was read.
     pub fn is_empty(&self) -> bool {
-        self.entries().next().is_none() && self.unreachable.is_empty()
+        self.entries().all(|entry| entry.verdict == Verdict::Keep) && self.unreachable.is_empty()
     }
 }

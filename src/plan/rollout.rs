@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decided, closure};
-use super::{Block, Condition, Health, Observed, ServicePlan, Stage, StageId, Work, health};
+use super::past::Known;
+use super::{Block, Condition, Health, ServicePlan, Stage, StageId, Work, health};
 use crate::catalog::{self, Catalog, Service};
 use crate::name::{HostName, ServiceName};
 use crate::step::Gate;
@@ -14,20 +15,15 @@ use crate::step::Gate;
 /// The services with their batches, and the stages in an order in which each comes after all it waits for.
 pub(super) fn stages(
     catalog: &Catalog,
-    observed: &Observed,
+    known: &BTreeMap<HostName, Result<Known<'_>, String>>,
     decided: BTreeMap<HostName, Vec<Decided>>,
+    removed: BTreeMap<HostName, Vec<Block>>,
 ) -> (Vec<ServicePlan>, Vec<Stage>) {
     let needed = needed_by_changes(catalog, &decided);
-    let mut builder = Builder {
-        catalog,
-        observed,
-        decided,
-        stages: Vec::new(),
-        placed: BTreeMap::new(),
-        ends: BTreeMap::new(),
-        needed,
-    };
+    let mut builder =
+        Builder { catalog, known, decided, stages: Vec::new(), placed: BTreeMap::new(), ends: BTreeMap::new(), needed };
     let services = catalog.services.iter().map(|service| builder.service(service)).collect();
+    removed.into_iter().for_each(|(host, blocks)| builder.removed(&host, blocks));
     (services, builder.stages)
 }
 
@@ -44,7 +40,7 @@ fn needed_by_changes(catalog: &Catalog, decided: &BTreeMap<HostName, Vec<Decided
 
 struct Builder<'a> {
     catalog: &'a Catalog,
-    observed: &'a Observed,
+    known: &'a BTreeMap<HostName, Result<Known<'a>, String>>,
     decided: BTreeMap<HostName, Vec<Decided>>,
     stages: Vec<Stage>,
     /// The stage of each block that has one, by host and place.
@@ -85,8 +81,8 @@ impl Builder<'_> {
     /// The gates of the hosts that do not change. If none of a service's hosts answered, their gates will tell.
     fn unchanged_gates(&mut self, service: &Service, batches: &[Vec<HostName>], before: &[StageId]) -> Vec<StageId> {
         let after: Vec<(StageId, Condition)> = before.iter().map(|id| (*id, Condition::Done)).collect();
-        let answers = |host: &&HostName| self.observed.get(*host).is_some_and(Result::is_ok);
-        let lost = |host: &&HostName| self.observed.get(*host).is_some_and(Result::is_err);
+        let answers = |host: &&HostName| self.known.get(*host).is_some_and(Result::is_ok);
+        let lost = |host: &&HostName| self.known.get(*host).is_some_and(Result::is_err);
         if !service.hosts.iter().any(|host| answers(&host)) {
             let lost: Vec<&HostName> = service.hosts.iter().filter(lost).collect();
             return lost.into_iter().filter_map(|host| self.ask(service, host, after.clone())).collect();
@@ -108,7 +104,7 @@ impl Builder<'_> {
     /// The blocks of a host that belong to a service: what it requires, and itself.
     fn family(&self, service: &Service, host: &HostName) -> Vec<usize> {
         let Some(own) = self.block_index(service, host) else { return Vec::new() };
-        let mut family = closure(&self.catalog.hosts[host], own);
+        let mut family = closure(&self.catalog.hosts[host].blocks, own);
         family.push(own);
         family.sort_unstable();
         family
@@ -128,8 +124,8 @@ impl Builder<'_> {
             if self.decided.get(host)?.get(own)?.running {
                 return None;
             }
-            let readings = self.observed.get(host)?.as_ref().ok()?;
-            match health(&self.block(service, host)?.health, readings) {
+            let known = self.known.get(host)?.as_ref().ok()?;
+            match health(&self.block(service, host)?.health, known.readings) {
                 Health::Sick(why) => Some((host.clone(), why)),
                 Health::Healthy | Health::Unknown(_) => None,
             }
@@ -178,7 +174,7 @@ impl Builder<'_> {
             let block = Block { entries, ..decided.block.clone() };
             // What another service on this host writes into the same file is a part of what this one will find there.
             let builds_on = decided.builds_on.clone();
-            let required = closure(&self.catalog.hosts[host], index).into_iter().chain(builds_on);
+            let required = closure(&self.catalog.hosts[host].blocks, index).into_iter().chain(builds_on);
             let required = required.filter_map(|i| self.placed.get(&(host.clone(), i)).copied());
             let after = required.chain(before.iter().copied()).map(|id| (id, Condition::Done)).collect();
             let id = self.push(Stage { after, work: Work::Change(block) });
@@ -188,8 +184,26 @@ impl Builder<'_> {
         made
     }
 
+    /// What leaves a host goes after everything else there, and after the services that may have used it are well
+    /// without it: its own, if others have it now, and those that need it.
+    fn removed(&mut self, host: &HostName, blocks: Vec<Block>) {
+        let here = |(_, stage): &(StageId, &Stage)| stage.work.host() == Some(host);
+        let here: Vec<StageId> = self.stages.iter().enumerate().filter(here).map(|(id, _)| id).collect();
+        let mut before: Option<StageId> = None;
+        for block in blocks {
+            let uses = |service: &&Service| {
+                Some(&service.name) == block.service.as_ref()
+                    || block.service.as_ref().is_some_and(|left| service.needs.contains(left))
+            };
+            let users = self.catalog.services.iter().filter(uses).filter_map(|service| self.ends.get(&service.name));
+            let after: BTreeSet<StageId> = here.iter().copied().chain(users.copied()).chain(before).collect();
+            let after = after.into_iter().map(|id| (id, Condition::Done)).collect();
+            before = Some(self.push(Stage { after, work: Work::Change(block) }));
+        }
+    }
+
     fn gate(&mut self, service: &Service, host: &HostName, after: Vec<(StageId, Condition)>) -> Option<StageId> {
-        self.observed.get(host)?.as_ref().ok()?;
+        self.known.get(host)?.as_ref().ok()?;
         if self.block(service, host)?.health.is_empty() {
             return None;
         }

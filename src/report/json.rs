@@ -39,6 +39,9 @@
 //!     in_sync: 4,
 //!     left_out: 0,
 //!     secrets: vec![],
+//!     silent: BTreeMap::new(),
+//!     bases: BTreeMap::new(),
+//!     parted: BTreeMap::new(),
 //! };
 //! let about = About { revision: Some("3f2c1ab".into()), ..About::default() };
 //! assert_eq!(json::plan(&plan, &about), serde_json::json!({

@@ -10,10 +10,12 @@ use std::time::Duration;
 use super::units::{Definition, at_boot};
 use super::{Drift, Fault, Host, Trouble, program, web};
 use crate::inventory::Endpoint;
-use crate::lease::{self, Answer, Desk, Request, Ticket};
+use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
 use crate::name::EnvName;
 use crate::plan::{Health, health};
-use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step};
+use crate::step::{
+    Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step,
+};
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 
 /// Hosts in memory. Everything of them is behind one lock, so that tests can look at any time.
@@ -72,6 +74,28 @@ struct Kept {
 
 /// A day in 2023, so that times look like times.
 const BEGINNING: i64 = 1_700_000_000;
+
+/// What the journal says of one step.
+struct Line<'a> {
+    ticket: &'a Ticket,
+    number: usize,
+    /// Whether the step that the journal counts begins with this one.
+    begins: bool,
+    /// Whether it ends with it.
+    ends: bool,
+}
+
+impl<'a> Line<'a> {
+    fn of(order: &Order<'a>, index: usize) -> Option<Self> {
+        let ticket = order.ticket.filter(|ticket| ticket.intent.is_some())?;
+        Some(match ticket.part {
+            Part::Rest | Part::Piece => Self { ticket, number: ticket.first + index, begins: true, ends: true },
+            Part::One | Part::LastOne => {
+                Self { ticket, number: ticket.first, begins: index == 0, ends: index + 1 == order.steps.len() }
+            }
+        })
+    }
+}
 
 impl Default for Fleet {
     fn default() -> Self {
@@ -241,7 +265,10 @@ impl Transport for Fleet {
         self.state().admit(name, order.ticket)?;
         // The host itself ends an order, even if nobody is there any more to hear of it.
         let done = self.carry_out(name, order, slowness, watch).await;
-        self.state().dismiss(name, order.ticket, done.is_ok());
+        let whole = done.as_ref().is_ok_and(|outcomes| {
+            outcomes.len() == order.steps.len() && !matches!(outcomes.last(), Some(Outcome::Failed { .. }))
+        });
+        self.state().dismiss(name, order.ticket, whole);
         done
     }
 
@@ -274,10 +301,9 @@ impl Fleet {
                 tokio::task::yield_now().await;
             }
             let begun = self.state().now;
-            let number = order.ticket.filter(|ticket| ticket.intent.is_some()).map(|ticket| ticket.first + index);
             let outcome = match step {
                 Step::Await(gate) => self.gate(host, gate, index, watch).await?,
-                step => self.state().perform(host, step, order.ticket.zip(number))?,
+                step => self.state().perform(host, step, Line::of(&order, index).as_ref())?,
             };
             let took = Duration::from_secs(u64::try_from(self.state().now - begun).unwrap_or_default());
             outcomes.push(outcome.clone());
@@ -425,29 +451,24 @@ impl State {
         Ok(())
     }
 
-    /// Ends an order; a stage is over where the host itself came to its end.
-    fn dismiss(&mut self, host: &str, ticket: Option<&Ticket>, ended: bool) {
+    /// Ends an order; after the last one of a stage that did all of it, the stage is over.
+    fn dismiss(&mut self, host: &str, ticket: Option<&Ticket>, whole: bool) {
         let (Some(machine), Some(ticket)) = (self.machines.get_mut(host), ticket) else { return };
         machine.busy = false;
-        if ended && ticket.intent.is_some() {
+        if whole && ticket.intent.is_some() && matches!(ticket.part, Part::Rest | Part::LastOne) {
             machine.note(ticket, "over");
         }
     }
 
-    fn perform(
-        &mut self,
-        host: &str,
-        step: &Step,
-        noted: Option<(&Ticket, usize)>,
-    ) -> Result<Outcome, TransportError> {
+    fn perform(&mut self, host: &str, step: &Step, line: Option<&Line<'_>>) -> Result<Outcome, TransportError> {
         let fault = self.begin(host)?;
         self.now += self.pace;
         let now = self.now;
         let mode = self.mode(host);
         let Some(machine) = self.machines.get_mut(host) else { return Err(Self::lost(host, "no such host")) };
         machine.host.now = now;
-        if let Some((ticket, number)) = noted {
-            machine.note(ticket, &format!("begin {number}"));
+        if let Some(line) = line.filter(|line| line.begins) {
+            machine.note(line.ticket, &format!("begin {}", line.number));
         }
         let outcome = match (fault, step) {
             (Some(Fault::Fails), _) => Outcome::Failed { exit: 1, stderr: "it was made to fail".to_owned() },
@@ -463,14 +484,17 @@ impl State {
             _ => perform(&mut machine.host, step, mode.as_deref()),
         };
         // A host that loses its power at the end of a step may have done it and not have written it down.
-        if let Some((ticket, number)) = noted.filter(|_| fault != Some(Fault::PowerLossAfter)) {
-            let line = match &outcome {
-                Outcome::Failed { exit, .. } => format!("failed {number} {exit}"),
-                Outcome::Done | Outcome::NotNeeded => format!("done {number}"),
-            };
-            machine.note(ticket, &line);
+        if let Some(line) = line.filter(|_| fault != Some(Fault::PowerLossAfter)) {
+            match &outcome {
+                Outcome::Failed { exit, .. } => machine.note(line.ticket, &format!("failed {} {exit}", line.number)),
+                _ if line.ends => machine.note(line.ticket, &format!("done {}", line.number)),
+                _ => {}
+            }
         }
-        self.log.push(Did { host: host.to_owned(), step: step.clone(), outcome: outcome.clone(), at: now });
+        // What armilla writes down for itself changes nothing of the host.
+        if !matches!(step, Step::SaveLedger { .. }) {
+            self.log.push(Did { host: host.to_owned(), step: step.clone(), outcome: outcome.clone(), at: now });
+        }
         if fault == Some(Fault::PowerLossAfter) {
             machine.lose_power();
             return Err(Self::lost(host, "the host has no power"));

@@ -4,21 +4,26 @@
 //! the one users take.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::{Fleet, Host};
-use crate::apply::{self, Event, Limits, Report};
+use crate::apply::{self, Event, Limits, Permit, Report};
 use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::inventory::Endpoint;
-use crate::name::{EnvName, HostName, InvalidName, RoleName, ServiceName};
+use crate::lease::{Answer, Holder, LeaseId, Part as OrderPart, Request, SECONDS, Ticket};
+use crate::ledger::Applied;
+use crate::name::{EnvName, HostName, InvalidName, RoleName, RunId, ServiceName};
 use crate::observe;
 use crate::plan::{self, Observed, Plan};
 use crate::project::{From, Project, RoleTexts};
 use crate::role::Role;
 use crate::site::{Definition, Site};
+use crate::step::{Digest, Probe, Step};
+use crate::transport::{Order, Transport as _};
 use crate::yaml::{self, Node};
 
 /// A project and its fleet.
@@ -31,6 +36,8 @@ pub struct World {
     endpoints: BTreeMap<HostName, Endpoint>,
     /// How many hosts are worked on at once; 0 means 10.
     forks: usize,
+    /// How many plans were done.
+    runs: AtomicUsize,
 }
 
 /// A plan that was done.
@@ -107,6 +114,7 @@ impl World {
             variable: &variable,
             facts: &Facts::new(),
             limit: None,
+            spare: &self.hosts,
         })
     }
 
@@ -128,6 +136,18 @@ impl World {
     /// What the hosts answer to everything a catalog asks.
     pub fn observe(&self, catalog: &Catalog) -> Observed {
         let questions = catalog.questions();
+        let mut observed = self.ask(questions);
+        for (host, more) in self.ask(plan::left(catalog, &observed)) {
+            match (observed.get_mut(&host), more) {
+                (Some(Ok(readings)), Ok(more)) => readings.extend(more),
+                (_, Err(why)) => drop(observed.insert(host, Err(why))),
+                _ => {}
+            }
+        }
+        observed
+    }
+
+    fn ask(&self, questions: Vec<(Endpoint, Vec<Probe>)>) -> Observed {
         let answers = wait_for(observe::ask(&self.fleet, questions, self.forks(), |_, _| ()));
         answers.into_iter().map(|(host, answer)| (host, answer.map_err(|error| error.to_string()))).collect()
     }
@@ -147,7 +167,8 @@ impl World {
         self.apply_until(plan, |_| false)
     }
 
-    /// Does a plan; as soon as `enough` says so of an event, the user stops it.
+    /// Does a plan; as soon as `enough` says so of an event, the user stops it. As users do it: under leases, with a journal,
+    /// and at the end each host keeps a new ledger.
     pub fn apply_until(&self, plan: &Plan, enough: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Run {
         let (stop, stopped) = watch::channel(false);
         let events = Arc::new(Mutex::new(Vec::new()));
@@ -159,9 +180,76 @@ impl World {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(event);
         };
         let limits = Limits { forks: self.forks(), patience: std::time::Duration::ZERO };
-        let report = wait_for(apply::run(plan, Arc::clone(&self.fleet), limits, None, stopped, Arc::new(tell)));
+        let permit = self.permit(plan);
+        let run = apply::run(plan, Arc::clone(&self.fleet), limits, Some(permit.clone()), stopped, Arc::new(tell));
+        let report = wait_for(run);
+        self.settle(plan, &permit);
         let events = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
         Run { events, report }
+    }
+
+    /// Leases on all hosts of a plan that answer. Whoever has one is dead: there is one controller in a world.
+    fn permit(&self, plan: &Plan) -> Permit {
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let name = format!("20231114-{number:06}-simu");
+        let run = RunId::new(&name).expect("a name");
+        let at = format!("2023-11-14T{:02}:{:02}:{:02}Z", 8 + number / 3600 % 16, number / 60 % 60, number % 60);
+        let applied =
+            Applied { run, plan: Digest::of(name.as_bytes()), at, who: "somebody@here".to_owned(), revision: None };
+        let id = LeaseId(format!("{number:016x}"));
+        let ticket = |host: &Endpoint| {
+            let fence = self.lease(host, &id, &applied)?;
+            let ticket = Ticket {
+                environment: plan.environment.clone(),
+                id: id.clone(),
+                fence,
+                intent: None,
+                first: 0,
+                part: OrderPart::Rest,
+            };
+            Some((host.name.clone(), ticket))
+        };
+        let tickets = plan.endpoints.values().filter_map(ticket).collect();
+        Permit { applied, tickets, refused: BTreeMap::new() }
+    }
+
+    fn lease(&self, host: &Endpoint, id: &LeaseId, applied: &Applied) -> Option<u64> {
+        let ask = |request: &Request| wait_for(self.fleet.lease(host, request)).ok();
+        if let Answer::Taken(held) = ask(&Request::Look)? {
+            ask(&Request::Break { id: held.lease.id })?;
+        }
+        let holder = Holder {
+            environment: EnvName::new("sim").expect("a name"),
+            run: applied.run.clone(),
+            who: applied.who.clone(),
+            command: "armilla apply sim".to_owned(),
+            machine: String::new(),
+            boot: String::new(),
+            pid: 1,
+            ticks: 0,
+            since: applied.at.clone(),
+        };
+        let acquire = Request::Acquire { id: id.clone(), holder, seconds: SECONDS, instead_of: None };
+        if let Answer::Granted(fence) = ask(&acquire)? { Some(fence) } else { None }
+    }
+
+    /// Looks again, writes down what is ours now, and gives the leases back. A run that was killed does nothing of it.
+    fn settle(&self, done: &Plan, permit: &Permit) {
+        let Ok(mut catalog) = self.catalog() else { return };
+        Part::default().choose(&mut catalog);
+        catalog.hosts.retain(|host, _| done.endpoints.contains_key(host));
+        catalog.spare.retain(|host, _| done.endpoints.contains_key(host));
+        let observed = self.observe(&catalog);
+        let steps: BTreeMap<HostName, Step> = plan::settle(&catalog, &observed, &permit.applied);
+        for (host, ticket) in &permit.tickets {
+            let Some(endpoint) = done.endpoints.get(host) else { continue };
+            if let Some(step) = steps.get(host) {
+                let order = Order { steps: std::slice::from_ref(step), ticket: Some(ticket) };
+                // What is not written down now is worked in by the next run.
+                drop(wait_for(self.fleet.perform(endpoint, order, &|_| ())));
+            }
+            drop(wait_for(self.fleet.lease(endpoint, &Request::Release { id: ticket.id.clone() })));
+        }
     }
 
     fn forks(&self) -> usize {

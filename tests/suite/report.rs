@@ -139,6 +139,8 @@ impl Build {
             left_out: 0,
             secrets: Vec::new(),
             bases: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            parted: BTreeMap::new(),
         })
     }
 

@@ -1,0 +1,117 @@
+//! Who made a difference, and what a run leaves behind.
+//!
+//! In: what a host remembers, and what is there now. Out: the cause of a difference; a digest of everything that was
+//! seen; the ledger that a run ends with. Never: a guess where a run was cut off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::past::{Known, digest, place};
+use super::{Base, Cause, Entry, Observed, Reason, Verdict, decide};
+use crate::catalog::{Catalog, Chosen, Extent, HostCatalog, Wanted};
+use crate::ledger::{self, Applied, Found, Owned, Place};
+use crate::name::{Address, HostName};
+use crate::step::{Readings, Step};
+
+/// Who made the difference. A service that only hears of others made none, and what runs every time neither.
+pub(super) fn cause(entry: &Entry, item: &Wanted, owned: Option<&Owned>, readings: &Readings) -> Cause {
+    let by_itself = matches!(entry.reason, Reason::Missing | Reason::Unwanted | Reason::Differs | Reason::Needed)
+        || entry.verdict == Verdict::Refused;
+    let Some(owned) = owned.filter(|_| by_itself) else { return Cause::Unknown };
+    let project = owned.want != ledger::want(item.resource.kind(), &item.keys);
+    let seen = item.resource.seen(readings).ok();
+    let changed = owned.imprint.as_ref().zip(seen).map(|(imprint, seen)| *imprint != digest(seen.imprint.expose()));
+    let since = || owned.since.clone();
+    match (project, changed) {
+        (true, Some(true)) => Cause::Both { since: since() },
+        (true, _) => Cause::Project,
+        // It was as it should be when it was last looked at, and nothing else is wanted since.
+        (false, Some(_)) => Cause::Host { since: since() },
+        (false, None) => Cause::Unknown,
+    }
+}
+
+/// What a plan for a host is made on.
+pub(super) fn base(name: &HostName, host: Option<&HostCatalog>, known: &Known<'_>) -> Base {
+    let blocks = host.into_iter().flat_map(|host| &host.blocks);
+    let wanted = blocks.flat_map(|block| block.items.iter().map(|item| (block.role.clone(), &item.resource)));
+    let leaving = known.past.leaving.iter().map(|leaving| (leaving.place.role.clone(), &leaving.resource));
+    let seen = wanted.chain(leaving).filter_map(|(role, resource)| {
+        let seen = resource.seen(known.readings).ok()?;
+        let address = Address { host: name.clone(), role, kind: resource.kind(), target: resource.target() };
+        Some((address, digest(seen.fingerprint.expose())))
+    });
+    Base {
+        machine: known.past.machine.clone(),
+        generation: known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation),
+        seen: seen.collect(),
+    }
+}
+
+/// What each host is to keep after a run: for those where it is not so already, the step that saves it. `observed` is a
+/// look after the run, with the answers to [`super::left`].
+pub fn settle(catalog: &Catalog, observed: &Observed, run: &Applied) -> BTreeMap<HostName, Step> {
+    let known = decide::known(catalog, observed);
+    let decided = decide::hosts(catalog, &known);
+    let saved = decided.iter().filter_map(|(name, decided)| {
+        let known = known.get(name)?.as_ref().ok()?;
+        let open = |entry: &&Entry| !entry.is_always();
+        let blocks = decided.blocks.iter().map(|decided| &decided.block).chain(&decided.removed);
+        let open: BTreeSet<&Address> =
+            blocks.flat_map(|block| &block.entries).filter(open).map(|e| &e.address).collect();
+        Some((name.clone(), save(catalog, name, known, &open, run)?))
+    });
+    saved.collect()
+}
+
+fn save(
+    catalog: &Catalog,
+    name: &HostName,
+    known: &Known<'_>,
+    open: &BTreeSet<&Address>,
+    run: &Applied,
+) -> Option<Step> {
+    let past = &known.past;
+    let mut ledger = past.ledger.clone()?;
+    let host = catalog.hosts.get(name);
+    let found = host.map(|host| found(name, host, known, open)).unwrap_or_default();
+    let converged = open.is_empty() && catalog.extent == Extent::Whole;
+    ledger.settle(&found, &past.parted, &past.boot, converged.then_some(run));
+    let nothing = host.is_none() && ledger.owned.is_empty() && ledger.pending.is_empty();
+    let text = (!nothing).then(|| ledger.text());
+    let journal = u64::try_from(past.journal).unwrap_or(u64::MAX);
+    (journal > 0 || text != past.kept).then(|| Step::SaveLedger {
+        environment: catalog.environment.clone(),
+        ledger: text,
+        journal,
+    })
+}
+
+/// What a host's ledger speaks of, as it is now.
+fn found(name: &HostName, host: &HostCatalog, known: &Known<'_>, open: &BTreeSet<&Address>) -> BTreeMap<Place, Found> {
+    let Some(ledger) = &known.past.ledger else { return BTreeMap::new() };
+    let mut all = BTreeMap::new();
+    for block in &host.blocks {
+        for item in block.items.iter().filter(|item| item.chosen == Chosen::Yes) {
+            let place = place(block, item);
+            if !ledger.owned.contains_key(&place) && !ledger.pending.contains_key(&place) {
+                continue;
+            }
+            let (resource, role) = (&item.resource, block.role.clone());
+            let Ok(seen) = resource.seen(known.readings) else { continue };
+            let address = Address { host: name.clone(), role, kind: resource.kind(), target: resource.target() };
+            let found = Found {
+                want: ledger::want(resource.kind(), &item.keys),
+                settled: !open.contains(&address),
+                exists: seen.exists,
+                imprint: digest(seen.imprint.expose()),
+                absent: resource.absent(),
+                order: item.order,
+                protect: item.protect,
+                service: block.service.clone(),
+                notify: item.notify,
+            };
+            all.insert(place, found);
+        }
+    }
+    all
+}

@@ -1,0 +1,371 @@
+//! What a host remembers of what armilla did there, held against what is desired now.
+//!
+//! In: a host's blocks, and what it answered. Out: its ledger with everything under its name of today, and what is to be
+//! taken away or forgotten. Never: something taken away that armilla did not make, or that a person changed since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wanted};
+use crate::diag::{Origin, Source};
+use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Place};
+use crate::name::{Address, HostName, ServiceName};
+use crate::resource::{Claim, Decision, Hold, Resource, Seen, Verb, Verdict, kind};
+use crate::step::{Digest, Probe, Readings, StateReading};
+
+/// A host that answered.
+pub(super) struct Known<'a> {
+    pub(super) readings: &'a Readings,
+    pub(super) past: Past,
+}
+
+/// What a host remembers.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// How it is recognized.
+    pub(super) machine: String,
+    /// Its boot.
+    pub(super) boot: String,
+    /// The bytes of its journal, all of them worked in.
+    pub(super) journal: usize,
+    /// Its ledger as it is kept, if there is one.
+    pub(super) kept: Option<Vec<u8>>,
+    /// What it knows, under the names of today.
+    pub(super) ledger: Option<Ledger>,
+    pub(super) parted: Parted,
+    /// What nothing wants any more and can be taken away, what comes last first.
+    pub(super) leaving: Vec<Leaving>,
+    /// What nothing wants any more and stays, and why.
+    pub(super) kept_back: Vec<KeptBack>,
+}
+
+/// Something to take away.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) place: Place,
+    pub(super) owned: Owned,
+    pub(super) resource: Arc<dyn Resource>,
+}
+
+/// Something that stays although nothing wants it any more.
+#[derive(Debug)]
+pub(super) struct KeptBack {
+    pub(super) place: Place,
+    /// The word as it lives as long as the program.
+    pub(super) kind: &'static str,
+    pub(super) service: Option<ServiceName>,
+    pub(super) why: String,
+    /// When it was last changed by armilla, if somebody changed it since.
+    pub(super) since: Option<String>,
+}
+
+impl Past {
+    /// Of a host that answered. The text says why what it keeps cannot be used.
+    pub(super) fn of(catalog: &Catalog, name: &HostName, readings: &Readings) -> Result<Self, String> {
+        let probe = Probe::State(catalog.environment.clone());
+        if readings.get(&probe).is_none() {
+            return Ok(Self::default());
+        }
+        let state = readings.state(&probe).map_err(|why| format!("what it keeps for armilla cannot be read: {why}"))?;
+        let ledger = Ledger::of(&catalog.environment, state.ledger.as_deref(), state.journal.as_deref());
+        let ledger = ledger.map_err(|why| why.to_string())?;
+        if ledger.environment != catalog.environment {
+            return Err(format!("its ledger is that of the environment {}", ledger.environment));
+        }
+        let mut past = Self::new(state, ledger);
+        let Some(ledger) = past.ledger.as_mut().filter(|l| !(l.owned.is_empty() && l.pending.is_empty())) else {
+            return Ok(past);
+        };
+        let desired = Desired::of(catalog, name);
+        let left = desired.part(ledger, &mut past.parted);
+        ledger.move_over(&past.parted.moved);
+        let left: Vec<(Place, Owned)> =
+            left.into_iter().filter_map(|place| Some((place.clone(), ledger.owned.get(&place)?.clone()))).collect();
+        past.sort_out(left, &desired, readings);
+        Ok(past)
+    }
+
+    /// What to ask besides about what nothing wants any more.
+    pub(super) fn questions(catalog: &Catalog, name: &HostName, readings: &Readings) -> Vec<Probe> {
+        let state = readings.state(&Probe::State(catalog.environment.clone()));
+        let ledger = |state: &StateReading| {
+            Ledger::of(&catalog.environment, state.ledger.as_deref(), state.journal.as_deref()).ok()
+        };
+        let Some(ledger) = state.ok().and_then(ledger).filter(|ledger| !ledger.owned.is_empty()) else {
+            return Vec::new();
+        };
+        let left = Desired::of(catalog, name).part(&ledger, &mut Parted::default());
+        let resources = left.iter().filter_map(|place| resource_of(place, ledger.owned.get(place)?));
+        let probes = resources.flat_map(|resource| resource.probes());
+        let open: BTreeSet<Probe> = probes.filter(|probe| readings.get(probe).is_none()).collect();
+        open.into_iter().collect()
+    }
+
+    fn new(state: &StateReading, ledger: Ledger) -> Self {
+        Self {
+            machine: state.machine.clone(),
+            boot: state.boot.clone(),
+            journal: state.journal.as_ref().map_or(0, Vec::len),
+            kept: state.ledger.clone(),
+            ledger: Some(ledger),
+            ..Self::default()
+        }
+    }
+
+    /// What is known of something.
+    pub(super) fn owned(&self, place: &Place) -> Option<&Owned> {
+        self.ledger.as_ref()?.owned.get(place)
+    }
+
+    /// What something is owed in this boot, and because of what.
+    pub(super) fn owed(&self, host: &HostName, place: &Place) -> Option<(Verb, Vec<Address>)> {
+        let pending = self.ledger.as_ref()?.pending.get(place).filter(|pending| pending.boot == self.boot)?;
+        Some((pending.verb, pending.because.iter().filter_map(|place| address(host, place)).collect()))
+    }
+
+    /// What goes and what stays of what nothing wants. What comes last goes first, so that a directory is empty when its
+    /// turn comes.
+    fn sort_out(&mut self, mut left: Vec<(Place, Owned)>, desired: &Desired<'_>, readings: &Readings) {
+        left.sort_by(|(a, x), (b, y)| (y.order, b).cmp(&(x.order, a)));
+        let mut stays: Vec<String> = Vec::new();
+        for (place, owned) in left {
+            match fate(&place, &owned, readings) {
+                Fate::Gone => self.parted.forgotten.push(place),
+                Fate::Unasked => {}
+                Fate::Goes(resource) => {
+                    let below = |held: &&String| is_below(held, &*resource);
+                    let inside = desired.held.iter().chain(&stays).find(below);
+                    match inside {
+                        Some(path) => self.keep(place, &owned, format!("{path} is in it and stays"), Held::Back),
+                        None => self.leaving.push(Leaving { place, owned, resource }),
+                    }
+                }
+                Fate::Stays(why, held) => {
+                    stays.extend(resource_of(&place, &owned).and_then(|resource| path_of(&*resource)));
+                    self.keep(place, &owned, why, held);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, place: Place, owned: &Owned, why: String, held: Held) {
+        if held == Held::Forgotten {
+            self.parted.forgotten.push(place.clone());
+        }
+        let Some(kind) = kind(&place.kind).map(|info| info.name) else { return };
+        let since = (held == Held::Changed).then(|| owned.since.clone());
+        self.kept_back.push(KeptBack { place, kind, service: owned.service.clone(), why, since });
+    }
+}
+
+/// A resource's place.
+pub(super) fn place(block: &catalog::Block, item: &Wanted) -> Place {
+    let resource = &item.resource;
+    Place { role: block.role.clone(), kind: resource.kind().to_owned(), target: resource.target() }
+}
+
+/// A place with its host; none of a kind that is not known.
+pub(super) fn address(host: &HostName, place: &Place) -> Option<Address> {
+    let kind = kind(&place.kind)?.name;
+    Some(Address { host: host.clone(), role: place.role.clone(), kind, target: place.target.clone() })
+}
+
+/// What takes something away, if anything does.
+pub(super) fn resource_of(place: &Place, owned: &Owned) -> Option<Arc<dyn Resource>> {
+    (kind(&place.kind)?.parse)(owned.absent.as_ref()?).ok()
+}
+
+/// A resource that leaves, as if a role wanted it away.
+pub(super) fn wanted_away(leaving: &Leaving) -> Wanted {
+    Wanted {
+        resource: Arc::clone(&leaving.resource),
+        keys: Arc::new(leaving.owned.absent.clone().unwrap_or_default()),
+        order: leaving.owned.order,
+        protect: leaving.owned.protect,
+        notify: leaving.owned.notify,
+        tags: Arc::default(),
+        chosen: Chosen::Yes,
+        origin: Origin::start(&Source::new("ledger", "")),
+    }
+}
+
+fn path_of(resource: &dyn Resource) -> Option<String> {
+    match resource.holds() {
+        Some(Hold::Whole(path) | Hold::Part(path)) => Some(path),
+        None => None,
+    }
+}
+
+fn is_below(path: &str, resource: &dyn Resource) -> bool {
+    let Some(Hold::Whole(folder)) = resource.holds() else { return false };
+    path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// What becomes of something that nothing wants.
+enum Fate {
+    /// It is gone already, or there never was anything.
+    Gone,
+    /// It must be asked first.
+    Unasked,
+    /// It is taken away.
+    Goes(Arc<dyn Resource>),
+    /// It stays.
+    Stays(String, Held),
+}
+
+/// How something is held that stays.
+#[derive(PartialEq, Eq)]
+enum Held {
+    /// It is still known as ours.
+    Back,
+    /// The same, because somebody changed it.
+    Changed,
+    /// It is not ours any more.
+    Forgotten,
+}
+
+fn fate(place: &Place, owned: &Owned, readings: &Readings) -> Fate {
+    let stays = |why: &str, held| Fate::Stays(why.to_owned(), held);
+    if owned.absent.is_none() {
+        let never = stays("it cannot be taken away; armilla forgets it", Held::Forgotten);
+        return if owned.there { never } else { Fate::Gone };
+    }
+    let Some(resource) = resource_of(place, owned) else {
+        return stays("this armilla does not know how to take it away", Held::Back);
+    };
+    if resource.probes().iter().any(|probe| readings.get(probe).is_none()) {
+        return Fate::Unasked;
+    }
+    let looked = resource.decide(readings, None).and_then(|said| Ok((said, resource.seen(readings)?)));
+    match looked {
+        Err(why) => Fate::Stays(format!("the host could not say how it is: {why}"), Held::Back),
+        Ok((Decision { verdict: Verdict::InSync, .. }, _)) => Fate::Gone,
+        Ok(_) if owned.protect => stays("it is protected", Held::Back),
+        Ok(_) if owned.origin == Whose::Found => {
+            stays("it was there before armilla, which forgets it", Held::Forgotten)
+        }
+        Ok((Decision { verdict: Verdict::Refuse(why), .. }, _)) => Fate::Stays(why, Held::Back),
+        Ok((_, seen)) => match unchanged(owned, &seen) {
+            Some(true) => Fate::Goes(resource),
+            Some(false) => stays("it was changed on the host", Held::Changed),
+            None => stays("how armilla left it is not known: its last run was cut off", Held::Back),
+        },
+    }
+}
+
+/// Whether it is as armilla left it, if that is known.
+fn unchanged(owned: &Owned, seen: &Seen) -> Option<bool> {
+    if owned.leaving {
+        return Some(true);
+    }
+    owned.imprint.as_ref().map(|imprint| *imprint == digest(seen.imprint.expose()))
+}
+
+/// What is kept of a text that may hold a secret.
+pub(super) fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+/// Everything that is desired of one host, chosen or not.
+struct Desired<'a> {
+    extent: Extent,
+    moved: &'a [Move],
+    places: BTreeSet<Place>,
+    claims: BTreeMap<(Claim, String), Place>,
+    /// All paths of which something is desired.
+    held: BTreeSet<String>,
+    /// Those that are wholly a resource's own.
+    wholes: BTreeSet<String>,
+}
+
+impl<'a> Desired<'a> {
+    fn of(catalog: &'a Catalog, name: &HostName) -> Self {
+        let mut desired = Self {
+            extent: catalog.extent,
+            moved: &catalog.moved,
+            places: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            held: BTreeSet::new(),
+            wholes: BTreeSet::new(),
+        };
+        for block in catalog.hosts.get(name).into_iter().flat_map(|host: &HostCatalog| &host.blocks) {
+            block.items.iter().chain(&block.left_out).for_each(|item| desired.add(block, item));
+        }
+        desired
+    }
+
+    fn add(&mut self, block: &catalog::Block, item: &Wanted) {
+        let place = place(block, item);
+        if let Some(Hold::Whole(path)) = item.resource.holds() {
+            self.wholes.insert(path);
+        }
+        self.held.extend(path_of(&*item.resource));
+        self.claims.insert((item.resource.claim(), place.target.clone()), place.clone());
+        self.places.insert(place);
+    }
+
+    /// What of a ledger is wanted under another name, and what is wanted under none: that is given.
+    fn part(&self, ledger: &Ledger, parted: &mut Parted) -> Vec<Place> {
+        let unwanted = |place: &&Place| !self.places.contains(*place);
+        let mut left = Vec::new();
+        for (place, owned) in ledger.owned.iter().filter(|(place, _)| unwanted(place)) {
+            match self.heir(place, owned) {
+                Heir::Place(to) => parted.moved.push((place.clone(), to)),
+                Heir::File => parted.forgotten.push(place.clone()),
+                Heir::None if self.extent == Extent::Chosen => {}
+                Heir::None => left.push(place.clone()),
+            }
+        }
+        // What does not exist any more hears nothing.
+        let gone = ledger.pending.keys().filter(unwanted).filter(|place| !ledger.owned.contains_key(*place));
+        parted.forgotten.extend(gone.filter(|_| self.extent == Extent::Whole).cloned());
+        left
+    }
+
+    fn heir(&self, place: &Place, owned: &Owned) -> Heir {
+        if let Some(to) = self.moved.iter().find_map(|moved| self.renamed(place, moved)) {
+            return Heir::Place(to);
+        }
+        let same = |to: &&Place| to.kind == place.kind && to.target == place.target;
+        if let Some(to) = self.places.iter().find(same) {
+            return Heir::Place(to.clone());
+        }
+        let Some(resource) = resource_of(place, owned) else { return Heir::None };
+        if let Some(to) = self.claims.get(&(resource.claim(), resource.target())) {
+            return Heir::Place(to.clone());
+        }
+        match resource.holds() {
+            Some(Hold::Part(path)) if self.wholes.contains(&path) => Heir::File,
+            // A directory is not the files in it.
+            Some(Hold::Whole(path)) if self.held.contains(&path) => Heir::File,
+            _ => Heir::None,
+        }
+    }
+
+    fn renamed(&self, place: &Place, moved: &Move) -> Option<Place> {
+        match (&moved.from, &moved.to) {
+            (Thing::Role(from), Thing::Role(to)) if *from == place.role => {
+                let to = Place { role: to.clone(), ..place.clone() };
+                self.places.contains(&to).then_some(to)
+            }
+            (Thing::Resource { kind, target }, Thing::Resource { kind: new, target: now })
+                if *kind == place.kind && *target == place.target =>
+            {
+                let to = self.places.iter().filter(|to| to.kind == *new && to.target == *now);
+                // In the same role, if it is there.
+                to.max_by_key(|to| to.role == place.role).cloned()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What something that nothing wants under its name has become.
+enum Heir {
+    /// This.
+    Place(Place),
+    /// Its file is another resource's, or others hold parts of it.
+    File,
+    /// Nothing.
+    None,
+}
