@@ -162,6 +162,14 @@ pub enum TransportError {
         /// Why.
         why: String,
     },
+    /// It has no place, program or room for what it must write down; nothing was done.
+    #[error("{host} cannot keep what armilla must know about it: {why}")]
+    Unable {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
     /// It answered something that is not our protocol.
     #[error("{host} answered something unexpected: {why}")]
     Protocol {

@@ -13,6 +13,7 @@ mod edit;
 mod format;
 mod generator;
 mod inventory;
+mod lease;
 mod mistakes;
 mod network;
 mod order;

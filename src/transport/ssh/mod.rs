@@ -290,9 +290,12 @@ impl Transport for Ssh {
         }
     }
 
-    async fn lease(&self, host: &Endpoint, _request: &Request) -> Result<Answer, TransportError> {
-        let why = "leases are not spoken yet".to_owned();
-        Err(TransportError::Protocol { host: host.name.to_string(), why })
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+        let (exchange, channel, link) = self.open(host).await?;
+        match exchange.lease(channel, request, self.options.read_timeout).await {
+            Err(error) => Err(self.explain(host, &link, error).await),
+            answer => answer,
+        }
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {
