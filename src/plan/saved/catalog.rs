@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Block, Catalog, Chosen, HostCatalog, Service, Wanted};
+use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
 use crate::resource::{Data, Verb, kind};
 use crate::secret::Secret;
+use crate::site::Move;
 use crate::step::{Check, Digest};
 
 /// A catalog as it is written. The environment and the secrets are the plan's.
@@ -23,6 +24,9 @@ pub(super) struct Stored {
     services: Vec<Service>,
     items: Vec<Item>,
     hosts: BTreeMap<HostName, Host>,
+    spare: BTreeMap<HostName, Endpoint>,
+    moved: Vec<Move>,
+    extent: Extent,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,6 +35,7 @@ struct Item {
     kind: String,
     #[serde(with = "keys")]
     keys: Arc<serde_json::Value>,
+    order: u32,
     protect: bool,
     notify: Option<Verb>,
     tags: BTreeSet<Tag>,
@@ -53,7 +58,7 @@ struct Part {
     requires: Vec<usize>,
     /// By their place in [`Stored::items`].
     items: Vec<usize>,
-    left_out: usize,
+    left_out: Vec<usize>,
     health: Vec<Check>,
 }
 
@@ -68,11 +73,15 @@ impl Table {
     fn place(&mut self, wanted: &Wanted) -> usize {
         let kind = wanted.resource.kind();
         let (notify, tags, chosen) = (wanted.notify, &wanted.tags, wanted.chosen);
-        let all = format!("{kind} {} {} {notify:?} {tags:?} {chosen:?} {}", wanted.keys, wanted.protect, wanted.origin);
+        let all = format!(
+            "{kind} {} {} {} {notify:?} {tags:?} {chosen:?} {}",
+            wanted.keys, wanted.order, wanted.protect, wanted.origin
+        );
         *self.known.entry(Digest::of(all.as_bytes())).or_insert_with(|| {
             self.items.push(Item {
                 kind: kind.to_owned(),
                 keys: Arc::clone(&wanted.keys),
+                order: wanted.order,
                 protect: wanted.protect,
                 notify,
                 tags: BTreeSet::clone(tags),
@@ -92,7 +101,7 @@ impl Stored {
             service: block.service.clone(),
             requires: block.requires.clone(),
             items: block.items.iter().map(|wanted| table.place(wanted)).collect(),
-            left_out: block.left_out,
+            left_out: block.left_out.iter().map(|wanted| table.place(wanted)).collect(),
             health: block.health.clone(),
         };
         let hosts = catalog.hosts.iter().map(|(name, host)| {
@@ -100,7 +109,14 @@ impl Stored {
             (name.clone(), Host { endpoint: host.endpoint.clone(), blocks })
         });
         let hosts = hosts.collect();
-        Self { services: catalog.services.clone(), items: table.items, hosts }
+        Self {
+            services: catalog.services.clone(),
+            items: table.items,
+            hosts,
+            spare: catalog.spare.clone(),
+            moved: catalog.moved.clone(),
+            extent: catalog.extent,
+        }
     }
 
     /// The catalog again.
@@ -118,7 +134,11 @@ impl Stored {
             Ok((name, HostCatalog { endpoint: host.endpoint, blocks }))
         };
         let hosts = self.hosts.into_iter().map(host).collect::<Result<_, String>>()?;
-        Ok(Catalog { environment, services: self.services, hosts, secrets })
+        if let Some((name, way)) = self.spare.iter().find(|(name, way)| way.name != **name) {
+            return Err(format!("the way to {name} leads to {}", way.name));
+        }
+        let Self { services, spare, moved, extent, .. } = self;
+        Ok(Catalog { environment, services, hosts, spare, moved, extent, secrets })
     }
 }
 
@@ -129,8 +149,8 @@ impl Item {
             format!("a {} of {}: {}: {}", self.kind, self.origin, error.path.join("."), error.what)
         };
         let resource = (known.parse)(&self.keys).map_err(wrong)?;
-        let Self { keys, protect, notify, tags, chosen, origin, .. } = self;
-        Ok(Wanted { resource, keys, protect, notify, tags: Arc::new(tags), chosen, origin })
+        let Self { keys, order, protect, notify, tags, chosen, origin, .. } = self;
+        Ok(Wanted { resource, keys, order, protect, notify, tags: Arc::new(tags), chosen, origin })
     }
 }
 
@@ -141,7 +161,8 @@ impl Part {
         }
         let item = |at: usize| items.get(at).cloned().ok_or_else(|| format!("there is no resource {at}"));
         let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
-        let Self { role, service, requires, left_out, health, .. } = self;
+        let left_out = self.left_out.into_iter().map(item).collect::<Result<_, _>>()?;
+        let Self { role, service, requires, health, .. } = self;
         Ok(Block { role, service, requires, items, left_out, health })
     }
 }
