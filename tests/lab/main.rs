@@ -16,6 +16,7 @@ mod kinds;
 mod network;
 mod password;
 mod project;
+mod removal;
 mod secrecy;
 mod system;
 mod vault;
@@ -38,6 +39,7 @@ const STORIES: &[Story] = &[
     ("archives of every sort are unpacked, swapped and removed", artifacts::archives),
     ("a hostile archive changes nothing on a host", artifacts::hostile),
     ("packages come from a signed repository of one's own", artifacts::repository),
+    ("packages that are purged leave a host as it was", removal::packages),
     ("parts of files are changed, and the rest stays", edit::made_and_unmade),
     ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("settings of the system itself hold, and go", system::settings),

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use armilla::diag::Source as Text;
 use armilla::fact::{FACTS, Fact};
-use armilla::resource::{Change, Data, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Source, Verb, Verdict};
+use armilla::resource::{
+    Change, Data, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Resource, Source, Verb, Verdict,
+};
 use armilla::step::{
     Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, Mode, Ownership, PackageReading, Packed,
     PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
@@ -244,6 +246,18 @@ fn resource_case(path: &Path) -> Result<(), String> {
     compare(&case.expect.shown(&found), &found.shown(&case.expect))
 }
 
+/// Every resource of every case that is one, with what the host answered where that can be read.
+pub(crate) fn each_resource(visit: &mut dyn FnMut(&str, &KindInfo, &Value, &dyn Resource, Option<Readings>)) {
+    for path in files("resource") {
+        let case: ResourceCase = load(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+        let Some((name, keys)) = only_entry(&case.resource) else { continue };
+        let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else { continue };
+        let Ok(resource) = (kind.parse)(&keys) else { continue };
+        let readings = answers(&resource.probes(), &case.readings).ok();
+        visit(&path.display().to_string(), kind, &keys, &*resource, readings);
+    }
+}
+
 fn decided(kind: &KindInfo, keys: &Value, case: &ResourceCase) -> Result<Expect, String> {
     let resource = match (kind.parse)(keys) {
         Ok(resource) => resource,
@@ -277,7 +291,7 @@ fn unseen(keys: &Value, printed: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn secrets(value: &Value) -> Vec<&str> {
+pub(crate) fn secrets(value: &Value) -> Vec<&str> {
     match value {
         Value::Object(entries) => match entries.get(Data::SECRET).and_then(Value::as_str) {
             Some(secret) => vec![secret],

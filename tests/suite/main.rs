@@ -18,6 +18,7 @@ mod order;
 mod part;
 mod registry;
 mod regression;
+mod removal;
 mod report;
 mod role_pages;
 mod script;

@@ -6,7 +6,7 @@ use armilla::resource::{KINDS, KindInfo};
 use armilla::sim::World;
 
 /// What must be there before the example of a kind can work.
-fn before(kind: &str) -> &'static str {
+pub(crate) fn before(kind: &str) -> &'static str {
     match kind {
         "directory" => "  - group: zookeeper\n  - user: { name: zookeeper, group: zookeeper, system: true }\n",
         "download" => "  - directory: /usr/local/bin\n",
@@ -18,7 +18,7 @@ fn before(kind: &str) -> &'static str {
     }
 }
 
-fn world(resources: &str) -> World {
+pub(crate) fn world(resources: &str) -> World {
     let mut world = World::default();
     world.host("h1").expect("a host");
     world.template("zoo.cfg.j2", "tickTime={{ 1000 * 2 }}\n");
