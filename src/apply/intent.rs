@@ -3,7 +3,6 @@
 //! In: the changes of a stage. Out: the line its journal begins with. Never: anything that is not in the plan.
 
 use crate::ledger::{Applied, Intended, Intent, Place, VERSION};
-use crate::name::Address;
 use crate::plan::{Block, Entry, StageId};
 
 /// The line for one stage.
@@ -23,17 +22,13 @@ fn intended(entry: &Entry) -> Option<Intended> {
     let steps = entry.steps().len();
     let mark = entry.mark.as_ref()?;
     Some(Intended {
-        place: place(&entry.address),
+        place: Place::from(&entry.address),
         steps,
         want: mark.want.clone(),
         existed: mark.existed,
         absent: mark.absent.clone(),
         order: mark.order,
         protect: mark.protect,
-        notifies: mark.notifies.iter().map(|(address, verb)| (place(address), *verb)).collect(),
+        notifies: mark.notifies.iter().map(|(address, verb)| (Place::from(address), *verb)).collect(),
     })
-}
-
-fn place(address: &Address) -> Place {
-    Place { role: address.role.clone(), kind: address.kind.to_string(), target: address.target.clone() }
 }

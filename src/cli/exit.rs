@@ -15,6 +15,8 @@ pub enum Exit {
     Failed = 3,
     /// Some hosts could not be reached, and nothing else failed.
     Unreachable = 4,
+    /// Somebody else works on these hosts.
+    Locked = 75,
     /// Stopped by Ctrl-C; what was running was finished.
     Interrupted = 130,
     /// Stopped by SIGTERM; what was running was finished.
@@ -27,8 +29,9 @@ Exit codes:
   0    no error (plan: changes or not), converged (apply)
   1    error in usage or files, nothing selected, plan refused: nothing was changed
   2    with --detailed-exitcode: changes found (plan) or made (apply)
-  3    apply: some hosts failed; apply again to go on
+  3    apply: some hosts failed; `armilla resume` goes on
   4    some hosts could not be reached
+  75   somebody else works on these hosts: nothing was changed
   130  interrupted (143: terminated); the roles that ran were finished";
 
 impl From<Exit> for ExitCode {

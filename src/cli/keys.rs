@@ -15,8 +15,10 @@ use tokio::io::AsyncReadExt as _;
 
 use super::ui;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::name::EnvName;
 use crate::secret::Secret;
 use crate::settings::{EnvironmentSettings, KeySource, Program, ProjectSettings, VaultKey};
+use crate::store;
 use crate::vault::{self, Closed, Envelope, Key};
 
 /// Where the keys of vault files come from.
@@ -146,6 +148,32 @@ impl Keyring {
         Ok(Self { slots, settings: settings.clone(), fetching: Mutex::new(()) })
     }
 
+    /// The same, with the settings of a project, if there is one, and of an environment, if one is named; and those of the
+    /// project.
+    ///
+    /// # Errors
+    /// What is wrong in the flags and settings.
+    pub(super) fn of_project(
+        flags: &KeyFlags,
+        root: Option<&Path>,
+        environment: Option<&EnvName>,
+    ) -> Result<(Self, ProjectSettings), Diagnostics> {
+        let texts = root.map(|root| store::read_settings(root, environment));
+        let [project, environment] = texts.transpose()?.unwrap_or_default();
+        let mut problems = Diagnostics::new();
+        let mut parsed = |source: Option<_>| {
+            let parse = |source| crate::yaml::parse(&source).map_err(Diagnostics::from);
+            source.and_then(|source| problems.keep(parse(source)))
+        };
+        let (project, environment) = (parsed(project), parsed(environment));
+        let project = project.map(|node| ProjectSettings::read(&node)).transpose();
+        let environment = environment.map(|node| EnvironmentSettings::read(&node)).transpose();
+        let project = problems.keep(project).flatten().unwrap_or_default();
+        let environment = problems.keep(environment).flatten().unwrap_or_default();
+        problems.result(())?;
+        Ok((Self::new(flags, &environment, &project, root.unwrap_or(Path::new("")))?, project))
+    }
+
     /// One key, such as a new one.
     pub(super) fn of(key: VaultKey, settings: &ProjectSettings) -> Self {
         let slot = Slot { key, base: ".".into(), fetched: OnceLock::new() };
@@ -203,6 +231,15 @@ impl Keyring {
             ([_, ..], None) => Err(Diagnostic::error("several keys are given, and it is not said which one encrypts")
                 .hint(format!("say so with --encrypt-vault-id, one of: {}", self.names().join(", ")))),
         }
+    }
+
+    /// A key that can be had without a question, its id and its name for a person: one that was already used before one that
+    /// was not.
+    pub(super) fn at_hand(&self) -> Option<(Key, Option<String>, String)> {
+        let used = |slot: &&Slot| matches!(slot.fetched.get(), Some(Ok(_)));
+        let silent = |slot: &&Slot| slot.key.from != KeySource::Prompt;
+        let slots = self.slots.iter().filter(used).chain(self.slots.iter().filter(silent));
+        slots.into_iter().find_map(|slot| Some((self.fetch(slot, Typed::Once).ok()?, slot.key.id.clone(), slot.name())))
     }
 
     fn names(&self) -> Vec<String> {

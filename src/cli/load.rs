@@ -48,6 +48,8 @@ pub(super) struct Loaded {
     pub variables: BTreeMap<HostName, Layers>,
     /// What is encrypted in the values that roles read.
     opened: unlock::Values,
+    /// The keys of its vault files.
+    pub keys: Keyring,
 }
 
 /// The folder of the project.
@@ -110,8 +112,9 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         variables,
         project: project.clone(),
         opened: unlock::Values::default(),
+        keys,
     };
-    let opened = unlock::Values::open(loaded.values_read().iter().map(Arc::as_ref), &keys);
+    let opened = unlock::Values::open(loaded.values_read().iter().map(Arc::as_ref), &loaded.keys);
     let Some(opened) = reader.problems.keep(opened) else { return Err(reader.problems) };
     loaded.opened = opened;
     if !reader.problems.has_errors() {

@@ -13,16 +13,21 @@ mod explain;
 mod facts;
 mod fmt;
 mod graph;
+mod identity;
 mod init;
 mod inventory;
 mod keys;
 mod lab;
+mod leases;
 mod load;
+mod lock;
 mod man;
 mod part;
 mod plan;
 mod program;
 mod revision;
+mod saved;
+mod show;
 mod survey;
 mod ui;
 mod unlock;
@@ -87,6 +92,8 @@ enum Command {
     Plan(plan::Plan),
     /// Do it: shows the plan, asks, and does exactly what it showed
     Apply(apply::Apply),
+    /// Show a saved plan again; no host is asked
+    Show(show::Show),
     /// Show services, roles and what they wait for
     Graph(graph::Graph),
     /// Say where a value comes from, why a resource is on a host, or what a kind of resource is
@@ -100,6 +107,9 @@ enum Command {
     /// Look into vault files, change them, and make them
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Say who may change the hosts now, and end a lease whose owner is dead
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
     /// Look whether everything is there, on this machine and on hosts; changes nothing
     Doctor(doctor::Doctor),
     /// Disposable real hosts on this machine (Linux, root)
@@ -210,12 +220,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Fmt(command) => fmt::run(&cli.global, &command).into(),
         Command::Plan(command) => plan::run(&cli.global, &command).into(),
         Command::Apply(command) => apply::run(&cli.global, &command).into(),
+        Command::Show(command) => show::run(&cli.global, &command).into(),
         Command::Graph(command) => graph::run(&cli.global, &command).into(),
         Command::Explain(command) => explain::run(&cli.global, &command).into(),
         Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
+        Command::Lock(command) => lock::run(&cli.global, &command).into(),
         Command::Doctor(command) => doctor::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
         Command::Completion(command) => completion::run(&command).into(),
@@ -257,7 +269,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Terraform's long flags are understood with one dash, too.
 fn two_dashes(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     const FLAGS: &[&str] =
-        &["auto-approve", "check", "detailed-exitcode", "diff", "json", "no-color", "tags", "target", "var"];
+        &["auto-approve", "check", "detailed-exitcode", "diff", "json", "no-color", "out", "tags", "target", "var"];
     let mut plain = false;
     let one = |argument: OsString| {
         plain |= argument == "--";

@@ -1,8 +1,10 @@
 //! `armilla plan ENV`: what would change, and why.
 
 use super::part::{Lists, Only};
+use std::path::{Path, PathBuf};
+
 use super::survey::{self, Survey};
-use super::{Connection, Exit, Global, Selection, load, ui};
+use super::{Connection, Exit, Global, Selection, load, saved, ui};
 use crate::diag::Diagnostics;
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
@@ -17,6 +19,9 @@ pub(super) struct Plan {
     /// Exit with 2 if there is something to do
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Save the plan to a file, for `armilla show FILE` and `armilla apply FILE`; secrets in it are sealed
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with_all = LISTS)]
+    out: Option<PathBuf>,
     #[command(flatten)]
     only: Only,
     #[command(flatten)]
@@ -24,6 +29,9 @@ pub(super) struct Plan {
     #[command(flatten)]
     connection: Connection,
 }
+
+/// What is printed instead of a plan.
+const LISTS: [&str; 3] = ["list_hosts", "list_tags", "list_resources"];
 
 /// How a plan is shown.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,6 +45,9 @@ pub(super) struct Shape {
     /// What comes after the plan.
     #[arg(skip)]
     pub next: Next,
+    /// The file it is saved to.
+    #[arg(skip)]
+    pub out: Option<PathBuf>,
 }
 
 /// What comes after a plan was shown.
@@ -52,8 +63,9 @@ pub(super) enum Next {
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Plan) -> Exit {
     let selection = command.selection.with(&command.only);
-    let result = listed(global, &selection, &command.lists, &command.shape).unwrap_or_else(|| {
-        let survey = show(global, &selection, &command.connection, &command.shape);
+    let shape = Shape { out: command.out.clone(), ..command.shape.clone() };
+    let result = listed(global, &selection, &command.lists, &shape).unwrap_or_else(|| {
+        let survey = show(global, &selection, &command.connection, &shape);
         survey.map(|survey| exit(&survey.plan, command.detailed_exitcode))
     });
     result.unwrap_or_else(|problems| {
@@ -85,6 +97,7 @@ pub(super) fn show(
     connection: &Connection,
     shape: &Shape,
 ) -> Result<Survey, Diagnostics> {
+    shape.out.as_deref().map_or(Ok(()), saved::check_place)?;
     let mut loaded = load::load(global, selection)?;
     let fleet = survey::fleet(global, connection, &mut loaded)?;
     super::environment::banner(&loaded);
@@ -95,6 +108,9 @@ pub(super) fn show(
         survey
     })?;
     print(global, selection, connection, shape, &loaded, &survey);
+    if let Some(path) = &shape.out {
+        saved::save(path, selection, connection, &loaded, &survey)?;
+    }
     Ok(survey)
 }
 
@@ -117,11 +133,14 @@ pub(super) fn print(
     }
     let view = View {
         revision: super::revision::of(&loaded.root),
-        took: survey.took,
+        read: human::Read::Now(survey.took),
         diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
         verbose: global.verbose,
         width: ui::width(),
-        command: (shape.next == Next::Typing).then(|| to_type("apply", selection, connection)),
+        command: (shape.next == Next::Typing).then(|| match &shape.out {
+            Some(file) => to_type_file("apply", file),
+            None => to_type("apply", selection, connection),
+        }),
         limit: selection.limit.clone(),
         part: selection.only.described(),
         hosts_left_out: loaded.hosts_left_out(),
@@ -139,6 +158,11 @@ pub(super) fn to_type(verb: &str, selection: &Selection, connection: &Connection
     let flags = [(connection.lab, "--lab"), (connection.become_root, "-b"), (connection.ask_become_pass, "-K")];
     words.extend(flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()));
     words.join(" ")
+}
+
+/// What to type to do this verb with a plan file.
+pub(super) fn to_type_file(verb: &str, file: &Path) -> String {
+    format!("armilla {verb} {}", quoted(&file.to_string_lossy()))
 }
 
 fn quoted(text: &str) -> String {

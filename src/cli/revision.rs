@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::ledger::Revision;
+
 /// The commit of a project's folder and whether something in it is not committed: `3f2c1ab (clean)`. None where there
 /// is no git or no repository.
 pub(super) fn of(root: &Path) -> Option<String> {
@@ -10,6 +12,20 @@ pub(super) fn of(root: &Path) -> Option<String> {
     let changed = git(root, &["status", "--porcelain", "--", "."])?;
     let state = if changed.trim().is_empty() { "clean" } else { "with uncommitted changes" };
     Some(format!("{} ({state})", commit.trim()))
+}
+
+/// The same, whole and for programs.
+pub(super) fn exactly(root: &Path) -> Option<Revision> {
+    let commit = git(root, &["rev-parse", "HEAD"])?;
+    let changed = git(root, &["status", "--porcelain", "--", "."])?;
+    Some(Revision { commit: commit.trim().to_owned(), dirty: !changed.trim().is_empty() })
+}
+
+/// A revision for a person: `3f2c1ab (clean)`.
+pub(super) fn shown(revision: &Revision) -> String {
+    let short = revision.commit.get(..7).unwrap_or(&revision.commit);
+    let state = if revision.dirty { "with uncommitted changes" } else { "clean" };
+    format!("{short} ({state})")
 }
 
 #[expect(clippy::disallowed_methods, reason = "git knows its own repository best")]

@@ -10,7 +10,7 @@ use super::{Exit, Global, editor, load, ui};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::EnvName;
 use crate::secret::Secret;
-use crate::settings::{EnvironmentSettings, ProjectSettings};
+use crate::settings::ProjectSettings;
 use crate::store;
 use crate::vault::{self, Key};
 
@@ -395,20 +395,6 @@ impl<'a> Rings<'a> {
 
     fn ring(&self, place: Option<&(PathBuf, EnvName)>) -> Result<(Keyring, ProjectSettings), Diagnostics> {
         let root = place.map(|(root, _)| root.clone()).or_else(|| load::root(self.global).ok());
-        let texts = root.as_ref().map(|root| store::read_settings(root, place.map(|(_, environment)| environment)));
-        let [project, environment] = texts.transpose()?.unwrap_or_default();
-        let mut problems = Diagnostics::new();
-        let mut parsed = |source: Option<_>| {
-            let parse = |source| crate::yaml::parse(&source).map_err(Diagnostics::from);
-            source.and_then(|source| problems.keep(parse(source)))
-        };
-        let (project, environment) = (parsed(project), parsed(environment));
-        let project = project.map(|node| ProjectSettings::read(&node)).transpose();
-        let environment = environment.map(|node| EnvironmentSettings::read(&node)).transpose();
-        let project = problems.keep(project).flatten().unwrap_or_default();
-        let environment = problems.keep(environment).flatten().unwrap_or_default();
-        problems.result(())?;
-        let ring = Keyring::new(&self.whose.flags, &environment, &project, &root.unwrap_or_default())?;
-        Ok((ring, project))
+        Keyring::of_project(&self.whose.flags, root.as_deref(), place.map(|(_, environment)| environment))
     }
 }

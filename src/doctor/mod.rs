@@ -202,6 +202,9 @@ pub fn unreachable(host: &Endpoint, error: &TransportError) -> Finding {
         TransportError::Fenced { .. } => {
             (Weight::Fault, "somebody else works on it: see `armilla lock status`".to_owned())
         }
+        TransportError::Unable { .. } => {
+            (Weight::Fault, "do what it says there; what armilla keeps on a host is in /var/lib/armilla/host".to_owned())
+        }
         TransportError::Unreachable { why, .. } | TransportError::Lost { why, .. } => (Weight::Unreachable, way(host, why)),
     };
     Finding::new(weight, error.to_string(), mend)

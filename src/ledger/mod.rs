@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use journal::{Intended, Intent, Journal, Reached, StageRecord};
 pub use settle::{Found, Parted};
 
-use crate::name::{EnvName, RoleName, RunId, ServiceName};
+use crate::name::{Address, EnvName, RoleName, RunId, ServiceName};
 use crate::resource::Verb;
 use crate::step::Digest;
 
@@ -32,6 +32,12 @@ pub struct Place {
     pub kind: String,
     /// What it owns on the host.
     pub target: String,
+}
+
+impl From<&Address> for Place {
+    fn from(address: &Address) -> Self {
+        Self { role: address.role.clone(), kind: address.kind.to_string(), target: address.target.clone() }
+    }
 }
 
 impl std::fmt::Display for Place {

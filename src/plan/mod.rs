@@ -9,6 +9,7 @@ mod health;
 mod history;
 mod past;
 mod rollout;
+pub mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -240,6 +241,11 @@ impl Entry {
         self.reason == Reason::Left && !self.steps().is_empty()
     }
 
+    /// Whether it left the roles and stays all the same.
+    pub fn is_kept(&self) -> bool {
+        self.verdict == Verdict::Keep
+    }
+
     /// What is done about it, in order. Nothing for what is refused, unreadable or blocked.
     pub fn steps(&self) -> &[Step] {
         match &self.verdict {
@@ -414,6 +420,11 @@ impl Plan {
     /// Every resource that is not in sync.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.blocks().flat_map(|block| &block.entries)
+    }
+
+    /// Every resource of a host that is not in sync.
+    pub fn entries_of(&self, host: &HostName) -> impl Iterator<Item = &Entry> {
+        self.blocks().filter(move |block| block.host == *host).flat_map(|block| &block.entries)
     }
 
     /// The entry that a step of a stage belongs to; none for a gate.

@@ -89,6 +89,7 @@ use serde_json::{Map, Value, json};
 use super::human::words;
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::Address;
+use crate::plan::saved::File;
 use crate::plan::{Condition, Entry, Plan, Reason, ServicePlan, Stage, StageId, Verdict, Work};
 use crate::resource::{Field, FieldValue};
 use crate::step::Outcome;
@@ -120,6 +121,23 @@ pub fn plan(plan: &Plan, about: &About) -> Value {
         "stages": plan.stages.iter().enumerate().map(|(id, one)| stage(id, one)).collect::<Vec<_>>(),
         "unreachable": unreachable,
     })
+}
+
+/// A saved plan: the same, and under `saved` what is told about it. The revision is the one for people.
+pub fn saved(saved: &File, revision: Option<String>) -> Value {
+    let File { about, digest, shown, .. } = saved;
+    let of = About { revision, limit: about.limit.clone(), part: about.part.clone() };
+    let file = json!({
+        "digest": format!("sha256:{}", digest.0),
+        "armilla": about.armilla,
+        "made_at": about.made_at,
+        "made_by": about.made_by,
+        "revision": about.revision,
+        "project": about.project,
+        "hosts": about.hosts,
+        "command": about.command,
+    });
+    merged(plan(shown, &of), json!({ "saved": file }))
 }
 
 fn service(service: &ServicePlan) -> Value {

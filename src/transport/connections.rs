@@ -2,6 +2,9 @@
 //!
 //! In: endpoints. Out: what [`Ssh`] or [`Local`] answers. Never: a third way.
 
+use std::time::Duration;
+
+use super::back;
 use super::{Local, Order, Ssh, SshOptions, StepEvent, Stream, Transport, TransportError};
 use crate::inventory::{Endpoint, Method};
 use crate::lease::{Answer, Request};
@@ -42,6 +45,21 @@ impl Connections {
             Method::Ssh => self.ssh.run(host, command, tell).await,
             Method::Local => self.local.run(host, command, tell).await,
         }
+    }
+
+    /// Waits until a host that was lost (it boots, or its cable is out) answers over a new connection, and gives the id
+    /// of the boot it is in: another one than before means that it booted. `tell` hears what is waited for.
+    ///
+    /// # Errors
+    /// What the host, or the way to it, said last when the time was over; at once, when its key is not the known one.
+    pub async fn await_back(
+        &self,
+        host: &Endpoint,
+        limit: Duration,
+        tell: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<String, TransportError> {
+        self.ssh.hang_up(host).await;
+        back::wait(self, host, limit, tell).await
     }
 
     /// Ends all connections.

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use super::bootstrap::Password;
 use super::dialogue::{Answer, Broken, Channel, LARGEST, Piece, Speech, converse, random};
-use super::script::{Progress, Relay, longest, parse_readings, read_script, run_script, step_script};
+use super::script::{
+    NoAnswer, Progress, Refusal, Relay, lease_script, longest, order_script, parse_lease, parse_readings, read_script,
+    run_script,
+};
 use super::{Order, StepEvent, Stream, TransportError};
 use crate::inventory::{Become, Endpoint};
+use crate::lease::{Answer as Granting, Request};
 use crate::secret::Secret;
 use crate::step::{Command, Outcome, Probe, Readings};
 
@@ -70,16 +74,44 @@ impl<'a> Exchange<'a> {
         slack: Duration,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
+        /// How long the host waits for an earlier order to end.
+        const WAITING: Duration = Duration::from_secs(600);
         let steps = order.steps;
-        let script = step_script(steps, &self.nonce);
+        let script = order_script(order, &self.nonce).map_err(|why| self.unable(why))?;
+        let waiting = order.ticket.map_or(Duration::ZERO, |_| WAITING);
         let mut progress = Progress::new(&self.nonce);
-        self.hold(channel, &script, longest(steps) + slack, LARGEST, &mut |piece| {
+        self.hold(channel, &script, longest(steps) + waiting + slack, LARGEST, &mut |piece| {
             let Piece::Out(bytes) = piece else { return Answer::Unfinished };
             progress.push(bytes).into_iter().for_each(watch);
             whole(&progress)
         })
         .await?;
+        if let Some(refusal) = progress.refusal() {
+            return Err(self.refused(refusal));
+        }
         progress.outcomes().ok_or_else(|| self.protocol("the answer ends early".to_owned()))
+    }
+
+    /// Asks for a lease, or about one.
+    pub(super) async fn lease(
+        &self,
+        channel: Channel,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Granting, TransportError> {
+        let script = lease_script(request, &self.nonce).map_err(|why| self.unable(why))?;
+        let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
+        self.hold(channel, &script, limit, LARGEST, &mut |piece| {
+            let Piece::Out(bytes) = piece else { return Answer::Unfinished };
+            answer.extend_from_slice(bytes);
+            progress.push(bytes);
+            whole(&progress)
+        })
+        .await?;
+        parse_lease(&self.nonce, &answer).map_err(|error| match error {
+            NoAnswer::Unable(why) => self.unable(brief(&why)),
+            NoAnswer::Strange(why) => self.protocol(why),
+        })
     }
 
     /// Runs a program; tells what it says as it says it, and gives its exit code: 124 if it ran out of time.
@@ -133,6 +165,28 @@ impl<'a> Exchange<'a> {
             Broken::Ended(words) => self.lost(format!("it ended in the middle and said: {}", brief(&words))),
             Broken::TooMuch => self.protocol(format!("more than {} MiB", LARGEST >> 20)),
         }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> TransportError {
+        let why = match refusal {
+            Refusal::Unable(why) => return self.unable(brief(why)),
+            Refusal::Fenced(None) => "the lease that this was to be done under has ended".to_owned(),
+            Refusal::Fenced(Some(lease)) => {
+                let holder = &lease.holder;
+                brief(&format!(
+                    "the lease that this was to be done under has ended, and {} has it now, for the run {} of the \
+                     environment {}",
+                    holder.who.replace('\n', " "),
+                    holder.run,
+                    holder.environment
+                ))
+            }
+        };
+        TransportError::Fenced { host: self.host.name.to_string(), why }
+    }
+
+    fn unable(&self, why: String) -> TransportError {
+        TransportError::Unable { host: self.host.name.to_string(), why }
     }
 
     fn lost(&self, why: String) -> TransportError {

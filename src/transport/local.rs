@@ -87,9 +87,9 @@ impl Transport for Local {
         exchange.perform(channel, order, self.read_timeout, watch).await
     }
 
-    async fn lease(&self, host: &Endpoint, _request: &Request) -> Result<Answer, TransportError> {
-        let why = "leases are not spoken yet".to_owned();
-        Err(TransportError::Protocol { host: host.name.to_string(), why })
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+        let (exchange, channel) = self.exchange(host)?;
+        exchange.lease(channel, request, self.read_timeout).await
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

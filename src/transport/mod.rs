@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the transport is one of the rooms that start programs")]
 
+mod back;
 mod bootstrap;
 mod connections;
 mod dialogue;
@@ -156,6 +157,14 @@ pub enum TransportError {
     /// It gave its lease to somebody else, or ended it: nothing was done.
     #[error("{host} refuses: {why}")]
     Fenced {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// It has no place, program or room for what it must write down; nothing was done.
+    #[error("{host} cannot keep what armilla must know about it: {why}")]
+    Unable {
         /// Which host.
         host: String,
         /// Why.

@@ -13,9 +13,13 @@ mod edit;
 mod format;
 mod generator;
 mod inventory;
+mod lease;
 mod mistakes;
+mod network;
 mod order;
 mod part;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod registry;
 mod regression;
 mod removal;

@@ -12,7 +12,7 @@ use armilla::apply::{End, Event, Failure, Report};
 use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
 use armilla::plan::{Block, Cause, Condition, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
 use armilla::report::graph::{self, Detail, GraphRole, GraphService, GraphView};
-use armilla::report::human::{self, Diffs, Ending, Progress, Record, View};
+use armilla::report::human::{self, Diffs, Ending, Progress, Read, Record, View};
 use armilla::report::{json, svg};
 use armilla::resource::{Action, Change, Field, FieldValue};
 use armilla::secret::{Content, Secret};
@@ -201,7 +201,7 @@ impl Build {
 fn view(width: usize) -> View {
     View {
         revision: Some("3f2c1ab (clean)".into()),
-        took: Duration::from_millis(740),
+        read: Read::Now(Duration::from_millis(740)),
         diffs: Diffs::Short,
         verbose: 0,
         width,

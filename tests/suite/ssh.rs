@@ -6,8 +6,8 @@
 #![expect(clippy::print_stderr, reason = "measurements, shown with --nocapture")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
@@ -23,9 +23,9 @@ use armilla::transport::{Connections, KnownHosts, Order, SshOptions, StepEvent, 
 use camino::Utf8PathBuf;
 
 /// An sshd with keys and a configuration for its clients, in a directory of its own.
-struct Server {
-    home: PathBuf,
-    port: u16,
+pub(crate) struct Server {
+    pub(crate) home: PathBuf,
+    pub(crate) port: u16,
     sshd: Child,
 }
 
@@ -33,13 +33,11 @@ static SERVERS: AtomicUsize = AtomicUsize::new(0);
 
 impl Server {
     /// None without root: sshd could log nobody in.
-    fn start(more: &str) -> Option<Self> {
+    pub(crate) fn start(more: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("not tried: starting an sshd needs root");
             return None;
         }
-        let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| Path::new(path).exists());
-        let sshd = sshd.expect("sshd is missing: install the package openssh-server");
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("armilla-sshd-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&home);
@@ -52,13 +50,13 @@ impl Server {
         fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).expect("a mode");
         fs::copy(home.join("user.pub"), home.join("authorized")).expect("a key");
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it").port();
-        let server = Self { sshd: run_sshd(sshd, &home, port, "host", more), home, port };
+        let server = Self { sshd: run_sshd(sshd(), &home, port, "host", more), home, port };
         server.trust("host");
         server.configure("");
         Some(server)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.home.join(name).to_str().expect("a name in UTF-8").to_owned()
     }
 
@@ -68,13 +66,39 @@ impl Server {
         fs::write(self.home.join("known"), format!("# known\n[127.0.0.1]:{} {key}", self.port)).expect("a file");
     }
 
-    fn configure(&self, more: &str) {
+    pub(crate) fn configure(&self, more: &str) {
         let known = self.path("known");
         let text = format!("{more}\nHost *\nUserKnownHostsFile {known}\nGlobalKnownHostsFile /dev/null\n");
         fs::write(self.home.join("config"), text).expect("a file");
     }
 
-    fn options(&self) -> SshOptions {
+    /// Clients that know the host's key by whatever port they come, and spend little on the key exchange.
+    pub(crate) fn known_by_any_port(&self) {
+        self.configure("HostKeyAlias known\nKexAlgorithms curve25519-sha256\n");
+        let key = fs::read_to_string(self.home.join("host.pub")).expect("a key");
+        fs::write(self.home.join("known"), format!("known {key}")).expect("a file");
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// Ends sshd and all it serves, as a power failure does.
+    pub(crate) fn stop(&mut self) {
+        for session in self.sessions() {
+            kill(session);
+        }
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+    }
+
+    /// Starts it again, on the same port.
+    pub(crate) fn start_again(&mut self) {
+        self.sshd = run_sshd(sshd(), &self.home, self.port, "host", "");
+    }
+
+    pub(crate) fn options(&self) -> SshOptions {
         SshOptions {
             config: Some(Utf8PathBuf::from(self.path("config"))),
             key: Some(Utf8PathBuf::from(self.path("user"))),
@@ -85,7 +109,7 @@ impl Server {
         }
     }
 
-    fn host(&self) -> Endpoint {
+    pub(crate) fn host(&self) -> Endpoint {
         let mut host = Endpoint::new(HostName::new("h1").expect("a name"));
         "127.0.0.1".clone_into(&mut host.address);
         host.port = Some(self.port);
@@ -101,20 +125,21 @@ impl Server {
     }
 
     /// The processes that serve connections.
-    fn sessions(&self) -> Vec<i32> {
+    pub(crate) fn sessions(&self) -> Vec<i32> {
         children(self.sshd.id().cast_signed())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for session in self.sessions() {
-            kill(session);
-        }
-        let _ = self.sshd.kill();
-        let _ = self.sshd.wait();
+        self.stop();
         let _ = fs::remove_dir_all(&self.home);
     }
+}
+
+fn sshd() -> &'static str {
+    let there = ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| Path::new(path).exists());
+    there.expect("sshd is missing: install the package openssh-server")
 }
 
 fn keygen(file: &Path) {
@@ -157,7 +182,7 @@ fn fingerprint(file: &Path) -> String {
     text.split_whitespace().nth(1).expect("a fingerprint").to_owned()
 }
 
-fn run(script: &str) -> Step {
+pub(crate) fn run(script: &str) -> Step {
     Step::Run(Command::new(["sh", "-c", script]))
 }
 
@@ -165,7 +190,7 @@ fn ask(script: &str) -> Probe {
     Probe::Command(Command::new(["sh", "-c", script]))
 }
 
-fn write(path: &str, content: Content) -> Step {
+pub(crate) fn write(path: &str, content: Content) -> Step {
     Step::WriteFile {
         path: path.to_owned(),
         content,
@@ -173,7 +198,7 @@ fn write(path: &str, content: Content) -> Step {
     }
 }
 
-async fn said(connections: &Connections, host: &Endpoint, script: &str) -> Result<String, TransportError> {
+pub(crate) async fn said(connections: &Connections, host: &Endpoint, script: &str) -> Result<String, TransportError> {
     let probe = ask(script);
     let readings = connections.read(host, std::slice::from_ref(&probe)).await?;
     Ok(String::from_utf8_lossy(&readings.command(&probe).expect("an answer").stdout).trim().to_owned())
@@ -212,7 +237,7 @@ async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
     assert!(gone(&server).await, "dropping ends it as well");
 }
 
-async fn gone(server: &Server) -> bool {
+pub(crate) async fn gone(server: &Server) -> bool {
     for _ in 0..50 {
         if server.sessions().is_empty() {
             return true;
@@ -223,7 +248,7 @@ async fn gone(server: &Server) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_host_key_is_refused_unless_it_is_wanted_and_a_changed_one_always() {
+async fn f12_an_unknown_host_key_is_refused_unless_it_is_wanted_and_a_changed_one_always() {
     let Some(server) = Server::start("") else { return };
     let (host, known) = (server.host(), server.home.join("known"));
     let offered_now = fingerprint(&server.home.join("host.pub"));
@@ -272,7 +297,7 @@ async fn a_host_that_cannot_be_reached_says_why_and_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_never_options() {
+async fn f37_names_are_never_options() {
     let Some(server) = Server::start("") else { return };
     let connections = Connections::new(server.options());
     let trap = server.path("trap");
@@ -292,7 +317,7 @@ async fn names_are_never_options() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chatty_login_shells_are_ignored_and_others_named() {
+async fn f13_chatty_login_shells_are_ignored_and_others_named() {
     let noise = "ForceCommand echo Welcome; echo 'armilla-ready '; printf '\\033[2J\\000binary'; echo complaint >&2; eval \"$SSH_ORIGINAL_COMMAND\"; echo Bye";
     let Some(server) = Server::start(noise) else { return };
     assert_eq!(said(&Connections::new(server.options()), &server.host(), "echo yes").await, Ok("yes".to_owned()));
@@ -317,7 +342,7 @@ async fn chatty_login_shells_are_ignored_and_others_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_connection_is_told_the_running_step_ends_and_the_next_read_connects_again() {
+async fn f08_a_lost_connection_is_told_the_running_step_ends_and_the_next_read_connects_again() {
     let Some(server) = Server::start("") else { return };
     let (host, connections) = (server.host(), Connections::new(server.options()));
     let (one, two) = (server.path("one"), server.path("two"));
@@ -348,57 +373,6 @@ async fn a_lost_connection_is_told_the_running_step_ends_and_the_next_read_conne
         kill(process);
     }
     assert_eq!(said(&connections, &host, "echo again").await, Ok("again".to_owned()), "nothing was under way");
-}
-
-/// Passes connections on to a port, and cuts each after some bytes from the client.
-fn cutter(to: u16, after: usize) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("it").port();
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let (Ok(mut client), Ok(mut server)) = (client, TcpStream::connect(("127.0.0.1", to))) else { return };
-            let (mut back_from, mut back_to) =
-                (server.try_clone().expect("a copy"), client.try_clone().expect("a copy"));
-            std::thread::spawn(move || std::io::copy(&mut back_from, &mut back_to));
-            let (mut left, mut bytes) = (after, [0; 4096]);
-            while let Ok(count @ 1..) = client.read(&mut bytes) {
-                let count = count.min(left);
-                if server.write_all(&bytes[..count]).is_err() || left == count {
-                    break;
-                }
-                left -= count;
-            }
-            let _ = client.shutdown(std::net::Shutdown::Both);
-            let _ = server.shutdown(std::net::Shutdown::Both);
-        }
-    });
-    port
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cable_cut_at_any_byte_leaves_the_old_file_or_the_new() {
-    let Some(server) = Server::start("") else { return };
-    server.configure("StrictHostKeyChecking no\nHostKeyAlias cut\n");
-    let key = fs::read_to_string(server.home.join("host.pub")).expect("a key");
-    fs::write(server.home.join("known"), format!("cut {key}")).expect("a file");
-    let file = server.path("target/file");
-    fs::create_dir(server.path("target")).expect("a directory");
-    let new = vec![b'n'; 100_000];
-    for after in (500..130_000).step_by(9_000) {
-        fs::write(&file, "old").expect("a file");
-        let mut host = server.host();
-        host.port = Some(cutter(server.port, after));
-        let connections = Connections::new(server.options());
-        let told = connections.perform(&host, Order::of(&[write(&file, Content::Plain(new.clone()))]), &|_| ()).await;
-        connections.close().await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = fs::read(&file).expect("a file");
-        match told {
-            Ok(_) => assert!(now == new, "cut after {after}"),
-            Err(_) => assert!(now == b"old" || now == new, "cut after {after}: {} bytes", now.len()),
-        }
-        assert_eq!(fs::read_dir(server.path("target")).expect("it").count(), 1, "cut after {after}: nothing is left");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -499,7 +473,7 @@ fn refusal(told: Result<String, TransportError>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sudo_is_given_a_password_once_and_only_when_it_asks() {
+async fn f21_sudo_is_given_a_password_once_and_only_when_it_asks() {
     let Some(server) = Server::start("") else { return };
     let root = Ok("root".to_owned());
     let free = User::new("USER ALL=(ALL) NOPASSWD: ALL\n");
@@ -521,7 +495,7 @@ async fn sudo_is_given_a_password_once_and_only_when_it_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_root_what_is_hidden_is_not_called_absent() {
+async fn f21_without_root_what_is_hidden_is_not_called_absent() {
     let Some(server) = Server::start("") else { return };
     let user = User::new("");
     let host = Endpoint { user: Some(user.0.clone()), ..server.host() };

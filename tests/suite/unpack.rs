@@ -18,7 +18,7 @@ use crate::script::{Room, perform, perform_by, shells};
 // -- archives ---------------------------------------------------------------------------------------------------------
 
 /// One entry of a tar archive: its kind (`0` file, `5` directory, `2` link, `1` hard link, `3` device, `6` pipe).
-struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     kind: u8,
     name: &'a str,
     target: &'a str,
@@ -26,7 +26,7 @@ struct Entry<'a> {
     mode: u32,
 }
 
-fn file<'a>(name: &'a str, content: &'a str) -> Entry<'a> {
+pub(crate) fn file<'a>(name: &'a str, content: &'a str) -> Entry<'a> {
     Entry { kind: b'0', name, target: "", content: content.as_bytes(), mode: 0o644 }
 }
 
@@ -39,7 +39,7 @@ fn directory(name: &str) -> Entry<'_> {
 }
 
 /// The format is that of POSIX.1-1988 (`ustar`), as `tar(5)` describes it.
-fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
+pub(crate) fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut all = Vec::new();
     for entry in entries {
         all.extend(header(entry, entry.content.len() as u64));
@@ -119,7 +119,7 @@ fn packed(program: &str, bytes: &[u8]) -> Vec<u8> {
 
 const MARK: &str = "armilla archive 1\n";
 
-fn me() -> (String, String) {
+pub(crate) fn me() -> (String, String) {
     let name = |option: &str| {
         let output = Process::new("id").arg(option).output().expect("id runs");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -289,7 +289,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn a_hostile_archive_is_refused_and_leaves_nothing() {
+fn f33_a_hostile_archive_is_refused_and_leaves_nothing() {
     for shell in shells() {
         for (what, bytes, why) in hostile() {
             let room = Room::new("hostile");
@@ -305,7 +305,7 @@ fn a_hostile_archive_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn a_bomb_is_refused_before_it_goes_off() {
+fn f33_a_bomb_is_refused_before_it_goes_off() {
     let zeros = "\0".repeat(40 << 20);
     let bomb = packed("gzip", &tar(&[file("zeros", &zeros)]));
     for shell in shells() {
@@ -323,7 +323,7 @@ fn a_bomb_is_refused_before_it_goes_off() {
 }
 
 #[test]
-fn stripping_makes_no_two_names_one() {
+fn f33_stripping_makes_no_two_names_one() {
     let twice = tar(&[file("a/x", "1"), file("b/x", "2")]);
     let merged = tar(&[file("a/d/x", "1"), file("b/d/y", "2")]);
     let flat = tar(&[file("x", "1")]);
@@ -340,7 +340,7 @@ fn stripping_makes_no_two_names_one() {
 }
 
 #[test]
-fn only_what_was_unpacked_is_replaced_or_removed() {
+fn f33_only_what_was_unpacked_is_replaced_or_removed() {
     for shell in shells() {
         let room = Room::new("replace");
         fs::create_dir(room.path("tree")).expect("a directory of somebody else");

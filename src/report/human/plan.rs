@@ -17,8 +17,8 @@ use crate::resource::Action;
 pub struct View {
     /// Of the project, if it has one: `3f2c1ab (clean)`.
     pub revision: Option<String>,
-    /// How long it took to read the hosts.
-    pub took: Duration,
+    /// When the hosts were read.
+    pub read: Read,
     /// How much of each difference.
     pub diffs: Diffs,
     /// How often `-v` was typed; from 1 on, each step is shown.
@@ -33,6 +33,15 @@ pub struct View {
     pub part: Option<String>,
     /// How many hosts were left out by the limit.
     pub hosts_left_out: usize,
+}
+
+/// When the hosts of a plan were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// Just now, and it took so long.
+    Now(Duration),
+    /// When it was saved; the words for it.
+    Saved(String),
 }
 
 /// How much of each difference is shown.
@@ -64,7 +73,10 @@ fn header(plan: &Plan, view: &View) -> Vec<String> {
         format!("{}, {}", words::count(all_hosts(plan).len(), "host"), words::count(plan.services.len(), "service"));
     let revision = view.revision.as_ref().map(|text| format!("revision {}", words::one_line(text)));
     let limit = within(view).map(|text| format!("only {text}"));
-    let read = format!("read in {}", words::span(view.took));
+    let read = match &view.read {
+        Read::Now(took) => format!("read in {}", words::span(*took)),
+        Read::Saved(how) => words::one_line(how),
+    };
     let texts = [name.clone(), amount, limit.unwrap_or_default(), revision.unwrap_or_default(), read];
     let mut lines = parts(&texts, view.width, 2);
     if let Some(first) = lines.first_mut() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::layout::{self, paint, wrap};
-use super::plan::{Diffs, View};
+use super::plan::{Diffs, Read, View};
 use super::{failure, service, words};
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::{Address, HostName};
@@ -336,7 +336,7 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
     }
     let view = View {
         revision: None,
-        took: ending.took,
+        read: Read::Now(ending.took),
         diffs: Diffs::Short,
         verbose: 0,
         width: ending.width,

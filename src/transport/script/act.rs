@@ -3,33 +3,94 @@
 //! In: steps. Out: a script that does them in order, up to the first that fails, and tells of each.
 //! Never: a step changed or left out; one that cannot be written down fails when its turn comes.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::ask;
 use super::command::{function, is_account, seconds};
+use super::lease::{self, KEEP, PIN, PLACE};
 use super::quote::{NUL, quote, write_bytes};
+use crate::lease::{Part, Ticket};
+use crate::name::EnvName;
 use crate::step::{
     Check, Command, Expect, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits, Unpacking,
     home_of,
 };
+use crate::transport::Order;
 
-/// The script that does all of it.
+/// The script that does all of it under nobody's lease.
 pub fn step_script(steps: &[Step], nonce: &str) -> String {
-    let mut body = String::new();
+    script(steps, nonce, None)
+}
+
+/// The script that does all of it, under a lease if there is a ticket of one.
+///
+/// # Errors
+/// Why the ticket is none.
+pub fn order_script(order: Order<'_>, nonce: &str) -> Result<String, String> {
+    let ticket = order.ticket.map(|ticket| admission(ticket, order.steps.len())).transpose()?;
+    Ok(script(order.steps, nonce, order.ticket.zip(ticket.as_deref())))
+}
+
+fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> String {
+    let mut body = ticket.map_or_else(String::new, |(_, admission)| admission.to_owned());
     if steps.iter().any(needs_directory) {
         body.push_str("temporary\n");
     }
+    let recorded = ticket.is_some_and(|(ticket, _)| ticket.intent.is_some());
     for (index, step) in steps.iter().enumerate() {
-        body.push_str(&numbered(index, step));
+        body.push_str(&numbered(index, step, recorded));
     }
-    let mut parts = vec![include_str!("act.sh")];
+    if recorded {
+        body.push_str("recorded\n");
+    }
+    let mut parts = vec![PIN, include_str!("act.sh")];
     if steps.iter().any(|step| remote(step).is_some()) {
         parts.push(include_str!("fetch.sh"));
     }
     if steps.iter().any(|step| matches!(step, Step::Unpack(_) | Step::RemoveUnpacked { .. })) {
         parts.push(include_str!("unpack.sh"));
     }
+    let saves = steps.iter().any(|step| matches!(step, Step::SaveLedger { .. }));
+    if ticket.is_some() || saves {
+        parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
+    }
+    if ticket.is_some() {
+        parts.push(include_str!("ticket.sh"));
+    }
     super::wrap(nonce, Duration::ZERO, &parts, &body)
+}
+
+/// What must be so before the first step.
+fn admission(ticket: &Ticket, steps: usize) -> Result<String, String> {
+    let Ticket { environment, id, fence, intent, first, part } = ticket;
+    let (each, over) = match part {
+        Part::Rest => ("each", "over"),
+        Part::Piece => ("each", ""),
+        Part::One => ("one", ""),
+        Part::LastOne => ("one", "over"),
+    };
+    let mut text = format!("admit {} {fence}\n", lease::word(id)?);
+    if let Some(intent) = intent {
+        if intent.contains('\n') {
+            return Err("what is intended has more than one line".to_owned());
+        }
+        // Only the first part of a stage begins it.
+        let intent = if *first == 0 { write_bytes(intent.as_bytes()) } else { ":".to_owned() };
+        let environment = folder(environment)?;
+        let _ = write!(text, "intend() {{\n{intent}\n}}\njournal {environment} {first} {each} '{over}' {steps}\n");
+    }
+    Ok(text)
+}
+
+/// The directory of an environment beside what is kept for all.
+fn folder(environment: &EnvName) -> Result<String, String> {
+    match environment.as_str() {
+        name @ ("busy" | "fence" | "guard" | "lease") => Err(format!(
+            "an environment cannot have the name `{name}`: a host has a file of that name where the folder would be"
+        )),
+        name => Ok(quote(name)),
+    }
 }
 
 /// How long steps may take at most, if each uses all the time it is given.
@@ -71,8 +132,12 @@ fn remote(step: &Step) -> Option<&Remote> {
 }
 
 /// The function of a step and its call. It is forgotten afterwards; it can be as long as a file.
-fn numbered(index: usize, step: &Step) -> String {
-    let (functions, call) = match shell(index, step) {
+fn numbered(index: usize, step: &Step, recorded: bool) -> String {
+    let shell = match step {
+        Step::SaveLedger { .. } if recorded => Err("a ledger is saved by an order of its own".to_owned()),
+        _ => shell(index, step),
+    };
+    let (functions, call) = match shell {
         Ok((functions, call)) => (functions, at_home(step) + &call),
         Err(why) => (String::new(), format!("refuse {}", quote(&why))),
     };
@@ -113,7 +178,13 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         }
         Step::RunUnless(command, guard) => unless(index, command, guard),
         Step::Await(gate) => gates(index, &gate.checks),
-        Step::SaveLedger { .. } => Err("the ledger cannot be saved yet".to_owned()),
+        Step::SaveLedger { environment, ledger: Some(ledger), journal } => {
+            let (function, filling) = writing(index, ledger);
+            Ok((function, format!("save {} {journal} {filling}", folder(environment)?)))
+        }
+        Step::SaveLedger { environment, ledger: None, journal } => {
+            plain(format!("clear {} {journal}", folder(environment)?))
+        }
     }
 }
 

@@ -3,13 +3,14 @@ gone=
 trap 'gone=1' HUP INT TERM PIPE
 trap '[ -z "$T" ] || rm -rf -- "$T"' EXIT
 T=
-me=$(id -u)
 # temporary: $T becomes a directory only we can look into.
 temporary() {
   T=$(mktemp -d /run/armilla.XXXXXXXXXXXX 2>/dev/null || mktemp -d /var/tmp/armilla.XXXXXXXXXXXX 2>/dev/null ||
     mktemp -d "$scratch/armilla.XXXXXXXXXXXX") || T=
 }
 finish() { frame end; shut; exit 0; }
+# note WORD: writes down what becomes of the step, where there is a journal.
+note() { :; }
 # step INDEX FUNCTION: does one; after the first that fails, or when nobody listens any more, no other begins.
 step() {
   [ -z "$gone" ] || exit 1
@@ -18,8 +19,13 @@ step() {
   frame begin "$i" "$now" || exit 1
   shut || exit 1
   [ -z "$gone" ] || exit 1
-  complaint=$("$2" 2>&1)
-  code=$?
+  if note begin; then
+    complaint=$("$2" 2>&1 6>&-)
+    code=$?
+    # First for those who come later: perhaps nobody listens any more.
+    if [ "$code" = 0 ]; then note 'done'; else note failed "$code"; fi
+  else complaint="$journal cannot be written, and without it nothing is begun; is the disk full?" code=1
+  fi
   tick
   if [ "$code" != 0 ]; then
     frame failed "$i" "$now" "$code"
@@ -29,34 +35,6 @@ step() {
   fi
   if [ "$complaint" = "$N" ]; then frame skipped "$i" "$now"; else frame done "$i" "$now"; fi
   shut
-}
-refuse() { printf '%s\n' "$*"; return 1; }
-# enter MISSING DIRECTORY: goes there step by step. Each step is pinned before it is judged: where the new parent is
-# not the directory we came from, a link was followed, and only root or we may have been able to plant it.
-enter() {
-  missing=$1 whole=$2 rest=${2#/}
-  cd / || return
-  while [ -n "$rest" ]; do
-    part=${rest%%/*}
-    case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
-    case $part in ''|.) continue ;; esac
-    if [ ! -e "./$part" ] && [ ! -L "./$part" ] && [ "$missing" = make ]; then
-      (umask 022 && mkdir "./$part") || return
-    fi
-    if [ -r . ]; then
-      exec 8<.
-      cd -P "./$part" || return
-      [ .. -ef /proc/self/fd/8 ] || trusted || { refuse "$whole: $part is a link that others could have planted"; return; }
-    elif [ -L "./$part" ]; then refuse "$whole: $part is a link in a directory that cannot be read"; return
-    else cd -P "./$part" || return
-    fi
-  done
-}
-# trusted: nobody but root and us can put anything into the directory of descriptor 8.
-trusted() {
-  d=$(stat -L -c '%u:%a' /proc/self/fd/8) || return
-  case ${d%%:*} in 0|"$me") ;; *) return 1 ;; esac
-  case $d in *[2367]|*[2367]?) return 1 ;; esac
 }
 # settle TARGET OWNER GROUP MODE: what is empty stays. The mode comes last: chown takes special bits away.
 settle() {
@@ -217,7 +195,7 @@ refreshed() {
   tick
   limit=$((now + 30000)) told=0
   while :; do
-    o=$(umask 022; export DEBIAN_FRONTEND=noninteractive; timeout -k 5 600 "$@" 2>&1 >/dev/null 3>&-)
+    o=$(umask 022; export DEBIAN_FRONTEND=noninteractive; timeout -k 5 600 "$@" 2>&1 >/dev/null 3>&- 9>&-)
     code=$?
     [ "$code" != 0 ] || return 0
     tick

@@ -9,7 +9,7 @@ use super::ask;
 use super::frame::{Frame, Frames};
 use crate::step::{
     Attributes, CommandReading, Digest, FETCH_LIMIT, Holding, HttpReading, Manager, Mode, PackageReading, PathReading,
-    PortReading, Probe, Reading, Readings, UnitReading, UserReading,
+    PortReading, Probe, Reading, Readings, StateReading, UnitReading, UserReading,
 };
 
 /// Reads the whole answer to [`super::read_script`].
@@ -142,7 +142,7 @@ impl Answer {
             Probe::Command(_) => self.command(index).map(Reading::Command),
             Probe::Port { .. } => self.port(index).map(Reading::Port),
             Probe::Http { .. } => self.command(index).map(|answer| Reading::Http(http(&answer))),
-            Probe::State(_) => Err(silent("what armilla keeps there")),
+            Probe::State(_) => self.state(index).map(|state| Reading::State(Box::new(state))),
         };
         answer.unwrap_or_else(Reading::Failed)
     }
@@ -150,6 +150,26 @@ impl Answer {
 
 fn silent(what: &str) -> String {
     format!("the host did not tell {what}")
+}
+
+// What armilla keeps.
+
+impl Answer {
+    fn state(&self, index: usize) -> Result<StateReading, String> {
+        let id = |word: &str| self.one(word, index).map(|frame| frame.text().trim().to_owned());
+        let kept = |word: &str| match self.one(word, index) {
+            Some(frame) if frame.data.len() > ask::STATE_LIMIT => {
+                Err(format!("its {word} is larger than {} MiB", ask::STATE_LIMIT >> 20))
+            }
+            frame => Ok(frame.map(|frame| frame.data.clone())),
+        };
+        Ok(StateReading {
+            machine: id("machine").unwrap_or_default(),
+            boot: id("boot").filter(|boot| !boot.is_empty()).ok_or_else(|| silent("its boot id"))?,
+            ledger: kept("ledger")?,
+            journal: kept("journal")?.filter(|journal| !journal.is_empty()),
+        })
+    }
 }
 
 // Paths.

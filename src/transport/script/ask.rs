@@ -6,8 +6,12 @@
 use std::time::Duration;
 
 use super::command;
+use super::lease::PLACE;
 use super::quote::{NUL, quote};
 use crate::step::{Command, Digest, Fetch, Probe, home_of};
+
+/// The longest ledger or journal that is brought along, in bytes: hundreds of thousands of resources.
+pub(super) const STATE_LIMIT: usize = 16 << 20;
 
 /// How many paths one `stat` is given: far from the limit of arguments, however long they are.
 const PATHS_AT_ONCE: usize = 200;
@@ -16,8 +20,14 @@ const PATHS_AT_ONCE: usize = 200;
 ///
 /// `budget` is the time for all programs together; who comes later is answered as failed.
 pub fn read_script(probes: &[Probe], nonce: &str, budget: Duration) -> String {
-    let body = [paths(probes), packages(probes), units(probes), accounts(probes), programs(probes)].concat();
-    super::wrap(nonce, budget, &[include_str!("ask.sh")], &body)
+    let states = states(probes);
+    let body = [&states, &paths(probes), &packages(probes), &units(probes), &accounts(probes), &programs(probes)];
+    let body = body.map(String::as_str).concat();
+    let mut parts = vec![include_str!("ask.sh")];
+    if !states.is_empty() {
+        parts.extend([PLACE, include_str!("state.sh")]);
+    }
+    super::wrap(nonce, budget, &parts, &body)
 }
 
 /// Why a probe cannot be asked at all.
@@ -55,6 +65,14 @@ pub(super) fn is_url(url: &str) -> bool {
 /// The probes that can be asked, each with its place in the list.
 pub(super) fn askable(probes: &[Probe]) -> impl Iterator<Item = (usize, &Probe)> + Clone {
     probes.iter().enumerate().filter(|(_, probe)| fault(probe).is_none())
+}
+
+fn states(probes: &[Probe]) -> String {
+    let state = |(index, probe): (usize, &Probe)| match probe {
+        Probe::State(environment) => Some(format!("state {index} {}\n", quote(environment.as_str()))),
+        _ => None,
+    };
+    askable(probes).filter_map(state).collect()
 }
 
 fn paths(probes: &[Probe]) -> String {

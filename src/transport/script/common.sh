@@ -38,7 +38,8 @@ busy=
 if [ -L "$(command -v timeout)" ]; then
   case $(readlink -- "$(command -v timeout)") in *busybox*) busy=yes ;; esac
 fi
-# run USER DIRECTORY PROGRAM ARGUMENT...: within $t seconds. Changes the directory: call it in a subshell.
+# run USER DIRECTORY PROGRAM ARGUMENT...: within $t seconds. Changes the directory: call it in a subshell. What it starts
+# may live on, and must hold neither our answer (3) nor our lock (9).
 run() {
   as=$1 in=$2
   shift 2
@@ -49,7 +50,7 @@ run() {
     else set -- su -s /bin/sh -c 'exec "$0" "$@"' -- "$as" "$@"
     fi
   fi
-  exec timeout -k 5 "$t" "$@" 3>&-
+  exec timeout -k 5 "$t" "$@" 3>&- 9>&-
 }
 # overdue CODE BEGAN: busybox lets a program that ran out of time end by the signal, coreutils says 124.
 overdue() {

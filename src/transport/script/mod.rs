@@ -11,6 +11,7 @@ mod answer;
 mod ask;
 mod command;
 mod frame;
+mod lease;
 mod progress;
 mod quote;
 mod relay;
@@ -18,10 +19,11 @@ mod run;
 
 use std::time::Duration;
 
-pub use act::{longest, step_script};
+pub use act::{longest, order_script, step_script};
 pub use answer::parse_readings;
 pub use ask::read_script;
-pub use progress::Progress;
+pub use lease::{NoAnswer, lease_script, parse_lease};
+pub use progress::{Progress, Refusal};
 pub use quote::{quote, write_bytes};
 pub use relay::Relay;
 pub use run::run_script;

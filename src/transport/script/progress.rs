@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::frame::{Frame, Frames};
+use super::lease;
+use crate::lease::Lease;
 use crate::step::Outcome;
 use crate::transport::StepEvent;
 
@@ -17,12 +19,22 @@ pub struct Progress {
     began: BTreeMap<usize, u64>,
     outcomes: Vec<Outcome>,
     ended: bool,
+    refusal: Option<Refusal>,
+}
+
+/// Why a host does none of the steps it was given a ticket for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The ticket's lease has ended; this one is there instead, if any.
+    Fenced(Option<Box<Lease>>),
+    /// It cannot write down what it must; its own words.
+    Unable(String),
 }
 
 impl Progress {
     /// Before the first byte.
     pub fn new(nonce: &str) -> Self {
-        Self { frames: Frames::new(nonce), began: BTreeMap::new(), outcomes: Vec::new(), ended: false }
+        Self { frames: Frames::new(nonce), began: BTreeMap::new(), outcomes: Vec::new(), ended: false, refusal: None }
     }
 
     /// Takes more of the answer; gives what it tells.
@@ -36,15 +48,22 @@ impl Progress {
         self.ended
     }
 
+    /// Why nothing was done, if nothing was.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
     /// The outcomes of the steps that ended, in order; none if the answer ended before the host was done.
     pub fn outcomes(self) -> Option<Vec<Outcome>> {
         self.ended.then_some(self.outcomes)
     }
 
     fn event(&mut self, frame: &Frame) -> Option<StepEvent> {
-        if frame.word == "end" {
-            self.ended = true;
-            return None;
+        match frame.word.as_str() {
+            "end" => self.ended = true,
+            "fenced" => self.refusal = Some(Refusal::Fenced(lease::lease(&frame.data).map(Box::new))),
+            "unable" => self.refusal = Some(Refusal::Unable(end_of(&frame.data).trim().to_owned())),
+            _ => {}
         }
         let index: usize = frame.number(0)?;
         let outcome = match frame.word.as_str() {

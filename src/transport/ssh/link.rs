@@ -127,8 +127,6 @@ fn fixed_options(options: &SshOptions) -> Vec<String> {
     };
     let mut all: Vec<String> = [
         "BatchMode=yes",
-        // A connection that is silent for 45 s is lost; one that stalls for 30 s is not.
-        "ServerAliveInterval=15",
         "ServerAliveCountMax=3",
         // At this level ssh names the key a host offers.
         "LogLevel=DEBUG1",
@@ -145,6 +143,7 @@ fn fixed_options(options: &SshOptions) -> Vec<String> {
     .into();
     all.push(format!("StrictHostKeyChecking={known}"));
     all.push(format!("ConnectTimeout={}", options.connect_timeout.as_secs().max(1)));
+    all.push(format!("ServerAliveInterval={}", options.keep_alive.as_secs().max(1)));
     all.push(format!("ControlPersist={ORPHAN}"));
     all
 }

@@ -44,6 +44,8 @@ pub struct SshOptions {
     pub connect_timeout: Duration,
     /// How long one read may take, and how long steps may take beyond their own limits.
     pub read_timeout: Duration,
+    /// A connection that is silent for three times as long is lost. As it is, one that stalls for 30 s is not.
+    pub keep_alive: Duration,
     /// Whom to log in as.
     pub user: Option<String>,
     /// A private key.
@@ -62,12 +64,30 @@ impl Default for SshOptions {
             known_hosts: KnownHosts::Strict,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(15),
             user: None,
             key: None,
             become_password: None,
             control_dir: None,
         }
     }
+}
+
+/// Between two attempts to connect.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What became of the connection that a question went over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    Lost,
+}
+
+/// Whether somebody said no, or hung up, before there was a connection: not a host that is silent.
+fn was_turned_away(why: &str) -> bool {
+    ["Connection refused", "Connection reset", "Connection closed", "closed by remote host", "Broken pipe"]
+        .iter()
+        .any(|words| why.contains(words))
 }
 
 /// The place of one connection; locked while it is being made.
@@ -141,10 +161,30 @@ impl Ssh {
             host: host.name.to_string(),
             why: format!("no directory for control sockets: {error}"),
         })?;
-        self.connects.count(host.name.as_str());
-        let made = Arc::new(link::connect(host, &self.options, directory).await?);
+        let made = Arc::new(self.connect(host, directory).await?);
         *link = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// A new connection. One that was refused or broken off at once is tried again, once: sshd may be starting again, or
+    /// have too many at its door. One that was not answered is not: that would double the time.
+    async fn connect(&self, host: &Endpoint, directory: Arc<Directory>) -> Result<Link, TransportError> {
+        self.connects.count(host.name.as_str());
+        match link::connect(host, &self.options, Arc::clone(&directory)).await {
+            Err(TransportError::Unreachable { why, .. }) if was_turned_away(&why) => {
+                tokio::time::sleep(AGAIN).await;
+                self.connects.count(host.name.as_str());
+                link::connect(host, &self.options, directory).await
+            }
+            result => result,
+        }
+    }
+
+    /// Whether this is still the connection to the host.
+    async fn has(&self, host: &Endpoint, link: &Arc<Link>) -> bool {
+        let place = self.place(host);
+        let there = place.lock().await;
+        there.as_ref().is_some_and(|there| Arc::ptr_eq(there, link))
     }
 
     /// Forgets a connection, unless another has taken its place already.
@@ -179,6 +219,30 @@ impl Ssh {
         }
     }
 
+    /// Asks once; says as well whether its connection was lost on the way.
+    async fn read_once(&self, host: &Endpoint, probes: &[Probe]) -> (Result<Readings, TransportError>, Way) {
+        let (exchange, channel, link) = match self.open(host).await {
+            Ok(opened) => opened,
+            Err(error) => return (Err(error), Way::Open),
+        };
+        match exchange.read(channel, probes, self.options.read_timeout).await {
+            Ok(readings) => (Ok(readings), Way::Open),
+            Err(error) => {
+                let error = self.explain(host, &link, error).await;
+                let way = if self.has(host, &link).await { Way::Open } else { Way::Lost };
+                (Err(error), way)
+            }
+        }
+    }
+
+    /// Ends the connection to one host; the next that is asked of it makes a new one.
+    pub(super) async fn hang_up(&self, host: &Endpoint) {
+        let old = self.place(host).lock().await.take();
+        if let Some(old) = old {
+            old.close().await;
+        }
+    }
+
     /// Runs one program; see [`super::Connections::run`].
     pub(super) async fn run(
         &self,
@@ -204,11 +268,12 @@ impl Ssh {
 }
 
 impl Transport for Ssh {
+    /// What asks changes nothing, so it may be asked again, once, when the connection was lost. A host that is slow to
+    /// answer over a connection that stands is not asked again.
     async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
-        let (exchange, channel, link) = self.open(host).await?;
-        match exchange.read(channel, probes, self.options.read_timeout).await {
-            Err(error) => Err(self.explain(host, &link, error).await),
-            readings => readings,
+        match self.read_once(host, probes).await {
+            (Err(_), Way::Lost) => self.read_once(host, probes).await.0,
+            (result, _) => result,
         }
     }
 
@@ -225,9 +290,12 @@ impl Transport for Ssh {
         }
     }
 
-    async fn lease(&self, host: &Endpoint, _request: &Request) -> Result<Answer, TransportError> {
-        let why = "leases are not spoken yet".to_owned();
-        Err(TransportError::Protocol { host: host.name.to_string(), why })
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+        let (exchange, channel, link) = self.open(host).await?;
+        match exchange.lease(channel, request, self.options.read_timeout).await {
+            Err(error) => Err(self.explain(host, &link, error).await),
+            answer => answer,
+        }
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

@@ -1,0 +1,138 @@
+//! Who asks: this machine, this process, this moment.
+//!
+//! In: nothing. Out: names of runs and leases, and what others are told about their holder. Never: a decision.
+
+use std::path::PathBuf;
+
+use crate::diag::{Diagnostic, shown};
+use crate::lease::{Holder, LeaseId};
+use crate::name::{EnvName, RunId};
+
+/// This moment, in RFC 3339 and UTC.
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// `user@machine`.
+pub(super) fn who() -> String {
+    let uid = nix::unistd::Uid::effective();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    let machine = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    shown(&format!("{user}@{}", machine.unwrap_or_else(|_| "unknown".to_owned())))
+}
+
+/// A name that no run had: the time, so that names are in the order of the runs, and four letters of chance.
+///
+/// # Errors
+/// When this machine has no random numbers.
+pub(super) fn new_run() -> Result<RunId, Diagnostic> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let time = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let chance: String = random::<4>()?.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    RunId::new(&format!("{time}-{chance}")).map_err(Diagnostic::from)
+}
+
+/// A name that no lease had.
+///
+/// # Errors
+/// When this machine has no random numbers.
+pub(super) fn new_lease() -> Result<LeaseId, Diagnostic> {
+    Ok(LeaseId(random::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Diagnostic> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Diagnostic::error(format!("no random numbers on this machine: {error}")))?;
+    Ok(bytes)
+}
+
+/// What others are told.
+pub(super) fn holder(environment: &EnvName, run: &RunId, command: String) -> Holder {
+    Holder {
+        environment: environment.clone(),
+        run: run.clone(),
+        who: who(),
+        command,
+        machine: line("/etc/machine-id"),
+        boot: line("/proc/sys/kernel/random/boot_id"),
+        pid: std::process::id(),
+        ticks: ticks("self").unwrap_or_default(),
+        since: now(),
+    }
+}
+
+/// Whether a holder was a process of this machine that has ended.
+pub(super) fn is_dead(holder: &Holder) -> bool {
+    let here = !holder.machine.is_empty() && holder.machine == line("/etc/machine-id");
+    let booted_since = holder.boot != line("/proc/sys/kernel/random/boot_id");
+    here && (booted_since || ticks(&holder.pid.to_string()) != Some(holder.ticks))
+}
+
+/// What was typed, for others to read. Values of variables are left out: they may be secret.
+pub(super) fn command_line() -> String {
+    let mut words = vec!["armilla".to_owned()];
+    let mut hide = false;
+    for word in std::env::args().skip(1) {
+        let setting = ["--var=", "--extra-vars="].iter().find(|flag| word.starts_with(**flag));
+        words.push(match setting {
+            _ if hide => without_value(&word),
+            Some(flag) => format!("{flag}{}", without_value(&word[flag.len()..])),
+            None if word.starts_with("-e") && word.len() > 2 => format!("-e{}", without_value(&word[2..])),
+            None => word.clone(),
+        });
+        hide = matches!(word.as_str(), "-e" | "--var" | "--extra-vars");
+    }
+    shown(&words.join(" "))
+}
+
+fn without_value(setting: &str) -> String {
+    setting.split_once('=').map_or_else(|| setting.to_owned(), |(name, _)| format!("{name}=..."))
+}
+
+/// Where this machine keeps what armilla remembers: `ARMILLA_STATE_DIR`, or `armilla` below `XDG_STATE_HOME`, or below
+/// `~/.local/state`.
+///
+/// # Errors
+/// When there is no home.
+pub(super) fn state_folder() -> Result<PathBuf, Diagnostic> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let below = || given("XDG_STATE_HOME").or_else(|| given("HOME").map(|home| home.join(".local/state")));
+    given("ARMILLA_STATE_DIR").or_else(|| below().map(|state| state.join("armilla"))).ok_or_else(|| {
+        Diagnostic::error("there is no place to write down what is done: HOME is not set")
+            .hint("set ARMILLA_STATE_DIR to a folder of your own")
+    })
+}
+
+fn line(path: &str) -> String {
+    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// When a process began, in ticks since boot: field 22 of `/proc/PID/stat` (proc_pid_stat(5)). Its name, in parentheses,
+/// may hold anything, so fields are counted after it.
+fn ticks(process: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_ended_is_dead_and_we_are_not() {
+        let environment = EnvName::new("staging").expect("a name");
+        let holder = holder(&environment, &new_run().expect("chance"), command_line());
+        assert!(!is_dead(&holder));
+        let other = Holder { ticks: holder.ticks + 1, ..holder.clone() };
+        assert!(holder.machine.is_empty() || is_dead(&other), "the number is used again");
+        let elsewhere = Holder { machine: "other".into(), ..other };
+        assert!(!is_dead(&elsewhere), "of another machine nothing is known");
+    }
+
+    #[test]
+    fn the_value_of_a_variable_is_not_told() {
+        assert_eq!(without_value("token=hunter2"), "token=...");
+        assert_eq!(without_value("@file.yml"), "@file.yml");
+    }
+}

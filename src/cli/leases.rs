@@ -1,0 +1,134 @@
+//! Leases for a command: taken with patience, and refused with the holder's name.
+//!
+//! In: hosts and the flags of a command. Out: leases, or exit code 75 and who is in the way. Never: a host changed without one.
+
+use std::time::Duration;
+
+use super::load::Loaded;
+use super::survey::Fleet;
+use super::{Exit, identity, ui};
+use crate::apply::{self, Leases, Refused, Terms};
+use crate::diag::{Diagnostic, shown};
+use crate::inventory::{Endpoint, Host};
+use crate::lease::{self, Held};
+use crate::name::{EnvName, HostName, RunId};
+use crate::transport::Connections;
+
+/// How long to wait for others.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Locks")]
+pub(super) struct Patience {
+    /// How long to wait if somebody else works on these hosts: 90s, 10m; 0 does not wait
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = span)]
+    lock_timeout: Duration,
+    /// How long a host may be away that was lost in the middle, as when it reboots
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]
+    pub(super) reboot_timeout: Duration,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let seconds = crate::role::parse_duration(&text.into());
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write it as 90s, 10m or 2h".to_owned())
+}
+
+/// What is to be locked.
+pub(super) struct Ground {
+    /// The environment.
+    pub environment: EnvName,
+    /// The hosts to work on, and the witnesses of the environment.
+    pub hosts: Vec<Endpoint>,
+    /// All hosts of the environment: the first of them are its witnesses.
+    pub all: Vec<HostName>,
+}
+
+impl Ground {
+    /// That of a project's environment: the hosts within the limit, and its witnesses.
+    pub(super) fn of(loaded: &Loaded, hosts: Vec<Endpoint>) -> Self {
+        let all: Vec<HostName> = loaded.inventory.hosts().map(Host::name).cloned().collect();
+        let mut hosts = hosts;
+        for witness in apply::witnesses(all.iter().cloned()) {
+            if !hosts.iter().any(|host| host.name == witness) {
+                hosts.extend(loaded.endpoint(&witness));
+            }
+        }
+        Self { environment: loaded.environment.clone(), hosts, all }
+    }
+}
+
+/// Takes leases.
+///
+/// # Errors
+/// The exit code, after saying why.
+pub(super) async fn acquire(
+    fleet: &Fleet,
+    ground: &Ground,
+    run: &RunId,
+    patience: &Patience,
+) -> Result<Leases<Connections>, Exit> {
+    let id = identity::new_lease().map_err(|problem| {
+        ui::problems(&problem.into());
+        Exit::Error
+    })?;
+    let terms = Terms {
+        id,
+        holder: identity::holder(&ground.environment, run, identity::command_line()),
+        seconds: seconds(),
+        patience: patience.lock_timeout,
+        forks: fleet.forks,
+        is_dead: identity::is_dead,
+    };
+    let told = std::sync::Mutex::new(String::new());
+    let waiting = |host: &HostName, held: &Held| {
+        let text = format!("waiting for {}", line(host, held));
+        let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *told != held.lease.id.0 {
+            told.clone_from(&held.lease.id.0);
+            ui::say(&text);
+        }
+    };
+    let witnesses = apply::witnesses(ground.all.iter().cloned());
+    let leases = apply::acquire(&fleet.transport, &ground.hosts, &witnesses, &terms, &waiting).await;
+    crate::crash::point();
+    leases.map_err(|refused| {
+        ui::problems(&problem(&ground.environment, &refused).into());
+        match refused {
+            Refused::Taken { .. } => Exit::Locked,
+            Refused::Alone { .. } => Exit::Unreachable,
+        }
+    })
+}
+
+/// Two minutes; a test shortens it.
+fn seconds() -> u32 {
+    let given = std::env::var("ARMILLA_LEASE_SECONDS").ok().and_then(|text| text.parse().ok());
+    given.filter(|seconds| (1..=3600).contains(seconds)).unwrap_or(lease::SECONDS)
+}
+
+fn problem(environment: &EnvName, refused: &Refused) -> Diagnostic {
+    match refused {
+        Refused::Taken { host, held } => Diagnostic::error(format!("{}; nothing was changed", line(host, held))).hint(format!(
+            "wait with --lock-timeout 10m; look with `armilla lock status {environment}`; if its owner is gone it ends by \
+             itself in {} s",
+            held.left()
+        )),
+        Refused::Alone { away, witnesses } => {
+            let who: Vec<String> = away.iter().map(|(host, why)| format!("{host} ({})", shown(&why.to_string()))).collect();
+            let what = format!(
+                "{environment} cannot be locked: {} of the {witnesses} hosts that keep its lock do not answer: {}",
+                away.len(),
+                who.join(", ")
+            );
+            Diagnostic::error(what).hint("without a lock nothing is changed: bring them back, or take them out of the inventory")
+        }
+    }
+}
+
+/// Who holds a lease, in one line. It comes from a host: nothing of it is trusted.
+pub(super) fn line(host: &HostName, held: &Held) -> String {
+    let holder = &held.lease.holder;
+    let busy = if held.busy { ", a step of it is running" } else { "" };
+    shown(&format!(
+        "{host} is locked by {} since {} for {} (`{}`, run {}, lease {}, last sign of life {} s ago{busy})",
+        holder.who, holder.since, holder.environment, holder.command, holder.run, held.lease.id.0, held.silent
+    ))
+}

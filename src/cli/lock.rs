@@ -1,0 +1,142 @@
+//! `armilla lock status ENV` and `armilla lock break ENV ID`: who may change the hosts now.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::load::{self, Loaded};
+use super::survey::{self, Fleet};
+use super::{Connection, Exit, Global, Selection, leases, ui};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::lease::{Answer, Held, LeaseId, Request};
+use crate::name::HostName;
+use crate::transport::{Transport, TransportError};
+
+/// Looks at the locks of an environment, and breaks one.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum LockCommand {
+    /// Say who may change each host now; changes nothing
+    Status(Status),
+    /// End a lease whose owner is known to be dead. It is refused while one of its steps runs
+    Break(Break),
+}
+
+/// Says who holds what.
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    selection: Selection,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Ends a lease.
+#[derive(Debug, clap::Args)]
+pub(super) struct Break {
+    #[command(flatten)]
+    selection: Selection,
+    /// The lease, as `lock status` shows it
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Runs the command.
+pub(super) fn run(global: &Global, command: &LockCommand) -> Exit {
+    let result = match command {
+        LockCommand::Status(status) => self::status(global, status),
+        LockCommand::Break(broken) => break_one(global, broken),
+    };
+    result.unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+type Answers = BTreeMap<HostName, Result<Answer, TransportError>>;
+
+/// Asks every host of the environment.
+fn ask(
+    global: &Global,
+    selection: &Selection,
+    connection: &Connection,
+    request: &Request,
+) -> Result<Answers, Diagnostics> {
+    let mut loaded: Loaded = load::load(global, selection)?;
+    let fleet: Fleet = survey::fleet(global, connection, &mut loaded)?;
+    let hosts = loaded.machines()?;
+    Ok(super::block_on(async {
+        let mut asked = JoinSet::new();
+        for host in hosts {
+            let (transport, request) = (std::sync::Arc::clone(&fleet.transport), request.clone());
+            asked.spawn(async move {
+                let answer = transport.lease(&host, &request).await;
+                (host.name, answer)
+            });
+        }
+        let mut answers = Answers::new();
+        while let Some(Ok((host, answer))) = asked.join_next().await {
+            answers.insert(host, answer);
+        }
+        fleet.transport.close().await;
+        answers
+    }))
+}
+
+fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {
+    let answers = ask(global, &command.selection, &command.connection, &Request::Look)?;
+    let away = answers.values().any(Result::is_err);
+    if command.json {
+        let hosts: serde_json::Map<String, serde_json::Value> =
+            answers.iter().map(|(host, answer)| (host.to_string(), shown(answer))).collect();
+        ui::result(&ui::data(&json!({ "format": "armilla-locks", "version": 1, "hosts": hosts }).to_string()));
+    } else {
+        for (host, answer) in &answers {
+            ui::result(&match answer {
+                Ok(Answer::Taken(held)) => leases::line(host, held),
+                Ok(_) => format!("{host} is free"),
+                Err(error) => format!("{host} did not answer: {}", survey::explained(error)),
+            });
+        }
+    }
+    Ok(if away { Exit::Unreachable } else { Exit::Success })
+}
+
+fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
+    match answer {
+        Ok(Answer::Taken(held)) => {
+            let Held { lease, silent, busy } = &**held;
+            json!({ "lease": lease, "silent_seconds": silent, "ends_in_seconds": held.left(), "busy": busy })
+        }
+        Ok(_) => json!({ "lease": null }),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
+    let id = LeaseId(command.id.clone());
+    let answers = ask(global, &command.selection, &command.connection, &Request::Break { id })?;
+    let broken: Vec<&str> = answers
+        .iter()
+        .filter(|(_, answer)| matches!(answer, Ok(Answer::Free)))
+        .map(|(host, _)| host.as_str())
+        .collect();
+    for (host, answer) in &answers {
+        match answer {
+            Err(error) => ui::say(&format!("{host} did not answer: {}", survey::explained(error))),
+            Ok(Answer::Taken(held)) => ui::say(&leases::line(host, held)),
+            Ok(_) => {}
+        }
+    }
+    if broken.is_empty() {
+        let problem = Diagnostic::error(format!("no host that answers has a lease `{}`", command.id));
+        return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
+    }
+    ui::result(&format!("broken on {}: its owner is refused from now on", broken.join(", ")));
+    Ok(if answers.values().any(Result::is_err) { Exit::Unreachable } else { Exit::Success })
+}

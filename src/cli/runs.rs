@@ -1,0 +1,197 @@
+//! `armilla runs list|show|log`: what was done from this machine, and how it ended.
+
+use std::collections::BTreeMap;
+
+use clap_complete::ArgValueCompleter;
+use serde_json::json;
+
+use super::{Exit, completion, identity, ui};
+use crate::apply::{End, Event, Failure};
+use crate::diag::{Diagnostic, Diagnostics, shown};
+use crate::history::{History, Run};
+use crate::plan::{Plan, Work};
+use crate::report::human::{self, Progress};
+
+/// Shows the runs of this machine.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum RunsCommand {
+    /// List them, the last one at the end
+    List(List),
+    /// Show one: what it was, how far each host came, and what to type now
+    Show(One),
+    /// Print what happened, line by line, as it was told then
+    Log(One),
+}
+
+/// Lists runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Only those of this environment
+    #[arg(value_name = "ENV", add = ArgValueCompleter::new(completion::environments))]
+    environment: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Names a run.
+#[derive(Debug, clap::Args)]
+pub(super) struct One {
+    /// The run, or the beginning of its name; the last one if not given
+    #[arg(value_name = "RUN", add = ArgValueCompleter::new(completion::runs))]
+    run: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(verbose: u8, command: &RunsCommand) -> Exit {
+    let result = match command {
+        RunsCommand::List(list) => self::list(list),
+        RunsCommand::Show(one) => find(one.run.as_deref()).and_then(|run| show(&run, one.json)),
+        RunsCommand::Log(one) => find(one.run.as_deref()).and_then(|run| log(&run, one.json, verbose)),
+    };
+    result.unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+/// The runs of this machine.
+///
+/// # Errors
+/// When there is no place for them.
+pub(super) fn history() -> Result<History, Diagnostic> {
+    Ok(History::new(&identity::state_folder()?))
+}
+
+/// A run by its name or the beginning of it, or the last one.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn find(typed: Option<&str>) -> Result<Run, Diagnostics> {
+    let history = history()?;
+    let found = match typed {
+        Some(typed) => history.find(typed).map_err(|error| {
+            Diagnostic::error(shown(&error.to_string())).hint("`armilla runs list` shows all of this machine")
+        })?,
+        None => history.list().pop().ok_or_else(|| Diagnostic::error("nothing was done from this machine yet"))?,
+    };
+    Ok(found)
+}
+
+/// How a run ended, in a word or two.
+fn ended(run: &Run) -> String {
+    match run.end.as_ref().map(|end| end.exit) {
+        None => "did not end".to_owned(),
+        Some(0 | 2) => "converged".to_owned(),
+        Some(3) => "failed".to_owned(),
+        Some(4) => "unreachable".to_owned(),
+        Some(130 | 143) => "interrupted".to_owned(),
+        Some(code) => format!("exit {code}"),
+    }
+}
+
+fn list(command: &List) -> Result<Exit, Diagnostics> {
+    let wanted = |run: &Run| command.environment.as_ref().is_none_or(|name| run.head.environment.as_str() == name);
+    let runs: Vec<Run> = history()?.list().into_iter().filter(wanted).collect();
+    if command.json {
+        let all: Vec<_> = runs.iter().map(|run| json!({ "run": run.head, "end": run.end })).collect();
+        ui::result(&ui::data(&json!({ "format": "armilla-runs", "version": 1, "runs": all }).to_string()));
+        return Ok(Exit::Success);
+    }
+    for run in &runs {
+        let head = &run.head;
+        let revision = head.revision.as_ref().map_or_else(String::new, |revision| {
+            format!("  {}{}", &revision.commit[..revision.commit.len().min(7)], if revision.dirty { "+" } else { "" })
+        });
+        let line = format!(
+            "{}  {}  {:<12}  {}{revision}  {}",
+            head.run,
+            head.at,
+            ended(run),
+            head.environment,
+            head.command
+        );
+        ui::result(&shown(&line));
+    }
+    if runs.is_empty() {
+        ui::say("nothing was done from this machine yet");
+    }
+    Ok(Exit::Success)
+}
+
+/// The plan of a run, with its secrets masked.
+fn plan(run: &Run) -> Result<Plan, Diagnostics> {
+    super::show::plan_of(&run.plan_file())
+}
+
+fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
+    if as_json {
+        ui::result(&ui::data(&json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": run.end }).to_string()));
+        return Ok(Exit::Success);
+    }
+    let (head, plan) = (&run.head, plan(run)?);
+    let mut lines = vec![format!("{}  {}  {}", head.run, head.environment, ended(run))];
+    lines.push(format!("  {} by {}: {}", head.at, head.who, head.command));
+    if let Some(revision) = &head.revision {
+        let dirty = if revision.dirty { ", with changes that were not committed" } else { "" };
+        lines.push(format!("  revision {}{dirty}", revision.commit));
+    }
+    lines.extend(head.resumes.iter().map(|before| format!("  goes on with {before}")));
+    let mut ends: BTreeMap<usize, &End> = BTreeMap::new();
+    let mut begun: BTreeMap<usize, usize> = BTreeMap::new();
+    for (_, event) in &run.events {
+        match event {
+            Event::StageEnded { stage, end, .. } => drop(ends.insert(*stage, end)),
+            Event::StepStarted { stage, step } => drop(begun.insert(*stage, *step)),
+            _ => {}
+        }
+    }
+    for (id, stage) in plan.stages.iter().enumerate() {
+        let (Work::Change(block), host) = (&stage.work, stage.work.host()) else { continue };
+        let state = match (ends.get(&id), begun.get(&id)) {
+            (Some(End::Done), _) => "done".to_owned(),
+            (Some(End::Failed(failure)), _) => format!("failed: {}", why(failure)),
+            (Some(End::Skipped(_)), _) => "skipped".to_owned(),
+            (Some(End::Stopped), _) => "stopped before it began".to_owned(),
+            (None, None) => "not begun".to_owned(),
+            (None, Some(step)) => {
+                let what = stage.work.steps().get(*step).map(human::words::step).unwrap_or_default();
+                format!("not known: it was at `{what}`")
+            }
+        };
+        let host = host.map(ToString::to_string).unwrap_or_default();
+        lines.push(shown(&format!("  {host}  {}  {state}", block.role)));
+    }
+    if run.end.is_none() || run.end.as_ref().is_some_and(|end| !matches!(end.exit, 0 | 2)) {
+        lines.push(format!("to go on with what is left of it: armilla resume {}", head.run));
+    }
+    ui::result(&lines.join("\n"));
+    Ok(Exit::Success)
+}
+
+fn why(failure: &Failure) -> String {
+    match failure {
+        Failure::Step { exit, stderr, .. } => format!("exit code {exit} {}", stderr.lines().next_back().unwrap_or_default()),
+        Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. } => why.clone(),
+    }
+}
+
+fn log(run: &Run, as_json: bool, verbose: u8) -> Result<Exit, Diagnostics> {
+    let plan = std::sync::Arc::new(plan(run)?);
+    if as_json {
+        for (at, event) in &run.events {
+            ui::line(&crate::report::json::event(&plan, event, *at).to_string());
+        }
+        return Ok(Exit::Success);
+    }
+    let mut progress = Progress::lines(plan, Box::new(anstream::stdout()), verbose.max(1));
+    for (at, event) in &run.events {
+        progress.tick(*at);
+        progress.event(event);
+    }
+    progress.finish();
+    Ok(Exit::Success)
+}

@@ -1,0 +1,268 @@
+//! Plan files: written, read, and their secrets sealed and unsealed.
+//!
+//! In: a plan that was just made, or the path of a file. Out: a file that only its owner can read, or the plan in one.
+//! Never: a secret in clear, or a file overwritten that is no plan.
+//!
+//! Secrets are sealed with a key of the environment's vault files, so that whoever may open those can apply the plan, on
+//! any machine. An environment without one has a key of this machine instead, which is made when it is first needed.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::keys::{Keyring, Place};
+use super::load::Loaded;
+use super::survey::Survey;
+use super::{Connection, Selection, plan, revision, ui};
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::plan::saved::{About, File, Hosts, LIMIT, SavedError, SavedPlan, is_plan};
+use crate::secret::Secret;
+use crate::store;
+use crate::vault::{self, Envelope, Key};
+
+/// The vault id of what is sealed with this machine's own key.
+const MACHINE: &str = "armilla-machine";
+
+/// Refuses a path at which a plan would overwrite something else.
+///
+/// # Errors
+/// What is there.
+pub(super) fn check_place(path: &Path) -> Result<(), Diagnostic> {
+    let here = path.display();
+    let about = match fs::metadata(path) {
+        Ok(about) => about,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Diagnostic::error(format!("--out: {here} cannot be looked at: {error}"))),
+    };
+    if !about.is_file() {
+        return Err(Diagnostic::error(format!("--out: {here} is no file")).hint("name a file to write the plan into"));
+    }
+    let mut beginning = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut beginning));
+    match read {
+        Ok(0) => Ok(()),
+        Ok(_) if is_plan(&beginning) => Ok(()),
+        Ok(_) => Err(Diagnostic::error(format!("--out: {here} is there and is no plan: it is not overwritten"))
+            .hint("name another file, or move this one away")),
+        Err(error) => Err(Diagnostic::error(format!("--out: {here} cannot be read: {error}"))),
+    }
+}
+
+/// Writes a plan that was just made, and says so.
+///
+/// # Errors
+/// When there is no key for its secrets, or the file cannot be written.
+pub(super) fn save(
+    path: &Path,
+    selection: &Selection,
+    connection: &Connection,
+    loaded: &Loaded,
+    survey: &Survey,
+) -> Result<(), Diagnostics> {
+    let cannot = |why: &dyn std::fmt::Display| {
+        Diagnostic::error(format!("the plan cannot be saved to {}: {why}", path.display())).hint("nothing was changed")
+    };
+    let about = about(selection, connection, loaded);
+    let saved = SavedPlan::new(about, survey.plan.clone(), survey.catalog.clone(), &chance()?);
+    let draft = saved.and_then(|saved| saved.draft()).map_err(|error| cannot(&error))?;
+    let sealed = draft.secrets().map(|secrets| seal(&secrets, &loaded.keys)).transpose()?;
+    let (bytes, digest) =
+        draft.finish(sealed.as_ref().map(|sealed| sealed.text.as_str())).map_err(|error| cannot(&error))?;
+    check_place(path)?;
+    write(path, &bytes).map_err(|error| cannot(&error))?;
+    // A plan that cannot be read must show now, not in the night in which it is needed.
+    open(path, &read(path)?, &loaded.keys)?;
+    ui::say(&format!("Saved to {} (sha256:{}).", path.display(), &digest.0[..12]));
+    if let Some(sealed) = sealed {
+        ui::say(&format!("The secrets in it are sealed with {}.", sealed.with));
+    }
+    Ok(())
+}
+
+/// What is told about a plan of this selection.
+fn about(selection: &Selection, connection: &Connection, loaded: &Loaded) -> About {
+    let folder = loaded.root.file_name().map(|name| name.to_string_lossy().into_owned());
+    About {
+        armilla: env!("CARGO_PKG_VERSION").to_owned(),
+        environment: loaded.environment.clone(),
+        made_at: now(),
+        made_by: who(),
+        revision: revision::exactly(&loaded.root),
+        project: folder.unwrap_or_default(),
+        limit: selection.limit.clone(),
+        part: selection.only.described(),
+        hosts_left_out: loaded.hosts_left_out(),
+        hosts: if loaded.rehearsal.is_some() { Hosts::Lab } else { Hosts::Real },
+        command: plan::to_type("plan", &without_values(selection), connection),
+    }
+}
+
+/// What is set on the command line may be a secret: only its name is told.
+fn without_values(selection: &Selection) -> Selection {
+    let name = |setting: &String| match setting.split_once('=') {
+        Some((name, _)) => format!("{name}={}", crate::secret::MASK),
+        None => setting.clone(),
+    };
+    Selection { variables: selection.variables.iter().map(name).collect(), ..selection.clone() }
+}
+
+/// Now, by this machine's clock, to the second.
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+/// `user@machine`.
+fn who() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    let machine = nix::unistd::gethostname().ok().map(|name| name.to_string_lossy().into_owned());
+    format!("{}@{}", user.unwrap_or_else(|| "?".to_owned()), machine.unwrap_or_else(|| "?".to_owned()))
+}
+
+fn chance<const N: usize>() -> Result<[u8; N], Diagnostic> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Diagnostic::error(format!("there are no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
+/// A plan holds what will be in files: it is for its owner alone, whoever could read the one before.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.exists() {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
+    store::replace(path, bytes)
+}
+
+/// Encrypted secrets, and what with.
+struct Sealed {
+    text: String,
+    with: String,
+}
+
+fn seal(secrets: &[u8], keys: &Keyring) -> Result<Sealed, Diagnostic> {
+    let salt = chance()?;
+    if let Some((key, id, name)) = keys.at_hand() {
+        return Ok(Sealed {
+            text: vault::seal(secrets, &key, id.as_deref(), &salt),
+            with: format!("the vault key {name}: whoever has it can apply this plan"),
+        });
+    }
+    let place = machine_key_file()?;
+    let key = machine_key(&place, Wanted::Made)?;
+    let with = format!("this machine's own key, {}: nobody else can apply this plan", place.display());
+    Ok(Sealed { text: vault::seal(secrets, &key, Some(MACHINE), &salt), with })
+}
+
+/// Whether a key is made where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Found,
+    Made,
+}
+
+/// Where the key of this machine is.
+fn machine_key_file() -> Result<PathBuf, Diagnostic> {
+    let given = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = given.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
+    state.map(|state| state.join("armilla/plan.key")).ok_or_else(|| {
+        Diagnostic::error("there is no place for this machine's own key: you have no home directory")
+            .hint("set XDG_STATE_HOME, or give a key for vault files with --vault-password-file FILE")
+    })
+}
+
+fn machine_key(path: &Path, wanted: Wanted) -> Result<Key, Diagnostic> {
+    let here = path.display();
+    let failed =
+        |error: &io::Error| Diagnostic::error(format!("this machine's own key {here} cannot be used: {error}"));
+    if wanted == Wanted::Made && !path.exists() {
+        make_key(path).map_err(|error| failed(&error))?;
+    }
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let problem =
+                Diagnostic::error("the secrets in this plan are sealed with the key of the machine it was made on");
+            return Err(problem.hint(
+                "apply it there, or give the environment a vault key (`vault` in environment.yml) and plan again",
+            ));
+        }
+        Err(error) => return Err(failed(&error)),
+    };
+    let about = file.metadata().map_err(|error| failed(&error))?;
+    if about.permissions().mode() & 0o077 != 0 || about.uid() != nix::unistd::geteuid().as_raw() {
+        let problem = Diagnostic::error(format!("others can read or change this machine's own key {here}"));
+        return Err(
+            problem.hint(format!("if nobody did, type: chmod 600 {here}; if in doubt, remove it and plan again"))
+        );
+    }
+    let mut bytes = Vec::new();
+    file.take(1024).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    Key::new(bytes)
+        .ok_or_else(|| Diagnostic::error(format!("this machine's own key {here} is empty")).hint("remove it"))
+}
+
+/// Makes a key where none is: whoever comes second takes what the first has made.
+fn make_key(path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder)?;
+    let bytes: [u8; 32] = chance().map_err(|problem| io::Error::other(problem.what))?;
+    let digits = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    writeln!(new, "{digits}")?;
+    new.as_file().sync_all()?;
+    match new.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a plan file, but for its secrets.
+///
+/// # Errors
+/// When it cannot be read or is no plan.
+pub(super) fn read(path: &Path) -> Result<File, Diagnostic> {
+    let here = path.display();
+    let unreadable = |error: io::Error| Diagnostic::error(format!("{here} cannot be read: {error}"));
+    // Opened without waiting: a pipe that nobody writes into is no plan.
+    let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(Diagnostic::error(format!("{here} is no file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    File::parse(bytes).map_err(|error| wrong(path, &error))
+}
+
+/// Reads everything in a plan file, secrets included.
+///
+/// # Errors
+/// When no key fits, or it says what no plan says.
+pub(super) fn open(path: &Path, file: &File, keys: &Keyring) -> Result<SavedPlan, Diagnostics> {
+    let secrets = file.sealed.as_ref().map(|sealed| unseal(path, sealed, keys)).transpose()?;
+    file.open(secrets.as_ref()).map_err(|error| wrong(path, &error).into())
+}
+
+fn unseal(path: &Path, sealed: &str, keys: &Keyring) -> Result<Secret<Vec<u8>>, Diagnostics> {
+    let id = Envelope::parse(sealed).ok().and_then(|envelope| envelope.id);
+    if id.as_deref() != Some(MACHINE) {
+        let origin = Origin::start(&Source::secret(format!("{} (its secrets)", path.display()), ""));
+        return keys.open(sealed, &Place::Value(&origin)).map(|opened| opened.plain);
+    }
+    let key = machine_key(&machine_key_file()?, Wanted::Found)?;
+    let envelope = Envelope::parse(sealed).map_err(|damage| Diagnostic::error(damage.what))?;
+    envelope.open(&key).map_err(|_| {
+        let what = format!("{}: its secrets are sealed with the key of another machine, or of another user", path.display());
+        let hint = "apply it where it was made, or give the environment a vault key (`vault` in environment.yml) and plan again";
+        Diagnostic::error(what).hint(hint).into()
+    })
+}
+
+fn wrong(path: &Path, error: &SavedError) -> Diagnostic {
+    let problem = Diagnostic::error(format!("{}: {error}", path.display()));
+    match error {
+        SavedError::Stranger => problem.hint("write one: armilla plan ENV -o FILE"),
+        SavedError::Changed | SavedError::Broken(_) => problem.hint("plan again; a plan is never changed by hand"),
+        _ => problem,
+    }
+}

@@ -1,0 +1,192 @@
+//! What is desired, in a saved plan: enough to look again whether it is so.
+//!
+//! In: a catalog. Out: a value that can be written, in which what many hosts share is there once; and a catalog made of
+//! it. Never: another resource than before: each is read again from the keys it was made from.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Block, Catalog, Chosen, HostCatalog, Service, Wanted};
+use crate::diag::Origin;
+use crate::inventory::Endpoint;
+use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
+use crate::resource::{Data, Verb, kind};
+use crate::secret::Secret;
+use crate::step::{Check, Digest};
+
+/// A catalog as it is written. The environment and the secrets are the plan's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stored {
+    services: Vec<Service>,
+    items: Vec<Item>,
+    hosts: BTreeMap<HostName, Host>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    kind: String,
+    #[serde(with = "keys")]
+    keys: Arc<serde_json::Value>,
+    protect: bool,
+    notify: Option<Verb>,
+    tags: BTreeSet<Tag>,
+    chosen: Chosen,
+    origin: Origin,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Host {
+    endpoint: Endpoint,
+    blocks: Vec<Part>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    role: RoleName,
+    service: Option<ServiceName>,
+    requires: Vec<usize>,
+    /// By their place in [`Stored::items`].
+    items: Vec<usize>,
+    left_out: usize,
+    health: Vec<Check>,
+}
+
+/// Items that are there once.
+#[derive(Default)]
+struct Table {
+    items: Vec<Item>,
+    known: HashMap<Digest, usize>,
+}
+
+impl Table {
+    fn place(&mut self, wanted: &Wanted) -> usize {
+        let kind = wanted.resource.kind();
+        let (notify, tags, chosen) = (wanted.notify, &wanted.tags, wanted.chosen);
+        let all = format!("{kind} {} {} {notify:?} {tags:?} {chosen:?} {}", wanted.keys, wanted.protect, wanted.origin);
+        *self.known.entry(Digest::of(all.as_bytes())).or_insert_with(|| {
+            self.items.push(Item {
+                kind: kind.to_owned(),
+                keys: Arc::clone(&wanted.keys),
+                protect: wanted.protect,
+                notify,
+                tags: BTreeSet::clone(tags),
+                chosen,
+                origin: wanted.origin.clone(),
+            });
+            self.items.len() - 1
+        })
+    }
+}
+
+impl Stored {
+    pub(super) fn of(catalog: &Catalog) -> Self {
+        let mut table = Table::default();
+        let mut part = |block: &Block| Part {
+            role: block.role.clone(),
+            service: block.service.clone(),
+            requires: block.requires.clone(),
+            items: block.items.iter().map(|wanted| table.place(wanted)).collect(),
+            left_out: block.left_out,
+            health: block.health.clone(),
+        };
+        let hosts = catalog.hosts.iter().map(|(name, host)| {
+            let blocks = host.blocks.iter().map(&mut part).collect();
+            (name.clone(), Host { endpoint: host.endpoint.clone(), blocks })
+        });
+        let hosts = hosts.collect();
+        Self { services: catalog.services.clone(), items: table.items, hosts }
+    }
+
+    /// The catalog again.
+    ///
+    /// # Errors
+    /// When a resource is of no kind that is known, or its keys are wrong.
+    pub(super) fn catalog(self, environment: EnvName, secrets: Vec<Secret<String>>) -> Result<Catalog, String> {
+        let items = self.items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
+        let host = |(name, host): (HostName, Host)| {
+            let blocks = host.blocks.into_iter().enumerate().map(|(place, part)| part.block(place, &items));
+            let blocks = blocks.collect::<Result<Vec<_>, _>>().map_err(|why| format!("{name}: {why}"))?;
+            if host.endpoint.name != name {
+                return Err(format!("the way to {name} leads to {}", host.endpoint.name));
+            }
+            Ok((name, HostCatalog { endpoint: host.endpoint, blocks }))
+        };
+        let hosts = self.hosts.into_iter().map(host).collect::<Result<_, String>>()?;
+        Ok(Catalog { environment, services: self.services, hosts, secrets })
+    }
+}
+
+impl Item {
+    fn wanted(self) -> Result<Wanted, String> {
+        let known = kind(&self.kind).ok_or_else(|| format!("there is no kind `{}`", self.kind.escape_debug()))?;
+        let wrong = |error: crate::resource::ParseError| {
+            format!("a {} of {}: {}: {}", self.kind, self.origin, error.path.join("."), error.what)
+        };
+        let resource = (known.parse)(&self.keys).map_err(wrong)?;
+        let Self { keys, protect, notify, tags, chosen, origin, .. } = self;
+        Ok(Wanted { resource, keys, protect, notify, tags: Arc::new(tags), chosen, origin })
+    }
+}
+
+impl Part {
+    fn block(self, place: usize, items: &[Wanted]) -> Result<Block, String> {
+        if self.requires.iter().any(|required| *required >= place) {
+            return Err(format!("the role {} requires one that is not before it", self.role));
+        }
+        let item = |at: usize| items.get(at).cloned().ok_or_else(|| format!("there is no resource {at}"));
+        let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
+        let Self { role, service, requires, left_out, health, .. } = self;
+        Ok(Block { role, service, requires, items, left_out, health })
+    }
+}
+
+/// The keys of a resource, in which secrets are marked (see [`Data::SECRET`]): each mark stays, what is behind it is sealed.
+mod keys {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de, ser};
+    use serde_json::Value;
+
+    use super::{Arc, Data, Secret};
+
+    pub(super) fn serialize<S: Serializer>(keys: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut keys = Value::clone(keys);
+        marks(&mut keys, &mut |mark| {
+            let Value::String(text) = mark else { return Ok(()) };
+            *mark = serde_json::to_value(Secret::new(std::mem::take(text)))?;
+            Ok(())
+        })
+        .map_err(ser::Error::custom)?;
+        keys.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Value>, D::Error> {
+        let mut keys = Value::deserialize(deserializer)?;
+        marks(&mut keys, &mut |mark| {
+            let secret = Secret::<String>::deserialize(&*mark)?;
+            *mark = Value::String(secret.expose().clone());
+            Ok(())
+        })
+        .map_err(de::Error::custom)?;
+        Ok(Arc::new(keys))
+    }
+
+    /// Does something with what is behind each mark.
+    fn marks(
+        value: &mut Value,
+        work: &mut dyn FnMut(&mut Value) -> Result<(), serde_json::Error>,
+    ) -> Result<(), serde_json::Error> {
+        match value {
+            Value::Array(items) => items.iter_mut().try_for_each(|item| marks(item, work)),
+            Value::Object(entries) => entries.iter_mut().try_for_each(|(key, value)| match key.as_str() {
+                Data::SECRET => work(value),
+                _ => marks(value, work),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

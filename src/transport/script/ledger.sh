@@ -1,0 +1,35 @@
+# What is owned on this host, and what was done since that was written.
+# belonging ENVIRONMENT MISSING: goes to its directory, with MISSING as `make` making it. Returns 66 where there is none.
+belonging() {
+  kept "$2" || return
+  if [ ! -e "./$1" ] && [ ! -L "./$1" ]; then
+    [ "$2" = make ] || return 66
+    mkdir "./$1" && { sync . 2>/dev/null || sync; } || return
+  fi
+  if [ -L "./$1" ] || [ ! -d "./$1" ] || ! [ -O "./$1" ]; then refuse "$S/$1 is no directory of armilla's: move it away"; return; fi
+  cd -P "./$1"
+}
+# save ENVIRONMENT BYTES FUNCTION ARGUMENT...: FUNCTION fills the new ledger $f; then BYTES of the journal go.
+save() {
+  path=$S/$1/ledger owner= group= mode=00600 new=./.new-ledger worked=$2
+  belonging "$1" make || return
+  shift 2
+  rm -f -- "$new"
+  if (fill "$@") && mv -f -T -- "$new" ./ledger && { sync . 2>/dev/null || sync; }; then forget "$worked"; return; fi
+  rm -f -- "$new"
+  return 1
+}
+# clear ENVIRONMENT BYTES: nothing is owned there any more.
+clear() {
+  belonging "$1" no
+  case $? in 0) ;; 66) return 0 ;; *) return 1 ;; esac
+  rm -f ./ledger ./.new-ledger && { sync . 2>/dev/null || sync; } && forget "$2" || return
+  cd .. && { [ -e "./$1/journal" ] || rmdir "./$1"; }
+}
+# forget BYTES: takes them off the front of the journal. A line without an end does not count.
+forget() {
+  [ -e ./journal ] || return 0
+  tail -c "+$(($1 + 1))" ./journal >./.new-journal || return
+  if [ "$(wc -l <./.new-journal)" -eq 0 ]; then rm -f ./.new-journal ./journal; return; fi
+  { sync ./.new-journal 2>/dev/null || sync; } && mv -f -T ./.new-journal ./journal && { sync . 2>/dev/null || sync; }
+}

@@ -1,0 +1,285 @@
+//! A host's side of leases, ledgers and journals, by the shells of this machine in a directory of their own.
+//!
+//! In: requests, orders and instants to be killed at. Out: what really is on the disk, held against the rules in Rust.
+//! Never: the state of this machine itself; the scripts are told of another place and another time.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use armilla::lease::{Answer, Desk, Held, Holder, Lease, LeaseId, Now, Part, Request, Ticket, grant};
+use armilla::ledger::{Intent, Journal, Reached};
+use armilla::name::{EnvName, RunId};
+use armilla::step::{Command, Outcome, Probe, Step};
+use armilla::transport::script::{
+    NoAnswer, Progress, Refusal, lease_script, order_script, parse_lease, parse_readings, read_script,
+};
+use armilla::transport::{Order, StepEvent};
+use proptest::prelude::*;
+
+use crate::script::{Room, shells};
+
+const NONCE: &str = "0123456789abcdef0123456789abcdef";
+
+/// A host as far as these scripts know it: a place, a boot and a time.
+struct Host {
+    room: Room,
+    shell: Vec<&'static str>,
+}
+
+impl Host {
+    fn new(name: &str, shell: &[&'static str]) -> Self {
+        let host = Self { room: Room::new(name), shell: shell.to_vec() };
+        host.at("boot-1", 1000);
+        host
+    }
+
+    fn at(&self, boot: &str, uptime: u64) {
+        fs::write(self.room.path("boot_id"), format!("{boot}\n")).expect("a boot id");
+        fs::write(self.room.path("uptime"), format!("{uptime}.25 1.00\n")).expect("an uptime");
+    }
+
+    /// Where it keeps what it must know.
+    fn place(&self) -> PathBuf {
+        self.room.0.join("var/armilla/host")
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.place().join(name)).unwrap_or_default()
+    }
+
+    fn script(&self, script: &str) -> String {
+        let changed = script
+            .replace(
+                "if [ \"$(id -u)\" = 0 ]; then S=/var/lib/armilla/host",
+                &format!("if true; then S={}", self.place().display()),
+            )
+            .replace("/proc/sys/kernel/random/boot_id", &self.room.path("boot_id"));
+        assert_ne!(changed, script, "the script keeps nothing");
+        changed
+    }
+
+    fn start(&self, script: &str) -> Child {
+        let mut child = Process::new(self.shell[0])
+            .args(&self.shell[1..])
+            .args(["-c", "eval \"$(cat)\""])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(if std::env::var_os("SHOW_STDERR").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .process_group(0)
+            .spawn()
+            .expect("the shell starts");
+        let text = self.script(script);
+        child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("it reads");
+        child
+    }
+
+    fn run(&self, script: &str) -> Vec<u8> {
+        self.start(script).wait_with_output().expect("it ends").stdout
+    }
+
+    fn lease(&self, request: &Request) -> Result<Answer, NoAnswer> {
+        let script = lease_script(request, NONCE).expect("a script");
+        let script = script.replace("/proc/uptime", &self.room.path("uptime"));
+        parse_lease(NONCE, &self.run(&script))
+    }
+
+    fn ask(&self, request: &Request) -> Answer {
+        self.lease(request).unwrap_or_else(|why| panic!("{:?} {request:?}: {why:?}", self.shell))
+    }
+
+    fn acquired(&self, id: &str) -> Ticket {
+        match self.ask(&acquire(id, 120, None)) {
+            Answer::Granted(fence) => ticket(id, fence),
+            other => panic!("{:?}: {other:?}", self.shell),
+        }
+    }
+
+    fn order(&self, steps: &[Step], ticket: &Ticket) -> (Vec<StepEvent>, Result<Vec<Outcome>, Refusal>) {
+        let script = order_script(Order { steps, ticket: Some(ticket) }, NONCE).expect("a script");
+        let mut progress = Progress::new(NONCE);
+        let events = progress.push(&self.run(&script));
+        let refusal = progress.refusal().cloned();
+        let outcomes = progress.outcomes().unwrap_or_else(|| panic!("{:?}: the answer ends early", self.shell));
+        (events, refusal.map_or(Ok(outcomes), Err))
+    }
+
+    fn perform(&self, steps: &[Step], ticket: &Ticket) -> Result<Vec<Outcome>, Refusal> {
+        self.order(steps, ticket).1
+    }
+
+    fn state(&self) -> armilla::step::StateReading {
+        let probe = Probe::State(environment());
+        let script = read_script(std::slice::from_ref(&probe), NONCE, Duration::from_secs(50));
+        let readings = parse_readings(std::slice::from_ref(&probe), NONCE, &self.run(&script)).expect("an answer");
+        readings.state(&probe).unwrap_or_else(|why| panic!("{:?}: {why}", self.shell)).clone()
+    }
+
+    fn journal(&self) -> Journal {
+        let text = self.read("staging/journal");
+        Journal::parse(text.as_bytes()).unwrap_or_else(|why| panic!("{:?}: {why}\n{text}", self.shell))
+    }
+}
+
+fn environment() -> EnvName {
+    EnvName::new("staging").expect("a name")
+}
+
+fn holder() -> Holder {
+    Holder {
+        environment: environment(),
+        run: RunId::new("run-1").expect("a name"),
+        who: "ada@desk's \"corner\"\n$(touch pwned)".to_owned(),
+        command: "armilla apply 'a\\b' \u{1b}[2J".to_owned(),
+        machine: "m".to_owned(),
+        boot: "b".to_owned(),
+        pid: 7,
+        ticks: 8,
+        since: "2026-01-01T00:00:00Z".to_owned(),
+    }
+}
+
+fn id(id: &str) -> LeaseId {
+    LeaseId(id.to_owned())
+}
+
+fn acquire(name: &str, seconds: u32, instead_of: Option<&str>) -> Request {
+    Request::Acquire { id: id(name), holder: holder(), seconds, instead_of: instead_of.map(id) }
+}
+
+fn ticket(name: &str, fence: u64) -> Ticket {
+    Ticket { environment: environment(), id: id(name), fence, intent: None, first: 0, part: Part::Rest }
+}
+
+fn intent() -> String {
+    let intent = serde_json::json!({
+        "version": 1, "applied": {"run": "run-1", "at": "2026-01-01T00:00:00Z", "plan": "p", "who": "it's %s \\ me", "revision": null},
+        "stage": 3, "service": null, "entries": [],
+    });
+    intent.to_string()
+}
+
+fn recording(ticket: &Ticket) -> Ticket {
+    Ticket { intent: Some(intent()), ..ticket.clone() }
+}
+
+fn sh(script: &str) -> Step {
+    Step::Run(Command::new(["sh", "-c", script]).within(Duration::from_secs(30)))
+}
+
+fn save(ledger: Option<&[u8]>, journal: u64) -> Step {
+    Step::SaveLedger { environment: environment(), ledger: ledger.map(<[u8]>::to_vec), journal }
+}
+
+#[test]
+fn one_at_a_time_gets_a_lease_and_looking_makes_nothing() {
+    for shell in shells() {
+        let host = Host::new("lease", &shell);
+        assert_eq!(host.ask(&Request::Look), Answer::Free, "{shell:?}");
+        assert_eq!(host.ask(&Request::Renew { id: id("a") }), Answer::Lost(None));
+        assert_eq!(host.ask(&Request::Release { id: id("a") }), Answer::Lost(None));
+        assert_eq!(host.state().ledger, None);
+        assert!(!host.room.0.join("var").exists(), "{shell:?}: a look made something");
+        assert_eq!(host.ask(&acquire("a", 120, None)), Answer::Granted(1), "{shell:?}");
+        let written: Lease = serde_json::from_str(host.read("lease").lines().next().expect("a line")).expect("a lease");
+        assert_eq!((written.holder, written.fence), (holder(), 1));
+        for name in ["lease", "fence", "guard", "busy", ""] {
+            let mode = fs::metadata(host.place().join(name)).expect(name).permissions().mode() & 0o777;
+            assert_eq!(mode, if name.is_empty() { 0o700 } else { 0o600 }, "{shell:?} {name}");
+        }
+        host.at("boot-1", 1050);
+        let Answer::Taken(held) = host.ask(&acquire("b", 120, None)) else { panic!("{shell:?}: two") };
+        assert_eq!((held.silent, held.busy, held.left()), (50, false, 70));
+        assert_eq!(host.ask(&Request::Look), Answer::Taken(held.clone()));
+        assert_eq!(host.ask(&Request::Renew { id: id("b") }), Answer::Lost(Some(held)));
+        assert_eq!(host.ask(&Request::Renew { id: id("a") }), Answer::Granted(1));
+        host.at("boot-1", 1170);
+        assert_eq!(host.ask(&acquire("b", 120, None)), Answer::Granted(2), "{shell:?}");
+        assert!(matches!(host.ask(&Request::Renew { id: id("a") }), Answer::Lost(Some(_))));
+        assert_eq!(host.ask(&Request::Release { id: id("b") }), Answer::Free);
+        assert_eq!(
+            fs::read_dir(host.room.0.join("var")).expect("it is there").count(),
+            0,
+            "{shell:?}: something is left"
+        );
+    }
+}
+
+#[test]
+fn an_order_without_the_lease_does_nothing() {
+    for shell in shells() {
+        let host = Host::new("fence", &shell);
+        let sign = host.room.path("sign");
+        let steps = [sh(&format!("touch {sign}"))];
+        assert_eq!(host.perform(&steps, &ticket("a", 1)), Err(Refusal::Fenced(None)), "{shell:?}");
+        let ticket = host.acquired("a");
+        let stale = Ticket { fence: 7, ..ticket.clone() };
+        assert!(matches!(host.perform(&steps, &stale), Err(Refusal::Fenced(Some(_)))), "{shell:?}");
+        assert_eq!(host.ask(&acquire("b", 120, Some("a"))), Answer::Granted(2));
+        match host.perform(&steps, &recording(&ticket)) {
+            Err(Refusal::Fenced(Some(lease))) => assert_eq!((lease.id, lease.holder), (id("b"), holder())),
+            other => panic!("{shell:?}: {other:?}"),
+        }
+        assert!(!PathBuf::from(&sign).exists(), "{shell:?}: it was done");
+        assert!(host.state().journal.is_none());
+        let other = Ticket { id: id("b"), fence: 2, ..ticket };
+        assert_eq!(host.perform(&steps, &other), Ok(vec![Outcome::Done]), "{shell:?}");
+        assert!(PathBuf::from(&sign).exists());
+    }
+}
+
+#[test]
+fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
+    for shell in shells() {
+        let host = Host::new("journal", &shell);
+        let ticket = recording(&host.acquired("a"));
+        let two = [sh("true"), sh("true")];
+        assert_eq!(host.perform(&two, &Ticket { part: Part::Piece, ..ticket.clone() }), Ok(vec![Outcome::Done; 2]));
+        let edit = Ticket { first: 2, part: Part::One, ..ticket.clone() };
+        assert_eq!(host.perform(&two, &edit), Ok(vec![Outcome::Done; 2]));
+        let rest = Ticket { first: 3, ..ticket.clone() };
+        assert_eq!(host.perform(&two[..1], &rest), Ok(vec![Outcome::Done]));
+        let wanted = format!(
+            "stage boot-1 {}\nbegin 0\ndone 0\nbegin 1\ndone 1\nbegin 2\ndone 2\nbegin 3\ndone 3\nover\n",
+            intent()
+        );
+        assert_eq!(host.read("staging/journal"), wanted, "{shell:?}");
+        assert!(host.journal().stages[0].over);
+        let failing = [sh("true"), sh("exit 7"), sh("true")];
+        assert!(matches!(
+            host.perform(&failing, &ticket).as_deref(),
+            Ok([Outcome::Done, Outcome::Failed { exit: 7, .. }])
+        ));
+        let stage = &host.journal().stages[1];
+        assert_eq!((stage.begun, stage.ended, stage.over), (Some(1), Some(Reached::Failed(7)), false), "{shell:?}");
+        let state = host.state();
+        assert_eq!((state.boot.as_str(), state.ledger.as_deref()), ("boot-1", None));
+        let read = state.journal.expect("a journal");
+        assert_eq!(String::from_utf8_lossy(&read), host.read("staging/journal"));
+        // What came after the look stays.
+        assert_eq!(host.perform(&two[..1], &ticket), Ok(vec![Outcome::Done]));
+        let plain = Ticket { intent: None, ..ticket.clone() };
+        let ledger = b"{\"a\": \"it's %s \\\\\"}\n";
+        assert_eq!(
+            host.perform(&[save(Some(ledger), read.len() as u64)], &plain),
+            Ok(vec![Outcome::Done]),
+            "{shell:?}"
+        );
+        assert_eq!(host.state().ledger.as_deref(), Some(ledger.as_slice()));
+        assert_eq!(host.journal().stages.len(), 1, "{shell:?}");
+        let length = host.read("staging/journal").len() as u64;
+        assert_eq!(host.perform(&[save(Some(b"2"), length)], &plain), Ok(vec![Outcome::Done]));
+        assert_eq!((host.state().ledger.as_deref(), host.state().journal), (Some(b"2".as_slice()), None));
+        assert!(
+            matches!(host.perform(&[save(None, 0)], &ticket).as_deref(), Ok([Outcome::Failed { .. }])),
+            "{shell:?}"
+        );
+        assert_eq!(host.perform(&[save(None, 9999)], &plain), Ok(vec![Outcome::Done]));
+        assert_eq!(host.ask(&Request::Release { id: id("a") }), Answer::Free);
+        assert!(!host.room.0.join("var/armilla").exists(), "{shell:?}: something is left");
+    }
+}

@@ -1,0 +1,458 @@
+//! Faults of the network, on the way to a real sshd: cables that are cut, stall, drop everything silently, or are slow.
+//!
+//! In: the SSH transport and a cable with a fault. Out: what is on the disk afterwards, and how long it took. Never: a
+//! host but this machine.
+
+#![expect(clippy::print_stderr, reason = "how many points were tried, shown with --nocapture")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use armilla::inventory::Endpoint;
+use armilla::name::HostName;
+use armilla::observe;
+use armilla::secret::Content;
+use armilla::step::{Command, Fetch, Occupied, Outcome, Packed, PathReading, Probe, Step, UnpackLimits, Unpacking};
+use armilla::transport::{Connections, Order, SshOptions, StepEvent, Transport, TransportError};
+use camino::Utf8PathBuf;
+use tokio::task::JoinSet;
+
+use crate::proxy::{Cable, Pieces, Proxy, Way, What};
+use crate::ssh::{Server, gone, run, said, write};
+use crate::unpack::{file, me, tar};
+
+/// Points that are tried at the same time.
+const AT_ONCE: usize = 6;
+
+/// Where a cable is cut, and how.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    number: usize,
+    way: Way,
+    after: u64,
+    what: What,
+}
+
+impl Point {
+    fn cable(self) -> Cable {
+        Cable::with(self.way, self.after, self.what)
+    }
+}
+
+/// Every so manieth part of the traffic, both ways, by turns with a reset and with an end.
+fn points(traffic: [u64; 2], parts: u64) -> Vec<Point> {
+    let ways = [(Way::There, traffic[0]), (Way::Back, traffic[1])];
+    let cuts = ways.into_iter().flat_map(|(way, all)| (0..parts).map(move |part| (way, all * part / parts)));
+    let what = |number| if number % 2 == 0 { What::Reset } else { What::End };
+    cuts.enumerate().map(|(number, (way, after))| Point { number, way, after, what: what(number) }).collect()
+}
+
+fn through(server: &Server, proxy: &Proxy) -> (Endpoint, Connections) {
+    let mut host = server.host();
+    host.port = Some(proxy.port);
+    (host, Connections::new(server.options()))
+}
+
+/// A text of 64 KiB in which every line says what it belongs to.
+fn text(word: &str) -> Vec<u8> {
+    (0..65_536 / 16).flat_map(|line| format!("{word} line {line:06}\n").into_bytes()).collect()
+}
+
+/// Tries all points, a few at a time; gives what each was told.
+async fn tried<T, F>(points: Vec<Point>, one: impl Fn(Point) -> F) -> Vec<(Point, T)>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let (mut all, mut running) = (Vec::new(), JoinSet::new());
+    for point in points {
+        if running.len() == AT_ONCE {
+            all.extend(running.join_next().await.map(|ended| ended.expect("it ends")));
+        }
+        let one = one(point);
+        running.spawn(async move { (point, one.await) });
+    }
+    all.extend(running.join_all().await);
+    all
+}
+
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    entries.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f07_a_transfer_cut_at_any_64th_leaves_the_old_file_or_the_new() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    let server = Arc::new(server);
+    let (old, new) = (text("old"), text("new"));
+    let change = |server: Arc<Server>, folder: String, cable: Cable| {
+        let (old, new) = (old.clone(), new.clone());
+        async move {
+            fs::create_dir(&folder).expect("a directory");
+            fs::write(format!("{folder}/file"), &old).expect("a file");
+            let proxy = Proxy::first(server.address(), cable);
+            let (host, connections) = through(&server, &proxy);
+            let steps = [write(&format!("{folder}/file"), Content::Plain(new))];
+            let told = connections.perform(&host, Order::of(&steps), &|_| ()).await;
+            connections.close().await;
+            (told, proxy.carried(0))
+        }
+    };
+    let (told, traffic) = change(Arc::clone(&server), server.path("sound"), Cable::sound()).await;
+    assert_eq!(told, Ok(vec![Outcome::Done]));
+    assert!(traffic[0] > 65_536, "the file is carried: {traffic:?}");
+    let points = points(traffic, 64);
+    let count = points.len();
+    let all =
+        tried(points, |point| change(Arc::clone(&server), server.path(&format!("f{}", point.number)), point.cable()))
+            .await;
+    assert!(gone(&server).await, "what was under way has ended");
+    let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
+    for (point, (told, _)) in &all {
+        let folder = server.path(&format!("f{}", point.number));
+        assert_eq!(names(&folder), ["file"], "{point:?}: nothing else is left");
+        let now = fs::read(format!("{folder}/file")).expect("the file");
+        assert!(now == old || now == new, "{point:?}: {} bytes of both", now.len());
+        match told {
+            Ok(outcomes) => assert!(outcomes == &[Outcome::Done] && now == new, "{point:?} {outcomes:?}"),
+            Err(TransportError::Lost { .. }) => {}
+            Err(other) => panic!("{point:?}: {other}"),
+        }
+        let end = match (told, now == new) {
+            (Ok(_), _) => "done",
+            (Err(_), true) => "lost after it was done",
+            (Err(_), false) => "lost before",
+        };
+        *ends.entry(end).or_default() += 1;
+    }
+    assert!(ends["lost before"] > 40, "most of the traffic there is the file: {ends:?}");
+    eprintln!("cut at {count} points of {traffic:?} bytes: {ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f07_a_reading_cut_at_any_64th_is_asked_again_and_leaves_no_trace() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    let server = Arc::new(server);
+    let content = text("the");
+    fs::create_dir(server.path("read")).expect("a directory");
+    fs::write(server.path("read/file"), &content).expect("a file");
+    let read = |server: Arc<Server>, cable: Cable| async move {
+        let proxy = Proxy::first(server.address(), cable);
+        let (host, connections) = through(&server, &proxy);
+        let probe = Probe::Path { path: server.path("read/file"), content: Fetch::Always };
+        let told = connections.read(&host, std::slice::from_ref(&probe)).await.map(|readings| {
+            match readings.path(&probe).expect("an answer") {
+                PathReading::File { content, .. } => content.clone().expect("its content"),
+                other => panic!("{other:?}"),
+            }
+        });
+        connections.close().await;
+        (told, proxy.carried(0), proxy.connections())
+    };
+    let (told, traffic, _) = read(Arc::clone(&server), Cable::sound()).await;
+    assert_eq!(told, Ok(content.clone()));
+    assert!(traffic[1] > 65_536, "the file is carried: {traffic:?}");
+    let points = points(traffic, 64);
+    let count = points.len();
+    let all = tried(points, |point| read(Arc::clone(&server), point.cable())).await;
+    let mut twice = 0;
+    for (point, (told, _, connections)) in &all {
+        assert!(told.as_ref() == Ok(&content), "{point:?}: {:?}", told.as_ref().err());
+        twice += connections - 1;
+    }
+    assert!(gone(&server).await, "what was under way has ended");
+    assert_eq!(names(&server.path("read")), ["file"], "no trace");
+    assert_eq!(fs::read(server.path("read/file")).expect("the file"), content);
+    assert!(twice > 100, "nearly all of them connected again: {twice}");
+    eprintln!("cut at {count} points of {traffic:?} bytes: {twice} connected again, all were answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f07_an_archive_cut_at_any_16th_leaves_the_old_tree_or_the_new() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    let server = Arc::new(server);
+    let archive = |word: &str| {
+        let text = String::from_utf8(text(word)).expect("a text");
+        tar(&[file("one", &text), file("two", word)])
+    };
+    let (old, new) = (archive("old"), archive("new"));
+    let (owner, group) = me();
+    let step = move |folder: &str, bytes: &[u8]| {
+        Step::Unpack(Box::new(Unpacking {
+            path: format!("{folder}/tree"),
+            source: Packed::Content(Content::Plain(bytes.to_vec())),
+            strip: 0,
+            owner: owner.clone(),
+            group: group.clone(),
+            limits: UnpackLimits { bytes: 1 << 20, entries: 100, ratio: 100 },
+            occupied: Occupied::Replace,
+            marker: "armilla archive 1\n".to_owned(),
+        }))
+    };
+    let swap = |server: Arc<Server>, folder: String, cable: Cable| {
+        let (first, second) = (step(&folder, &old), step(&folder, &new));
+        async move {
+            fs::create_dir(&folder).expect("a directory");
+            let outcomes = crate::script::perform(&["dash"], &[first]);
+            assert_eq!(outcomes, [Outcome::Done]);
+            let proxy = Proxy::first(server.address(), cable);
+            let (host, connections) = through(&server, &proxy);
+            let told = connections.perform(&host, Order::of(&[second]), &|_| ()).await;
+            connections.close().await;
+            (told, proxy.carried(0))
+        }
+    };
+    let (told, traffic) = swap(Arc::clone(&server), server.path("sound"), Cable::sound()).await;
+    assert_eq!(told, Ok(vec![Outcome::Done]));
+    let points = points(traffic, 16);
+    let count = points.len();
+    let all =
+        tried(points, |point| swap(Arc::clone(&server), server.path(&format!("a{}", point.number)), point.cable()))
+            .await;
+    assert!(gone(&server).await, "what was under way has ended");
+    let mut fresh = 0;
+    for (point, (told, _)) in &all {
+        let folder = server.path(&format!("a{}", point.number));
+        assert_eq!(names(&folder), ["tree"], "{point:?}: nothing else is left");
+        let word = fs::read_to_string(format!("{folder}/tree/two")).expect("a file of it");
+        assert!(fs::read(format!("{folder}/tree/one")).expect("the other") == text(&word), "{point:?}: a mixture");
+        assert!(told.is_err() || word == "new", "{point:?}: {told:?} {word}");
+        fresh += usize::from(word == "new");
+    }
+    eprintln!("cut at {count} points of {traffic:?} bytes: {fresh} new trees, {} old ones", count - fresh);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f07_a_host_that_turns_the_first_connection_away_is_asked_once_more() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    for what in [What::Reset, What::End] {
+        let proxy = Proxy::first(server.address(), Cable::with(Way::Back, 0, what));
+        let (host, connections) = through(&server, &proxy);
+        assert_eq!(said(&connections, &host, "echo yes").await, Ok("yes".to_owned()), "{what:?}");
+        assert_eq!(connections.connects(&host), 2);
+        let proxy = Proxy::start(server.address(), move |_| Cable::with(Way::Back, 0, what));
+        let (host, connections) = through(&server, &proxy);
+        let told = said(&connections, &host, "echo yes").await;
+        assert!(matches!(told, Err(TransportError::Unreachable { .. })), "{what:?}: {told:?}");
+        assert_eq!(proxy.connections(), 2, "not for ever");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f08_steps_are_never_begun_a_second_time_by_themselves() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    let proxy = Proxy::start(server.address(), |_| Cable::sound());
+    let (host, connections) = through(&server, &proxy);
+    let count = server.path("count");
+    let steps = [run(&format!("echo once >>'{count}'; sleep 1")), run(&format!("echo two >>'{count}'"))];
+    let begun = tokio::sync::Notify::new();
+    let watch = |event| {
+        if event == (StepEvent::Started { index: 0 }) {
+            begun.notify_one();
+        }
+    };
+    let cut = async {
+        begun.notified().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        proxy.cut();
+    };
+    let (told, ()) = tokio::join!(connections.perform(&host, Order::of(&steps), &watch), cut);
+    assert!(matches!(told, Err(TransportError::Lost { .. })), "{told:?}");
+    assert!(gone(&server).await, "what was under way has ended");
+    assert_eq!(fs::read_to_string(&count).expect("a file"), "once\n", "the step ended, and no other began");
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f09_a_slow_a_late_and_a_stalled_connection_do_their_work() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    let (late, gathered) = (Duration::from_millis(370), Duration::from_millis(40));
+    let stall = What::Stall(Duration::from_secs(5));
+    let cables = [
+        ("370 ms later each way", Cable::late(late)),
+        ("stalled there for 5 s", Cable::with(Way::There, 30_000, stall)),
+        ("stalled back for 5 s", Cable::with(Way::Back, 3_000, stall)),
+        ("40 kB in a second", Cable { rate: Some(40_000), ..Cable::sound() }),
+        ("in pieces of 7 bytes", Cable { pieces: Pieces::AtMost(7), ..Cable::sound() }),
+        ("gathered for 40 ms", Cable { pieces: Pieces::Gathered(gathered), ..Cable::sound() }),
+    ];
+    let (server, new) = (Arc::new(server), text("new"));
+    let mut all = JoinSet::new();
+    for (number, (what, cable)) in cables.into_iter().enumerate() {
+        let (server, new) = (Arc::clone(&server), new.clone());
+        all.spawn(async move {
+            let proxy = Proxy::start(server.address(), move |_| cable.clone());
+            let (host, connections) = through(&server, &proxy);
+            let (file, begun) = (server.path(&format!("slow{number}")), Instant::now());
+            let steps = [write(&file, Content::Plain(new.clone())), run("exit 0")];
+            let told = connections.perform(&host, Order::of(&steps), &|_| ()).await;
+            assert_eq!(told, Ok(vec![Outcome::Done, Outcome::Done]), "{what}");
+            assert!(fs::read(&file).expect("the file") == new, "{what}");
+            assert_eq!(said(&connections, &host, "echo read").await, Ok("read".to_owned()), "{what}");
+            assert_eq!(connections.connects(&host), 1, "{what}: nothing was lost");
+            connections.close().await;
+            eprintln!("{what}: {:?}", begun.elapsed());
+        });
+    }
+    all.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f09_a_host_that_falls_silent_ends_by_its_own_limit_and_holds_nobody_up() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    let options =
+        SshOptions { keep_alive: Duration::from_secs(1), connect_timeout: Duration::from_secs(2), ..server.options() };
+    let connections = Connections::new(options);
+    let proxies: Vec<Proxy> = (0..3).map(|_| Proxy::start(server.address(), |_| Cable::sound())).collect();
+    let hosts: Vec<Endpoint> =
+        proxies.iter().zip(["a1", "a2", "a3"]).map(|(proxy, name)| at(proxy.port, name)).collect();
+    for host in &hosts {
+        assert_eq!(said(&connections, host, "echo up").await, Ok("up".to_owned()));
+    }
+    proxies[1].silence();
+    let took: Mutex<BTreeMap<String, Duration>> = Mutex::default();
+    let work = async |host: &Endpoint| {
+        let begun = Instant::now();
+        let steps = [run("sleep 1"), run("sleep 1")];
+        let told = connections.perform(host, Order::of(&steps), &|_| ()).await;
+        took.lock().expect("a lock").insert(host.name.to_string(), begun.elapsed());
+        told
+    };
+    let (one, two, three) = tokio::join!(work(&hosts[0]), work(&hosts[1]), work(&hosts[2]));
+    assert_eq!((one, three), (Ok(vec![Outcome::Done; 2]), Ok(vec![Outcome::Done; 2])));
+    assert!(matches!(two, Err(TransportError::Lost { .. } | TransportError::Unreachable { .. })), "{two:?}");
+    let took = took.into_inner().expect("a lock");
+    eprintln!("{took:?}");
+    assert!(took["a1"] < Duration::from_secs(6) && took["a3"] < Duration::from_secs(6), "{took:?}");
+    assert!(took["a2"] < Duration::from_secs(15), "{took:?}");
+
+    // In the middle of a conversation, too; and once the cable is whole again, the next one just works.
+    proxies[1].heal();
+    assert_eq!(said(&connections, &hosts[1], "echo back").await, Ok("back".to_owned()));
+    let (begun, silent) = (Instant::now(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        proxies[1].silence();
+    });
+    let steps = [run("sleep 20")];
+    let (told, ()) = tokio::join!(connections.perform(&hosts[1], Order::of(&steps), &|_| ()), silent);
+    assert!(matches!(told, Err(TransportError::Lost { .. })), "{told:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    let told = said(&connections, &hosts[1], "echo yes").await;
+    assert!(matches!(told, Err(TransportError::Unreachable { .. })), "{told:?}");
+    assert!(begun.elapsed() < Duration::from_secs(6), "a read that cannot connect is not tried for ever");
+    proxies[1].heal();
+    assert_eq!(said(&connections, &hosts[1], "echo back").await, Ok("back".to_owned()));
+    connections.close().await;
+}
+
+fn at(port: u16, name: &str) -> Endpoint {
+    let mut host = Endpoint::new(HostName::new(name).expect("a name"));
+    "127.0.0.1".clone_into(&mut host.address);
+    host.port = Some(port);
+    host
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f11_a_host_that_never_answers_a_dead_bastion_and_a_hung_name_delay_by_their_limit() {
+    let Some(server) = Server::start("") else { return };
+    server.known_by_any_port();
+    // Takes connections and never says a word.
+    let dumb = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let deaf = dumb.local_addr().expect("it").port();
+    let config = fs::read_to_string(server.path("config")).expect("a file");
+    let own = format!(
+        "Host bastion\nHostName 127.0.0.1\nPort {deaf}\nHost inner\nHostName 127.0.0.1\nProxyJump bastion\n\
+         Match originalhost nameless exec \"sleep 20\"\nHostName 127.0.0.1\nHost *\n"
+    );
+    fs::write(server.path("config"), own + &config).expect("a file");
+    let options = SshOptions { connect_timeout: Duration::from_secs(1), ..server.options() };
+    let transport = Arc::new(Connections::new(options));
+    let mut hosts = vec![at(deaf, "b1"), at(server.port, "b2"), at(server.port, "b3")];
+    for name in ["inner", "nameless"] {
+        let mut host = at(server.port, name);
+        name.clone_into(&mut host.address);
+        hosts.push(host);
+    }
+    let probe = Probe::Command(Command::new(["true"]));
+    let questions = hosts.into_iter().map(|host| (host, vec![probe.clone()])).collect();
+    let (begun, mut took) = (Instant::now(), BTreeMap::new());
+    let answers = observe::ask(&transport, questions, 20, |host, _| {
+        took.insert(host.to_string(), begun.elapsed());
+    })
+    .await;
+    eprintln!("{took:?}");
+    for (host, answer) in &answers {
+        let (well, seconds) = if ["b2", "b3"].contains(&host.as_str()) { (true, 3) } else { (false, 4) };
+        assert_eq!(answer.is_ok(), well, "{host}: {answer:?}");
+        assert!(took[host.as_str()] < Duration::from_secs(seconds), "{took:?}");
+    }
+    transport.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_output_without_end_is_cut_off() {
+    let quick = |server: &Server| SshOptions { read_timeout: Duration::from_secs(4), ..server.options() };
+    let endless = [
+        ("yes", "more than 64 MiB"),
+        ("sh -c 'yes >&2'", "no answer within 4 s"),
+        ("sh -c 'cat /dev/zero'", "more than 64 MiB"),
+        ("sleep 30", "no answer within 4 s"),
+    ];
+    for (command, wanted) in endless {
+        let Some(server) = Server::start(&format!("ForceCommand {command}")) else { return };
+        let begun = Instant::now();
+        let told = said(&Connections::new(quick(&server)), &server.host(), "echo yes").await;
+        let why = told.expect_err("no answer").to_string();
+        assert!(why.contains(wanted), "{command}: {why}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{command}: {:?}", begun.elapsed());
+    }
+    let noise = "head -c 40000 /dev/urandom; printf '\\033[2J'; head -c 200000 /dev/urandom >&2";
+    let noise = format!("SetEnv LC_ALL=de_DE.UTF-8 LANG=xx\nForceCommand {noise}; eval \"$SSH_ORIGINAL_COMMAND\"");
+    let Some(server) = Server::start(&noise) else { return };
+    let told = said(&Connections::new(server.options()), &server.host(), "ls /no/such 2>&1 | grep -c 'No such'").await;
+    assert_eq!(told, Ok("1".to_owned()), "noise before the answer, and a language of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f15_a_host_that_was_lost_is_waited_for() {
+    let Some(mut server) = Server::start("") else { return };
+    let host = server.host();
+    let options = SshOptions { control_dir: Some(Utf8PathBuf::from("/tmp")), ..server.options() };
+    let connections = Connections::new(options);
+    let here = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("an id");
+    assert_eq!(said(&connections, &host, "echo up").await, Ok("up".to_owned()));
+    server.stop();
+    let told: Mutex<Vec<String>> = Mutex::default();
+    let tell = |text: &str| told.lock().expect("a lock").push(text.to_owned());
+    let begun = Instant::now();
+    let never = connections.await_back(&host, Duration::from_secs(3), &tell).await;
+    assert!(matches!(never, Err(TransportError::Unreachable { .. })), "{never:?}");
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    let first = told.lock().expect("a lock").first().cloned().expect("it was told");
+    assert!(first.starts_with("waiting for h1 to come back: h1 cannot be reached: "), "{first}");
+    let (back, ()) = tokio::join!(connections.await_back(&host, Duration::from_secs(60), &tell), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        server.start_again();
+    });
+    assert_eq!(back.as_deref(), Ok(here.trim()), "the boot it is in");
+    assert_eq!(said(&connections, &host, "echo on").await, Ok("on".to_owned()));
+    server.stop();
+    fs::copy(server.path("other"), server.path("host")).expect("another key");
+    server.start_again();
+    let begun = Instant::now();
+    let stranger = connections.await_back(&host, Duration::from_secs(60), &tell).await;
+    assert!(matches!(stranger, Err(TransportError::HostKeyChanged { .. })), "{stranger:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "a stranger is not waited for");
+}
