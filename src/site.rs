@@ -18,7 +18,8 @@ pub struct Site {
 }
 
 /// Something that has another name now: nothing is taken away, and what armilla knows of it goes over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Move {
     /// What it was.
     pub from: Thing,
@@ -31,7 +32,8 @@ pub struct Move {
 }
 
 /// Something that can have another name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Thing {
     /// `role web`: all of a role.
     Role(RoleName),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Block, Catalog, Chosen, HostCatalog, Service, Wanted};
+use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Move, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
@@ -23,6 +23,9 @@ pub(super) struct Stored {
     services: Vec<Service>,
     items: Vec<Item>,
     hosts: BTreeMap<HostName, Host>,
+    spare: BTreeMap<HostName, Endpoint>,
+    moved: Vec<Move>,
+    extent: Extent,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,9 +54,9 @@ struct Part {
     role: RoleName,
     service: Option<ServiceName>,
     requires: Vec<usize>,
-    /// By their place in [`Stored::items`].
-    items: Vec<usize>,
-    left_out: usize,
+    /// By their place in [`Stored::items`], each with its place on the host.
+    items: Vec<(usize, u32)>,
+    left_out: Vec<(usize, u32)>,
     health: Vec<Check>,
 }
 
@@ -91,8 +94,8 @@ impl Stored {
             role: block.role.clone(),
             service: block.service.clone(),
             requires: block.requires.clone(),
-            items: block.items.iter().map(|wanted| table.place(wanted)).collect(),
-            left_out: block.left_out,
+            items: block.items.iter().map(|wanted| (table.place(wanted), wanted.order)).collect(),
+            left_out: block.left_out.iter().map(|wanted| (table.place(wanted), wanted.order)).collect(),
             health: block.health.clone(),
         };
         let hosts = catalog.hosts.iter().map(|(name, host)| {
@@ -100,7 +103,14 @@ impl Stored {
             (name.clone(), Host { endpoint: host.endpoint.clone(), blocks })
         });
         let hosts = hosts.collect();
-        Self { services: catalog.services.clone(), items: table.items, hosts }
+        Self {
+            services: catalog.services.clone(),
+            items: table.items,
+            hosts,
+            spare: catalog.spare.clone(),
+            moved: catalog.moved.clone(),
+            extent: catalog.extent,
+        }
     }
 
     /// The catalog again.
@@ -108,7 +118,8 @@ impl Stored {
     /// # Errors
     /// When a resource is of no kind that is known, or its keys are wrong.
     pub(super) fn catalog(self, environment: EnvName, secrets: Vec<Secret<String>>) -> Result<Catalog, String> {
-        let items = self.items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
+        let Self { services, items, hosts, spare, moved, extent } = self;
+        let items = items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
         let host = |(name, host): (HostName, Host)| {
             let blocks = host.blocks.into_iter().enumerate().map(|(place, part)| part.block(place, &items));
             let blocks = blocks.collect::<Result<Vec<_>, _>>().map_err(|why| format!("{name}: {why}"))?;
@@ -117,8 +128,8 @@ impl Stored {
             }
             Ok((name, HostCatalog { endpoint: host.endpoint, blocks }))
         };
-        let hosts = self.hosts.into_iter().map(host).collect::<Result<_, String>>()?;
-        Ok(Catalog { environment, services: self.services, hosts, secrets })
+        let hosts = hosts.into_iter().map(host).collect::<Result<_, String>>()?;
+        Ok(Catalog { environment, services, hosts, spare, moved, extent, secrets })
     }
 }
 
@@ -130,7 +141,7 @@ impl Item {
         };
         let resource = (known.parse)(&self.keys).map_err(wrong)?;
         let Self { keys, protect, notify, tags, chosen, origin, .. } = self;
-        Ok(Wanted { resource, keys, protect, notify, tags: Arc::new(tags), chosen, origin })
+        Ok(Wanted { resource, keys, order: 0, protect, notify, tags: Arc::new(tags), chosen, origin })
     }
 }
 
@@ -139,9 +150,13 @@ impl Part {
         if self.requires.iter().any(|required| *required >= place) {
             return Err(format!("the role {} requires one that is not before it", self.role));
         }
-        let item = |at: usize| items.get(at).cloned().ok_or_else(|| format!("there is no resource {at}"));
+        let item = |(at, order): (usize, u32)| {
+            let wanted = items.get(at).cloned().ok_or_else(|| format!("there is no resource {at}"))?;
+            Ok::<_, String>(Wanted { order, ..wanted })
+        };
+        let left_out = self.left_out.into_iter().map(item).collect::<Result<_, _>>()?;
         let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
-        let Self { role, service, requires, left_out, health, .. } = self;
+        let Self { role, service, requires, health, .. } = self;
         Ok(Block { role, service, requires, items, left_out, health })
     }
 }
