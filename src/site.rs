@@ -33,7 +33,7 @@ pub struct Move {
 
 /// Something that can have another name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Thing {
     /// `role web`: all of a role.
     Role(RoleName),

@@ -86,7 +86,7 @@ pub struct Catalog {
 
 /// How much of what is desired a catalog holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Extent {
     /// All of it.
     #[default]

@@ -57,6 +57,9 @@ impl Json {
 
 /// What a document says.
 pub(super) fn document(text: &str) -> Result<Value, EditError> {
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
     let root = CstRootNode::parse(text, &OPTIONS).or_else(|_| wrong("it is no JSON"))?;
     Ok(root.to_serde_value().unwrap_or_default())
 }

@@ -94,6 +94,19 @@ impl Edit {
         Some(text::Text::read(before).and_then(|text| read(&text.written())).map(inside))
     }
 
+    /// Whether nothing is left in a file but what the parts were in: sections and maps without anything.
+    pub fn is_hollow(&self, text: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(text);
+        match self {
+            Self::Ini(_) => text.lines().all(|line| line.trim().is_empty() || line.starts_with('[')),
+            // A comment is something.
+            Self::Json(_) | Self::Yaml(_) if text.contains(['#', '/']) => false,
+            Self::Json(_) => json::document(&text).is_ok_and(|document| is_hollow(&document)),
+            Self::Yaml(_) => yaml::document(&text).is_ok_and(|document| is_hollow(&document)),
+            Self::Line(_) | Self::Block(_) | Self::Entry(..) => text.is_empty(),
+        }
+    }
+
     /// Whether a secret goes into the file.
     pub fn is_secret(&self) -> bool {
         match self {
@@ -136,6 +149,10 @@ impl fmt::Display for Edit {
         };
         f.write_str(what)
     }
+}
+
+fn is_hollow(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(|entries| entries.values().all(is_hollow))
 }
 
 fn wrong<T>(why: impl Into<String>) -> Result<T, EditError> {

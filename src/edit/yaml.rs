@@ -258,7 +258,8 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
     let Some(mut node) = root.filter(|root| !root.is_nothing()) else {
         return wanted.map_or_else(|| Ok(text.to_owned()), |value| beginning(text, path, value));
     };
-    let mut key: Option<(&Node, &Node)> = None;
+    // The key of the value, and that of the map it is in.
+    let (mut key, mut above): (Option<(&Node, &Node)>, Option<(&Node, &Node)>) = (None, None);
     // Inside of braces everything is written as in JSON, which it may be.
     let mut style = Style::of(node, text, Style::Own);
     for (depth, part) in path.iter().enumerate() {
@@ -269,6 +270,7 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
         let next = match (&node.what, part) {
             (What::Map(entries), Part::Key(name)) => {
                 let found = entries.iter().find(|(key, _)| key.name() == *name);
+                above = key;
                 key = found.map(|(key, _)| (node, key));
                 found.map(|(_, value)| value)
             }
@@ -293,7 +295,7 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
             wrong("it is an anchor, alias or tag, which others may go by: change it by hand")
         }
         (Some(value), key) => replace(text, node, key, style, value),
-        (None, Some((map, key))) => remove(text, map, key),
+        (None, Some((map, key))) => remove(text, map, key, above),
         (None, None) => Ok(text.to_owned()),
     }
 }
@@ -398,15 +400,17 @@ fn insert(text: &str, into: &Node, part: &Part, value: &Value) -> Result<String,
     Ok(rows.written())
 }
 
-fn remove(text: &str, map: &Node, key: &Node) -> Result<String, EditError> {
+/// Takes a key away. `above` is the key of the map it is in.
+fn remove(text: &str, map: &Node, key: &Node, above: Option<(&Node, &Node)>) -> Result<String, EditError> {
     let What::Map(entries) = &map.what else { return wrong("it is in no map") };
     let mut rows = Text::read(text.as_bytes())?;
     let alone = rows.row(key.line).chars().take(key.column).all(|c| c == ' ');
     if map.is_inline(text) || !alone {
         return wrong("it shares its line with something else: change it by hand");
     }
+    // Without a key in it, the map must still be one.
     if entries.len() == 1 && map.column > 0 {
-        return wrong("it is the only key of its map: remove that instead");
+        return replace(text, map, above, Style::Own, &Value::Object(Map::new()));
     }
     let end = extent(&rows, key.line, key.column);
     rows.remove_all(&(key.line..end).collect::<Vec<_>>());

@@ -223,7 +223,7 @@ impl Piece {
         let ownership = if before.is_some() { self.ownership.clone() } else { self.new_ownership() };
         let content = if self.edit.is_secret() { Content::Secret(Secret::new(after)) } else { Content::Plain(after) };
         let unchanged = Step::Unchanged { path: self.path.clone(), digest: before.map(|(_, digest)| digest.clone()) };
-        let empty = content.bytes().is_empty() && self.missing == Missing::Create && !self.edit.is_wanted();
+        let empty = self.edit.is_hollow(content.bytes()) && self.missing == Missing::Create && !self.edit.is_wanted();
         let write = match empty {
             true => Step::Remove { path: self.path.clone(), what: Removable::File },
             false => Step::WriteFile { path: self.path.clone(), content, ownership },

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Service, Wanted};
+use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Move, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
 use crate::resource::{Data, Verb, kind};
 use crate::secret::Secret;
-use crate::site::Move;
 use crate::step::{Check, Digest};
 
 /// A catalog as it is written. The environment and the secrets are the plan's.
@@ -35,7 +34,6 @@ struct Item {
     kind: String,
     #[serde(with = "keys")]
     keys: Arc<serde_json::Value>,
-    order: u32,
     protect: bool,
     notify: Option<Verb>,
     tags: BTreeSet<Tag>,
@@ -56,9 +54,9 @@ struct Part {
     role: RoleName,
     service: Option<ServiceName>,
     requires: Vec<usize>,
-    /// By their place in [`Stored::items`].
-    items: Vec<usize>,
-    left_out: Vec<usize>,
+    /// By their place in [`Stored::items`], each with its place on the host.
+    items: Vec<(usize, u32)>,
+    left_out: Vec<(usize, u32)>,
     health: Vec<Check>,
 }
 
@@ -73,15 +71,11 @@ impl Table {
     fn place(&mut self, wanted: &Wanted) -> usize {
         let kind = wanted.resource.kind();
         let (notify, tags, chosen) = (wanted.notify, &wanted.tags, wanted.chosen);
-        let all = format!(
-            "{kind} {} {} {} {notify:?} {tags:?} {chosen:?} {}",
-            wanted.keys, wanted.order, wanted.protect, wanted.origin
-        );
+        let all = format!("{kind} {} {} {notify:?} {tags:?} {chosen:?} {}", wanted.keys, wanted.protect, wanted.origin);
         *self.known.entry(Digest::of(all.as_bytes())).or_insert_with(|| {
             self.items.push(Item {
                 kind: kind.to_owned(),
                 keys: Arc::clone(&wanted.keys),
-                order: wanted.order,
                 protect: wanted.protect,
                 notify,
                 tags: BTreeSet::clone(tags),
@@ -100,8 +94,8 @@ impl Stored {
             role: block.role.clone(),
             service: block.service.clone(),
             requires: block.requires.clone(),
-            items: block.items.iter().map(|wanted| table.place(wanted)).collect(),
-            left_out: block.left_out.iter().map(|wanted| table.place(wanted)).collect(),
+            items: block.items.iter().map(|wanted| (table.place(wanted), wanted.order)).collect(),
+            left_out: block.left_out.iter().map(|wanted| (table.place(wanted), wanted.order)).collect(),
             health: block.health.clone(),
         };
         let hosts = catalog.hosts.iter().map(|(name, host)| {
@@ -124,7 +118,8 @@ impl Stored {
     /// # Errors
     /// When a resource is of no kind that is known, or its keys are wrong.
     pub(super) fn catalog(self, environment: EnvName, secrets: Vec<Secret<String>>) -> Result<Catalog, String> {
-        let items = self.items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
+        let Self { services, items, hosts, spare, moved, extent } = self;
+        let items = items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
         let host = |(name, host): (HostName, Host)| {
             let blocks = host.blocks.into_iter().enumerate().map(|(place, part)| part.block(place, &items));
             let blocks = blocks.collect::<Result<Vec<_>, _>>().map_err(|why| format!("{name}: {why}"))?;
@@ -133,11 +128,7 @@ impl Stored {
             }
             Ok((name, HostCatalog { endpoint: host.endpoint, blocks }))
         };
-        let hosts = self.hosts.into_iter().map(host).collect::<Result<_, String>>()?;
-        if let Some((name, way)) = self.spare.iter().find(|(name, way)| way.name != **name) {
-            return Err(format!("the way to {name} leads to {}", way.name));
-        }
-        let Self { services, spare, moved, extent, .. } = self;
+        let hosts = hosts.into_iter().map(host).collect::<Result<_, String>>()?;
         Ok(Catalog { environment, services, hosts, spare, moved, extent, secrets })
     }
 }
@@ -149,8 +140,8 @@ impl Item {
             format!("a {} of {}: {}: {}", self.kind, self.origin, error.path.join("."), error.what)
         };
         let resource = (known.parse)(&self.keys).map_err(wrong)?;
-        let Self { keys, order, protect, notify, tags, chosen, origin, .. } = self;
-        Ok(Wanted { resource, keys, order, protect, notify, tags: Arc::new(tags), chosen, origin })
+        let Self { keys, protect, notify, tags, chosen, origin, .. } = self;
+        Ok(Wanted { resource, keys, order: 0, protect, notify, tags: Arc::new(tags), chosen, origin })
     }
 }
 
@@ -159,9 +150,12 @@ impl Part {
         if self.requires.iter().any(|required| *required >= place) {
             return Err(format!("the role {} requires one that is not before it", self.role));
         }
-        let item = |at: usize| items.get(at).cloned().ok_or_else(|| format!("there is no resource {at}"));
-        let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
+        let item = |(at, order): (usize, u32)| {
+            let wanted = items.get(at).cloned().ok_or_else(|| format!("there is no resource {at}"))?;
+            Ok::<_, String>(Wanted { order, ..wanted })
+        };
         let left_out = self.left_out.into_iter().map(item).collect::<Result<_, _>>()?;
+        let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
         let Self { role, service, requires, health, .. } = self;
         Ok(Block { role, service, requires, items, left_out, health })
     }
