@@ -13,7 +13,9 @@ use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Request, Ticket};
 use crate::name::EnvName;
 use crate::plan::{Health, health};
-use crate::step::{Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step};
+use crate::step::{
+    Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step,
+};
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 
 /// Hosts in memory. Everything of them is behind one lock, so that tests can look at any time.
@@ -434,12 +436,7 @@ impl State {
         }
     }
 
-    fn perform(
-        &mut self,
-        host: &str,
-        step: &Step,
-        noted: Option<(&Ticket, usize)>,
-    ) -> Result<Outcome, TransportError> {
+    fn perform(&mut self, host: &str, step: &Step, noted: Option<(&Ticket, usize)>) -> Result<Outcome, TransportError> {
         let fault = self.begin(host)?;
         self.now += self.pace;
         let now = self.now;
