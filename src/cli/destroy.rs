@@ -73,7 +73,7 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
             fleet: &fleet,
             leases,
             survey: &survey,
-            about: saved::about(&command.selection, &command.connection, &loaded),
+            about: saved::about(&command.selection, &loaded),
             keys: &loaded.keys,
             project: Some(&loaded.root),
             run,

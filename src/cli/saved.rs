@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::keys::{Keyring, Place};
 use super::load::Loaded;
 use super::survey::Survey;
-use super::{Connection, Global, Selection, identity, plan, revision, ui};
+use super::{Global, Selection, identity, revision, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::EnvName;
@@ -57,19 +57,15 @@ pub(super) fn check_place(path: &Path) -> Result<(), Diagnostic> {
 ///
 /// # Errors
 /// When there is no key for its secrets, or the file cannot be written.
-pub(super) fn save(
-    path: &Path,
-    selection: &Selection,
-    connection: &Connection,
-    loaded: &Loaded,
-    survey: &Survey,
-) -> Result<(), Diagnostics> {
+pub(super) fn save(path: &Path, selection: &Selection, loaded: &Loaded, survey: &Survey) -> Result<(), Diagnostics> {
     let cannot = |why: &dyn std::fmt::Display| {
         Diagnostic::error(format!("the plan cannot be saved to {}: {why}", path.display())).hint("nothing was changed")
     };
-    let made = make(about(selection, connection, loaded), &survey.plan, &survey.catalog, &loaded.keys)?;
+    let made = make(about(selection, loaded), &survey.plan, &survey.catalog, &loaded.keys)?;
     check_place(path)?;
     write(path, &made.bytes).map_err(|error| cannot(&error))?;
+    // A plan that cannot be read must show now, not in the night in which it is needed.
+    open(path, &read(path)?, &loaded.keys)?;
     ui::say(&format!("Saved to {} (sha256:{}).", path.display(), &made.digest.0[..12]));
     if let Some(with) = made.sealed_with {
         ui::say(&format!("The secrets in it are sealed with {with}."));
@@ -95,7 +91,7 @@ pub(super) struct Made {
 /// When there is no key for its secrets.
 pub(super) fn make(about: About, plan: &Plan, catalog: &Catalog, keys: &Keyring) -> Result<Made, Diagnostics> {
     let cannot = |why: SavedError| Diagnostic::error(format!("the plan cannot be written down: {why}"));
-    let plan = SavedPlan::new(about, plan.clone(), catalog.clone(), &chance()?).map_err(cannot)?;
+    let plan = SavedPlan::new(about, plan.clone(), catalog.clone(), &identity::random()?).map_err(cannot)?;
     let draft = plan.draft().map_err(cannot)?;
     let sealed = draft.secrets().map(|secrets| seal(&secrets, keys)).transpose()?;
     let (bytes, digest) = draft.finish(sealed.as_ref().map(|sealed| sealed.text.as_str())).map_err(cannot)?;
@@ -118,7 +114,7 @@ pub(super) fn keys_for(
 }
 
 /// What is told about a plan of this selection.
-pub(super) fn about(selection: &Selection, connection: &Connection, loaded: &Loaded) -> About {
+pub(super) fn about(selection: &Selection, loaded: &Loaded) -> About {
     let folder = loaded.root.file_name().map(|name| name.to_string_lossy().into_owned());
     About {
         armilla: env!("CARGO_PKG_VERSION").to_owned(),
@@ -132,23 +128,8 @@ pub(super) fn about(selection: &Selection, connection: &Connection, loaded: &Loa
         hosts_left_out: loaded.hosts_left_out(),
         witnesses: loaded.inventory.hosts().map(crate::inventory::Host::name).cloned().collect(),
         hosts: if loaded.rehearsal.is_some() { Hosts::Lab } else { Hosts::Real },
-        command: plan::to_type("plan", &without_values(selection), connection),
+        command: identity::command_line(),
     }
-}
-
-/// What is set on the command line may be a secret: only its name is told.
-fn without_values(selection: &Selection) -> Selection {
-    let name = |setting: &String| match setting.split_once('=') {
-        Some((name, _)) => format!("{name}={}", crate::secret::MASK),
-        None => setting.clone(),
-    };
-    Selection { variables: selection.variables.iter().map(name).collect(), ..selection.clone() }
-}
-
-fn chance<const N: usize>() -> Result<[u8; N], Diagnostic> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Diagnostic::error(format!("there are no random numbers: {error}")))?;
-    Ok(bytes)
 }
 
 /// A plan holds what will be in files: it is for its owner alone, whoever could read the one before.
@@ -166,7 +147,7 @@ struct Sealed {
 }
 
 fn seal(secrets: &[u8], keys: &Keyring) -> Result<Sealed, Diagnostic> {
-    let salt = chance()?;
+    let salt = identity::random()?;
     if let Some((key, id, name)) = keys.at_hand() {
         return Ok(Sealed {
             text: vault::seal(secrets, &key, id.as_deref(), &salt),
@@ -226,7 +207,7 @@ fn machine_key(path: &Path, wanted: Wanted) -> Result<Key, Diagnostic> {
 fn make_key(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
-    let bytes: [u8; 32] = chance().map_err(|problem| io::Error::other(problem.what))?;
+    let bytes: [u8; 32] = identity::random().map_err(|problem| io::Error::other(problem.what))?;
     let digits = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
     writeln!(new, "{digits}")?;
