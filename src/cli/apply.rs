@@ -192,17 +192,23 @@ async fn tick(course: Arc<Mutex<Course>>, begun: Instant) {
     }
 }
 
-/// The first signal asks to stop after what runs now; the second leaves at once.
+/// The first signal asks to stop after what runs now; the second leaves at once. A terminal that was closed is a signal
+/// like any other: the run goes on to a clean end without it.
 async fn signals(stop: watch::Sender<bool>, asked: Arc<OnceLock<Exit>>) {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-    let mut terminated = async || match &mut terminate {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    };
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    async fn heard(signal: Option<&mut Signal>) {
+        match signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let mut hangup = signal(SignalKind::hangup()).ok();
     for round in 0..2 {
         let code = tokio::select! {
             _ = tokio::signal::ctrl_c() => Exit::Interrupted,
-            () = terminated() => Exit::Terminated,
+            () = heard(terminate.as_mut()) => Exit::Terminated,
+            () = heard(hangup.as_mut()) => Exit::Terminated,
         };
         if round == 1 {
             std::process::exit(code as i32);
