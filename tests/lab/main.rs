@@ -13,6 +13,7 @@ mod house;
 mod input;
 mod inspect;
 mod kinds;
+mod lease;
 mod network;
 mod password;
 mod project;
@@ -62,6 +63,7 @@ const STORIES: &[Story] = &[
     ("explain says where a value comes from and how a resource stands", inspect::explain),
     ("sudo without a password just works", password::none_needed),
     ("sudo with a password asks once and shows it to nobody", password::asked_once),
+    ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("power loss in the middle of an installation is recovered from", failure::power_loss),
     ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),

@@ -716,6 +716,50 @@ fn when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() {
 }
 
 #[test]
+fn a_lock_of_dpkg_is_waited_for_and_its_holder_named() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let steps = [Step::Run(Command::new(["dpkg", "--version"]))];
+    for shell in shells() {
+        let room = Room::new("locked");
+        let file = fs::File::create(room.path("lock")).expect("a file");
+        let script = step_script(&steps, NONCE).replace("/var/lib/dpkg/lock-frontend", &room.path("lock"));
+        let run = |script: &str| {
+            let mut progress = Progress::new(NONCE);
+            let events = progress.push(&feed(&shell, "", script.as_bytes()));
+            (events, progress.outcomes().expect("an answer"))
+        };
+        assert_eq!(run(&script).1, [Outcome::Done], "{shell:?}: nobody holds it");
+        let lock = |kind: i32| {
+            // Zeros are the whole file.
+            let whole = nix::libc::flock {
+                l_type: i16::try_from(kind).expect("a small number"),
+                l_whence: 0,
+                l_start: 0,
+                l_len: 0,
+                l_pid: 0,
+            };
+            fcntl(&file, FcntlArg::F_SETLK(&whole)).expect("a lock");
+        };
+        lock(nix::libc::F_WRLCK);
+        let us = format!("/lock is locked by process {} (", std::process::id());
+        let (_, outcomes) = run(&script.replace("unlocked 300", "unlocked 1"));
+        let (_, why) = failure(&outcomes[0]);
+        assert!(why.contains(&us) && why.contains("suite") && why.contains("waited 1 s"), "{shell:?}: {why}");
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run(&script));
+            std::thread::sleep(Duration::from_millis(1500));
+            lock(nix::libc::F_UNLCK);
+            let (events, outcomes) = running.join().expect("it ends");
+            assert_eq!(outcomes, [Outcome::Done], "{shell:?}");
+            assert!(
+                events.iter().any(|event| matches!(event, StepEvent::Waiting { why, .. } if why.contains(&us))),
+                "{shell:?}: {events:?}"
+            );
+        });
+    }
+}
+
+#[test]
 fn missing_tools_are_named() {
     let room = Room::new("bare");
     for tool in ["cat", "id", "stat", "sha256sum", "readlink", "timeout", "head", "tail", "sh", "date"] {
