@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use armilla::lease::{Answer, Desk, Holder, Lease, LeaseId, Now, Part, Request, Ticket, grant};
 use armilla::ledger::{Journal, Reached};
 use armilla::name::{EnvName, RunId};
-use armilla::step::{Command, Outcome, Probe, Step};
+use armilla::secret::Content;
+use armilla::step::{Command, Outcome, Ownership, Probe, Step};
 use armilla::transport::script::{
     NoAnswer, Progress, Refusal, lease_script, order_script, parse_lease, parse_readings, read_script,
 };
@@ -506,6 +507,23 @@ fn when_the_connection_is_gone_the_end_of_the_running_step_is_written_down() {
         child.wait().expect("it ends");
         assert!(host.read("staging/journal").ends_with("}\nbegin 0\ndone 0\n"), "{shell:?}");
         assert!(!PathBuf::from(&second).exists(), "{shell:?}: another step began");
+    }
+}
+
+#[test]
+fn what_a_killed_order_left_beside_a_file_goes_with_the_next() {
+    for shell in shells() {
+        let host = Host::new("left", &shell);
+        let ticket = host.acquired("a");
+        let folder = host.room.0.join("etc");
+        fs::create_dir(&folder).expect("a directory");
+        let left = folder.join(format!(".armilla-{}-3", "f".repeat(32)));
+        fs::write(&left, "half").expect("written");
+        fs::write(folder.join(".armilla-archive"), "not ours to take").expect("written");
+        let path = folder.join("file").to_str().expect("a path").to_owned();
+        let step = Step::WriteFile { path, content: Content::from("new"), ownership: Ownership::default() };
+        assert_eq!(host.perform(&[step], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
+        assert!(!left.exists() && folder.join(".armilla-archive").exists(), "{shell:?}");
     }
 }
 

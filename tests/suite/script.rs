@@ -716,6 +716,33 @@ fn when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() {
 }
 
 #[test]
+fn a_file_system_that_hangs_hides_only_itself() {
+    for shell in shells() {
+        let room = Room::new("away");
+        for name in ["hung up", "well"] {
+            fs::create_dir(room.path(name)).expect("a directory");
+            fs::write(Path::new(&room.path(name)).join("file"), "x").expect("a file");
+        }
+        let mounts =
+            format!("s:/a {}/hung\\040up nfs4 rw 0 0\ns:/b {}/well nfs rw 0 0\n", room.path(""), room.path(""));
+        fs::write(room.path("mounts"), mounts.replace("//", "/")).expect("a table");
+        let probes =
+            ["hung up/file", "hung up", "well/file", "hung upper"].map(|name| path(&room.path(name), Fetch::Digest));
+        let script = read_script(&probes, NONCE, Duration::from_secs(50)).replace("/proc/mounts", &room.path("mounts"));
+        // As if the server were away: nothing else can hang for sure.
+        let before = "timeout() { case \"$*\" in *'hung up') return 124 ;; esac; command timeout \"$@\"; };";
+        let answer = feed(&shell, before, script.as_bytes());
+        let readings = parse_readings(&probes, NONCE, &answer).expect("an answer");
+        for probe in &probes[..2] {
+            let why = readings.path(probe).expect_err("it hangs").to_string();
+            assert!(why.contains("hung up does not answer"), "{shell:?}: {why}");
+        }
+        assert!(matches!(readings.path(&probes[2]), Ok(PathReading::File { .. })), "{shell:?}");
+        assert!(matches!(readings.path(&probes[3]), Ok(PathReading::Absent)), "{shell:?}");
+    }
+}
+
+#[test]
 fn a_lock_of_dpkg_is_waited_for_and_its_holder_named() {
     use nix::fcntl::{FcntlArg, fcntl};
     let steps = [Step::Run(Command::new(["dpkg", "--version"]))];

@@ -9,6 +9,8 @@ temporary() {
     mktemp -d "$scratch/armilla.XXXXXXXXXXXX") || T=
 }
 finish() { frame end; shut; exit 0; }
+# tidy: what orders that were killed left here goes, where nobody but us can be at work.
+tidy() { :; }
 # note WORD: writes down what becomes of the step, where there is a journal.
 note() { :; }
 # step INDEX FUNCTION: does one; after the first that fails, or when nobody listens any more, no other begins.
@@ -47,6 +49,7 @@ put() {
   shift 4
   enter no "${path%/*}" || return
   name=./${path##*/} new=./.armilla-$N-$i
+  tidy
   if [ -L "$name" ]; then refuse "$path is a symbolic link; a file is not written over it"; return; fi
   if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$path is there and no file"; return; fi
   if [ -f "$name" ]; then keep "$name" || return
