@@ -13,6 +13,7 @@ mod house;
 mod input;
 mod inspect;
 mod kinds;
+mod lease;
 mod network;
 mod password;
 mod project;
@@ -65,6 +66,7 @@ const STORIES: &[Story] = &[
     ("sudo without a password just works", password::f21_none_needed),
     ("sudo with a password asks once and shows it to nobody", password::f21_asked_once),
     ("power loss in the middle of an installation is recovered from", failure::f15_power_loss),
+    ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
     ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),

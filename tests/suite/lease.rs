@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use armilla::lease::{Answer, Desk, Holder, Lease, LeaseId, Now, Part, Request, Ticket, grant};
 use armilla::ledger::{Journal, Reached};
 use armilla::name::{EnvName, RunId};
-use armilla::step::{Command, Outcome, Probe, Step};
+use armilla::secret::Content;
+use armilla::step::{Command, Outcome, Ownership, Probe, Step};
 use armilla::transport::script::{
     NoAnswer, Progress, Refusal, lease_script, order_script, parse_lease, parse_readings, read_script,
 };
@@ -256,9 +257,9 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
         ));
         let stage = &host.journal().stages[1];
         assert_eq!((stage.begun, stage.ended, stage.over), (Some(1), Some(Reached::Failed(7)), false), "{shell:?}");
-        let state = host.state();
-        assert_eq!((state.boot.as_str(), state.ledger.as_deref()), ("boot-1", None));
-        let read = state.journal.expect("a journal");
+        let kept = host.state();
+        assert_eq!((kept.boot.as_str(), kept.ledger.as_deref()), ("boot-1", None));
+        let read = kept.journal.expect("a journal");
         assert_eq!(String::from_utf8_lossy(&read), host.read("staging/journal"));
         // What came after the look stays.
         assert_eq!(host.perform(&two[..1], &ticket), Ok(vec![Outcome::Done]));
@@ -415,7 +416,7 @@ fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
 
 #[test]
 fn a_killed_order_leaves_a_journal_of_what_happened() {
-    let mut state = 7_u64;
+    let mut chance = 7_u64;
     for shell in shells() {
         let host = Host::new("killed", &shell);
         let ticket = recording(&host.acquired("a"));
@@ -425,8 +426,8 @@ fn a_killed_order_leaves_a_journal_of_what_happened() {
             let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
             let before = host.journal().stages.len();
             let mut child = host.start(&script);
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 400));
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            std::thread::sleep(Duration::from_millis(20 + (chance >> 33) % 400));
             let all = if round % 2 == 0 { "" } else { "-" };
             let target = format!("{all}{}", child.id());
             let _ = Process::new("kill").args(["-KILL", "--", &target]).stderr(Stdio::null()).status();
@@ -484,7 +485,7 @@ fn without_room_for_the_journal_nothing_is_begun() {
         }
         match host.perform(&steps, &Ticket { first: 1, ..ticket }).as_deref() {
             Ok([Outcome::Failed { stderr, .. }]) => {
-                assert!(stderr.contains("staging/journal cannot be written"), "{stderr}")
+                assert!(stderr.contains("staging/journal cannot be written"), "{stderr}");
             }
             other => panic!("{shell:?}: {other:?}"),
         }
@@ -506,6 +507,23 @@ fn when_the_connection_is_gone_the_end_of_the_running_step_is_written_down() {
         child.wait().expect("it ends");
         assert!(host.read("staging/journal").ends_with("}\nbegin 0\ndone 0\n"), "{shell:?}");
         assert!(!PathBuf::from(&second).exists(), "{shell:?}: another step began");
+    }
+}
+
+#[test]
+fn what_a_killed_order_left_beside_a_file_goes_with_the_next() {
+    for shell in shells() {
+        let host = Host::new("left", &shell);
+        let ticket = host.acquired("a");
+        let folder = host.room.0.join("etc");
+        fs::create_dir(&folder).expect("a directory");
+        let left = folder.join(format!(".armilla-{}-3", "f".repeat(32)));
+        fs::write(&left, "half").expect("written");
+        fs::write(folder.join(".armilla-archive"), "not ours to take").expect("written");
+        let path = folder.join("file").to_str().expect("a path").to_owned();
+        let step = Step::WriteFile { path, content: Content::from("new"), ownership: Ownership::default() };
+        assert_eq!(host.perform(&[step], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
+        assert!(!left.exists() && folder.join(".armilla-archive").exists(), "{shell:?}");
     }
 }
 

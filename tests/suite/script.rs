@@ -716,6 +716,77 @@ fn f08_when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() 
 }
 
 #[test]
+fn a_file_system_that_hangs_hides_only_itself() {
+    for shell in shells() {
+        let room = Room::new("away");
+        for name in ["hung up", "well"] {
+            fs::create_dir(room.path(name)).expect("a directory");
+            fs::write(Path::new(&room.path(name)).join("file"), "x").expect("a file");
+        }
+        let mounts =
+            format!("s:/a {}/hung\\040up nfs4 rw 0 0\ns:/b {}/well nfs rw 0 0\n", room.path(""), room.path(""));
+        fs::write(room.path("mounts"), mounts.replace("//", "/")).expect("a table");
+        let probes =
+            ["hung up/file", "hung up", "well/file", "hung upper"].map(|name| path(&room.path(name), Fetch::Digest));
+        let script = read_script(&probes, NONCE, Duration::from_secs(50)).replace("/proc/mounts", &room.path("mounts"));
+        // As if the server were away: nothing else can hang for sure.
+        let before = "timeout() { case \"$*\" in *'hung up') return 124 ;; esac; command timeout \"$@\"; };";
+        let answer = feed(&shell, before, script.as_bytes());
+        let readings = parse_readings(&probes, NONCE, &answer).expect("an answer");
+        for probe in &probes[..2] {
+            let why = readings.path(probe).expect_err("it hangs").to_string();
+            assert!(why.contains("hung up does not answer"), "{shell:?}: {why}");
+        }
+        assert!(matches!(readings.path(&probes[2]), Ok(PathReading::File { .. })), "{shell:?}");
+        assert!(matches!(readings.path(&probes[3]), Ok(PathReading::Absent)), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_lock_of_dpkg_is_waited_for_and_its_holder_named() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let steps = [Step::Run(Command::new(["dpkg", "--version"]))];
+    for shell in shells() {
+        let room = Room::new("locked");
+        let file = fs::File::create(room.path("lock")).expect("a file");
+        let script = step_script(&steps, NONCE).replace("/var/lib/dpkg/lock-frontend", &room.path("lock"));
+        let run = |script: &str| {
+            let mut progress = Progress::new(NONCE);
+            let events = progress.push(&feed(&shell, "", script.as_bytes()));
+            (events, progress.outcomes().expect("an answer"))
+        };
+        assert_eq!(run(&script).1, [Outcome::Done], "{shell:?}: nobody holds it");
+        let lock = |kind: i32| {
+            // Zeros are the whole file.
+            let whole = nix::libc::flock {
+                l_type: i16::try_from(kind).expect("a small number"),
+                l_whence: 0,
+                l_start: 0,
+                l_len: 0,
+                l_pid: 0,
+            };
+            fcntl(&file, FcntlArg::F_SETLK(&whole)).expect("a lock");
+        };
+        lock(nix::libc::F_WRLCK);
+        let us = format!("/lock is locked by process {} (", std::process::id());
+        let (_, outcomes) = run(&script.replace("unlocked 300", "unlocked 1"));
+        let (_, why) = failure(&outcomes[0]);
+        assert!(why.contains(&us) && why.contains("suite") && why.contains("waited 1 s"), "{shell:?}: {why}");
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run(&script));
+            std::thread::sleep(Duration::from_millis(1500));
+            lock(nix::libc::F_UNLCK);
+            let (events, outcomes) = running.join().expect("it ends");
+            assert_eq!(outcomes, [Outcome::Done], "{shell:?}");
+            assert!(
+                events.iter().any(|event| matches!(event, StepEvent::Waiting { why, .. } if why.contains(&us))),
+                "{shell:?}: {events:?}"
+            );
+        });
+    }
+}
+
+#[test]
 fn f21_missing_tools_are_named() {
     let room = Room::new("bare");
     for tool in ["cat", "id", "stat", "sha256sum", "readlink", "timeout", "head", "tail", "sh", "date"] {

@@ -102,10 +102,11 @@ pub fn longest(steps: &[Step]) -> Duration {
     /// For many small files on a slow disk, written and flushed.
     const UNPACKING: Duration = Duration::from_secs(30 * 60);
     let one = |step: &Step| match step {
+        Step::Run(command) if is_dpkg(command) => command.timeout + MERCY + LOCKED,
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
-        Step::RefreshPackages => Duration::from_secs(300 + 600) + MERCY,
-        Step::Purge { name } => purging(name).timeout + MERCY,
+        Step::RefreshPackages => Duration::from_secs(300 + 600) + MERCY + LOCKED,
+        Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
         Step::RemoveUnpacked { .. } => UNPACKING,
@@ -172,9 +173,13 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         }
         Step::Remove { path, what } => plain(format!("delete {} {}", file_word(path)?, removable(*what))),
         Step::RefreshPackages => plain("refresh".to_owned()),
-        Step::Purge { name } => shell(index, &Step::Run(purging(name))),
+        Step::Purge { name } => {
+            let (functions, call) = shell(index, &Step::Run(purging(name)))?;
+            Ok((functions, UNLOCKED.to_owned() + &call))
+        }
         Step::Run(command) => {
-            Ok((function(&format!("c{index}"), command)?, format!("perform {} c{index}", limit(command))))
+            let wait = if is_dpkg(command) { UNLOCKED } else { "" };
+            Ok((function(&format!("c{index}"), command)?, format!("{wait}perform {} c{index}", limit(command))))
         }
         Step::RunUnless(command, guard) => unless(index, command, guard),
         Step::Await(gate) => gates(index, &gate.checks),
@@ -186,6 +191,16 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             plain(format!("clear {} {journal}", folder(environment)?))
         }
     }
+}
+
+/// Waits for others who work with dpkg. It would wait by itself, too, but say nothing until it gives up.
+const UNLOCKED: &str = "unlocked 300 /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock || return\n";
+
+/// How long that takes at most.
+const LOCKED: Duration = Duration::from_secs(310);
+
+fn is_dpkg(command: &Command) -> bool {
+    command.argv.first().is_some_and(|program| matches!(program.as_str(), "apt-get" | "apt" | "dpkg"))
 }
 
 /// The program that a purge is. Packages of some size go slowly, and another `apt` may have to finish first.

@@ -9,6 +9,8 @@ temporary() {
     mktemp -d "$scratch/armilla.XXXXXXXXXXXX") || T=
 }
 finish() { frame end; shut; exit 0; }
+# tidy: what orders that were killed left here goes, where nobody but us can be at work.
+tidy() { :; }
 # note WORD: writes down what becomes of the step, where there is a journal.
 note() { :; }
 # step INDEX FUNCTION: does one; after the first that fails, or when nobody listens any more, no other begins.
@@ -47,6 +49,7 @@ put() {
   shift 4
   enter no "${path%/*}" || return
   name=./${path##*/} new=./.armilla-$N-$i
+  tidy
   if [ -L "$name" ]; then refuse "$path is a symbolic link; a file is not written over it"; return; fi
   if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$path is there and no file"; return; fi
   if [ -f "$name" ]; then keep "$name" || return
@@ -179,7 +182,10 @@ unless() {
 }
 # refresh: the package lists; waits for others who hold the lock.
 refresh() {
-  if [ -s /var/lib/dpkg/status ] && has apt-get; then refreshed 'get lock' apt-get update -q -o APT::Update::Error-Mode=any
+  if [ -s /var/lib/dpkg/status ] && has apt-get; then
+    unlocked 300 /var/lib/apt/lists/lock || return
+    # A proxy that hangs is given up, and asked again.
+    refreshed 'get lock' apt-get update -q -o APT::Update::Error-Mode=any -o Acquire::http::Timeout=30 -o Acquire::Retries=2
   elif has dnf; then refreshed 'waiting for process' dnf -q -y makecache
   elif has yum; then refreshed 'holding the yum lock' yum -q -y makecache
   elif has zypper; then refreshed 'is locked by' zypper --non-interactive --quiet refresh
@@ -187,6 +193,36 @@ refresh() {
   elif has pacman; then refreshed 'lock database' pacman -Sy --noconfirm
   else refuse 'this host has no package manager that armilla knows'
   fi
+}
+# unlocked SECONDS FILE...: waits until no other program holds a lock on one of them, and says which one it is.
+unlocked() {
+  tick
+  patience=$1 limit=$((now + $1 * 100)) told=0
+  shift
+  while holder "$@"; do
+    if [ "$now" -ge "$limit" ]; then refuse "$held: waited $patience s for it to end"; return; fi
+    tell "$held"
+    sleep 1
+    tick
+  done
+}
+# holder FILE...: whether there is one; $held is its number and what was typed. The locks of apt and dpkg are POSIX's.
+holder() {
+  while read -r _ kind _ _ holder _; do
+    case $kind:$holder in POSIX:*[!0-9]*|POSIX:) continue ;; POSIX:*) ;; *) continue ;; esac
+    set +f
+    for o in "/proc/$holder/fd"/*; do
+      for f do
+        [ "$o" -ef "$f" ] || continue
+        set -f
+        o=$(tr '\000' ' ' <"/proc/$holder/cmdline" | tr -d '[:cntrl:]' | head -c 200)
+        held="$f is locked by process $holder (${o% })"
+        return
+      done
+    done
+    set -f
+  done </proc/locks 2>/dev/null
+  return 1
 }
 # refreshed LOCKED PROGRAM ARGUMENT...: again while it complains that it is LOCKED.
 refreshed() {

@@ -82,7 +82,8 @@ fn paths(probes: &[Probe]) -> String {
             _ => None,
         })
         .collect();
-    paths.chunks(PATHS_AT_ONCE).map(some_paths).collect()
+    let first = if paths.is_empty() { "" } else { "away\n" };
+    first.to_owned() + &paths.chunks(PATHS_AT_ONCE).map(some_paths).collect::<String>()
 }
 
 /// The variable that holds a path. Below the home of nobody there is nothing, as there is below `/dev/null`.

@@ -17,11 +17,32 @@ tool() {
   frame "$word" code "$code"
   printf '%s' "$complaint" >&3
 }
+# away: $away becomes the file systems of networks whose servers do not answer. Whoever only looks at a path there hangs,
+# and the shell itself with it.
+away=
+away() {
+  while read -r _ at kind _; do
+    case $kind in nfs|nfs4|cifs|smb3|ceph|9p|afs|glusterfs|fuse.*) ;; *) continue ;; esac
+    at=$(printf %b "$at")
+    timeout -k 1 5 stat -- "$at" >/dev/null 2>&1 3>&-
+    case $? in 124|137|143) away=$away$nl$at ;; esac
+  done </proc/mounts
+} 2>/dev/null
+# hangs PATH: whether it is on one of them, $at.
+hangs() {
+  IFS=$nl
+  for at in $away; do
+    case $1/ in "$at"/*) unset IFS; return 0 ;; esac
+  done
+  unset IFS
+  return 1
+}
 # paths INDEX...: what is there; each path is in the variable p and its index.
 paths() {
   there= numbers= tame= tamest= odd= links=
   for i do
     eval "p=\$p$i h$i="
+    if [ -n "$away" ] && hangs "$p"; then failed "$i" "the file system at $at does not answer; its server may be away"; continue; fi
     if [ -L "$p" ]; then links="$links $i"
     elif [ -f "$p" ]; then
       case $p in
@@ -56,14 +77,14 @@ absent() {
 }
 # status INDEX...: one line each, all by one stat; one by one when something changed meanwhile.
 status() {
-  if o=$(eval "stat -c '%f:%s:%Y:%u:%g:%U:%G' -- $there" 2>/dev/null); then
+  if o=$(eval "limit 20 stat -c '%f:%s:%Y:%u:%g:%U:%G' -- $there" 2>/dev/null); then
     frame status "$@"
     printf '%s' "$o" >&3
     return
   fi
   for i do
     eval "p=\$p$i"
-    if o=$(stat -c '%f:%s:%Y:%u:%g:%U:%G' -- "$p" 2>&1); then frame status "$i"; printf '%s' "$o" >&3
+    if o=$(limit 5 stat -c '%f:%s:%Y:%u:%g:%U:%G' -- "$p" 2>&1); then frame status "$i"; printf '%s' "$o" >&3
     elif [ -e "$p" ] || [ -L "$p" ]; then failed "$i" "$o"
     else absent "$i"
     fi

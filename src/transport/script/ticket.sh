@@ -74,3 +74,11 @@ recorded() {
   [ -n "$over" ] && [ -z "$stuck" ] || return 0
   { printf 'over\n' >&6; } 2>/dev/null
 }
+# tidy: we hold the lock, so that a file which only an order of ours makes, and renames or removes, has been given up.
+tidy() {
+  set +f
+  for o in ./.armilla-????????????????????????????????-*; do
+    [ ! -f "$o" ] || [ -L "$o" ] || ! [ -O "$o" ] || rm -f -- "$o"
+  done
+  set -f
+}
