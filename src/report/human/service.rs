@@ -9,7 +9,7 @@ use super::layout::{self, pad, paint, parts, width, wrap};
 use super::plan::View;
 use super::{diff, words};
 use crate::name::{HostName, RoleName};
-use crate::plan::{Block, Plan, ServicePlan, Verdict};
+use crate::plan::{Block, Entry, Plan, ServicePlan, Verdict};
 use crate::resource::Action;
 
 /// A longer list of hosts gets a line of its own.
@@ -28,6 +28,8 @@ pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
     let mut begun = false;
     for stage in &plan.stages {
         match &stage.work {
+            // What only stays is told elsewhere.
+            crate::plan::Work::Change(block) if block.entries.iter().all(Entry::is_kept) => {}
             crate::plan::Work::Change(block) => {
                 begun = true;
                 let here = current.filter(|(_, batch)| batch.contains(&block.host)).map(|(index, _)| index);
