@@ -30,6 +30,11 @@ pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
         match &stage.work {
             // What only stays is told elsewhere.
             crate::plan::Work::Change(block) if block.entries.iter().all(Entry::is_kept) => {}
+            // What leaves is of its own service, or of none.
+            crate::plan::Work::Change(block) if block.entries.iter().all(Entry::is_removal) => {
+                let own = plan.services.iter().position(|service| Some(&service.name) == block.service.as_ref());
+                groups[own.unwrap_or(plan.services.len())].push(block);
+            }
             crate::plan::Work::Change(block) => {
                 begun = true;
                 let here = current.filter(|(_, batch)| batch.contains(&block.host)).map(|(index, _)| index);
