@@ -19,6 +19,8 @@
 //!   - { id: prod, file: ~/.vault/prod }
 //!   - { id: dev, command: [pass, show, vault/dev] }
 //!   - { prompt: true }
+//! ignore_drift:                          # what `armilla drift` does not tell until a date, and why not
+//!   - { what: zk1 file /etc/motd, until: 2026-12-24, because: the banner of the security team }
 //! ```
 
 use crate::diag::{Diagnostic, Diagnostics, Origin};
@@ -55,6 +57,21 @@ pub struct EnvironmentSettings {
     pub inventory_command: Option<Program>,
     /// The keys of vault files, in the order in which they are tried.
     pub vault: Vec<VaultKey>,
+    /// What is known to differ on hosts, and why nobody needs to hear of it.
+    pub ignore_drift: Vec<Ignored>,
+}
+
+/// Something that is known to differ on hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// A resource as a plan shows it, on one host or on all: `zk1 file /etc/motd`, `file /etc/motd`.
+    pub what: String,
+    /// The last day on which it is ignored.
+    pub until: jiff::civil::Date,
+    /// Why.
+    pub because: String,
+    /// Where it is written.
+    pub origin: Origin,
 }
 
 /// What a person types before an environment is changed.
@@ -89,7 +106,9 @@ pub enum KeySource {
 }
 
 const PROJECT: &[&str] = &["allow_commands"];
-const ENVIRONMENT: &[&str] = &["production", "confirm", "shares_hosts_with", "inventory_command", "vault"];
+const ENVIRONMENT: &[&str] =
+    &["production", "confirm", "shares_hosts_with", "inventory_command", "vault", "ignore_drift"];
+const IGNORED: &[&str] = &["what", "until", "because"];
 const VAULT: &[&str] = &["id", "file", "command", "prompt"];
 
 impl Default for EnvironmentSettings {
@@ -101,6 +120,7 @@ impl Default for EnvironmentSettings {
             shares_hosts_with: Vec::new(),
             inventory_command: None,
             vault: Vec::new(),
+            ignore_drift: Vec::new(),
         }
     }
 }
@@ -161,6 +181,8 @@ impl EnvironmentSettings {
         let inventory_command = table.get("inventory_command").and_then(|node| program(node, &mut problems));
         let keys = list(table.get("vault"), "vault", &mut problems);
         let vault = keys.iter().filter_map(|node| problems.keep(vault_key(node))).collect();
+        let ignored = list(table.get("ignore_drift"), "ignore_drift", &mut problems);
+        let ignore_drift = ignored.iter().filter_map(|node| problems.keep(self::ignored(node))).collect();
         problems.result(Self {
             production: production.unwrap_or(true),
             production_origin,
@@ -168,6 +190,7 @@ impl EnvironmentSettings {
             shares_hosts_with,
             inventory_command,
             vault,
+            ignore_drift,
         })
     }
 }
@@ -202,6 +225,31 @@ fn program(node: &Node, problems: &mut Diagnostics) -> Option<Program> {
         problems.push(problem.hint("for example: [./hosts.py, --list]"));
     }
     argv.map(|argv| Program { argv, origin: node.origin.clone() })
+}
+
+fn ignored(node: &Node) -> Result<Ignored, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let Some(table) = Table::open("what is ignored", node, IGNORED, &mut problems) else { return Err(problems) };
+    let mut text = |key| {
+        let node = table.need(key, &mut problems)?;
+        let text = node.text().map(str::to_owned);
+        if text.is_none() {
+            problems.push(Diagnostic::error(format!("`{key}` is a text, not {}", node.kind())).at(&node.origin));
+        }
+        text
+    };
+    let (what, until, because) = (text("what"), text("until"), text("because"));
+    let date = until.as_ref().and_then(|until| until.parse::<jiff::civil::Date>().ok());
+    if until.is_some() && date.is_none() {
+        let origin = table.get("until").map_or(&node.origin, |node| &node.origin);
+        problems.push(Diagnostic::error("`until` is a day").at(origin).hint("write it like 2026-12-24"));
+    }
+    match (what, date, because) {
+        (Some(what), Some(until), Some(because)) => {
+            problems.result(Ignored { what, until, because, origin: node.origin.clone() })
+        }
+        _ => Err(problems),
+    }
 }
 
 fn vault_key(node: &Node) -> Result<VaultKey, Diagnostics> {

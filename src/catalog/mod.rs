@@ -171,6 +171,12 @@ pub enum Chosen {
 }
 
 impl Catalog {
+    /// The way to each of its hosts.
+    pub fn endpoints(&self) -> BTreeMap<HostName, Endpoint> {
+        let spare = self.spare.iter().map(|(name, endpoint)| (name.clone(), endpoint.clone()));
+        self.hosts.iter().map(|(name, host)| (name.clone(), host.endpoint.clone())).chain(spare).collect()
+    }
+
     /// All there is to ask each host, each question once: of its resources, of its health, and what it keeps for armilla.
     pub fn questions(&self) -> Vec<(Endpoint, Vec<Probe>)> {
         let spare =

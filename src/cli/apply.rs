@@ -1,39 +1,39 @@
-//! `armilla apply ENV`: shows the plan, asks, and does exactly what it showed.
+//! `armilla apply ENV`: shows the plan, asks, and does exactly what it showed. `armilla apply FILE`: the same with a plan
+//! that was saved.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use tokio::sync::watch;
-
-use super::load::{self, Loaded};
+use super::keys::Keyring;
+use super::leases::{self, Ground, Patience};
+use super::load;
 use super::part::{Lists, Only};
+use super::perform::{self, Show, Undertaking};
 use super::plan::{self, Next, Shape};
 use super::survey::{self, Fleet, Survey};
-use super::{Connection, Exit, Global, Selection, environment, ui};
-use crate::apply::{self, End, Event, Failure, Limits, Report};
-use crate::diag::Diagnostics;
-use crate::name::HostName;
-use crate::plan::{Plan, Work};
-use crate::report::human::{self, Ending, Progress, Record};
-use crate::report::json;
+use super::{Connection, Exit, Global, Selection, environment, identity, revision, saved, settle, show, ui};
+use crate::apply::Leases;
+use crate::catalog::Catalog;
+use crate::diag::{Diagnostic, Diagnostics, shown};
+use crate::ledger::{Applied, Revision};
+use crate::name::{HostName, RunId};
+use crate::plan::Plan;
+use crate::plan::saved::{File, Hosts, SavedPlan};
+use crate::step::Digest;
+use crate::transport::Connections;
 
-/// Brings hosts to the state the files describe.
+/// Brings hosts to the state the files describe, or carries out a plan that `armilla plan -o FILE` saved.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    /// Do not ask
-    #[arg(short, long = "auto-approve", visible_alias = "yes")]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// Only show the plan, as `armilla plan` does
     #[arg(short = 'C', long)]
     check: bool,
-    /// Exit with 2 if something was changed
-    #[arg(long)]
-    detailed_exitcode: bool,
     #[command(flatten)]
     only: Only,
     #[command(flatten)]
@@ -42,32 +42,99 @@ pub(super) struct Apply {
     connection: Connection,
 }
 
+/// What a command that changes hosts may do without a question.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Consent {
+    /// Do not ask
+    #[arg(short, long = "auto-approve", visible_alias = "yes")]
+    pub yes: bool,
+    /// Exit with 2 if something was changed
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Take away this many resources at most that left the roles; a plan with more is refused
+    #[arg(long, value_name = "N", default_value_t = crate::plan::MAX_REMOVALS)]
+    pub max_removals: usize,
+    /// Apply an older revision of the project over a newer one
+    #[arg(long)]
+    pub allow_older: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Apply) -> Exit {
     let command = &Apply { selection: command.selection.with(&command.only), ..command.clone() };
+    if let Some(file) = file(global, &command.selection) {
+        return ended(apply_file(global, command, &file));
+    }
     let listed = plan::listed(global, &command.selection, &command.lists, &command.shape);
-    let result = listed.unwrap_or_else(|| {
+    ended(listed.unwrap_or_else(|| {
         if !command.check {
             return apply(global, command);
         }
         let survey = plan::show(global, &command.selection, &command.connection, &command.shape);
-        survey.map(|survey| plan::exit(&survey.plan, command.detailed_exitcode))
-    });
+        survey.map(|survey| plan::exit(&survey.plan, command.consent.detailed_exitcode))
+    }))
+}
+
+fn ended(result: Result<Exit, Diagnostics>) -> Exit {
     result.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
+/// The file that is meant, if what was typed is no environment of the project.
+fn file(global: &Global, selection: &Selection) -> Option<PathBuf> {
+    let typed = PathBuf::from(selection.environment()?);
+    let is_environment = load::root(global).is_ok_and(|root| root.join("inventories").join(&typed).is_dir());
+    (!is_environment && typed.is_file()).then_some(typed)
+}
+
 fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
     let mut loaded = load::load(global, &command.selection)?;
     let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
     environment::banner(&loaded);
+    let run = identity::new_run()?;
     super::block_on(async {
-        let survey = survey::survey(&fleet, &loaded).await;
-        let exit = match survey {
-            Ok(survey) => Ok(planned(global, command, &fleet, &loaded, &survey).await),
-            Err(problems) => Err(problems),
+        let ground = Ground::of(&loaded, loaded.endpoints());
+        // Before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
+        let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
+            Ok(leases) => leases,
+            Err(exit) => {
+                fleet.transport.close().await;
+                return Ok(exit);
+            }
+        };
+        let exit = match survey::survey(&fleet, &loaded).await {
+            Ok(survey) => {
+                let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+                plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
+                let about = saved::about(&command.selection, &loaded);
+                let proposal = Proposal {
+                    fleet: &fleet,
+                    leases,
+                    survey: &survey,
+                    about,
+                    keys: &loaded.keys,
+                    project: Some(&loaded.root),
+                    run,
+                    resumes: None,
+                    consent: &command.consent,
+                    show: Show {
+                        json: command.shape.json,
+                        verbose: global.verbose,
+                        detailed: command.consent.detailed_exitcode,
+                        patience: command.consent.patience.reboot_timeout,
+                        plan_command: plan::to_type("plan", &command.selection, &command.connection),
+                    },
+                };
+                proposal.decide(|| environment::is_confirmed(&loaded)).await
+            }
+            Err(problems) => {
+                leases.release().await;
+                Err(problems)
+            }
         };
         fleet.tell_round_trips(&loaded.endpoints());
         fleet.transport.close().await;
@@ -75,26 +142,151 @@ fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
     })
 }
 
-async fn planned(global: &Global, command: &Apply, fleet: &Fleet, loaded: &Loaded, survey: &Survey) -> Exit {
-    let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-    plan::print(global, &command.selection, &command.connection, &shape, loaded, survey);
-    let summary = survey.plan.summary();
-    if summary.refused + summary.unreadable > 0 {
-        ui::say("error: the plan has resources that must not be changed or could not be read; nothing was changed");
-        ui::say("hint: mend them, or leave their hosts out with -l 'all:!HOST'");
-        return Exit::Error;
-    }
-    if summary.changes() == 0 {
-        return plan::exit(&survey.plan, command.detailed_exitcode);
-    }
-    if let Err(exit) = approved(command, loaded) {
-        return exit;
-    }
-    perform(global, command, fleet, survey).await
+/// A plan that was shown, and everything that is needed to carry it out.
+pub(super) struct Proposal<'a> {
+    /// The hosts, and how to work with them.
+    pub fleet: &'a Fleet,
+    /// By what right.
+    pub leases: Leases<Connections>,
+    /// The plan, and what it was made from.
+    pub survey: &'a Survey,
+    /// What is told about it.
+    pub about: crate::plan::saved::About,
+    /// What its secrets are sealed with.
+    pub keys: &'a Keyring,
+    /// The project's folder, where there is one.
+    pub project: Option<&'a Path>,
+    /// The run.
+    pub run: RunId,
+    /// The run it goes on with.
+    pub resumes: Option<RunId>,
+    /// What may be done without a question.
+    pub consent: &'a Consent,
+    /// How it is shown.
+    pub show: Show,
 }
 
-fn approved(command: &Apply, loaded: &Loaded) -> Result<(), Exit> {
-    if command.yes {
+impl Proposal<'_> {
+    /// Asks, and carries it out; or says why not.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(super) async fn decide(self, confirm: impl FnOnce() -> bool) -> Result<Exit, Diagnostics> {
+        let plan = &self.survey.plan;
+        if let Err(problems) = self.refuse() {
+            self.leases.release().await;
+            return Err(problems);
+        }
+        if plan.summary().changes() == 0 {
+            let exit = plan::exit(plan, self.consent.detailed_exitcode);
+            let applied = Applied {
+                run: self.run.clone(),
+                plan: Digest::of(b""),
+                at: identity::now(),
+                who: identity::who(),
+                revision: self.about.revision.clone(),
+            };
+            settle::work_in(self.fleet, &self.leases, self.survey, &applied).await;
+            self.leases.release().await;
+            return Ok(exit);
+        }
+        let asked = !self.consent.yes;
+        if let Err(exit) = approved(self.consent, confirm) {
+            self.leases.release().await;
+            return Ok(exit);
+        }
+        // While a person thought, a hand may have changed something: no other run could.
+        let mut refused = BTreeMap::new();
+        let about = self.about.clone();
+        let made = match saved::make(about, plan, &self.survey.catalog, self.keys) {
+            Ok(made) => made,
+            Err(problems) => {
+                self.leases.release().await;
+                return Err(problems);
+            }
+        };
+        if asked {
+            let now = survey::look(self.fleet, &self.survey.catalog).await;
+            refused = made.plan.moved(&made.digest, &now).refused();
+        }
+        Ok(perform::perform(Undertaking {
+            fleet: self.fleet,
+            leases: self.leases,
+            catalog: &self.survey.catalog,
+            plan,
+            refused,
+            run: self.run,
+            resumes: self.resumes,
+            project: self.project.map(Path::to_owned).unwrap_or_default(),
+            revision: self.about.revision.clone(),
+            saved: (made.bytes, made.digest),
+            show: self.show,
+        })
+        .await)
+    }
+
+    fn refuse(&self) -> Result<(), Diagnostics> {
+        let plan = &self.survey.plan;
+        let summary = plan.summary();
+        if summary.refused + summary.unreadable > 0 {
+            let what = "the plan has resources that must not be changed or could not be read; nothing was changed";
+            return Err(Diagnostic::error(what).hint("mend them, or leave their hosts out with -l 'all:!HOST'").into());
+        }
+        check_removals(plan, self.consent)?;
+        check_revision(self.project, self.about.revision.as_ref(), plan, self.consent)
+    }
+}
+
+/// More than a few removals are more often a mistake in a file than meant.
+fn check_removals(plan: &Plan, consent: &Consent) -> Result<(), Diagnostics> {
+    let removals: usize = plan.removals().values().sum();
+    if removals <= consent.max_removals {
+        return Ok(());
+    }
+    let what = format!(
+        "the plan takes away {removals} resources that left the roles, and {} are allowed; nothing was changed",
+        consent.max_removals
+    );
+    Err(Diagnostic::error(what).hint(format!("if that is meant: --max-removals {removals}")).into())
+}
+
+/// An older commit never comes over a newer one by accident: a pipeline that was slow, a checkout that was forgotten.
+fn check_revision(
+    project: Option<&Path>,
+    ours: Option<&Revision>,
+    plan: &Plan,
+    consent: &Consent,
+) -> Result<(), Diagnostics> {
+    let (Some(project), Some(ours)) = (project, ours) else { return Ok(()) };
+    if consent.allow_older {
+        return Ok(());
+    }
+    let mut known: BTreeMap<&str, (&HostName, &Applied)> = BTreeMap::new();
+    for (host, base) in &plan.bases {
+        if let Some(last) = &base.last
+            && let Some(theirs) = &last.revision
+        {
+            known.entry(&theirs.commit).or_insert((host, last));
+        }
+    }
+    let older = known.iter().find(|(theirs, _)| revision::is_older(project, &ours.commit, theirs));
+    let Some((theirs, (host, last))) = older else { return Ok(()) };
+    let short = |commit: &str| commit.get(..7).unwrap_or(commit).to_owned();
+    let what = format!(
+        "this is revision {}, and {host} already has {}, which came after it: applied {} by {} (run {}); nothing was changed",
+        short(&ours.commit),
+        short(theirs),
+        last.at,
+        last.who,
+        last.run
+    );
+    Err(Diagnostic::error(shown(&what))
+        .hint("bring this checkout up to date; to go back on purpose: --allow-older")
+        .into())
+}
+
+fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Result<(), Exit> {
+    if consent.yes {
         return Ok(());
     }
     if !ui::can_ask() {
@@ -102,141 +294,92 @@ fn approved(command: &Apply, loaded: &Loaded) -> Result<(), Exit> {
         ui::say("hint: say so beforehand with -y (--auto-approve)");
         return Err(Exit::Error);
     }
-    if environment::is_confirmed(loaded) {
+    if confirm() {
         return Ok(());
     }
     ui::say("Nothing was changed.");
     Err(Exit::Error)
 }
 
-async fn perform(global: &Global, command: &Apply, fleet: &Fleet, survey: &Survey) -> Exit {
-    let begun = Instant::now();
-    let plan = Arc::new(survey.plan.clone());
-    let course = Arc::new(Mutex::new(Course::new(&plan, global.verbose, command.shape.json)));
-    let (stop, stopping) = watch::channel(false);
-    let asked: Arc<OnceLock<Exit>> = Arc::default();
-    let signals = tokio::spawn(signals(stop, Arc::clone(&asked)));
-    let ticking = tokio::spawn(tick(Arc::clone(&course), begun));
-    let limits = Limits { forks: fleet.forks, patience: Duration::ZERO };
-    let report = apply::run(&plan, Arc::clone(&fleet.transport), limits, None, stopping, teller(&course, begun)).await;
-    ticking.abort();
-    signals.abort();
-    let again = survey::again(fleet, &survey.catalog, &touched(&plan, &report)).await;
-    let took = begun.elapsed();
-    let mut course = locked(&course);
-    course.progress.finish();
-    if command.shape.json {
-        ui::line(&json::report(&plan, &report, &again, took).to_string());
-    } else {
-        ui::result(&human::summary(
-            &plan,
-            &report,
-            &Ending {
-                took,
-                verbose: global.verbose,
-                width: ui::width(),
-                record: &course.record,
-                again: Ok(&again),
-                plan_command: plan::to_type("plan", &command.selection, &command.connection),
-                apply_command: plan::to_type("apply", &command.selection, &command.connection),
-            },
-        ));
+/// Carries out a plan that was saved. Its hosts are read once before the first step; what moved since is refused.
+fn apply_file(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Diagnostics> {
+    let file = saved::read(path)?;
+    let name = file.about.environment.clone();
+    let (root, keys) = saved::keys_for(global, &command.selection, &name)?;
+    let saved = saved::open(path, &file, &keys)?;
+    let connection =
+        Connection { lab: command.connection.lab || file.about.hosts == Hosts::Lab, ..command.connection.clone() };
+    if connection.lab != (file.about.hosts == Hosts::Lab) {
+        let what =
+            format!("{}: this plan was made for the hosts of the inventory, not for a rehearsal", path.display());
+        return Err(Diagnostic::error(what).hint("leave --lab out, or plan with it").into());
     }
-    match asked.get() {
-        Some(signal) if report.stopped => *signal,
-        _ => exit(&plan, &report, &again, command.detailed_exitcode),
+    let fleet = survey::fleet_of(global, &connection)?;
+    let production = environment::banner_of(root.as_deref(), &name, file.about.hosts);
+    show::print(global, path, &Shape { next: Next::Doing, ..command.shape.clone() }, &file);
+    if command.check {
+        return Ok(plan::exit(&file.shown, command.consent.detailed_exitcode));
     }
+    let run = identity::new_run()?;
+    super::block_on(async {
+        let exit = carry_out(global, command, &fleet, (&file, saved), root.as_deref(), run, &production).await;
+        fleet.transport.close().await;
+        exit
+    })
 }
 
-/// What a run shows while it runs, and remembers for its end.
-struct Course {
-    plan: Arc<Plan>,
-    progress: Progress,
-    record: Record,
-    json: bool,
-}
-
-impl Course {
-    fn new(plan: &Arc<Plan>, verbose: u8, json: bool) -> Self {
-        let progress = match ui::live() {
-            true if !json => Progress::live(Arc::clone(plan), indicatif::ProgressDrawTarget::stderr(), verbose),
-            _ if json => Progress::lines(Arc::clone(plan), Box::new(std::io::sink()), verbose),
-            _ => Progress::lines(Arc::clone(plan), Box::new(anstream::stderr()), verbose),
-        };
-        Self { plan: Arc::clone(plan), progress, record: Record::default(), json }
+async fn carry_out(
+    global: &Global,
+    command: &Apply,
+    fleet: &Fleet,
+    (file, saved): (&File, SavedPlan),
+    root: Option<&Path>,
+    run: RunId,
+    production: &environment::Question,
+) -> Result<Exit, Diagnostics> {
+    let (plan, catalog): (&Plan, &Catalog) = (&saved.plan, &saved.catalog);
+    check_removals(plan, &command.consent)?;
+    if plan.summary().changes() == 0 {
+        return Ok(plan::exit(plan, command.consent.detailed_exitcode));
     }
-
-    fn event(&mut self, event: &Event, at: Duration) {
-        if self.json {
-            ui::line(&json::event(&self.plan, event, at).to_string());
-        }
-        self.record.note(event);
-        self.progress.tick(at);
-        self.progress.event(event);
+    if let Err(exit) = approved(&command.consent, || production.ask()) {
+        return Ok(exit);
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn teller(course: &Arc<Mutex<Course>>, begun: Instant) -> Arc<dyn Fn(Event) + Send + Sync> {
-    let course = Arc::clone(course);
-    Arc::new(move |event| locked(&course).event(&event, begun.elapsed()))
-}
-
-async fn tick(course: Arc<Mutex<Course>>, begun: Instant) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        locked(&course).progress.tick(begun.elapsed());
-    }
-}
-
-/// The first signal asks to stop after what runs now; the second leaves at once.
-async fn signals(stop: watch::Sender<bool>, asked: Arc<OnceLock<Exit>>) {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-    let mut terminated = async || match &mut terminate {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
+    let hosts: Vec<_> = catalog.endpoints().into_values().collect();
+    let ground = Ground { environment: plan.environment.clone(), all: saved.about.witnesses.clone(), hosts };
+    let leases = match leases::acquire(fleet, &ground, &run, &command.consent.patience).await {
+        Ok(leases) => leases,
+        Err(exit) => return Ok(exit),
     };
-    for round in 0..2 {
-        let code = tokio::select! {
-            _ = tokio::signal::ctrl_c() => Exit::Interrupted,
-            () = terminated() => Exit::Terminated,
-        };
-        if round == 1 {
-            std::process::exit(code as i32);
-        }
-        ui::say("stopping after the roles that run now; once more to leave at once");
-        let _ = asked.set(code);
-        let _ = stop.send(true);
+    let look = saved.moved(&file.digest, &survey::look(fleet, catalog).await);
+    if let Some(stale) = &look.stale {
+        leases.release().await;
+        let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed")));
+        return Err(problem.hint("plan again; what a run left undone: armilla resume RUN").into());
     }
-}
-
-/// The hosts on which something was begun.
-fn touched(plan: &Plan, report: &Report) -> BTreeSet<HostName> {
-    let begun = |end: &End| !matches!(end, End::Skipped(_) | End::Stopped);
-    let stages = plan.stages.iter().zip(&report.ends).filter(|(_, end)| begun(end));
-    stages.filter_map(|(stage, _)| stage.work.host().cloned()).collect()
-}
-
-/// The truth, as a number: see [`super::exit`].
-fn exit(plan: &Plan, report: &Report, left: &Plan, detailed: bool) -> Exit {
-    let failures: Vec<&Failure> = report
-        .ends
-        .iter()
-        .filter_map(|end| if let End::Failed(failure) = end { Some(failure) } else { None })
-        .collect();
-    let lost = |failure: &&&Failure| matches!(failure, Failure::Host { .. });
-    let unreachable = !plan.unreachable.is_empty() || failures.iter().any(|f| lost(&f)) || !left.unreachable.is_empty();
-    let failed = failures.iter().any(|f| !lost(&f));
-    // What has nothing to compare with (a command without a guard) is always in the plan again.
-    let differs = left.entries().any(|entry| !entry.is_always());
-    match () {
-        () if failed => Exit::Failed,
-        () if unreachable => Exit::Unreachable,
-        () if differs => Exit::Failed,
-        () if detailed && plan.stages.iter().any(|stage| matches!(stage.work, Work::Change(_))) => Exit::Changes,
-        () => Exit::Success,
+    if let Err(problems) = check_revision(root, saved.about.revision.as_ref(), plan, &command.consent) {
+        leases.release().await;
+        return Err(problems);
     }
+    let digest: Digest = file.digest.clone();
+    Ok(perform::perform(Undertaking {
+        fleet,
+        leases,
+        catalog,
+        plan,
+        refused: look.refused(),
+        run,
+        resumes: None,
+        project: root.map(Path::to_owned).unwrap_or_default(),
+        revision: saved.about.revision.clone(),
+        saved: (file.bytes().to_vec(), digest),
+        show: Show {
+            json: command.shape.json,
+            verbose: global.verbose,
+            detailed: command.consent.detailed_exitcode,
+            patience: command.consent.patience.reboot_timeout,
+            plan_command: plan::to_type("plan", &Selection::of(plan.environment.as_str()), &command.connection),
+        },
+    })
+    .await)
 }

@@ -133,6 +133,12 @@ pub(super) fn environments(current: &OsStr) -> Vec<CompletionCandidate> {
     last_of(current, &[], names.into_iter().collect())
 }
 
+/// Runs of this machine.
+pub(super) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
+    let runs = super::runs::history().map(|history| history.list()).unwrap_or_default();
+    last_of(current, &[], runs.into_iter().map(|run| run.head.run.to_string()).collect())
+}
+
 /// Hosts, groups, and what combines them.
 pub(super) fn patterns(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(inventory) = Typing::now().inventory() else { return Vec::new() };

@@ -11,6 +11,7 @@ use super::ui;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::inventory::{Endpoint, Inventory, Method, Texts};
 use crate::name::{EnvName, HostName, did_you_mean};
+use crate::plan::saved::Hosts;
 use crate::settings::{Confirm, EnvironmentSettings};
 use crate::store;
 use crate::yaml;
@@ -38,12 +39,49 @@ pub(super) fn banner(loaded: &Loaded) {
     ui::say(&format!("{style} PRODUCTION {style:#} {}{why}", loaded.environment));
 }
 
+/// What is asked before an environment is changed.
+pub(super) struct Question {
+    name: EnvName,
+    production: bool,
+    confirm: Option<Confirm>,
+}
+
+impl Question {
+    /// Asks it.
+    pub(super) fn ask(&self) -> bool {
+        asked(&self.name, self.production, self.confirm)
+    }
+}
+
+/// Says where one is, if that is production, for a plan that was saved. Without its project nothing is known of the
+/// environment, and unknown is production.
+pub(super) fn banner_of(root: Option<&Path>, name: &EnvName, hosts: Hosts) -> Question {
+    let texts = root.and_then(|root| store::read_settings(root, Some(name)).ok());
+    let node = texts.and_then(|[_, environment]| yaml::parse(&environment?).ok());
+    let settings = node.and_then(|node| EnvironmentSettings::read(&node).ok()).unwrap_or_default();
+    let production = settings.production && hosts == Hosts::Real;
+    if production {
+        let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
+        ui::say(&format!("{style} PRODUCTION {style:#} {name}"));
+    }
+    Question { name: name.clone(), production, confirm: settings.confirm }
+}
+
+/// Asks for the name of the environment, whatever it is: there is no way back.
+pub(super) fn is_named(loaded: &Loaded, what: &str) -> bool {
+    let name = &loaded.environment;
+    ui::ask(&format!("\n{what}? Type the name of the environment to go on:")) == name.as_str()
+}
+
 /// Asks whether to change this environment. Whoever works on production types its name: a `yes` comes off the fingers
 /// in the wrong window, too.
 pub(super) fn is_confirmed(loaded: &Loaded) -> bool {
-    let name = &loaded.environment;
-    let wanted = loaded.settings.confirm.unwrap_or(if loaded.is_production() { Confirm::Name } else { Confirm::Yes });
-    let place = if loaded.is_production() { format!("PRODUCTION, {name}") } else { name.to_string() };
+    asked(&loaded.environment, loaded.is_production(), loaded.settings.confirm)
+}
+
+fn asked(name: &EnvName, production: bool, confirm: Option<Confirm>) -> bool {
+    let wanted = confirm.unwrap_or(if production { Confirm::Name } else { Confirm::Yes });
+    let place = if production { format!("PRODUCTION, {name}") } else { name.to_string() };
     match wanted {
         Confirm::Yes => ui::ask(&format!("\nDo exactly this to {place}? Only `yes` is taken for yes:")) == "yes",
         Confirm::Name => {

@@ -40,7 +40,11 @@ pub(super) fn new_lease() -> Result<LeaseId, Diagnostic> {
     Ok(LeaseId(random::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Diagnostic> {
+/// Bytes of chance.
+///
+/// # Errors
+/// When this machine has none.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Diagnostic> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|error| Diagnostic::error(format!("no random numbers on this machine: {error}")))?;

@@ -4,7 +4,9 @@
 
 mod apply;
 mod completion;
+mod destroy;
 mod doctor;
+mod drift;
 mod editor;
 mod environment;
 mod exec;
@@ -23,10 +25,14 @@ mod load;
 mod lock;
 mod man;
 mod part;
+mod perform;
 mod plan;
 mod program;
+mod resume;
 mod revision;
+mod runs;
 mod saved;
+mod settle;
 mod show;
 mod survey;
 mod ui;
@@ -107,6 +113,15 @@ enum Command {
     /// Look into vault files, change them, and make them
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Show what moved on the hosts since armilla last changed them; changes nothing
+    Drift(drift::Drift),
+    /// Go on with a run that was cut off
+    Resume(resume::Resume),
+    /// Show the runs of this machine: what each did, and how far it came
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Take away everything armilla made on the hosts of an environment
+    Destroy(destroy::Destroy),
     /// Say who may change the hosts now, and end a lease whose owner is dead
     #[command(subcommand)]
     Lock(lock::LockCommand),
@@ -154,6 +169,11 @@ impl Selection {
     /// The same, with a choice of resources.
     fn with(&self, only: &part::Only) -> Self {
         Self { only: only.clone(), ..self.clone() }
+    }
+
+    /// What was typed for the environment.
+    fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
     }
 
     /// The name of the environment. Of a path that leads into `inventories/` it is the folder there.
@@ -227,6 +247,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
+        Command::Drift(command) => drift::run(&cli.global, &command).into(),
+        Command::Resume(command) => resume::run(&cli.global, &command).into(),
+        Command::Runs(command) => runs::run(cli.global.verbose, &command).into(),
+        Command::Destroy(command) => destroy::run(&cli.global, &command).into(),
         Command::Lock(command) => lock::run(&cli.global, &command).into(),
         Command::Doctor(command) => doctor::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),

@@ -98,7 +98,7 @@ pub(super) async fn perform(work: Undertaking<'_>) -> Exit {
     let tell = teller(&course, begun);
     let report = apply::run(&plan, Arc::clone(&work.fleet.transport), limits, Some(permit), stopping, tell).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    let settled = settle::settle(work.fleet, &work.leases, work.catalog, &plan, &touched(&plan, &report), &applied).await;
+    let settled = settle::settle(work.fleet, &work.leases, work.catalog, &touched(&plan, &report), &applied).await;
     crate::crash::point();
     let exit = match asked.get() {
         Some(signal) if report.stopped => *signal,
@@ -161,11 +161,7 @@ fn tell_end(
             },
         ));
     }
-    for (host, why) in &settled.unsaved {
-        ui::say(&shown(&format!(
-            "warning: {host}: its ledger was not written ({why}); its journal has all that was done, and the next run works it in"
-        )));
-    }
+    settle::tell(&settled.unsaved);
     if let Some(why) = &course.unwritten {
         ui::say(&format!("error: the run was stopped, because it could no longer be written down: {why}"));
     }
@@ -269,7 +265,9 @@ async fn signals(stop: watch::Sender<bool>, asked: Arc<OnceLock<Exit>>, run: Run
         if round == 1 {
             std::process::exit(code as i32);
         }
-        ui::say(&format!("stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"));
+        ui::say(&format!(
+            "stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"
+        ));
         let _ = asked.set(code);
         let _ = stop.send(true);
     }

@@ -109,7 +109,7 @@ pub(super) fn show(
     })?;
     print(global, selection, connection, shape, &loaded, &survey);
     if let Some(path) = &shape.out {
-        saved::save(path, selection, connection, &loaded, &survey)?;
+        saved::save(path, selection, &loaded, &survey)?;
     }
     Ok(survey)
 }

@@ -28,6 +28,13 @@ pub(super) fn shown(revision: &Revision) -> String {
     format!("{short} ({state})")
 }
 
+/// Whether a commit is an ancestor of another. Not known, where the other is not in this repository, is no.
+pub(super) fn is_older(root: &Path, ours: &str, theirs: &str) -> bool {
+    // It comes from a host: what is no commit is not given to git.
+    let is_commit = |text: &str| text.len() >= 7 && text.chars().all(|c| c.is_ascii_hexdigit());
+    ours != theirs && is_commit(theirs) && git(root, &["merge-base", "--is-ancestor", ours, theirs]).is_some()
+}
+
 #[expect(clippy::disallowed_methods, reason = "git knows its own repository best")]
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;

@@ -106,14 +106,8 @@ fn list(command: &List) -> Result<Exit, Diagnostics> {
         let revision = head.revision.as_ref().map_or_else(String::new, |revision| {
             format!("  {}{}", &revision.commit[..revision.commit.len().min(7)], if revision.dirty { "+" } else { "" })
         });
-        let line = format!(
-            "{}  {}  {:<12}  {}{revision}  {}",
-            head.run,
-            head.at,
-            ended(run),
-            head.environment,
-            head.command
-        );
+        let line =
+            format!("{}  {}  {:<12}  {}{revision}  {}", head.run, head.at, ended(run), head.environment, head.command);
         ui::result(&shown(&line));
     }
     if runs.is_empty() {
@@ -124,12 +118,14 @@ fn list(command: &List) -> Result<Exit, Diagnostics> {
 
 /// The plan of a run, with its secrets masked.
 fn plan(run: &Run) -> Result<Plan, Diagnostics> {
-    super::show::plan_of(&run.plan_file())
+    Ok(super::saved::read(&run.plan_file())?.shown)
 }
 
 fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
     if as_json {
-        ui::result(&ui::data(&json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": run.end }).to_string()));
+        ui::result(&ui::data(
+            &json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": run.end }).to_string(),
+        ));
         return Ok(Exit::Success);
     }
     let (head, plan) = (&run.head, plan(run)?);
@@ -174,7 +170,9 @@ fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
 
 fn why(failure: &Failure) -> String {
     match failure {
-        Failure::Step { exit, stderr, .. } => format!("exit code {exit} {}", stderr.lines().next_back().unwrap_or_default()),
+        Failure::Step { exit, stderr, .. } => {
+            format!("exit code {exit} {}", stderr.lines().next_back().unwrap_or_default())
+        }
         Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. } => why.clone(),
     }
 }

@@ -14,10 +14,14 @@ use std::path::{Path, PathBuf};
 use super::keys::{Keyring, Place};
 use super::load::Loaded;
 use super::survey::Survey;
-use super::{Connection, Selection, plan, revision, ui};
+use super::{Global, Selection, identity, revision, ui};
+use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::name::EnvName;
+use crate::plan::Plan;
 use crate::plan::saved::{About, File, Hosts, LIMIT, SavedError, SavedPlan, is_plan};
 use crate::secret::Secret;
+use crate::step::Digest;
 use crate::store;
 use crate::vault::{self, Envelope, Key};
 
@@ -53,77 +57,79 @@ pub(super) fn check_place(path: &Path) -> Result<(), Diagnostic> {
 ///
 /// # Errors
 /// When there is no key for its secrets, or the file cannot be written.
-pub(super) fn save(
-    path: &Path,
-    selection: &Selection,
-    connection: &Connection,
-    loaded: &Loaded,
-    survey: &Survey,
-) -> Result<(), Diagnostics> {
+pub(super) fn save(path: &Path, selection: &Selection, loaded: &Loaded, survey: &Survey) -> Result<(), Diagnostics> {
     let cannot = |why: &dyn std::fmt::Display| {
         Diagnostic::error(format!("the plan cannot be saved to {}: {why}", path.display())).hint("nothing was changed")
     };
-    let about = about(selection, connection, loaded);
-    let saved = SavedPlan::new(about, survey.plan.clone(), survey.catalog.clone(), &chance()?);
-    let draft = saved.and_then(|saved| saved.draft()).map_err(|error| cannot(&error))?;
-    let sealed = draft.secrets().map(|secrets| seal(&secrets, &loaded.keys)).transpose()?;
-    let (bytes, digest) =
-        draft.finish(sealed.as_ref().map(|sealed| sealed.text.as_str())).map_err(|error| cannot(&error))?;
+    let made = make(about(selection, loaded), &survey.plan, &survey.catalog, &loaded.keys)?;
     check_place(path)?;
-    write(path, &bytes).map_err(|error| cannot(&error))?;
+    write(path, &made.bytes).map_err(|error| cannot(&error))?;
     // A plan that cannot be read must show now, not in the night in which it is needed.
     open(path, &read(path)?, &loaded.keys)?;
-    ui::say(&format!("Saved to {} (sha256:{}).", path.display(), &digest.0[..12]));
-    if let Some(sealed) = sealed {
-        ui::say(&format!("The secrets in it are sealed with {}.", sealed.with));
+    ui::say(&format!("Saved to {} (sha256:{}).", path.display(), &made.digest.0[..12]));
+    if let Some(with) = made.sealed_with {
+        ui::say(&format!("The secrets in it are sealed with {with}."));
     }
     Ok(())
 }
 
+/// A plan as it is in a file.
+pub(super) struct Made {
+    /// The plan.
+    pub plan: SavedPlan,
+    /// The bytes of the file.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+    /// What its secrets are sealed with, if there are any.
+    sealed_with: Option<String>,
+}
+
+/// Makes a file of a plan that was just made.
+///
+/// # Errors
+/// When there is no key for its secrets.
+pub(super) fn make(about: About, plan: &Plan, catalog: &Catalog, keys: &Keyring) -> Result<Made, Diagnostics> {
+    let cannot = |why: SavedError| Diagnostic::error(format!("the plan cannot be written down: {why}"));
+    let plan = SavedPlan::new(about, plan.clone(), catalog.clone(), &identity::random()?).map_err(cannot)?;
+    let draft = plan.draft().map_err(cannot)?;
+    let sealed = draft.secrets().map(|secrets| seal(&secrets, keys)).transpose()?;
+    let (bytes, digest) = draft.finish(sealed.as_ref().map(|sealed| sealed.text.as_str())).map_err(cannot)?;
+    Ok(Made { plan, bytes, digest, sealed_with: sealed.map(|sealed| sealed.with) })
+}
+
+/// The project one is in, if there is one, and the keys of an environment of it and of the flags.
+///
+/// # Errors
+/// What is wrong in the flags and settings.
+pub(super) fn keys_for(
+    global: &Global,
+    selection: &Selection,
+    environment: &EnvName,
+) -> Result<(Option<PathBuf>, Keyring), Diagnostics> {
+    let root =
+        super::load::root(global).ok().filter(|root| root.join("inventories").join(environment.as_str()).is_dir());
+    let (keys, _) = Keyring::of_project(&selection.keys, root.as_deref(), Some(environment))?;
+    Ok((root, keys))
+}
+
 /// What is told about a plan of this selection.
-fn about(selection: &Selection, connection: &Connection, loaded: &Loaded) -> About {
+pub(super) fn about(selection: &Selection, loaded: &Loaded) -> About {
     let folder = loaded.root.file_name().map(|name| name.to_string_lossy().into_owned());
     About {
         armilla: env!("CARGO_PKG_VERSION").to_owned(),
         environment: loaded.environment.clone(),
-        made_at: now(),
-        made_by: who(),
+        made_at: identity::now(),
+        made_by: identity::who(),
         revision: revision::exactly(&loaded.root),
         project: folder.unwrap_or_default(),
         limit: selection.limit.clone(),
         part: selection.only.described(),
         hosts_left_out: loaded.hosts_left_out(),
+        witnesses: loaded.inventory.hosts().map(crate::inventory::Host::name).cloned().collect(),
         hosts: if loaded.rehearsal.is_some() { Hosts::Lab } else { Hosts::Real },
-        command: plan::to_type("plan", &without_values(selection), connection),
+        command: identity::command_line(),
     }
-}
-
-/// What is set on the command line may be a secret: only its name is told.
-fn without_values(selection: &Selection) -> Selection {
-    let name = |setting: &String| match setting.split_once('=') {
-        Some((name, _)) => format!("{name}={}", crate::secret::MASK),
-        None => setting.clone(),
-    };
-    Selection { variables: selection.variables.iter().map(name).collect(), ..selection.clone() }
-}
-
-/// Now, by this machine's clock, to the second.
-fn now() -> String {
-    let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
-}
-
-/// `user@machine`.
-fn who() -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
-    let machine = nix::unistd::gethostname().ok().map(|name| name.to_string_lossy().into_owned());
-    format!("{}@{}", user.unwrap_or_else(|| "?".to_owned()), machine.unwrap_or_else(|| "?".to_owned()))
-}
-
-fn chance<const N: usize>() -> Result<[u8; N], Diagnostic> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Diagnostic::error(format!("there are no random numbers: {error}")))?;
-    Ok(bytes)
 }
 
 /// A plan holds what will be in files: it is for its owner alone, whoever could read the one before.
@@ -141,7 +147,7 @@ struct Sealed {
 }
 
 fn seal(secrets: &[u8], keys: &Keyring) -> Result<Sealed, Diagnostic> {
-    let salt = chance()?;
+    let salt = identity::random()?;
     if let Some((key, id, name)) = keys.at_hand() {
         return Ok(Sealed {
             text: vault::seal(secrets, &key, id.as_deref(), &salt),
@@ -163,12 +169,7 @@ enum Wanted {
 
 /// Where the key of this machine is.
 fn machine_key_file() -> Result<PathBuf, Diagnostic> {
-    let given = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = given.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
-    state.map(|state| state.join("armilla/plan.key")).ok_or_else(|| {
-        Diagnostic::error("there is no place for this machine's own key: you have no home directory")
-            .hint("set XDG_STATE_HOME, or give a key for vault files with --vault-password-file FILE")
-    })
+    Ok(identity::state_folder()?.join("plan.key"))
 }
 
 fn machine_key(path: &Path, wanted: Wanted) -> Result<Key, Diagnostic> {
@@ -206,7 +207,7 @@ fn machine_key(path: &Path, wanted: Wanted) -> Result<Key, Diagnostic> {
 fn make_key(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
-    let bytes: [u8; 32] = chance().map_err(|problem| io::Error::other(problem.what))?;
+    let bytes: [u8; 32] = identity::random().map_err(|problem| io::Error::other(problem.what))?;
     let digits = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
     writeln!(new, "{digits}")?;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::survey::{self, Fleet};
+use super::survey::{self, Fleet, Survey};
 use crate::apply::Leases;
 use crate::catalog::Catalog;
+use crate::diag::shown;
 use crate::inventory::Endpoint;
 use crate::lease::Ticket;
 use crate::ledger::Applied;
@@ -32,15 +33,38 @@ pub(super) async fn settle(
     fleet: &Fleet,
     leases: &Leases<Connections>,
     catalog: &Catalog,
-    plan: &Plan,
     touched: &BTreeSet<HostName>,
     applied: &Applied,
 ) -> Settled {
-    let (again, observed) = survey::again(fleet, catalog, touched).await;
-    let ledgers = plan::settled(catalog, &observed, plan, &again, applied);
+    let again = survey::again(fleet, catalog, touched).await;
+    let unsaved = save_all(fleet, leases, &again, applied).await;
+    Settled { again: again.plan, unsaved }
+}
+
+/// Works in what a run that was cut off left in the journals of hosts on which there is nothing to do.
+pub(super) async fn work_in(fleet: &Fleet, leases: &Leases<Connections>, survey: &Survey, applied: &Applied) {
+    tell(&save_all(fleet, leases, survey, applied).await);
+}
+
+/// Says whose ledger was not written.
+pub(super) fn tell(unsaved: &BTreeMap<HostName, String>) {
+    for (host, why) in unsaved {
+        super::ui::say(&shown(&format!(
+            "warning: {host}: its ledger was not written ({why}); its journal has all that was done, and the next run works it in"
+        )));
+    }
+}
+
+async fn save_all(
+    fleet: &Fleet,
+    leases: &Leases<Connections>,
+    survey: &Survey,
+    applied: &Applied,
+) -> BTreeMap<HostName, String> {
+    let endpoints = survey.catalog.endpoints();
     let mut saving = JoinSet::new();
-    for (host, step) in ledgers {
-        let (Some(endpoint), Some(ticket)) = (endpoint(catalog, plan, &host), leases.ticket(&host)) else { continue };
+    for (host, step) in plan::settle(&survey.catalog, &survey.observed, applied) {
+        let (Some(endpoint), Some(ticket)) = (endpoints.get(&host).cloned(), leases.ticket(&host)) else { continue };
         let transport = Arc::clone(&fleet.transport);
         saving.spawn(async move { (host, save(&transport, &endpoint, &step, &ticket).await) });
     }
@@ -50,18 +74,14 @@ pub(super) async fn settle(
             unsaved.insert(host, why);
         }
     }
-    Settled { again, unsaved }
-}
-
-fn endpoint(catalog: &Catalog, plan: &Plan, host: &HostName) -> Option<Endpoint> {
-    let desired = catalog.hosts.get(host).map(|host| host.endpoint.clone());
-    desired.or_else(|| plan.endpoints.get(host).cloned())
+    unsaved
 }
 
 async fn save(transport: &Connections, host: &Endpoint, step: &Step, ticket: &Ticket) -> Result<(), String> {
     let order = Order { steps: std::slice::from_ref(step), ticket: Some(ticket) };
     crate::crash::point();
     let outcomes = transport.perform(host, order, &|_| ()).await.map_err(|error| error.to_string())?;
+    crate::crash::point();
     match outcomes.into_iter().next() {
         Some(Outcome::Failed { stderr, .. }) => Err(stderr),
         Some(_) => Ok(()),

@@ -46,24 +46,42 @@ fn saved_plan(global: &Global, path: &Path, shape: &Shape) -> Result<File, Diagn
 
 /// Prints the plan in a file.
 pub(super) fn print(global: &Global, path: &Path, shape: &Shape, file: &File) {
-    let about = &file.about;
+    if shape.json {
+        let revision = file.about.revision.as_ref().map(revision::shown);
+        return ui::line(&json::saved(file, revision).to_string());
+    }
+    let command = (shape.next == plan::Next::Typing).then(|| plan::to_type_file("apply", path));
+    let read = human::Read::Saved(made(&file.about));
+    print_plan(global, shape, &file.about, &file.shown, read, command);
+    ui::say(&format!("{}: sha256:{}", path.display(), file.digest.0));
+}
+
+/// Prints a plan of which this is known.
+pub(super) fn print_plan(
+    global: &Global,
+    shape: &Shape,
+    about: &About,
+    plan: &crate::plan::Plan,
+    read: human::Read,
+    command: Option<String>,
+) {
     let revision = about.revision.as_ref().map(revision::shown);
     if shape.json {
-        return ui::line(&json::saved(file, revision).to_string());
+        let about = json::About { revision, limit: about.limit.clone(), part: about.part.clone() };
+        return ui::line(&json::plan(plan, &about).to_string());
     }
     let view = View {
         revision,
-        read: human::Read::Saved(made(about)),
+        read,
         diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
         verbose: global.verbose,
         width: ui::width(),
-        command: (shape.next == plan::Next::Typing).then(|| plan::to_type_file("apply", path)),
+        command,
         limit: about.limit.clone(),
         part: about.part.clone(),
         hosts_left_out: about.hosts_left_out,
     };
-    ui::result(&human::plan(&file.shown, &view));
-    ui::say(&format!("{}: sha256:{}", path.display(), file.digest.0));
+    ui::result(&human::plan(plan, &view));
 }
 
 /// By whom and when it was made, and for what, if not for the hosts of the inventory.

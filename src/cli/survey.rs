@@ -33,6 +33,8 @@ pub(super) struct Fleet {
 pub(super) struct Survey {
     /// What is desired; the hosts that did not answer are not in it.
     pub catalog: Catalog,
+    /// What was found.
+    pub observed: Observed,
     /// The difference.
     pub plan: Plan,
     /// How long it took.
@@ -44,6 +46,24 @@ pub(super) struct Survey {
 /// # Errors
 /// When there is nobody to ask, or no lab.
 pub(super) fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
+    let fleet = fleet_of(global, connection)?;
+    if connection.lab {
+        loaded.rehearsal = Some(rehearsal(&lab()?, loaded)?);
+    }
+    loaded.become_root |= connection.become_root || connection.ask_become_pass;
+    Ok(fleet)
+}
+
+fn lab() -> Result<crate::lab::Lab, Diagnostic> {
+    let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment());
+    lab.map_err(|error| Diagnostic::error(error.to_string()))
+}
+
+/// The same for hosts that are known already: those of a saved plan.
+///
+/// # Errors
+/// When there is nobody to ask, or no lab.
+pub(super) fn fleet_of(global: &Global, connection: &Connection) -> Result<Fleet, Diagnostics> {
     let mut options = SshOptions {
         config: connection.ssh_config.clone().map(path).transpose()?,
         user: connection.user.clone(),
@@ -58,12 +78,8 @@ pub(super) fn fleet(global: &Global, connection: &Connection, loaded: &mut Loade
         options.become_password = Some(password()?);
     }
     if connection.lab {
-        let lab = crate::lab::Lab::open(crate::lab::LabOptions::from_environment())
-            .map_err(|error| Diagnostic::error(error.to_string()))?;
-        options.config = Some(path(lab.ssh_config())?);
-        loaded.rehearsal = Some(rehearsal(&lab, loaded)?);
+        options.config = Some(path(lab()?.ssh_config())?);
     }
-    loaded.become_root |= connection.become_root || connection.ask_become_pass;
     let transport = Arc::new(Connections::new(options));
     Ok(Fleet { transport, forks: usize::from(connection.forks), verbose: global.verbose })
 }
@@ -102,51 +118,51 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
 /// What is wrong after templating with real facts.
 pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
     let begun = Instant::now();
-    let (facts, mut unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
+    let (facts, unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
     let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
     let catalog = loaded.catalog(&facts, &away)?;
     // What was asked for may be on a host that did not answer, which is told anyway.
     let catalog = if away.is_empty() { loaded.chosen(catalog)? } else { loaded.chosen_of_some(catalog) };
-    let observed = observe(fleet, &catalog, &mut unreachable).await;
-    let mut plan = plan::plan(&catalog, &observed);
-    unreachable.retain(|host, _| !catalog.spare.contains_key(host));
-    plan.unreachable.extend(unreachable);
-    Ok(Survey { catalog, plan, took: begun.elapsed() })
+    let mut survey = of(fleet, catalog).await;
+    survey.plan.unreachable.extend(unreachable);
+    survey.took = begun.elapsed();
+    Ok(survey)
 }
 
-/// Reads the hosts of a catalog again and gives what still differs.
-pub(super) async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Plan {
+/// Reads the hosts of a catalog, and compares.
+pub(super) async fn of(fleet: &Fleet, catalog: Catalog) -> Survey {
+    let begun = Instant::now();
+    let observed = look(fleet, &catalog).await;
+    let plan = plan::plan(&catalog, &observed);
+    Survey { catalog, observed, plan, took: begun.elapsed() }
+}
+
+/// Reads some hosts of a catalog again.
+pub(super) async fn again(fleet: &Fleet, catalog: &Catalog, touched: &BTreeSet<HostName>) -> Survey {
     let mut catalog = catalog.clone();
     catalog.hosts.retain(|host, _| touched.contains(host));
     catalog.spare.retain(|host, _| touched.contains(host));
-    let mut unreachable = BTreeMap::new();
-    let observed = observe(fleet, &catalog, &mut unreachable).await;
-    plan::plan(&catalog, &observed)
+    of(fleet, catalog).await
 }
 
-async fn observe(fleet: &Fleet, catalog: &Catalog, unreachable: &mut BTreeMap<HostName, String>) -> Observed {
-    let answers = ask(fleet, "reading", catalog.questions()).await;
-    let mut observed = Observed::new();
-    for (host, answer) in answers {
-        let answer = answer.map_err(|error| explained(&error));
-        if let Err(why) = &answer {
-            unreachable.insert(host.clone(), why.clone());
-        }
-        observed.insert(host, answer);
-    }
-    // What nothing wants any more is known only now.
-    for (host, answer) in ask(fleet, "reading what is left", plan::left(catalog, &observed)).await {
+/// Asks the hosts of a catalog everything; those on which something is left that nothing wants any more are asked twice.
+pub(super) async fn look(fleet: &Fleet, catalog: &Catalog) -> Observed {
+    let mut observed = observe(fleet, "reading", catalog.questions()).await;
+    for (host, answer) in observe(fleet, "reading what is left", plan::left(catalog, &observed)).await {
         match (observed.get_mut(&host), answer) {
-            (Some(Ok(readings)), Ok(more)) => readings.extend(more),
-            (_, Ok(_)) => {}
-            (_, Err(error)) => {
-                let why = explained(&error);
-                unreachable.insert(host.clone(), why.clone());
-                observed.insert(host, Err(why));
-            }
+            (Some(Ok(known)), Ok(more)) => known.extend(more),
+            (_, answer) => drop(observed.insert(host, answer)),
         }
     }
     observed
+}
+
+async fn observe(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Probe>)>) -> Observed {
+    if questions.is_empty() {
+        return Observed::new();
+    }
+    let answers = ask(fleet, what, questions).await;
+    answers.into_iter().map(|(host, answer)| (host, answer.map_err(|error| explained(&error)))).collect()
 }
 
 /// Asks each host its facts. Hosts that need none are not asked; a fact that cannot be read is left out.

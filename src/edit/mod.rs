@@ -84,14 +84,15 @@ impl Edit {
     /// The value that is in a document now, as JSON, of an edit that is about one; empty if there is none. None of any
     /// other edit.
     pub fn value_in(&self, before: &[u8]) -> Option<Result<String, EditError>> {
-        let (path, read): (_, fn(&str) -> Result<Value, EditError>) = match self {
-            Self::Json(json) => (&json.path, json::document),
-            Self::Yaml(yaml) => (&yaml.path, yaml::document),
+        let text = text::Text::read(before).map(|text| text.written());
+        let (path, document) = match self {
+            Self::Json(json) => (&json.path, text.and_then(|text| json::document(&text))),
+            Self::Yaml(yaml) => (&yaml.path, text.and_then(|text| yaml::document(&text))),
             _ => return None,
         };
         let inside =
             |document: Value| path.0.iter().try_fold(&document, Part::inside).map_or(String::new(), Value::to_string);
-        Some(text::Text::read(before).and_then(|text| read(&text.written())).map(inside))
+        Some(document.map(inside))
     }
 
     /// Whether nothing is left in a file but what the parts were in: sections and maps without anything.

@@ -258,8 +258,9 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
     let Some(mut node) = root.filter(|root| !root.is_nothing()) else {
         return wanted.map_or_else(|| Ok(text.to_owned()), |value| beginning(text, path, value));
     };
-    // The key of the value, and that of the map it is in.
-    let (mut key, mut above): (Option<(&Node, &Node)>, Option<(&Node, &Node)>) = (None, None);
+    let mut key: Option<(&Node, &Node)> = None;
+    // That of the map that the key is in.
+    let mut above = key;
     // Inside of braces everything is written as in JSON, which it may be.
     let mut style = Style::of(node, text, Style::Own);
     for (depth, part) in path.iter().enumerate() {

@@ -222,6 +222,7 @@ impl Ledger {
             service: stage.intent.service.clone(),
             notify: entry.notifies.iter().map(|(_, verb)| *verb).max(),
             there: true,
+            done: reached == Reached::Done,
             leaving: false,
             run: applied.run.clone(),
             since: applied.at.clone(),

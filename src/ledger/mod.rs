@@ -109,6 +109,8 @@ pub struct Owned {
     pub notify: Option<Verb>,
     /// Whether it was there after the last change; not if it was wanted away.
     pub there: bool,
+    /// Whether its last change was seen to end well.
+    pub done: bool,
     /// Whether taking it away was begun: what is left of it goes without another question.
     pub leaving: bool,
     /// The run that last changed it.

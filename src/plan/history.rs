@@ -43,6 +43,7 @@ pub(super) fn base(name: &HostName, host: Option<&HostCatalog>, known: &Known<'_
     Base {
         machine: known.past.machine.clone(),
         generation: known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation),
+        last: known.past.ledger.as_ref().and_then(|ledger| ledger.last.clone()),
         seen: seen.collect(),
     }
 }

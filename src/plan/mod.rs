@@ -18,11 +18,11 @@ pub use history::settle;
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
-use crate::ledger::Parted;
-use crate::name::{Address, EnvName, HostName, RoleName, ServiceName};
+use crate::ledger::{Applied, Ledger, Parted, Place};
+use crate::name::{Address, EnvName, HostName, RoleName, RunId, ServiceName};
 use crate::resource::{Action, Change, Verb};
 use crate::secret::Secret;
-use crate::step::{Digest, Gate, Probe, Readings, Step};
+use crate::step::{Command, Digest, Gate, Probe, Readings, Step};
 
 /// What each host answered, or why it did not.
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
@@ -67,6 +67,8 @@ pub struct Base {
     pub machine: String,
     /// The generation of its ledger.
     pub generation: u64,
+    /// The last run that changed it.
+    pub last: Option<Applied>,
     /// Of every resource that is asked there, a digest of what was seen (see [`crate::resource::Kind::fingerprint`]), in
     /// the order of the catalog.
     pub seen: Vec<(Address, Digest)>,
@@ -457,6 +459,44 @@ impl Plan {
             }
         }
         summary
+    }
+
+    /// Leaves out of it what is not wanted, without its place among the others.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&Entry) -> bool) {
+        for stage in &mut self.stages {
+            if let Work::Change(block) = &mut stage.work {
+                block.entries.retain(&mut wanted);
+            }
+        }
+    }
+
+    /// Leaves out what runs in every plan because nothing shows that it was done, and was done in one of these runs.
+    pub fn leave_out_done(&mut self, observed: &Observed, runs: &BTreeSet<RunId>) {
+        let probe = Probe::State(self.environment.clone());
+        let ledger = |(host, answer): (&HostName, &Result<Readings, String>)| {
+            let state = answer.as_ref().ok()?.state(&probe).ok()?;
+            let ledger = Ledger::of(&self.environment, state.ledger.as_deref(), state.journal.as_deref()).ok()?;
+            Some((host.clone(), ledger))
+        };
+        let ledgers: BTreeMap<HostName, Ledger> = observed.iter().filter_map(ledger).collect();
+        let done = |entry: &Entry| {
+            let owned = ledgers.get(&entry.address.host)?.owned.get(&Place::from(&entry.address))?;
+            Some(entry.reason == Reason::Unguarded && owned.done && runs.contains(&owned.run))
+        };
+        self.retain(|entry| done(entry) != Some(true));
+    }
+
+    /// Takes directories away with all that others put into them.
+    pub fn with_data(&mut self) {
+        for stage in &mut self.stages {
+            let Work::Change(block) = &mut stage.work else { continue };
+            let directories = block.entries.iter_mut().filter(|e| e.is_removal() && e.address.kind == "directory");
+            for entry in directories {
+                let remove = Command::new(["rm", "-rf", "--one-file-system", "--", &entry.address.target]);
+                let steps = vec![Step::Run(remove)];
+                entry.verdict = Verdict::Change(Change { action: Action::Remove, fields: Vec::new(), steps });
+            }
+        }
     }
 
     /// How many resources it takes away, on each host from which something goes.

@@ -363,13 +363,13 @@ impl Package {
             Manager::Apk if purge => vec![run(&["apk", "del", "--purge", "--wait", "300", "--no-progress", name])],
             Manager::Apk => vec![run(&["apk", "del", "--wait", "300", "--no-progress", name])],
             Manager::Zypper => {
-                let along = if purge { "--clean-deps" } else { "--no-clean-deps" };
-                vec![alone, run(&["zypper", "--non-interactive", "remove", along, name])]
+                let needed = if purge { "--clean-deps" } else { "--no-clean-deps" };
+                vec![alone, run(&["zypper", "--non-interactive", "remove", needed, name])]
             }
             manager => {
-                let along = if purge { "True" } else { "False" };
-                let along = format!("--setopt=clean_requirements_on_remove={along}");
-                vec![alone, run(&[&manager.to_string(), "-q", "-y", &along, "remove", name])]
+                let needed = if purge { "True" } else { "False" };
+                let needed = format!("--setopt=clean_requirements_on_remove={needed}");
+                vec![alone, run(&[&manager.to_string(), "-q", "-y", &needed, "remove", name])]
             }
         }
     }

@@ -224,9 +224,11 @@ impl Piece {
         let content = if self.edit.is_secret() { Content::Secret(Secret::new(after)) } else { Content::Plain(after) };
         let unchanged = Step::Unchanged { path: self.path.clone(), digest: before.map(|(_, digest)| digest.clone()) };
         let empty = self.edit.is_hollow(content.bytes()) && self.missing == Missing::Create && !self.edit.is_wanted();
-        let write = match empty {
-            true => Step::Remove { path: self.path.clone(), what: Removable::File },
-            false => Step::WriteFile { path: self.path.clone(), content, ownership },
+        let path = self.path.clone();
+        let write = if empty {
+            Step::Remove { path, what: Removable::File }
+        } else {
+            Step::WriteFile { path, content, ownership }
         };
         let action = match (self.edit.is_wanted(), before) {
             (false, _) => Action::Remove,

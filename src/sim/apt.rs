@@ -200,7 +200,8 @@ fn purged(host: &Host, name: &str) -> Vec<String> {
 
 /// What rehearsing an `autoremove` says.
 pub(super) fn rehearse_idle(host: &Host) -> String {
-    idle(host).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect()
+    let lines: Vec<String> = idle(host).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect();
+    lines.concat()
 }
 
 /// What rehearsing a purge says, with what is needed by nothing then.
@@ -209,7 +210,8 @@ pub(super) fn rehearse_purge(host: &Host, name: &str) -> Result<String, Trouble>
     let left = !host.packages.contains_key(name) && is_left(host, name);
     let names = purged(host, name).into_iter().chain(idle(host)).chain(left.then(|| name.to_owned()));
     let version = |name: &str| host.packages.get(name).map(|version| format!(" [{version}]")).unwrap_or_default();
-    Ok(names.map(|name| format!("Purg {name}{}\n", version(&name))).collect())
+    let lines: Vec<String> = names.map(|name| format!("Purg {name}{}\n", version(&name))).collect();
+    Ok(lines.concat())
 }
 
 /// Whether the configuration of a package outlived it.

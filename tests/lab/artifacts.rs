@@ -134,7 +134,7 @@ pub(crate) fn archives(house: &House) {
 }
 
 /// A way out of the directory, a wrong digest and a missing tool stop that resource, and nothing else is touched.
-pub(crate) fn hostile(house: &House) {
+pub(crate) fn f33_hostile(house: &House) {
     house.up(&["h1"]);
     house.sh("h1", "rm -rf /opt/* /srv/*; mkdir /opt/there; touch /opt/there/precious");
     let project = house.project("hostile-archives");

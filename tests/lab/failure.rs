@@ -39,7 +39,7 @@ pub(crate) fn stops_what_depends(house: &House) {
 }
 
 /// A file that does not fit is not there by half, and the other host gets it.
-pub(crate) fn full_disk(house: &House) {
+pub(crate) fn f16_full_disk(house: &House) {
     let hosts = ["h1", "h2"];
     house.up(&hosts);
     for host in hosts {
@@ -73,7 +73,7 @@ pub(crate) fn full_disk(house: &House) {
 }
 
 /// What runs is finished; the next role and the next host are not begun; a second run does the rest.
-pub(crate) fn interrupted(house: &House) {
+pub(crate) fn f02_interrupted(house: &House) {
     let hosts = ["h1", "h2"];
     house.up(&hosts);
     for host in hosts {
@@ -109,7 +109,7 @@ pub(crate) fn interrupted(house: &House) {
 }
 
 /// The plug of one host is pulled while dpkg unpacks; the others get there, and it does after its boot.
-pub(crate) fn power_loss(house: &House) {
+pub(crate) fn f15_power_loss(house: &House) {
     let hosts = ["p1", "p2", "p3"];
     house.fresh(&hosts);
     let project = house.project("power-loss");

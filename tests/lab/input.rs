@@ -32,7 +32,7 @@ const NAMES: &[&str] = &[
 ];
 
 /// Contents, and files of a role with bytes of every value.
-pub(crate) fn hostile(house: &House) {
+pub(crate) fn f14_hostile(house: &House) {
     house.up(&["h1"]);
     house.sh("h1", "rm -rf /srv/h; mkdir /srv/h; printf '\\033]0;old\\a\\n' >/srv/h/escapes");
     let project = house.project("hostile");

@@ -4,7 +4,7 @@ use crate::house::House;
 use crate::project::Project;
 
 /// One of three hosts is cut off: the plan says so and shows the rest; apply does the rest.
-pub(crate) fn unreachable(house: &House) {
+pub(crate) fn f11_unreachable(house: &House) {
     let hosts = ["h1", "h2", "h3"];
     house.up(&hosts);
     for host in hosts {
@@ -30,7 +30,7 @@ pub(crate) fn unreachable(house: &House) {
 }
 
 /// ssh by files of the story's own: a key that changed and a key that is not known are refused with fingerprints.
-pub(crate) fn host_keys(house: &House) {
+pub(crate) fn f12_host_keys(house: &House) {
     house.fresh(&["h4"]);
     house.up(&["h1"]);
     let project = house.project("host-keys");

@@ -9,7 +9,7 @@ use crate::watch::Watch;
 const PASSWORD: &str = "tell-nobody-77ab10";
 
 /// `become: true` in the inventory, and a user whom sudo asks nothing.
-pub(crate) fn none_needed(house: &House) {
+pub(crate) fn f21_none_needed(house: &House) {
     user(house, "deploy", "deploy ALL=(ALL) NOPASSWD: ALL");
     let project = by_user(house, "sudo", "deploy");
     apply(house, &project, &[]).ends(0);
@@ -28,7 +28,7 @@ pub(crate) fn none_needed(house: &House) {
 }
 
 /// Without -K it says so; with it, the password goes to sudo and nowhere else; a wrong one is tried once.
-pub(crate) fn asked_once(house: &House) {
+pub(crate) fn f21_asked_once(house: &House) {
     user(house, "person", "person ALL=(ALL) ALL");
     house.sh("h1", &format!("echo 'person:{PASSWORD}' | chpasswd"));
     let project = by_user(house, "password", "person");

@@ -129,7 +129,7 @@ fi
 "#;
 
 /// Rules hold, also after a boot; rules that shut us out are taken back, by us or, when we are gone, by the host alone.
-pub(crate) fn firewall(house: &House) {
+pub(crate) fn f10_firewall(house: &House) {
     house.fresh(&["h1"]);
     house.up(&["h2"]);
     let project = house.project("firewall");

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use armilla::diag::Source as Text;
 use armilla::fact::{FACTS, Fact};
@@ -246,16 +247,27 @@ fn resource_case(path: &Path) -> Result<(), String> {
     compare(&case.expect.shown(&found), &found.shown(&case.expect))
 }
 
-/// Every resource of every case that is one, with what the host answered where that can be read.
-pub(crate) fn each_resource(visit: &mut dyn FnMut(&str, &KindInfo, &Value, &dyn Resource, Option<Readings>)) {
-    for path in files("resource") {
+/// A resource of a case.
+pub(crate) struct Told {
+    pub(crate) path: String,
+    pub(crate) kind: &'static KindInfo,
+    pub(crate) keys: Value,
+    pub(crate) resource: Arc<dyn Resource>,
+    /// What the host answered, where that can be read.
+    pub(crate) readings: Option<Readings>,
+}
+
+/// The resource of every case that has one.
+pub(crate) fn resources() -> Vec<Told> {
+    let one = |path: PathBuf| {
         let case: ResourceCase = load(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
-        let Some((name, keys)) = only_entry(&case.resource) else { continue };
-        let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else { continue };
-        let Ok(resource) = (kind.parse)(&keys) else { continue };
+        let (name, keys) = only_entry(&case.resource)?;
+        let kind = KINDS.iter().find(|kind| kind.name == name)?;
+        let resource = (kind.parse)(&keys).ok()?;
         let readings = answers(&resource.probes(), &case.readings).ok();
-        visit(&path.display().to_string(), kind, &keys, &*resource, readings);
-    }
+        Some(Told { path: path.display().to_string(), kind, keys, resource, readings })
+    };
+    files("resource").into_iter().filter_map(one).collect()
 }
 
 fn decided(kind: &KindInfo, keys: &Value, case: &ResourceCase) -> Result<Expect, String> {

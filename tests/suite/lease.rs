@@ -5,14 +5,14 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use armilla::lease::{Answer, Desk, Held, Holder, Lease, LeaseId, Now, Part, Request, Ticket, grant};
-use armilla::ledger::{Intent, Journal, Reached};
+use armilla::lease::{Answer, Desk, Holder, Lease, LeaseId, Now, Part, Request, Ticket, grant};
+use armilla::ledger::{Journal, Reached};
 use armilla::name::{EnvName, RunId};
 use armilla::step::{Command, Outcome, Probe, Step};
 use armilla::transport::script::{
@@ -281,5 +281,266 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
         assert_eq!(host.perform(&[save(None, 9999)], &plain), Ok(vec![Outcome::Done]));
         assert_eq!(host.ask(&Request::Release { id: id("a") }), Answer::Free);
         assert!(!host.room.0.join("var/armilla").exists(), "{shell:?}: something is left");
+    }
+}
+
+/// Takes the lock that an order holds.
+fn hold(host: &Host) -> fs::File {
+    let busy = fs::OpenOptions::new().append(true).create(true).open(host.place().join("busy")).expect("a lock file");
+    busy.lock().expect("a lock");
+    busy
+}
+
+/// A directory that keeps its files: with an environment in it, nothing is removed with the lease.
+fn furnish(host: &Host) {
+    fs::create_dir_all(host.place().join("staging")).expect("a directory");
+    for path in [host.place(), host.place().join("staging")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a mode");
+    }
+}
+
+fn requests() -> impl Strategy<Value = (Request, u64, bool, bool)> {
+    let name = prop::sample::select(vec!["a", "b", "c"]);
+    let other = prop::option::of(prop::sample::select(vec!["a", "b", "c"]));
+    let request = prop_oneof![
+        4 => (name.clone(), prop::sample::select(vec![0_u32, 3, 120]), other)
+            .prop_map(|(name, seconds, other)| acquire(name, seconds, other)),
+        2 => name.clone().prop_map(|name| Request::Renew { id: id(name) }),
+        1 => name.clone().prop_map(|name| Request::Release { id: id(name) }),
+        1 => name.prop_map(|name| Request::Break { id: id(name) }),
+        1 => Just(Request::Look),
+    ];
+    let pause = prop::sample::select(vec![0_u64, 1, 2, 3, 60, 119, 120, 500]);
+    (request, pause, prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+}
+
+#[test]
+fn the_rule_of_a_host_is_the_rule_in_rust() {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 12, ..ProptestConfig::default() });
+    let all = prop::collection::vec(requests(), 1..14);
+    let same = |asked: Vec<(Request, u64, bool, bool)>| {
+        for shell in shells() {
+            let host = Host::new("rule", &shell);
+            furnish(&host);
+            let (mut desk, mut boot, mut uptime) = (Desk::default(), 1, 1000);
+            for (request, pause, reboot, busy) in &asked {
+                if *reboot {
+                    (boot, uptime) = (boot + 1, 0);
+                }
+                uptime += pause;
+                let name = format!("boot-{boot}");
+                host.at(&name, uptime);
+                let held = busy.then(|| hold(&host));
+                let wanted = grant(&mut desk, request, Now { boot: &name, uptime, busy: *busy });
+                prop_assert_eq!(host.ask(request), wanted, "{:?} {:?} of {:?}", shell, request, asked);
+                drop(held);
+            }
+        }
+        Ok(())
+    };
+    runner.run(&all, same).unwrap_or_else(|why| panic!("{why}"));
+}
+
+#[test]
+fn of_two_who_ask_at_once_one_gets_it() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    for shell in shells() {
+        // Nothing stays after a release: the files of the locks go, too, while the other waits for them.
+        let host = Host::new("race", &shell);
+        let wanted = if shell == ["dash"] { 100 } else { 20 };
+        let (inside, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for name in ["a", "b"] {
+                let (host, inside, rounds) = (&host, &inside, &rounds);
+                scope.spawn(move || {
+                    while rounds.load(Ordering::SeqCst) < wanted {
+                        match host.ask(&acquire(name, 120, None)) {
+                            Answer::Granted(_) => {
+                                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two have it");
+                                rounds.fetch_add(1, Ordering::SeqCst);
+                                inside.fetch_sub(1, Ordering::SeqCst);
+                                assert_eq!(host.ask(&Request::Release { id: id(name) }), Answer::Free);
+                            }
+                            Answer::Taken(held) => assert_ne!(held.lease.id, id(name)),
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn busy(host: &Host) -> bool {
+    matches!(host.ask(&Request::Look), Answer::Taken(held) if held.busy)
+}
+
+#[test]
+fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
+    for shell in shells() {
+        let host = Host::new("busy", &shell);
+        let ticket = recording(&host.acquired("a"));
+        let (begun, daemon) = (host.room.path("begun"), host.room.path("daemon"));
+        let daemon_step = format!("setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >{daemon}");
+        let steps = [sh(&format!("touch {begun}; sleep 3; {daemon_step}"))];
+        let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
+        let first = host.start(&script);
+        until("the step begins", || PathBuf::from(&begun).exists());
+        host.at("boot-1", 5000);
+        assert!(busy(&host), "{shell:?}");
+        assert!(matches!(host.ask(&acquire("b", 120, Some("a"))), Answer::Taken(held) if held.busy), "{shell:?}");
+        assert_eq!(host.ask(&Request::Renew { id: id("a") }), Answer::Granted(1));
+        // The same holder after a lost connection: its next order waits for the end of the one before.
+        let next = Ticket { first: 1, ..ticket.clone() };
+        let (events, done) = host.order(&[sh("true")], &next);
+        assert_eq!(done, Ok(vec![Outcome::Done]), "{shell:?}");
+        assert!(matches!(&events[0], StepEvent::Waiting { why, .. } if why.contains("earlier order")), "{events:?}");
+        first.wait_with_output().expect("it ends");
+        let process = fs::read_to_string(&daemon).expect("its number");
+        assert!(PathBuf::from(format!("/proc/{}", process.trim())).exists(), "{shell:?}: the daemon is gone");
+        let kept = busy(&host);
+        assert!(Process::new("kill").arg(process.trim()).status().expect("kill").success());
+        assert!(!kept, "{shell:?}: a daemon keeps the lock");
+        assert!(host.read("staging/journal").ends_with("begin 0\ndone 0\nover\nbegin 1\ndone 1\nover\n"), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_killed_order_leaves_a_journal_of_what_happened() {
+    let mut state = 7_u64;
+    for shell in shells() {
+        let host = Host::new("killed", &shell);
+        let ticket = recording(&host.acquired("a"));
+        for round in 0..16 {
+            let marks: Vec<String> = (0..6).map(|step| host.room.path(&format!("{round}-{step}"))).collect();
+            let steps: Vec<Step> = marks.iter().map(|mark| sh(&format!("sleep 0.03; touch {mark}"))).collect();
+            let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
+            let before = host.journal().stages.len();
+            let mut child = host.start(&script);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 400));
+            let all = if round % 2 == 0 { "" } else { "-" };
+            let target = format!("{all}{}", child.id());
+            let _ = Process::new("kill").args(["-KILL", "--", &target]).stderr(Stdio::null()).status();
+            let mut rest = Vec::new();
+            let _ = child.stdout.take().expect("its output").read_to_end(&mut rest);
+            child.wait().expect("it ends");
+            until("the last step is over", || !busy(&host));
+            let journal = host.journal();
+            let Some(stage) = journal.stages.get(before) else {
+                assert!(!PathBuf::from(&marks[0]).exists(), "{shell:?}: done, and nothing says so");
+                continue;
+            };
+            for (step, mark) in marks.iter().enumerate() {
+                let done = PathBuf::from(mark).exists();
+                match stage.step(step) {
+                    Reached::Done => assert!(done, "{shell:?} {round} {step}"),
+                    Reached::NotBegun => assert!(!done, "{shell:?} {round} {step}"),
+                    Reached::Unknown => {}
+                    failed @ Reached::Failed(_) => panic!("{shell:?} {failed:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_torn_line_joins_no_other() {
+    for shell in shells() {
+        let host = Host::new("torn", &shell);
+        let ticket = recording(&host.acquired("a"));
+        for torn in ["begin 1\nbeg", "stage boot-1 {\"ver", "\0\0\0"] {
+            assert_eq!(host.perform(&[sh("true")], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
+            let stages = host.journal().stages.len();
+            let path = host.place().join("staging/journal");
+            let mut file = fs::OpenOptions::new().append(true).open(&path).expect("a journal");
+            file.write_all(torn.as_bytes()).expect("written");
+            assert_eq!(host.perform(&[sh("true")], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
+            assert_eq!(host.journal().stages.len(), stages + 1, "{shell:?} {torn:?}");
+        }
+    }
+}
+
+#[test]
+fn without_room_for_the_journal_nothing_is_begun() {
+    for shell in shells() {
+        let host = Host::new("full", &shell);
+        let ticket = recording(&host.acquired("a"));
+        furnish(&host);
+        symlink("/dev/full", host.place().join("staging/journal")).expect("a link");
+        let sign = host.room.path("sign");
+        let steps = [sh(&format!("touch {sign}"))];
+        match host.perform(&steps, &ticket) {
+            Err(Refusal::Unable(why)) => assert!(why.contains("staging/journal") && why.contains("full"), "{why}"),
+            other => panic!("{shell:?}: {other:?}"),
+        }
+        match host.perform(&steps, &Ticket { first: 1, ..ticket }).as_deref() {
+            Ok([Outcome::Failed { stderr, .. }]) => {
+                assert!(stderr.contains("staging/journal cannot be written"), "{stderr}")
+            }
+            other => panic!("{shell:?}: {other:?}"),
+        }
+        assert!(!PathBuf::from(&sign).exists(), "{shell:?}: it was done");
+    }
+}
+
+#[test]
+fn when_the_connection_is_gone_the_end_of_the_running_step_is_written_down() {
+    for shell in shells() {
+        let host = Host::new("gone", &shell);
+        let ticket = recording(&host.acquired("a"));
+        let (begun, second) = (host.room.path("begun"), host.room.path("second"));
+        let steps = [sh(&format!("touch {begun}; sleep 1; exit 0")), sh(&format!("touch {second}"))];
+        let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
+        let mut child = host.start(&script);
+        until("the step begins", || PathBuf::from(&begun).exists());
+        drop(child.stdout.take());
+        child.wait().expect("it ends");
+        assert!(host.read("staging/journal").ends_with("}\nbegin 0\ndone 0\n"), "{shell:?}");
+        assert!(!PathBuf::from(&second).exists(), "{shell:?}: another step began");
+    }
+}
+
+#[test]
+fn a_place_that_others_could_have_made_is_not_believed() {
+    for shell in shells() {
+        let host = Host::new("attack", &shell);
+        let unable = |what: &str| match host.lease(&acquire("a", 120, None)) {
+            Err(NoAnswer::Unable(why)) => {
+                assert!(why.contains(host.place().to_str().expect("a path")), "{shell:?} {what}: {why}");
+            }
+            other => panic!("{shell:?} {what}: {other:?}"),
+        };
+        let elsewhere = host.room.0.join("elsewhere");
+        fs::create_dir(&elsewhere).expect("a directory");
+        fs::create_dir_all(host.place().parent().expect("a parent")).expect("a directory");
+        symlink(&elsewhere, host.place()).expect("a link");
+        unable("a link");
+        assert_eq!(fs::read_dir(&elsewhere).expect("a directory").count(), 0, "{shell:?}: written through a link");
+        fs::remove_file(host.place()).expect("removed");
+        furnish(&host);
+        fs::set_permissions(host.place(), fs::Permissions::from_mode(0o777)).expect("a mode");
+        unable("open to all");
+        fs::set_permissions(host.place(), fs::Permissions::from_mode(0o720)).expect("a mode");
+        unable("open to a group");
+        fs::set_permissions(host.place(), fs::Permissions::from_mode(0o700)).expect("a mode");
+        if std::os::unix::fs::chown(host.place(), Some(65534), None).is_ok() {
+            unable("another's");
+            std::os::unix::fs::chown(host.place(), Some(0), None).expect("an owner");
+        }
+        for damaged in
+            ["{\"version\":2,\"id\":\"x\"}\nboot-1 3\n", "", "{}\n", "{\"version\":1,\"id\":\"a\",\"fence\":x,\n\n"]
+        {
+            fs::write(host.place().join("lease"), damaged).expect("written");
+            unable(damaged);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod completion;
 mod convergence;
 mod docs;
 mod edit;
+mod faults;
 mod format;
 mod generator;
 mod inventory;

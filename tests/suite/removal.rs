@@ -11,7 +11,8 @@ use armilla::sim::World;
 use armilla::step::{Fetch, PathReading, Probe, Reading, Readings};
 use serde_json::Value;
 
-use crate::{cases, registry};
+use crate::cases::{self, Told};
+use crate::registry;
 
 /// Kinds that cannot be taken away, or not as their examples are.
 const STAYS: &[(&str, &str)] = &[
@@ -67,23 +68,21 @@ fn promised(
 
 #[test]
 fn what_is_desired_away_is_the_same_thing_and_holds_no_secret() {
-    let mut count = 0;
-    cases::each_resource(&mut |path, kind, keys, resource, _| {
-        count += usize::from(promised(path, kind, resource, &cases::secrets(keys)).is_some());
-    });
+    let away = |told: &Told| promised(&told.path, told.kind, &*told.resource, &cases::secrets(&told.keys)).is_some();
+    let count = cases::resources().iter().filter(|told| away(told)).count();
     assert!(count > 200, "only {count} resources of the cases can be taken away");
 }
 
 #[test]
 fn a_thing_is_recognized_whatever_moves_by_itself() {
     let mut count = 0;
-    cases::each_resource(&mut |path, _, _, resource, readings| {
-        let Some(readings) = readings else { return };
-        let Ok(before) = resource.seen(&readings) else { return };
+    for Told { path, resource, readings, .. } in cases::resources() {
+        let Some(readings) = readings else { continue };
+        let Ok(before) = resource.seen(&readings) else { continue };
         let later: Readings = readings.iter().map(|(probe, reading)| (probe.clone(), moved(probe, reading))).collect();
         assert_eq!(resource.seen(&later).expect("it is understood"), before, "{path}");
         count += 1;
-    });
+    }
     assert!(count > 300, "only {count} resources of the cases were recognized");
 }
 
@@ -110,7 +109,7 @@ fn moved(probe: &Probe, reading: &Reading) -> Reading {
 fn seen(what: &str, world: &World, kind: &str) -> (Arc<dyn Resource>, Seen) {
     let catalog: Catalog = world.catalog().unwrap_or_else(|problems| panic!("{what}: {problems}"));
     let items = catalog.hosts.values().flat_map(|host| &host.blocks).flat_map(|block| &block.items);
-    let resource = items.map(|item| Arc::clone(&item.resource)).filter(|resource| resource.kind() == kind).last();
+    let resource = items.map(|item| Arc::clone(&item.resource)).rfind(|resource| resource.kind() == kind);
     let resource = resource.unwrap_or_else(|| panic!("{what}: no {kind}"));
     let observed = world.observe(&catalog);
     let readings = observed.values().next().and_then(|answer| answer.as_ref().ok()).expect("the host answers");

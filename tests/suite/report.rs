@@ -791,7 +791,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn nothing_that_others_wrote_steers_the_terminal(
+    fn f14_nothing_that_others_wrote_steers_the_terminal(
         a in hostile(), b in hostile(), c in hostile(), full in any::<bool>(), verbose in 0_u8..2, width in 0_usize..140,
     ) {
         let commands = vec![

@@ -299,7 +299,7 @@ fn a_program_is_asked_with_exact_arguments_input_environment_and_directory() {
 }
 
 #[test]
-fn endless_output_hung_programs_and_daemons_are_bounded() {
+fn f17_endless_output_hung_programs_and_daemons_are_bounded() {
     for shell in shells() {
         let began = Instant::now();
         let second = Duration::from_secs(1);
@@ -364,7 +364,7 @@ fn serve(answer: &'static str) -> u16 {
 }
 
 #[test]
-fn a_script_that_does_not_arrive_whole_does_nothing() {
+fn f07_a_script_that_does_not_arrive_whole_does_nothing() {
     let room = Room::new("cut");
     let made = room.path("made");
     let script = step_script(&[Step::Run(Command::new(["touch", &made])), write(&made, b"x")], NONCE);
@@ -463,7 +463,7 @@ fn ownership_is_given_kept_and_checked() {
 }
 
 #[test]
-fn links_are_made_replaced_and_removed_but_never_written_through() {
+fn f34_links_are_made_replaced_and_removed_but_never_written_through() {
     for shell in shells() {
         let room = Room::new("links");
         let (link, target, folder) = (room.path("li nk"), room.path("target"), room.path("folder"));
@@ -508,7 +508,7 @@ fn links_are_made_replaced_and_removed_but_never_written_through() {
 }
 
 #[test]
-fn a_link_in_a_directory_of_others_is_not_followed() {
+fn f34_a_link_in_a_directory_of_others_is_not_followed() {
     for shell in shells() {
         let room = Room::new("planted");
         fs::create_dir_all(room.path("shared/real")).expect("a directory");
@@ -526,7 +526,7 @@ fn a_link_in_a_directory_of_others_is_not_followed() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_file_and_no_other() {
+fn f16_a_full_disk_leaves_the_old_file_and_no_other() {
     for shell in shells() {
         let room = Room::new("full");
         let file = room.path("file");
@@ -539,7 +539,7 @@ fn a_full_disk_leaves_the_old_file_and_no_other() {
 }
 
 #[test]
-fn a_full_file_system_leaves_the_old_file_and_no_other() {
+fn f16_a_full_file_system_leaves_the_old_file_and_no_other() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
@@ -693,7 +693,7 @@ fn gates_ask_ports_and_web_servers() {
 }
 
 #[test]
-fn when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() {
+fn f08_when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() {
     for shell in shells() {
         let room = Room::new("deaf");
         let one = format!("sleep 1; touch '{}'", room.path("one"));
@@ -716,7 +716,7 @@ fn when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() {
 }
 
 #[test]
-fn missing_tools_are_named() {
+fn f21_missing_tools_are_named() {
     let room = Room::new("bare");
     for tool in ["cat", "id", "stat", "sha256sum", "readlink", "timeout", "head", "tail", "sh", "date"] {
         symlink(format!("/usr/bin/{tool}"), room.path(tool)).expect("a link");
@@ -750,7 +750,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_words_and_bytes_survive_a_real_shell(words in proptest::collection::vec("[^\0]{0,40}", 1..8), bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn f37_any_words_and_bytes_survive_a_real_shell(words in proptest::collection::vec("[^\0]{0,40}", 1..8), bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         for shell in shells() {
             let line: Vec<String> = words.iter().map(|word| quote(word)).collect();
             let script = format!("{{\n{}\nprintf '\\0'; printf '%s\\0' {}\n}}\n", write_bytes(&bytes), line.join(" "));

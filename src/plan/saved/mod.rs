@@ -38,7 +38,7 @@ pub use moved::{Look, Moved, Stale};
 use super::{Observed, Plan};
 use crate::catalog::Catalog;
 use crate::ledger::Revision;
-use crate::name::EnvName;
+use crate::name::{EnvName, HostName};
 use crate::resource;
 use crate::secret::{Guard, Secret, Secrets, hiding, sealing, unsealing};
 use crate::step::Digest;
@@ -75,6 +75,8 @@ pub struct About {
     pub part: Option<String>,
     /// How many hosts that left out.
     pub hosts_left_out: usize,
+    /// All hosts of the environment, in order: the first of them keep its lock.
+    pub witnesses: Vec<HostName>,
     /// For which hosts.
     pub hosts: Hosts,
     /// What was typed.
@@ -333,6 +335,11 @@ impl File {
         let Open { about, plan, sealed, .. } = hiding(|| serde_json::from_str(&text)).map_err(broken)?;
         check(&about, &plan)?;
         Ok(Self { about, shown: plan, digest, sealed, text })
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 
     /// Reads everything, given what was sealed.

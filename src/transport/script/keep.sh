@@ -14,6 +14,17 @@ kept() {
   [ "${d%%:*}" = "$me" ] || { refuse "$S belongs to somebody else (number ${d%%:*}): armilla believes nothing in it; move it away"; return; }
   case $d in *[2367]|*[2367]?) refuse "others can write in $S: armilla believes nothing in it; move it away"; return ;; esac
 }
+# stay MISSING: the same, and again if somebody else made or removed it meanwhile. What was wrong is in $why.
+stay() {
+  for again in 1 2 3 4 5; do
+    kept "$1" >/dev/null 2>&1
+    code=$?
+    case $code in 0|66) return "$code" ;; esac
+    why=$(kept "$1" 2>&1)
+    sleep 0.05 2>/dev/null || sleep 1
+  done
+  return 1
+}
 # record NAME TEXT...: a file of these lines in the place of the old one, flushed to disk.
 record() {
   record=$1

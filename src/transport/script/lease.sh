@@ -8,11 +8,11 @@ told() { frame "$1" "$silent" "$busy_"; printf '%s' "$line" >&3; }
 guard() {
   tries=0
   while :; do
-    kept "$1" >/dev/null
+    stay "$1"
     case $? in
       0) ;;
       66) return 66 ;;
-      *) cannot "$(kept "$1" 2>&1)" ;;
+      *) cannot "$why" ;;
     esac
     if { true >>./guard; } 2>/dev/null; then
       exec 7>>./guard
@@ -49,11 +49,11 @@ counted() {
 write() { o=$(record "$@") || cannot "$o"; }
 # look: nothing is made, and nobody is kept waiting.
 look() {
-  kept no >/dev/null
+  stay no
   case $? in
     0) ;;
     66) frame free; return ;;
-    *) cannot "$(kept no 2>&1)" ;;
+    *) cannot "$why" ;;
   esac
   counted
   if [ -z "$line" ]; then frame free; return; fi

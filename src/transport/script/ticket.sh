@@ -22,11 +22,11 @@ admit() {
 }
 # taken: whether the place is ours now. It may have been removed while we waited for it.
 taken() {
-  kept no >/dev/null
+  stay no
   case $? in
     0) ;;
     66) fenced ;;
-    *) unable "$(kept no 2>&1)" ;;
+    *) unable "$why" ;;
   esac
   [ -e ./busy ] || fenced
   exec 9<>./busy

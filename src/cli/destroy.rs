@@ -1,0 +1,94 @@
+//! `armilla destroy ENV`: takes away everything armilla made on the hosts of an environment.
+//!
+//! In: an environment. Out: hosts without what armilla made there. Never: anything that was there before, that was changed by
+//! hand since, or that is protected.
+
+use super::apply::{Consent, Proposal};
+use super::leases::{self, Ground};
+use super::perform::Show;
+use super::plan::{self, Next, Shape};
+use super::{Connection, Exit, Global, Selection, environment, identity, load, saved, survey, ui};
+use crate::catalog::Catalog;
+use crate::diag::{Diagnostic, Diagnostics};
+
+/// Takes away everything armilla made on the hosts of an environment: what no role wants, and what the roles want. What was
+/// there before stays, and so does what was changed by hand since.
+#[derive(Debug, clap::Args)]
+pub(super) struct Destroy {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    shape: Shape,
+    /// The name of the environment once more: instead of typing it when asked
+    #[arg(long, value_name = "ENV")]
+    confirm: Option<String>,
+    /// Directories that armilla made, with all that others put into them: the data of the services
+    #[arg(long)]
+    with_data: bool,
+    #[command(flatten)]
+    patience: leases::Patience,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Runs the command.
+pub(super) fn run(global: &Global, command: &Destroy) -> Exit {
+    destroy(global, command).unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
+    let mut loaded = load::load(global, &command.selection)?;
+    let name = loaded.environment.clone();
+    if command.confirm.as_ref().is_some_and(|typed| typed != name.as_str()) {
+        let what = format!("--confirm names another environment than {name}; nothing was changed");
+        return Err(Diagnostic::error(what).into());
+    }
+    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    environment::banner(&loaded);
+    let run = identity::new_run()?;
+    let consent = Consent {
+        yes: command.confirm.is_some(),
+        detailed_exitcode: false,
+        max_removals: usize::MAX,
+        allow_older: true,
+        patience: command.patience.clone(),
+    };
+    super::block_on(async {
+        let hosts = loaded.machines()?;
+        let ground = Ground::of(&loaded, hosts.clone());
+        let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
+            Ok(leases) => leases,
+            Err(exit) => return Ok(exit),
+        };
+        let mut survey = survey::of(&fleet, Catalog::of_nothing(name.clone(), hosts)).await;
+        if command.with_data {
+            survey.plan.with_data();
+        }
+        let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+        plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
+        let proposal = Proposal {
+            fleet: &fleet,
+            leases,
+            survey: &survey,
+            about: saved::about(&command.selection, &loaded),
+            keys: &loaded.keys,
+            project: Some(&loaded.root),
+            run,
+            resumes: None,
+            consent: &consent,
+            show: Show {
+                json: command.shape.json,
+                verbose: global.verbose,
+                detailed: false,
+                patience: command.patience.reboot_timeout,
+                plan_command: format!("armilla destroy {name}"),
+            },
+        };
+        let exit = proposal.decide(|| environment::is_named(&loaded, "Take all of this away")).await;
+        fleet.transport.close().await;
+        exit
+    })
+}

@@ -1,0 +1,117 @@
+//! `armilla resume [RUN]`: goes on with a run that was cut off, by what it wanted then.
+//!
+//! In: a run of this machine. Out: the same hosts brought to what that run wanted. Never: a guess about a step: every host is
+//! read again, and what was done is not in the plan any more.
+
+use std::collections::BTreeSet;
+
+use super::apply::{Consent, Proposal};
+use super::leases::{self, Ground};
+use super::perform::Show;
+use super::plan::{Next, Shape};
+use super::survey;
+use super::{Connection, Exit, Global, Selection, completion, environment, identity, runs, saved, show, ui};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::history::Run;
+use crate::name::RunId;
+use crate::plan::saved::Hosts;
+use crate::report::human;
+
+/// Goes on with a run that was cut off. The hosts are read again: what was done is not done twice, what is not known is
+/// looked at.
+#[derive(Debug, clap::Args)]
+pub(super) struct Resume {
+    /// The run, or the beginning of its name; the last one that did not converge if not given
+    #[arg(value_name = "RUN", add = clap_complete::ArgValueCompleter::new(completion::runs))]
+    run: Option<String>,
+    #[command(flatten)]
+    shape: Shape,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    keys: super::keys::KeyFlags,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Runs the command.
+pub(super) fn run(global: &Global, command: &Resume) -> Exit {
+    resume(global, command).unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
+    let old = match &command.run {
+        Some(typed) => runs::find(Some(typed))?,
+        None => last_open()?,
+    };
+    let path = old.plan_file();
+    let file = saved::read(&path)?;
+    let name = file.about.environment.clone();
+    let selection = Selection { keys: command.keys.clone(), ..Selection::of(name.as_str()) };
+    let global =
+        &Global { project: global.project.clone().or_else(|| Some(old.head.project.clone())), ..global.clone() };
+    let (root, keys) = saved::keys_for(global, &selection, &name)?;
+    let saved = saved::open(&path, &file, &keys)?;
+    let lab = command.connection.lab || file.about.hosts == Hosts::Lab;
+    let fleet = survey::fleet_of(global, &Connection { lab, ..command.connection.clone() })?;
+    let question = environment::banner_of(root.as_deref(), &name, file.about.hosts);
+    let run = identity::new_run()?;
+    ui::say(&format!("going on with the run {} of {}", old.head.run, old.head.at));
+    super::block_on(async {
+        let hosts: Vec<_> = saved.catalog.endpoints().into_values().collect();
+        let ground = Ground { environment: name.clone(), all: saved.about.witnesses.clone(), hosts };
+        let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
+            Ok(leases) => leases,
+            Err(exit) => return Ok(exit),
+        };
+        let mut survey = survey::of(&fleet, saved.catalog.clone()).await;
+        survey.plan.leave_out_done(&survey.observed, &chain(&old));
+        let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+        show::print_plan(global, &shape, &file.about, &survey.plan, human::Read::Now(survey.took), None);
+        let proposal = Proposal {
+            fleet: &fleet,
+            leases,
+            survey: &survey,
+            about: file.about.clone(),
+            keys: &keys,
+            project: root.as_deref(),
+            run,
+            resumes: Some(old.head.run.clone()),
+            consent: &command.consent,
+            show: Show {
+                json: command.shape.json,
+                verbose: global.verbose,
+                detailed: command.consent.detailed_exitcode,
+                patience: command.consent.patience.reboot_timeout,
+                plan_command: format!("armilla plan {name}"),
+            },
+        };
+        let exit = proposal.decide(|| question.ask()).await;
+        fleet.transport.close().await;
+        exit
+    })
+}
+
+/// The last run that did not converge.
+fn last_open() -> Result<Run, Diagnostics> {
+    let runs = runs::history()?.list();
+    let gone_on: BTreeSet<RunId> = runs.iter().filter_map(|run| run.head.resumes.clone()).collect();
+    let open = |run: &&Run| run.end.as_ref().is_none_or(|end| !matches!(end.exit, 0 | 2));
+    let last = runs.iter().rev().filter(|run| !gone_on.contains(&run.head.run)).find(open).cloned();
+    last.ok_or_else(|| {
+        Diagnostic::error("no run of this machine is left to go on with").hint("armilla runs list").into()
+    })
+}
+
+/// A run and those it went on with.
+fn chain(run: &Run) -> BTreeSet<RunId> {
+    let mut found = BTreeSet::from([run.head.run.clone()]);
+    let mut before = run.head.resumes.clone();
+    while let Some(name) = before.filter(|name| found.insert(name.clone())) {
+        before = runs::find(Some(name.as_str())).ok().and_then(|run| run.head.resumes);
+    }
+    found
+}
