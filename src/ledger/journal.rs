@@ -143,9 +143,8 @@ impl StageRecord {
     pub fn step(&self, index: usize) -> Reached {
         match self.begun {
             None => Reached::NotBegun,
-            Some(begun) if index < begun => Reached::Done,
             Some(begun) if index == begun => self.ended.unwrap_or(Reached::Unknown),
-            Some(_) if self.over => Reached::Done,
+            Some(begun) if index < begun || self.over => Reached::Done,
             Some(_) => Reached::NotBegun,
         }
     }

@@ -214,7 +214,7 @@ enum Fate {
 }
 
 /// How something is held that stays.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
     /// It is still known as ours.
     Back,

@@ -23,7 +23,9 @@ pub(super) fn stages(
     let mut builder =
         Builder { catalog, known, decided, stages: Vec::new(), placed: BTreeMap::new(), ends: BTreeMap::new(), needed };
     let services = catalog.services.iter().map(|service| builder.service(service)).collect();
-    removed.into_iter().for_each(|(host, blocks)| builder.removed(&host, blocks));
+    for (host, blocks) in removed {
+        builder.removed(&host, blocks);
+    }
     (services, builder.stages)
 }
 

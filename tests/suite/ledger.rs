@@ -72,7 +72,9 @@ fn undone(shapes: &Shapes) -> Shapes {
             || is_drop_in(what))
     };
     let mut shapes = shapes.clone();
-    shapes.values_mut().for_each(|shape| shape.retain(|what, _| ours(what)));
+    for shape in shapes.values_mut() {
+        shape.retain(|what, _| ours(what));
+    }
     shapes
 }
 
