@@ -182,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_moved_is_a_role_or_a_resource() {
+        let site = read("moved:\n  - { from: role web, to: role site }\n  - { from: unit a b, to: file /a b }\n");
+        let moved = site.unwrap_or_default().moved;
+        let role = |name: &str| Thing::Role(RoleName::new(name).expect("a name"));
+        assert_eq!((&moved[0].from, &moved[0].to), (&role("web"), &role("site")));
+        let thing = |kind: &str, target: &str| Thing::Resource { kind: kind.to_owned(), target: target.to_owned() };
+        assert_eq!((&moved[1].from, &moved[1].to), (&thing("unit", "a b"), &thing("file", "/a b")));
+        let wrong = "moved:\n  - { from: web, to: role site }\n  - { frm: role a, to: file /a }\n  - { from: role a, to: file /a }\n";
+        let text = read(wrong).expect_err("wrong").to_string();
+        for part in ["neither a role nor a resource", "unknown key `frm`", "a role becomes a role"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
     fn all_mistakes_come_at_once() {
         let problems = read("services:\n  a: { host: x }\n  -b: { hosts: y }\n  c: z\n").expect_err("wrong");
         let text = problems.to_string();

@@ -142,11 +142,9 @@ impl StageRecord {
     /// How far a step came. Steps follow each other, so what comes before one that was begun was done.
     pub fn step(&self, index: usize) -> Reached {
         match self.begun {
-            None => Reached::NotBegun,
-            Some(begun) if index < begun => Reached::Done,
             Some(begun) if index == begun => self.ended.unwrap_or(Reached::Unknown),
-            Some(_) if self.over => Reached::Done,
-            Some(_) => Reached::NotBegun,
+            Some(begun) if index < begun || self.over => Reached::Done,
+            _ => Reached::NotBegun,
         }
     }
 

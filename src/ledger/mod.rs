@@ -89,6 +89,7 @@ pub struct Revision {
 
 /// One thing armilla made or changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a plain fact, written down by itself")]
 pub struct Owned {
     /// The digest of the keys that were wanted: another one means that the files of the project changed.
     pub want: Digest,

@@ -214,7 +214,7 @@ enum Fate {
 }
 
 /// How something is held that stays.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
     /// It is still known as ours.
     Back,
@@ -228,7 +228,8 @@ fn fate(place: &Place, owned: &Owned, readings: &Readings) -> Fate {
     let stays = |why: &str, held| Fate::Stays(why.to_owned(), held);
     if owned.absent.is_none() {
         let never = stays("it cannot be taken away; armilla forgets it", Held::Forgotten);
-        return if owned.there { never } else { Fate::Gone };
+        // A service that cannot be taken away was wanted stopped, as it would be without us.
+        return if owned.there && place.kind != "service" { never } else { Fate::Gone };
     }
     let Some(resource) = resource_of(place, owned) else {
         return stays("this armilla does not know how to take it away", Held::Back);

@@ -23,7 +23,9 @@ pub(super) fn stages(
     let mut builder =
         Builder { catalog, known, decided, stages: Vec::new(), placed: BTreeMap::new(), ends: BTreeMap::new(), needed };
     let services = catalog.services.iter().map(|service| builder.service(service)).collect();
-    removed.into_iter().for_each(|(host, blocks)| builder.removed(&host, blocks));
+    for (host, blocks) in removed {
+        builder.removed(&host, blocks);
+    }
     (services, builder.stages)
 }
 
@@ -191,11 +193,12 @@ impl Builder<'_> {
         let here: Vec<StageId> = self.stages.iter().enumerate().filter(here).map(|(id, _)| id).collect();
         let mut before: Option<StageId> = None;
         for block in blocks {
-            let uses = |service: &&Service| {
+            let concerns = |service: &&Service| {
                 Some(&service.name) == block.service.as_ref()
                     || block.service.as_ref().is_some_and(|left| service.needs.contains(left))
             };
-            let users = self.catalog.services.iter().filter(uses).filter_map(|service| self.ends.get(&service.name));
+            let users =
+                self.catalog.services.iter().filter(concerns).filter_map(|service| self.ends.get(&service.name));
             let after: BTreeSet<StageId> = here.iter().copied().chain(users.copied()).chain(before).collect();
             let after = after.into_iter().map(|id| (id, Condition::Done)).collect();
             before = Some(self.push(Stage { after, work: Work::Change(block) }));

@@ -53,7 +53,8 @@
 //!     "part": null,
 //!     "summary": {
 //!         "actions": { "change": 1 },
-//!         "may_change": 0, "refused": 0, "unreadable": 0, "in_sync": 4, "left_out": 0, "unreachable": 1
+//!         "may_change": 0, "refused": 0, "unreadable": 0, "in_sync": 4, "kept": 0, "left_out": 0,
+//!         "unreachable": 1
 //!     },
 //!     "services": [{
 //!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "sick": {}
@@ -64,6 +65,7 @@
 //!             "host": "zk1", "role": "zookeeper", "kind": "file", "target": "/etc/token",
 //!             "verdict": "change", "action": "change",
 //!             "reason": { "code": "differs", "text": "differs", "from": [] },
+//!             "cause": "unknown", "since": null,
 //!             "fields": [
 //!                 { "name": "mode", "type": "text", "from": "0600", "to": "0644" },
 //!                 { "name": "content", "type": "secret" }
@@ -71,11 +73,14 @@
 //!             "steps": []
 //!         }]
 //!     }],
-//!     "unreachable": { "zk2": "no route to host" }
+//!     "unreachable": { "zk2": "no route to host" },
+//!     "silent": {}
 //! }));
 //! ```
 //!
-//! Words: a verdict is `change`, `may_change`, `refused`, `unreadable` or `blocked`; a stage is of type `change`, `gate`
+//! Words: a verdict is `change`, `may_change`, `refused`, `unreadable`, `blocked` or `keep` (no role wants it any more, and
+//! it stays; the reason says why); a cause is `project`, `host` (drift), `both` or `unknown`, and `since` is when armilla
+//! last applied what somebody then changed; `silent` are hosts without a role that did not answer; a stage is of type `change`, `gate`
 //! or `join`; a field is of type `text`, `diff`, `binary` (sizes in bytes) or `secret`; `after` says of each stage before
 //! whether it must be `done` or only `over`. `steps` are in words, for people. An event is of type `stage_started`,
 //! `step_started`, `waiting`, `step_ended`, `stage_ended` or `stopping`; an end is `done`, `failed`, `skipped` or
@@ -90,7 +95,7 @@ use super::human::words;
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::Address;
 use crate::plan::saved::File;
-use crate::plan::{Condition, Entry, Plan, Reason, ServicePlan, Stage, StageId, Verdict, Work};
+use crate::plan::{Cause, Condition, Entry, Plan, Reason, ServicePlan, Stage, StageId, Verdict, Work};
 use crate::resource::{Field, FieldValue};
 use crate::step::Outcome;
 
@@ -109,6 +114,8 @@ pub struct About {
 pub fn plan(plan: &Plan, about: &About) -> Value {
     let unreachable: Map<String, Value> =
         plan.unreachable.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
+    let silent: Map<String, Value> =
+        plan.silent.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
     json!({
         "format": "armilla-plan",
         "version": 1,
@@ -120,6 +127,7 @@ pub fn plan(plan: &Plan, about: &About) -> Value {
         "services": plan.services.iter().map(service).collect::<Vec<_>>(),
         "stages": plan.stages.iter().enumerate().map(|(id, one)| stage(id, one)).collect::<Vec<_>>(),
         "unreachable": unreachable,
+        "silent": silent,
     })
 }
 
@@ -196,6 +204,12 @@ fn entry(entry: &Entry) -> Value {
         Verdict::Blocked => ("blocked", None),
         Verdict::Keep => ("keep", None),
     };
+    let (cause, since) = match &entry.cause {
+        Cause::Unknown => ("unknown", None),
+        Cause::Project => ("project", None),
+        Cause::Host { since } => ("host", Some(since)),
+        Cause::Both { since } => ("both", Some(since)),
+    };
     json!({
         "host": entry.address.host,
         "role": entry.address.role,
@@ -204,6 +218,8 @@ fn entry(entry: &Entry) -> Value {
         "verdict": verdict,
         "action": change.map(|change| change.action),
         "reason": reason(&entry.reason),
+        "cause": cause,
+        "since": since,
         "fields": change.map(|change| change.fields.iter().map(field).collect::<Vec<_>>()).unwrap_or_default(),
         "steps": entry.steps().iter().map(words::step).collect::<Vec<_>>(),
     })

@@ -210,6 +210,13 @@ impl Fleet {
         }
     }
 
+    /// What a host keeps for an environment: its ledger, and its journal.
+    pub fn kept(&self, name: &str, environment: &EnvName) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
+        let state = self.state();
+        let kept = state.machines.get(name)?.kept.get(environment)?;
+        Some((kept.ledger.clone(), kept.journal.clone()))
+    }
+
     /// Puts this text in the place of a host's ledger.
     pub fn write_ledger(&self, name: &str, environment: &EnvName, text: &[u8]) {
         if let Some(machine) = self.state().machines.get_mut(name) {

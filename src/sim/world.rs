@@ -22,7 +22,7 @@ use crate::plan::{self, Observed, Plan};
 use crate::project::{From, Project, RoleTexts};
 use crate::role::Role;
 use crate::site::{Definition, Site};
-use crate::step::{Digest, Probe, Step};
+use crate::step::{Digest, Probe, Readings, Step};
 use crate::transport::{Order, Transport as _};
 use crate::yaml::{self, Node};
 
@@ -157,9 +157,34 @@ impl World {
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn plan(&self) -> Result<Plan, Diagnostics> {
+        self.plan_part(&Part::default())
+    }
+
+    /// What would change now of a part.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the texts.
+    pub fn plan_part(&self, part: &Part) -> Result<Plan, Diagnostics> {
         let mut catalog = self.catalog()?;
-        Part::default().choose(&mut catalog);
+        part.choose(&mut catalog);
         Ok(plan::plan(&catalog, &self.observe(&catalog)))
+    }
+
+    /// What would be taken away if there were no site.
+    ///
+    /// # Panics
+    /// Never: the name is one.
+    pub fn destroy(&self) -> Plan {
+        let environment = EnvName::new("sim").expect("a name");
+        let hosts: Vec<Endpoint> = self.endpoints.values().cloned().collect();
+        let nothing = Catalog::of_nothing(environment.clone(), hosts.clone());
+        plan::destroy(&environment, &hosts, &self.observe(&nothing))
+    }
+
+    /// What one host answers.
+    pub fn look(&self, host: &HostName, probes: &[Probe]) -> Readings {
+        let answer = self.endpoints.get(host).map(|endpoint| wait_for(self.fleet.read(endpoint, probes)));
+        answer.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Does a plan.

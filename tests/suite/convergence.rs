@@ -78,6 +78,7 @@ fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
         Just(Fault::Fails),
         Just(Fault::PowerLossBefore),
+        Just(Fault::PowerLossIn),
         Just(Fault::PowerLossAfter),
         Just(Fault::CutBefore),
         Just(Fault::CutAfter),

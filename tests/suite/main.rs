@@ -15,6 +15,7 @@ mod format;
 mod generator;
 mod inventory;
 mod lease;
+mod ledger;
 mod mistakes;
 mod network;
 mod order;

@@ -196,7 +196,7 @@ fn a_service_that_is_skipped_by_name_is_not_restarted_but_not_forgotten() {
     assert!(world.apply(&plan).report.converged());
     world.fleet.pace(60);
     let later = world.plan().expect("a plan");
-    assert!(later.entries().any(|entry| matches!(entry.reason, Reason::Stale(_))), "{}", show_plan(&later));
+    assert!(later.entries().any(|entry| matches!(entry.reason, Reason::Owed(_))), "{}", show_plan(&later));
 }
 
 #[test]

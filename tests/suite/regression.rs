@@ -63,6 +63,20 @@ fn a_restart_that_was_lost_a_second_after_the_start_is_made_up_for() {
     let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
     assert!(!world.apply(&plan).report.converged());
     let again = apply(&world);
+    assert!(show_plan(&again).contains("restart service nginx (owed because of file /etc/nginx/a)"));
+    settled(&world);
+}
+
+#[test]
+fn a_restart_that_was_lost_is_made_up_for_on_a_host_that_forgot_everything() {
+    let world = world(
+        "resources:\n  - package: nginx\n  - file: { path: /etc/nginx/a, content: a }\n    notify: restart\n  - service: nginx\n",
+    );
+    world.fleet.fault("h1", 2, Fault::CutAfter);
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(!world.apply(&plan).report.converged());
+    world.fleet.lose_state("h1");
+    let again = apply(&world);
     assert!(show_plan(&again).contains("restart service nginx (because it has not read file /etc/nginx/a yet)"));
     settled(&world);
 }

@@ -330,6 +330,78 @@ fn a_drifted_file_shows_its_difference_and_the_restart() {
     );
 }
 
+/// What somebody changed by hand, what leaves, and what stays all the same.
+fn leaving() -> Plan {
+    let since = "2026-11-19T14:02:31Z".to_owned();
+    let mode = || vec![text("mode", Some("0666"), Some("0644"))];
+    let gone = |path: &str| thing("file", path, Action::Remove, Vec::new(), vec![run(&["rm", path])]);
+    let kept = |path: &str, why: &str| gone(path).stopped(Verdict::Keep, why);
+    let mut plan = Build::new(20)
+        .service("web", &["w1", "w2"], &[&["w1", "w2"]], &[], &[])
+        .block(
+            "w1",
+            "web",
+            true,
+            vec![
+                thing("file", "/etc/drifted", Action::Change, mode(), Vec::new()),
+                thing("file", "/etc/both", Action::Change, mode(), Vec::new()),
+                thing("file", "/etc/ours", Action::Change, mode(), Vec::new()),
+            ],
+        )
+        .join()
+        .block("w2", "old", false, vec![gone("/etc/old")])
+        .block(
+            "w2",
+            "old",
+            false,
+            vec![
+                kept("/etc/by-hand", "it was changed on the host"),
+                kept("/etc/before", "it was there before armilla, which forgets it"),
+            ],
+        )
+        .0;
+    plan.silent.insert(host("spare1"), "No route to host".to_owned());
+    for block in plan.stages.iter_mut().filter_map(|stage| match &mut stage.work {
+        Work::Change(block) => Some(block),
+        _ => None,
+    }) {
+        for entry in &mut block.entries {
+            match entry.address.target.as_str() {
+                "/etc/drifted" | "/etc/by-hand" => entry.cause = Cause::Host { since: since.clone() },
+                "/etc/both" => entry.cause = Cause::Both { since: since.clone() },
+                "/etc/ours" => entry.cause = Cause::Project,
+                "/etc/old" => entry.reason = Reason::Left,
+                _ => {}
+            }
+        }
+    }
+    plan
+}
+
+#[test]
+fn what_drifted_what_leaves_and_what_stays_are_told_apart() {
+    let plan = leaving();
+    compare("leaving", &plain(&human::plan(&plan, &view(110))));
+    let json = json::plan(&plan, &json::About::default());
+    let entry = &json["stages"][0]["entries"][0];
+    assert_eq!((&entry["cause"], &entry["since"]), (&"host".into(), &"2026-11-19T14:02:31Z".into()));
+    assert_eq!((&json["summary"]["kept"], &json["silent"]["spare1"]), (&2.into(), &"No route to host".into()));
+}
+
+#[test]
+fn a_host_where_something_only_stays_is_no_host_that_was_changed() {
+    let mut plan = leaving();
+    plan.stages.retain(|stage| match &stage.work {
+        Work::Change(block) => block.entries.iter().all(armilla::plan::Entry::is_kept),
+        _ => false,
+    });
+    plan.services.clear();
+    plan.silent.clear();
+    let text = plain(&human::plan(&plan, &view(110)));
+    assert!(plan.is_empty() && text.contains("Nothing to do"), "{text}");
+    assert!(text.contains("/etc/by-hand") && text.contains("ours as of 19 Nov 2026, 14:02 UTC"), "{text}");
+}
+
 /// Everything that is not a plain change.
 fn doubts() -> Plan {
     let long: String = (1..=40).fold(String::new(), |text, n| format!("{text}line {n}\n"));

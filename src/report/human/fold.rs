@@ -7,7 +7,7 @@ use super::diff;
 use super::plan::Diffs;
 use super::words;
 use crate::name::{Address, HostName};
-use crate::plan::{Block, Entry, Reason, Verdict};
+use crate::plan::{Block, Cause, Entry, Reason, Verdict};
 use crate::resource::{Action, Change, Field, FieldValue};
 
 /// One change and the hosts it is planned for.
@@ -58,6 +58,7 @@ impl Row<'_> {
         is_same_thing(&self.entry.address, &entry.address)
             && kind(&self.entry.verdict) == kind(&entry.verdict)
             && is_same_reason(&self.entry.reason, &entry.reason)
+            && words::drift(&self.entry.cause) == words::drift(&entry.cause)
     }
 
     /// Whether all that is shown is the same, although not all that there is.
@@ -79,6 +80,11 @@ impl Row<'_> {
         if !told {
             let mark = if matches!(self.entry.verdict, Verdict::MayChange(_)) { "may change: " } else { "" };
             texts.insert(0, format!("{mark}{}", words::reason(&self.entry.reason)));
+        }
+        match (&self.entry.cause, &self.entry.verdict) {
+            // Its reason says already that somebody changed it.
+            (Cause::Host { since }, Verdict::Keep) => texts.push(format!("ours as of {}", words::moment(since))),
+            (cause, _) => texts.extend(words::drift(cause)),
         }
         texts.join("; ")
     }

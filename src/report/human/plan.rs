@@ -58,6 +58,7 @@ pub fn plan(plan: &Plan, view: &View) -> String {
     let mut lines = header(plan, view);
     lines.extend(services(plan, view));
     let blocks: Vec<&Block> = plan.blocks().collect();
+    lines.extend(kept(&blocks, view));
     lines.extend(trouble(&blocks, view));
     lines.extend(unreachable(plan, view));
     lines.push(String::new());
@@ -127,6 +128,23 @@ fn as_described(quiet: &[&ServicePlan], plan: &Plan, view: &View) -> Vec<String>
     std::iter::once(String::new()).chain(lines).collect()
 }
 
+/// What left the roles and is not taken away.
+fn kept(blocks: &[&Block], view: &View) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (role, blocks) in service::by_role(blocks) {
+        let rows = service::roles(&blocks, &role, view, |verdict| *verdict == Verdict::Keep);
+        if !rows.is_empty() {
+            lines.push(format!("  {}", paint(layout::QUIET, &format!("role {role}"))));
+            lines.extend(rows);
+        }
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    let title = paint(layout::NAME, "Stays on the hosts, although no role wants it any more");
+    [String::new(), title].into_iter().chain(lines).collect()
+}
+
 fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
     let stops = |verdict: &Verdict| matches!(verdict, Verdict::Refused | Verdict::Unreadable);
     let waiting =
@@ -151,6 +169,21 @@ fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
 }
 
 fn unreachable(plan: &Plan, view: &View) -> Vec<String> {
+    [lost(plan, view), silent(plan, view)].concat()
+}
+
+/// Hosts without a role that did not answer: that is no trouble, but it must not be taken for "nothing is there".
+fn silent(plan: &Plan, view: &View) -> Vec<String> {
+    if plan.silent.is_empty() {
+        return Vec::new();
+    }
+    let hosts = words::hosts(plan.silent.keys());
+    let text = format!("without a role, and did not answer: {hosts} (something of armilla's may be left there)");
+    let lines = wrap(&text, view.width).into_iter().map(|line| paint(layout::QUIET, &line));
+    std::iter::once(String::new()).chain(lines).collect()
+}
+
+fn lost(plan: &Plan, view: &View) -> Vec<String> {
     if plan.unreachable.is_empty() {
         return Vec::new();
     }
@@ -218,6 +251,9 @@ fn counts(summary: &Summary, blocked: usize, view: &View) -> Vec<String> {
     let more = std::iter::once((summary.may_change, "may change")).chain(stops);
     texts.extend(more.filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")));
     texts.push(format!("{} in sync", summary.in_sync));
+    if summary.kept > 0 {
+        texts.push(format!("{} kept", summary.kept));
+    }
     if summary.left_out > 0 {
         texts.push(format!("{} left out", summary.left_out));
     }

@@ -9,7 +9,7 @@ use super::layout::{self, pad, paint, parts, width, wrap};
 use super::plan::View;
 use super::{diff, words};
 use crate::name::{HostName, RoleName};
-use crate::plan::{Block, Plan, ServicePlan, Verdict};
+use crate::plan::{Block, Entry, Plan, ServicePlan, Verdict};
 use crate::resource::Action;
 
 /// A longer list of hosts gets a line of its own.
@@ -28,6 +28,13 @@ pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
     let mut begun = false;
     for stage in &plan.stages {
         match &stage.work {
+            // What only stays is told elsewhere.
+            crate::plan::Work::Change(block) if block.entries.iter().all(Entry::is_kept) => {}
+            // What leaves is of its own service, or of none.
+            crate::plan::Work::Change(block) if block.entries.iter().all(Entry::is_removal) => {
+                let own = plan.services.iter().position(|service| Some(&service.name) == block.service.as_ref());
+                groups[own.unwrap_or(plan.services.len())].push(block);
+            }
             crate::plan::Work::Change(block) => {
                 begun = true;
                 let here = current.filter(|(_, batch)| batch.contains(&block.host)).map(|(index, _)| index);

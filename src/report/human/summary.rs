@@ -135,6 +135,9 @@ impl<'a> Outcomes<'a> {
     }
 
     fn block(&mut self, id: StageId, block: &'a Block, end: &End, record: &Record) {
+        if block.entries.iter().all(Entry::is_kept) {
+            return;
+        }
         let tally = self.tallies.entry(&block.host).or_default();
         let mut first = 0;
         for entry in &block.entries {

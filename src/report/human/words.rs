@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::diag::shown;
 use crate::name::{Address, HostName};
-use crate::plan::Reason;
+use crate::plan::{Cause, Reason};
 use crate::secret::Content;
 use crate::step::{Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking};
 
@@ -160,6 +160,23 @@ pub fn reason(reason: &Reason) -> String {
     }
 }
 
+/// Who made a difference, where it was somebody on the host; nothing otherwise.
+pub fn drift(cause: &Cause) -> Option<String> {
+    match cause {
+        Cause::Unknown | Cause::Project => None,
+        Cause::Host { since } => Some(format!("drift: changed on the host since {}", moment(since))),
+        Cause::Both { since } => {
+            Some(format!("drift: changed on the host since {}, and the project changed", moment(since)))
+        }
+    }
+}
+
+/// `19 Nov 2026, 14:02 UTC`, of a time in RFC 3339: in UTC, so that a team reads the same everywhere.
+pub fn moment(time: &str) -> String {
+    let known = time.parse::<jiff::Timestamp>().map(|time| time.strftime("%-d %b %Y, %H:%M UTC").to_string());
+    known.unwrap_or_else(|_| one_line(time))
+}
+
 fn because(from: &[Address]) -> String {
     match from {
         [] => "a change".to_owned(),
@@ -289,6 +306,12 @@ mod tests {
             [size(1), size(812), size(4_050), size(31_000), size(1_250_000)],
             ["1 byte", "812 bytes", "4.0 kB", "31 kB", "1.2 MB"]
         );
+    }
+
+    #[test]
+    fn a_moment_is_told_in_utc_and_what_is_none_as_it_is() {
+        assert_eq!(moment("2026-11-19T15:02:31+01:00"), "19 Nov 2026, 14:02 UTC");
+        assert_eq!(moment("yesterday\n"), "yesterday\\n");
     }
 
     #[test]
