@@ -410,9 +410,8 @@ int gettimeofday(struct timeval *to, void *zone) {
 fn f19_a_clock_that_jumps_by_days_changes_no_limit_and_no_duration() {
     let room = Room::new("fault-clock");
     fs::write(room.path("clock.c"), CLOCK).expect("a file");
-    let made = Process::new("cc")
-        .args(["-shared", "-fPIC", "-o", &room.path("clock.so"), &room.path("clock.c")])
-        .status();
+    let made =
+        Process::new("cc").args(["-shared", "-fPIC", "-o", &room.path("clock.so"), &room.path("clock.c")]).status();
     assert!(made.is_ok_and(|status| status.success()), "cc is missing: it comes with what links Rust");
     let before = format!("export LD_PRELOAD={};", room.path("clock.so"));
     for shell in shells() {

@@ -46,7 +46,7 @@ impl Point {
 fn points(traffic: [u64; 2], parts: u64) -> Vec<Point> {
     let ways = [(Way::There, traffic[0]), (Way::Back, traffic[1])];
     let cuts = ways.into_iter().flat_map(|(way, all)| (0..parts).map(move |part| (way, all * part / parts)));
-    let what = |number| if number % 2 == 0 { What::Reset } else { What::End };
+    let what = |number| if usize::is_multiple_of(number, 2) { What::Reset } else { What::End };
     cuts.enumerate().map(|(number, (way, after))| Point { number, way, after, what: what(number) }).collect()
 }
 
