@@ -164,7 +164,7 @@ pub(crate) fn f18_locks_of_others(house: &House) {
     let project = house.project("locks");
     project.only(&["h4"], "summary: x\nresources:\n  - package: hello\n");
     // What apt asks for are locks of fcntl(2).
-    let hold = "use Fcntl;\nfor (@ARGV) {\n  open(my $f, '>>', $_) or die; push @f, $f;\n  fcntl($f, F_SETLK, pack('ssx4qqlx4', F_WRLCK, 0, 0, 0, 0)) or die;\n}\nsleep 600;\n";
+    let hold = "use Fcntl;\nfor (@ARGV) {\n  open(my $f, '>>', $_) or die; push @f, $f;\n  my $l = pack('ssx4qqlx4', F_WRLCK, 0, 0, 0, 0);\n  fcntl($f, F_SETLK, $l) or die;\n}\nsleep 600;\n";
     house.sh("h4", &format!("cat >/root/hold <<'END'\n{hold}END"));
     house.sh("h4", "systemd-run -q --unit=holder perl /root/hold /var/lib/apt/lists/lock /var/lib/dpkg/lock-frontend");
     let locked = || !house.holds("h4", "apt-get update -q");

@@ -95,10 +95,11 @@ fn the_table_of_faults_names_every_test_and_no_other() {
     let open = |test: &str| OPEN.iter().any(|fault| test.starts_with(&format!("f{:0>2}_", &fault[1..])));
     let missing: Vec<&String> = tests.iter().filter(|test| !named.contains(*test) && !open(test)).collect();
     assert!(missing.is_empty(), "these tests are not in docs/faults.md: {missing:#?}");
+    let story = Regex::new(r"pub\(crate\) fn (f[0-9]{2}_\w+)").expect("a pattern");
     let stories = fs::read_to_string(root().join("tests/lab/main.rs")).expect("the list of stories");
     for entry in fs::read_dir(root().join("tests/lab")).expect("the stories") {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a story");
-        for story in Regex::new(r"pub\(crate\) fn (f[0-9]{2}_\w+)").expect("a pattern").captures_iter(&text) {
+        for story in story.captures_iter(&text) {
             assert!(stories.contains(&format!("::{}", &story[1])), "the story {} is not told", &story[1]);
         }
     }
@@ -369,7 +370,7 @@ async fn f17_a_hung_mount_costs_its_own_answer_and_its_own_host_only() {
 }
 
 /// Every program but the shell itself sees a clock that is a day early at one moment and a day late at the next.
-const CLOCK: &str = r#"
+const CLOCK: &str = r"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <time.h>
@@ -399,7 +400,7 @@ int gettimeofday(struct timeval *to, void *zone) {
   to->tv_usec = now.tv_nsec / 1000;
   return 0;
 }
-"#;
+";
 
 #[test]
 fn f19_a_clock_that_jumps_by_days_changes_no_limit_and_no_duration() {

@@ -3,8 +3,6 @@
 //! In: the SSH transport and a cable with a fault. Out: what is on the disk afterwards, and how long it took. Never: a
 //! host but this machine.
 
-#![expect(clippy::print_stderr, reason = "how many points were tried, shown with --nocapture")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
