@@ -211,12 +211,30 @@ fn excerpt(f: &mut fmt::Formatter<'_>, origin: &Origin, width: usize) -> fmt::Re
     let Some(line) = origin.source.line(origin.line) else { return Ok(()) };
     let number = origin.line.to_string();
     let before = usize::try_from(origin.column).unwrap_or(1).saturating_sub(1);
+    let (line, before) = around(line, before);
+    let line = line.as_str();
     // A tab is as wide as the terminal says, so the pointer's indent repeats the line's own tabs.
     let indent: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let left = line.chars().count().saturating_sub(before).max(1);
     let width = if width == 0 { word(line.chars().skip(before)) } else { width };
     let gap = " ".repeat(number.len());
     write!(f, "\n {gap} |\n {number} | {}\n {gap} | {indent}{}", shown(line), "^".repeat(width.clamp(1, left)))
+}
+
+/// The longest line that is shown whole, in characters; of a longer one, so many before the place that is meant.
+const LONGEST: usize = 400;
+const BEFORE: usize = 100;
+
+/// The part of a line around a place, and where the place is in it.
+fn around(line: &str, place: usize) -> (String, usize) {
+    let count = line.chars().count();
+    if count <= LONGEST {
+        return (line.to_owned(), place);
+    }
+    let from = place.min(count).saturating_sub(BEFORE);
+    let part: String = line.chars().skip(from).take(LONGEST).collect();
+    let end = if from + LONGEST < count { "..." } else { "" };
+    if from == 0 { (part + end, place) } else { (format!("...{part}{end}"), place - from + 3) }
 }
 
 /// How many characters the word has that begins a text: a name, number or path, or all between two quotes.
@@ -366,6 +384,17 @@ mod tests {
         {
             assert_eq!(word(line.chars()), wide, "{line}");
         }
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_shown() {
+        let long = format!("{}HERE{}", "a".repeat(5000), "b".repeat(5000));
+        let (part, place) = around(&long, 5000);
+        assert!(part.len() < 410 && part.starts_with("...a") && part.ends_with("b..."), "{part}");
+        assert_eq!(part.get(place..place + 4), Some("HERE"));
+        assert_eq!(around(&long, 3).1, 3);
+        assert_eq!(around("short", 2), ("short".to_owned(), 2));
+        assert!(around(&long, 20_000).0.ends_with('b'), "a place behind the end");
     }
 
     #[test]

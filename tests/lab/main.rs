@@ -7,6 +7,7 @@
 mod artifacts;
 mod edit;
 mod failure;
+mod faults;
 mod foreign;
 mod hosts;
 mod house;
@@ -17,7 +18,9 @@ mod lease;
 mod network;
 mod password;
 mod project;
-mod removal;
+#[path = "../proxy/mod.rs"]
+mod proxy;
+    ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
 mod secrecy;
 mod system;
 mod vault;
@@ -38,34 +41,41 @@ const STORIES: &[Story] = &[
     ("facts of real hosts are true", hosts::facts),
     ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
     ("archives of every sort are unpacked, swapped and removed", artifacts::archives),
-    ("a hostile archive changes nothing on a host", artifacts::f33_hostile),
+    ("F33: a hostile archive changes nothing on a host", artifacts::f33_hostile),
     ("packages come from a signed repository of one's own", artifacts::repository),
     ("packages that are purged leave a host as it was", removal::packages),
     ("parts of files are changed, and the rest stays", edit::made_and_unmade),
     ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("settings of the system itself hold, and go", system::settings),
     ("a language is made and spoken, and a module is named for the next boot", system::language),
-    ("a firewall holds, and never shuts out who set it", system::f10_firewall),
+    ("F10: a firewall holds, and never shuts out who set it", system::f10_firewall),
     ("scripts of a project are kinds like any other", foreign::scripts),
     ("a script that cannot look is refused", foreign::broken_scripts),
     ("a work tree of git follows its branch", foreign::work_tree),
     ("objects of a web API are made, mended and removed", foreign::web_api),
     ("a Python environment holds exactly its list", foreign::environment),
-    ("hostile names and contents arrive byte for byte", input::f14_hostile),
+    ("F14: hostile names and contents arrive byte for byte", input::f14_hostile),
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
-    ("a full disk keeps the old file whole", failure::f16_full_disk),
-    ("Ctrl-C finishes what runs and begins nothing new", failure::f02_interrupted),
+    ("F16: a full disk keeps the old file whole", failure::f16_full_disk),
+    ("F2: Ctrl-C finishes what runs and begins nothing new", failure::f02_interrupted),
     ("a secret arrives, and is seen nowhere else", secrecy::nowhere_else),
     ("a value of a vault file arrives, and is seen nowhere else", vault::nowhere_else),
-    ("a host that cannot be reached does not stop the others", network::f11_unreachable),
-    ("a changed or unknown host key is refused", network::f12_host_keys),
+    ("F11: a host that cannot be reached does not stop the others", network::f11_unreachable),
+    ("F12: a changed or unknown host key is refused", network::f12_host_keys),
     ("exec passes on what hosts say, and says who failed and who is away", inspect::exec),
     ("what exec runs ends with it", inspect::exec_ends),
     ("doctor says what is missing where and what mends it", inspect::doctor),
     ("explain says where a value comes from and how a resource stands", inspect::explain),
-    ("sudo without a password just works", password::f21_none_needed),
-    ("sudo with a password asks once and shows it to nobody", password::f21_asked_once),
-    ("power loss in the middle of an installation is recovered from", failure::f15_power_loss),
+    ("F21: sudo without a password just works", password::f21_none_needed),
+    ("F21: sudo with a password asks once and shows it to nobody", password::f21_asked_once),
+    ("F15: power loss in the middle of an installation is recovered from", failure::f15_power_loss),
+    ("F9: hosts behind bad cables are done, or given up by their own limit", faults::f09_bad_cables),
+    ("F11: a host that drops every packet holds the others up by its limit only", faults::f11_the_rest_in_its_time),
+    ("F15: a host that boots in the middle of a step is lost, waited for, and done", faults::f15_boot_in_the_middle),
+    ("F16: disks that take nothing keep the old file", faults::f16_disks_that_take_nothing),
+    ("F18: locks that others hold are waited for, and the holder is named", faults::f18_locks_of_others),
+    ("F20: a service that is killed is no success", faults::f20_killed_services),
+    ("F21: programs need not be allowed in temporary places", faults::f21_no_programs_in_temporary_places),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),

@@ -98,6 +98,8 @@ fn typed(house: &House, project: &Project<'_>, password: &str) -> Run {
     let line = format!("{ARMILLA} apply lab -y -K --ssh-config {}", config(house));
     let mut run = project.start_as(&["script", "-qec", &line, "/dev/null"], &[]);
     until("it asks", || !run.runs() || run.said().contains("sudo password"));
+    // It asks a moment before it stops to show what is typed.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     let mut keyboard = run.child.stdin.take().expect("a keyboard");
     // Whether it was still asked is seen in how it ends.
     let _ = keyboard.write_all(format!("{password}\n").as_bytes());

@@ -257,7 +257,7 @@ impl Wire {
                 return;
             }
             if let Some(rate) = self.cable.rate {
-                std::thread::sleep(Duration::from_secs_f64(piece.len() as f64 / rate as f64));
+                std::thread::sleep(Duration::from_micros(piece.len() as u64 * 1_000_000 / rate.max(1)));
             }
             if self.ends(way).1.write_all(piece).is_ok() {
                 lock(&self.carried)[way as usize] += piece.len() as u64;

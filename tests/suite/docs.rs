@@ -31,6 +31,7 @@ const PLAYED: &[&str] = &[
     "docs/commands.md",
     "docs/resources.md",
     "docs/script-kind.md",
+    "docs/faults.md",
     "docs/facts.md",
     "examples/quickstart/README.md",
 ];

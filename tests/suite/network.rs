@@ -3,8 +3,6 @@
 //! In: the SSH transport and a cable with a fault. Out: what is on the disk afterwards, and how long it took. Never: a
 //! host but this machine.
 
-#![expect(clippy::print_stderr, reason = "how many points were tried, shown with --nocapture")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
@@ -46,7 +44,7 @@ impl Point {
 fn points(traffic: [u64; 2], parts: u64) -> Vec<Point> {
     let ways = [(Way::There, traffic[0]), (Way::Back, traffic[1])];
     let cuts = ways.into_iter().flat_map(|(way, all)| (0..parts).map(move |part| (way, all * part / parts)));
-    let what = |number| if number % 2 == 0 { What::Reset } else { What::End };
+    let what = |number| if usize::is_multiple_of(number, 2) { What::Reset } else { What::End };
     cuts.enumerate().map(|(number, (way, after))| Point { number, way, after, what: what(number) }).collect()
 }
 

@@ -95,6 +95,8 @@ impl Course {
         let step = running.step.and_then(|step| work.steps().get(step).map(words::step));
         let doing = match (work, &running.waiting) {
             (Work::Gate { .. }, Some(why)) => format!("not healthy yet: {}", words::one_line(why)),
+            // Such as a lock, with the name of who holds it.
+            (_, Some(why)) => format!("{}, waits: {}", step.unwrap_or_default(), words::one_line(why)),
             _ => step.unwrap_or_else(|| "connects".to_owned()),
         };
         let time = words::span(Duration::from_secs(self.now.saturating_sub(running.since).as_secs()));
