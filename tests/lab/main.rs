@@ -20,7 +20,7 @@ mod password;
 mod project;
 #[path = "../proxy/mod.rs"]
 mod proxy;
-    ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
+mod removal;
 mod secrecy;
 mod system;
 mod vault;
