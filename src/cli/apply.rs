@@ -1,7 +1,7 @@
 //! `armilla apply ENV`: shows the plan, asks, and does exactly what it showed. `armilla apply FILE`: the same with a plan
 //! that was saved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::keys::Keyring;
@@ -215,6 +215,7 @@ impl Proposal<'_> {
             catalog: &self.survey.catalog,
             plan,
             refused,
+            unsettled: self.survey.unsettled(),
             run: self.run,
             resumes: self.resumes,
             project: self.project.map(Path::to_owned).unwrap_or_default(),
@@ -368,6 +369,7 @@ async fn carry_out(
         catalog,
         plan,
         refused: look.refused(),
+        unsettled: BTreeSet::new(),
         run,
         resumes: None,
         project: root.map(Path::to_owned).unwrap_or_default(),

@@ -55,7 +55,9 @@ fn drift(global: &Global, command: &Drift) -> Result<Exit, Diagnostics> {
     tell_expired(&loaded.settings.ignore_drift, today);
     let counts = keep_drift(&mut survey, &loaded.settings.ignore_drift, today);
     let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-    plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
+    if command.shape.json || counts.drifted > 0 || !survey.plan.unreachable.is_empty() {
+        plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
+    }
     if !command.shape.json {
         ui::result(&counts.line());
     }

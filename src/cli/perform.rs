@@ -37,6 +37,8 @@ pub(super) struct Undertaking<'a> {
     pub plan: &'a Plan,
     /// Hosts on which nothing is begun, and why.
     pub refused: BTreeMap<HostName, String>,
+    /// Hosts with a journal of a run that was cut off: it is worked in even if nothing is done there.
+    pub unsettled: BTreeSet<HostName>,
     /// The run, and the one it goes on with.
     pub run: RunId,
     /// The run it goes on with.
@@ -98,7 +100,8 @@ pub(super) async fn perform(work: Undertaking<'_>) -> Exit {
     let tell = teller(&course, begun);
     let report = apply::run(&plan, Arc::clone(&work.fleet.transport), limits, Some(permit), stopping, tell).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    let settled = settle::settle(work.fleet, &work.leases, work.catalog, &touched(&plan, &report), &applied).await;
+    let look = &touched(&plan, &report) | &work.unsettled;
+    let settled = settle::settle(work.fleet, &work.leases, work.catalog, &look, &applied).await;
     crate::crash::point();
     let exit = match asked.get() {
         Some(signal) if report.stopped => *signal,

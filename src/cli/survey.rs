@@ -41,6 +41,18 @@ pub(super) struct Survey {
     pub took: Duration,
 }
 
+impl Survey {
+    /// The hosts that have a journal which is not yet worked into their ledger.
+    pub(super) fn unsettled(&self) -> BTreeSet<HostName> {
+        let probe = Probe::State(self.catalog.environment.clone());
+        let has = |answer: &Result<Readings, String>| {
+            let state = answer.as_ref().ok().and_then(|readings| readings.state(&probe).ok());
+            state.is_some_and(|state| state.journal.is_some())
+        };
+        self.observed.iter().filter(|(_, answer)| has(answer)).map(|(host, _)| host.clone()).collect()
+    }
+}
+
 /// Prepares connections to hosts; asks for the sudo password if wanted. In a rehearsal, to lab hosts.
 ///
 /// # Errors
