@@ -24,6 +24,7 @@ use crate::transport::Connections;
 
 /// Brings hosts to the state the files describe, or carries out a plan that `armilla plan -o FILE` saved.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
@@ -41,6 +42,14 @@ pub(super) struct Apply {
     #[command(flatten)]
     connection: Connection,
 }
+
+const HELP: &str = "\
+Examples:
+  armilla apply staging                    shows the plan, asks, does it
+  armilla apply staging.plan -y            does the plan in this file; where a host moved since, that host is refused
+  armilla apply staging --lock-timeout 10m waits for a colleague's run
+
+Ctrl-C finishes what runs and begins nothing more. After any end, also kill -9: `armilla resume`.";
 
 /// What a command that changes hosts may do without a question.
 #[derive(Debug, Clone, clap::Args)]

@@ -30,6 +30,10 @@ pub(super) struct Drift {
 }
 
 const HELP: &str = "\
+Examples:
+  armilla drift staging -D                 every difference in full
+  armilla drift staging --detailed-exitcode for a job in the night: 2 if something moved, 4 if a host did not answer
+
 Known drift is ignored until a day, with a reason, in inventories/ENV/environment.yml:
   ignore_drift:
     - { what: zk1 file /etc/motd, until: 2026-12-24, because: the banner of the security team }

@@ -9,8 +9,15 @@ use crate::diag::Diagnostics;
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 
+const HELP: &str = "\
+Examples:
+  armilla plan staging -l web1             one host
+  armilla plan staging -o staging.plan     saves it, for `armilla show` and `armilla apply staging.plan`
+  armilla plan staging --detailed-exitcode for a pipeline: 0 nothing to do, 2 changes, 4 a host did not answer";
+
 /// Shows what would change.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Plan {
     #[command(flatten)]
     selection: Selection,
