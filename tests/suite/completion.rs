@@ -35,7 +35,8 @@ impl Project {
         let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
         let mut bash = Command::new("bash");
         bash.args(["--norc", "-c", script, "bash", "armilla"]).args(words);
-        let output = bash.current_dir(&self.0).env("PATH", path).output().expect("bash");
+        let output =
+            bash.current_dir(&self.0).env("PATH", path).env("ARMILLA_STATE_DIR", &self.0).output().expect("bash");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "a shell that completes is silent");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut offered: Vec<String> =
@@ -87,7 +88,10 @@ fn five_hundred_hosts_are_offered_without_a_wait() {
     let project = Project::new("many", 500);
     let mut ask = Command::new(env!("CARGO_BIN_EXE_armilla"));
     ask.args(["--", "armilla", "plan", "staging", "-l", "w"]).current_dir(&project.0);
-    ask.env("ARMILLA_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4").env("_CLAP_IFS", "\n");
+    ask.env("ARMILLA_STATE_DIR", &project.0)
+        .env("ARMILLA_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "4")
+        .env("_CLAP_IFS", "\n");
     let times: Vec<Duration> = (0..5)
         .map(|_| {
             let begun = Instant::now();

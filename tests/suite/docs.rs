@@ -233,9 +233,9 @@ fn run(command: &str, here: &Path) -> Ran {
     let program = Path::new(env!("CARGO_BIN_EXE_armilla")).parent().expect("a folder").display().to_string();
     let path = format!("{program}:{}", std::env::var("PATH").unwrap_or_default());
     let script = format!("exec 2>&1\n{command}");
-    let output =
-        Command::new("sh").args(["-c", &script]).current_dir(here).env("PATH", path).env("COLUMNS", "100").output();
-    let output = output.expect("a shell");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(here).env("PATH", path).env("COLUMNS", "100");
+    let output = shell.env("ARMILLA_STATE_DIR", here.join(".state")).output().expect("a shell");
     Ran { text: String::from_utf8_lossy(&output.stdout).into_owned(), well: output.status.success() }
 }
 
