@@ -103,7 +103,10 @@ fn five_hundred_hosts_are_offered_without_a_wait() {
     let project = Project::new("many", 500);
     let mut ask = Command::new(env!("CARGO_BIN_EXE_armilla"));
     ask.args(["--", "armilla", "plan", "staging", "-l", "w"]).current_dir(&project.0);
-    ask.env("ARMILLA_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4").env("_CLAP_IFS", "\n");
+    ask.env("ARMILLA_STATE_DIR", &project.0)
+        .env("ARMILLA_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "4")
+        .env("_CLAP_IFS", "\n");
     let times: Vec<Duration> = (0..5)
         .map(|_| {
             let begun = Instant::now();
