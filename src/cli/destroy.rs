@@ -34,8 +34,8 @@ pub(super) struct Destroy {
 
 const HELP: &str = "\
 Examples:
-  armilla destroy staging                  shows what goes and what stays, and asks for the name
-  armilla destroy staging -l web3          one host
+  armilla destroy staging             shows what goes and what stays, and asks for the name
+  armilla destroy staging -l web3     one host
   armilla destroy staging --confirm staging --with-data";
 
 /// Runs the command.

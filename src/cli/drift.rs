@@ -31,8 +31,8 @@ pub(super) struct Drift {
 
 const HELP: &str = "\
 Examples:
-  armilla drift staging -D                 every difference in full
-  armilla drift staging --detailed-exitcode for a job in the night: 2 if something moved, 4 if a host did not answer
+  armilla drift staging -D            every difference in full
+  armilla drift staging --detailed-exitcode     0 nothing moved, 2 something did, 4 a host is away
 
 Known drift is ignored until a day, with a reason, in inventories/ENV/environment.yml:
   ignore_drift:

@@ -11,9 +11,9 @@ use crate::report::json;
 
 const HELP: &str = "\
 Examples:
-  armilla plan staging -l web1             one host
-  armilla plan staging -o staging.plan     saves it, for `armilla show` and `armilla apply staging.plan`
-  armilla plan staging --detailed-exitcode for a pipeline: 0 nothing to do, 2 changes, 4 a host did not answer";
+  armilla plan staging -l web1        one host
+  armilla plan staging -o friday.plan    saves it; then: armilla apply friday.plan
+  armilla plan staging --detailed-exitcode      0 nothing to do, 2 changes, 4 a host is away";
 
 /// Shows what would change.
 #[derive(Debug, clap::Args)]

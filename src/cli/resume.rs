@@ -28,9 +28,9 @@ pub(super) struct Resume {
     #[command(flatten)]
     shape: Shape,
     #[command(flatten)]
-    consent: Consent,
-    #[command(flatten)]
     keys: super::keys::KeyFlags,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     connection: Connection,
 }
@@ -39,8 +39,8 @@ const HELP: &str = "\
 It wants what that run wanted, whatever the project's files say today. For what they say today: `armilla apply`.
 
 Examples:
-  armilla resume                           the last run of this machine that did not converge
-  armilla resume 20261121-1402             the run whose name begins so (armilla runs list)";
+  armilla resume                      the last run of this machine that did not converge
+  armilla resume 20261121-1402        the run whose name begins so (armilla runs list)";
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Resume) -> Exit {

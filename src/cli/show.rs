@@ -14,8 +14,8 @@ use crate::report::json;
 
 const HELP: &str = "\
 Examples:
-  armilla show staging.plan                as `armilla plan` showed it, and who made it when
-  armilla show staging.plan -D             every difference in full";
+  armilla show friday.plan            as `armilla plan` showed it, and who made it when
+  armilla show friday.plan -D         every difference in full";
 
 /// Shows a saved plan.
 #[derive(Debug, clap::Args)]

@@ -14,6 +14,7 @@ fn transcripts_hold() {
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
         .env("ARMILLA_STATE_DIR", state("all").display().to_string())
+        .env("ARMILLA_HOST_DIR", state("all-host").display().to_string())
         .insert_var("[VERSION]", env!("CARGO_PKG_VERSION"))
         .expect("a name for the version");
 }
@@ -39,6 +40,7 @@ fn a_plan_is_made_and_done_on_this_machine() {
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
         .env("ARMILLA_STATE_DIR", state("local").display().to_string())
+        .env("ARMILLA_HOST_DIR", state("local-host").display().to_string())
         .register_bin("sh", Path::new("/bin/sh"))
         .insert_var("[FOLDER]", folder.display().to_string())
         .expect("a name for the folder");
@@ -46,7 +48,8 @@ fn a_plan_is_made_and_done_on_this_machine() {
     let _ = fs::remove_dir_all(&folder);
 }
 
-/// Where the program writes down its runs: nothing of the user's own, and nothing of an earlier test.
+/// Where the program writes down its runs, and what it keeps on this host: nothing of the user's own, nothing of an earlier
+/// test, and nothing that another test waits for.
 fn state(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-state").join(name);
     let _ = fs::remove_dir_all(&folder);

@@ -129,7 +129,12 @@ impl Here {
     fn command(&self, before: &[&str], arguments: &[&str]) -> Process {
         let words = [before, &[env!("CARGO_BIN_EXE_armilla")], arguments].concat();
         let mut command = Process::new(words[0]);
-        command.args(&words[1..]).env("ARMILLA_PROJECT", &self.0.0).env("NO_COLOR", "1").env_remove("RUST_BACKTRACE");
+        command
+            .args(&words[1..])
+            .env("ARMILLA_PROJECT", &self.0.0)
+            .env("ARMILLA_HOST_DIR", self.0.0.join("host"))
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_BACKTRACE");
         command.env("ARMILLA_STATE_DIR", self.0.0.join("state"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/").process_group(0);
         command
