@@ -11,18 +11,19 @@ use super::{Connection, Exit, Global, Selection, environment, identity, load, sa
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics};
 
-/// Takes away everything armilla made on the hosts of an environment: what no role wants, and what the roles want. What was
-/// there before stays, and so does what was changed by hand since.
+/// Takes away everything armilla made on the hosts of an environment, although the roles still want it. What was there before
+/// armilla stays, and so do what somebody changed since and what has `protect: true`; the plan says why.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Destroy {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    /// The name of the environment once more: instead of typing it when asked
+    /// The name of the environment once more, instead of typing it when asked
     #[arg(long, value_name = "ENV")]
     confirm: Option<String>,
-    /// Directories that armilla made, with all that others put into them: the data of the services
+    /// Take away the directories that armilla made with everything in them: the data of the services, too
     #[arg(long)]
     with_data: bool,
     #[command(flatten)]
@@ -30,6 +31,12 @@ pub(super) struct Destroy {
     #[command(flatten)]
     connection: Connection,
 }
+
+const HELP: &str = "\
+Examples:
+  armilla destroy staging             shows what goes and what stays, and asks for the name
+  armilla destroy staging -l web3     one host
+  armilla destroy staging --confirm staging --with-data";
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Destroy) -> Exit {

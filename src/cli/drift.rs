@@ -30,6 +30,10 @@ pub(super) struct Drift {
 }
 
 const HELP: &str = "\
+Examples:
+  armilla drift staging -D            every difference in full
+  armilla drift staging --detailed-exitcode     0 nothing moved, 2 something did, 4 a host is away
+
 Known drift is ignored until a day, with a reason, in inventories/ENV/environment.yml:
   ignore_drift:
     - { what: zk1 file /etc/motd, until: 2026-12-24, because: the banner of the security team }

@@ -16,9 +16,9 @@ use crate::transport::{Transport, TransportError};
 /// Looks at the locks of an environment, and breaks one.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LockCommand {
-    /// Say who may change each host now; changes nothing
+    /// Say who works on each host now, since when and with what; changes nothing
     Status(Status),
-    /// End a lease whose owner is known to be dead. It is refused while one of its steps runs
+    /// End a lease whose owner you know to be dead; refused while a step of it runs
     Break(Break),
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Break {
     selection: Selection,
     /// The lease, as `lock status` shows it
     #[arg(value_name = "ID")]
-    id: String,
+    id: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -119,7 +119,11 @@ fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
 }
 
 fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
-    let id = LeaseId(command.id.clone());
+    let Some(typed) = &command.id else {
+        let problem = Diagnostic::error("it is not said which lease: its ID comes after the environment");
+        return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
+    };
+    let id = LeaseId(typed.clone());
     let answers = ask(global, &command.selection, &command.connection, &Request::Break { id })?;
     let broken: Vec<&str> = answers
         .iter()
@@ -134,7 +138,7 @@ fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
         }
     }
     if broken.is_empty() {
-        let problem = Diagnostic::error(format!("no host that answers has a lease `{}`", command.id));
+        let problem = Diagnostic::error(format!("no host that answers has a lease `{typed}`"));
         return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
     }
     ui::result(&format!("broken on {}: its owner is refused from now on", broken.join(", ")));

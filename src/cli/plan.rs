@@ -9,8 +9,15 @@ use crate::diag::Diagnostics;
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 
+const HELP: &str = "\
+Examples:
+  armilla plan staging -l web1        one host
+  armilla plan staging -o friday.plan    saves it; then: armilla apply friday.plan
+  armilla plan staging --detailed-exitcode      0 nothing to do, 2 changes, 4 a host is away";
+
 /// Shows what would change.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Plan {
     #[command(flatten)]
     selection: Selection,

@@ -12,8 +12,14 @@ use crate::plan::saved::{About, File, Hosts};
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 
+const HELP: &str = "\
+Examples:
+  armilla show friday.plan            as `armilla plan` showed it, and who made it when
+  armilla show friday.plan -D         every difference in full";
+
 /// Shows a saved plan.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Show {
     /// A file that `armilla plan -o FILE` wrote
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
