@@ -98,7 +98,7 @@ enum Command {
     Plan(plan::Plan),
     /// Do it: shows the plan, asks, and does exactly what it showed
     Apply(apply::Apply),
-    /// Show a saved plan again; no host is asked
+    /// Show a saved plan again, or what a run did; no host is asked
     Show(show::Show),
     /// Show services, roles and what they wait for
     Graph(graph::Graph),
