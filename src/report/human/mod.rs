@@ -17,6 +17,6 @@ mod service;
 mod summary;
 pub mod words;
 
-pub use plan::{Diffs, Read, View, plan};
+pub use plan::{Diffs, Read, Subject, View, plan};
 pub use progress::Progress;
 pub use summary::{Ending, Record, Timed, summary};

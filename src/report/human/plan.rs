@@ -33,6 +33,21 @@ pub struct View {
     pub part: Option<String>,
     /// How many hosts were left out by the limit.
     pub hosts_left_out: usize,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What a plan is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// Services on their hosts.
+    #[default]
+    Services,
+    /// Taking away everything on so many hosts.
+    Destruction {
+        /// How many.
+        hosts: usize,
+    },
 }
 
 /// When the hosts of a plan were read.
@@ -69,9 +84,17 @@ pub fn plan(plan: &Plan, view: &View) -> String {
 }
 
 fn header(plan: &Plan, view: &View) -> Vec<String> {
-    let name = plan.environment.to_string();
-    let amount =
-        format!("{}, {}", words::count(all_hosts(plan).len(), "host"), words::count(plan.services.len(), "service"));
+    let name = match view.subject {
+        Subject::Services => plan.environment.to_string(),
+        Subject::Destruction { .. } => format!("destroy {}", plan.environment),
+    };
+    let amount = match view.subject {
+        Subject::Services => {
+            let (hosts, services) = (all_hosts(plan).len(), plan.services.len());
+            format!("{}, {}", words::count(hosts, "host"), words::count(services, "service"))
+        }
+        Subject::Destruction { hosts } => words::count(hosts, "host"),
+    };
     let revision = view.revision.as_ref().map(|text| format!("revision {}", words::one_line(text)));
     let limit = within(view).map(|text| format!("only {text}"));
     let read = match &view.read {
