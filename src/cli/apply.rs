@@ -289,7 +289,11 @@ fn check_revision(
         .into())
 }
 
-fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Result<(), Exit> {
+/// Whether it may be done.
+///
+/// # Errors
+/// The exit code, after saying why not.
+pub(super) fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Result<(), Exit> {
     if consent.yes {
         return Ok(());
     }

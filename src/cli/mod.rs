@@ -16,6 +16,7 @@ mod facts;
 mod fmt;
 mod graph;
 mod identity;
+mod import;
 mod init;
 mod inventory;
 mod keys;
@@ -115,6 +116,8 @@ enum Command {
     Vault(vault::VaultCommand),
     /// Show what moved on the hosts since armilla last changed them; changes nothing
     Drift(drift::Drift),
+    /// Give armilla what is there already and as it is wanted: then it goes when it leaves the roles
+    Import(import::Give),
     /// Go on with a run that was cut off
     Resume(resume::Resume),
     /// Show the runs of this machine: what each did, and how far it came
@@ -248,6 +251,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
         Command::Drift(command) => drift::run(&cli.global, &command).into(),
+        Command::Import(command) => import::run(&cli.global, &command).into(),
         Command::Resume(command) => resume::run(&cli.global, &command).into(),
         Command::Runs(command) => runs::run(cli.global.verbose, &command).into(),
         Command::Destroy(command) => destroy::run(&cli.global, &command).into(),

@@ -7,6 +7,7 @@ mod decide;
 mod foresight;
 mod health;
 mod history;
+mod import;
 mod past;
 mod rollout;
 pub mod saved;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use health::{Health, health};
 pub use history::settle;
+pub use import::{Import, Left, import};
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;

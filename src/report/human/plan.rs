@@ -250,6 +250,10 @@ fn left_out(plan: &Plan, view: &View) -> Option<String> {
 }
 
 fn nothing(plan: &Plan, view: &View) -> String {
+    if let Subject::Destruction { hosts } = view.subject {
+        let hosts = words::count(hosts, "host");
+        return format!("{}: nothing of armilla's is on {hosts}.", paint(layout::WELL, "Nothing to do"));
+    }
     let resources = words::count(plan.in_sync, "resource");
     let place = match within(view) {
         Some(limit) => format!("within {limit}"),
