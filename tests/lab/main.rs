@@ -80,6 +80,7 @@ const STORIES: &[Story] = &[
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),
+    ("ledger: what is there and as it is wanted can be given to armilla", ledger::imported),
     ("ledger: a saved plan is refused where the host moved", ledger::moved_since_the_plan),
     ("ledger: drift is told from changes of the project, and a look writes nothing", ledger::drifted),
     ("ledger: an older revision is refused, and a dirty one is shown", ledger::revisions),
