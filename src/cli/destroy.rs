@@ -82,6 +82,7 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
         if command.with_data {
             survey.plan.with_data();
         }
+        survey.plan.without_copies();
         let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
         plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
         let proposal = Proposal {

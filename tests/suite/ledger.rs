@@ -582,3 +582,16 @@ fn what_was_given_to_armilla_and_changed_since_is_drift_and_stays() {
     converge(&world);
     assert!(there(&world, "/etc/a"), "it was changed on the host");
 }
+
+#[test]
+fn of_a_file_that_left_the_roles_a_copy_is_kept_until_all_is_destroyed() {
+    let mut world = applied("  - file: { path: /etc/a, content: ours }\n  - file: { path: /etc/b, content: ours }\n");
+    of_role(&mut world, "  - file: { path: /etc/b, content: ours }\n");
+    converge(&world);
+    let copies = |world: &World| world.fleet.on("h1", |host| host.copies.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(copies(&world), Some(vec!["/etc/a".to_owned()]));
+    let plan = world.destroy();
+    assert!(world.apply(&plan).report.converged(), "{}", show_plan(&plan));
+    assert!(!there(&world, "/etc/b"));
+    assert_eq!(copies(&world), Some(Vec::new()));
+}

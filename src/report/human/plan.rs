@@ -116,7 +116,9 @@ fn within(view: &View) -> Option<String> {
 }
 
 fn all_hosts(plan: &Plan) -> BTreeSet<&HostName> {
-    plan.services.iter().flat_map(|service| &service.hosts).collect()
+    // A host that is to lose what it had is one of them, although no service is on it.
+    let loses = plan.blocks().map(|block| &block.host);
+    plan.services.iter().flat_map(|service| &service.hosts).chain(loses).collect()
 }
 
 fn services(plan: &Plan, view: &View) -> Vec<String> {
