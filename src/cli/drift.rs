@@ -95,9 +95,8 @@ impl Counts {
 fn keep_drift(survey: &mut Survey, ignores: &[Ignored], today: Date) -> Counts {
     let mut counts = Counts { drifted: 0, ignored: 0, planned: 0 };
     survey.plan.retain(|entry| {
-        let (drift, ignored) = (entry.cause.is_drift(), is_ignored(entry, ignores, today));
-        let kept = drift && !ignored;
-        let count = match (drift, ignored) {
+        let (moved, known) = (entry.cause.is_drift(), is_ignored(entry, ignores, today));
+        let count = match (moved, known) {
             (true, true) => &mut counts.ignored,
             (true, false) => &mut counts.drifted,
             // A restart that only follows is no difference of its own.
@@ -105,7 +104,7 @@ fn keep_drift(survey: &mut Survey, ignores: &[Ignored], today: Date) -> Counts {
             (false, _) => &mut counts.planned,
         };
         *count += 1;
-        kept
+        moved && !known
     });
     counts
 }
