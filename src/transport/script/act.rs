@@ -170,9 +170,9 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         }
         Step::Remove { path, what } => plain(format!("delete {} {}", file_word(path)?, removable(*what))),
         Step::KeepCopy { environment, generation, path } => {
-            plain(format!("copy {} {generation} {}", folder(environment)?, file_word(path)?))
+            plain(format!("copy {} {generation} {}", folder(environment), file_word(path)?))
         }
-        Step::DropCopies { environment } => plain(format!("uncopy {}", folder(environment)?)),
+        Step::DropCopies { environment } => plain(format!("uncopy {}", folder(environment))),
         Step::RefreshPackages => plain("refresh".to_owned()),
         Step::Purge { name } => {
             let (functions, call) = shell(index, &Step::Run(purging(name)))?;
