@@ -200,7 +200,8 @@ fn a_purge_takes_along_what_came_with_it_and_nothing_else() {
     let before = shape(&world);
     settles("two packages", &world);
     assert_eq!(installed(&world), "openjdk-17-jre-headless spark tree zookeeper zookeeperd");
-    let away = "summary: It.\nresources:\n  - package: { name: zookeeperd, state: absent, purge: true }\n  - package: spark\n";
+    let away =
+        "summary: It.\nresources:\n  - package: { name: zookeeperd, state: absent, purge: true }\n  - package: spark\n";
     world.role("it", away).expect("a role");
     let shown = armilla::sim::show_plan(&world.plan().expect("a plan"));
     assert!(shown.contains("zookeeper") && !shown.contains("tree"), "{shown}");

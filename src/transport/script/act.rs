@@ -51,7 +51,8 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
     if steps.iter().any(|step| matches!(step, Step::Unpack(_) | Step::RemoveUnpacked { .. })) {
         parts.push(include_str!("unpack.sh"));
     }
-    let saves = steps.iter().any(|step| matches!(step, Step::SaveLedger { .. }));
+    let keeps = |step: &Step| matches!(step, Step::SaveLedger { .. } | Step::KeepCopy { .. } | Step::DropCopies { .. });
+    let saves = steps.iter().any(keeps);
     if ticket.is_some() || saves {
         parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
     }
@@ -168,6 +169,10 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             plain(format!("attributes {} {}", file_word(path)?, owners(ownership)?))
         }
         Step::Remove { path, what } => plain(format!("delete {} {}", file_word(path)?, removable(*what))),
+        Step::KeepCopy { environment, generation, path } => {
+            plain(format!("copy {} {generation} {}", folder(environment), file_word(path)?))
+        }
+        Step::DropCopies { environment } => plain(format!("uncopy {}", folder(environment))),
         Step::RefreshPackages => plain("refresh".to_owned()),
         Step::Purge { name } => {
             let (functions, call) = shell(index, &Step::Run(purging(name)))?;
@@ -271,6 +276,7 @@ fn at_home(step: &Step) -> String {
     | Step::Unchanged { path, .. }
     | Step::MakeDirectory { path, .. }
     | Step::SetOwnership { path, .. }
+    | Step::KeepCopy { path, .. }
     | Step::Remove { path, .. }) = step
     else {
         return String::new();
