@@ -391,7 +391,7 @@ fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
         let ticket = recording(&host.acquired("a"));
         let (begun, daemon) = (host.room.path("begun"), host.room.path("daemon"));
         let daemon_step = format!("setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >{daemon}");
-        let steps = [sh(&format!("touch {begun}; sleep 3; {daemon_step}"))];
+        let steps = [sh(&format!("touch {begun}; sleep 8; {daemon_step}"))];
         let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
         let first = host.start(&script);
         until("the step begins", || PathBuf::from(&begun).exists());
