@@ -177,10 +177,10 @@ impl<T: Transport> Round<'_, T> {
     }
 
     fn leases(self) -> Leases<T> {
-        let (lose, lost) = watch::channel(BTreeMap::new());
+        let (tell, lost) = watch::channel(BTreeMap::new());
         let hosts: Vec<Endpoint> = self.held.values().map(|(host, _)| host.clone()).collect();
         let every = Duration::from_millis(u64::from(self.terms.seconds) * 250).max(Duration::from_millis(250));
-        let heart = tokio::spawn(beat(Arc::clone(self.transport), self.terms.id.clone(), hosts, every, lose));
+        let heart = tokio::spawn(beat(Arc::clone(self.transport), self.terms.id.clone(), hosts, every, tell));
         Leases {
             transport: Arc::clone(self.transport),
             environment: self.terms.holder.environment.clone(),

@@ -58,12 +58,10 @@ impl<T: Transport> Cut<'_, T> {
     }
 
     async fn attempt(&self, waiting: &(dyn Fn(String) + Send + Sync)) -> Result<Onward, TransportError> {
-        match self.transport.lease(self.host, &Request::Renew { id: self.ticket.id.clone() }).await? {
-            Answer::Granted(_) => {}
-            _ => {
-                let why = "somebody else was given a lease while the connection was lost".to_owned();
-                return Ok(Onward::Fenced(TransportError::Fenced { host: self.host.name.to_string(), why }));
-            }
+        let renewed = self.transport.lease(self.host, &Request::Renew { id: self.ticket.id.clone() }).await?;
+        if !matches!(renewed, Answer::Granted(_)) {
+            let why = "somebody else was given a lease while the connection was lost".to_owned();
+            return Ok(Onward::Fenced(TransportError::Fenced { host: self.host.name.to_string(), why }));
         }
         self.idle(waiting).await?;
         let probe = Probe::State(self.ticket.environment.clone());
@@ -106,17 +104,17 @@ fn onward(journal: &Journal, run: &RunId, stage: StageId, steps: &[Step]) -> Onw
 
 /// Whether doing a step twice is the same as doing it once.
 fn is_repeatable(step: &Step) -> bool {
-    match step {
+    matches!(
+        step,
         Step::WriteFile { .. }
-        | Step::MakeDirectory { .. }
-        | Step::MakeLink { .. }
-        | Step::SetOwnership { .. }
-        | Step::Remove { .. }
-        | Step::Unchanged { .. }
-        | Step::Download { .. }
-        | Step::RemoveUnpacked { .. }
-        | Step::RefreshPackages
-        | Step::Await(_) => true,
-        _ => false,
-    }
+            | Step::MakeDirectory { .. }
+            | Step::MakeLink { .. }
+            | Step::SetOwnership { .. }
+            | Step::Remove { .. }
+            | Step::Unchanged { .. }
+            | Step::Download { .. }
+            | Step::RemoveUnpacked { .. }
+            | Step::RefreshPackages
+            | Step::Await(_)
+    )
 }

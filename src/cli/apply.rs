@@ -71,6 +71,9 @@ pub(super) struct Consent {
     pub allow_older: bool,
     #[command(flatten)]
     pub patience: Patience,
+    /// How to say yes beforehand, where `-y` is not it.
+    #[arg(skip)]
+    pub beforehand: Option<String>,
 }
 
 /// Runs the command.
@@ -298,13 +301,18 @@ fn check_revision(
         .into())
 }
 
-fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Result<(), Exit> {
+/// Whether it may be done.
+///
+/// # Errors
+/// The exit code, after saying why not.
+pub(super) fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Result<(), Exit> {
     if consent.yes {
         return Ok(());
     }
     if !ui::can_ask() {
         ui::say("error: there is no terminal to ask whether to do this; nothing was changed");
-        ui::say("hint: say so beforehand with -y (--auto-approve)");
+        let yes = consent.beforehand.as_deref().unwrap_or("-y (--auto-approve)");
+        ui::say(&format!("hint: say so beforehand with {yes}"));
         return Err(Exit::Error);
     }
     if confirm() {

@@ -9,7 +9,7 @@ use super::plan::{self, Next, Shape};
 use super::survey::Survey;
 use super::{Connection, Exit, Global, Selection, load, survey, ui};
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::plan::Entry;
+use crate::plan::{Entry, Reason};
 use crate::report::human::words;
 use crate::settings::Ignored;
 
@@ -99,18 +99,23 @@ impl Counts {
 fn keep_drift(survey: &mut Survey, ignores: &[Ignored], today: Date) -> Counts {
     let mut counts = Counts { drifted: 0, ignored: 0, planned: 0 };
     survey.plan.retain(|entry| {
-        let (drift, ignored) = (entry.cause.is_drift(), is_ignored(entry, ignores, today));
-        let kept = drift && !ignored;
-        let count = match (drift, ignored) {
+        let (moved, known) = (entry.cause.is_drift(), is_ignored(entry, ignores, today));
+        let count = match (moved, known) {
             (true, true) => &mut counts.ignored,
             (true, false) => &mut counts.drifted,
-            (false, _) if entry.is_kept() => return false,
+            // A restart that only follows is no difference of its own.
+            (false, _) if entry.is_kept() || follows(entry) => return false,
             (false, _) => &mut counts.planned,
         };
         *count += 1;
-        kept
+        moved && !known
     });
     counts
+}
+
+/// Whether it is only planned because something else differs.
+fn follows(entry: &Entry) -> bool {
+    matches!(entry.reason, Reason::Notified(_) | Reason::Stale(_))
 }
 
 fn is_ignored(entry: &Entry, ignores: &[Ignored], today: Date) -> bool {

@@ -37,7 +37,7 @@ pub(super) fn new_run() -> Result<RunId, Diagnostic> {
 /// # Errors
 /// When this machine has no random numbers.
 pub(super) fn new_lease() -> Result<LeaseId, Diagnostic> {
-    Ok(LeaseId(random::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(LeaseId(format!("{:016x}", u64::from_be_bytes(random()?))))
 }
 
 /// Bytes of chance.
@@ -112,7 +112,7 @@ fn line(path: &str) -> String {
     std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
-/// When a process began, in ticks since boot: field 22 of `/proc/PID/stat` (proc_pid_stat(5)). Its name, in parentheses,
+/// When a process began, in ticks since boot: field 22 of `/proc/PID/stat` (`proc_pid_stat(5)`). Its name, in parentheses,
 /// may hold anything, so fields are counted after it.
 fn ticks(process: &str) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;

@@ -9,6 +9,7 @@ use super::load::{self, Loaded};
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, leases, ui};
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::inventory::Endpoint;
 use crate::lease::{Answer, Held, LeaseId, Request};
 use crate::name::HostName;
 use crate::transport::{Transport, TransportError};
@@ -58,7 +59,7 @@ pub(super) fn run(global: &Global, command: &LockCommand) -> Exit {
     })
 }
 
-type Answers = BTreeMap<HostName, Result<Answer, TransportError>>;
+pub(super) type Answers = BTreeMap<HostName, Result<Answer, TransportError>>;
 
 /// Asks every host of the environment.
 fn ask(
@@ -71,21 +72,27 @@ fn ask(
     let fleet: Fleet = survey::fleet(global, connection, &mut loaded)?;
     let hosts = loaded.machines()?;
     Ok(super::block_on(async {
-        let mut asked = JoinSet::new();
-        for host in hosts {
-            let (transport, request) = (std::sync::Arc::clone(&fleet.transport), request.clone());
-            asked.spawn(async move {
-                let answer = transport.lease(&host, &request).await;
-                (host.name, answer)
-            });
-        }
-        let mut answers = Answers::new();
-        while let Some(Ok((host, answer))) = asked.join_next().await {
-            answers.insert(host, answer);
-        }
+        let answers = ask_all(&fleet, hosts, request).await;
         fleet.transport.close().await;
         answers
     }))
+}
+
+/// Asks these hosts.
+pub(super) async fn ask_all(fleet: &Fleet, hosts: Vec<Endpoint>, request: &Request) -> Answers {
+    let mut asked = JoinSet::new();
+    for host in hosts {
+        let (transport, request) = (std::sync::Arc::clone(&fleet.transport), request.clone());
+        asked.spawn(async move {
+            let answer = transport.lease(&host, &request).await;
+            (host.name, answer)
+        });
+    }
+    let mut answers = Answers::new();
+    while let Some(Ok((host, answer))) = asked.join_next().await {
+        answers.insert(host, answer);
+    }
+    answers
 }
 
 fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {

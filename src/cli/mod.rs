@@ -16,6 +16,7 @@ mod facts;
 mod fmt;
 mod graph;
 mod identity;
+mod import;
 mod init;
 mod inventory;
 mod keys;
@@ -98,7 +99,7 @@ enum Command {
     Plan(plan::Plan),
     /// Do it: shows the plan, asks, and does exactly what it showed; or a plan that was saved
     Apply(apply::Apply),
-    /// Show a saved plan again; no host is asked
+    /// Show a saved plan again, or what a run did; no host is asked
     Show(show::Show),
     /// Show what was changed on the hosts since armilla last changed them; changes nothing
     Drift(drift::Drift),
@@ -110,6 +111,8 @@ enum Command {
     /// Say who may change the hosts now, and end a lease whose owner is dead
     #[command(subcommand)]
     Lock(lock::LockCommand),
+    /// Give armilla what is there already and as it is wanted: then it goes when it leaves the roles
+    Import(import::Give),
     /// Take away everything armilla made on the hosts of an environment
     Destroy(destroy::Destroy),
     /// Show services, roles and what they wait for
@@ -248,6 +251,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
         Command::Drift(command) => drift::run(&cli.global, &command).into(),
+        Command::Import(command) => import::run(&cli.global, &command).into(),
         Command::Resume(command) => resume::run(&cli.global, &command).into(),
         Command::Runs(command) => runs::run(cli.global.verbose, &command).into(),
         Command::Destroy(command) => destroy::run(&cli.global, &command).into(),

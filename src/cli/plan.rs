@@ -65,6 +65,8 @@ pub(super) enum Next {
     Typing,
     /// It is done at once, or after a question.
     Doing,
+    /// The same, and it takes away everything.
+    Destroying,
 }
 
 /// Runs the command.
@@ -151,6 +153,10 @@ pub(super) fn print(
         limit: selection.limit.clone(),
         part: selection.only.described(),
         hosts_left_out: loaded.hosts_left_out(),
+        subject: match shape.next {
+            Next::Destroying => human::Subject::Destruction { hosts: survey.catalog.endpoints().len() },
+            Next::Typing | Next::Doing => human::Subject::Services,
+        },
     };
     ui::result(&human::plan(&survey.plan, &view));
 }

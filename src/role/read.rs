@@ -312,13 +312,11 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
 }
 
 fn protect(node: &Node, problems: &mut Diagnostics) -> bool {
-    match node.value {
-        crate::yaml::Yaml::Bool(protect) => protect,
-        _ => {
-            problems.push(Diagnostic::error("`protect` is `true` or `false`").at(&node.origin));
-            false
-        }
+    if let crate::yaml::Yaml::Bool(protect) = node.value {
+        return protect;
     }
+    problems.push(Diagnostic::error("`protect` is `true` or `false`").at(&node.origin));
+    false
 }
 
 fn one_kind(node: &Node, own: &[&(Key, Node)]) -> Diagnostics {

@@ -13,7 +13,6 @@ use crate::secret::guards_digests;
 ///
 /// # Errors
 /// Those of the serializer.
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 pub fn serialize<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
     match digest {
         Some(digest) if guards_digests() => Secret::new(digest.0.clone()).serialize(serializer),

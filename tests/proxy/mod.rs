@@ -132,7 +132,9 @@ impl Proxy {
     /// Resets every connection there is.
     pub(crate) fn cut(&self) {
         let all: Vec<_> = lock(&self.all).iter().filter_map(|known| known.wire.upgrade()).collect();
-        all.iter().for_each(|wire| wire.reset());
+        for wire in &all {
+            wire.reset();
+        }
     }
 
     /// How many connections there were.

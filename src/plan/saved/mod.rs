@@ -260,8 +260,8 @@ fn check(about: &About, plan: &Plan) -> Result<(), SavedError> {
             return Err(broken(format!("it does not say how {host} is reached")));
         }
     }
-    let addresses = plan.entries().map(|entry| &entry.address);
-    match addresses.filter(|address| resource::kind(address.kind).is_none()).next() {
+    let mut addresses = plan.entries().map(|entry| &entry.address);
+    match addresses.find(|address| resource::kind(address.kind).is_none()) {
         Some(address) => Err(broken(format!("there is no kind `{}`", address.kind.escape_debug()))),
         None => Ok(()),
     }
