@@ -400,7 +400,11 @@ async fn carry_out(
             verbose: global.verbose,
             detailed: command.consent.detailed_exitcode,
             patience: command.consent.patience.reboot_timeout,
-            plan_command: plan::to_type("plan", &Selection::of(plan.environment.as_str()), &command.connection),
+            plan_command: plan::to_type(
+                "plan",
+                &Selection::of(plan.environment.as_str()),
+                &Connection { lab: saved.about.hosts == Hosts::Lab, ..command.connection.clone() },
+            ),
         },
     })
     .await)

@@ -94,7 +94,7 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
                 verbose: global.verbose,
                 detailed: command.consent.detailed_exitcode,
                 patience: command.consent.patience.reboot_timeout,
-                plan_command: format!("armilla plan {name}"),
+                plan_command: format!("armilla plan {name}{}", if lab { " --lab" } else { "" }),
             },
         };
         let exit = proposal.decide(|| question.ask()).await;

@@ -562,7 +562,7 @@ fn ending<'a>(record: &'a Record, again: Result<&'a Plan, String>) -> Ending<'a>
         record,
         again,
         plan_command: "armilla plan staging".into(),
-        apply_command: "armilla apply staging".into(),
+        apply_command: "armilla resume 20261121-140211-k7xq".into(),
     }
 }
 

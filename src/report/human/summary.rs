@@ -80,7 +80,7 @@ pub struct Ending<'a> {
     pub again: Result<&'a Plan, String>,
     /// What to type to plan again: `armilla plan staging`.
     pub plan_command: String,
-    /// What to type to do it again: `armilla apply staging`.
+    /// What to type to go on: `armilla resume RUN`.
     pub apply_command: String,
 }
 
@@ -218,15 +218,7 @@ impl<'a> Outcomes<'a> {
             let text = format!("To see what is left:  {}", paint(layout::NAME, &look));
             return if open { vec![String::new(), text] } else { Vec::new() };
         }
-        let open: BTreeSet<&str> = self.open.iter().map(|address| address.host.as_str()).collect();
-        let names: Vec<&str> = open.into_iter().collect();
-        // A longer list is no help to anyone who types.
-        let limit = if (1..=4).contains(&names.len()) && names.len() < self.tallies.len() {
-            format!(" -l {}", names.join(","))
-        } else {
-            String::new()
-        };
-        let again = paint(layout::NAME, &format!("{again}{limit}"));
+        let again = paint(layout::NAME, &again);
         let look = paint(layout::NAME, &look);
         vec![String::new(), format!("What was done stays. To see what is left:  {look}   and to go on:  {again}")]
     }
