@@ -49,6 +49,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("runs log", &["armilla runs log 20261121-140211-k7xq"]),
     ("lock status", &["armilla lock status staging"]),
     ("lock break", &["armilla lock break staging 5f0c2a9b1e77d340"]),
+    ("import", &["armilla import staging --target file:/etc/motd"]),
     ("destroy", &["armilla destroy staging", "armilla destroy staging --confirm staging --with-data"]),
     ("graph", &["armilla graph staging --resources", "armilla graph staging --format html -o graph.html"]),
     ("inventory", &["armilla inventory staging", "armilla inventory staging --host web1"]),
