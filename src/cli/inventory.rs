@@ -94,10 +94,12 @@ fn told(global: &Global, command: &Inventory) -> Result<Exit, Diagnostics> {
         (host.clone(), said)
     };
     let hosts: status::Hosts = observed.iter().map(said).collect();
-    ui::result(&match command.list {
-        true => ui::data(&pretty(&status::json(&loaded.environment, &hosts))),
-        false => status::table(&hosts),
-    });
+    let shown = if command.list {
+        ui::data(&pretty(&status::json(&loaded.environment, &hosts)))
+    } else {
+        status::table(&hosts)
+    };
+    ui::result(&shown);
     Ok(match () {
         () if hosts.values().any(|said| matches!(said, Said::Away(_))) => Exit::Unreachable,
         () if hosts.values().any(|said| matches!(said, Said::Unreadable(_))) => Exit::Error,
