@@ -237,7 +237,9 @@ impl Record {
     /// When it cannot be written.
     pub fn end(mut self, ending: Ending) -> Result<(), HistoryError> {
         self.write(&Line::End(ending))?;
-        self.file.sync_all().map_err(failed(&self.path))
+        self.file.sync_all().map_err(failed(&self.path))?;
+        crash::point();
+        Ok(())
     }
 
     fn write(&mut self, line: &Line) -> Result<(), HistoryError> {

@@ -5,6 +5,7 @@
 //! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
 mod artifacts;
+mod crash;
 mod edit;
 mod failure;
 mod faults;
@@ -76,6 +77,8 @@ const STORIES: &[Story] = &[
     ("F18: locks that others hold are waited for, and the holder is named", faults::f18_locks_of_others),
     ("F20: a service that is killed is no success", faults::f20_killed_services),
     ("F21: programs need not be allowed in temporary places", faults::f21_no_programs_in_temporary_places),
+    ("F1: the program is killed at every point of a run, and run again", crash::f01_every_point_of_the_program),
+    ("F1: a host's shell is killed at every point of an order", crash::f01_every_point_of_a_host),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
