@@ -204,7 +204,7 @@ pub(crate) fn f01_every_point_of_a_host(house: &House) {
     assert_eq!(desk.counts("h1", "undisturbed"), (1, 1));
     let points: usize = house.sh("h1", &format!("cat {COUNTER}")).parse().expect("a number");
     assert!(points > 15, "only {points} points");
-    let (begun, mut again, mut unknown) = (Instant::now(), 0, 0);
+    let (begun, mut again, mut unknown, mut unsaved) = (Instant::now(), 0, 0, 0);
     for point in 1..=points {
         let (value, before) = (format!("v{point}"), desk.journals().len());
         desk.value(&value);
@@ -216,6 +216,10 @@ pub(crate) fn f01_every_point_of_a_host(house: &House) {
             unknown += 1;
             assert_eq!(desk.written(before), Written::Ended, "\n{run}");
             desk.armilla(&["resume", "-y"]).ends(0);
+        } else if run.said().contains("its ledger was not written") {
+            // All was done; only its ledger is behind, and the next run brings it up to date from the journal.
+            unsaved += 1;
+            desk.apply().ends(0);
         } else {
             again += 1;
         }
@@ -223,7 +227,266 @@ pub(crate) fn f01_every_point_of_a_host(house: &House) {
         assert!((1..=2).contains(&runs) && (1..=2).contains(&starts), "point {point}: {runs} runs, {starts} starts");
     }
     println!(
-        "{points} points of a host's shell, {again} went on by themselves, {unknown} by `resume`, {:?}",
+        "{points} points of a host's shell, {again} went on by themselves, {unknown} by `resume`, {unsaved} with their ledger behind, {:?}",
         begun.elapsed()
     );
+}
+
+/// Many small roles, one after another, so that a run writes much down.
+fn chain(desk: &Desk<'_>) {
+    let names: Vec<String> = (0..20).map(|number| format!("s{number:02}")).collect();
+    let services: Vec<String> = names.iter().map(|name| format!("  {name}: {{ hosts: all_hosts }}\n")).collect();
+    desk.project.file("site.yml", format!("services:\n{}", services.concat()));
+    for (number, name) in names.iter().enumerate() {
+        let needs = number.checked_sub(1).map_or(String::new(), |before| format!("needs: [{}]\n", names[before]));
+        let role = format!(
+            "summary: x\n{needs}inputs:\n  value: {{ type: string }}\nresources:\n  - file: {{ path: /srv/points/{name}, content: \"{{{{ value }}}}\\n\" }}\n"
+        );
+        desk.project.file(&format!("roles/{name}/role.yml"), role);
+    }
+}
+
+/// There is no room to write a run down: it stops before the next stage, and says for which file; with room it goes on.
+pub(crate) fn f03_no_room_to_write_down(house: &House) {
+    let desk = Desk::new(house, "no-room", ROLE, &HOSTS);
+    chain(&desk);
+    for host in HOSTS {
+        house.sh(host, "mkdir /srv/points");
+    }
+    desk.value("first");
+    desk.apply().ends(0);
+    let plan = desk.journals().pop().expect("a run").with_file_name("plan.json");
+    let pages = plan.metadata().expect("its plan").len().div_ceil(4096);
+    let there =
+        |host: &str, value: &str| house.sh(host, &format!("cd /srv/points; grep -lx {value} s* | wc -l; ls -A"));
+    // In a mount namespace of its own, so that this machine has no such disk.
+    let on_a_small_disk = |pages: u64, arguments: &[&str]| {
+        let state = desk.project.path("small");
+        let kept = desk.project.path("kept");
+        let _ = fs::remove_dir_all(&kept);
+        fs::create_dir_all(&state).expect("a folder");
+        let script = format!(
+            "mount -t tmpfs -o size={}k none \"$ARMILLA_STATE_DIR\" && cd / && {{ \"$0\" \"$@\"; code=$?; cp -r \"$ARMILLA_STATE_DIR\" {}; exit $code; }}",
+            pages * 4,
+            kept.display()
+        );
+        let state = format!("ARMILLA_STATE_DIR={}", state.display());
+        let mut started =
+            desk.project.start_as(&["env", &state, "unshare", "-m", "sh", "-c", &script, ARMILLA], arguments);
+        drop(started.child.stdin.take());
+        started.wait()
+    };
+
+    // Not even its plan: nothing is begun.
+    desk.value("second");
+    let run = on_a_small_disk(1, &["apply", "lab", "--lab", "-y"]).ends(1);
+    run.says("the run cannot be written down, so nothing was changed").says("plan.json: No space left on device");
+    for host in HOSTS {
+        assert!(there(host, "second").starts_with("0\n") && !house.holds(host, "test -e /var/lib/armilla/host/lease"));
+    }
+    let left = fs::read_dir(desk.project.path("kept/runs")).map(Iterator::count).unwrap_or(0);
+    assert_eq!(left, 0, "nothing is left of it");
+
+    // In the middle.
+    let run = on_a_small_disk(pages + 1, &["apply", "lab", "--lab", "-y"]).ends(3);
+    let run = run.says("could no longer be written down").says("/journal: No space left on device");
+    let done: Vec<usize> = HOSTS
+        .iter()
+        .map(|host| there(host, "second").lines().next().expect("a number").parse().expect("a number"))
+        .collect();
+    assert!(done.iter().all(|done| (1..20).contains(done)) && done[0].abs_diff(done[1]) <= 1, "{done:?}\n{run}");
+    for host in HOSTS {
+        let state = house.sh(host, "cd /var/lib/armilla/host; ls -A lab; grep -o '\"pending\":.*' lab/ledger; ls -A");
+        assert!(state.starts_with("ledger\n\"pending\":[]}\n") && !state.contains("lease"), "{host}: {state}");
+    }
+    // What was written down of it is whole but for its last line.
+    let kept = fs::read_dir(desk.project.path("kept/runs")).expect("the runs").next().expect("one").expect("one");
+    let text = fs::read_to_string(kept.path().join("journal")).expect("its journal");
+    assert!(text.contains("StageStarted") && !text.contains("\n{\"end\""), "{text}");
+    desk.apply().ends(0);
+    for host in HOSTS {
+        assert!(there(host, "second").starts_with("20\n"), "{host}");
+    }
+
+    // A plan that does not fit.
+    let disk = desk.project.path("small");
+    let file = disk.join("my.plan");
+    let run = on_a_small_disk(1, &["plan", "lab", "--lab", "-o", &file.display().to_string()]).ends(1);
+    run.says("the plan cannot be saved to").says("my.plan: No space left on device");
+    assert_eq!(fs::read_dir(desk.project.path("kept")).expect("the disk").count(), 0, "nothing is left of it");
+}
+
+/// A panic of our own in the middle: what is written down is whole, nothing secret is said, and it can be gone on with.
+pub(crate) fn f05_panic(house: &House) {
+    const CANARY: &str = "canary-panic-77e1";
+    let program = dying();
+    let role = ROLE.replace("inputs:\n", "inputs:\n  token: { type: secret }\n").replace(
+        "  - unit:\n",
+        "  - file: { path: /srv/points/token, content: \"{{ token }} {{ value }}\\n\", mode: \"0600\" }\n  - unit:\n",
+    );
+    let desk = Desk::new(house, "panic", &role, &["h1"]);
+    desk.project.file("inventories/lab/group_vars/all_hosts/token.yml", format!("token: {CANARY}\n"));
+    let value = |value: &str| {
+        desk.project.file("inventories/lab/group_vars/all_hosts/value.yml", format!("value: {value}\n"));
+    };
+    value("first");
+    let count = desk.project.path("count");
+    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", count.display()).ends(0);
+    let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
+    // Not before anything was begun, and not after the end.
+    for point in [8, 13, 18, 23] {
+        assert!(point + 8 < points, "only {points} points");
+        let (text, before) = (format!("v{point}"), desk.journals().len());
+        value(&text);
+        let run = desk.apply_as(&program, "ARMILLA_PANIC_AT", point);
+        let run = run.ends(101).says("this panic was asked for").keeps(CANARY);
+        assert_eq!(desk.written(before), Written::Open, "\n{run}");
+        desk.armilla(&["runs", "show"]).ends(0).keeps(CANARY);
+        for part in ["journal", "plan.json"] {
+            let text = fs::read_to_string(desk.journals().pop().expect("a run").with_file_name(part)).expect("a file");
+            assert!(!text.contains(CANARY), "{part} holds it");
+        }
+        let run = desk.armilla(&["resume", "-y"]).ends(0).keeps(CANARY);
+        assert_eq!(desk.counts("h1", &text), (1, 1), "point {point}\n{run}");
+        assert_eq!(house.sh("h1", "cat /srv/points/token"), format!("{CANARY} {text}"));
+    }
+}
+
+/// The processes of ssh that a run started, by what it is told in its environment.
+fn connections(state: &Path) -> Vec<nix::unistd::Pid> {
+    let told = format!("ARMILLA_STATE_DIR={}", state.display()).into_bytes();
+    let is_ours = |pid: &i32| {
+        let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        read("comm").starts_with(b"ssh") && read("environ").split(|byte| *byte == 0).any(|variable| variable == told)
+    };
+    let all = fs::read_dir("/proc").expect("the processes").flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(is_ours).map(nix::unistd::Pid::from_raw).collect()
+}
+
+/// A step that takes long, nothing guards, and notes how often it began and ended.
+const LONG: &str = "summary: x\nresources:\n  - directory: { path: /srv/points }\n  - command: { name: long, run: [sh, -c, 'echo x >>/srv/points/begun; sync; sleep SECONDS; echo x >>/srv/points/ended'] }\n  - file: { path: /srv/points/after, content: x }\n";
+
+/// The connection dies under a long step: the run connects again, waits for its end, and goes on.
+pub(crate) fn f08_connects_again_and_goes_on(house: &House) {
+    let desk = Desk::new(house, "connects-again", &LONG.replace("SECONDS", "6"), &["h1"]);
+    let mut run = desk.start(ARMILLA, &[], &["apply", "lab", "--lab", "-y"]);
+    until("the step runs", || !run.runs() || house.holds("h1", "test -e /srv/points/begun"));
+    let masters = connections(&desk.state);
+    assert!(!masters.is_empty(), "there is a connection");
+    for pid in masters {
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+    assert!(!house.holds("h1", "test -e /srv/points/ended"), "it was in the middle");
+    run.wait().ends(0);
+    assert_eq!(
+        house.sh("h1", "cd /srv/points; cat begun ended after"),
+        "x\nx\nx",
+        "it ran once, and what follows was done"
+    );
+    assert!(!house.holds("h1", "ls /var/lib/armilla/host/lease /var/lib/armilla/host/lab/journal"));
+}
+
+/// The power goes in the middle and comes back. A step that must not be done twice is not: the run says that nobody knows,
+/// and the next looks. A gate is waited for again.
+pub(crate) fn f15_power_comes_back(house: &House) {
+    let typed = ["apply", "lab", "--lab", "-y", "--reboot-timeout", "2m", "--connect-timeout", "2"];
+    let cycle = |run: &mut Started, holds: &str| {
+        until(holds, || !run.runs() || house.holds("h1", holds));
+        house.lab().kill(&["h1"], &mut |_| {}).expect("the power goes");
+        std::thread::sleep(Duration::from_secs(2));
+        house.lab().boot(&["h1"], &mut |_| {}).expect("the power comes");
+        house.lab().wait(&["h1"]).expect("the host answers");
+    };
+    let desk = Desk::new(house, "power-comes-back", &LONG.replace("SECONDS", "20"), &["h1"]);
+    let mut run = desk.start(ARMILLA, &[], &typed);
+    cycle(&mut run, "test -e /srv/points/begun");
+    run.wait().ends(4).says("the host went down in the middle of this step");
+    assert!(!house.holds("h1", "test -e /srv/points/after || test -e /srv/points/ended"), "nothing more was begun");
+    desk.project.only(&["h1"], &LONG.replace("SECONDS", "0"));
+    desk.apply().ends(0);
+    assert_eq!(house.sh("h1", "cd /srv/points; cat begun ended after"), "x\nx\nx\nx", "begun twice, ended once");
+
+    let gate = "summary: x\nresources:\n  - file: { path: /srv/points/after, content: y }\nhealth:\n  - command: { run: [sh, -c, 'echo >>/srv/points/asked; sync; test -e /srv/points/open'], within: 2m }\n";
+    desk.project.only(&["h1"], gate);
+    let mut run = desk.start(ARMILLA, &[], &typed);
+    cycle(&mut run, "rm -f /srv/points/asked; grep y /srv/points/after && sleep 1 && test -e /srv/points/asked");
+    assert!(run.runs(), "it goes on waiting");
+    house.sh("h1", "touch /srv/points/open");
+    run.wait().ends(0);
+    assert!(!house.holds("h1", "ls /var/lib/armilla/host/lease /var/lib/armilla/host/lab/journal"));
+}
+
+/// The quickstart, killed on its way: at a few places of the first installation, and at many of a change of its settings.
+/// No member serves with settings that are older than its file, and none restarts twice.
+pub(crate) fn f01_quickstart(house: &House) {
+    const MEMBERS: [&str; 3] = ["zk1", "zk2", "zk3"];
+    /// Every so many places of a change.
+    const EACH: usize = 16;
+    let program = dying();
+    let inventory = |tick: &str| {
+        format!("groups:\n  zookeepers: {{ hosts: \"zk[1:3]\", vars: {{ heap: 128M, tick_time: {tick} }} }}\n")
+    };
+    let project = house.project("quickstart-killed");
+    project.file("site.yml", "services:\n  zookeeper: { hosts: zookeepers }\n");
+    let desk = Desk { house, state: project.path("state"), project, hosts: &MEMBERS };
+    let tick = |tick: &str| desk.project.file("inventories/lab/hosts.yml", inventory(tick));
+    let started = "journalctl -q --no-pager -u zookeeper -o cat | grep -c '^Started '; true";
+    let starts = || MEMBERS.map(|host| house.sh(host, started).parse::<usize>().expect("a number"));
+    let right = |value: &str, when: &str| {
+        for host in MEMBERS {
+            // The process was begun after the last of its files was written.
+            let script = format!(
+                "grep -qx tickTime={value} /etc/zookeeper/conf/zoo.cfg && systemctl is-active -q zookeeper && [ /proc/$(systemctl show -p MainPID --value zookeeper) -nt /etc/zookeeper/conf/zoo.cfg ] && grep -q '\"pending\":\\[\\]}}' /var/lib/armilla/host/lab/ledger && ! ls /var/lib/armilla/host/lease /var/lib/armilla/host/lab/journal 2>/dev/null"
+            );
+            assert!(house.holds(host, &script), "{when}: {host} is not as it should be");
+        }
+    };
+
+    // The first installation: killed again and again on its way, and gone on with.
+    house.fresh(&MEMBERS);
+    tick("2s");
+    let (mut begun, mut kills) = (Instant::now(), 0);
+    let mut before = desk.journals().len();
+    let mut run = desk.apply_as(&program, "ARMILLA_CRASH_AT", 20);
+    for point in [24, 28, 32, 36] {
+        assert_eq!(run.code, None, "it was not killed\n{run}");
+        kills += 1;
+        assert_eq!(desk.written(before), Written::Open);
+        before = desk.journals().len();
+        let variable = format!("ARMILLA_CRASH_AT={point}");
+        run = desk.start(&program, &[variable], &["resume", "-y"]).wait();
+        if run.code == Some(0) {
+            break;
+        }
+    }
+    if run.code.is_none() {
+        kills += 1;
+        desk.go_on(before);
+    }
+    right("2000", "after the installation");
+    assert_eq!(starts(), [1, 1, 1], "none was started twice");
+    desk.armilla(&["plan", "lab", "--lab", "--detailed-exitcode"]).ends(0);
+    println!("installed over {kills} kills in {:?}", begun.elapsed());
+
+    // A change of its settings.
+    begun = Instant::now();
+    let count = desk.project.path("count");
+    tick("3s");
+    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", count.display()).ends(0);
+    let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
+    let (mut tried, mut last) = (0, starts());
+    for (round, point) in (EACH / 2..=points).step_by(EACH).enumerate() {
+        let (typed, value) = if round % 2 == 0 { ("2s", "2000") } else { ("3s", "3000") };
+        tick(typed);
+        let before = desk.journals().len();
+        let run = desk.apply_as(&program, "ARMILLA_CRASH_AT", point);
+        assert_eq!(run.code, None, "point {point} of {points}: it was not killed\n{run}");
+        desk.go_on(before);
+        right(value, &format!("point {point} of {points}"));
+        assert_eq!(starts(), last.map(|starts| starts + 1), "point {point} of {points}: one restart each");
+        last = starts();
+        tried += 1;
+    }
+    println!("{tried} of {points} points of a change of the quickstart, {:?}", begun.elapsed());
 }
