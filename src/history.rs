@@ -138,22 +138,11 @@ impl History {
     pub fn begin(&self, head: &Head, plan: &[u8]) -> Result<Record, HistoryError> {
         self.prune();
         let folder = self.folder.join(head.run.as_str());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed(&self.folder))?;
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed(&folder))?;
         crash::point();
-        let write = |path: &Path, text: &[u8]| -> io::Result<File> {
-            let mut file = File::options().create_new(true).append(true).mode(0o600).open(path)?;
-            file.write_all(text)?;
-            file.sync_all()?;
-            Ok(file)
-        };
-        let path = folder.join("plan.json");
-        write(&path, plan).map_err(failed(&path))?;
-        crash::point();
-        let path = folder.join("journal");
-        let file = write(&path, &text(&Line::Head(Box::new(head.clone())))).map_err(failed(&path))?;
-        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed(&folder))?;
-        crash::point();
-        Ok(Record { path, file })
+        // What is only there by half is nothing, and takes room.
+        begin_in(&folder, head, plan).inspect_err(|_| drop(fs::remove_dir_all(&folder)))
     }
 
     /// All runs, the oldest first. What cannot be read is left out.
@@ -237,7 +226,9 @@ impl Record {
     /// When it cannot be written.
     pub fn end(mut self, ending: Ending) -> Result<(), HistoryError> {
         self.write(&Line::End(ending))?;
-        self.file.sync_all().map_err(failed(&self.path))
+        self.file.sync_all().map_err(failed(&self.path))?;
+        crash::point();
+        Ok(())
     }
 
     fn write(&mut self, line: &Line) -> Result<(), HistoryError> {
@@ -246,6 +237,23 @@ impl Record {
         crash::point();
         Ok(())
     }
+}
+
+fn begin_in(folder: &Path, head: &Head, plan: &[u8]) -> Result<Record, HistoryError> {
+    let write = |path: &Path, text: &[u8]| -> io::Result<File> {
+        let mut file = File::options().create_new(true).append(true).mode(0o600).open(path)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        Ok(file)
+    };
+    let path = folder.join("plan.json");
+    write(&path, plan).map_err(failed(&path))?;
+    crash::point();
+    let path = folder.join("journal");
+    let file = write(&path, &text(&Line::Head(Box::new(head.clone())))).map_err(failed(&path))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+    crash::point();
+    Ok(Record { path, file })
 }
 
 fn text(line: &Line) -> Vec<u8> {

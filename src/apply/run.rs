@@ -79,6 +79,7 @@ pub async fn run<T: Transport>(
         busy: BTreeSet::new(),
         tasks: JoinSet::new(),
         fenced: false,
+        stop: stop.clone(),
     };
     let mut stopped = false;
     loop {
@@ -88,7 +89,7 @@ pub async fn run<T: Transport>(
             runner.queue.stop();
         }
         runner.begin();
-        if runner.tasks.is_empty() {
+        if runner.tasks.is_empty() && runner.queue.ready().next().is_none() {
             break;
         }
         tokio::select! {
@@ -111,6 +112,8 @@ struct Runner<'a, T> {
     tasks: JoinSet<(StageId, End, Duration)>,
     /// Whether a host refused us.
     fenced: bool,
+    /// Whether somebody asked to stop.
+    stop: watch::Receiver<bool>,
 }
 
 impl<T: Transport> Runner<'_, T> {
@@ -130,6 +133,12 @@ impl<T: Transport> Runner<'_, T> {
                 continue;
             }
             if self.queue.running() >= self.limits.forks.max(1) {
+                return;
+            }
+            (self.tell)(Event::StageStarted(id));
+            // Who is told writes it down, and asks to stop where that cannot be done: then not even this one is begun.
+            if *self.stop.borrow() {
+                (self.tell)(Event::StageEnded { stage: id, end: End::Stopped, took: Duration::ZERO });
                 return;
             }
             self.busy.insert(host.clone());
@@ -164,7 +173,6 @@ impl<T: Transport> Runner<'_, T> {
             tell: Arc::clone(&self.tell),
             reached: Mutex::new(None),
         };
-        (self.tell)(Event::StageStarted(id));
         self.tasks.spawn(async move {
             let begun = Instant::now();
             let end = task.run().await;

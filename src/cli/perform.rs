@@ -108,7 +108,9 @@ pub(super) async fn perform(work: Undertaking<'_>) -> Exit {
         _ => exit(&plan, &report, &settled, work.show.detailed),
     };
     tell_end(&work, &plan, &report, &settled, &course, begun.elapsed(), exit);
+    crate::crash::point();
     work.leases.release().await;
+    crate::crash::point();
     exit
 }
 

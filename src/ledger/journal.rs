@@ -17,7 +17,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applied, Ledger, LedgerError, Origin, Owned, Pending, Place};
+use super::{Applied, Ledger, LedgerError, Origin, Owned, Pending, Place, Versioned};
 use crate::name::ServiceName;
 use crate::resource::Verb;
 use crate::step::Digest;
@@ -113,10 +113,12 @@ impl Journal {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         if word == "stage" {
             let (boot, intent) = rest.split_once(' ').ok_or_else(broken)?;
-            let intent: Intent = serde_json::from_str(intent).map_err(|_| broken())?;
-            if intent.version > super::VERSION {
-                return Err(LedgerError::Newer { found: intent.version });
+            // A newer armilla may have other fields in it, so the format is looked at first.
+            let Versioned { version } = serde_json::from_str(intent).map_err(|_| broken())?;
+            if version > super::VERSION {
+                return Err(LedgerError::Newer { found: version });
             }
+            let intent: Intent = serde_json::from_str(intent).map_err(|_| broken())?;
             let boot = boot.to_owned();
             self.stages.push(StageRecord { boot, intent, begun: None, ended: None, over: false });
             return Ok(());

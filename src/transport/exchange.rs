@@ -12,6 +12,7 @@ use super::script::{
     read_script, run_script,
 };
 use super::{Order, StepEvent, Stream, TransportError};
+use crate::crash;
 use crate::inventory::{Become, Endpoint};
 use crate::lease::{Answer as Granting, Request};
 use crate::secret::Secret;
@@ -77,7 +78,7 @@ impl<'a> Exchange<'a> {
         /// How long the host waits for an earlier order to end.
         const WAITING: Duration = Duration::from_secs(600);
         let steps = order.steps;
-        let script = order_script(order, &self.nonce).map_err(|why| self.unable(why))?;
+        let script = crash::of_host(order_script(order, &self.nonce).map_err(|why| self.unable(why))?);
         let waiting = order.ticket.map_or(Duration::ZERO, |_| WAITING);
         let mut progress = Progress::new(&self.nonce);
         self.hold(channel, &script, longest(steps) + waiting + slack, LARGEST, &mut |piece| {

@@ -5,6 +5,7 @@
 //! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
 mod artifacts;
+mod crash;
 mod edit;
 mod failure;
 mod faults;
@@ -77,6 +78,14 @@ const STORIES: &[Story] = &[
     ("F18: locks that others hold are waited for, and the holder is named", faults::f18_locks_of_others),
     ("F20: a service that is killed is no success", faults::f20_killed_services),
     ("F21: programs need not be allowed in temporary places", faults::f21_no_programs_in_temporary_places),
+    ("F1: the program is killed at every point of a run, and run again", crash::f01_every_point_of_the_program),
+    ("F1: a host's shell is killed at every point of an order", crash::f01_every_point_of_a_host),
+    ("F1: the quickstart is killed on its way, and arrives", crash::f01_quickstart),
+    ("F1: a change of the quickstart is killed, and arrives", crash::f01_change_of_the_quickstart),
+    ("F3: a run that cannot be written down is not gone on with", crash::f03_no_room_to_write_down),
+    ("F5: after a panic in the middle a run is gone on with", crash::f05_panic),
+    ("F8: a run connects again and goes on with a step that ended meanwhile", crash::f08_connects_again_and_goes_on),
+    ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),

@@ -32,7 +32,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("lease", true, &[]),
     ("ledger", true, &["resource"]),
     ("plan", true, &["catalog", "resource", "inventory", "ledger"]),
-    ("transport", false, &["inventory", "lease"]),
+    ("transport", false, &["inventory", "lease", "crash"]),
     ("observe", false, &["transport", "inventory"]),
     ("doctor", true, &["catalog", "inventory", "resource", "transport"]),
     ("exec", false, &["transport", "inventory"]),

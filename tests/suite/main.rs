@@ -8,6 +8,7 @@ mod cases;
 mod command_pages;
 mod completion;
 mod convergence;
+mod crash;
 mod docs;
 mod edit;
 mod faults;

@@ -21,11 +21,15 @@ step() {
   frame begin "$i" "$now" || exit 1
   shut || exit 1
   [ -z "$gone" ] || exit 1
+  # crash point
   if note begin; then
+    # crash point
     complaint=$("$2" 2>&1 6>&-)
     code=$?
+    # crash point
     # First for those who come later: perhaps nobody listens any more.
     if [ "$code" = 0 ]; then note 'done'; else note failed "$code"; fi
+    # crash point
   else complaint="$journal cannot be written, and without it nothing is begun; is the disk full?" code=1
   fi
   tick

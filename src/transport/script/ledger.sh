@@ -15,6 +15,7 @@ save() {
   belonging "$1" make || return
   shift 2
   rm -f -- "$new"
+  # crash point
   if (fill "$@") && mv -f -T -- "$new" ./ledger && { sync . 2>/dev/null || sync; }; then forget "$worked"; return; fi
   rm -f -- "$new"
   return 1
@@ -28,6 +29,7 @@ clear() {
 }
 # forget BYTES: takes them off the front of the journal. A line without an end does not count.
 forget() {
+  # crash point
   [ -e ./journal ] || return 0
   tail -c "+$(($1 + 1))" ./journal >./.new-journal || return
   if [ "$(wc -l <./.new-journal)" -eq 0 ]; then rm -f ./.new-journal ./journal; return; fi

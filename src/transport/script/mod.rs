@@ -31,10 +31,25 @@ pub use run::run_script;
 /// Puts a script together.
 fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {
     let mut text = format!("{{\nN={} budget={}\n", quote(nonce), budget.as_secs().max(1));
-    for part in [include_str!("common.sh")].iter().chain(parts) {
-        text.extend(part.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]));
+    for part in [include_str!("common.sh")].iter().chain(CRASH).chain(parts) {
+        text.extend(part.lines().filter_map(line).flat_map(|line| [line, "\n"]));
     }
     text.push_str(body);
     text.push_str("frame end\nshut\n}\n");
     text
 }
+
+/// What is sent of a line: nothing of a comment.
+fn line(line: &str) -> Option<&str> {
+    match line.trim_start() {
+        "# crash point" if !CRASH.is_empty() => Some("crash"),
+        text if text.starts_with('#') => None,
+        _ => Some(line),
+    }
+}
+
+/// What a build for tests does at a `# crash point` of a script; see [`crate::crash`].
+#[cfg(feature = "crash-points")]
+const CRASH: &[&str] = &[include_str!("crash.sh")];
+#[cfg(not(feature = "crash-points"))]
+const CRASH: &[&str] = &[];

@@ -41,11 +41,13 @@ journal() {
   { true >>./journal; } 2>/dev/null || unable "$S/$1/journal cannot be written; is the disk full?"
   exec 6>>./journal
   journal=$S/$1/journal
+  # crash point
   if [ "$first" = 0 ]; then
     read -r o </proc/sys/kernel/random/boot_id
     { { printf 'stage %s ' "$o" && intend && printf '\n'; } >&6; } 2>/dev/null &&
       { sync ./journal . 2>/dev/null || sync; } || unable "$journal cannot be written; is the disk full?"
   fi
+  # crash point
   cd /
   exec 8<&-
 }
@@ -72,7 +74,9 @@ note() {
 # recorded: all was done.
 recorded() {
   [ -n "$over" ] && [ -z "$stuck" ] || return 0
+  # crash point
   { printf 'over\n' >&6; } 2>/dev/null
+  # crash point
 }
 # tidy: we hold the lock, so that a file which only an order of ours makes, and renames or removes, has been given up.
 tidy() {

@@ -1,0 +1,11 @@
+# A host that dies at a place of a test's choosing: only in a build with the feature `crash-points`. The places are counted
+# in a file, so that a run has one count on this host.
+# crash: one more place.
+crash() {
+  [ -n "${crash_at:-}" ] || return 0
+  crashes=0
+  if [ -e "$scratch/armilla-crash-points" ]; then read -r crashes <"$scratch/armilla-crash-points"; fi
+  crashes=$((crashes + 1))
+  echo "$crashes" >"$scratch/armilla-crash-points"
+  [ "$crashes" != "$crash_at" ] || kill -KILL $$
+}
