@@ -18,7 +18,7 @@ use crate::transport::{Transport, TransportError};
 pub(super) enum LockCommand {
     /// Say who may change each host now; changes nothing
     Status(Status),
-    /// End a lease whose owner is known to be dead. It is refused while one of its steps runs
+    /// End a lease. The step that runs under it goes on to its end; its owner is refused the next
     Break(Break),
 }
 
@@ -34,14 +34,15 @@ pub(super) struct Status {
     connection: Connection,
 }
 
-/// Ends a lease.
+/// Ends a lease, as when its owner is known to be dead or is to be stopped. A step that runs under it goes on to its end, and
+/// until then nobody else gets in; everything after it is refused. A lease ends by itself when its owner is silent.
 #[derive(Debug, clap::Args)]
 pub(super) struct Break {
     #[command(flatten)]
     selection: Selection,
     /// The lease, as `lock status` shows it
     #[arg(value_name = "ID")]
-    id: String,
+    id: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -98,6 +99,11 @@ fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {
     } else {
         for (host, answer) in &answers {
             ui::result(&match answer {
+                Ok(Answer::Taken(held)) if held.is_over() => format!(
+                    "{host} is free (the lease of {} for the run {} ended by itself)",
+                    crate::diag::shown(&held.lease.holder.who),
+                    held.lease.holder.run
+                ),
                 Ok(Answer::Taken(held)) => leases::line(host, held),
                 Ok(_) => format!("{host} is free"),
                 Err(error) => format!("{host} did not answer: {}", survey::explained(error)),
@@ -119,7 +125,11 @@ fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
 }
 
 fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
-    let id = LeaseId(command.id.clone());
+    let Some(typed) = &command.id else {
+        let problem = Diagnostic::error("it is not said which lease is to be broken: armilla lock break ENV ID");
+        return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
+    };
+    let id = LeaseId(typed.clone());
     let answers = ask(global, &command.selection, &command.connection, &Request::Break { id })?;
     let broken: Vec<&str> = answers
         .iter()
@@ -134,7 +144,7 @@ fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
         }
     }
     if broken.is_empty() {
-        let problem = Diagnostic::error(format!("no host that answers has a lease `{}`", command.id));
+        let problem = Diagnostic::error(format!("no host that answers has a lease `{typed}`"));
         return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
     }
     ui::result(&format!("broken on {}: its owner is refused from now on", broken.join(", ")));
