@@ -34,6 +34,7 @@ mod runs;
 mod saved;
 mod settle;
 mod show;
+mod signals;
 mod survey;
 mod ui;
 mod unlock;
