@@ -158,10 +158,10 @@ type Alive = Arc<Mutex<BTreeMap<HostName, Endpoint>>>;
 impl<'a, T: Transport> Round<'a, T> {
     /// Its heart beats from the beginning: until all hosts have answered, the first lease could end.
     fn new(transport: &'a Arc<T>, terms: &'a Terms) -> Self {
-        let (lose, lost) = watch::channel(BTreeMap::new());
+        let (tell, lost) = watch::channel(BTreeMap::new());
         let alive = Alive::default();
         let every = Duration::from_millis(u64::from(terms.seconds) * 250).max(Duration::from_millis(250));
-        let heart = tokio::spawn(beat(Arc::clone(transport), terms.id.clone(), Arc::clone(&alive), every, lose));
+        let heart = tokio::spawn(beat(Arc::clone(transport), terms.id.clone(), Arc::clone(&alive), every, tell));
         Self { transport, terms, held: BTreeMap::new(), away: BTreeMap::new(), alive, heart, lost }
     }
 

@@ -353,8 +353,8 @@ async fn carry_out(
     let look = saved.moved(&file.digest, &survey::look(fleet, catalog).await);
     if let Some(stale) = &look.stale {
         leases.release().await;
-        let moved: String = look.refused().iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
-        let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{moved}")));
+        let moved: Vec<String> = look.refused().iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
+        let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{}", moved.concat())));
         return Err(problem.hint("plan again; what a run left undone: armilla resume RUN").into());
     }
     if let Err(problems) = check_revision(root, saved.about.revision.as_ref(), plan, &command.consent) {
