@@ -59,6 +59,22 @@ pub struct Lease {
     pub holder: Holder,
 }
 
+/// What the name of a lease begins with that was released or broken while an order of it was being carried out.
+const ENDED: &str = "ended-";
+
+impl Lease {
+    /// The same when nobody has it any more, but what is done under it is not over.
+    fn ended(self) -> Self {
+        let id = if self.is_ended() { self.id } else { LeaseId(format!("{ENDED}{}", self.id.0)) };
+        Self { id, seconds: 0, ..self }
+    }
+
+    /// Whether nobody has it any more.
+    pub fn is_ended(&self) -> bool {
+        self.id.0.starts_with(ENDED)
+    }
+}
+
 /// A lease and what the host knows about its holder's last sign of life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -74,6 +90,11 @@ impl Held {
     /// Seconds until it ends by itself.
     pub fn left(&self) -> u64 {
         u64::from(self.lease.seconds).saturating_sub(self.silent)
+    }
+
+    /// Whether it stands in nobody's way: it ended, and nothing is being carried out under it.
+    pub fn is_over(&self) -> bool {
+        self.left() == 0 && !self.busy
     }
 }
 
@@ -101,7 +122,7 @@ pub enum Request {
         /// Which.
         id: LeaseId,
     },
-    /// The end of somebody else's.
+    /// The end of somebody else's. What is being carried out under it at this moment goes on to its end; nothing more.
     Break {
         /// Which.
         id: LeaseId,
@@ -188,8 +209,10 @@ pub fn grant(desk: &mut Desk, request: &Request, now: Now<'_>) -> Answer {
             desk.beat = now.uptime;
             Answer::Granted(desk.fence)
         }
+        // What is still being carried out goes on to its end, and until then nobody else gets in: its name and its time
+        // end now, so that whoever had it is refused from here on.
         Request::Release { id } | Request::Break { id } if mine(id) => {
-            desk.lease = None;
+            desk.lease = desk.lease.take().filter(|_| now.busy).map(|lease| lease.ended());
             Answer::Free
         }
         Request::Renew { .. } | Request::Release { .. } | Request::Break { .. } => Answer::Lost(held.map(Box::new)),

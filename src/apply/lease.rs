@@ -7,7 +7,7 @@
 //! lease. So two runs on different hosts of one environment exclude each other, and one dead witness stops nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +23,9 @@ const WITNESSES: usize = 3;
 
 /// How often a lease that is taken is asked for again.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Whoever leaves in a hurry waits this long for an answer.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// An order of a dead holder ends by itself: this long it is waited for, whoever waits.
 const LAST_ORDER: Duration = Duration::from_secs(600);
@@ -41,6 +44,8 @@ pub struct Terms {
     pub forks: usize,
     /// Whether the process of a holder is known to have ended: then its lease need not be waited for.
     pub is_dead: fn(&Holder) -> bool,
+    /// Turns true when nobody wants them any more.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// Why there is no lease.
@@ -60,6 +65,8 @@ pub enum Refused {
         /// How many there are.
         witnesses: usize,
     },
+    /// Nobody wants them any more.
+    Stopped,
 }
 
 /// The leases of a run.
@@ -90,12 +97,19 @@ pub async fn acquire<T: Transport>(
     terms: &Terms,
     waiting: &(dyn Fn(&HostName, &Held) + Send + Sync),
 ) -> Result<Leases<T>, Refused> {
-    let begun = Instant::now();
+    let (begun, mut stop) = (Instant::now(), terms.stop.clone());
     loop {
-        let mut round = Round { transport, terms, held: BTreeMap::new(), away: BTreeMap::new() };
-        let refused = match round.take(hosts, witnesses).await {
-            Ok(()) => return Ok(round.leases()),
-            Err(refused) => refused,
+        let mut round = Round::new(transport, terms);
+        let refused = match until_stopped(&mut stop, round.take(hosts, witnesses)).await {
+            Some(Ok(())) => return Ok(round.leases()),
+            Some(Err(refused)) => refused,
+            None => {
+                // What was asked last may be granted all the same: all are told.
+                round.heart.abort();
+                let all = release(transport, &terms.id, hosts.iter().cloned());
+                let _ = tokio::time::timeout(HURRY, all).await;
+                return Err(Refused::Stopped);
+            }
         };
         round.give_back().await;
         let Refused::Taken { host, held } = &refused else { return Err(refused) };
@@ -105,7 +119,25 @@ pub async fn acquire<T: Transport>(
             return Err(refused);
         }
         waiting(host, held);
-        tokio::time::sleep(POLL).await;
+        let _ = tokio::time::timeout(POLL, stopped(&mut stop)).await;
+    }
+}
+
+/// Its end; nothing if it is not over soon after it was stopped.
+async fn until_stopped<T>(stop: &mut watch::Receiver<bool>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return Some(done).filter(|_| !*stop.borrow()),
+        () = stopped(stop) => {}
+    }
+    let _ = tokio::time::timeout(HURRY, work).await;
+    None
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // Nobody is left who could stop it.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -115,18 +147,35 @@ struct Round<'a, T> {
     terms: &'a Terms,
     held: BTreeMap<HostName, (Endpoint, u64)>,
     away: BTreeMap<HostName, TransportError>,
+    /// The hosts that hear signs of life: those that gave a lease.
+    alive: Alive,
+    heart: JoinHandle<()>,
+    lost: watch::Receiver<BTreeMap<HostName, String>>,
 }
 
-impl<T: Transport> Round<'_, T> {
+type Alive = Arc<Mutex<BTreeMap<HostName, Endpoint>>>;
+
+impl<'a, T: Transport> Round<'a, T> {
+    /// Its heart beats from the beginning: until all hosts have answered, the first lease could end.
+    fn new(transport: &'a Arc<T>, terms: &'a Terms) -> Self {
+        let (tell, lost) = watch::channel(BTreeMap::new());
+        let alive = Alive::default();
+        let every = Duration::from_millis(u64::from(terms.seconds) * 250).max(Duration::from_millis(250));
+        let heart = tokio::spawn(beat(Arc::clone(transport), terms.id.clone(), Arc::clone(&alive), every, tell));
+        Self { transport, terms, held: BTreeMap::new(), away: BTreeMap::new(), alive, heart, lost }
+    }
+
     /// One host after the other until one has answered: of two runs that begin together one is the first there, and the
-    /// other does not come between it and its other hosts. Then the rest at once.
+    /// other does not come between it and its other hosts. Then the rest at once. Only witnesses are waited for so, and
+    /// no longer than they can make a majority.
     async fn take(&mut self, hosts: &[Endpoint], witnesses: &BTreeSet<HostName>) -> Result<(), Refused> {
         let mut rest: Vec<Endpoint> = hosts.to_vec();
         rest.sort_by(|a, b| (!witnesses.contains(&a.name), &a.name).cmp(&(!witnesses.contains(&b.name), &b.name)));
-        while self.held.is_empty() && !rest.is_empty() {
+        while self.held.is_empty() && rest.first().is_some_and(|first| witnesses.contains(&first.name)) {
             let first = rest.remove(0);
             let answer = ask(self.transport, self.terms, &first).await;
             self.note(first, answer)?;
+            self.is_alone(witnesses, witnesses.len() - self.away.len())?;
         }
         let slots = Arc::new(Semaphore::new(self.terms.forks.max(1)));
         let mut asked = JoinSet::new();
@@ -144,24 +193,29 @@ impl<T: Transport> Round<'_, T> {
             // All answers are waited for: what was granted must be known to be given back.
             refused = refused.or(self.note(host, answer).err());
         }
-        let away: BTreeMap<HostName, TransportError> = self
-            .away
-            .iter()
-            .filter(|(name, _)| witnesses.contains(*name))
-            .map(|(n, e)| (n.clone(), e.clone()))
-            .collect();
         match refused {
             Some(refused) => Err(refused),
-            None if !witnesses.is_empty() && (witnesses.len() - away.len()) * 2 <= witnesses.len() => {
-                Err(Refused::Alone { away, witnesses: witnesses.len() })
-            }
-            None => Ok(()),
+            // One that was not asked is no witness.
+            None => self.is_alone(witnesses, self.held.keys().filter(|name| witnesses.contains(*name)).count()),
         }
+    }
+
+    /// Whether so many witnesses are too few.
+    fn is_alone(&self, witnesses: &BTreeSet<HostName>, given: usize) -> Result<(), Refused> {
+        if witnesses.is_empty() || given * 2 > witnesses.len() {
+            return Ok(());
+        }
+        let away = self.away.iter().filter(|(name, _)| witnesses.contains(*name));
+        let away = away.map(|(name, error)| (name.clone(), error.clone())).collect();
+        Err(Refused::Alone { away, witnesses: witnesses.len() })
     }
 
     fn note(&mut self, host: Endpoint, answer: Result<Answer, TransportError>) -> Result<(), Refused> {
         match answer {
-            Ok(Answer::Granted(fence)) => drop(self.held.insert(host.name.clone(), (host, fence))),
+            Ok(Answer::Granted(fence)) => {
+                self.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(host.name.clone(), host.clone());
+                self.held.insert(host.name.clone(), (host, fence));
+            }
             Ok(Answer::Taken(held) | Answer::Lost(Some(held))) => return Err(Refused::Taken { host: host.name, held }),
             Ok(Answer::Free | Answer::Lost(None)) => {
                 let why = "it neither gave a lease nor said why".to_owned();
@@ -173,22 +227,19 @@ impl<T: Transport> Round<'_, T> {
     }
 
     async fn give_back(self) {
+        self.heart.abort();
         release(self.transport, &self.terms.id, self.held.into_values().map(|(host, _)| host)).await;
     }
 
     fn leases(self) -> Leases<T> {
-        let (tell, lost) = watch::channel(BTreeMap::new());
-        let hosts: Vec<Endpoint> = self.held.values().map(|(host, _)| host.clone()).collect();
-        let every = Duration::from_millis(u64::from(self.terms.seconds) * 250).max(Duration::from_millis(250));
-        let heart = tokio::spawn(beat(Arc::clone(self.transport), self.terms.id.clone(), hosts, every, tell));
         Leases {
             transport: Arc::clone(self.transport),
             environment: self.terms.holder.environment.clone(),
             id: self.terms.id.clone(),
             held: self.held,
             away: self.away,
-            heart,
-            lost,
+            heart: self.heart,
+            lost: self.lost,
         }
     }
 }
@@ -223,7 +274,7 @@ async fn ask_for<T: Transport>(
 async fn beat<T: Transport>(
     transport: Arc<T>,
     id: LeaseId,
-    hosts: Vec<Endpoint>,
+    alive: Alive,
     every: Duration,
     lose: watch::Sender<BTreeMap<HostName, String>>,
 ) {
@@ -233,7 +284,8 @@ async fn beat<T: Transport>(
     loop {
         clock.tick().await;
         let mut beats = JoinSet::new();
-        for host in hosts.clone() {
+        let hosts: Vec<Endpoint> = alive.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for host in hosts {
             let (transport, id) = (Arc::clone(&transport), id.clone());
             beats.spawn(async move {
                 let answer = transport.lease(&host, &Request::Renew { id }).await;
@@ -242,13 +294,16 @@ async fn beat<T: Transport>(
         }
         while let Some(Ok((host, answer))) = beats.join_next().await {
             if let Ok(Answer::Lost(held)) = answer {
-                let why = held.map_or_else(
-                    || "the lease was broken".to_owned(),
-                    |held| {
+                let why = match held {
+                    Some(held) if held.lease.is_ended() => "it was broken by hand".to_owned(),
+                    Some(held) => {
                         let holder = &held.lease.holder;
                         format!("{} has it now, since {} (run {})", holder.who, holder.since, holder.run)
-                    },
-                );
+                    }
+                    None => {
+                        "it was silent for too long and somebody else had it meanwhile, or it was broken".to_owned()
+                    }
+                };
                 lose.send_modify(|lost| drop(lost.insert(host, why)));
             }
         }
@@ -292,7 +347,14 @@ impl<T: Transport> Leases<T> {
     /// Gives all back.
     pub async fn release(self) {
         self.heart.abort();
-        release(&self.transport, &self.id, self.held.values().map(|(host, _)| host.clone())).await;
+        self.end().await;
+    }
+
+    /// The end of all, for whoever must leave in a hurry: it can be waited for while they are used.
+    pub fn end(&self) -> impl Future<Output = ()> + Send + use<T> {
+        let (transport, id) = (Arc::clone(&self.transport), self.id.clone());
+        let hosts: Vec<Endpoint> = self.held.values().map(|(host, _)| host.clone()).collect();
+        async move { release(&transport, &id, hosts.into_iter()).await }
     }
 }
 

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::keys::Keyring;
-use super::leases::{self, Ground, Patience};
+use super::leases::{self, Ground, Locks, Patience};
 use super::load;
 use super::part::{Lists, Only};
 use super::perform::{self, Show, Undertaking};
 use super::plan::{self, Next, Shape};
 use super::survey::{self, Fleet, Survey};
 use super::{Connection, Exit, Global, Selection, environment, identity, revision, saved, settle, show, ui};
-use crate::apply::Leases;
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::ledger::{Applied, Revision};
@@ -20,7 +19,6 @@ use crate::name::{HostName, RunId};
 use crate::plan::Plan;
 use crate::plan::saved::{File, Hosts, SavedPlan};
 use crate::step::Digest;
-use crate::transport::Connections;
 
 /// Brings hosts to the state the files describe, or carries out a plan that `armilla plan -o FILE` saved.
 #[derive(Debug, Clone, clap::Args)]
@@ -112,7 +110,7 @@ fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
     environment::banner(&loaded);
     let run = identity::new_run()?;
     super::block_on(async {
-        let ground = Ground::of(&loaded, loaded.endpoints());
+        let ground = Ground::of(&loaded, loaded.concerned());
         // Before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
         let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
             Ok(leases) => leases,
@@ -162,7 +160,7 @@ pub(super) struct Proposal<'a> {
     /// The hosts, and how to work with them.
     pub fleet: &'a Fleet,
     /// By what right.
-    pub leases: Leases<Connections>,
+    pub leases: Locks,
     /// The plan, and what it was made from.
     pub survey: &'a Survey,
     /// What is told about it.
@@ -367,7 +365,7 @@ async fn carry_out(
         return Ok(exit);
     }
     let hosts: Vec<_> = catalog.endpoints().into_values().collect();
-    let ground = Ground { environment: plan.environment.clone(), all: saved.about.witnesses.clone(), hosts };
+    let ground = Ground::of_saved(&saved.about, hosts);
     let leases = match leases::acquire(fleet, &ground, &run, &command.consent.patience).await {
         Ok(leases) => leases,
         Err(exit) => return Ok(exit),
@@ -375,7 +373,8 @@ async fn carry_out(
     let look = saved.moved(&file.digest, &survey::look(fleet, catalog).await);
     if let Some(stale) = &look.stale {
         leases.release().await;
-        let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed")));
+        let moved: Vec<String> = look.refused().iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
+        let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{}", moved.concat())));
         return Err(problem.hint("plan again; what a run left undone: armilla resume RUN").into());
     }
     if let Err(problems) = check_revision(root, saved.about.revision.as_ref(), plan, &command.consent) {

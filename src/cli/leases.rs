@@ -2,9 +2,13 @@
 //!
 //! In: hosts and the flags of a command. Out: leases, or exit code 75 and who is in the way. Never: a host changed without one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::load::Loaded;
+use super::signals::Signals;
 use super::survey::Fleet;
 use super::{Exit, identity, ui};
 use crate::apply::{self, Leases, Refused, Terms};
@@ -12,6 +16,7 @@ use crate::diag::{Diagnostic, shown};
 use crate::inventory::{Endpoint, Host};
 use crate::lease::{self, Held};
 use crate::name::{EnvName, HostName, RunId};
+use crate::plan::saved::About;
 use crate::transport::Connections;
 
 /// How long to wait for others.
@@ -42,6 +47,14 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// That of a plan that was saved, with some of the hosts of its environment.
+    pub(super) fn of_saved(about: &About, mut hosts: Vec<Endpoint>) -> Self {
+        let more = about.witnesses.iter().filter(|witness| hosts.iter().all(|host| host.name != witness.name));
+        hosts.extend(more.cloned().collect::<Vec<_>>());
+        let all = about.witnesses.iter().map(|witness| witness.name.clone()).collect();
+        Self { environment: about.environment.clone(), hosts, all }
+    }
+
     /// That of a project's environment: the hosts within the limit, and its witnesses.
     pub(super) fn of(loaded: &Loaded, hosts: Vec<Endpoint>) -> Self {
         let all: Vec<HostName> = loaded.inventory.hosts().map(Host::name).cloned().collect();
@@ -55,16 +68,57 @@ impl Ground {
     }
 }
 
+/// The leases of a command. A signal before it begins to change anything gives them back and ends the command.
+pub(super) struct Locks {
+    leases: Leases<Connections>,
+    watchman: JoinHandle<()>,
+}
+
+impl Locks {
+    fn new(leases: Leases<Connections>, transport: &Arc<Connections>, signals: Signals) -> Self {
+        let watchman = tokio::spawn(watch(signals, leases.end(), Arc::clone(transport)));
+        Self { leases, watchman }
+    }
+
+    /// From here on somebody else listens to signals.
+    pub(super) fn begin(&self) {
+        self.watchman.abort();
+    }
+
+    /// Gives all back.
+    pub(super) async fn release(self) {
+        self.leases.release().await;
+        self.watchman.abort();
+    }
+}
+
+impl std::ops::Deref for Locks {
+    type Target = Leases<Connections>;
+
+    fn deref(&self) -> &Leases<Connections> {
+        &self.leases
+    }
+}
+
+/// On a thread of its own: while a question is asked, the command itself waits for a key.
+async fn watch(mut signals: Signals, end: impl Future<Output = ()>, transport: Arc<Connections>) {
+    let exit = signals.next().await;
+    ui::say("\nnothing was changed; the locks are given back");
+    let _ = tokio::time::timeout(HURRY, end).await;
+    let _ = tokio::time::timeout(HURRY, transport.close()).await;
+    std::process::exit(exit as i32);
+}
+
+/// How long it is waited for hosts that are to take their lease back.
+const HURRY: Duration = Duration::from_secs(2);
+
 /// Takes leases.
 ///
 /// # Errors
 /// The exit code, after saying why.
-pub(super) async fn acquire(
-    fleet: &Fleet,
-    ground: &Ground,
-    run: &RunId,
-    patience: &Patience,
-) -> Result<Leases<Connections>, Exit> {
+pub(super) async fn acquire(fleet: &Fleet, ground: &Ground, run: &RunId, patience: &Patience) -> Result<Locks, Exit> {
+    let mut signals = Signals::new();
+    let (stop, stopping) = tokio::sync::watch::channel(false);
     let id = identity::new_lease().map_err(|problem| {
         ui::problems(&problem.into());
         Exit::Error
@@ -76,6 +130,7 @@ pub(super) async fn acquire(
         patience: patience.lock_timeout,
         forks: fleet.forks,
         is_dead: identity::is_dead,
+        stop: stopping,
     };
     let told = std::sync::Mutex::new(String::new());
     let waiting = |host: &HostName, held: &Held| {
@@ -87,15 +142,33 @@ pub(super) async fn acquire(
         }
     };
     let witnesses = apply::witnesses(ground.all.iter().cloned());
-    let leases = apply::acquire(&fleet.transport, &ground.hosts, &witnesses, &terms, &waiting).await;
-    crate::crash::point();
-    leases.map_err(|refused| {
-        ui::problems(&problem(&ground.environment, &refused).into());
-        match refused {
-            Refused::Taken { .. } => Exit::Locked,
-            Refused::Alone { .. } => Exit::Unreachable,
+    let mut acquiring = std::pin::pin!(apply::acquire(&fleet.transport, &ground.hosts, &witnesses, &terms, &waiting));
+    let leases = tokio::select! {
+        leases = &mut acquiring => leases,
+        exit = signals.next() => {
+            let _ = stop.send(true);
+            if let Ok(leases) = acquiring.await {
+                leases.release().await;
+            }
+            ui::say("nothing was changed");
+            return Err(exit);
         }
-    })
+    };
+    crate::crash::point();
+    match leases {
+        Ok(leases) => {
+            fleet.miss(&leases.away);
+            Ok(Locks::new(leases, &fleet.transport, signals))
+        }
+        Err(refused) => {
+            ui::problems(&problem(&ground.environment, &refused).into());
+            Err(match refused {
+                Refused::Taken { .. } => Exit::Locked,
+                Refused::Alone { .. } => Exit::Unreachable,
+                Refused::Stopped => Exit::Interrupted,
+            })
+        }
+    }
 }
 
 /// Two minutes; a test shortens it.
@@ -111,6 +184,7 @@ fn problem(environment: &EnvName, refused: &Refused) -> Diagnostic {
              itself in {} s",
             held.left()
         )),
+        Refused::Stopped => Diagnostic::error("interrupted; nothing was changed"),
         Refused::Alone { away, witnesses } => {
             let who: Vec<String> = away.iter().map(|(host, why)| format!("{host} ({})", shown(&why.to_string()))).collect();
             let what = format!(
@@ -126,7 +200,11 @@ fn problem(environment: &EnvName, refused: &Refused) -> Diagnostic {
 /// Who holds a lease, in one line. It comes from a host: nothing of it is trusted.
 pub(super) fn line(host: &HostName, held: &Held) -> String {
     let holder = &held.lease.holder;
-    let busy = if held.busy { ", a step of it is running" } else { "" };
+    let busy = match (held.busy, held.lease.is_ended()) {
+        (true, true) => ", which is over, but for a step that is still running",
+        (true, false) => ", a step of it is running",
+        (false, _) => "",
+    };
     shown(&format!(
         "{host} is locked by {} since {} for {} (`{}`, run {}, lease {}, last sign of life {} s ago{busy})",
         holder.who, holder.since, holder.environment, holder.command, holder.run, held.lease.id.0, held.silent

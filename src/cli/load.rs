@@ -426,6 +426,13 @@ impl Loaded {
         })
     }
 
+    /// The hosts that may be changed: those that have a role, and those that may have something left of one.
+    pub(super) fn concerned(&self) -> Vec<Endpoint> {
+        let mut hosts = self.endpoints();
+        hosts.extend(self.spare().iter().filter_map(|host| self.endpoint(host)));
+        hosts
+    }
+
     /// The hosts within the limit that have no role. In a rehearsal, those that have a lab host.
     fn spare(&self) -> Vec<HostName> {
         let within = |host: &&HostName| self.limit.as_ref().is_none_or(|limit| limit.contains(*host));

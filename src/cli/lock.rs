@@ -19,7 +19,7 @@ use crate::transport::{Transport, TransportError};
 pub(super) enum LockCommand {
     /// Say who works on each host now, since when and with what; changes nothing
     Status(Status),
-    /// End a lease whose owner you know to be dead; refused while a step of it runs
+    /// End a lease. The step that runs under it goes on to its end; its owner is refused the next
     Break(Break),
 }
 
@@ -35,7 +35,8 @@ pub(super) struct Status {
     connection: Connection,
 }
 
-/// Ends a lease.
+/// Ends a lease, as when its owner is known to be dead or is to be stopped. A step that runs under it goes on to its end, and
+/// until then nobody else gets in; everything after it is refused. A lease ends by itself when its owner is silent.
 #[derive(Debug, clap::Args)]
 pub(super) struct Break {
     #[command(flatten)]
@@ -105,6 +106,11 @@ fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {
     } else {
         for (host, answer) in &answers {
             ui::result(&match answer {
+                Ok(Answer::Taken(held)) if held.is_over() => format!(
+                    "{host} is free (the lease of {} for the run {} ended by itself)",
+                    crate::diag::shown(&held.lease.holder.who),
+                    held.lease.holder.run
+                ),
                 Ok(Answer::Taken(held)) => leases::line(host, held),
                 Ok(_) => format!("{host} is free"),
                 Err(error) => format!("{host} did not answer: {}", survey::explained(error)),
@@ -127,7 +133,7 @@ fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
 
 fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
     let Some(typed) = &command.id else {
-        let problem = Diagnostic::error("it is not said which lease: its ID comes after the environment");
+        let problem = Diagnostic::error("it is not said which lease is to be broken: armilla lock break ENV ID");
         return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
     };
     let id = LeaseId(typed.clone());

@@ -35,6 +35,7 @@ mod runs;
 mod saved;
 mod settle;
 mod show;
+mod signals;
 mod survey;
 mod ui;
 mod unlock;

@@ -10,27 +10,28 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::leases::Locks;
 use super::settle::{self, Settled};
+use super::signals::Signals;
 use super::survey::Fleet;
 use super::{Exit, identity, runs, ui};
-use crate::apply::{self, End, Event, Failure, Leases, Limits, Permit, Report};
+use crate::apply::{self, End, Event, Failure, Limits, Permit, Report};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, shown};
 use crate::history::{self, Head, Record as Written};
 use crate::ledger::{Applied, Revision};
 use crate::name::{HostName, RunId};
-use crate::plan::{Plan, Work};
+use crate::plan::{Plan, Stage, Work};
 use crate::report::human::{self, Ending, Progress, Record};
 use crate::report::json;
 use crate::step::Digest;
-use crate::transport::Connections;
 
 /// A plan that was approved, and all that is needed to carry it out.
 pub(super) struct Undertaking<'a> {
     /// The hosts, and how to work with them.
     pub fleet: &'a Fleet,
     /// By what right.
-    pub leases: Leases<Connections>,
+    pub leases: Locks,
     /// What is desired.
     pub catalog: &'a Catalog,
     /// What is done.
@@ -83,11 +84,11 @@ pub(super) async fn perform(work: Undertaking<'_>) -> Exit {
     let (stop, stopping) = watch::channel(false);
     let course = Arc::new(Mutex::new(Course::new(&plan, &work.show, written, stop.clone())));
     let asked: Arc<OnceLock<Exit>> = Arc::default();
-    let tasks = [
-        tokio::spawn(signals(stop.clone(), Arc::clone(&asked), work.run.clone())),
-        tokio::spawn(tick(Arc::clone(&course), begun)),
-        tokio::spawn(lost(work.leases.lost(), stop)),
-    ];
+    // From here on a signal lets what runs finish, to the last ledger.
+    let signals = asked_to_stop(Signals::new(), stop.clone(), Arc::clone(&asked), work.run.clone());
+    work.leases.begin();
+    let signals = tokio::spawn(signals);
+    let tasks = [tokio::spawn(tick(Arc::clone(&course), begun)), tokio::spawn(lost(work.leases.lost(), stop))];
     let applied = Applied {
         run: work.run.clone(),
         plan: work.saved.1.clone(),
@@ -105,12 +106,13 @@ pub(super) async fn perform(work: Undertaking<'_>) -> Exit {
     crate::crash::point();
     let exit = match asked.get() {
         Some(signal) if report.stopped => *signal,
-        _ => exit(&plan, &report, &settled, work.show.detailed),
+        _ => exit(&work, &report, &settled),
     };
     tell_end(&work, &plan, &report, &settled, &course, begun.elapsed(), exit);
     crate::crash::point();
     work.leases.release().await;
     crate::crash::point();
+    signals.abort();
     exit
 }
 
@@ -248,8 +250,9 @@ async fn tick(course: Arc<Mutex<Course>>, begun: Instant) {
 
 /// A host that gave its lease to somebody else ends the run: what runs is finished, nothing more begins.
 async fn lost(mut lost: watch::Receiver<BTreeMap<HostName, String>>, stop: watch::Sender<bool>) {
+    let mut told = BTreeSet::new();
     while lost.changed().await.is_ok() {
-        for (host, why) in lost.borrow_and_update().iter() {
+        for (host, why) in lost.borrow_and_update().iter().filter(|(host, _)| told.insert((*host).clone())) {
             ui::say(&shown(&format!("error: {host} took our lease back: {why}; nothing more is begun")));
         }
         let _ = stop.send(true);
@@ -257,32 +260,15 @@ async fn lost(mut lost: watch::Receiver<BTreeMap<HostName, String>>, stop: watch
 }
 
 /// The first signal asks to stop after what runs now; the second leaves at once.
-async fn signals(stop: watch::Sender<bool>, asked: Arc<OnceLock<Exit>>, run: RunId) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate()).ok(), signal(SignalKind::hangup()).ok());
-    for round in 0..2 {
-        let code = tokio::select! {
-            _ = tokio::signal::ctrl_c() => Exit::Interrupted,
-            () = received(&mut terminate) => Exit::Terminated,
-            // The terminal is gone: nobody is left to ask twice.
-            () = received(&mut hang_up) => Exit::Terminated,
-        };
-        if round == 1 {
-            std::process::exit(code as i32);
-        }
-        ui::say(&format!(
-            "stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"
-        ));
-        let _ = asked.set(code);
-        let _ = stop.send(true);
-    }
-}
-
-async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
+async fn asked_to_stop(mut signals: Signals, stop: watch::Sender<bool>, asked: Arc<OnceLock<Exit>>, run: RunId) {
+    let first = signals.next().await;
+    ui::say(&format!(
+        "stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"
+    ));
+    let _ = asked.set(first);
+    let _ = stop.send(true);
+    let second = signals.next().await;
+    std::process::exit(second as i32);
 }
 
 /// The hosts on which something was begun.
@@ -293,23 +279,32 @@ fn touched(plan: &Plan, report: &Report) -> BTreeSet<HostName> {
 }
 
 /// The truth, as a number: see [`super::exit`].
-fn exit(plan: &Plan, report: &Report, settled: &Settled, detailed: bool) -> Exit {
-    let failures: Vec<&Failure> = report
-        .ends
-        .iter()
-        .filter_map(|end| if let End::Failed(failure) = end { Some(failure) } else { None })
-        .collect();
-    let lost = |failure: &&&Failure| matches!(failure, Failure::Host { .. });
+fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
+    let plan = work.plan;
+    let away = |host: Option<&HostName>| host.is_some_and(|host| work.leases.away.contains_key(host));
+    // A host that did not answer when it was to be locked failed at nothing.
+    let lost = |stage: &Stage, failure: &Failure| match failure {
+        Failure::Host { .. } => true,
+        Failure::Refused { .. } => away(stage.work.host()),
+        _ => false,
+    };
+    let (mut failed, mut unreachable) = (report.stopped, !plan.unreachable.is_empty());
+    for (stage, end) in plan.stages.iter().zip(&report.ends) {
+        if let End::Failed(failure) = end {
+            *(if lost(stage, failure) { &mut unreachable } else { &mut failed }) = true;
+        }
+    }
     let left = &settled.again;
-    let unreachable = !plan.unreachable.is_empty() || failures.iter().any(|f| lost(&f)) || !left.unreachable.is_empty();
-    let failed = failures.iter().any(|f| !lost(&f)) || report.stopped;
+    unreachable |= !left.unreachable.is_empty();
     // What has nothing to compare with (a command without a guard) is always in the plan again.
     let differs = left.entries().any(|entry| !entry.is_always() && !entry.is_kept());
     match () {
         () if failed => Exit::Failed,
         () if unreachable => Exit::Unreachable,
         () if differs => Exit::Failed,
-        () if detailed && plan.stages.iter().any(|stage| matches!(stage.work, Work::Change(_))) => Exit::Changes,
+        () if work.show.detailed && plan.stages.iter().any(|stage| matches!(stage.work, Work::Change(_))) => {
+            Exit::Changes
+        }
         () => Exit::Success,
     }
 }

@@ -70,7 +70,7 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
     ui::say(&format!("going on with the run {} of {}", old.head.run, old.head.at));
     super::block_on(async {
         let hosts: Vec<_> = saved.catalog.endpoints().into_values().collect();
-        let ground = Ground { environment: name.clone(), all: saved.about.witnesses.clone(), hosts };
+        let ground = Ground::of_saved(&saved.about, hosts);
         let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
             Ok(leases) => leases,
             Err(exit) => return Ok(exit),

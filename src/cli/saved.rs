@@ -115,6 +115,7 @@ pub(super) fn keys_for(
 
 /// What is told about a plan of this selection.
 pub(super) fn about(selection: &Selection, loaded: &Loaded) -> About {
+    let witnesses = crate::apply::witnesses(loaded.inventory.hosts().map(crate::inventory::Host::name).cloned());
     let folder = loaded.root.file_name().map(|name| name.to_string_lossy().into_owned());
     About {
         armilla: env!("CARGO_PKG_VERSION").to_owned(),
@@ -126,7 +127,7 @@ pub(super) fn about(selection: &Selection, loaded: &Loaded) -> About {
         limit: selection.limit.clone(),
         part: selection.only.described(),
         hosts_left_out: loaded.hosts_left_out(),
-        witnesses: loaded.inventory.hosts().map(crate::inventory::Host::name).cloned().collect(),
+        witnesses: witnesses.iter().filter_map(|witness| loaded.endpoint(witness)).collect(),
         hosts: if loaded.rehearsal.is_some() { Hosts::Lab } else { Hosts::Real },
         command: identity::command_line(),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
@@ -27,6 +27,8 @@ pub(super) struct Fleet {
     /// Hosts worked on at the same time.
     pub forks: usize,
     verbose: u8,
+    /// Hosts that gave no lease: without one they are not asked anything more.
+    away: Mutex<BTreeMap<HostName, TransportError>>,
 }
 
 /// What was found, and what follows from it.
@@ -93,7 +95,7 @@ pub(super) fn fleet_of(global: &Global, connection: &Connection) -> Result<Fleet
         options.config = Some(path(lab()?.ssh_config())?);
     }
     let transport = Arc::new(Connections::new(options));
-    Ok(Fleet { transport, forks: usize::from(connection.forks), verbose: global.verbose })
+    Ok(Fleet { transport, forks: usize::from(connection.forks), verbose: global.verbose, away: Mutex::default() })
 }
 
 fn path(path: PathBuf) -> Result<Utf8PathBuf, Diagnostic> {
@@ -222,10 +224,15 @@ fn understood(host: &HostName, facts: &[&Fact], readings: &Readings) -> BTreeMap
 }
 
 async fn ask(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Probe>)>) -> observe::Answers {
+    let away = fleet.away.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let bar = ui::Counter::new(what, questions.len());
-    let answers =
-        observe::ask(&fleet.transport, questions, fleet.forks, |host, problem| bar.answered(host, problem.is_some()))
-            .await;
+    let (missing, there): (Vec<_>, Vec<_>) = questions.into_iter().partition(|(host, _)| away.contains_key(&host.name));
+    let mut answers =
+        observe::ask(&fleet.transport, there, fleet.forks, |host, problem| bar.answered(host, problem.is_some())).await;
+    for (host, _) in missing {
+        bar.answered(&host.name, true);
+        answers.extend(away.get(&host.name).map(|why| (host.name.clone(), Err(why.clone()))));
+    }
     bar.finish();
     answers
 }
@@ -245,6 +252,11 @@ pub(super) fn explained(error: &TransportError) -> String {
 }
 
 impl Fleet {
+    /// These gave no lease. To wait for each of them again and again would only cost time: nothing can be done there.
+    pub(super) fn miss(&self, away: &BTreeMap<HostName, TransportError>) {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).clone_from(away);
+    }
+
     /// Round trips of each host, for -vv.
     pub(super) fn tell_round_trips(&self, hosts: &[Endpoint]) {
         if self.verbose < 2 {

@@ -116,8 +116,8 @@ pub(super) fn can_ask() -> bool {
 
 /// Asks, and gives what was typed without the end of the line.
 pub(super) fn ask(question: &str) -> String {
-    let mut err = anstream::stderr().lock();
-    let _ = write!(err, "{question} ").and_then(|()| err.flush());
+    // While it waits for an answer, others may have something to say.
+    let _ = write!(anstream::stderr(), "{question} ").and_then(|()| anstream::stderr().flush());
     let mut answer = String::new();
     let _ = io::stdin().read_line(&mut answer);
     answer.trim().to_owned()

@@ -174,6 +174,9 @@ impl<'a> Exchange<'a> {
         let why = match refusal {
             Refusal::Unable(why) => return self.unable(brief(why)),
             Refusal::Fenced(None) => "the lease that this was to be done under has ended".to_owned(),
+            Refusal::Fenced(Some(lease)) if lease.is_ended() => {
+                "the lease that this was to be done under was broken".to_owned()
+            }
             Refusal::Fenced(Some(lease)) => {
                 let holder = &lease.holder;
                 brief(&format!(

@@ -5,6 +5,7 @@
 //! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
 mod artifacts;
+mod controllers;
 mod crash;
 mod edit;
 mod failure;
@@ -95,6 +96,19 @@ const STORIES: &[Story] = &[
     ("ledger: an older revision is refused, and a dirty one is shown", ledger::revisions),
     ("ledger: pending restarts survive a killed controller", ledger::pending_restarts),
     ("ledger: a destroyed environment is as it was before", ledger::destroyed),
+    (
+        "F22: of two hundred starts by two controllers no two come between each other",
+        controllers::f22_two_hundred_starts,
+    ),
+    ("F22: environments that share a host take turns there", controllers::f22_environments_that_share_a_host),
+    ("F22: interrupted before it began, it leaves no lock", controllers::f22_interrupted_before_it_began),
+    ("F22: a host that lost its role is locked like any other", controllers::f22_a_host_that_lost_its_role),
+    ("F4: a controller that slept past its lease is refused", controllers::f04_asleep),
+    ("F23: a controller that was killed leaves no lock that needs a person", controllers::f23_killed),
+    ("F23: a lock that is broken stops its owner at the next step", controllers::f23_broken),
+    ("F23: a majority of the hosts that keep the lock must answer", controllers::f23_witnesses),
+    ("F24: a plan that was overtaken or done already is refused", controllers::f24_old_plans),
+    ("F25: what a daemon works on is not applied to", controllers::f25_autoscaler),
     ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
     ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),

@@ -42,6 +42,12 @@ impl<'a> Project<'a> {
         self
     }
 
+    /// The same, after something was done with it.
+    pub(crate) fn tap(self, with: &dyn Fn(&Self)) -> Self {
+        with(&self);
+        self
+    }
+
     /// The environment `lab` with these hosts in the group `all_hosts`.
     pub(crate) fn hosts(&self, hosts: &[&str]) -> &Self {
         self.file("inventories/lab/hosts.yml", format!("groups:\n  all_hosts: {{ hosts: [{}] }}\n", hosts.join(", ")))
@@ -126,7 +132,12 @@ impl Started {
 
     /// What Ctrl-C in a terminal does: a signal to it and all it started.
     pub(crate) fn ctrl_c(&self) {
-        killpg(self.group(), Signal::SIGINT).expect("it is interrupted");
+        self.signal(Signal::SIGINT);
+    }
+
+    /// A signal to it and all it started.
+    pub(crate) fn signal(&self, signal: Signal) {
+        killpg(self.group(), signal).expect("it hears the signal");
     }
 
     fn group(&self) -> Pid {

@@ -308,7 +308,7 @@ fn requests() -> impl Strategy<Value = (Request, u64, bool, bool)> {
             .prop_map(|(name, seconds, other)| acquire(name, seconds, other)),
         2 => name.clone().prop_map(|name| Request::Renew { id: id(name) }),
         1 => name.clone().prop_map(|name| Request::Release { id: id(name) }),
-        1 => name.prop_map(|name| Request::Break { id: id(name) }),
+        2 => prop::sample::select(vec!["a", "b", "c", "ended-a"]).prop_map(|name| Request::Break { id: id(name) }),
         1 => Just(Request::Look),
     ];
     let pause = prop::sample::select(vec![0_u64, 1, 2, 3, 60, 119, 120, 500]);
@@ -389,9 +389,9 @@ fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
     for shell in shells() {
         let host = Host::new("busy", &shell);
         let ticket = recording(&host.acquired("a"));
-        let (begun, daemon) = (host.room.path("begun"), host.room.path("daemon"));
+        let [begun, daemon, over] = ["begun", "daemon", "over"].map(|name| host.room.path(name));
         let daemon_step = format!("setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >{daemon}");
-        let steps = [sh(&format!("touch {begun}; sleep 8; {daemon_step}"))];
+        let steps = [sh(&format!("touch {begun}; until [ -e {over} ]; do sleep 0.1; done; {daemon_step}"))];
         let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
         let first = host.start(&script);
         until("the step begins", || PathBuf::from(&begun).exists());
@@ -401,7 +401,12 @@ fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
         assert_eq!(host.ask(&Request::Renew { id: id("a") }), Answer::Granted(1));
         // The same holder after a lost connection: its next order waits for the end of the one before.
         let next = Ticket { first: 1, ..ticket.clone() };
-        let (events, done) = host.order(&[sh("true")], &next);
+        let (events, done) = std::thread::scope(|scope| {
+            let order = scope.spawn(|| host.order(&[sh("true")], &next));
+            std::thread::sleep(Duration::from_secs(3));
+            fs::write(&over, "").expect("a file");
+            order.join().expect("it ends")
+        });
         assert_eq!(done, Ok(vec![Outcome::Done]), "{shell:?}");
         assert!(matches!(&events[0], StepEvent::Waiting { why, .. } if why.contains("earlier order")), "{events:?}");
         first.wait_with_output().expect("it ends");

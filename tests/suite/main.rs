@@ -7,6 +7,7 @@ mod architecture;
 mod cases;
 mod command_pages;
 mod completion;
+mod controllers;
 mod convergence;
 mod crash;
 mod docs;

@@ -37,8 +37,9 @@ pub use moved::{Look, Moved, Stale};
 
 use super::{Observed, Plan};
 use crate::catalog::Catalog;
+use crate::inventory::Endpoint;
 use crate::ledger::Revision;
-use crate::name::{EnvName, HostName};
+use crate::name::EnvName;
 use crate::resource;
 use crate::secret::{Guard, Secret, Secrets, hiding, sealing, unsealing};
 use crate::step::Digest;
@@ -75,8 +76,8 @@ pub struct About {
     pub part: Option<String>,
     /// How many hosts that left out.
     pub hosts_left_out: usize,
-    /// All hosts of the environment, in order: the first of them keep its lock.
-    pub witnesses: Vec<HostName>,
+    /// The hosts that keep the lock of the environment, whatever the plan is limited to.
+    pub witnesses: Vec<Endpoint>,
     /// For which hosts.
     pub hosts: Hosts,
     /// What was typed.

@@ -103,6 +103,13 @@ renew() {
 }
 release() {
   mine "$1" || return 0
+  if ! idle; then
+    # Who has it is refused from now on, and nobody else gets in before what runs is over.
+    case $id in ended-*) ;; *) id=ended-$id ;; esac
+    write lease '{"version":1,"id":"'"$id"'","fence":'"$no"',"seconds":0'"${rest#"$seconds"}" "$was $beat"
+    frame free
+    return
+  fi
   rm -f ./lease && { sync . 2>/dev/null || sync; } || cannot "$S/lease cannot be removed"
   frame free
   leave
