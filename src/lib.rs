@@ -27,6 +27,12 @@
 //! A *fact* is read from a host. The *catalog* is what is desired, *readings* are what is there, the *plan* is the
 //! difference: *stages* of literal *steps*, each with what it waits for. A *gate* is a stage that waits until a service
 //! is healthy; a *batch* is the hosts that change at a time; a *rollout* is the order of batches and gates.
+//!
+//! A *run* is one time that a plan was carried out. A *lease* is the right of one run to change a host; it ends by itself
+//! when its owner is silent. Each lease has a *fence*, a number greater than all before it on that host: a host refuses
+//! orders with an old one. The *ledger* of a host says what armilla made there; its *journal* says what was begun and done
+//! since the ledger was written. The *generation* of a host counts the runs that changed it. *Drift* is what somebody
+//! else changed since.
 
 pub mod apply;
 pub mod catalog;

@@ -24,16 +24,17 @@ use crate::transport::Connections;
 
 /// Brings hosts to the state the files describe, or carries out a plan that `armilla plan -o FILE` saved.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = HELP, mut_arg("environment", |argument| argument.value_name("ENV|FILE").help(WHAT)))]
 pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    #[command(flatten)]
-    consent: Consent,
     /// Only show the plan, as `armilla plan` does
     #[arg(short = 'C', long)]
     check: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     only: Only,
     #[command(flatten)]
@@ -41,6 +42,17 @@ pub(super) struct Apply {
     #[command(flatten)]
     connection: Connection,
 }
+
+/// What is applied.
+const WHAT: &str = "The environment, a folder of inventories/; or a file that `armilla plan -o FILE` wrote";
+
+const HELP: &str = "\
+Examples:
+  armilla apply staging               shows the plan, asks, does it
+  armilla apply friday.plan -y        does the plan in this file; a host that moved since is refused
+  armilla apply staging --lock-timeout 10m      waits for a colleague's run
+
+Ctrl-C finishes what runs and begins nothing more. After that, and after kill -9: armilla resume";
 
 /// What a command that changes hosts may do without a question.
 #[derive(Debug, Clone, clap::Args)]
@@ -59,6 +71,9 @@ pub(super) struct Consent {
     pub allow_older: bool,
     #[command(flatten)]
     pub patience: Patience,
+    /// How to say yes beforehand, where `-y` is not it.
+    #[arg(skip)]
+    pub beforehand: Option<String>,
 }
 
 /// Runs the command.
@@ -286,13 +301,18 @@ fn check_revision(
         .into())
 }
 
-fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Result<(), Exit> {
+/// Whether it may be done.
+///
+/// # Errors
+/// The exit code, after saying why not.
+pub(super) fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Result<(), Exit> {
     if consent.yes {
         return Ok(());
     }
     if !ui::can_ask() {
         ui::say("error: there is no terminal to ask whether to do this; nothing was changed");
-        ui::say("hint: say so beforehand with -y (--auto-approve)");
+        let yes = consent.beforehand.as_deref().unwrap_or("-y (--auto-approve)");
+        ui::say(&format!("hint: say so beforehand with {yes}"));
         return Err(Exit::Error);
     }
     if confirm() {

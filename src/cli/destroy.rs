@@ -11,18 +11,22 @@ use super::{Connection, Exit, Global, Selection, environment, identity, load, sa
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics};
 
-/// Takes away everything armilla made on the hosts of an environment: what no role wants, and what the roles want. What was
-/// there before stays, and so does what was changed by hand since.
+/// Takes away everything armilla made on the hosts of an environment, although the roles still want it. What was there before
+/// armilla stays, and so do what somebody changed since and what has `protect: true`; the plan says why.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Destroy {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    /// The name of the environment once more: instead of typing it when asked
+    /// The name of the environment once more, instead of typing it when asked
     #[arg(long, value_name = "ENV")]
     confirm: Option<String>,
-    /// Directories that armilla made, with all that others put into them: the data of the services
+    /// What other commands take for yes: here it is an error with a hint
+    #[arg(short, long = "auto-approve", alias = "yes", hide = true)]
+    yes: bool,
+    /// Take away the directories that armilla made with everything in them: the data of the services, too
     #[arg(long)]
     with_data: bool,
     #[command(flatten)]
@@ -30,6 +34,12 @@ pub(super) struct Destroy {
     #[command(flatten)]
     connection: Connection,
 }
+
+const HELP: &str = "\
+Examples:
+  armilla destroy staging             shows what goes and what stays, and asks for the name
+  armilla destroy staging -l web3     one host
+  armilla destroy staging --confirm staging --with-data";
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Destroy) -> Exit {
@@ -40,8 +50,13 @@ pub(super) fn run(global: &Global, command: &Destroy) -> Exit {
 }
 
 fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
-    let mut loaded = load::load(global, &command.selection)?;
+    // No role is needed to take away what roles brought: they may be broken, or gone.
+    let mut loaded = load::load_hosts(global, &command.selection)?;
     let name = loaded.environment.clone();
+    if command.yes {
+        let problem = Diagnostic::error("`-y` is not enough to take everything away; nothing was changed");
+        return Err(problem.hint(format!("say which environment is meant: --confirm {name}")).into());
+    }
     if command.confirm.as_ref().is_some_and(|typed| typed != name.as_str()) {
         let what = format!("--confirm names another environment than {name}; nothing was changed");
         return Err(Diagnostic::error(what).into());
@@ -55,19 +70,27 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
         max_removals: usize::MAX,
         allow_older: true,
         patience: command.patience.clone(),
+        beforehand: Some(format!("--confirm {name}")),
     };
     super::block_on(async {
         let hosts = loaded.machines()?;
         let ground = Ground::of(&loaded, hosts.clone());
         let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
             Ok(leases) => leases,
-            Err(exit) => return Ok(exit),
+            Err(exit) => {
+                fleet.transport.close().await;
+                return Ok(exit);
+            }
         };
         let mut survey = survey::of(&fleet, Catalog::of_nothing(name.clone(), hosts)).await;
+        // A host that is away and may have something of ours matters here.
+        let away = std::mem::take(&mut survey.plan.silent);
+        survey.plan.unreachable.extend(away);
         if command.with_data {
             survey.plan.with_data();
         }
-        let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+        survey.plan.without_copies();
+        let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
         plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
         let proposal = Proposal {
             fleet: &fleet,

@@ -9,7 +9,7 @@ use super::plan::{self, Next, Shape};
 use super::survey::Survey;
 use super::{Connection, Exit, Global, Selection, load, survey, ui};
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::plan::Entry;
+use crate::plan::{Entry, Reason};
 use crate::report::human::words;
 use crate::settings::Ignored;
 
@@ -30,6 +30,10 @@ pub(super) struct Drift {
 }
 
 const HELP: &str = "\
+Examples:
+  armilla drift staging -D            every difference in full
+  armilla drift staging --detailed-exitcode     0 nothing moved, 2 something did, 4 a host is away
+
 Known drift is ignored until a day, with a reason, in inventories/ENV/environment.yml:
   ignore_drift:
     - { what: zk1 file /etc/motd, until: 2026-12-24, because: the banner of the security team }
@@ -99,13 +103,19 @@ fn keep_drift(survey: &mut Survey, ignores: &[Ignored], today: Date) -> Counts {
         let count = match (moved, known) {
             (true, true) => &mut counts.ignored,
             (true, false) => &mut counts.drifted,
-            (false, _) if entry.is_kept() => return false,
+            // A restart that only follows is no difference of its own.
+            (false, _) if entry.is_kept() || follows(entry) => return false,
             (false, _) => &mut counts.planned,
         };
         *count += 1;
         moved && !known
     });
     counts
+}
+
+/// Whether it is only planned because something else differs.
+fn follows(entry: &Entry) -> bool {
+    matches!(entry.reason, Reason::Notified(_) | Reason::Stale(_))
 }
 
 fn is_ignored(entry: &Entry, ignores: &[Ignored], today: Date) -> bool {

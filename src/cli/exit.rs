@@ -32,7 +32,7 @@ Exit codes:
   3    apply: some hosts failed; `armilla resume` goes on
   4    some hosts could not be reached
   75   somebody else works on these hosts: nothing was changed
-  130  interrupted (143: terminated); the roles that ran were finished";
+  130  interrupted (143: terminated); the roles that ran were finished; `armilla resume` goes on";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -1,10 +1,16 @@
-//! `armilla inventory ENV`: hosts, groups and variables as they are understood.
+//! `armilla inventory ENV`: hosts, groups and variables as they are understood; with `--status`, what each host remembers.
 
 use super::load::{self, Loaded};
-use super::{Exit, Global, Selection, ui};
+use super::{Connection, Exit, Global, Selection, leases, lock, survey, ui};
+use crate::catalog::Catalog;
+use crate::diag::Diagnostics;
 use crate::inventory::{Host, Pattern};
+use crate::lease::{Answer, Request};
+use crate::ledger::Ledger;
 use crate::name::HostName;
 use crate::report::inventory::{Details, Variables, View, pretty};
+use crate::report::status::{self, Said};
+use crate::step::{Probe, Readings};
 
 /// Shows hosts, groups and variables.
 #[derive(Debug, clap::Args)]
@@ -27,10 +33,22 @@ pub(super) struct Inventory {
     /// In JSON: each variable where it is set, not all of them at the hosts
     #[arg(long, conflicts_with = "graph")]
     export: bool,
+    /// Ask the hosts: when each last converged (the last run that touched it and left nothing to do), by which revision and
+    /// whom, what armilla owns there, and what it is owed
+    #[arg(long, conflicts_with_all = ["host", "graph", "export"])]
+    status: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
+    if command.status {
+        return told(global, command).unwrap_or_else(|problems| {
+            ui::problems(&problems);
+            Exit::Error
+        });
+    }
     let loaded = match load::load(global, &command.selection) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -51,6 +69,52 @@ pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
         None => ui::result(&table(&loaded)),
     }
     Exit::Success
+}
+
+/// Asks every host what it keeps for armilla, and nothing else.
+fn told(global: &Global, command: &Inventory) -> Result<Exit, Diagnostics> {
+    let mut loaded = load::load_hosts(global, &command.selection)?;
+    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    let hosts = loaded.machines()?;
+    let probe = Probe::State(loaded.environment.clone());
+    let questions = Catalog::of_nothing(loaded.environment.clone(), hosts.clone()).questions();
+    let (observed, locks) = super::block_on(async {
+        let observed = survey::observe(&fleet, "asking", questions).await;
+        let answering = hosts.into_iter().filter(|host| observed.get(&host.name).is_some_and(Result::is_ok)).collect();
+        let locks = lock::ask_all(&fleet, answering, &Request::Look).await;
+        fleet.transport.close().await;
+        (observed, locks)
+    });
+    let said = |(host, answer): (&HostName, &Result<Readings, String>)| {
+        let lock = match locks.get(host) {
+            Some(Ok(Answer::Taken(held))) => Some(leases::line(host, held)),
+            _ => None,
+        };
+        let said = answer.as_ref().map_or_else(|why| Said::Away(why.clone()), |answer| kept(&probe, answer, lock));
+        (host.clone(), said)
+    };
+    let hosts: status::Hosts = observed.iter().map(said).collect();
+    ui::result(&match command.list {
+        true => ui::data(&pretty(&status::json(&loaded.environment, &hosts))),
+        false => status::table(&hosts),
+    });
+    Ok(match () {
+        () if hosts.values().any(|said| matches!(said, Said::Away(_))) => Exit::Unreachable,
+        () if hosts.values().any(|said| matches!(said, Said::Unreadable(_))) => Exit::Error,
+        () => Exit::Success,
+    })
+}
+
+fn kept(probe: &Probe, answer: &Readings, lock: Option<String>) -> Said {
+    let Probe::State(environment) = probe else { return Said::Unreadable("it was not asked".to_owned()) };
+    let state = match answer.state(probe) {
+        Ok(state) => state,
+        Err(why) => return Said::Unreadable(why.to_string()),
+    };
+    match Ledger::of(environment, state.ledger.as_deref(), state.journal.as_deref()) {
+        Ok(ledger) => Said::Ledger { ledger: Box::new(ledger), boot: state.boot.clone(), lock },
+        Err(why) => Said::Unreadable(why.to_string()),
+    }
 }
 
 fn one(view: &View<'_>, name: &str, variables: Variables) -> Exit {

@@ -16,12 +16,12 @@ use crate::transport::Connections;
 
 /// How long to wait for others.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Locks")]
+#[command(next_help_heading = "Waiting")]
 pub(super) struct Patience {
-    /// How long to wait if somebody else works on these hosts: 90s, 10m; 0 does not wait
+    /// How long to wait for somebody else who works on these hosts: 90s, 10m; 0 does not wait
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = span)]
     lock_timeout: Duration,
-    /// How long a host may be away that was lost in the middle, as when it reboots
+    /// How long to wait for a host that was lost in the middle, as when it reboots
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]
     pub(super) reboot_timeout: Duration,
 }

@@ -65,6 +65,27 @@ pub(super) fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
 /// # Errors
 /// Everything that is wrong in what a user wrote, in one go.
 pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
+    read(global, selection, Depth::Whole)
+}
+
+/// Reads the hosts and the settings of an environment, and neither the site nor a role: they may be broken, or gone.
+///
+/// # Errors
+/// Everything that is wrong in what was read, in one go.
+pub(super) fn load_hosts(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
+    read(global, selection, Depth::Hosts)
+}
+
+/// How much of a project is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// All of it.
+    Whole,
+    /// No role, and nothing about where one is.
+    Hosts,
+}
+
+fn read(global: &Global, selection: &Selection, depth: Depth) -> Result<Loaded, Diagnostics> {
     let root = root(global)?;
     if selection.name().is_empty() {
         let known = store::environments(&root).join(", ");
@@ -72,7 +93,11 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         return Err(problem.hint(format!("there are: {known}")).into());
     }
     let environment = EnvName::new(&selection.name()).map_err(Diagnostic::from)?;
-    let project = store::read_project(&root, Some(&environment))?;
+    let mut project = store::read_project(&root, Some(&environment))?;
+    if depth == Depth::Hosts {
+        project.roles.clear();
+        project.site = None;
+    }
     let mut reader = Reader { problems: Diagnostics::new(), project: &project, unusable: BTreeSet::new() };
     let roles = reader.roles();
     let site = reader.site();
@@ -96,7 +121,9 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
         reader.templates(&placement, &roles, &variables);
     }
     let limit = selection.limit.as_deref().map(|limit| reader.limit(limit, &selection.only, &inventory));
-    reader.unread_settings(&settings, &roles, &site);
+    if depth == Depth::Whole {
+        reader.unread_settings(&settings, &roles, &site);
+    }
     let mut loaded = Loaded {
         root,
         environment,

@@ -9,6 +9,7 @@ use super::load::{self, Loaded};
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, leases, ui};
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::inventory::Endpoint;
 use crate::lease::{Answer, Held, LeaseId, Request};
 use crate::name::HostName;
 use crate::transport::{Transport, TransportError};
@@ -16,9 +17,9 @@ use crate::transport::{Transport, TransportError};
 /// Looks at the locks of an environment, and breaks one.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LockCommand {
-    /// Say who may change each host now; changes nothing
+    /// Say who works on each host now, since when and with what; changes nothing
     Status(Status),
-    /// End a lease whose owner is known to be dead. It is refused while one of its steps runs
+    /// End a lease whose owner you know to be dead; refused while a step of it runs
     Break(Break),
 }
 
@@ -41,7 +42,7 @@ pub(super) struct Break {
     selection: Selection,
     /// The lease, as `lock status` shows it
     #[arg(value_name = "ID")]
-    id: String,
+    id: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -58,7 +59,7 @@ pub(super) fn run(global: &Global, command: &LockCommand) -> Exit {
     })
 }
 
-type Answers = BTreeMap<HostName, Result<Answer, TransportError>>;
+pub(super) type Answers = BTreeMap<HostName, Result<Answer, TransportError>>;
 
 /// Asks every host of the environment.
 fn ask(
@@ -71,21 +72,27 @@ fn ask(
     let fleet: Fleet = survey::fleet(global, connection, &mut loaded)?;
     let hosts = loaded.machines()?;
     Ok(super::block_on(async {
-        let mut asked = JoinSet::new();
-        for host in hosts {
-            let (transport, request) = (std::sync::Arc::clone(&fleet.transport), request.clone());
-            asked.spawn(async move {
-                let answer = transport.lease(&host, &request).await;
-                (host.name, answer)
-            });
-        }
-        let mut answers = Answers::new();
-        while let Some(Ok((host, answer))) = asked.join_next().await {
-            answers.insert(host, answer);
-        }
+        let answers = ask_all(&fleet, hosts, request).await;
         fleet.transport.close().await;
         answers
     }))
+}
+
+/// Asks these hosts.
+pub(super) async fn ask_all(fleet: &Fleet, hosts: Vec<Endpoint>, request: &Request) -> Answers {
+    let mut asked = JoinSet::new();
+    for host in hosts {
+        let (transport, request) = (std::sync::Arc::clone(&fleet.transport), request.clone());
+        asked.spawn(async move {
+            let answer = transport.lease(&host, &request).await;
+            (host.name, answer)
+        });
+    }
+    let mut answers = Answers::new();
+    while let Some(Ok((host, answer))) = asked.join_next().await {
+        answers.insert(host, answer);
+    }
+    answers
 }
 
 fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {
@@ -119,7 +126,11 @@ fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
 }
 
 fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
-    let id = LeaseId(command.id.clone());
+    let Some(typed) = &command.id else {
+        let problem = Diagnostic::error("it is not said which lease: its ID comes after the environment");
+        return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
+    };
+    let id = LeaseId(typed.clone());
     let answers = ask(global, &command.selection, &command.connection, &Request::Break { id })?;
     let broken: Vec<&str> = answers
         .iter()
@@ -134,7 +145,7 @@ fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
         }
     }
     if broken.is_empty() {
-        let problem = Diagnostic::error(format!("no host that answers has a lease `{}`", command.id));
+        let problem = Diagnostic::error(format!("no host that answers has a lease `{typed}`"));
         return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
     }
     ui::result(&format!("broken on {}: its owner is refused from now on", broken.join(", ")));

@@ -16,6 +16,7 @@ mod facts;
 mod fmt;
 mod graph;
 mod identity;
+mod import;
 mod init;
 mod inventory;
 mod keys;
@@ -96,10 +97,24 @@ enum Command {
     Fmt(fmt::Fmt),
     /// Show what would change on every host, and why; changes nothing
     Plan(plan::Plan),
-    /// Do it: shows the plan, asks, and does exactly what it showed
+    /// Do it: shows the plan, asks, and does exactly what it showed; or a plan that was saved
     Apply(apply::Apply),
-    /// Show a saved plan again; no host is asked
+    /// Show a saved plan again, or what a run did; no host is asked
     Show(show::Show),
+    /// Show what was changed on the hosts since armilla last changed them; changes nothing
+    Drift(drift::Drift),
+    /// Go on with a run that was cut off
+    Resume(resume::Resume),
+    /// Show what was done from this machine, how far it came, and how it ended
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Say who may change the hosts now, and end a lease whose owner is dead
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
+    /// Give armilla what is there already and as it is wanted: then it goes when it leaves the roles
+    Import(import::Give),
+    /// Take away everything armilla made on the hosts of an environment
+    Destroy(destroy::Destroy),
     /// Show services, roles and what they wait for
     Graph(graph::Graph),
     /// Say where a value comes from, why a resource is on a host, or what a kind of resource is
@@ -113,18 +128,6 @@ enum Command {
     /// Look into vault files, change them, and make them
     #[command(subcommand)]
     Vault(vault::VaultCommand),
-    /// Show what moved on the hosts since armilla last changed them; changes nothing
-    Drift(drift::Drift),
-    /// Go on with a run that was cut off
-    Resume(resume::Resume),
-    /// Show the runs of this machine: what each did, and how far it came
-    #[command(subcommand)]
-    Runs(runs::RunsCommand),
-    /// Take away everything armilla made on the hosts of an environment
-    Destroy(destroy::Destroy),
-    /// Say who may change the hosts now, and end a lease whose owner is dead
-    #[command(subcommand)]
-    Lock(lock::LockCommand),
     /// Look whether everything is there, on this machine and on hosts; changes nothing
     Doctor(doctor::Doctor),
     /// Disposable real hosts on this machine (Linux, root)
@@ -248,6 +251,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
         Command::Drift(command) => drift::run(&cli.global, &command).into(),
+        Command::Import(command) => import::run(&cli.global, &command).into(),
         Command::Resume(command) => resume::run(&cli.global, &command).into(),
         Command::Runs(command) => runs::run(cli.global.verbose, &command).into(),
         Command::Destroy(command) => destroy::run(&cli.global, &command).into(),

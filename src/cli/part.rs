@@ -55,6 +55,11 @@ impl Only {
         tags.chain(targets).chain(self.allow_empty.then(|| "--allow-empty".to_owned())).collect()
     }
 
+    /// Whether nothing was typed.
+    pub(super) fn is_all(&self) -> bool {
+        self.tags.is_empty() && self.skip_tags.is_empty() && self.targets.is_empty()
+    }
+
     /// The same for a person; none for everything.
     pub(super) fn described(&self) -> Option<String> {
         let tags = (!self.tags.is_empty()).then(|| format!("tags {}", self.tags.join(" or ")));

@@ -9,8 +9,15 @@ use crate::diag::Diagnostics;
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 
+const HELP: &str = "\
+Examples:
+  armilla plan staging -l web1        one host
+  armilla plan staging -o friday.plan    saves it; then: armilla apply friday.plan
+  armilla plan staging --detailed-exitcode      0 nothing to do, 2 changes, 4 a host is away";
+
 /// Shows what would change.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Plan {
     #[command(flatten)]
     selection: Selection,
@@ -58,6 +65,8 @@ pub(super) enum Next {
     Typing,
     /// It is done at once, or after a question.
     Doing,
+    /// The same, and it takes away everything.
+    Destroying,
 }
 
 /// Runs the command.
@@ -144,6 +153,10 @@ pub(super) fn print(
         limit: selection.limit.clone(),
         part: selection.only.described(),
         hosts_left_out: loaded.hosts_left_out(),
+        subject: match shape.next {
+            Next::Destroying => human::Subject::Destruction { hosts: survey.catalog.endpoints().len() },
+            Next::Typing | Next::Doing => human::Subject::Services,
+        },
     };
     ui::result(&human::plan(&survey.plan, &view));
 }

@@ -20,6 +20,7 @@ use crate::report::human;
 /// Goes on with a run that was cut off. The hosts are read again: what was done is not done twice, what is not known is
 /// looked at.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Resume {
     /// The run, or the beginning of its name; the last one that did not converge if not given
     #[arg(value_name = "RUN", add = clap_complete::ArgValueCompleter::new(completion::runs))]
@@ -27,12 +28,19 @@ pub(super) struct Resume {
     #[command(flatten)]
     shape: Shape,
     #[command(flatten)]
-    consent: Consent,
-    #[command(flatten)]
     keys: super::keys::KeyFlags,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     connection: Connection,
 }
+
+const HELP: &str = "\
+It wants what that run wanted, whatever the project's files say today. For what they say today: `armilla apply`.
+
+Examples:
+  armilla resume                      the last run of this machine that did not converge
+  armilla resume 20261121-1402        the run whose name begins so (armilla runs list)";
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Resume) -> Exit {

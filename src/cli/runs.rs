@@ -121,7 +121,11 @@ fn plan(run: &Run) -> Result<Plan, Diagnostics> {
     Ok(super::saved::read(&run.plan_file())?.shown)
 }
 
-fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
+/// Shows one: what it was, and how far each host came.
+///
+/// # Errors
+/// When its plan cannot be read.
+pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
     if as_json {
         ui::result(&ui::data(
             &json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": run.end }).to_string(),

@@ -61,9 +61,20 @@ async fn save_all(
     survey: &Survey,
     applied: &Applied,
 ) -> BTreeMap<HostName, String> {
-    let endpoints = survey.catalog.endpoints();
+    let steps = plan::settle(&survey.catalog, &survey.observed, applied);
+    save_steps(fleet, leases, &survey.catalog, steps).await
+}
+
+/// Writes these ledgers. Gives the hosts on which that failed, and why.
+pub(super) async fn save_steps(
+    fleet: &Fleet,
+    leases: &Leases<Connections>,
+    catalog: &Catalog,
+    steps: BTreeMap<HostName, Step>,
+) -> BTreeMap<HostName, String> {
+    let endpoints = catalog.endpoints();
     let mut saving = JoinSet::new();
-    for (host, step) in plan::settle(&survey.catalog, &survey.observed, applied) {
+    for (host, step) in steps {
         let (Some(endpoint), Some(ticket)) = (endpoints.get(&host).cloned(), leases.ticket(&host)) else { continue };
         let transport = Arc::clone(&fleet.transport);
         saving.spawn(async move { (host, save(&transport, &endpoint, &step, &ticket).await) });

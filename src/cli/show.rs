@@ -1,22 +1,30 @@
-//! `armilla show FILE`: a saved plan, again.
+//! `armilla show FILE|RUN`: a saved plan, again; or what a run did.
 //!
-//! In: the path of a plan file. Out: the plan as `armilla plan` showed it. Never: a host that is asked, or a key that is
-//! needed: secrets stay masked.
+//! In: the path of a plan file, or the name of a run of this machine. Out: the plan as `armilla plan` showed it, or the run
+//! as `armilla runs show` shows it. Never: a host that is asked, or a key that is needed: secrets stay masked.
 
 use std::path::{Path, PathBuf};
 
 use super::plan::{self, Shape};
-use super::{Exit, Global, revision, saved, ui};
-use crate::diag::Diagnostic;
+use super::{Exit, Global, revision, runs, saved, ui};
+use crate::diag::{Diagnostic, Diagnostics, shown};
+use crate::history::{HistoryError, Run};
 use crate::plan::saved::{About, File, Hosts};
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 
-/// Shows a saved plan.
+const HELP: &str = "\
+Examples:
+  armilla show friday.plan            as `armilla plan` showed it, and who made it when
+  armilla show friday.plan -D         every difference in full
+  armilla show 20261121-140203-k3fq   how far that run came";
+
+/// Shows a saved plan, or a run.
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Show {
-    /// A file that `armilla plan -o FILE` wrote
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    /// A file that `armilla plan -o FILE` wrote, or a run of this machine (see `armilla runs list`)
+    #[arg(value_name = "FILE|RUN", value_hint = clap::ValueHint::FilePath)]
     what: PathBuf,
     #[command(flatten)]
     shape: Shape,
@@ -27,15 +35,35 @@ pub(super) struct Show {
 
 /// Runs the command.
 pub(super) fn run(global: &Global, command: &Show) -> Exit {
-    // What is no file may be something else that can be shown: this is the place to look for it.
-    let shown = saved_plan(global, &command.what, &command.shape);
-    shown.map_or_else(
-        |problem| {
-            ui::problems(&problem.into());
-            Exit::Error
-        },
-        |file| plan::exit(&file.shown, command.detailed_exitcode),
-    )
+    let shown = match a_run(&command.what) {
+        Some(run) => run.and_then(|run| runs::show(&run, command.shape.json)),
+        None => saved_plan(global, &command.what, &command.shape)
+            .map(|file| plan::exit(&file.shown, command.detailed_exitcode))
+            .map_err(Into::into),
+    };
+    shown.unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+/// The run that is meant, if what was typed is nothing on this machine's disks.
+fn a_run(typed: &Path) -> Option<Result<Run, Diagnostics>> {
+    if typed.exists() {
+        return None;
+    }
+    let name = typed.to_string_lossy();
+    let found = runs::history().map_err(Into::into).and_then(|history| {
+        history.find(&name).map_err(|error| {
+            let what = match &error {
+                HistoryError::Unknown(_) => format!("`{name}` is neither a file nor a run of this machine"),
+                other => other.to_string(),
+            };
+            let hint = "`armilla plan ENV -o FILE` saves a plan; `armilla runs list` shows the runs";
+            Diagnostic::error(shown(&what)).hint(hint).into()
+        })
+    });
+    Some(found)
 }
 
 fn saved_plan(global: &Global, path: &Path, shape: &Shape) -> Result<File, Diagnostic> {
@@ -80,6 +108,7 @@ pub(super) fn print_plan(
         limit: about.limit.clone(),
         part: about.part.clone(),
         hosts_left_out: about.hosts_left_out,
+        subject: human::Subject::Services,
     };
     ui::result(&human::plan(plan, &view));
 }

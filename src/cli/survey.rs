@@ -169,7 +169,8 @@ pub(super) async fn look(fleet: &Fleet, catalog: &Catalog) -> Observed {
     observed
 }
 
-async fn observe(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Probe>)>) -> Observed {
+/// Asks hosts these questions.
+pub(super) async fn observe(fleet: &Fleet, what: &'static str, questions: Vec<(Endpoint, Vec<Probe>)>) -> Observed {
     if questions.is_empty() {
         return Observed::new();
     }

@@ -11,9 +11,9 @@ use super::past::{Known, Leaving, place, wanted_away};
 use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, history, past};
 use crate::catalog::{self, Catalog, Chosen, Wanted};
 use crate::ledger::Place;
-use crate::name::{Address, HostName};
+use crate::name::{Address, EnvName, HostName};
 use crate::resource::{Action, Change, Decision, Verb, Verdict as Said};
-use crate::step::{Readings, Step};
+use crate::step::{Readings, Removable, Step};
 
 /// One role on one host, decided. `block.entries` is empty if all of it is in sync.
 pub(super) struct Decided {
@@ -332,6 +332,8 @@ fn remembered(
     let leaves = known.past.leaving.iter().any(|leaving| leaving.place == place);
     if leaves && !entry.steps().is_empty() {
         entry.reason = Reason::Left;
+        let generation = known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation);
+        known.past.environment().inspect(|environment| with_copies(&mut entry, environment, generation));
     } else if leaves {
         // It is not worth refusing a plan for.
         entry.verdict = Verdict::Keep;
@@ -352,6 +354,19 @@ fn remembered(
         });
     }
     entry
+}
+
+/// Before a file that left the roles goes, a copy of it is kept: who took it out of them may have erred.
+fn with_copies(entry: &mut Entry, environment: &EnvName, generation: u64) {
+    let (Verdict::Change(change) | Verdict::MayChange(change)) = &mut entry.verdict else { return };
+    let steps = std::mem::take(&mut change.steps);
+    for step in steps {
+        if let Step::Remove { path, what: Removable::File } = &step {
+            let (environment, path) = (environment.clone(), path.clone());
+            change.steps.push(Step::KeepCopy { environment, generation, path });
+        }
+        change.steps.push(step);
+    }
 }
 
 fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said, Reason)>) -> Option<Entry> {

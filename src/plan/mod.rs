@@ -7,6 +7,7 @@ mod decide;
 mod foresight;
 mod health;
 mod history;
+mod import;
 mod past;
 mod rollout;
 pub mod saved;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use health::{Health, health};
 pub use history::settle;
+pub use import::{Import, Left, import};
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
@@ -394,6 +396,7 @@ pub fn destroy(environment: &EnvName, hosts: &[Endpoint], observed: &Observed) -
     let mut plan = plan(&nothing, observed);
     // Here each of them matters.
     plan.unreachable.append(&mut plan.silent);
+    plan.without_copies();
     plan
 }
 
@@ -484,6 +487,23 @@ impl Plan {
             Some(entry.reason == Reason::Unguarded && owned.done && runs.contains(&owned.run))
         };
         self.retain(|entry| done(entry) != Some(true));
+    }
+
+    /// Keeps no copies of what goes, and removes those that were kept: of what is destroyed nothing is to stay. A host from
+    /// which nothing goes keeps those it has.
+    pub fn without_copies(&mut self) {
+        let mut last: BTreeMap<HostName, &mut Change> = BTreeMap::new();
+        for stage in &mut self.stages {
+            let Work::Change(block) = &mut stage.work else { continue };
+            for entry in block.entries.iter_mut().filter(|entry| entry.is_removal()) {
+                let (Verdict::Change(change) | Verdict::MayChange(change)) = &mut entry.verdict else { continue };
+                change.steps.retain(|step| !matches!(step, Step::KeepCopy { .. }));
+                last.insert(block.host.clone(), change);
+            }
+        }
+        for change in last.into_values() {
+            change.steps.push(Step::DropCopies { environment: self.environment.clone() });
+        }
     }
 
     /// Takes directories away with all that others put into them.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wanted};
 use crate::diag::{Origin, Source};
 use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Place};
-use crate::name::{Address, HostName, ServiceName};
+use crate::name::{Address, EnvName, HostName, ServiceName};
 use crate::resource::{Claim, Decision, Hold, Resource, Seen, Verb, Verdict, kind};
 use crate::step::{Digest, Probe, Readings, StateReading};
 
@@ -110,6 +110,11 @@ impl Past {
             ledger: Some(ledger),
             ..Self::default()
         }
+    }
+
+    /// Of which environment its ledger is.
+    pub(super) fn environment(&self) -> Option<&EnvName> {
+        self.ledger.as_ref().map(|ledger| &ledger.environment)
     }
 
     /// What is known of something.

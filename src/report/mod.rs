@@ -10,4 +10,5 @@ pub mod inventory;
 pub mod json;
 pub mod page;
 pub mod reference;
+pub mod status;
 pub mod svg;

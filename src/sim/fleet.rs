@@ -618,6 +618,16 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
         Step::MakeLink { path, target } => host.link(path, target),
         Step::SetOwnership { path, ownership } => host.set_ownership(path, ownership),
         Step::Remove { path, what } => host.remove(path, *what),
+        Step::KeepCopy { path, .. } => {
+            if let Some(content) = host.paths.file(path).map(<[u8]>::to_vec) {
+                host.copies.insert(path.clone(), content);
+            }
+            Ok(())
+        }
+        Step::DropCopies { .. } => {
+            host.copies.clear();
+            Ok(())
+        }
         Step::Download { path, remote, ownership } => web::download(host, path, remote, ownership),
         Step::Unpack(unpacking) => web::unpack(host, unpacking),
         Step::RemoveUnpacked { path } => web::remove(host, path),

@@ -35,6 +35,8 @@ pub struct Host {
     pub formatted: BTreeSet<String>,
     /// What programs keep that are not looked into: by program and thing.
     pub things: BTreeMap<String, String>,
+    /// What armilla kept of files it took away, by path.
+    pub copies: BTreeMap<String, Vec<u8>>,
     /// Whether its disk is full.
     pub full: bool,
     /// Its clock, in seconds; set by the fleet before anything is done.

@@ -181,6 +181,29 @@ impl World {
         plan::destroy(&environment, &hosts, &self.observe(&nothing))
     }
 
+    /// Gives armilla what is there of a part and as it is wanted, as `armilla import` does.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the texts.
+    pub fn import(&self, part: &Part) -> Result<plan::Import, Diagnostics> {
+        let mut catalog = self.catalog()?;
+        part.choose(&mut catalog);
+        let observed = self.observe(&catalog);
+        // Leases are on the hosts of a plan; here on those of the import.
+        let base = plan::plan(&catalog, &observed);
+        let permit = self.permit(&Plan { endpoints: catalog.endpoints(), ..base });
+        let import = plan::import(&catalog, &observed, &permit.applied);
+        for (host, ticket) in &permit.tickets {
+            let Some(endpoint) = self.endpoints.get(host) else { continue };
+            if let Some(step) = import.saves.get(host) {
+                let order = Order { steps: std::slice::from_ref(step), ticket: Some(ticket) };
+                drop(wait_for(self.fleet.perform(endpoint, order, &|_| ())));
+            }
+            drop(wait_for(self.fleet.lease(endpoint, &Request::Release { id: ticket.id.clone() })));
+        }
+        Ok(import)
+    }
+
     /// What one host answers.
     pub fn look(&self, host: &HostName, probes: &[Probe]) -> Readings {
         let answer = self.endpoints.get(host).map(|endpoint| wait_for(self.fleet.read(endpoint, probes)));

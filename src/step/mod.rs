@@ -527,6 +527,21 @@ pub enum Step {
         /// What it must be; anything else there is an error.
         what: Removable,
     },
+    /// Keeps a copy of a regular file among what armilla keeps on the host, for those who can read the ledger only. Anything
+    /// else there, or nothing, is left alone.
+    KeepCopy {
+        /// Of which environment.
+        environment: EnvName,
+        /// The generation of the ledger that has it last: the folder of the copy.
+        generation: u64,
+        /// Absolute, or in a home: see [`home_of`].
+        path: String,
+    },
+    /// Removes all those copies.
+    DropCopies {
+        /// Of which environment.
+        environment: EnvName,
+    },
     /// Fetches a file from a web server, as the host sees it: beside the target, private, checked, then renamed over it.
     Download {
         /// Absolute; its directory exists.

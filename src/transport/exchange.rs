@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::bootstrap::Password;
 use super::dialogue::{Answer, Broken, Channel, LARGEST, Piece, Speech, converse, random};
 use super::script::{
-    NoAnswer, Progress, Refusal, Relay, lease_script, longest, order_script, parse_lease, parse_readings, read_script,
-    run_script,
+    NoAnswer, Progress, Refusal, Relay, lease_script, longest, order_script, parse_lease, parse_readings, quote,
+    read_script, run_script,
 };
 use super::{Order, StepEvent, Stream, TransportError};
 use crate::inventory::{Become, Endpoint};
@@ -148,7 +148,9 @@ impl<'a> Exchange<'a> {
         largest: usize,
         take: &mut (dyn FnMut(Piece<'_>) -> Answer + Send),
     ) -> Result<(), TransportError> {
-        let speech = Speech { token: &self.token, password: self.password, script, largest };
+        // By which name the host is spoken to.
+        let script = format!("H={}\n{script}", quote(self.host.name.as_str()));
+        let speech = Speech { token: &self.token, password: self.password, script: &script, largest };
         match tokio::time::timeout(limit, converse(channel, &speech, take)).await {
             Ok(told) => told.map_err(|broken| self.error(broken)),
             Err(_) => Err(self.lost(format!("no answer within {} s", limit.as_secs()))),

@@ -4,7 +4,7 @@
 //! files; look at the difference before you keep it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
@@ -13,6 +13,8 @@ fn transcripts_hold() {
         .case("tests/cli/*.trycmd")
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
+        .env("ARMILLA_STATE_DIR", state("all").display().to_string())
+        .env("ARMILLA_HOST_DIR", state("all-host").display().to_string())
         .insert_var("[VERSION]", env!("CARGO_PKG_VERSION"))
         .expect("a name for the version");
 }
@@ -37,11 +39,21 @@ fn a_plan_is_made_and_done_on_this_machine() {
         .env("ARMILLA_PROJECT", folder.display().to_string())
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
+        .env("ARMILLA_STATE_DIR", state("local").display().to_string())
+        .env("ARMILLA_HOST_DIR", state("local-host").display().to_string())
         .register_bin("sh", Path::new("/bin/sh"))
         .insert_var("[FOLDER]", folder.display().to_string())
         .expect("a name for the folder");
     drop(cases);
     let _ = fs::remove_dir_all(&folder);
+}
+
+/// Where the program writes down its runs, and what it keeps on this host: nothing of the user's own, nothing of an earlier
+/// test, and nothing that another test waits for.
+fn state(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-state").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    folder
 }
 
 const ROLE: &str = r#"summary: A greeting.

@@ -184,7 +184,7 @@ pub(crate) fn fenced(house: &House) {
         let state = second.state().await;
         assert_eq!((state.ledger.as_deref(), state.journal), (Some(b"{}".as_slice()), None));
         assert_eq!(
-            house.sh("h1", &format!("stat -c %a {PLACE} {PLACE}/staging {PLACE}/staging/ledger")),
+            house.sh("h1", &format!("stat -c %a {PLACE} {PLACE}/staging@h1 {PLACE}/staging@h1/ledger")),
             "700\n700\n600"
         );
         assert_eq!(second.perform(&[save(None)], None).await, Ok(vec![Outcome::Done]));

@@ -15,6 +15,7 @@ mod input;
 mod inspect;
 mod kinds;
 mod lease;
+mod ledger;
 mod network;
 mod password;
 mod project;
@@ -77,6 +78,14 @@ const STORIES: &[Story] = &[
     ("F20: a service that is killed is no success", faults::f20_killed_services),
     ("F21: programs need not be allowed in temporary places", faults::f21_no_programs_in_temporary_places),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
+    ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
+    ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),
+    ("ledger: what is there and as it is wanted can be given to armilla", ledger::imported),
+    ("ledger: a saved plan is refused where the host moved", ledger::moved_since_the_plan),
+    ("ledger: drift is told from changes of the project, and a look writes nothing", ledger::drifted),
+    ("ledger: an older revision is refused, and a dirty one is shown", ledger::revisions),
+    ("ledger: pending restarts survive a killed controller", ledger::pending_restarts),
+    ("ledger: a destroyed environment is as it was before", ledger::destroyed),
     ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
     ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),

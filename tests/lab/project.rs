@@ -68,6 +68,7 @@ impl<'a> Project<'a> {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).args(arguments).envs(self.house.environment());
         command.env("ARMILLA_PROJECT", &self.folder).env("NO_COLOR", "1").env_remove("RUST_BACKTRACE");
+        command.env("ARMILLA_STATE_DIR", self.path("state"));
         command.stdin(Stdio::piped()).stdout(File::create(&out).expect("a file for its output"));
         command.stderr(File::create(&err).expect("a file for its talk")).current_dir("/").process_group(0);
         let child = command.spawn().expect("armilla starts");

@@ -161,7 +161,7 @@ fn script(name: &str, text: &str) -> String {
 }
 
 /// The example as it is, in a folder of the story.
-fn example<'a>(house: &'a House, name: &str) -> Project<'a> {
+pub(crate) fn example<'a>(house: &'a House, name: &str) -> Project<'a> {
     let project = house.project(name);
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
     for file in ["site.yml", "inventories/lab/hosts.yml"] {

@@ -40,7 +40,11 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("store", false, &["project"]),
     ("crash", false, &[]),
     ("history", false, &["apply", "crash", "ledger"]),
-    ("report", true, &["plan", "apply", "exec", "doctor", "resource", "catalog", "role", "site", "inventory", "vars"]),
+    (
+        "report",
+        true,
+        &["plan", "apply", "exec", "ledger", "doctor", "resource", "catalog", "role", "site", "inventory", "vars"],
+    ),
     ("sim", false, ANY),
     ("lab", false, &[]),
     ("cli", false, ANY),

@@ -537,6 +537,8 @@ fn show_step(step: &Step) -> String {
         Step::WriteFile { path, content, ownership } => {
             format!("write {path}{} {content:?}", show_ownership(ownership))
         }
+        Step::KeepCopy { path, .. } => format!("keep a copy of {path}"),
+        Step::DropCopies { environment } => format!("drop the copies of {environment}"),
         Step::SaveLedger { environment, .. } => format!("save the ledger of {environment}"),
         Step::Unchanged { path, digest: Some(_) } => format!("unchanged {path}"),
         Step::Unchanged { path, digest: None } => format!("still no {path}"),

@@ -20,6 +20,15 @@ impl Project {
         project
     }
 
+    /// A run of this machine.
+    fn ran(&self, name: &str) {
+        let head = serde_json::json!({ "head": {
+            "version": 1, "run": name, "environment": "staging", "command": "armilla apply staging", "who": "ada@deck",
+            "at": "2026-11-21T14:02:11Z", "project": "/home/ada/shop", "revision": null, "resumes": null, "changes": 1,
+        } });
+        self.write(&format!("state/runs/{name}/journal"), &format!("{head}\n"));
+    }
+
     fn write(&self, path: &str, text: &str) {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder can be made");
@@ -35,7 +44,8 @@ impl Project {
         let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
         let mut bash = Command::new("bash");
         bash.args(["--norc", "-c", script, "bash", "armilla"]).args(words);
-        let output = bash.current_dir(&self.0).env("PATH", path).output().expect("bash");
+        bash.current_dir(&self.0).env("PATH", path).env("ARMILLA_STATE_DIR", self.0.join("state"));
+        let output = bash.output().expect("bash");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "a shell that completes is silent");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut offered: Vec<String> =
@@ -54,6 +64,8 @@ impl Drop for Project {
 #[test]
 fn bash_offers_the_names_of_the_project() {
     let project = Project::new("names", 3);
+    project.ran("20261121-140211-k7xq");
+    project.ran("20261121-150000-abcd");
     let cases: &[(&[&str], &[&str])] = &[
         (&["pla"], &["plan"]),
         (&["plan", ""], &["production", "staging"]),
@@ -63,6 +75,10 @@ fn bash_offers_the_names_of_the_project() {
         (&["plan", "staging", "-t", ""], &["config", "front"]),
         (&["plan", "staging", "-t", "front,c"], &["front,config"]),
         (&["plan", "staging", "--target", "we"], &["web"]),
+        (&["resume", ""], &["20261121-140211-k7xq", "20261121-150000-abcd"]),
+        (&["runs", "log", "20261121-14"], &["20261121-140211-k7xq"]),
+        (&["runs", "list", "st"], &["staging"]),
+        (&["lock", "break", "prod"], &["production"]),
         (&["plan", "staging", "--target", "temp"], &["template"]),
     ];
     for (words, want) in cases {
@@ -87,7 +103,10 @@ fn five_hundred_hosts_are_offered_without_a_wait() {
     let project = Project::new("many", 500);
     let mut ask = Command::new(env!("CARGO_BIN_EXE_armilla"));
     ask.args(["--", "armilla", "plan", "staging", "-l", "w"]).current_dir(&project.0);
-    ask.env("ARMILLA_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4").env("_CLAP_IFS", "\n");
+    ask.env("ARMILLA_STATE_DIR", &project.0)
+        .env("ARMILLA_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "4")
+        .env("_CLAP_IFS", "\n");
     let times: Vec<Duration> = (0..5)
         .map(|_| {
             let begun = Instant::now();

@@ -129,7 +129,13 @@ impl Here {
     fn command(&self, before: &[&str], arguments: &[&str]) -> Process {
         let words = [before, &[env!("CARGO_BIN_EXE_armilla")], arguments].concat();
         let mut command = Process::new(words[0]);
-        command.args(&words[1..]).env("ARMILLA_PROJECT", &self.0.0).env("NO_COLOR", "1").env_remove("RUST_BACKTRACE");
+        command
+            .args(&words[1..])
+            .env("ARMILLA_PROJECT", &self.0.0)
+            .env("ARMILLA_HOST_DIR", self.0.0.join("host"))
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_BACKTRACE");
+        command.env("ARMILLA_STATE_DIR", self.0.0.join("state"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/").process_group(0);
         command
     }
@@ -217,6 +223,7 @@ fn f02_a_closed_terminal_lets_what_runs_finish() {
     let line = format!("exec {} apply here -y", env!("CARGO_BIN_EXE_armilla"));
     let mut script = Process::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("ARMILLA_PROJECT", &here.0.0).process_group(0);
+    script.env("ARMILLA_STATE_DIR", here.0.0.join("state"));
     let mut terminal =
         script.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("script");
     until("the step runs", || Path::new(&here.0.path("begun")).exists());

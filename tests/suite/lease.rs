@@ -121,7 +121,7 @@ impl Host {
     }
 
     fn journal(&self) -> Journal {
-        let text = self.read("staging/journal");
+        let text = self.read("staging@/journal");
         Journal::parse(text.as_bytes()).unwrap_or_else(|why| panic!("{:?}: {why}\n{text}", self.shell))
     }
 }
@@ -248,7 +248,7 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
             "stage boot-1 {}\nbegin 0\ndone 0\nbegin 1\ndone 1\nbegin 2\ndone 2\nbegin 3\ndone 3\nover\n",
             intent()
         );
-        assert_eq!(host.read("staging/journal"), wanted, "{shell:?}");
+        assert_eq!(host.read("staging@/journal"), wanted, "{shell:?}");
         assert!(host.journal().stages[0].over);
         let failing = [sh("true"), sh("exit 7"), sh("true")];
         assert!(matches!(
@@ -260,7 +260,7 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
         let kept = host.state();
         assert_eq!((kept.boot.as_str(), kept.ledger.as_deref()), ("boot-1", None));
         let read = kept.journal.expect("a journal");
-        assert_eq!(String::from_utf8_lossy(&read), host.read("staging/journal"));
+        assert_eq!(String::from_utf8_lossy(&read), host.read("staging@/journal"));
         // What came after the look stays.
         assert_eq!(host.perform(&two[..1], &ticket), Ok(vec![Outcome::Done]));
         let plain = Ticket { intent: None, ..ticket.clone() };
@@ -272,7 +272,7 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
         );
         assert_eq!(host.state().ledger.as_deref(), Some(ledger.as_slice()));
         assert_eq!(host.journal().stages.len(), 1, "{shell:?}");
-        let length = host.read("staging/journal").len() as u64;
+        let length = host.read("staging@/journal").len() as u64;
         assert_eq!(host.perform(&[save(Some(b"2"), length)], &plain), Ok(vec![Outcome::Done]));
         assert_eq!((host.state().ledger.as_deref(), host.state().journal), (Some(b"2".as_slice()), None));
         assert!(
@@ -294,8 +294,8 @@ fn hold(host: &Host) -> fs::File {
 
 /// A directory that keeps its files: with an environment in it, nothing is removed with the lease.
 fn furnish(host: &Host) {
-    fs::create_dir_all(host.place().join("staging")).expect("a directory");
-    for path in [host.place(), host.place().join("staging")] {
+    fs::create_dir_all(host.place().join("staging@")).expect("a directory");
+    for path in [host.place(), host.place().join("staging@")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a mode");
     }
 }
@@ -410,7 +410,7 @@ fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
         let kept = busy(&host);
         assert!(Process::new("kill").arg(process.trim()).status().expect("kill").success());
         assert!(!kept, "{shell:?}: a daemon keeps the lock");
-        assert!(host.read("staging/journal").ends_with("begin 0\ndone 0\nover\nbegin 1\ndone 1\nover\n"), "{shell:?}");
+        assert!(host.read("staging@/journal").ends_with("begin 0\ndone 0\nover\nbegin 1\ndone 1\nover\n"), "{shell:?}");
     }
 }
 
@@ -461,7 +461,7 @@ fn a_torn_line_joins_no_other() {
         for torn in ["begin 1\nbeg", "stage boot-1 {\"ver", "\0\0\0"] {
             assert_eq!(host.perform(&[sh("true")], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
             let stages = host.journal().stages.len();
-            let path = host.place().join("staging/journal");
+            let path = host.place().join("staging@/journal");
             let mut file = fs::OpenOptions::new().append(true).open(&path).expect("a journal");
             file.write_all(torn.as_bytes()).expect("written");
             assert_eq!(host.perform(&[sh("true")], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
@@ -476,16 +476,16 @@ fn without_room_for_the_journal_nothing_is_begun() {
         let host = Host::new("full", &shell);
         let ticket = recording(&host.acquired("a"));
         furnish(&host);
-        symlink("/dev/full", host.place().join("staging/journal")).expect("a link");
+        symlink("/dev/full", host.place().join("staging@/journal")).expect("a link");
         let sign = host.room.path("sign");
         let steps = [sh(&format!("touch {sign}"))];
         match host.perform(&steps, &ticket) {
-            Err(Refusal::Unable(why)) => assert!(why.contains("staging/journal") && why.contains("full"), "{why}"),
+            Err(Refusal::Unable(why)) => assert!(why.contains("staging@/journal") && why.contains("full"), "{why}"),
             other => panic!("{shell:?}: {other:?}"),
         }
         match host.perform(&steps, &Ticket { first: 1, ..ticket }).as_deref() {
             Ok([Outcome::Failed { stderr, .. }]) => {
-                assert!(stderr.contains("staging/journal cannot be written"), "{stderr}");
+                assert!(stderr.contains("staging@/journal cannot be written"), "{stderr}");
             }
             other => panic!("{shell:?}: {other:?}"),
         }
@@ -505,7 +505,7 @@ fn when_the_connection_is_gone_the_end_of_the_running_step_is_written_down() {
         until("the step begins", || PathBuf::from(&begun).exists());
         drop(child.stdout.take());
         child.wait().expect("it ends");
-        assert!(host.read("staging/journal").ends_with("}\nbegin 0\ndone 0\n"), "{shell:?}");
+        assert!(host.read("staging@/journal").ends_with("}\nbegin 0\ndone 0\n"), "{shell:?}");
         assert!(!PathBuf::from(&second).exists(), "{shell:?}: another step began");
     }
 }

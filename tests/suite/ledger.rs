@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use armilla::catalog::{Part, Target};
 use armilla::ledger::Ledger;
 use armilla::name::{EnvName, HostName};
-use armilla::plan::{self, Cause, Entry, Plan, Reason, Verdict};
+use armilla::plan::{self, Cause, Entry, Left, Plan, Reason, Verdict};
 use armilla::resource::{Action, kind};
 use armilla::sim::{Drift, Fault, World, show_plan, show_run};
 use armilla::step::{Probe, Reading};
@@ -522,4 +523,75 @@ fn a_ledger_is_read_as_it_was_written() {
     assert_eq!(Ledger::parse(&ledger.text()), Ok(ledger.clone()));
     assert!(ledger.pending.is_empty() && ledger.converged.is_some());
     assert!(ledger.owned.values().all(|owned| owned.imprint.is_some()), "{ledger:?}");
+}
+
+fn put(world: &World, path: &str, content: &str) {
+    world.fleet.on("h1", |host| host.paths.write(path, content.as_bytes(), 1).expect("a file"));
+}
+
+/// What is said of each target when a part of the world is imported; none for what is taken over.
+fn imported(world: &World, target: &str) -> BTreeMap<String, Option<Left>> {
+    let names = ["h1", "it"].into_iter().map(str::to_owned).collect();
+    let target = Target::parse(target, &names).unwrap_or_else(|problem| panic!("{problem}"));
+    let import = world.import(&Part { targets: vec![target], ..Part::default() }).unwrap_or_else(|why| panic!("{why}"));
+    let left = import.left.into_iter().map(|(address, why)| (address.target, Some(why)));
+    import.taken.into_iter().map(|address| (address.target, None)).chain(left).collect()
+}
+
+#[test]
+fn what_is_there_and_as_it_is_wanted_can_be_given_to_armilla() {
+    let file = |name: &str| format!("  - file: {{ path: /etc/{name}, content: ours }}\n");
+    let mut world = world(&(file("same") + &file("other") + &file("missing")));
+    put(&world, "/etc/same", "ours");
+    put(&world, "/etc/other", "theirs");
+    let before = shapes(&world);
+    let wanted = BTreeMap::from([
+        ("/etc/same".to_owned(), None),
+        ("/etc/other".to_owned(), Some(Left::Differs)),
+        ("/etc/missing".to_owned(), Some(Left::Missing)),
+    ]);
+    assert_eq!(imported(&world, "file"), wanted);
+    same(&before, &shapes(&world), "an import changed something");
+    assert_eq!(imported(&world, "file /etc/same"), BTreeMap::from([("/etc/same".to_owned(), Some(Left::Owned))]));
+
+    // What armilla changed and had not made becomes its own in the same way.
+    converge(&world);
+    assert_eq!(imported(&world, "file /etc/other"), BTreeMap::from([("/etc/other".to_owned(), None)]));
+    of_role(&mut world, "  - file: { path: /etc/stays, content: x }\n");
+    converge(&world);
+    assert!(["same", "other", "missing"].iter().all(|name| !there(&world, &format!("/etc/{name}"))));
+
+    // Without an import it would have stayed.
+    put(&world, "/etc/found", "ours");
+    of_role(&mut world, &file("found"));
+    converge(&world);
+    world.site(NOTHING);
+    converge(&world);
+    assert!(there(&world, "/etc/found"), "what nobody gave to armilla was taken away");
+}
+
+#[test]
+fn what_was_given_to_armilla_and_changed_since_is_drift_and_stays() {
+    let mut world = world("  - file: { path: /etc/a, content: ours }\n");
+    put(&world, "/etc/a", "ours");
+    assert_eq!(imported(&world, "it"), BTreeMap::from([("/etc/a".to_owned(), None)]));
+    settled(&world);
+    put(&world, "/etc/a", "mine");
+    assert!(about(&plan(&world), "/etc/a").cause.is_drift());
+    world.site(NOTHING);
+    converge(&world);
+    assert!(there(&world, "/etc/a"), "it was changed on the host");
+}
+
+#[test]
+fn of_a_file_that_left_the_roles_a_copy_is_kept_until_all_is_destroyed() {
+    let mut world = applied("  - file: { path: /etc/a, content: ours }\n  - file: { path: /etc/b, content: ours }\n");
+    of_role(&mut world, "  - file: { path: /etc/b, content: ours }\n");
+    converge(&world);
+    let copies = |world: &World| world.fleet.on("h1", |host| host.copies.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(copies(&world), Some(vec!["/etc/a".to_owned()]));
+    let plan = world.destroy();
+    assert!(world.apply(&plan).report.converged(), "{}", show_plan(&plan));
+    assert!(!there(&world, "/etc/b"));
+    assert_eq!(copies(&world), Some(Vec::new()));
 }

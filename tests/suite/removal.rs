@@ -141,7 +141,7 @@ fn comes_and_goes(what: &str, kind: &KindInfo, before: &str, resource: &str) {
     world.fleet.wait(100_000);
     assert_eq!(seen(what, &world, kind.name).1, there, "{what}: it changes with the time");
     let Some((keys, _)) = promised(what, kind, &*made, &[]) else { panic!("{what}: it cannot be taken away") };
-    world.role("it", &format!("summary: It.\nresources:\n  - {}: {keys}\n", kind.name)).expect("a role");
+    world.role("it", &format!("summary: It.\nresources:\n{before}  - {}: {keys}\n", kind.name)).expect("a role");
     let (_, same) = seen(what, &world, kind.name);
     assert!(same.exists, "{what}: it is not found: {keys}");
     assert_eq!(same.imprint.expose(), there.imprint.expose(), "{what}: it is not recognized: {keys}");
@@ -200,7 +200,8 @@ fn a_purge_takes_along_what_came_with_it_and_nothing_else() {
     let before = shape(&world);
     settles("two packages", &world);
     assert_eq!(installed(&world), "openjdk-17-jre-headless spark tree zookeeper zookeeperd");
-    let away = "summary: It.\nresources:\n  - package: { name: zookeeperd, state: absent, purge: true }\n";
+    let away =
+        "summary: It.\nresources:\n  - package: { name: zookeeperd, state: absent, purge: true }\n  - package: spark\n";
     world.role("it", away).expect("a role");
     let shown = armilla::sim::show_plan(&world.plan().expect("a plan"));
     assert!(shown.contains("zookeeper") && !shown.contains("tree"), "{shown}");

@@ -12,7 +12,7 @@ use armilla::apply::{End, Event, Failure, Report};
 use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
 use armilla::plan::{Block, Cause, Condition, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
 use armilla::report::graph::{self, Detail, GraphRole, GraphService, GraphView};
-use armilla::report::human::{self, Diffs, Ending, Progress, Read, Record, View};
+use armilla::report::human::{self, Diffs, Ending, Progress, Read, Record, Subject, View};
 use armilla::report::{json, svg};
 use armilla::resource::{Action, Change, Field, FieldValue};
 use armilla::secret::{Content, Secret};
@@ -209,6 +209,7 @@ fn view(width: usize) -> View {
         limit: None,
         part: None,
         hosts_left_out: 0,
+        subject: Subject::Services,
     }
 }
 

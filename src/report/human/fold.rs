@@ -20,7 +20,12 @@ pub(super) struct Row<'a> {
     pub(super) body: Vec<diff::Line>,
     /// Whether each host gets a content of its own that is not shown.
     own: bool,
+    /// How much of it is shown.
+    diffs: Diffs,
 }
+
+/// So many of a list of packages say what it is about; the rest is a number.
+const PACKAGES: usize = 5;
 
 /// The changes of these blocks, each once.
 pub(super) fn rows<'a>(blocks: &[&'a Block], diffs: Diffs, wanted: fn(&Verdict) -> bool) -> Vec<Row<'a>> {
@@ -49,7 +54,7 @@ fn add<'a>(rows: &mut Vec<Row<'a>>, host: &'a HostName, entry: &'a Entry, diffs:
         return place.max(found + 1);
     }
     let others = rows[place..].iter().take_while(|row| is_same_thing(&row.entry.address, &entry.address)).count();
-    rows.insert(place + others, Row { hosts: vec![host], entry, body, own: false });
+    rows.insert(place + others, Row { hosts: vec![host], entry, body, own: false, diffs });
     place + others + 1
 }
 
@@ -97,6 +102,12 @@ impl Row<'_> {
             FieldValue::Text { from: Some(from), to: Some(to) } => {
                 Some(format!("{name} {} -> {}", words::one_line(from), words::one_line(to)))
             }
+            // `also removed`: a package may take dozens along.
+            FieldValue::Text { from: None, to: Some(to) }
+                if name.starts_with("also ") && self.diffs == Diffs::Short =>
+            {
+                Some(format!("{name} {}", words::one_line(&first_of(to))))
+            }
             FieldValue::Text { from: None, to: Some(to) } => Some(format!("{name} {}", words::one_line(to))),
             FieldValue::Text { from: Some(from), to: None } => {
                 Some(format!("{name} {} -> none", words::one_line(from)))
@@ -118,6 +129,16 @@ impl Row<'_> {
         }
         let lines = words::count(text.lines().count(), "line");
         if text.is_empty() { "empty".to_owned() } else { format!("{lines}, {}", words::size(text.len() as u64)) }
+    }
+}
+
+/// The first of a list, and how many more there are.
+fn first_of(list: &str) -> String {
+    let all: Vec<&str> = list.split(", ").collect();
+    match all.get(PACKAGES..).map(<[&str]>::len) {
+        // One more takes no more room than its number.
+        None | Some(0 | 1) => list.to_owned(),
+        Some(more) => format!("{} and {more} more (all with -D)", all[..PACKAGES].join(", ")),
     }
 }
 

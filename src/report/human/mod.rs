@@ -10,6 +10,7 @@ pub mod exec;
 pub mod explain;
 mod failure;
 mod fold;
+mod import;
 pub(super) mod layout;
 mod plan;
 mod progress;
@@ -17,6 +18,7 @@ mod service;
 mod summary;
 pub mod words;
 
-pub use plan::{Diffs, Read, View, plan};
+pub use import::import;
+pub use plan::{Diffs, Read, Subject, View, plan};
 pub use progress::Progress;
 pub use summary::{Ending, Record, Timed, summary};

@@ -33,6 +33,21 @@ pub struct View {
     pub part: Option<String>,
     /// How many hosts were left out by the limit.
     pub hosts_left_out: usize,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What a plan is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// Services on their hosts.
+    #[default]
+    Services,
+    /// Taking away everything on so many hosts.
+    Destruction {
+        /// How many.
+        hosts: usize,
+    },
 }
 
 /// When the hosts of a plan were read.
@@ -69,9 +84,17 @@ pub fn plan(plan: &Plan, view: &View) -> String {
 }
 
 fn header(plan: &Plan, view: &View) -> Vec<String> {
-    let name = plan.environment.to_string();
-    let amount =
-        format!("{}, {}", words::count(all_hosts(plan).len(), "host"), words::count(plan.services.len(), "service"));
+    let name = match view.subject {
+        Subject::Services => plan.environment.to_string(),
+        Subject::Destruction { .. } => format!("destroy {}", plan.environment),
+    };
+    let amount = match view.subject {
+        Subject::Services => {
+            let (hosts, services) = (all_hosts(plan).len(), plan.services.len());
+            format!("{}, {}", words::count(hosts, "host"), words::count(services, "service"))
+        }
+        Subject::Destruction { hosts } => words::count(hosts, "host"),
+    };
     let revision = view.revision.as_ref().map(|text| format!("revision {}", words::one_line(text)));
     let limit = within(view).map(|text| format!("only {text}"));
     let read = match &view.read {
@@ -93,7 +116,9 @@ fn within(view: &View) -> Option<String> {
 }
 
 fn all_hosts(plan: &Plan) -> BTreeSet<&HostName> {
-    plan.services.iter().flat_map(|service| &service.hosts).collect()
+    // A host that is to lose what it had is one of them, although no service is on it.
+    let loses = plan.blocks().map(|block| &block.host);
+    plan.services.iter().flat_map(|service| &service.hosts).chain(loses).collect()
 }
 
 fn services(plan: &Plan, view: &View) -> Vec<String> {
@@ -227,6 +252,10 @@ fn left_out(plan: &Plan, view: &View) -> Option<String> {
 }
 
 fn nothing(plan: &Plan, view: &View) -> String {
+    if let Subject::Destruction { hosts } = view.subject {
+        let hosts = words::count(hosts, "host");
+        return format!("{}: nothing of armilla's is on {hosts}.", paint(layout::WELL, "Nothing to do"));
+    }
     let resources = words::count(plan.in_sync, "resource");
     let place = match within(view) {
         Some(limit) => format!("within {limit}"),

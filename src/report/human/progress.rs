@@ -15,7 +15,7 @@ use super::failure::{self, subject};
 use super::layout::{self, paint};
 use super::words;
 use crate::apply::{End, Event};
-use crate::plan::{Plan, StageId, Work};
+use crate::plan::{Entry, Plan, StageId, Work};
 use crate::step::Outcome;
 
 /// Where nobody looks at a terminal, systems that kill silent jobs do (mostly after some minutes).
@@ -130,9 +130,14 @@ impl Progress {
         let Some(work) = self.course.work(stage) else { return Vec::new() };
         let Some(host) = work.host() else { return Vec::new() };
         match end {
+            // What only stays is told in the plan.
+            End::Done if matches!(work, Work::Change(block) if block.entries.iter().all(Entry::is_kept)) => Vec::new(),
             End::Done => {
                 let what = match work {
-                    Work::Change(block) => words::count(block.entries.len(), "change"),
+                    Work::Change(block) => {
+                        let done = block.entries.iter().filter(|entry| !entry.is_kept());
+                        words::count(done.count(), "change")
+                    }
                     _ => "healthy".to_owned(),
                 };
                 vec![format!("{host}  {}  {}  {}", subject(work), paint(layout::ADD, &what), words::span(took))]

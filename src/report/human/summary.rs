@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::layout::{self, paint, wrap};
-use super::plan::{Diffs, Read, View};
+use super::plan::{Diffs, Read, Subject, View};
 use super::{failure, service, words};
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::{Address, HostName};
@@ -347,6 +347,7 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
         limit: None,
         part: None,
         hosts_left_out: 0,
+        subject: Subject::Services,
     };
     let blocks: Vec<&Block> = surprises.iter().collect();
     let mut lines = vec![String::new(), paint(layout::WRONG, "Reported as done, and yet not as described:")];

@@ -212,6 +212,8 @@ pub fn step(step: &Step) -> String {
         Step::MakeLink { path, target } => format!("make the link {} -> {}", one_line(path), one_line(target)),
         Step::SetOwnership { path, ownership } => format!("set {} of {}", owned(ownership), one_line(path)),
         Step::Remove { path, what } => format!("remove the {} {}", removable(*what), one_line(path)),
+        Step::KeepCopy { path, .. } => format!("keep a copy of {}", one_line(path)),
+        Step::DropCopies { .. } => "remove the copies of what was taken away before".to_owned(),
         Step::Download { path, remote, .. } => format!("fetch {} to {}", one_line(&remote.url), one_line(path)),
         Step::Unpack(unpacking) => unpack(unpacking),
         Step::RemoveUnpacked { path } => format!("remove {} with all in it", one_line(path)),

@@ -51,7 +51,8 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
     if steps.iter().any(|step| matches!(step, Step::Unpack(_) | Step::RemoveUnpacked { .. })) {
         parts.push(include_str!("unpack.sh"));
     }
-    let saves = steps.iter().any(|step| matches!(step, Step::SaveLedger { .. }));
+    let keeps = |step: &Step| matches!(step, Step::SaveLedger { .. } | Step::KeepCopy { .. } | Step::DropCopies { .. });
+    let saves = steps.iter().any(keeps);
     if ticket.is_some() || saves {
         parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
     }
@@ -77,20 +78,16 @@ fn admission(ticket: &Ticket, steps: usize) -> Result<String, String> {
         }
         // Only the first part of a stage begins it.
         let intent = if *first == 0 { write_bytes(intent.as_bytes()) } else { ":".to_owned() };
-        let environment = folder(environment)?;
+        let environment = folder(environment);
         let _ = write!(text, "intend() {{\n{intent}\n}}\njournal {environment} {first} {each} '{over}' {steps}\n");
     }
     Ok(text)
 }
 
-/// The directory of an environment beside what is kept for all.
-fn folder(environment: &EnvName) -> Result<String, String> {
-    match environment.as_str() {
-        name @ ("busy" | "fence" | "guard" | "lease") => Err(format!(
-            "an environment cannot have the name `{name}`: a host has a file of that name where the folder would be"
-        )),
-        name => Ok(quote(name)),
-    }
+/// The directory of an environment and host beside what is kept for all. One machine may be many hosts of an environment;
+/// the script knows by which name it is spoken to. No name of a file beside it has an `@`.
+pub(super) fn folder(environment: &EnvName) -> String {
+    format!("{}\"@$H\"", quote(environment.as_str()))
 }
 
 /// How long steps may take at most, if each uses all the time it is given.
@@ -172,6 +169,10 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             plain(format!("attributes {} {}", file_word(path)?, owners(ownership)?))
         }
         Step::Remove { path, what } => plain(format!("delete {} {}", file_word(path)?, removable(*what))),
+        Step::KeepCopy { environment, generation, path } => {
+            plain(format!("copy {} {generation} {}", folder(environment), file_word(path)?))
+        }
+        Step::DropCopies { environment } => plain(format!("uncopy {}", folder(environment))),
         Step::RefreshPackages => plain("refresh".to_owned()),
         Step::Purge { name } => {
             let (functions, call) = shell(index, &Step::Run(purging(name)))?;
@@ -185,10 +186,10 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::Await(gate) => gates(index, &gate.checks),
         Step::SaveLedger { environment, ledger: Some(ledger), journal } => {
             let (function, filling) = writing(index, ledger);
-            Ok((function, format!("save {} {journal} {filling}", folder(environment)?)))
+            Ok((function, format!("save {} {journal} {filling}", folder(environment))))
         }
         Step::SaveLedger { environment, ledger: None, journal } => {
-            plain(format!("clear {} {journal}", folder(environment)?))
+            plain(format!("clear {} {journal}", folder(environment)))
         }
     }
 }
@@ -275,6 +276,7 @@ fn at_home(step: &Step) -> String {
     | Step::Unchanged { path, .. }
     | Step::MakeDirectory { path, .. }
     | Step::SetOwnership { path, .. }
+    | Step::KeepCopy { path, .. }
     | Step::Remove { path, .. }) = step
     else {
         return String::new();

@@ -68,11 +68,16 @@ look() {
 acquire() {
   guard make
   counted
+  if [ -n "$line" ] && [ "$id" = "$1" ]; then
+    write lease "$line" "$boot $up"
+    frame granted "$fence"
+    return
+  fi
   busy_=no
   idle || busy_=yes
   if [ -n "$line" ]; then
     if [ "$busy_" = yes ]; then told taken; return; fi
-    if [ "$left" != 0 ] && [ "$id" != "$1" ] && [ "$id" != "$2" ]; then told taken; return; fi
+    if [ "$left" != 0 ] && [ "$id" != "$2" ]; then told taken; return; fi
   fi
   fence=$((fence + 1))
   write fence "$fence"

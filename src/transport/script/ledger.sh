@@ -24,7 +24,7 @@ clear() {
   belonging "$1" no
   case $? in 0) ;; 66) return 0 ;; *) return 1 ;; esac
   rm -f ./ledger ./.new-ledger && { sync . 2>/dev/null || sync; } && forget "$2" || return
-  cd .. && { [ -e "./$1/journal" ] || rmdir "./$1"; }
+  cd .. && { [ -e "./$1/journal" ] || [ -e "./$1/backup" ] || rmdir "./$1"; }
 }
 # forget BYTES: takes them off the front of the journal. A line without an end does not count.
 forget() {
@@ -32,4 +32,27 @@ forget() {
   tail -c "+$(($1 + 1))" ./journal >./.new-journal || return
   if [ "$(wc -l <./.new-journal)" -eq 0 ]; then rm -f ./.new-journal ./journal; return; fi
   { sync ./.new-journal 2>/dev/null || sync; } && mv -f -T ./.new-journal ./journal && { sync . 2>/dev/null || sync; }
+}
+# copy ENVIRONMENT GENERATION PATH: keeps what is at PATH, if it is a file, in a place below backup/ that only we can look into.
+copy() {
+  [ -f "$3" ] && [ ! -L "$3" ] || return 0
+  enter no "${3%/*}" || return
+  exec 7<"./${3##*/}" || return
+  [ ! -L "./${3##*/}" ] && [ "./${3##*/}" -ef /proc/self/fd/7 ] || { refuse "$3 was swapped meanwhile"; return; }
+  o=$(stat -L -c '%u:%g %a' /proc/self/fd/7) || return
+  belonging "$1" make || return
+  (umask 077 && mkdir -p "./backup/$2${3%/*}" && cat <&7 >"./backup/$2$3") || {
+    refuse "no copy of $3 can be kept in $S/$1/backup; is the disk full?"
+    return
+  }
+  # Who it belonged to is told where we may; what it was allowed to do as another user it is not any more.
+  chown "${o% *}" "./backup/$2$3" 2>/dev/null
+  o=${o#* } o=${o#"${o%???}"}
+  chmod "0$o" "./backup/$2$3" || return
+  sync "./backup/$2$3" 2>/dev/null || sync
+}
+# uncopy ENVIRONMENT: removes all copies.
+uncopy() {
+  belonging "$1" no
+  case $? in 0) rm -rf ./backup ;; 66) ;; *) return 1 ;; esac
 }

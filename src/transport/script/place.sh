@@ -1,4 +1,5 @@
-# Where armilla keeps what it must know about this host.
+# Where armilla keeps what it must know about this host. A test on the machine it runs on has a place of its own; over ssh nobody
+# can set it.
 if [ "$(id -u)" = 0 ]; then S=/var/lib/armilla/host
 else
   case ${XDG_STATE_HOME:-} in
@@ -6,3 +7,4 @@ else
     *) S=${HOME:+${HOME%/}/.local/state/armilla/host} ;;
   esac
 fi
+case ${ARMILLA_HOST_DIR:-} in /*) S=${ARMILLA_HOST_DIR%/}/host ;; esac
