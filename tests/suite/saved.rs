@@ -375,7 +375,7 @@ fn a_file_that_says_what_no_plan_says_is_refused() {
         ("\"in_sync\":112", "\"in_sync\":112,\"more\":1", "unknown field `more`"),
         ("\"in_sync\":112", "\"in_sync\":-1", "invalid value"),
         ("\"requires\":[0]", "\"requires\":[1]", "requires one that is not before it"),
-        ("\"items\":[0]", "\"items\":[4]", "there is no resource 4"),
+        ("\"items\":[[0,", "\"items\":[[9,", "there is no resource 9"),
         ("{\"sealed\":0}", "{\"sealed\":77}", "there is no secret of that number"),
         ("\"within\":\"60s\"", "\"within\":\"soon\"", "`soon` is no length of time"),
         ("\"keys\":{\"path\":\"/etc/token\"", "\"keys\":{\"path\":\"etc/token\"", "`etc/token` is no path for a host"),
