@@ -276,7 +276,7 @@ fn a_plan_for_every_kind_is_read_as_it_was_written_and_shows_no_secret() {
 /// Whether a text can be found in another, in clear or as programs write it.
 fn shows(text: &str, secret: &str) -> bool {
     let escaped = serde_json::to_string(secret).expect("a text");
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.bytes().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let mut forms = vec![
         secret.to_owned(),
         escaped.trim_matches('"').to_owned(),
