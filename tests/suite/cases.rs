@@ -295,6 +295,28 @@ fn decided(kind: &KindInfo, keys: &Value, case: &ResourceCase) -> Result<Expect,
     })
 }
 
+/// A case whose keys are those of a resource.
+pub(crate) struct Valid {
+    pub(crate) path: PathBuf,
+    pub(crate) keys: Value,
+    pub(crate) resource: Arc<dyn Resource>,
+    pub(crate) decision: Option<Decision>,
+}
+
+/// All cases of resources that can be read.
+pub(crate) fn valid() -> Vec<Valid> {
+    let read = |path: PathBuf| {
+        let case: ResourceCase = load(&path).ok()?;
+        let (name, keys) = only_entry(&case.resource)?;
+        let resource = (KINDS.iter().find(|kind| kind.name == name)?.parse)(&keys).ok()?;
+        let readings = answers(&resource.probes(), &case.readings).ok()?;
+        let verb = case.notified.as_deref().map(|verb| if verb == "reload" { Verb::Reload } else { Verb::Restart });
+        let decision = resource.decide(&readings, verb).ok();
+        Some(Valid { path, keys, resource, decision })
+    };
+    files("resource").into_iter().filter_map(read).collect()
+}
+
 /// No secret of the resource is in what a plan, an error or a log could print of it.
 fn unseen(keys: &Value, printed: &str) -> Result<(), String> {
     if secrets(keys).iter().any(|secret| printed.contains(secret.trim())) {
