@@ -212,7 +212,7 @@ pub fn grant(desk: &mut Desk, request: &Request, now: Now<'_>) -> Answer {
         // What is still being carried out goes on to its end, and until then nobody else gets in: its name and its time
         // end now, so that whoever had it is refused from here on.
         Request::Release { id } | Request::Break { id } if mine(id) => {
-            desk.lease = desk.lease.take().filter(|_| now.busy).map(|lease| lease.ended());
+            desk.lease = desk.lease.take().filter(|_| now.busy).map(Lease::ended);
             Answer::Free
         }
         Request::Renew { .. } | Request::Release { .. } | Request::Break { .. } => Answer::Lost(held.map(Box::new)),

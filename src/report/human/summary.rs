@@ -94,7 +94,7 @@ pub fn summary(plan: &Plan, report: &Report, ending: &Ending<'_>) -> String {
     lines.extend(untouched(plan));
     lines.extend(left(&surprises, ending));
     lines.extend(slowest(plan, ending));
-    lines.extend(outcome.next(plan, report, ending, surprises.is_empty()));
+    lines.extend(next(plan, report, ending, surprises.is_empty()));
     let mut text = lines.join("\n");
     text.push('\n');
     text
@@ -210,18 +210,19 @@ impl<'a> Outcomes<'a> {
             .map(|(name, (tally, _))| format!("  {}   {}", layout::pad(name, widest), tally.text()));
         lines.collect()
     }
+}
 
-    fn next(&self, plan: &Plan, report: &Report, ending: &Ending<'_>, well: bool) -> Vec<String> {
-        let (look, again) = (words::one_line(&ending.plan_command), words::one_line(&ending.apply_command));
-        if report.converged() {
-            let open = !well || !plan.unreachable.is_empty() || ending.again.is_err();
-            let text = format!("To see what is left:  {}", paint(layout::NAME, &look));
-            return if open { vec![String::new(), text] } else { Vec::new() };
-        }
-        let again = paint(layout::NAME, &again);
-        let look = paint(layout::NAME, &look);
-        vec![String::new(), format!("What was done stays. To see what is left:  {look}   and to go on:  {again}")]
+/// What to type next.
+fn next(plan: &Plan, report: &Report, ending: &Ending<'_>, well: bool) -> Vec<String> {
+    let (look, again) = (words::one_line(&ending.plan_command), words::one_line(&ending.apply_command));
+    if report.converged() {
+        let open = !well || !plan.unreachable.is_empty() || ending.again.is_err();
+        let text = format!("To see what is left:  {}", paint(layout::NAME, &look));
+        return if open { vec![String::new(), text] } else { Vec::new() };
     }
+    let again = paint(layout::NAME, &again);
+    let look = paint(layout::NAME, &look);
+    vec![String::new(), format!("What was done stays. To see what is left:  {look}   and to go on:  {again}")]
 }
 
 impl Tally {
