@@ -210,7 +210,9 @@ fn in_the_middle(house: &House, project: &Project<'_>, seconds: u32) -> Started 
 }
 
 fn go(house: &House) {
-    HOSTS.iter().for_each(|host| drop(house.sh(host, "touch /srv/go")));
+    for host in HOSTS {
+        house.sh(host, "touch /srv/go");
+    }
 }
 
 fn content(house: &House) -> BTreeSet<String> {
@@ -232,12 +234,16 @@ pub(crate) fn f04_asleep(house: &House) {
     assert!(waiting.runs(), "it came between the steps of the other: {}", waiting.said());
     assert!(!house.holds("h1", "test -e /srv/later-begun"), "two are at work");
     go(house);
-    HOSTS.iter().for_each(|host| until("the second begins", || house.holds(host, "test -e /srv/later-begun")));
+    for host in HOSTS {
+        until("the second begins", || house.holds(host, "test -e /srv/later-begun"));
+    }
     asleep.signal(Signal::SIGCONT);
     until("it is told", || {
         HOSTS.iter().all(|host| asleep.said().contains(&format!("{host} took our lease back: root@")))
     });
-    HOSTS.iter().for_each(|host| drop(house.sh(host, "touch /srv/later")));
+    for host in HOSTS {
+        house.sh(host, "touch /srv/later");
+    }
     waiting.wait().ends(0).says("a step of it is running");
     let woken = asleep.wait().ends(3).says("the lease that this was to be done under has ended");
     assert_eq!(content(house), is("second"), "{woken}");
@@ -318,7 +324,9 @@ pub(crate) fn f23_witnesses(house: &House) {
         .says("lab cannot be locked: 2 of the 3 hosts that keep its lock do not answer: h1")
         .says("without a lock nothing is changed");
     assert!(took < Duration::from_secs(25), "{took:?}\n{run}");
-    ["h1", "h2"].iter().for_each(|host| house.lab().heal(host).expect("the wire is mended"));
+    for host in ["h1", "h2"] {
+        house.lab().heal(host).expect("the wire is mended");
+    }
     house.up(&HOSTS);
     let labels = HOSTS.map(|host| house.sh(host, "cat /srv/label 2>/dev/null || echo none"));
     assert_eq!(labels, ["none", "one", "one"]);
@@ -350,7 +358,9 @@ pub(crate) fn f24_old_plans(house: &House) {
     assert_eq!(content(house), is("first"));
     apply(&plan).ends(1).says("this plan was already applied").says("nothing was changed");
     // A host that was installed anew is another machine: nothing of the plan is done there.
-    HOSTS.iter().for_each(|host| drop(house.sh(host, "echo other >/srv/content")));
+    for host in HOSTS {
+        house.sh(host, "echo other >/srv/content");
+    }
     save(&other);
     let was = house.sh("h2", "cat /etc/machine-id");
     house.sh("h2", "echo 0123456789abcdef0123456789abcdef >/etc/machine-id");

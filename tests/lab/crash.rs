@@ -4,6 +4,8 @@
 //! In: a build with the feature `crash-points`, which `tests/run` makes. Out: hosts as an undisturbed run leaves them.
 //! Never: anything on this machine but files below `target`.
 
+#![expect(clippy::print_stdout, reason = "how many points there were is a result, too")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -97,7 +99,7 @@ impl<'a> Desk<'a> {
         self.armilla(&["apply", "lab", "--lab", "-y"])
     }
 
-    fn apply_as(&self, program: &str, variable: &str, value: impl ToString) -> Run {
+    fn apply_as(&self, program: &str, variable: &str, value: &impl ToString) -> Run {
         let variable = format!("{variable}={}", value.to_string());
         self.start(program, &[variable], &["apply", "lab", "--lab", "-y"]).wait()
     }
@@ -166,7 +168,7 @@ pub(crate) fn f01_every_point_of_the_program(house: &House) {
     desk.apply().ends(0);
     desk.value("undisturbed");
     let count = desk.project.path("count");
-    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", count.display()).ends(0);
+    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
     for host in desk.hosts() {
         assert_eq!(desk.counts(host, "undisturbed"), (1, 1), "{host}");
     }
@@ -177,7 +179,7 @@ pub(crate) fn f01_every_point_of_the_program(house: &House) {
     for point in 1..=points {
         let (value, before) = (format!("v{point}"), desk.journals().len());
         desk.value(&value);
-        let run = desk.apply_as(&program, "ARMILLA_CRASH_AT", point);
+        let run = desk.apply_as(&program, "ARMILLA_CRASH_AT", &point);
         assert_eq!(run.code, None, "point {point} of {points}: it was not killed\n{run}");
         let (written, run) = desk.go_on(before);
         killed[written as usize] += 1;
@@ -200,7 +202,7 @@ pub(crate) fn f01_every_point_of_a_host(house: &House) {
     desk.value("first");
     desk.apply().ends(0);
     desk.value("undisturbed");
-    desk.apply_as(&program, "ARMILLA_CRASH_HOST_AT", 0).ends(0);
+    desk.apply_as(&program, "ARMILLA_CRASH_HOST_AT", &0).ends(0);
     assert_eq!(desk.counts("h1", "undisturbed"), (1, 1));
     let points: usize = house.sh("h1", &format!("cat {COUNTER}")).parse().expect("a number");
     assert!(points > 15, "only {points} points");
@@ -209,7 +211,7 @@ pub(crate) fn f01_every_point_of_a_host(house: &House) {
         let (value, before) = (format!("v{point}"), desk.journals().len());
         desk.value(&value);
         house.sh("h1", &format!("rm -f {COUNTER}"));
-        let run = desk.apply_as(&program, "ARMILLA_CRASH_HOST_AT", point);
+        let run = desk.apply_as(&program, "ARMILLA_CRASH_HOST_AT", &point);
         assert!(house.sh("h1", &format!("cat {COUNTER}")).parse::<usize>().expect("a number") >= point);
         if run.code != Some(0) {
             let run = run.ends(4);
@@ -284,7 +286,7 @@ pub(crate) fn f03_no_room_to_write_down(house: &House) {
     for host in HOSTS {
         assert!(there(host, "second").starts_with("0\n") && !house.holds(host, "test -e /var/lib/armilla/host/lease"));
     }
-    let left = fs::read_dir(desk.project.path("kept/runs")).map(Iterator::count).unwrap_or(0);
+    let left = fs::read_dir(desk.project.path("kept/runs")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "nothing is left of it");
 
     // In the middle.
@@ -309,8 +311,8 @@ pub(crate) fn f03_no_room_to_write_down(house: &House) {
     }
 
     // A plan that does not fit.
-    let disk = desk.project.path("small");
-    let file = disk.join("my.plan");
+    let small = desk.project.path("small");
+    let file = small.join("my.plan");
     let run = on_a_small_disk(1, &["plan", "lab", "--lab", "-o", &file.display().to_string()]).ends(1);
     run.says("the plan cannot be saved to").says("my.plan: No space left on device");
     assert_eq!(fs::read_dir(desk.project.path("kept")).expect("the disk").count(), 0, "nothing is left of it");
@@ -331,14 +333,14 @@ pub(crate) fn f05_panic(house: &House) {
     };
     value("first");
     let count = desk.project.path("count");
-    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", count.display()).ends(0);
+    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
     let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
     // Not before anything was begun, and not after the end.
     for point in [8, 13, 18, 23] {
         assert!(point + 8 < points, "only {points} points");
         let (text, before) = (format!("v{point}"), desk.journals().len());
         value(&text);
-        let run = desk.apply_as(&program, "ARMILLA_PANIC_AT", point);
+        let run = desk.apply_as(&program, "ARMILLA_PANIC_AT", &point);
         let run = run.ends(101).says("this panic was asked for").keeps(CANARY);
         assert_eq!(desk.written(before), Written::Open, "\n{run}");
         desk.armilla(&["runs", "show"]).ends(0).keeps(CANARY);
@@ -461,7 +463,7 @@ pub(crate) fn f01_quickstart(house: &House) {
     desk.tick("2s");
     let (begun, mut kills) = (Instant::now(), 1);
     let mut before = desk.journals().len();
-    let mut run = desk.apply_as(&program, "ARMILLA_CRASH_AT", 20);
+    let mut run = desk.apply_as(&program, "ARMILLA_CRASH_AT", &20);
     for point in [24, 28, 32, 36] {
         assert_eq!(run.code, None, "it was not killed\n{run}");
         assert_eq!(desk.written(before), Written::Open);
@@ -493,7 +495,7 @@ pub(crate) fn f01_change_of_the_quickstart(house: &House) {
     desk.apply().ends(0);
     let count = desk.project.path("count");
     desk.tick("3s");
-    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", count.display()).ends(0);
+    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
     let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
     let (begun, mut last) = (Instant::now(), desk.starts());
     for round in 0..TRIED {
@@ -501,7 +503,7 @@ pub(crate) fn f01_change_of_the_quickstart(house: &House) {
         let (typed, value) = if round % 2 == 0 { ("2s", "2000") } else { ("3s", "3000") };
         desk.tick(typed);
         let before = desk.journals().len();
-        let run = desk.apply_as(&program, "ARMILLA_CRASH_AT", point);
+        let run = desk.apply_as(&program, "ARMILLA_CRASH_AT", &point);
         assert_eq!(run.code, None, "point {point} of {points}: it was not killed\n{run}");
         desk.go_on(before);
         desk.serves(value, &format!("point {point} of {points}"));

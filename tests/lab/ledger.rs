@@ -308,7 +308,7 @@ pub(crate) fn revisions(house: &House) {
 }
 
 /// Two services that hear of changes; the first does not stop and does not reload while there is a gate.
-const GATED: &str = r#"
+const GATED: &str = r"
   - unit:
       name: slow.service
       content: |
@@ -325,7 +325,7 @@ const GATED: &str = r#"
         ExecReload=/bin/sh -c 'echo reload >>/run/sail'
   - service: { name: slow }
   - service: { name: sail }
-"#;
+";
 
 /// A service that did not hear of a change, because the controller was killed, hears of it from the next run, once.
 pub(crate) fn pending_restarts(house: &House) {

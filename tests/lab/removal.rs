@@ -19,13 +19,13 @@ resources:
   - line: { path: /etc/nginx/nginx.conf, match: "worker_connections ", line: "\tworker_connections 512;" }
 "#;
 
-const UNMADE: &str = r#"
+const UNMADE: &str = r"
 summary: No packages.
 resources:
   - package: { name: nginx, state: absent, purge: true }
   - package: { name: screen, state: absent, purge: true, hold: false }
   - package: { name: tmux, state: absent, purge: true }
-"#;
+";
 
 /// A host is as it was before: also what two packages needed together goes, and what nothing needed before stays.
 pub(crate) fn packages(house: &House) {

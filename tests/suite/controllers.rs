@@ -236,7 +236,9 @@ fn f22_in_any_history_one_at_a_time_writes_and_every_lock_ends_by_itself() {
     let history = prop::collection::vec(next(), 50..300);
     let same = |history: Vec<Next>| {
         let mut world = World::default();
-        history.iter().for_each(|next| world.happen(next));
+        for next in &history {
+            world.happen(next);
+        }
         histories.fetch_add(1, Ordering::Relaxed);
         granted.fetch_add(world.granted, Ordering::Relaxed);
         orders.fetch_add(world.orders, Ordering::Relaxed);
@@ -281,7 +283,9 @@ fn f22_of_controllers_that_begin_together_at_most_one_gets_all_hosts() {
         let mut won = 0;
         for round in 0..ROUNDS {
             let fleet = Arc::new(Fleet::default());
-            names.iter().for_each(|name| fleet.add(name, Host::default()));
+            for name in &names {
+                fleet.add(name, Host::default());
+            }
             let mut tasks = tokio::task::JoinSet::new();
             for who in 0..CONTROLLERS {
                 let (fleet, hosts, witnesses) = (Arc::clone(&fleet), hosts.clone(), witnesses.clone());
