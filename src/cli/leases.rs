@@ -57,7 +57,7 @@ impl Ground {
 
     /// That of a project's environment: the hosts within the limit, and its witnesses.
     pub(super) fn of(loaded: &Loaded, hosts: Vec<Endpoint>) -> Self {
-        let all: Vec<HostName> = loaded.inventory.hosts().map(Host::name).cloned().collect();
+        let all = witnesses(loaded);
         let mut hosts = hosts;
         for witness in apply::witnesses(all.iter().cloned()) {
             if !hosts.iter().any(|host| host.name == witness) {
@@ -66,6 +66,15 @@ impl Ground {
         }
         Self { environment: loaded.environment.clone(), hosts, all }
     }
+}
+
+/// The hosts of which the first keep the lock of an environment: those with a role, which are there as a rule; a spare
+/// machine may be switched off. In a rehearsal those that have a lab host: the real ones are never meant then.
+pub(super) fn witnesses(loaded: &Loaded) -> Vec<HostName> {
+    let in_lab = |host: &&HostName| loaded.rehearsal.as_ref().is_none_or(|lab| lab.contains_key(*host));
+    let with_role: Vec<HostName> = loaded.placement.hosts.keys().filter(in_lab).cloned().collect();
+    let all = || loaded.inventory.hosts().map(Host::name).filter(in_lab).cloned().collect();
+    if with_role.is_empty() { all() } else { with_role }
 }
 
 /// The leases of a command. A signal before it begins to change anything gives them back and ends the command.

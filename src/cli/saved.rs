@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::keys::{Keyring, Place};
 use super::load::Loaded;
 use super::survey::Survey;
-use super::{Global, Selection, identity, revision, ui};
+use super::{Global, Selection, identity, leases, revision, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::EnvName;
@@ -115,7 +115,7 @@ pub(super) fn keys_for(
 
 /// What is told about a plan of this selection.
 pub(super) fn about(selection: &Selection, loaded: &Loaded) -> About {
-    let witnesses = crate::apply::witnesses(loaded.inventory.hosts().map(crate::inventory::Host::name).cloned());
+    let witnesses = crate::apply::witnesses(leases::witnesses(loaded));
     let folder = loaded.root.file_name().map(|name| name.to_string_lossy().into_owned());
     About {
         armilla: env!("CARGO_PKG_VERSION").to_owned(),
