@@ -324,8 +324,8 @@ pub(super) fn approved(consent: &Consent, confirm: impl FnOnce() -> bool) -> Res
 fn apply_file(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Diagnostics> {
     let file = saved::read(path)?;
     let name = file.about.environment.clone();
-    let (root, keys) = saved::keys_for(global, &command.selection, &name)?;
-    let saved = saved::open(path, &file, &keys)?;
+    let (root, keys, settings) = saved::keys_for(global, &command.selection, &name)?;
+    let saved = saved::open(path, &file, &keys, &settings)?;
     let connection =
         Connection { lab: command.connection.lab || file.about.hosts == Hosts::Lab, ..command.connection.clone() };
     if connection.lab != (file.about.hosts == Hosts::Lab) {

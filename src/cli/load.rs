@@ -111,7 +111,7 @@ fn read(global: &Global, selection: &Selection, depth: Depth) -> Result<Loaded, 
     let inventory = reader.problems.keep(Inventory::read(environment.clone(), &texts));
     let Some(inventory) = inventory.map(Arc::new) else { return Err(reader.problems) };
     reader.problems.extend(inventory.warnings.clone());
-    reader.proxy_commands(&inventory, &project_settings);
+    reader.problems.extend(proxy_commands(inventory.hosts().map(|host| &host.endpoint), &project_settings));
     reader.problems.extend(environment::shared(&root, &environment, &environment_settings, &inventory, &texts));
     let given: Settings = settings.iter().cloned().collect();
     let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
@@ -213,18 +213,6 @@ impl Reader<'_> {
         Some(texts.printed(Source::new(format!("what `{}` printed", program.argv.join(" ")), output)))
     }
 
-    /// A program that makes connections must be allowed like any other.
-    fn proxy_commands(&mut self, inventory: &Inventory, settings: &ProjectSettings) {
-        let arguments = inventory.hosts().flat_map(|host| &host.endpoint.ssh);
-        let mut seen = BTreeSet::new();
-        for proxy in arguments.filter_map(|arguments| arguments.proxy_command.as_ref()) {
-            if seen.insert(&proxy.origin) {
-                let program = Program { argv: proxy.argv.clone(), origin: proxy.origin.clone() };
-                self.problems.extend(settings.allow(&program).map_or_else(Into::into, |()| Diagnostics::new()));
-            }
-        }
-    }
-
     /// Ansible would render these, armilla does not; only what a role reads is worth a word.
     fn templates(
         &mut self,
@@ -313,6 +301,22 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The programs that make connections to these hosts and are not allowed: they must be, like any other.
+pub(super) fn proxy_commands<'a>(
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+    settings: &ProjectSettings,
+) -> Diagnostics {
+    let (mut problems, mut seen) = (Diagnostics::new(), BTreeSet::new());
+    let arguments = endpoints.flat_map(|endpoint| &endpoint.ssh);
+    for proxy in arguments.filter_map(|arguments| arguments.proxy_command.as_ref()) {
+        if seen.insert((&proxy.origin, &proxy.argv)) {
+            let program = Program { argv: proxy.argv.clone(), origin: proxy.origin.clone() };
+            problems.extend(settings.allow(&program).map_or_else(Into::into, |()| Diagnostics::new()));
+        }
+    }
+    problems
 }
 
 /// Where a value holds what Ansible would render, if it does.

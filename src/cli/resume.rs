@@ -61,8 +61,8 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
     let selection = Selection { keys: command.keys.clone(), ..Selection::of(name.as_str()) };
     let global =
         &Global { project: global.project.clone().or_else(|| Some(old.head.project.clone())), ..global.clone() };
-    let (root, keys) = saved::keys_for(global, &selection, &name)?;
-    let saved = saved::open(&path, &file, &keys)?;
+    let (root, keys, settings) = saved::keys_for(global, &selection, &name)?;
+    let saved = saved::open(&path, &file, &keys, &settings)?;
     let lab = command.connection.lab || file.about.hosts == Hosts::Lab;
     let fleet = survey::fleet_of(global, &Connection { lab, ..command.connection.clone() })?;
     let question = environment::banner_of(root.as_deref(), &name, file.about.hosts);

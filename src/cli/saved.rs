@@ -21,6 +21,7 @@ use crate::name::EnvName;
 use crate::plan::Plan;
 use crate::plan::saved::{About, File, Hosts, LIMIT, SavedError, SavedPlan, is_plan};
 use crate::secret::Secret;
+use crate::settings::ProjectSettings;
 use crate::step::Digest;
 use crate::store;
 use crate::vault::{self, Envelope, Key};
@@ -65,7 +66,7 @@ pub(super) fn save(path: &Path, selection: &Selection, loaded: &Loaded, survey: 
     check_place(path)?;
     write(path, &made.bytes).map_err(|error| cannot(&error))?;
     // A plan that cannot be read must show now, not in the night in which it is needed.
-    open(path, &read(path)?, &loaded.keys)?;
+    whole(path, &read(path)?, &loaded.keys)?;
     ui::say(&format!("Saved to {} (sha256:{}).", path.display(), &made.digest.0[..12]));
     if let Some(with) = made.sealed_with {
         ui::say(&format!("The secrets in it are sealed with {with}."));
@@ -98,7 +99,7 @@ pub(super) fn make(about: About, plan: &Plan, catalog: &Catalog, keys: &Keyring)
     Ok(Made { plan, bytes, digest, sealed_with: sealed.map(|sealed| sealed.with) })
 }
 
-/// The project one is in, if there is one, and the keys of an environment of it and of the flags.
+/// The project one is in, if there is one, the keys of an environment of it and of the flags, and what it allows.
 ///
 /// # Errors
 /// What is wrong in the flags and settings.
@@ -106,11 +107,11 @@ pub(super) fn keys_for(
     global: &Global,
     selection: &Selection,
     environment: &EnvName,
-) -> Result<(Option<PathBuf>, Keyring), Diagnostics> {
+) -> Result<(Option<PathBuf>, Keyring, ProjectSettings), Diagnostics> {
     let root =
         super::load::root(global).ok().filter(|root| root.join("inventories").join(environment.as_str()).is_dir());
-    let (keys, _) = Keyring::of_project(&selection.keys, root.as_deref(), Some(environment))?;
-    Ok((root, keys))
+    let (keys, settings) = Keyring::of_project(&selection.keys, root.as_deref(), Some(environment))?;
+    Ok((root, keys, settings))
 }
 
 /// What is told about a plan of this selection.
@@ -240,7 +241,21 @@ pub(super) fn read(path: &Path) -> Result<File, Diagnostic> {
 ///
 /// # Errors
 /// When no key fits, or it says what no plan says.
-pub(super) fn open(path: &Path, file: &File, keys: &Keyring) -> Result<SavedPlan, Diagnostics> {
+pub(super) fn open(
+    path: &Path,
+    file: &File,
+    keys: &Keyring,
+    settings: &ProjectSettings,
+) -> Result<SavedPlan, Diagnostics> {
+    let saved = whole(path, file, keys)?;
+    // A file can name any program for its connections: only those run that the project allows.
+    let hosts = saved.catalog.hosts.values().map(|host| &host.endpoint).chain(saved.catalog.spare.values());
+    let all = hosts.chain(saved.plan.endpoints.values()).chain(&saved.about.witnesses);
+    let problems = super::load::proxy_commands(all, settings);
+    problems.result(saved)
+}
+
+fn whole(path: &Path, file: &File, keys: &Keyring) -> Result<SavedPlan, Diagnostics> {
     let secrets = file.sealed.as_ref().map(|sealed| unseal(path, sealed, keys)).transpose()?;
     file.open(secrets.as_ref()).map_err(|error| wrong(path, &error).into())
 }
