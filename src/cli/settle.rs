@@ -37,13 +37,18 @@ pub(super) async fn settle(
     applied: &Applied,
 ) -> Settled {
     let again = survey::again(fleet, catalog, touched).await;
-    let unsaved = save_all(fleet, leases, &again, applied).await;
+    let steps = plan::settle(&again.catalog, &again.observed, applied);
+    let unsaved = save_steps(fleet, leases, &again.catalog, steps).await;
     Settled { again: again.plan, unsaved }
 }
 
-/// Works in what a run that was cut off left in the journals of hosts on which there is nothing to do.
+/// Brings up to date what hosts remember on which there is nothing to do: what a run that was cut off left in their
+/// journals, and of which revision they are now as they should be. A host that knows it already is not written to.
 pub(super) async fn work_in(fleet: &Fleet, leases: &Leases<Connections>, survey: &Survey, applied: &Applied) {
-    tell(&save_all(fleet, leases, survey, applied).await);
+    let stale = survey.stale(applied);
+    let mut steps = plan::settle(&survey.catalog, &survey.observed, applied);
+    steps.retain(|host, _| stale.contains(host));
+    tell(&save_steps(fleet, leases, &survey.catalog, steps).await);
 }
 
 /// Says whose ledger was not written.
@@ -53,16 +58,6 @@ pub(super) fn tell(unsaved: &BTreeMap<HostName, String>) {
             "warning: {host}: its ledger was not written ({why}); its journal has all that was done, and the next run works it in"
         )));
     }
-}
-
-async fn save_all(
-    fleet: &Fleet,
-    leases: &Leases<Connections>,
-    survey: &Survey,
-    applied: &Applied,
-) -> BTreeMap<HostName, String> {
-    let steps = plan::settle(&survey.catalog, &survey.observed, applied);
-    save_steps(fleet, leases, &survey.catalog, steps).await
 }
 
 /// Writes these ledgers. Gives the hosts on which that failed, and why.

@@ -13,6 +13,7 @@ use crate::catalog::{Catalog, Facts};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::fact::{Fact, fact};
 use crate::inventory::Endpoint;
+use crate::ledger::{Applied, Ledger};
 use crate::name::HostName;
 use crate::observe;
 use crate::plan::{self, Observed, Plan};
@@ -52,6 +53,19 @@ impl Survey {
             state.is_some_and(|state| state.journal.is_some())
         };
         self.observed.iter().filter(|(_, answer)| has(answer)).map(|(host, _)| host.clone()).collect()
+    }
+}
+
+impl Survey {
+    /// The hosts that do not know yet that they are as this revision wants them, or have a journal to work in.
+    pub(super) fn stale(&self, applied: &Applied) -> BTreeSet<HostName> {
+        let probe = Probe::State(self.catalog.environment.clone());
+        let knows = |answer: &Result<Readings, String>| {
+            let state = answer.as_ref().ok()?.state(&probe).ok()?;
+            let ledger = Ledger::of(&self.catalog.environment, state.ledger.as_deref(), None).ok()?;
+            Some(state.journal.is_none() && ledger.converged?.revision == applied.revision)
+        };
+        self.observed.iter().filter(|(_, answer)| knows(answer) != Some(true)).map(|(host, _)| host.clone()).collect()
     }
 }
 
