@@ -92,7 +92,7 @@ impl Room {
     fn program(&self, program: &Path, arguments: &[&str], input: &str) -> Output {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.0).env("NO_COLOR", "1").env("COLUMNS", "100");
-        command.env("ARMILLA_STATE_DIR", self.0.join("state"));
+        command.env("ARMILLA_STATE_DIR", self.0.join("state")).env("ARMILLA_HOST_DIR", self.0.join("host"));
         command.env("XDG_RUNTIME_DIR", self.0.join("memory")).env("EDITOR", self.0.join("editor")).env_remove("VISUAL");
         command.env("ANSIBLE_HOME", self.0.join("ansible")).env("ANSIBLE_LOCALHOST_WARNING", "0");
         command.env_remove("ANSIBLE_VAULT_PASSWORD_FILE").env_remove("ARMILLA_PROJECT");
