@@ -137,6 +137,8 @@ impl Past {
             match fate(&place, &owned, readings) {
                 Fate::Gone => self.parted.forgotten.push(place),
                 Fate::Unasked => {}
+                // It is still ours, for the time when no version is wanted any more.
+                Fate::Goes(resource) if resource.versions().is_some_and(|of| desired.versions.contains(&of)) => {}
                 Fate::Goes(resource) => {
                     let below = |held: &&String| is_below(held, &*resource);
                     let inside = desired.held.iter().chain(&stays).find(below);
@@ -282,6 +284,8 @@ struct Desired<'a> {
     held: BTreeSet<String>,
     /// Those that are wholly a resource's own.
     wholes: BTreeSet<String>,
+    /// That of which a version is desired, which looks after those before it.
+    versions: BTreeSet<String>,
 }
 
 impl<'a> Desired<'a> {
@@ -293,6 +297,7 @@ impl<'a> Desired<'a> {
             claims: BTreeMap::new(),
             held: BTreeSet::new(),
             wholes: BTreeSet::new(),
+            versions: BTreeSet::new(),
         };
         for block in catalog.hosts.get(name).into_iter().flat_map(|host: &HostCatalog| &host.blocks) {
             block.items.iter().chain(&block.left_out).for_each(|item| desired.add(block, item));
@@ -306,6 +311,7 @@ impl<'a> Desired<'a> {
             self.wholes.insert(path);
         }
         self.held.extend(path_of(&*item.resource));
+        self.versions.extend(item.resource.versions());
         self.claims.insert((item.resource.claim(), place.target.clone()), place.clone());
         self.places.insert(place);
     }

@@ -164,8 +164,11 @@ impl Kind for Archive {
     }
 
     fn absent(&self) -> Option<serde_json::Value> {
-        // Without the link: when the turn of this one comes, it may lead to a later version.
-        trace::away(self.state, serde_json::json!({ "path": self.path }))
+        trace::away(self.state, serde_json::json!({ "path": self.path, "link": self.link }))
+    }
+
+    fn versions(&self) -> Option<String> {
+        self.link.clone()
     }
 
     fn exists(&self, state: &State) -> bool {

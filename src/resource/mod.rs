@@ -101,6 +101,12 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
         None
     }
 
+    /// What it is one version of, where it looks after the versions before it by itself: those are not taken away as what no
+    /// role wants any more. None for what has no versions.
+    fn versions(&self) -> Option<String> {
+        None
+    }
+
     /// Whether it is there at all, in whatever shape: what was there before us is not ours to take away. A part of a file
     /// is there if the part is.
     fn exists(&self, _state: &Self::State) -> bool {
@@ -292,6 +298,8 @@ pub trait Resource: Debug + Send + Sync {
     fn hears(&self) -> bool;
     /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
+    /// See [`Kind::versions`].
+    fn versions(&self) -> Option<String>;
     /// See [`Kind::absent`].
     fn absent(&self) -> Option<serde_json::Value>;
     /// What a host answered, as far as it matters.
@@ -357,6 +365,10 @@ impl<K: Kind> Resource for K {
 
     fn probes(&self) -> Vec<Probe> {
         Kind::probes(self)
+    }
+
+    fn versions(&self) -> Option<String> {
+        Kind::versions(self)
     }
 
     fn absent(&self) -> Option<serde_json::Value> {

@@ -19,6 +19,15 @@ resources:
   - line: { path: /etc/nginx/nginx.conf, match: "worker_connections ", line: "\tworker_connections 512;" }
 "#;
 
+/// A part of a file goes while the file is still there.
+const PARTLY: &str = "
+summary: Packages, with what they need.
+resources:
+  - package: tmux
+  - package: { name: screen, hold: true }
+  - package: nginx
+";
+
 const UNMADE: &str = r"
 summary: No packages.
 resources:
@@ -39,6 +48,8 @@ pub(crate) fn packages(house: &House) {
     project.only(&["h1"], MADE);
     project.converges();
     assert_eq!(sh("dpkg -s libutempter0 nginx-common | grep -c '^Status: install ok installed'"), "2");
+    project.only(&["h1"], PARTLY);
+    project.converges();
     project.only(&["h1"], UNMADE);
     project.plan(&["--detailed-exitcode"]).ends(2).says("nginx-common");
     project.converges();
