@@ -23,9 +23,11 @@ resources:
   - mount: { path: /srv/thread, source: /srv/loom, type: none, options: [bind] }
 "#;
 
-const GONE: &str = r"
-summary: All of it gone.
+const GONE: &str = r#"
+summary: All of it gone, but for what was mounted.
 resources:
+  - directory: /srv/loom
+  - file: { path: /srv/loom/thread, content: "red\n" }
   - mount: { path: /srv/thread, state: absent }
   - mount: { path: /srv/wool-1, state: absent }
   - timer: { name: weave, state: absent }
@@ -33,7 +35,7 @@ resources:
   - sysctl: { name: net.ipv4.tcp_rmem, state: absent }
   - sysctl: { name: net.ipv4.conf.eth0.log_martians, state: absent }
   - sysctl: { name: vm.swappiness, state: absent }
-";
+"#;
 
 /// Set, found as set, changed, repaired, refused and removed.
 pub(crate) fn settings(house: &House) {
@@ -233,5 +235,5 @@ pub(crate) fn language(house: &House) {
     project.converges();
     is("ls /etc/modules-load.d /etc/modprobe.d | grep netfilter || echo none", "none");
     project.only(&["h1"], "summary: Wrong.\nresources:\n  - locale: { lang: xx_XX.UTF-8 }\n");
-    project.plan(&[]).says("xx_XX");
+    project.plan(&["--detailed-exitcode"]).ends(2).says("/etc/default/locale");
 }
