@@ -117,7 +117,7 @@ pub(crate) fn f15_power_loss(house: &House) {
         &hosts,
         "summary: x\nresources:\n  - package: { name: python3 }\n  - file: { path: /srv/after, content: \"done\\n\" }\n",
     );
-    let mut run = project.start(&["apply", "lab", "--lab", "-y"]);
+    let mut run = project.start(&["apply", "lab", "--lab", "-y", "--reboot-timeout", "0"]);
     drop(run.child.stdin.take());
     until("p2 unpacks", || house.holds("p2", "grep -q 'status half-installed' /var/log/dpkg.log"));
     house.lab().kill(&["p2"], &mut |_| {}).expect("the plug is pulled");
