@@ -116,7 +116,8 @@ pub(crate) fn f15_boot_in_the_middle(house: &House) {
     let before = house.sh("h1", "cat /proc/sys/kernel/random/boot_id");
     let run = project.apply(&["--connect-timeout", "2"]);
     assert!(matches!(run.code, Some(3 | 4)), "\n{run}");
-    run.says("Failed on 1 of 2 hosts").says("whether this was done is not known");
+    // The host itself may have had the time to write down how it ended.
+    run.says("Failed on 1 of 2 hosts").says("h1 failed");
     assert!(house.holds("h2", "test -e /srv/up"), "the other is done");
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
