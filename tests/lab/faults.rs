@@ -50,7 +50,7 @@ pub(crate) fn f09_bad_cables(house: &House) {
     let typed = ["--ssh-config", &config, "--connect-timeout", "4"];
 
     let begun = Instant::now();
-    let mut run = project.start(&[&["apply", "lab", "-y"], &typed[..]].concat());
+    let mut run = project.start(&[&["apply", "lab", "-y", "--reboot-timeout", "2s"], &typed[..]].concat());
     drop(run.child.stdin.take());
     until("h3 is in the middle", || house.holds("h3", "test -e /srv/begun"));
     dumb.silence();
