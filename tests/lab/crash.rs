@@ -28,6 +28,8 @@ resources:
   - unit:
       name: points.service
       content: |
+        [Unit]
+        StartLimitIntervalSec=0
         [Service]
         ExecStartPre=/bin/sh -c 'cat /srv/points/conf >>/srv/points/starts'
         ExecStart=/bin/sleep infinity
