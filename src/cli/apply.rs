@@ -240,15 +240,24 @@ impl Proposal<'_> {
     }
 
     fn refuse(&self) -> Result<(), Diagnostics> {
-        let plan = &self.survey.plan;
-        let summary = plan.summary();
-        if summary.refused + summary.unreadable > 0 {
-            let what = "the plan has resources that must not be changed or could not be read; nothing was changed";
-            return Err(Diagnostic::error(what).hint("mend them, or leave their hosts out with -l 'all:!HOST'").into());
-        }
-        check_removals(plan, self.consent)?;
-        check_revision(self.project, self.about.revision.as_ref(), plan, self.consent)
+        check(&self.survey.plan, self.project, self.about.revision.as_ref(), self.consent)
     }
+}
+
+/// Why a plan must not be carried out, whether it was just made or saved.
+fn check(
+    plan: &Plan,
+    project: Option<&Path>,
+    revision: Option<&Revision>,
+    consent: &Consent,
+) -> Result<(), Diagnostics> {
+    let summary = plan.summary();
+    if summary.refused + summary.unreadable > 0 {
+        let what = "the plan has resources that must not be changed or could not be read; nothing was changed";
+        return Err(Diagnostic::error(what).hint("mend them, or leave their hosts out with -l 'all:!HOST'").into());
+    }
+    check_removals(plan, consent)?;
+    check_revision(project, revision, plan, consent)
 }
 
 /// More than a few removals are more often a mistake in a file than meant.
@@ -357,7 +366,7 @@ async fn carry_out(
     production: &environment::Question,
 ) -> Result<Exit, Diagnostics> {
     let (plan, catalog): (&Plan, &Catalog) = (&saved.plan, &saved.catalog);
-    check_removals(plan, &command.consent)?;
+    check(plan, root, saved.about.revision.as_ref(), &command.consent)?;
     if plan.summary().changes() == 0 {
         return Ok(plan::exit(plan, command.consent.detailed_exitcode));
     }
@@ -376,10 +385,6 @@ async fn carry_out(
         let moved: Vec<String> = look.refused().iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
         let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{}", moved.concat())));
         return Err(problem.hint("plan again; what a run left undone: armilla resume RUN").into());
-    }
-    if let Err(problems) = check_revision(root, saved.about.revision.as_ref(), plan, &command.consent) {
-        leases.release().await;
-        return Err(problems);
     }
     let digest: Digest = file.digest.clone();
     Ok(perform::perform(Undertaking {
