@@ -335,13 +335,7 @@ fn apply_file(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Dia
     let name = file.about.environment.clone();
     let (root, keys, settings) = saved::keys_for(global, &command.selection, &name)?;
     let saved = saved::open(path, &file, &keys, &settings)?;
-    let connection =
-        Connection { lab: command.connection.lab || file.about.hosts == Hosts::Lab, ..command.connection.clone() };
-    if connection.lab != (file.about.hosts == Hosts::Lab) {
-        let what =
-            format!("{}: this plan was made for the hosts of the inventory, not for a rehearsal", path.display());
-        return Err(Diagnostic::error(what).hint("leave --lab out, or plan with it").into());
-    }
+    let connection = saved::connection(&file, &command.connection)?;
     let fleet = survey::fleet_of(global, &connection)?;
     let production = environment::banner_of(root.as_deref(), &name, file.about.hosts);
     show::print(global, path, &Shape { next: Next::Doing, ..command.shape.clone() }, &file);

@@ -10,11 +10,10 @@ use super::leases::{self, Ground};
 use super::perform::Show;
 use super::plan::{Next, Shape};
 use super::survey;
-use super::{Connection, Exit, Global, Selection, completion, environment, identity, runs, saved, show, ui};
+use super::{Connection, Exit, Global, Selection, completion, environment, identity, load, runs, saved, show, ui};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::history::Run;
 use crate::name::RunId;
-use crate::plan::saved::Hosts;
 use crate::report::human;
 
 /// Goes on with a run that was cut off. The hosts are read again: what was done is not done twice, what is not known is
@@ -53,7 +52,7 @@ pub(super) fn run(global: &Global, command: &Resume) -> Exit {
 fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
     let old = match &command.run {
         Some(typed) => runs::find(Some(typed))?,
-        None => last_open()?,
+        None => last_open(global)?,
     };
     let path = old.plan_file();
     let file = saved::read(&path)?;
@@ -63,8 +62,8 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
         &Global { project: global.project.clone().or_else(|| Some(old.head.project.clone())), ..global.clone() };
     let (root, keys, settings) = saved::keys_for(global, &selection, &name)?;
     let saved = saved::open(&path, &file, &keys, &settings)?;
-    let lab = command.connection.lab || file.about.hosts == Hosts::Lab;
-    let fleet = survey::fleet_of(global, &Connection { lab, ..command.connection.clone() })?;
+    let connection = saved::connection(&file, &command.connection)?;
+    let fleet = survey::fleet_of(global, &connection)?;
     let question = environment::banner_of(root.as_deref(), &name, file.about.hosts);
     let run = identity::new_run()?;
     ui::say(&format!("going on with the run {} of {}", old.head.run, old.head.at));
@@ -94,7 +93,7 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
                 verbose: global.verbose,
                 detailed: command.consent.detailed_exitcode,
                 patience: command.consent.patience.reboot_timeout,
-                plan_command: format!("armilla plan {name}{}", if lab { " --lab" } else { "" }),
+                plan_command: format!("armilla plan {name}{}", if connection.lab { " --lab" } else { "" }),
             },
         };
         let exit = proposal.decide(|| question.ask()).await;
@@ -103,14 +102,20 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
     })
 }
 
-/// The last run that did not converge.
-fn last_open() -> Result<Run, Diagnostics> {
-    let runs = runs::history()?.list();
+/// The last run that did not converge: of the project one is in, if one is in one. What another project left undone is
+/// gone on with only by its name.
+fn last_open(global: &Global) -> Result<Run, Diagnostics> {
+    let here = load::root(global).ok();
+    let mut runs = runs::history()?.list();
+    runs.retain(|run| here.as_ref().is_none_or(|root| *root == run.head.project));
     let gone_on: BTreeSet<RunId> = runs.iter().filter_map(|run| run.head.resumes.clone()).collect();
     let open = |run: &&Run| run.end.as_ref().is_none_or(|end| !matches!(end.exit, 0 | 2));
     let last = runs.iter().rev().filter(|run| !gone_on.contains(&run.head.run)).find(open).cloned();
     last.ok_or_else(|| {
-        Diagnostic::error("no run of this machine is left to go on with").hint("armilla runs list").into()
+        let place = if here.is_some() { "this project" } else { "this machine" };
+        Diagnostic::error(format!("no run of {place} is left to go on with"))
+            .hint("`armilla runs list` shows all")
+            .into()
     })
 }
 

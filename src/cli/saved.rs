@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::keys::{Keyring, Place};
 use super::load::Loaded;
 use super::survey::Survey;
-use super::{Global, Selection, identity, leases, revision, ui};
+use super::{Connection, Global, Selection, identity, leases, revision, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::EnvName;
@@ -253,6 +253,19 @@ pub(super) fn open(
     let all = hosts.chain(saved.plan.endpoints.values()).chain(&saved.about.witnesses);
     let problems = super::load::proxy_commands(all, settings);
     problems.result(saved)
+}
+
+/// How the hosts of a saved plan are reached: as the command says, and in a lab if it was made for one.
+///
+/// # Errors
+/// When a lab is wanted for a plan of the inventory's hosts.
+pub(super) fn connection(file: &File, given: &Connection) -> Result<Connection, Diagnostic> {
+    let lab = file.about.hosts == Hosts::Lab;
+    if given.lab && !lab {
+        let what = "this plan was made for the hosts of the inventory, not for a rehearsal; nothing was changed";
+        return Err(Diagnostic::error(what).hint("leave --lab out, or plan with it"));
+    }
+    Ok(Connection { lab, ..given.clone() })
 }
 
 fn whole(path: &Path, file: &File, keys: &Keyring) -> Result<SavedPlan, Diagnostics> {
