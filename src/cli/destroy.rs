@@ -3,10 +3,10 @@
 //! In: an environment. Out: hosts without what armilla made there. Never: anything that was there before, that was changed by
 //! hand since, or that is protected.
 
-use super::apply::{Consent, Proposal};
 use super::leases::{self, Ground};
 use super::perform::Show;
 use super::plan::{self, Next, Shape};
+use super::proposal::{Consent, Proposal};
 use super::{Connection, Exit, Global, Selection, environment, identity, load, saved, survey, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics};
@@ -102,13 +102,7 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
             run,
             resumes: None,
             consent: &consent,
-            show: Show {
-                json: command.shape.json,
-                verbose: global.verbose,
-                detailed: false,
-                patience: command.patience.reboot_timeout,
-                plan_command: format!("armilla destroy {name}"),
-            },
+            show: Show::new(global, &command.shape, &consent, format!("armilla destroy {name}")),
         };
         let exit = proposal.decide(|| environment::is_named(&loaded, "Take all of this away")).await;
         fleet.transport.close().await;

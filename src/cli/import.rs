@@ -3,9 +3,9 @@
 //! In: an environment, and names of resources that are on hosts as the project wants them. Out: ledgers in which they are
 //! armilla's, so that they go when they leave the roles. Never: a change of anything else on a host.
 
-use super::apply::{self, Consent};
 use super::leases::{self, Ground};
 use super::part::Only;
+use super::proposal::{Consent, approved};
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, environment, identity, load, revision, settle, ui};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -99,7 +99,7 @@ async fn given(
         patience: command.patience.clone(),
         beforehand: None,
     };
-    if let Err(exit) = apply::approved(&consent, || environment::is_confirmed(loaded)) {
+    if let Err(exit) = approved(&consent, || environment::is_confirmed(loaded)) {
         return Ok(exit);
     }
     let unsaved = settle::save_steps(fleet, leases, &survey.catalog, import.saves.clone()).await;

@@ -3,6 +3,7 @@
 //! In: arguments. Out: what the other rooms found or did, printed, and an exit code. Never: a decision about a host.
 
 mod apply;
+mod apply_file;
 mod completion;
 mod destroy;
 mod doctor;
@@ -29,6 +30,7 @@ mod part;
 mod perform;
 mod plan;
 mod program;
+mod proposal;
 mod resume;
 mod revision;
 mod runs;

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::leases::Locks;
+use super::plan::Shape;
+use super::proposal::Consent;
 use super::settle::{self, Settled};
 use super::signals::Signals;
 use super::survey::Fleet;
-use super::{Exit, identity, runs, ui};
+use super::{Exit, Global, identity, runs, ui};
 use crate::apply::{self, End, Event, Failure, Limits, Permit, Report};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, shown};
@@ -40,7 +42,7 @@ pub(super) struct Undertaking<'a> {
     pub refused: BTreeMap<HostName, String>,
     /// Hosts with a journal of a run that was cut off: it is worked in even if nothing is done there.
     pub unsettled: BTreeSet<HostName>,
-    /// The run, and the one it goes on with.
+    /// The run.
     pub run: RunId,
     /// The run it goes on with.
     pub resumes: Option<RunId>,
@@ -67,6 +69,19 @@ pub(super) struct Show {
     pub patience: Duration,
     /// What to type to plan again.
     pub plan_command: String,
+}
+
+impl Show {
+    /// As the flags of a command say.
+    pub(super) fn new(global: &Global, shape: &Shape, consent: &Consent, plan_command: String) -> Self {
+        Self {
+            json: shape.json,
+            verbose: global.verbose,
+            detailed: consent.detailed_exitcode,
+            patience: consent.patience.reboot_timeout,
+            plan_command,
+        }
+    }
 }
 
 /// Carries it out, gives the leases back, and says how it went.

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::apply::{Consent, Proposal};
 use super::leases::{self, Ground};
 use super::perform::Show;
 use super::plan::{Next, Shape};
+use super::proposal::{Consent, Proposal};
 use super::survey;
 use super::{Connection, Exit, Global, Selection, completion, environment, identity, load, runs, saved, show, ui};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -88,13 +88,12 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
             run,
             resumes: Some(old.head.run.clone()),
             consent: &command.consent,
-            show: Show {
-                json: command.shape.json,
-                verbose: global.verbose,
-                detailed: command.consent.detailed_exitcode,
-                patience: command.consent.patience.reboot_timeout,
-                plan_command: format!("armilla plan {name}{}", if connection.lab { " --lab" } else { "" }),
-            },
+            show: Show::new(
+                global,
+                &command.shape,
+                &command.consent,
+                format!("armilla plan {name}{}", if connection.lab { " --lab" } else { "" }),
+            ),
         };
         let exit = proposal.decide(|| question.ask()).await;
         fleet.transport.close().await;
