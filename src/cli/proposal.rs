@@ -112,12 +112,11 @@ impl Proposal<'_> {
         approved(self.consent, confirm).map_err(Ok)?;
         let made = saved::make(self.about.clone(), plan, &self.survey.catalog, self.keys).map_err(Err)?;
         // While a person thought, a hand may have changed something: no other run could.
-        let refused = match self.consent.yes {
-            true => BTreeMap::new(),
-            false => {
-                let now = survey::look(self.fleet, &self.survey.catalog).await;
-                made.plan.moved(&made.digest, &now).refused()
-            }
+        let refused = if self.consent.yes {
+            BTreeMap::new()
+        } else {
+            let now = survey::look(self.fleet, &self.survey.catalog).await;
+            made.plan.moved(&made.digest, &now).refused()
         };
         Ok(Agreed { made, refused })
     }
