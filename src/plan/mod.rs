@@ -11,12 +11,14 @@ mod import;
 mod past;
 mod rollout;
 pub mod saved;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use health::{Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
+pub use wait::{Next, Wait};
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
