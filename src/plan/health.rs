@@ -2,9 +2,7 @@
 //!
 //! In: a check and readings. Out: healthy, sick with the reason, or unknown. Never: unknown taken for sick.
 
-use crate::step::{
-    Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, WebAnswer,
-};
+use crate::step::{Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, WebAnswer};
 
 /// How a service is on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +193,10 @@ mod tests {
     fn a_certificate_must_not_end_too_soon() {
         let says = |days: u64, certificate: Option<i64>| {
             let valid_for = Some(Duration::from_secs(days * 86_400));
-            web(WebAnswer { valid_for, ..WebAnswer::status(200) }, Ok(HttpReading { status: 200, certificate, ..HttpReading::default() }))
+            web(
+                WebAnswer { valid_for, ..WebAnswer::status(200) },
+                Ok(HttpReading { status: 200, certificate, ..HttpReading::default() }),
+            )
         };
         assert_eq!(says(14, Some(14 * 86_400)), Health::Healthy);
         assert_eq!(says(14, Some(14 * 86_400 - 1)), Health::Sick("its certificate ends in 13 days".into()));

@@ -11,6 +11,7 @@ mod import;
 mod past;
 mod rollout;
 pub mod saved;
+mod verify;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use health::{Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
+pub use verify::{Finding, checks};
 pub use wait::{Next, Wait};
 
 use crate::catalog::Catalog;

@@ -76,10 +76,12 @@ mod tests {
     /// Asks every second until it is over; gives when, and how it ended.
     fn play(check: &Check, answer: impl Fn(u64) -> Option<String>) -> (u64, Next) {
         let mut wait = Wait::begin(Duration::ZERO);
-        (0..).find_map(|now| match wait.hear(check, Duration::from_secs(now), answer(now).as_deref()) {
-            Next::Again(_) => None,
-            over => Some((now, over)),
-        }).expect("every wait ends")
+        (0..)
+            .find_map(|now| match wait.hear(check, Duration::from_secs(now), answer(now).as_deref()) {
+                Next::Again(_) => None,
+                over => Some((now, over)),
+            })
+            .expect("every wait ends")
     }
 
     fn over(text: &str) -> Next {

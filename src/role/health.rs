@@ -63,12 +63,9 @@ impl HealthCheck {
         }
         let recipe = problems.keep(Recipe::parse(body));
         match recipe {
-            Some(body_recipe) => problems.result(Self {
-                kind: word,
-                body: body_recipe,
-                keys: keys(body),
-                origin: node.origin.clone(),
-            }),
+            Some(body_recipe) => {
+                problems.result(Self { kind: word, body: body_recipe, keys: keys(body), origin: node.origin.clone() })
+            }
             None => Err(problems),
         }
     }

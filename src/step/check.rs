@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn checks_of_the_first_saved_plans_are_read() {
-        let old = r#"{"probe":{"http":{"url":"http://h/"}},"expect":{"status":[200,"ok"]},"stable_for":"0s","within":"60s"}"#;
+        let old =
+            r#"{"probe":{"http":{"url":"http://h/"}},"expect":{"status":[200,"ok"]},"stable_for":"0s","within":"60s"}"#;
         let check: Check = serde_json::from_str(old).expect("the old form");
         let answer = WebAnswer { contains: Some("ok".into()), ..WebAnswer::status(200) };
         assert_eq!(check, Check::new(Probe::Http(HttpRequest::get("http://h/")), Expect::Answer(Box::new(answer))));

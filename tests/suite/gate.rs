@@ -92,9 +92,8 @@ fn f27_a_slow_first_start_is_waited_for_while_it_gets_on() {
     for shell in shells() {
         let room = Room::new("slow");
         let count = room.path("count");
-        let loading = format!(
-            "echo x >>'{count}'; n=$(wc -l <'{count}'); echo \"$((n / 2)) of 4 loaded\"; [ $n -ge 8 ]",
-        );
+        let loading =
+            format!("echo x >>'{count}'; n=$(wc -l <'{count}'); echo \"$((n / 2)) of 4 loaded\"; [ $n -ge 8 ]",);
         let began = Instant::now();
         assert_eq!(perform(&shell, &[wait(timed(succeeds(&loading), 0, 2000, 60_000))]), [Outcome::Done], "{shell:?}");
         assert!(began.elapsed() > Duration::from_secs(3), "longer than `within`, as it got on");
@@ -164,10 +163,8 @@ fn every_part_of_a_web_answer_is_looked_at() {
     let get = Probe::Http(HttpRequest::get(format!("http://127.0.0.1:{server}/")));
     let any = || WebAnswer::status(206);
     let text = |text: &str| Some(text.to_owned());
-    let header = |name: &str, pattern: &str| WebAnswer {
-        headers: [(name.to_owned(), pattern.to_owned())].into(),
-        ..any()
-    };
+    let header =
+        |name: &str, pattern: &str| WebAnswer { headers: [(name.to_owned(), pattern.to_owned())].into(), ..any() };
     let right = [
         any(),
         WebAnswer { contains: text("\"ready\": [y"), ..any() },
@@ -184,7 +181,8 @@ fn every_part_of_a_web_answer_is_looked_at() {
         (header("Age", "."), "answers without the header Age"),
     ];
     for shell in shells() {
-        let check = |answer: &WebAnswer| both(&shell, &Check::new(get.clone(), Expect::Answer(Box::new(answer.clone()))));
+        let check =
+            |answer: &WebAnswer| both(&shell, &Check::new(get.clone(), Expect::Answer(Box::new(answer.clone()))));
         right.iter().for_each(|answer| assert_eq!(check(answer), None, "{shell:?} {answer:?}"));
         for (answer, why) in &wrong {
             assert!(check(answer).is_some_and(|said| said.contains(why)), "{shell:?} {:?}", check(answer));
@@ -198,7 +196,17 @@ struct Tls(Child, u16);
 impl Tls {
     fn serve(room: &Room) -> Self {
         let made = Process::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "30",
+            ])
             .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
             .args(["-keyout", &room.path("key.pem"), "-out", &room.path("cert.pem")])
             .stderr(Stdio::null())
@@ -246,7 +254,10 @@ fn a_certificate_must_be_trusted_and_not_end_too_soon() {
         assert_eq!(both(&shell, &check(ours(), Some(14))), None, "{shell:?}");
         assert_eq!(both(&shell, &check(Trust::Anybody, Some(29))), None, "{shell:?}");
         let soon = both(&shell, &check(ours(), Some(31)));
-        assert!(soon.as_ref().is_some_and(|why| why.contains("the certificate of") && why.contains("ends on")), "{soon:?}");
+        assert!(
+            soon.as_ref().is_some_and(|why| why.contains("the certificate of") && why.contains("ends on")),
+            "{soon:?}"
+        );
         let strange = both(&shell, &check(Trust::System, None));
         assert!(strange.as_ref().is_some_and(|why| why.contains("certificate")), "{shell:?} {strange:?}");
         let Probe::Http(request) = check(ours(), None).probe else { panic!("a request") };

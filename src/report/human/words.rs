@@ -291,9 +291,18 @@ fn web_answer(answer: &WebAnswer) -> String {
     let mut with: Vec<String> =
         answer.headers.iter().map(|(name, pattern)| format!("{name}: {}", one_line(pattern))).collect();
     with.extend(answer.contains.iter().chain(&answer.matches).map(|text| one_line(text)));
-    with.extend(answer.valid_for.map(|time| format!("a certificate good for {}", span(time))));
+    with.extend(answer.valid_for.map(|time| format!("a certificate good for {}", days(time))));
     let with = if with.is_empty() { String::new() } else { format!(" with {}", list(&with)) };
     format!("{}{with}", status.join(" or "))
+}
+
+fn days(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds >= 86_400 && seconds.is_multiple_of(86_400) => {
+            count(usize::try_from(seconds / 86_400).unwrap_or(usize::MAX), "day")
+        }
+        _ => span(time),
+    }
 }
 
 #[cfg(test)]

@@ -390,10 +390,8 @@ fn holds(name: &str, check: &Check) -> Result<String, String> {
 /// One line for each thing that must be right in the answer of a web server.
 fn responds(request: &HttpRequest, answer: &WebAnswer) -> Result<String, String> {
     let statuses: String = answer.status.iter().map(|statuses| format!(" {} {}", statuses.0, statuses.1)).collect();
-    let mut lines = vec![
-        format!("web {} {}", seconds(request.timeout), ask::web_words(request)),
-        format!("status{statuses}"),
-    ];
+    let mut lines =
+        vec![format!("web {} {}", seconds(request.timeout), ask::web_words(request)), format!("status{statuses}")];
     for (name, pattern) in &answer.headers {
         if !is_plain(name) {
             return Err(format!("`{}` is no name of a header", name.escape_debug()));
@@ -408,7 +406,9 @@ fn responds(request: &HttpRequest, answer: &WebAnswer) -> Result<String, String>
 
 /// Names of headers that mean themselves in a regular expression. Others are allowed by RFC 9110 and used by nobody.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    !name.is_empty()
+        && !name.starts_with('-')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 fn word(text: &str) -> Result<String, String> {
