@@ -34,7 +34,7 @@ pub(super) struct Verify {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
-    /// Also write it there as XML of JUnit: a suite for each service, a case for each check on each host
+    /// Also write it there as CI systems read it (`JUnit`'s XML): a suite for each service, a case for each check on each host
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     #[command(flatten)]
@@ -161,8 +161,8 @@ async fn ask(fleet: &Fleet, catalog: &Catalog, findings: impl Iterator<Item = &F
 /// Asks again and again, by the rules of a gate.
 async fn waited(fleet: &Fleet, catalog: &Catalog, checks: Vec<Finding>) -> Vec<Finding> {
     let begun = Instant::now();
-    let begin = |finding| (finding, Some(Wait::begin(Duration::ZERO)));
-    let mut all: Vec<(Finding, Option<Wait>)> = checks.into_iter().map(begin).collect();
+    let open = |finding| (finding, Some(Wait::begin(Duration::ZERO)));
+    let mut all: Vec<(Finding, Option<Wait>)> = checks.into_iter().map(open).collect();
     while all.iter().any(|(_, wait)| wait.is_some()) {
         let open = all.iter().filter(|(_, wait)| wait.is_some()).map(|(finding, _)| finding);
         let observed = ask(fleet, catalog, open).await;

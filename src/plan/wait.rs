@@ -51,8 +51,9 @@ impl Wait {
         }
         let hard = self.began + check.hard_end();
         let end = hard.min(self.fresh + check.within);
-        if now < end {
-            return Next::Again(end - now);
+        let left = end.saturating_sub(now);
+        if !left.is_zero() {
+            return Next::Again(left);
         }
         let why = trouble.unwrap_or("it does not hold for long enough");
         Next::Over(match () {

@@ -1,4 +1,4 @@
-//! The health of services: a table, JSON for programs, and JUnit's XML for what shows the results of tests.
+//! The health of services: a table, JSON for programs, and the XML of `JUnit` for what shows the results of tests.
 //!
 //! In: findings. Out: texts. Never: a host left out, or unknown called sick.
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::human::layout::{NAME, QUIET, RUN, WELL, WRONG, pad, paint};
 use super::human::words::{check, count, one_line};
-use crate::name::{EnvName, HostName};
+use crate::name::EnvName;
 use crate::plan::{Finding, Health};
 
 /// How much is shown.
@@ -79,7 +79,7 @@ pub fn text(findings: &[Finding], depth: Depth) -> String {
     let mut lines = Vec::new();
     for (service, hosts) in by_service(findings) {
         lines.push(paint(NAME, service));
-        hosts.into_iter().for_each(|host| lines.extend(of_host(host, column, depth)));
+        lines.extend(hosts.into_iter().flat_map(|host| of_host(host, column, depth)));
     }
     lines.extend([String::new(), Tally::of(findings).sentence()]);
     lines.join("\n")
@@ -139,7 +139,7 @@ fn worst(findings: &[Finding]) -> &'static str {
     }
 }
 
-/// JUnit's XML, as CI systems read it: a suite for each service, a case for each check on each host. What is sick is a
+/// The XML of `JUnit`, as CI systems read it: a suite for each service, a case for each check on each host. What is sick is a
 /// failure, what is unknown is an error.
 pub fn junit(environment: &EnvName, findings: &[Finding], took: Duration) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -153,14 +153,15 @@ pub fn junit(environment: &EnvName, findings: &[Finding], took: Duration) -> Str
     for (service, hosts) in by_service(findings) {
         let tally = Tally::of(hosts.iter().copied().flatten());
         let _ = writeln!(xml, "  {} skipped=\"0\">", head("testsuite", service, tally));
-        hosts.into_iter().flatten().for_each(|finding| xml.push_str(&case(&finding.host, finding)));
+        xml.extend(hosts.into_iter().flatten().map(case));
         xml.push_str("  </testsuite>\n");
     }
     xml.push_str("</testsuites>\n");
     xml
 }
 
-fn case(host: &HostName, finding: &Finding) -> String {
+fn case(finding: &Finding) -> String {
+    let host = &finding.host;
     let class = escaped(&format!("{}.{host}", finding.service));
     let open =
         format!("    <testcase classname=\"{class}\" name=\"{}\"", escaped(&format!("{host}: {}", asked(finding))));
@@ -197,6 +198,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::HostName;
     use crate::step::{Check, Expect, Probe};
 
     fn findings() -> Vec<Finding> {

@@ -344,8 +344,9 @@ impl Fleet {
                     Next::Enough => break,
                     Next::Over(stderr) => return Ok(Outcome::Failed { exit: 1, stderr }),
                     Next::Again(left) if said != trouble => {
-                        let why = trouble.iter().map(|why| format!("{why} ({} s left)", left.as_secs())).next();
-                        why.into_iter().for_each(|why| watch(StepEvent::Waiting { index, why }));
+                        if let Some(why) = &trouble {
+                            watch(StepEvent::Waiting { index, why: format!("{why} ({} s left)", left.as_secs()) });
+                        }
                         said = trouble;
                     }
                     Next::Again(_) => {}
