@@ -93,7 +93,7 @@ fn f27_a_slow_first_start_is_waited_for_while_it_gets_on() {
         let room = Room::new("slow");
         let count = room.path("count");
         let loading =
-            format!("echo x >>'{count}'; n=$(wc -l <'{count}'); echo \"$((n / 2)) of 4 loaded\"; [ $n -ge 8 ]",);
+            format!("echo x >>'{count}'; n=$(wc -l <'{count}'); echo \"$((n / 2)) of 4 loaded\"; [ $n -ge 8 ]");
         let began = Instant::now();
         assert_eq!(perform(&shell, &[wait(timed(succeeds(&loading), 0, 2000, 60_000))]), [Outcome::Done], "{shell:?}");
         assert!(began.elapsed() > Duration::from_secs(3), "longer than `within`, as it got on");
@@ -183,7 +183,9 @@ fn every_part_of_a_web_answer_is_looked_at() {
     for shell in shells() {
         let check =
             |answer: &WebAnswer| both(&shell, &Check::new(get.clone(), Expect::Answer(Box::new(answer.clone()))));
-        right.iter().for_each(|answer| assert_eq!(check(answer), None, "{shell:?} {answer:?}"));
+        for answer in &right {
+            assert_eq!(check(answer), None, "{shell:?} {answer:?}");
+        }
         for (answer, why) in &wrong {
             assert!(check(answer).is_some_and(|said| said.contains(why)), "{shell:?} {:?}", check(answer));
         }

@@ -389,9 +389,11 @@ fn holds(name: &str, check: &Check) -> Result<String, String> {
 
 /// One line for each thing that must be right in the answer of a web server.
 fn responds(request: &HttpRequest, answer: &WebAnswer) -> Result<String, String> {
-    let statuses: String = answer.status.iter().map(|statuses| format!(" {} {}", statuses.0, statuses.1)).collect();
-    let mut lines =
-        vec![format!("web {} {}", seconds(request.timeout), ask::web_words(request)), format!("status{statuses}")];
+    let statuses: Vec<String> = answer.status.iter().map(|statuses| format!("{} {}", statuses.0, statuses.1)).collect();
+    let mut lines = vec![
+        format!("web {} {}", seconds(request.timeout), ask::web_words(request)),
+        format!("status {}", statuses.join(" ")),
+    ];
     for (name, pattern) in &answer.headers {
         if !is_plain(name) {
             return Err(format!("`{}` is no name of a header", name.escape_debug()));
