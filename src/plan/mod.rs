@@ -12,6 +12,8 @@ mod pace;
 mod past;
 mod rollout;
 pub mod saved;
+mod verify;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +21,8 @@ pub use health::{Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
 pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
+pub use verify::{Finding, checks};
+pub use wait::{Next, Wait};
 
 pub use crate::catalog::{Canary, Hook, OnFailure, Otherwise};
 

@@ -14,6 +14,7 @@ mod docs;
 mod edit;
 mod faults;
 mod format;
+mod gate;
 mod generator;
 mod inventory;
 mod lease;
