@@ -11,6 +11,7 @@ mod import;
 mod past;
 mod rollout;
 pub mod saved;
+pub mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 

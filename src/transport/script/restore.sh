@@ -66,9 +66,10 @@ run() {
   if runs "$was"; then
     # What fell over too often would not be started again.
     program 60 systemctl reset-failed -- "$2" >/dev/null || :
-    if [ -e "$here/begun" ]; then program 600 systemctl $block restart -- "$2" || wrong=1
-    elif ! runs "$now"; then program 600 systemctl $block start -- "$2" || wrong=1
-    fi
+    verb=start
+    # What is in use is not taken away from under those who use it.
+    case $2 in *.mount|*.automount|*.swap|*.target|*.slice) ;; *) [ ! -e "$here/begun" ] || verb=restart ;; esac
+    if [ "$verb" = restart ] || ! runs "$now"; then program 600 systemctl $block "$verb" -- "$2" || wrong=1; fi
   fi
   [ -z "$wrong" ]
 }
