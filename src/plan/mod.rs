@@ -12,6 +12,7 @@ mod pace;
 mod past;
 mod rollout;
 pub mod saved;
+pub mod undo;
 mod verify;
 mod wait;
 
