@@ -164,7 +164,7 @@ pub enum Work {
         /// When.
         moment: Moment,
         /// What.
-        hook: Hook,
+        hook: Box<Hook>,
     },
     /// Nothing: many stages wait for many others by way of it.
     Join,
