@@ -28,6 +28,33 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     read(&text).ok_or_else(|| D::Error::custom(format!("`{}` is no length of time", text.escape_debug())))
 }
 
+/// The same where there may be none.
+pub mod optional {
+    use super::{Deserialize, Deserializer, Duration, Serializer};
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    #[expect(clippy::ref_option, reason = "serde gives a reference")]
+    pub fn serialize<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => super::serialize(span, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// When it is no length of time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        #[derive(Deserialize)]
+        struct Span(#[serde(with = "super")] Duration);
+        Ok(Option::<Span>::deserialize(deserializer)?.map(|span| span.0))
+    }
+}
+
 fn read(text: &str) -> Option<Duration> {
     let number = text.strip_suffix('s')?;
     let (whole, rest) = number.split_once('.').unwrap_or((number, "0"));

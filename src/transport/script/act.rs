@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ask;
 use super::command::{function, is_account, seconds};
+use super::deadman;
 use super::lease::{self, KEEP, PIN, PLACE};
 use super::quote::{NUL, quote, write_bytes};
 use crate::lease::{Part, Ticket};
@@ -52,9 +53,13 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
         parts.push(include_str!("unpack.sh"));
     }
     let keeps = |step: &Step| matches!(step, Step::SaveLedger { .. } | Step::KeepCopy { .. } | Step::DropCopies { .. });
+    let guards = steps.iter().any(deadman::is);
     let saves = steps.iter().any(keeps);
-    if ticket.is_some() || saves {
+    if ticket.is_some() || saves || guards {
         parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
+    }
+    if guards {
+        parts.push(include_str!("deadman.sh"));
     }
     if ticket.is_some() {
         parts.push(include_str!("ticket.sh"));
@@ -107,6 +112,8 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
         Step::RemoveUnpacked { .. } => UNPACKING,
+        // Everything may be put back in it.
+        Step::GiveUp { .. } => UNPACKING,
         Step::Await(gate) => gate.checks.iter().map(|check| check.within + MERCY + MERCY).sum(),
         _ => PLAIN,
     };
@@ -173,6 +180,9 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             plain(format!("copy {} {generation} {}", folder(environment), file_word(path)?))
         }
         Step::DropCopies { environment } => plain(format!("uncopy {}", folder(environment))),
+        Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. } => {
+            deadman::shell(index, step)
+        }
         Step::RefreshPackages => plain("refresh".to_owned()),
         Step::Purge { name } => {
             let (functions, call) = shell(index, &Step::Run(purging(name)))?;
