@@ -33,8 +33,16 @@ pub struct Intent {
     pub stage: usize,
     /// The service it is for, if any.
     pub service: Option<ServiceName>,
+    /// How many of its steps come before those of the entries.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub before: usize,
     /// What it changes, in order.
     pub entries: Vec<Intended>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One resource that a stage is about to change.
@@ -152,7 +160,7 @@ impl StageRecord {
 
     /// How far each entry came.
     pub fn entries(&self) -> impl Iterator<Item = (&Intended, Reached)> {
-        let mut first = 0;
+        let mut first = self.intent.before;
         self.intent.entries.iter().map(move |entry| {
             let from = first;
             first += entry.steps;

@@ -6,11 +6,13 @@
 mod health;
 mod input;
 mod read;
+mod risk;
 
 use std::collections::BTreeSet;
 
 pub use health::HealthCheck;
 pub use input::{Input, InputType, Typed, parse_duration};
+pub use risk::Risk;
 
 use crate::diag::Origin;
 use crate::name::{RoleName, Tag};
@@ -77,6 +79,8 @@ pub struct Item {
     pub notify: Option<Verb>,
     /// Whether it stays on the host even if it leaves the role.
     pub protect: bool,
+    /// Whether a change of it could shut us out, if its author says so.
+    pub risk: Option<Risk>,
     /// Where it is written.
     pub origin: Origin,
 }

@@ -4,7 +4,7 @@
 
 use regex::Regex;
 
-use super::{Batch, HealthCheck, Input, InputType, Item, Refusal, Role, Rollout};
+use super::{Batch, HealthCheck, Input, InputType, Item, Refusal, Role, Rollout, risk};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::name::{RoleName, did_you_mean};
 use crate::resource::{KINDS, Verb, kind};
@@ -17,7 +17,7 @@ pub(super) const ROLE: &[&str] =
 const INPUT: &[&str] = &["type", "default", "required", "min", "max", "pattern", "choices", "description"];
 const REFUSAL: &[&str] = &["when", "because", "hint"];
 const ROLLOUT: &[&str] = &["batch"];
-const AROUND: &[&str] = &["when", "loop", "notify", "tags", "protect"];
+const AROUND: &[&str] = &["when", "loop", "notify", "tags", "protect", "risky"];
 
 /// Ansible's modules that have another name here.
 const MODULES: &[(&str, &str)] = &[
@@ -303,6 +303,7 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
         tags: tags(get("tags"), &mut problems),
         notify: get("notify").and_then(|node| verb(node, &mut problems)),
         protect: get("protect").is_some_and(|node| protect(node, &mut problems)),
+        risk: get("risky").and_then(|node| risk::read(node, &mut problems)),
         origin: key.origin.clone(),
     });
     match item {
