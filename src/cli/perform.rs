@@ -304,9 +304,15 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
         _ => false,
     };
     let (mut failed, mut unreachable) = (report.stopped, !plan.unreachable.is_empty());
+    let (mut undone, mut unsure) = (false, false);
     for (stage, end) in plan.stages.iter().zip(&report.ends) {
         if let End::Failed(failure) = end {
-            *(if lost(stage, failure) { &mut unreachable } else { &mut failed }) = true;
+            *match failure {
+                Failure::Undone { .. } => &mut undone,
+                Failure::Unsure { .. } => &mut unsure,
+                failure if lost(stage, failure) => &mut unreachable,
+                _ => &mut failed,
+            } = true;
         }
     }
     let left = &settled.again;
@@ -314,7 +320,9 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
     // What has nothing to compare with (a command without a guard) is always in the plan again.
     let differs = left.entries().any(|entry| !entry.is_always() && !entry.is_kept());
     match () {
+        () if unsure => Exit::Unsure,
         () if failed => Exit::Failed,
+        () if undone => Exit::Undone,
         () if unreachable => Exit::Unreachable,
         () if differs => Exit::Failed,
         () if work.show.detailed && plan.stages.iter().any(|stage| matches!(stage.work, Work::Change(_))) => {
