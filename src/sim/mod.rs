@@ -15,6 +15,7 @@ mod show;
 mod story;
 mod system;
 mod tree;
+mod undo;
 mod units;
 mod web;
 mod world;

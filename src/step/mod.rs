@@ -7,9 +7,12 @@
 pub mod deadman;
 pub mod guarded;
 pub mod span;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use undo::{Snapshot, Touched};
 
 use crate::edit::Edit;
 use crate::name::{EnvName, RoleName};
@@ -538,7 +541,7 @@ pub enum Step {
         /// Absolute, or in a home: see [`home_of`].
         path: String,
     },
-    /// Removes all those copies.
+    /// Removes all those copies, and what was kept to be put back for changes that are over.
     DropCopies {
         /// Of which environment.
         environment: EnvName,
@@ -615,6 +618,24 @@ pub enum Step {
         ledger: Option<Vec<u8>>,
         /// How many bytes of the journal are worked in.
         journal: u64,
+    },
+    /// Keeps what is there before a change: all of it, flushed to disk, or nothing.
+    Snapshot(Snapshot),
+    /// The change is well: the next [`Step::Snapshot`] of this name begins anew. Until then this one can still be put back.
+    Commit {
+        /// Of which environment.
+        environment: EnvName,
+        /// What it was kept under.
+        name: String,
+    },
+    /// Puts back all that was kept, and tells the journal so. What can be put back is, even where something else cannot; then
+    /// it is a failure that says what cannot. Done again it gives the same end. With all of it put back already it is not
+    /// needed; with nothing kept under that name it fails.
+    Undo {
+        /// Of which environment.
+        environment: EnvName,
+        /// What it was kept under.
+        name: String,
     },
 }
 

@@ -544,6 +544,9 @@ fn show_step(step: &Step) -> String {
         Step::Disarm { name, .. } => format!("disarm {name}"),
         Step::GiveUp { name, .. } => format!("give {name} up"),
         Step::SaveLedger { environment, .. } => format!("save the ledger of {environment}"),
+        Step::Snapshot(snapshot) => format!("keep {:?} as {}", snapshot.touched, snapshot.name),
+        Step::Commit { name, .. } => format!("commit {name}"),
+        Step::Undo { name, .. } => format!("undo {name}"),
         Step::Unchanged { path, digest: Some(_) } => format!("unchanged {path}"),
         Step::Unchanged { path, digest: None } => format!("still no {path}"),
         Step::EditFile { path, edit, create } => {

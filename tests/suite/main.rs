@@ -33,5 +33,6 @@ mod saved;
 mod script;
 mod ssh;
 mod stories;
+mod undo;
 mod unpack;
 mod vault;

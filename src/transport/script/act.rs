@@ -11,6 +11,7 @@ use super::command::{function, is_account, seconds};
 use super::deadman;
 use super::lease::{self, KEEP, PIN, PLACE};
 use super::quote::{NUL, quote, write_bytes};
+use super::undo::{self, WAS};
 use crate::lease::{Part, Ticket};
 use crate::name::EnvName;
 use crate::step::{
@@ -50,13 +51,17 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
         parts.push(include_str!("fetch.sh"));
     }
     if steps.iter().any(|step| matches!(step, Step::Unpack(_) | Step::RemoveUnpacked { .. })) {
-        parts.push(include_str!("unpack.sh"));
+        parts.extend([WAS, include_str!("unpack.sh")]);
     }
+    let undoes = steps.iter().any(undo::is_undo);
     let keeps = |step: &Step| matches!(step, Step::SaveLedger { .. } | Step::KeepCopy { .. } | Step::DropCopies { .. });
     let guards = steps.iter().any(deadman::is);
-    let saves = steps.iter().any(keeps);
-    if ticket.is_some() || saves || guards {
+    let saves = undoes || guards || steps.iter().any(keeps);
+    if ticket.is_some() || saves {
         parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
+    }
+    if undoes {
+        parts.extend([WAS, include_str!("undo.sh")]);
     }
     if guards {
         parts.push(include_str!("deadman.sh"));
@@ -111,9 +116,8 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
-        Step::RemoveUnpacked { .. } => UNPACKING,
-        // Everything may be put back in it.
-        Step::GiveUp { .. } => UNPACKING,
+        Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
+        Step::Undo { .. } | Step::GiveUp { .. } => undo::LONGEST,
         Step::Await(gate) => gate.checks.iter().map(|check| check.within + MERCY + MERCY).sum(),
         _ => PLAIN,
     };
@@ -201,6 +205,9 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::SaveLedger { environment, ledger: None, journal } => {
             plain(format!("clear {} {journal}", folder(environment)))
         }
+        Step::Snapshot(snapshot) => undo::snapshot(index, snapshot),
+        Step::Commit { environment, name } => plain(undo::call("commit", environment, name)?),
+        Step::Undo { environment, name } => plain(undo::call("undo", environment, name)?),
     }
 }
 
