@@ -12,6 +12,7 @@ mod past;
 mod risk;
 mod rollout;
 pub mod saved;
+pub mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

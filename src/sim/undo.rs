@@ -3,6 +3,7 @@
 //! In: names of what a change touches. Out: the same as `restore.sh` does, in its order. Never: a restart where nothing
 //! was put back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::tree::{Node, What};
@@ -126,7 +127,7 @@ fn was(host: &Host, touched: &Touched) -> Was {
     match touched {
         Touched::Path(path) => {
             let Ok(path) = host.resolve(path) else { return Was::Path(None, BTreeMap::new()) };
-            let tree = is_unpacked(host, &path).then(|| below(host, &path)).unwrap_or_default();
+            let tree = if is_unpacked(host, &path) { below(host, &path) } else { BTreeMap::new() };
             Was::Path(host.paths.get(&path).cloned(), tree)
         }
         Touched::Unit(unit) => {
@@ -169,7 +170,7 @@ fn halt(host: &mut Host, touched: &Touched, was: &Was) -> Result<bool, Trouble> 
 /// What was not there goes. A directory stays as long as something is in it.
 fn away(host: &mut Host, touched: &Touched, was: &Was) -> Result<bool, Trouble> {
     let (Touched::Path(path), Was::Path(None, _)) = (touched, was) else { return Ok(false) };
-    let Ok(path) = host.resolve(path).map(|path| path.into_owned()) else { return Ok(false) };
+    let Ok(path) = host.resolve(path).map(Cow::into_owned) else { return Ok(false) };
     let Some(node) = host.paths.get(&path) else { return Ok(false) };
     let directory = node.what == What::Directory;
     if directory && !is_unpacked(host, &path) {

@@ -2,16 +2,23 @@
 //!
 //! In: changes, and instants to be killed at. Out: nothing. Never: a unit or a package of this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command as Process;
 
-use armilla::ledger::Journal;
-use armilla::name::EnvName;
+use armilla::inventory::Endpoint;
+use armilla::ledger::{Journal, Ledger};
+use armilla::name::{Address, EnvName};
+use armilla::plan::undo::touched;
+use armilla::plan::{Block, Plan};
+use armilla::sim::{Fault, World};
 use armilla::step::{MARKER, Outcome, Snapshot, Step, Touched};
+use armilla::transport::{Order, Transport as _, TransportError};
+use proptest::prelude::*;
 
+use crate::generator::{Project, project};
 use crate::script::{Room, perform_by, shells};
 
 fn environment() -> EnvName {
@@ -155,7 +162,7 @@ fn change(host: &Host) {
     host.write(&format!("fresh/{MARKER}"), "1");
 }
 
-fn touched(names: &[String]) -> Step {
+fn all(names: &[String]) -> Step {
     snapshot(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
@@ -165,7 +172,7 @@ fn everything_comes_back_and_only_once() {
         let host = Host::new("undo", &shell);
         let names = furnish(&host);
         let before = look(Path::new(&host.tree()));
-        host.done(touched(&names));
+        host.done(all(&names));
         change(&host);
         assert_ne!(look(Path::new(&host.tree())), before);
         host.done(undo());
@@ -177,7 +184,7 @@ fn everything_comes_back_and_only_once() {
         assert!(host.fails(commit()).contains("was undone already"));
         // What comes next begins anew.
         host.write("same", "another");
-        host.done(touched(&names));
+        host.done(all(&names));
         host.write("same", "worse");
         host.done(undo());
         assert_eq!(fs::read_to_string(host.path("same")).expect("it is there"), "another", "{shell:?}");
@@ -270,4 +277,275 @@ fn the_journal_is_mended_before_it_is_told() {
     assert!(host.restore());
     assert_eq!(host.journal(), "undone other\nundone web\n");
     assert!(Journal::parse(host.journal().as_bytes()).is_ok());
+}
+
+/// Runs a script by bash, which kills itself before its command of this number. Whether it came to its end.
+fn killed_at(number: usize, script: &str, place: &str) -> bool {
+    let trap = format!("_k=0; trap '_k=$((_k + 1)); [ $_k != {number} ] || kill -KILL $$' DEBUG; set -T; . \"$0\"");
+    let ended = Process::new("bash").args(["-c", &trap, script]).env("ARMILLA_HOST_DIR", place).output();
+    ended.expect("bash starts").status.success()
+}
+
+/// Numbers of commands, close together at first.
+fn instants() -> impl Iterator<Item = usize> {
+    (0..).map(|n| n * n / 4 + n * 9 + 3)
+}
+
+#[test]
+fn killed_anywhere_and_done_again_it_ends_the_same() {
+    for number in instants() {
+        let host = Host::new(&format!("killed-{number}"), &["dash"]);
+        let names = furnish(&host);
+        let before = look(Path::new(&host.tree()));
+        host.done(all(&names));
+        change(&host);
+        let over = killed_at(number, &host.kept("restore"), "");
+        let done = host.perform(undo());
+        assert!(matches!(done, Outcome::Done | Outcome::NotNeeded), "killed before command {number}: {done:?}");
+        assert_eq!(look(Path::new(&host.tree())), before, "killed before command {number}");
+        assert!(Journal::parse(host.journal().as_bytes()).is_ok(), "{number}");
+        assert_eq!(host.perform(undo()), Outcome::NotNeeded, "{number}");
+        if over {
+            assert!(number > 150, "it has more commands than that");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_was_killed_is_made_again_and_never_half() {
+    for number in instants() {
+        let host = Host::new(&format!("kept-{number}"), &["dash"]);
+        let names = furnish(&host);
+        // One that is over is there already.
+        host.done(snapshot(&[&host.path("same")]));
+        host.done(commit());
+        let before = look(Path::new(&host.tree()));
+        let script = host.room.path("script");
+        let text = armilla::transport::script::step_script(&[all(&names)], "0123456789abcdef0123456789abcdef");
+        fs::write(&script, text).expect("a script");
+        let over = killed_at(number, &script, &host.room.path("kept"));
+        host.done(all(&names));
+        change(&host);
+        host.done(undo());
+        assert_eq!(look(Path::new(&host.tree())), before, "killed before command {number}");
+        if over {
+            assert!(number > 150, "it has more commands than that");
+            break;
+        }
+    }
+}
+
+// -- what the ledger makes of it ----------------------------------------------------------------------------------------
+
+/// A stage of a run with an entry of two steps for each role.
+fn stage(run: &str, roles: &[&str]) -> String {
+    let entry = |role: &&str| {
+        serde_json::json!({
+            "place": {"role": role, "kind": "file", "target": format!("/{role}")}, "steps": 2, "want": "w",
+            "existed": false, "absent": null, "order": 0, "protect": false,
+            "notifies": [[{"role": role, "kind": "service", "target": role}, "restart"]],
+        })
+    };
+    let entries: Vec<serde_json::Value> = roles.iter().map(entry).collect();
+    let applied =
+        serde_json::json!({"run": run, "at": "2026-01-01T00:00:00Z", "plan": "p", "who": "me", "revision": null});
+    let intent = serde_json::json!({"version": 1, "applied": applied, "stage": 0, "service": null, "entries": entries});
+    format!("stage boot {intent}\n")
+}
+
+/// What is owned, and what is owed, by role; `?` where it is not known whether it was done.
+fn ledger(before: Option<&Ledger>, journal: &str) -> String {
+    let text = before.map(Ledger::text);
+    let ledger = Ledger::of(&environment(), text.as_deref(), Some(journal.as_bytes())).expect("a ledger");
+    let owned =
+        ledger.owned.iter().map(|(place, owned)| format!("{}{}", place.role, if owned.done { "" } else { "?" }));
+    let owed = ledger.pending.keys().map(|place| format!("!{}", place.role));
+    owned.chain(owed).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_was_put_back_is_nobodys() {
+    let (a, b) = (stage("run-1", &["a"]), stage("run-1", &["b"]));
+    let done = "begin 0\ndone 0\nbegin 1\ndone 1\nover\n";
+    assert_eq!(ledger(None, &format!("{a}{done}{b}{done}")), "a b !a !b");
+    assert_eq!(ledger(None, &format!("{a}{done}{b}{done}undone a\n")), "b !b");
+    assert_eq!(ledger(None, &format!("{a}{done}undone a\n{b}{done}")), "b !b");
+    assert_eq!(ledger(None, &format!("{a}{done}undone b\n")), "a !a");
+    // What comes after it counts, and what the ledger said before stays.
+    assert_eq!(ledger(None, &format!("{a}{done}undone a\n{a}{done}")), "a !a");
+    let known = Ledger::of(&environment(), None, Some(format!("{a}{done}").as_bytes())).expect("a ledger");
+    assert_eq!(ledger(Some(&known), &format!("{a}begin 0\nundone a\n")), "a !a");
+    assert_eq!(ledger(None, "undone a\n"), "");
+    // Of a stage with two roles, one goes.
+    let both = stage("run-1", &["a", "b"]);
+    assert_eq!(ledger(None, &format!("{both}begin 3\ndone 3\nover\nundone a\n")), "b !b");
+}
+
+#[test]
+fn a_step_that_went_on_after_it_was_put_back_is_not_known() {
+    let a = stage("run-1", &["a"]);
+    assert_eq!(ledger(None, &format!("{a}begin 0\ndone 0\nbegin 1\nundone a\n")), "");
+    assert_eq!(ledger(None, &format!("{a}begin 0\ndone 0\nundone a\nbegin 1\n")), "a? !a");
+    assert_eq!(ledger(None, &format!("{a}begin 0\ndone 0\nbegin 1\nundone a\ndone 1\nover\n")), "a? !a");
+    assert_eq!(ledger(None, &format!("{a}undone a\nbegin 0\ndone 0\nbegin 1\ndone 1\n")), "a !a");
+    for wrong in ["undone", "undone ", "undone -x", "undone a b"] {
+        assert!(Journal::parse(format!("{wrong}\n").as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+// -- random projects in the simulator -----------------------------------------------------------------------------------
+
+type Shapes = BTreeMap<String, BTreeMap<String, String>>;
+
+fn cases(number: u32) -> ProptestConfig {
+    ProptestConfig { cases: number, failure_persistence: None, max_shrink_iters: 500, ..ProptestConfig::default() }
+}
+
+fn plan(world: &World) -> Plan {
+    world.plan().unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn perform(world: &World, block: &Block, step: Step) -> Result<Outcome, TransportError> {
+    let host = Endpoint::new(block.host.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let steps = [step];
+    let done = runtime.block_on(world.fleet.perform(&host, Order::of(&steps), &|_| ()));
+    done.map(|mut outcomes| outcomes.pop().expect("an outcome"))
+}
+
+/// Keeps what each role is about to change.
+fn keep(world: &World, plan: &Plan) {
+    for block in plan.blocks() {
+        let snapshot = Snapshot {
+            environment: plan.environment.clone(),
+            name: block.role.to_string(),
+            touched: touched(&block.entries).0,
+        };
+        assert_eq!(perform(world, block, Step::Snapshot(snapshot)), Ok(Outcome::Done));
+    }
+}
+
+/// Puts all of it back, what changed last first.
+fn roll_back(world: &World, plan: &Plan) {
+    for block in plan.blocks().collect::<Vec<_>>().into_iter().rev() {
+        let undo = || Step::Undo { environment: plan.environment.clone(), name: block.role.to_string() };
+        let mut ended = perform(world, block, undo());
+        // The host had no power in the middle of it.
+        if ended.is_err() {
+            world.fleet.heal();
+            world.fleet.boot(block.host.as_str());
+            ended = perform(world, block, undo());
+        }
+        let done = matches!(ended, Ok(Outcome::Done | Outcome::NotNeeded));
+        assert!(done, "{} {}: {ended:?}", block.host, block.role);
+    }
+}
+
+/// All that can be put back, by host. Accounts cannot, nor what a command of the project made; systemd keeps the folder it
+/// puts its links in; and who has read its files is not told, because what is put back is always read.
+fn shapes(world: &World, plan: &Plan) -> Shapes {
+    let lost: BTreeSet<Address> = plan.blocks().flat_map(|block| touched(&block.entries).1).collect();
+    let commands: BTreeSet<String> =
+        lost.iter().filter(|lost| lost.kind == "command").map(|lost| lost.target.clone()).collect();
+    let links = "path /etc/systemd/system/multi-user.target.wants";
+    let covered = |what: &str| {
+        let made = what.strip_prefix("path ").is_some_and(|path| commands.iter().any(|command| command.contains(path)));
+        !made && what != links && !["user ", "group ", "device "].iter().any(|kind| what.starts_with(kind))
+    };
+    let shape = |name: String| {
+        let shape = world.fleet.on(&name, |host| host.shape()).unwrap_or_default();
+        let shape = shape.into_iter().filter(|(what, _)| covered(what)).map(|(what, is)| {
+            let is = if what.starts_with("unit ") { is.split(',').next().unwrap_or_default().to_owned() } else { is };
+            (what, is)
+        });
+        (name, shape.collect())
+    };
+    world.fleet.names().into_iter().map(shape).collect()
+}
+
+fn same(before: &Shapes, after: &Shapes) -> Result<(), TestCaseError> {
+    for (host, shape) in before {
+        let after = &after[host];
+        for what in shape.keys().chain(after.keys()) {
+            prop_assert_eq!(shape.get(what), after.get(what), "{} {}", host, what);
+        }
+    }
+    Ok(())
+}
+
+fn installed(project: &Project) -> World {
+    let world = project.world();
+    let run = world.apply(&plan(&world));
+    assert!(run.report.converged(), "{run:?}");
+    world.fleet.wait(3600);
+    world
+}
+
+fn fault() -> impl Strategy<Value = Option<Fault>> {
+    prop::option::of(prop_oneof![
+        Just(Fault::Fails),
+        Just(Fault::PowerLossBefore),
+        Just(Fault::PowerLossIn),
+        Just(Fault::PowerLossAfter),
+        Just(Fault::CutBefore),
+        Just(Fault::CutAfter),
+    ])
+}
+
+/// A change that may be cut off, and a roll back that may be, too.
+fn back(
+    world: &World,
+    project: &Project,
+    host: usize,
+    step: usize,
+    fault: Option<Fault>,
+    again: bool,
+) -> Result<(), TestCaseError> {
+    let plan = plan(world);
+    let mut before = shapes(world, &plan);
+    keep(world, &plan);
+    let name = format!("h{}", host % project.hosts + 1);
+    let powerless = matches!(fault, Some(Fault::PowerLossBefore | Fault::PowerLossIn | Fault::PowerLossAfter));
+    if let Some(fault) = fault.clone() {
+        world.fleet.fault(&name, step, fault);
+    }
+    world.apply(&plan);
+    world.fleet.heal();
+    world.fleet.boot(&name);
+    // Not one that comes after it: what runs then is what starts with the host.
+    let fault = fault.filter(|fault| again && !matches!(fault, Fault::Fails | Fault::PowerLossAfter));
+    if let Some(fault) = fault {
+        world.fleet.fault(&name, 0, fault);
+    }
+    roll_back(world, &plan);
+    let mut after = shapes(world, &plan);
+    // Without power a unit stops that no change had to do with, and that does not start with the host.
+    let touched: Vec<Touched> = plan.blocks().flat_map(|block| touched(&block.entries).0).collect();
+    let ours =
+        |what: &str| what.strip_prefix("unit ").is_none_or(|unit| touched.contains(&Touched::Unit(unit.to_owned())));
+    if powerless {
+        before.values_mut().chain(after.values_mut()).for_each(|shape| shape.retain(|what, _| ours(what)));
+    }
+    same(&before, &after)
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn a_change_that_is_put_back_never_was(
+        project in project(), roles in any::<u8>(), host in 0..5_usize, step in 0..25_usize, fault in fault(), again in any::<bool>(),
+    ) {
+        let mut world = installed(&project);
+        project.partly(roles).write(&mut world);
+        back(&world, &project, host, step, fault, again)?;
+    }
+
+    #[test]
+    fn an_installation_that_is_put_back_never_was(
+        project in project(), host in 0..5_usize, step in 0..25_usize, fault in fault(), again in any::<bool>(),
+    ) {
+        back(&project.world(), &project, host, step, fault, again)?;
+    }
 }

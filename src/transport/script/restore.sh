@@ -44,7 +44,12 @@ complain() {
   touch "$here/.wrong"
   if ! grep -q -F -x -e "${1%%"$nl"*}" "$here/.wrong"; then printf '%s\n' "$1" >>"$here/.wrong"; fi
 }
-was() { IFS= read -r was <"$here/$1/was" || [ -n "$was" ]; }
+# was NUMBER: how it was, in $was.
+was() {
+  was=
+  { IFS= read -r was <"$here/$1/was"; } 2>/dev/null
+  [ -n "$was" ] || refuse "how it was is not known: $here/$1/was is damaged"
+}
 runs() { case $1 in active*|activating*|reloading*|refreshing*) ;; *) return 1 ;; esac; }
 starts() { case $1 in *' enabled'*) ;; *) return 1 ;; esac; }
 # halt NUMBER UNIT: one that did not run or did not start with the host does not do so now, while its file is still there.
@@ -66,15 +71,17 @@ run() {
   if runs "$was"; then
     # What fell over too often would not be started again.
     program 60 systemctl reset-failed -- "$2" >/dev/null || :
-    if [ -e "$here/begun" ]; then program 600 systemctl $block restart -- "$2" || wrong=1
-    elif ! runs "$now"; then program 600 systemctl $block start -- "$2" || wrong=1
-    fi
+    verb=start
+    # What is in use is not taken away from under those who use it.
+    case $2 in *.mount|*.automount|*.swap|*.target|*.slice) ;; *) [ ! -e "$here/begun" ] || verb=restart ;; esac
+    if [ "$verb" = restart ] || ! runs "$now"; then program 600 systemctl $block "$verb" -- "$2" || wrong=1; fi
   fi
   [ -z "$wrong" ]
 }
 # away NUMBER PATH: what was not there goes. A directory stays as long as something is in it.
 away() {
-  was "$1" && [ "$was" = none ] && located "$2" || return 0
+  was "$1" || return
+  [ "$was" = none ] && located "$2" || return 0
   [ -d "${place%/*}/" ] || return 0
   enter no "${place%/*}" || return
   name=./${place##*/} old=./.armilla-old-${place##*/}
@@ -85,7 +92,8 @@ away() {
 }
 # back NUMBER PATH: what was there comes back, beside its place and renamed.
 back() {
-  was "$1" && [ "$was" != none ] || return 0
+  was "$1" || return
+  [ "$was" != none ] || return 0
   located "$2" || { refuse "$2: there is no such user with a home directory any more"; return; }
   enter make "${place%/*}" || return
   name=./${place##*/} new=./.armilla-new-${place##*/} old=./.armilla-old-${place##*/} data=$here/$1/data
