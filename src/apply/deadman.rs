@@ -88,18 +88,22 @@ impl<T: Transport> Vigil<'_, T> {
     /// After a change that went wrong: the host puts everything back, now or when it is there again.
     pub(super) async fn give_up(&self, cause: Failure) -> Failure {
         let (environment, name) = (self.guard.environment.clone(), self.guard.name.clone());
-        let steps = [Step::GiveUp { environment, name }];
+        // The second is refused with the whole story.
+        let give_up = Step::GiveUp { environment: environment.clone(), name: name.clone() };
+        let steps = [give_up, Step::Disarm { environment, name }];
         let outcomes = match self.insist(&steps, &|_| {}, &mut None).await {
             Ok(outcomes) => outcomes,
             Err(Failure::Unsure { why, .. }) => return Failure::Unsure { cause: Box::new(cause), why },
             Err(failure) => return failure,
         };
-        match outcomes.last() {
-            Some(Outcome::Failed { exit: UNARMED, .. }) => cause,
-            Some(Outcome::Failed { stderr, .. }) => {
-                Failure::Unsure { cause: Box::new(cause), why: masked(stderr, self.secrets) }
-            }
-            _ => Failure::Undone { cause: Box::new(cause), why: "this host has put everything back".to_owned() },
+        let (exit, why) = match outcomes.last() {
+            Some(Outcome::Failed { exit, stderr }) => (*exit, masked(stderr, self.secrets)),
+            _ => (STUCK, "it does not say that it has put everything back".to_owned()),
+        };
+        match exit {
+            UNARMED => cause,
+            UNDONE => Failure::Undone { cause: Box::new(cause), why },
+            _ => Failure::Unsure { cause: Box::new(cause), why },
         }
     }
 

@@ -56,8 +56,11 @@ pub(super) fn step_of(failure: &Failure) -> Option<usize> {
 
 /// What went wrong first, and what became of it.
 fn put_back(plan: &Plan, stage: StageId, cause: &Failure, what: &str) -> Vec<String> {
-    let first = lines(plan, stage, cause).into_iter().skip(1);
-    first.chain(words::lines(what).into_iter().map(|line| format!("  {line}"))).collect()
+    let first = match cause {
+        Failure::Host { why, .. } => lost(None, why),
+        cause => lines(plan, stage, cause).into_iter().skip(1).collect(),
+    };
+    first.into_iter().chain(words::lines(what).into_iter().map(|line| format!("  {line}"))).collect()
 }
 
 fn broken(step: Option<&str>, exit: i32, stderr: &str) -> Vec<String> {
