@@ -130,7 +130,7 @@ impl<'a> Outcomes<'a> {
                     let failed = usize::from(matches!(end, End::Failed(_)));
                     all.tallies.entry(host).or_default().unhealthy += failed;
                 }
-                Work::Join => {}
+                Work::Hook { .. } | Work::Join | Work::Rolled(_) => {}
             }
         }
         all
@@ -266,7 +266,7 @@ enum Fate {
 fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
     match end {
         End::Done => Fate::Done,
-        End::Skipped(_) | End::Stopped => Fate::NotBegun,
+        End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => Fate::NotBegun,
         End::Failed(Failure::Undone { cause, .. }) if begun(steps, cause) => Fate::PutBack,
         End::Failed(Failure::Unsure { cause, .. }) if begun(steps, cause) => Fate::Unsure,
         End::Failed(Failure::Undone { .. } | Failure::Unsure { .. }) => Fate::NotBegun,
