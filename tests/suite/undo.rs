@@ -288,7 +288,7 @@ fn killed_at(number: usize, script: &str, place: &str) -> bool {
 
 /// Numbers of commands, close together at first.
 fn instants() -> impl Iterator<Item = usize> {
-    (0..).map(|n| n * n / 4 + n * 9 + 3)
+    (0..).map(|n| n * n / 2 + n * 11 + 3)
 }
 
 #[test]
@@ -531,7 +531,7 @@ fn back(
 }
 
 proptest! {
-    #![proptest_config(cases(150))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn a_change_that_is_put_back_never_was(

@@ -179,11 +179,19 @@ version() {
 }
 # removed PROGRAM...
 removed() { o=$("$@") || refuse "it was not there, and cannot be removed: $o"; }
-# older NAME VERSION
+# going ARGUMENT...: the packages that apt would take away.
+going() {
+  apt-get -s -q -o APT::AutoRemove::SuggestsImportant=false "$@" 2>/dev/null 9>&- | sed -n -e 's/^Purg \([^ ]*\).*/\1/p' -e 's/^Remv \([^ ]*\).*/\1/p'
+}
+# older NAME VERSION: what came with the newer one and is needed by nothing without it goes; what nothing needed before stays.
 older() {
   [ "${now%% *}" != "$2" ] || return 0
-  o=$(program 1800 apt-get install -y -q --no-install-recommends --allow-downgrades --allow-change-held-packages \
-    -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- "$1=$2") && return
+  idle=" $(going autoremove | tr '\n' ' ')" more=
+  for o in $(going install --auto-remove --no-install-recommends --allow-downgrades --allow-change-held-packages -- "$1=$2"); do
+    case $idle in *" $o "*) ;; *) more="$more $o-" ;; esac
+  done
+  o=$(program 1800 apt-get install -y -q --purge --no-install-recommends --allow-downgrades --allow-change-held-packages \
+    -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- "$1=$2" $more) && return
   refuse "it cannot be put back to the version $2: $o"
 }
 # marked NAME MARKS
