@@ -183,6 +183,16 @@ impl End {
     pub fn is_well(&self) -> bool {
         matches!(self, Self::Done | Self::NotNeeded)
     }
+
+    /// Whether a stage that keeps what is there before it changes anything may have changed something: its first step only
+    /// keeps.
+    pub fn has_changed(&self) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Failed(failure) => failure.step().is_some_and(|step| step > 0),
+            Self::Skipped(_) | Self::Stopped | Self::Held(_) | Self::NotNeeded => false,
+        }
+    }
 }
 
 /// What went wrong.
@@ -230,4 +240,16 @@ pub enum Failure {
         /// Why.
         why: String,
     },
+}
+
+impl Failure {
+    /// The step it was in, counted in its stage, if one had begun.
+    pub fn step(&self) -> Option<usize> {
+        match self {
+            Self::Step { step, .. } => Some(*step),
+            Self::Host { step, .. } | Self::Fenced { step, .. } => *step,
+            Self::Refused { .. } => None,
+            Self::Undone { cause, .. } | Self::Unsure { cause, .. } => cause.step(),
+        }
+    }
 }

@@ -52,7 +52,7 @@ impl Queue {
         let mut skipped = Vec::new();
         let mut ended = vec![(id, end, id)];
         while let Some((id, end, cause)) = ended.pop() {
-            let well = end == End::Done;
+            let well = end.is_well();
             self.ends[id] = Some(end);
             for (next, condition) in self.followers[id].clone() {
                 if self.ends[next].is_some() {

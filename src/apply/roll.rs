@@ -86,11 +86,17 @@ impl<'p> Rollouts<'p> {
         self.steer(service, |steering| steering.answered(answers, now));
     }
 
-    /// A host is put back.
-    pub(super) fn undo(&mut self, service: usize, host: &HostName) {
-        let Some(course) = self.rollouts.get_mut(&service) else { return };
+    /// A host is put back. Gives the stages that have nothing to put back, because what they undo was never begun.
+    pub(super) fn undo(&mut self, plan: &Plan, (service, host): (usize, &HostName), queue: &Queue) -> Vec<StageId> {
+        let Some(course) = self.rollouts.get_mut(&service) else { return Vec::new() };
         course.steering.undo(host);
-        course.open.extend(course.undo.get(host).into_iter().flatten());
+        let stages = course.undo.get(host).cloned().unwrap_or_default();
+        course.open.extend(&stages);
+        let nothing = |id: &StageId| match &plan.stages[*id].work {
+            Work::Undo { of, .. } => !queue.end(*of).is_some_and(End::has_changed),
+            _ => false,
+        };
+        stages.into_iter().filter(nothing).collect()
     }
 
     /// A person said that hosts may follow the canaries.
@@ -172,14 +178,14 @@ impl<'p> Course<'p> {
                 turns.entry(turn.host.clone()).or_default().push(id);
             }
         }
-        let followers = |undo: StageId| {
-            let after = move |(_, stage): &(usize, &Stage)| stage.after.iter().any(|(before, _)| *before == undo);
-            plan.stages.iter().enumerate().filter(after).map(|(id, _)| id)
-        };
-        let undo =
-            rollout.undo.iter().map(|(host, id)| (host.clone(), std::iter::once(*id).chain(followers(*id)).collect()));
-        let undo = undo.collect();
-        Self { steering: Steering::new(rollout), turns, undo, told: None, again: None, open: BTreeSet::new() }
+        Self {
+            steering: Steering::new(rollout),
+            turns,
+            undo: rollout.undo.clone(),
+            told: None,
+            again: None,
+            open: BTreeSet::new(),
+        }
     }
 
     /// What comes next, if that was not told yet.
@@ -215,9 +221,9 @@ impl<'p> Course<'p> {
     }
 
     fn put_back(&mut self, host: &HostName, queue: &Queue) {
-        let ends: Vec<Option<&End>> = self.undo[host].iter().map(|id| queue.end(*id)).collect();
+        let ends: Vec<Option<&End>> = self.undo.get(host).into_iter().flatten().map(|id| queue.end(*id)).collect();
         if ends.iter().all(Option::is_some) {
-            self.steering.undone(host, ends.iter().flatten().all(|end| **end == End::Done));
+            self.steering.undone(host, ends.iter().flatten().all(|end| end.is_well()));
         }
     }
 }

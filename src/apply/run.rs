@@ -187,7 +187,9 @@ impl<T: Transport> Runner<'_, T> {
             }
             Next::Undo(host) => {
                 (self.tell)(Event::RollingBack { service: name, host: host.clone() });
-                self.rollouts.undo(service, &host);
+                for id in self.rollouts.undo(self.plan, (service, &host), &self.queue) {
+                    self.finish(id, End::NotNeeded, Duration::ZERO);
+                }
             }
             Next::Over => {
                 for id in self.rollouts.undone(service, &self.queue) {

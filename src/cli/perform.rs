@@ -343,7 +343,14 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
     unreachable |= !left.unreachable.is_empty();
     // What has nothing to compare with (a command without a guard) is always in the plan again.
     let differs = left.entries().any(|entry| !entry.is_always() && !entry.is_kept());
-    let restored = |outcome| report.restored.values().any(|how| *how == outcome);
+    let back = || plan.stages.iter().zip(&report.ends).filter(|(stage, _)| matches!(stage.work, Work::Undo { .. }));
+    let restored = |outcome| match outcome {
+        Restoration::Stuck => {
+            let lost = |(_, end): (&Stage, &End)| !end.is_well() && *end != End::Stopped;
+            back().any(lost) || report.restored.values().any(|how| *how == outcome)
+        }
+        Restoration::Restored => back().any(|(_, end)| *end == End::Done),
+    };
     match () {
         () if unsure || restored(Restoration::Stuck) => Exit::Uncertain,
         () if restored(Restoration::Restored) => Exit::RolledBack,

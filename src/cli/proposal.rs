@@ -105,7 +105,7 @@ impl Proposal<'_> {
     async fn agreed(&self, confirm: impl FnOnce() -> bool) -> Result<Agreed, Result<Exit, Diagnostics>> {
         let plan = &self.survey.plan;
         check(plan, self.project, self.about.revision.as_ref(), self.consent).map_err(Err)?;
-        if plan.summary().changes() == 0 {
+        if plan.summary().changes() == 0 && !plan.puts_back() {
             settle::work_in(self.fleet, &self.leases, self.survey, &self.applied()).await;
             return Err(Ok(plan::exit(plan, self.consent.detailed_exitcode)));
         }

@@ -11,9 +11,11 @@ use super::plan::{Next, Shape};
 use super::proposal::{Consent, Proposal};
 use super::survey;
 use super::{Connection, Exit, Global, Selection, completion, environment, identity, load, runs, saved, show, ui};
+use crate::apply::{Event, Restoration};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::history::Run;
 use crate::name::RunId;
+use crate::plan::{Begun, rollback};
 use crate::report::human;
 
 /// Goes on with a run that was cut off. The hosts are read again: what was done is not done twice, what is not known is
@@ -76,6 +78,10 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
         };
         let mut survey = survey::of(&fleet, saved.catalog.clone()).await;
         survey.plan.leave_out_done(&survey.observed, &chain(&old));
+        if let Some(back) = rollback(&saved.plan, &begun(&old)) {
+            ui::say("that run was putting back what it had changed: so does this one");
+            survey.plan = back;
+        }
         let shape = Shape { next: Next::Doing, ..command.shape.clone() };
         show::print_plan(global, &shape, &file.about, &survey.plan, human::Read::Now(survey.took), None);
         let proposal = Proposal {
@@ -108,7 +114,7 @@ fn last_open(global: &Global) -> Result<Run, Diagnostics> {
     let mut runs = runs::history()?.list();
     runs.retain(|run| here.as_ref().is_none_or(|root| *root == run.head.project));
     let gone_on: BTreeSet<RunId> = runs.iter().filter_map(|run| run.head.resumes.clone()).collect();
-    let open = |run: &&Run| run.end.as_ref().is_none_or(|end| !matches!(end.exit, 0 | 2));
+    let open = |run: &&Run| run.end.as_ref().is_none_or(|end| !matches!(end.exit, 0 | 2 | 5));
     let last = runs.iter().rev().filter(|run| !gone_on.contains(&run.head.run)).find(open).cloned();
     last.ok_or_else(|| {
         let place = if here.is_some() { "this project" } else { "this machine" };
@@ -116,6 +122,23 @@ fn last_open(global: &Global) -> Result<Run, Diagnostics> {
             .hint("`armilla runs list` shows all")
             .into()
     })
+}
+
+/// How far a run came, and what it was putting back.
+fn begun(run: &Run) -> Begun {
+    let mut begun = Begun::default();
+    for (_, event) in &run.events {
+        match event {
+            Event::StageEnded { stage, end, .. } => {
+                begun.changed.extend(end.has_changed().then_some(*stage));
+                begun.well.extend(end.is_well().then_some(*stage));
+            }
+            Event::RollingBack { service, .. } => drop(begun.services.insert(service.clone())),
+            Event::RolledBack { service, outcome: Restoration::Restored } => drop(begun.services.remove(service)),
+            _ => {}
+        }
+    }
+    begun
 }
 
 /// A run and those it went on with.

@@ -11,6 +11,7 @@ mod import;
 mod pace;
 mod past;
 mod risk;
+mod rollback;
 mod rollout;
 pub mod saved;
 pub mod undo;
@@ -24,6 +25,7 @@ pub use health::{Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
 pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
+pub use rollback::{Begun, rollback};
 pub use verify::{Finding, checks};
 pub use wait::{Next, Wait};
 
@@ -156,6 +158,8 @@ pub enum Work {
         service: ServiceName,
         /// The checks.
         gate: Gate,
+        /// What is written down when they hold.
+        then: Vec<Step>,
     },
     /// What is done around the change of a host.
     Hook {
@@ -167,6 +171,17 @@ pub enum Work {
         moment: Moment,
         /// What.
         hook: Box<Hook>,
+    },
+    /// Puts back what a stage changed, if a rollout is rolled back and that stage was begun.
+    Undo {
+        /// The host.
+        host: HostName,
+        /// The service.
+        service: ServiceName,
+        /// The stage.
+        of: StageId,
+        /// How.
+        step: Box<Step>,
     },
     /// Nothing: many stages wait for many others by way of it.
     Join,
@@ -192,8 +207,11 @@ impl Work {
     pub fn steps(&self) -> Vec<Step> {
         match self {
             Self::Change(block) => block.steps().cloned().collect(),
-            Self::Gate { gate, .. } => vec![Step::Await(gate.clone())],
+            Self::Gate { gate, then, .. } => {
+                std::iter::once(Step::Await(gate.clone())).chain(then.iter().cloned()).collect()
+            }
             Self::Hook { hook, .. } => vec![hook.step.clone()],
+            Self::Undo { step, .. } => vec![Step::clone(step)],
             Self::Join | Self::Rolled(_) => Vec::new(),
         }
     }
@@ -202,7 +220,7 @@ impl Work {
     pub fn host(&self) -> Option<&HostName> {
         match self {
             Self::Change(block) => Some(&block.host),
-            Self::Gate { host, .. } | Self::Hook { host, .. } => Some(host),
+            Self::Gate { host, .. } | Self::Hook { host, .. } | Self::Undo { host, .. } => Some(host),
             Self::Join | Self::Rolled(_) => None,
         }
     }

@@ -36,8 +36,8 @@ pub struct Rollout {
     pub waiting: Vec<HostName>,
     /// All hosts of the service.
     pub members: BTreeMap<HostName, Member>,
-    /// What puts a host back as it was, by the place of its stage; empty unless a failure is rolled back.
-    pub undo: BTreeMap<HostName, StageId>,
+    /// The stages that put a host back as it was, in order; empty unless a failure is rolled back.
+    pub undo: BTreeMap<HostName, Vec<StageId>>,
     /// Why it cannot be kept.
     pub refused: Option<String>,
 }

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decide::{Decided, closure};
 use super::past::Known;
 use super::{
-    Block, Condition, Health, Member, Moment, Otherwise, Rollout, ServicePlan, Stage, StageId, Standing, Turn, Work,
-    health,
+    Block, Condition, Health, Member, Moment, OnFailure, Otherwise, Rollout, ServicePlan, Stage, StageId, Standing,
+    Turn, Work, health, rollback,
 };
 use crate::catalog::{self, Catalog, Hook, Service};
 use crate::name::{HostName, ServiceName};
-use crate::step::Gate;
+use crate::step::{Check, Gate};
 
 /// The services with their batches, and the stages in an order in which each comes after all it waits for.
 pub(super) fn stages(
@@ -32,6 +32,7 @@ pub(super) fn stages(
         ends: BTreeMap::new(),
         needed,
         turn: None,
+        keeps: false,
     };
     let services =
         catalog.services.iter().enumerate().map(|(index, service)| builder.service(index, service)).collect();
@@ -64,14 +65,16 @@ struct Builder<'a> {
     needed: BTreeSet<ServiceName>,
     /// Whose turn what is built now belongs to.
     turn: Option<Turn>,
+    /// Whether what changes is kept first, so that it can be put back.
+    keeps: bool,
 }
 
 impl Builder<'_> {
     fn service(&mut self, index: usize, service: &Service) -> ServicePlan {
         let sick = self.sick(service);
-        let rollout = self.rollout(service, &sick);
+        let mut rollout = self.rollout(service, &sick);
         let mut before: Vec<StageId> = service.needs.iter().filter_map(|need| self.ends.get(need).copied()).collect();
-        let batches = match &rollout {
+        let batches = match &mut rollout {
             Some(rollout) => {
                 let batches = rollout.batches();
                 before = vec![self.rolled(index, service, rollout, &before)];
@@ -133,7 +136,9 @@ impl Builder<'_> {
     }
 
     /// The stages of hosts that follow each other: each begins when its turn comes. Gives the stage at the end.
-    fn rolled(&mut self, index: usize, service: &Service, rollout: &Rollout, before: &[StageId]) -> StageId {
+    fn rolled(&mut self, index: usize, service: &Service, rollout: &mut Rollout, before: &[StageId]) -> StageId {
+        let first = self.stages.len();
+        self.keeps = rollout.on_failure == OnFailure::Rollback;
         let mut ends = Vec::new();
         for batch in rollout.batches() {
             let made = if batch == rollout.together {
@@ -144,6 +149,10 @@ impl Builder<'_> {
             // Nothing waits for it: it shows where a batch ends.
             self.join(made.iter().copied(), Condition::Over);
             ends.extend(made);
+        }
+        if std::mem::take(&mut self.keeps) {
+            let hosts: Vec<HostName> = rollout.together.iter().chain(&rollout.waiting).cloned().collect();
+            rollout.undo = hosts.into_iter().map(|host| (host.clone(), self.back(service, &host, first))).collect();
         }
         let after = ends.into_iter().map(|id| (id, Condition::Over)).collect();
         self.push(Stage { after, work: Work::Rolled(index), turn: None })
@@ -164,7 +173,10 @@ impl Builder<'_> {
             let mut after = done(&stages);
             after.push((over, Condition::Over));
             match self.gate(service, &host, after) {
-                Some(gate) => ends.push(gate),
+                Some(gate) => {
+                    self.commit(gate, &stages);
+                    ends.push(gate);
+                }
                 None => ends.extend(stages),
             }
         }
@@ -179,6 +191,7 @@ impl Builder<'_> {
         let begin = self.hooks(service, host, (Moment::Drain, &member.drain), done(before));
         let mut ends = self.host_after(service, host, &begin);
         if let Some(gate) = self.gate(service, host, done(&ends)) {
+            self.commit(gate, &ends);
             ends = vec![gate];
         }
         if !member.undrain.is_empty() {
@@ -187,6 +200,56 @@ impl Builder<'_> {
         }
         self.turn = None;
         ends
+    }
+
+    /// What was kept for these changes is what was before them, as soon as the gate after them is open.
+    fn commit(&mut self, gate: StageId, changes: &[StageId]) {
+        let kept = changes.iter().filter(|_| self.keeps).filter_map(|id| match &self.stages[*id].work {
+            Work::Change(block) => Some(rollback::commit(&self.catalog.environment, block)),
+            _ => None,
+        });
+        let kept: Vec<_> = kept.collect();
+        if let Work::Gate { then, .. } = &mut self.stages[gate].work {
+            *then = kept;
+        }
+    }
+
+    /// What puts a host back: the stages of this service from `first` on, the last first; then what was healthy before must
+    /// be so again, and it is let in again.
+    fn back(&mut self, service: &Service, host: &HostName, first: StageId) -> Vec<StageId> {
+        let begin = self.stages.len();
+        let change = |(of, stage): (StageId, &Stage)| match &stage.work {
+            Work::Change(block) if block.host == *host => Some((of, block.clone())),
+            _ => None,
+        };
+        let changes: Vec<(StageId, Block)> = self.stages.iter().enumerate().skip(first).filter_map(change).collect();
+        let mut checks = self.healthy(service, host);
+        let mut after = Vec::new();
+        for (of, block) in changes.into_iter().rev() {
+            if let Some(Ok(known)) = self.known.get(host) {
+                checks.extend(rollback::running(&block, known.readings));
+            }
+            let step = Box::new(rollback::undo(&self.catalog.environment, &block));
+            let work = Work::Undo { host: host.clone(), service: service.name.clone(), of, step };
+            after = done(&[self.push(Stage { after, work, turn: None })]);
+        }
+        if !checks.is_empty() {
+            let gate = Gate { of: service.name.to_string(), checks };
+            let work = Work::Gate { host: host.clone(), service: service.name.clone(), gate, then: Vec::new() };
+            after = done(&[self.push(Stage { after, work, turn: None })]);
+        }
+        let member = self.block(service, host).map(|block| block.member.clone()).unwrap_or_default();
+        self.hooks(service, host, (Moment::Undrain, &member.undrain), after);
+        (begin..self.stages.len()).collect()
+    }
+
+    /// The checks that hold now: those of the wanted state that did not hold before a change cannot be asked of what was
+    /// put back.
+    fn healthy(&self, service: &Service, host: &HostName) -> Vec<Check> {
+        let Some(Ok(known)) = self.known.get(host) else { return Vec::new() };
+        let checks = self.block(service, host).map(|block| block.health.clone()).unwrap_or_default();
+        let holds = |check: &Check| health(std::slice::from_ref(check), known.readings) == Health::Healthy;
+        checks.into_iter().filter(holds).collect()
     }
 
     /// Hooks one after the other; gives what comes after them waits for.
@@ -301,7 +364,10 @@ impl Builder<'_> {
             }
             // Taken, not copied: a stage is the only place it is needed from now on.
             let entries = std::mem::take(&mut decided.block.entries);
-            let block = Block { entries, ..decided.block.clone() };
+            let mut block = Block { entries, ..decided.block.clone() };
+            if self.keeps {
+                rollback::keep(&self.catalog.environment, &mut block);
+            }
             // What another service on this host writes into the same file is a part of what this one will find there.
             let builds_on = decided.builds_on.clone();
             let required = closure(&self.catalog.hosts[host].blocks, index).into_iter().chain(builds_on);
@@ -344,7 +410,7 @@ impl Builder<'_> {
     fn ask(&mut self, service: &Service, host: &HostName, after: Vec<(StageId, Condition)>) -> Option<StageId> {
         let checks = self.block(service, host)?.health.clone();
         let gate = Gate { of: service.name.to_string(), checks };
-        let work = Work::Gate { host: host.clone(), service: service.name.clone(), gate };
+        let work = Work::Gate { host: host.clone(), service: service.name.clone(), gate, then: Vec::new() };
         Some(self.push(Stage { after, work, turn: None }))
     }
 

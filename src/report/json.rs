@@ -209,6 +209,10 @@ fn stage(id: StageId, stage: &Stage) -> Value {
             object.insert("step".to_owned(), words::step(&hook.step).into());
             object.insert("otherwise".to_owned(), json!(hook.otherwise));
         }
+        Work::Undo { of, step, .. } => {
+            object.insert("of".to_owned(), (*of).into());
+            object.insert("step".to_owned(), words::step(step).into());
+        }
         Work::Join | Work::Rolled(_) => {}
     }
     if let Some(turn) = &stage.turn {
@@ -226,6 +230,9 @@ fn subject(id: StageId, work: &Work) -> Map<String, Value> {
         Work::Gate { host, service, .. } => json!({ "stage": id, "type": "gate", "host": host, "service": service }),
         Work::Hook { host, service, moment, .. } => {
             json!({ "stage": id, "type": moment, "host": host, "service": service })
+        }
+        Work::Undo { host, service, .. } => {
+            json!({ "stage": id, "type": "undo", "host": host, "service": service })
         }
         Work::Join => json!({ "stage": id, "type": "join" }),
         Work::Rolled(service) => json!({ "stage": id, "type": "rolled", "rollout": service }),

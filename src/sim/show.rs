@@ -154,6 +154,7 @@ fn name(plan: &Plan, stage: StageId) -> String {
     match &plan.stages[stage].work {
         Work::Change(block) => format!("{} {}", block.host, block.role),
         Work::Gate { host, service, .. } => format!("{host} {service}'s health"),
+        Work::Undo { host, service, .. } => format!("{host} {service} put back"),
         Work::Hook { host, service, .. } => format!("{host} {service}'s hook"),
         Work::Join | Work::Rolled(_) => "what was before".to_owned(),
     }

@@ -199,7 +199,7 @@ fn touched(catalog: &Catalog, failed: &[&Work]) -> BTreeSet<ServiceName> {
         match work {
             Work::Change(block) => touched.extend(owners(catalog, block)),
             Work::Gate { service, .. } | Work::Hook { service, .. } => drop(touched.insert(service.clone())),
-            Work::Join | Work::Rolled(_) => {}
+            Work::Undo { .. } | Work::Join | Work::Rolled(_) => {}
         }
     }
     let more = |service: &ServiceName| upstream(catalog, service).iter().any(|need| touched.contains(need));

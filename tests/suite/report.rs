@@ -189,7 +189,7 @@ impl Build {
         let open = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
         let check = Check { stable_for: Duration::from_secs(5), ..open };
         let gate = Gate { of: of.to_owned(), checks: vec![check] };
-        self.stage(Work::Gate { host: host(on), service: service(of), gate });
+        self.stage(Work::Gate { host: host(on), service: service(of), gate, then: Vec::new() });
         self
     }
 

@@ -343,7 +343,7 @@ fn a_ramp_goes_on_when_its_part_is_well() {
 
 #[test]
 fn what_was_changed_is_put_back_the_last_first() {
-    let undo = (0..3).map(|number| (name(number), number)).collect();
+    let undo = (0..3).map(|number| (name(number), vec![number])).collect();
     let rollout = Rollout {
         on_failure: OnFailure::Rollback,
         undo,

@@ -188,7 +188,7 @@ fn rollout() -> Rollout {
         together: vec![host("zk1")],
         waiting: vec![host("zk2")],
         members: [(host("zk1"), member)].into(),
-        undo: [(host("zk1"), 1)].into(),
+        undo: [(host("zk1"), vec![1])].into(),
         refused: Some("no".to_owned()),
     }
 }
@@ -233,7 +233,12 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
     ];
     let (role, service) = (RoleName::new("thing").expect("a name"), ServiceName::new("thing").expect("a name"));
     let checks = catalog.hosts[&host("zk1")].blocks[1].health.clone();
-    let gate = Work::Gate { host: host("zk1"), service: service.clone(), gate: Gate { of: "thing".into(), checks } };
+    let gate = Work::Gate {
+        host: host("zk1"),
+        service: service.clone(),
+        gate: Gate { of: "thing".into(), checks },
+        then: vec![],
+    };
     let (environment, name) = (catalog.environment.clone(), role.clone());
     let block = plan::Block {
         host: host("zk1"),

@@ -15,7 +15,7 @@ const COMPLAINT: usize = 15;
 pub(super) fn subject(work: &Work) -> String {
     match work {
         Work::Change(block) => block.role.to_string(),
-        Work::Gate { service, .. } | Work::Hook { service, .. } => service.to_string(),
+        Work::Gate { service, .. } | Work::Hook { service, .. } | Work::Undo { service, .. } => service.to_string(),
         Work::Join | Work::Rolled(_) => String::new(),
     }
 }
@@ -25,10 +25,10 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
     let Some(work) = plan.stages.get(stage).map(|stage| &stage.work) else { return Vec::new() };
     let host = work.host().map(ToString::to_string).unwrap_or_default();
     let resource =
-        step_of(failure).and_then(|step| plan.entry_of(stage, step)).map(|entry| words::address(&entry.address));
+        failure.step().and_then(|step| plan.entry_of(stage, step)).map(|entry| words::address(&entry.address));
     let resource = resource.map(|text| format!("  {text}")).unwrap_or_default();
     let mut lines = vec![format!("{}  {}{resource}", paint(layout::WRONG, &format!("{host} failed")), subject(work))];
-    let step = step_of(failure).and_then(|step| work.steps().get(step).map(words::step));
+    let step = failure.step().and_then(|step| work.steps().get(step).map(words::step));
     lines.extend(match failure {
         Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, stderr),
         Failure::Host { why, .. } | Failure::Fenced { why, .. } => lost(step.as_deref(), why),
@@ -42,16 +42,6 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
         Failure::Refused { why } => words::lines(why).into_iter().map(|line| format!("  {line}")).collect(),
     });
     lines
-}
-
-/// The step a failure happened in.
-pub(super) fn step_of(failure: &Failure) -> Option<usize> {
-    match failure {
-        Failure::Step { step, .. } => Some(*step),
-        Failure::Host { step, .. } | Failure::Fenced { step, .. } => *step,
-        Failure::Undone { cause, .. } | Failure::Unsure { cause, .. } => step_of(cause),
-        Failure::Refused { .. } => None,
-    }
 }
 
 /// What went wrong first, and what became of it.

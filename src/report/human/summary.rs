@@ -130,7 +130,7 @@ impl<'a> Outcomes<'a> {
                     let failed = usize::from(matches!(end, End::Failed(_)));
                     all.tallies.entry(host).or_default().unhealthy += failed;
                 }
-                Work::Hook { .. } | Work::Join | Work::Rolled(_) => {}
+                Work::Hook { .. } | Work::Undo { .. } | Work::Join | Work::Rolled(_) => {}
             }
         }
         all
@@ -270,7 +270,7 @@ fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
         End::Failed(Failure::Undone { cause, .. }) if begun(steps, cause) => Fate::PutBack,
         End::Failed(Failure::Unsure { cause, .. }) if begun(steps, cause) => Fate::Unsure,
         End::Failed(Failure::Undone { .. } | Failure::Unsure { .. }) => Fate::NotBegun,
-        End::Failed(failure) => match failure::step_of(failure) {
+        End::Failed(failure) => match failure.step() {
             Some(at) if steps.end <= at => Fate::Done,
             Some(at) if steps.contains(&at) => Fate::Failed,
             _ => Fate::NotBegun,
@@ -280,7 +280,7 @@ fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
 
 /// Whether steps were begun before something went wrong. Where it is not known in which step that was, they were.
 fn begun(steps: &std::ops::Range<usize>, cause: &Failure) -> bool {
-    failure::step_of(cause).is_none_or(|at| steps.start <= at)
+    cause.step().is_none_or(|at| steps.start <= at)
 }
 
 fn failures(plan: &Plan, report: &Report, width: usize) -> Vec<String> {
@@ -305,7 +305,7 @@ fn failures(plan: &Plan, report: &Report, width: usize) -> Vec<String> {
 fn skipped(plan: &Plan, report: &Report, cause: StageId, failure: &Failure) -> Vec<String> {
     let mut texts = Vec::new();
     if let Some(Work::Change(block)) = plan.stages.get(cause).map(|stage| &stage.work) {
-        let entry = failure::step_of(failure).and_then(|step| plan.entry_of(cause, step));
+        let entry = failure.step().and_then(|step| plan.entry_of(cause, step));
         let done = entry.and_then(|entry| block.entries.iter().position(|other| other.address == entry.address));
         let rest = match failure {
             Failure::Undone { .. } | Failure::Unsure { .. } if entry.is_none() => 0,
