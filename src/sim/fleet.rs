@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::units::{Definition, at_boot};
-use super::{Drift, Fault, Host, Trouble, program, web};
+use super::{Drift, Fault, Host, Trouble, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
 use crate::name::EnvName;
@@ -207,6 +207,7 @@ impl Fleet {
     pub fn lose_state(&self, name: &str) {
         if let Some(machine) = self.state().machines.get_mut(name) {
             machine.kept.clear();
+            machine.host.kept.clear();
         }
     }
 
@@ -383,7 +384,11 @@ impl Machine {
 
     /// Writes a line into the journal.
     fn note(&mut self, ticket: &Ticket, line: &str) {
-        let journal = &mut self.kept.entry(ticket.environment.clone()).or_default().journal;
+        self.write(&ticket.environment, line);
+    }
+
+    fn write(&mut self, environment: &EnvName, line: &str) {
+        let journal = &mut self.kept.entry(environment.clone()).or_default().journal;
         journal.extend_from_slice(line.as_bytes());
         journal.push(b'\n');
     }
@@ -488,6 +493,9 @@ impl State {
             }
             _ => perform(&mut machine.host, step, mode.as_deref()),
         };
+        if let (Step::Undo { environment, name }, Outcome::Done) = (step, &outcome) {
+            machine.write(environment, &format!("undone {name}"));
+        }
         // A host that loses its power at the end of a step may have done it and not have written it down.
         if let Some(line) = line.filter(|_| fault != Some(Fault::PowerLossAfter)) {
             match &outcome {
@@ -624,6 +632,7 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
         }
         Step::DropCopies { .. } => {
             host.copies.clear();
+            host.kept.retain(|_, kept| kept.is_open());
             Ok(())
         }
         Step::Download { path, remote, ownership } => web::download(host, path, remote, ownership),
@@ -641,6 +650,10 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
         },
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
         Step::SaveLedger { .. } => Ok(()),
+        Step::Snapshot(snapshot) => undo::snapshot(host, snapshot),
+        Step::Commit { name, .. } => undo::commit(host, name),
+        Step::Undo { name, .. } if undo::is_done(host, name) => return Outcome::NotNeeded,
+        Step::Undo { name, .. } => undo::undo(host, name),
     };
     match done {
         Ok(()) => Outcome::Done,

@@ -14,6 +14,7 @@ mod show;
 mod story;
 mod system;
 mod tree;
+mod undo;
 mod units;
 mod web;
 mod world;

@@ -7,6 +7,7 @@
 mod check;
 pub mod guarded;
 pub mod span;
+mod undo;
 mod web;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use check::{Check, Expect, Gate, STRETCH, Statuses, WITHIN, WebAnswer};
 pub use web::{HttpReading, HttpRequest, Method, Trust};
 
 use check::question;
+pub use undo::{Snapshot, Touched};
 
 use crate::edit::Edit;
 use crate::name::EnvName;
@@ -542,7 +544,7 @@ pub enum Step {
         /// Absolute, or in a home: see [`home_of`].
         path: String,
     },
-    /// Removes all those copies.
+    /// Removes all those copies, and what was kept to be put back for changes that are over.
     DropCopies {
         /// Of which environment.
         environment: EnvName,
@@ -587,6 +589,24 @@ pub enum Step {
         ledger: Option<Vec<u8>>,
         /// How many bytes of the journal are worked in.
         journal: u64,
+    },
+    /// Keeps what is there before a change: all of it, flushed to disk, or nothing.
+    Snapshot(Snapshot),
+    /// The change is well: the next [`Step::Snapshot`] of this name begins anew. Until then this one can still be put back.
+    Commit {
+        /// Of which environment.
+        environment: EnvName,
+        /// What it was kept under.
+        name: String,
+    },
+    /// Puts back all that was kept, and tells the journal so. What can be put back is, even where something else cannot; then
+    /// it is a failure that says what cannot. Done again it gives the same end. With all of it put back already it is not
+    /// needed; with nothing kept under that name it fails.
+    Undo {
+        /// Of which environment.
+        environment: EnvName,
+        /// What it was kept under.
+        name: String,
     },
 }
 

@@ -26,6 +26,7 @@ mod proxy;
 mod removal;
 mod secrecy;
 mod system;
+mod undo;
 mod vault;
 mod verify;
 mod watch;
@@ -103,6 +104,8 @@ const STORIES: &[Story] = &[
         "F22: of two hundred starts by two controllers no two come between each other",
         controllers::f22_two_hundred_starts,
     ),
+    ("what a change made of a host is put back, whatever dies in the middle", undo::put_back),
+    ("what is not there any more is not gone back to, and half of it neither", undo::nothing_to_go_back_to),
     ("F22: environments that share a host take turns there", controllers::f22_environments_that_share_a_host),
     ("F22: interrupted before it began, it leaves no lock", controllers::f22_interrupted_before_it_began),
     ("F22: a host that lost its role is locked like any other", controllers::f22_a_host_that_lost_its_role),

@@ -540,6 +540,9 @@ fn show_step(step: &Step) -> String {
         Step::KeepCopy { path, .. } => format!("keep a copy of {path}"),
         Step::DropCopies { environment } => format!("drop the copies of {environment}"),
         Step::SaveLedger { environment, .. } => format!("save the ledger of {environment}"),
+        Step::Snapshot(snapshot) => format!("keep {:?} as {}", snapshot.touched, snapshot.name),
+        Step::Commit { name, .. } => format!("commit {name}"),
+        Step::Undo { name, .. } => format!("undo {name}"),
         Step::Unchanged { path, digest: Some(_) } => format!("unchanged {path}"),
         Step::Unchanged { path, digest: None } => format!("still no {path}"),
         Step::EditFile { path, edit, create } => {

@@ -45,6 +45,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("verify", &["armilla verify staging", "armilla verify staging --wait --junit health.xml"]),
     ("drift", &["armilla drift staging --detailed-exitcode"]),
     ("resume", &["armilla resume", "armilla resume 20261121-140211-k7xq"]),
+    ("approve", &["armilla approve", "armilla approve 20261121-140211-k7xq"]),
     ("runs list", &["armilla runs list staging"]),
     ("runs show", &["armilla runs show"]),
     ("runs log", &["armilla runs log 20261121-140211-k7xq"]),

@@ -223,6 +223,9 @@ pub fn step(step: &Step) -> String {
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),
         Step::SaveLedger { .. } => "write down what is armilla's here".to_owned(),
+        Step::Snapshot(snapshot) => format!("keep what {} was before", one_line(&snapshot.name)),
+        Step::Commit { name, .. } => format!("see {} as well from now on", one_line(name)),
+        Step::Undo { name, .. } => format!("put back what {} was before", one_line(name)),
     }
 }
 

@@ -10,6 +10,7 @@ use super::ask;
 use super::command::{function, is_account, seconds};
 use super::lease::{self, KEEP, PIN, PLACE};
 use super::quote::{NUL, quote, write_bytes};
+use super::undo::{self, WAS};
 use crate::lease::{Part, Ticket};
 use crate::name::EnvName;
 use crate::step::{
@@ -49,12 +50,16 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
         parts.push(include_str!("fetch.sh"));
     }
     if steps.iter().any(|step| matches!(step, Step::Unpack(_) | Step::RemoveUnpacked { .. })) {
-        parts.push(include_str!("unpack.sh"));
+        parts.extend([WAS, include_str!("unpack.sh")]);
     }
+    let undoes = steps.iter().any(undo::is_undo);
     let keeps = |step: &Step| matches!(step, Step::SaveLedger { .. } | Step::KeepCopy { .. } | Step::DropCopies { .. });
-    let saves = steps.iter().any(keeps);
+    let saves = undoes || steps.iter().any(keeps);
     if ticket.is_some() || saves {
         parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
+    }
+    if undoes {
+        parts.extend([WAS, include_str!("undo.sh")]);
     }
     if ticket.is_some() {
         parts.push(include_str!("ticket.sh"));
@@ -106,8 +111,9 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
-        Step::RemoveUnpacked { .. } => UNPACKING,
         Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
+        Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
+        Step::Undo { .. } => undo::LONGEST,
         _ => PLAIN,
     };
     steps.iter().map(one).sum::<Duration>() + PLAIN
@@ -191,6 +197,9 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::SaveLedger { environment, ledger: None, journal } => {
             plain(format!("clear {} {journal}", folder(environment)))
         }
+        Step::Snapshot(snapshot) => undo::snapshot(index, snapshot),
+        Step::Commit { environment, name } => plain(undo::call("commit", environment, name)?),
+        Step::Undo { environment, name } => plain(undo::call("undo", environment, name)?),
     }
 }
 
