@@ -38,8 +38,16 @@ pub struct Intent {
     pub stage: usize,
     /// The service it is for, if any.
     pub service: Option<ServiceName>,
+    /// How many of its steps come before those of the entries.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub before: usize,
     /// What it changes, in order.
     pub entries: Vec<Intended>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One resource that a stage is about to change.
@@ -180,7 +188,7 @@ impl StageRecord {
     /// How far each entry came. One that was put back was not begun; of one that went on after that, it is not known how it
     /// is now.
     pub fn entries(&self) -> impl Iterator<Item = (&Intended, Reached)> {
-        let mut first = 0;
+        let mut first = self.intent.before;
         self.intent.entries.iter().map(move |entry| {
             let from = first;
             first += entry.steps;

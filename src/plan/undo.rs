@@ -55,7 +55,11 @@ fn of_step(address: &Address, step: &Step) -> Option<Vec<Touched>> {
         | Step::SaveLedger { .. }
         | Step::Snapshot(_)
         | Step::Commit { .. }
-        | Step::Undo { .. } => Some(Vec::new()),
+        | Step::Undo { .. }
+        | Step::Arm { .. }
+        | Step::Extend { .. }
+        | Step::Disarm { .. }
+        | Step::GiveUp { .. } => Some(Vec::new()),
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
         let (host, role) = (HostName::new("h").expect("a name"), RoleName::new("r").expect("a name"));
         let address = Address { host, role, kind, target: target.to_owned() };
         let verdict = Verdict::Change(Change { action: Action::Change, fields: Vec::new(), steps });
-        Entry { address, verdict, reason: Reason::Differs, cause: Cause::Project, mark: None }
+        Entry { address, verdict, reason: Reason::Differs, cause: Cause::Project, mark: None, risk: None }
     }
 
     fn run(argv: &[&str]) -> Step {

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::deadman::Guards;
 use super::units::{Definition, at_boot};
 use super::{Drift, Fault, Host, Trouble, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
-use crate::name::EnvName;
+use crate::name::{EnvName, RoleName};
 use crate::plan::{Health, Next, Wait, health};
 use crate::step::{
     Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step,
@@ -61,6 +62,8 @@ struct Machine {
     /// Whether it is carrying out an order.
     busy: bool,
     boots: u32,
+    /// What it undoes by itself. It outlives a loss of power.
+    guards: Guards,
     /// What it keeps for armilla. It outlives a loss of power: it was flushed to disk.
     kept: BTreeMap<EnvName, Kept>,
 }
@@ -197,6 +200,7 @@ impl Fleet {
         machine.boots += 1;
         machine.host.now = now;
         machine.host.units.reload_all(&machine.host.paths);
+        machine.wake();
         for unit in at_boot(&machine.host.paths) {
             // What does not start at boot is found by the next plan.
             let _ = program::start(&mut machine.host, &unit);
@@ -242,6 +246,7 @@ impl Fleet {
 
     fn connect(&self, host: &Endpoint) -> Result<usize, TransportError> {
         let mut state = self.state();
+        let now = state.now;
         let unreachable = |why: &str| TransportError::Unreachable { host: host.name.to_string(), why: why.to_owned() };
         if state.left == Some(0) {
             return Err(unreachable("we are dead"));
@@ -251,6 +256,7 @@ impl Fleet {
         if machine.off || machine.unreachable {
             return Err(unreachable("No route to host"));
         }
+        machine.watch_over(now);
         Ok(machine.slowness)
     }
 }
@@ -410,6 +416,30 @@ impl Machine {
         }
     }
 
+    /// Does a step about what it undoes by itself.
+    fn guard(&mut self, step: &Step, now: i64) -> Outcome {
+        let (outcome, due) = self.guards.perform(step, now);
+        due.iter().for_each(|(environment, name)| self.put_back(environment, name));
+        outcome
+    }
+
+    /// Puts back what is due, unless an order is being carried out.
+    fn watch_over(&mut self, now: i64) {
+        let due = if self.busy { Vec::new() } else { self.guards.due(now) };
+        due.iter().for_each(|(environment, name)| self.put_back(environment, name));
+    }
+
+    /// Puts back all that is armed: it has booted.
+    fn wake(&mut self) {
+        self.watch_over(i64::MAX);
+    }
+
+    fn put_back(&mut self, environment: &EnvName, name: &RoleName) {
+        if !undo::is_done(&self.host, name.as_str()) && undo::undo(&mut self.host, name.as_str()).is_ok() {
+            self.write(environment, &format!("undone {name}"));
+        }
+    }
+
     fn lose_power(&mut self) {
         self.off = true;
         self.busy = false;
@@ -486,6 +516,9 @@ impl State {
             (Some(Fault::PowerLossIn), _) => {
                 machine.lose_power();
                 return Err(Self::lost(host, "the host has no power"));
+            }
+            (_, Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. }) => {
+                machine.guard(step, now)
             }
             (_, Step::SaveLedger { environment, ledger, journal }) => {
                 machine.save(environment, ledger.as_deref(), *journal);
@@ -649,7 +682,11 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Err(_) => host.run(command).map(drop),
         },
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
-        Step::SaveLedger { .. } => Ok(()),
+        Step::SaveLedger { .. }
+        | Step::Arm { .. }
+        | Step::Extend { .. }
+        | Step::Disarm { .. }
+        | Step::GiveUp { .. } => Ok(()),
         Step::Snapshot(snapshot) => undo::snapshot(host, snapshot),
         Step::Commit { name, .. } => undo::commit(host, name),
         Step::Undo { name, .. } if undo::is_done(host, name) => return Outcome::NotNeeded,

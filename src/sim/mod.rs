@@ -5,6 +5,7 @@
 
 mod apt;
 mod archive;
+mod deadman;
 mod fault;
 mod fleet;
 mod foreign;

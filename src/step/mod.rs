@@ -5,6 +5,7 @@
 //! in the transport. Never: a decision.
 
 mod check;
+pub mod deadman;
 pub mod guarded;
 pub mod span;
 mod undo;
@@ -20,7 +21,7 @@ use check::question;
 pub use undo::{Snapshot, Touched};
 
 use crate::edit::Edit;
-use crate::name::EnvName;
+use crate::name::{EnvName, RoleName};
 use crate::secret::Content;
 
 /// A SHA-256 digest in lower-case hexadecimal.
@@ -548,6 +549,38 @@ pub enum Step {
     DropCopies {
         /// Of which environment.
         environment: EnvName,
+    },
+    /// Lets the host put back what a snapshot of this name holds, unless it is told in time that all is well: when the time
+    /// is over, and at every boot. Fails before anything is done where a host cannot do that by itself. See [`deadman`].
+    Arm {
+        /// Of which environment.
+        environment: EnvName,
+        /// The name of the snapshot.
+        name: RoleName,
+        /// How long it waits.
+        #[serde(with = "span")]
+        after: Duration,
+    },
+    /// Lets the time of [`Step::Arm`] begin anew. Fails if the host has put everything back.
+    Extend {
+        /// Of which environment.
+        environment: EnvName,
+        /// The name of the snapshot.
+        name: RoleName,
+    },
+    /// Says that all is well: the change stays. Fails if the host has put everything back. Nothing armed is success.
+    Disarm {
+        /// Of which environment.
+        environment: EnvName,
+        /// The name of the snapshot.
+        name: RoleName,
+    },
+    /// Says that it is not well: the host puts everything back at once. If it has done so already, that is success.
+    GiveUp {
+        /// Of which environment.
+        environment: EnvName,
+        /// The name of the snapshot.
+        name: RoleName,
     },
     /// Fetches a file from a web server, as the host sees it: beside the target, private, checked, then renamed over it.
     Download {

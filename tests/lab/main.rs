@@ -7,6 +7,7 @@
 mod artifacts;
 mod controllers;
 mod crash;
+mod deadman;
 mod edit;
 mod failure;
 mod faults;
@@ -54,6 +55,11 @@ const STORIES: &[Story] = &[
     ("settings of the system itself hold, and go", system::settings),
     ("a language is made and spoken, and a module is named for the next boot", system::language),
     ("F10: a firewall holds, and never shuts out who set it", system::f10_firewall),
+    ("F10: an sshd that shuts us out is put back by its host, and a good change stays", deadman::f10_sshd),
+    ("F10: rules that drop every packet go by themselves", deadman::f10_packets),
+    ("F10: a sudo that lets nobody in is put back", deadman::f10_sudo),
+    ("F10: a host undoes a change whose controller has died", deadman::f10_nobody_left),
+    ("F15: a host that boots undoes what nobody said was well", deadman::f15_undone_at_boot),
     ("scripts of a project are kinds like any other", foreign::scripts),
     ("a script that cannot look is refused", foreign::broken_scripts),
     ("a work tree of git follows its branch", foreign::work_tree),

@@ -539,6 +539,10 @@ fn show_step(step: &Step) -> String {
         }
         Step::KeepCopy { path, .. } => format!("keep a copy of {path}"),
         Step::DropCopies { environment } => format!("drop the copies of {environment}"),
+        Step::Arm { name, after, .. } => format!("arm {name} for {} s", after.as_secs()),
+        Step::Extend { name, .. } => format!("extend {name}"),
+        Step::Disarm { name, .. } => format!("disarm {name}"),
+        Step::GiveUp { name, .. } => format!("give {name} up"),
         Step::SaveLedger { environment, .. } => format!("save the ledger of {environment}"),
         Step::Snapshot(snapshot) => format!("keep {:?} as {}", snapshot.touched, snapshot.name),
         Step::Commit { name, .. } => format!("commit {name}"),

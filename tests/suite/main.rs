@@ -10,6 +10,7 @@ mod completion;
 mod controllers;
 mod convergence;
 mod crash;
+mod deadman;
 mod docs;
 mod edit;
 mod faults;

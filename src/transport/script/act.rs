@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ask;
 use super::command::{function, is_account, seconds};
+use super::deadman;
 use super::lease::{self, KEEP, PIN, PLACE};
 use super::quote::{NUL, quote, write_bytes};
 use super::undo::{self, WAS};
@@ -54,12 +55,16 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
     }
     let undoes = steps.iter().any(undo::is_undo);
     let keeps = |step: &Step| matches!(step, Step::SaveLedger { .. } | Step::KeepCopy { .. } | Step::DropCopies { .. });
-    let saves = undoes || steps.iter().any(keeps);
+    let guards = steps.iter().any(deadman::is);
+    let saves = undoes || guards || steps.iter().any(keeps);
     if ticket.is_some() || saves {
         parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
     }
     if undoes {
         parts.extend([WAS, include_str!("undo.sh")]);
+    }
+    if guards {
+        parts.push(include_str!("deadman.sh"));
     }
     if ticket.is_some() {
         parts.push(include_str!("ticket.sh"));
@@ -113,7 +118,7 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
         Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
         Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
-        Step::Undo { .. } => undo::LONGEST,
+        Step::Undo { .. } | Step::GiveUp { .. } => undo::LONGEST,
         _ => PLAIN,
     };
     steps.iter().map(one).sum::<Duration>() + PLAIN
@@ -179,6 +184,9 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             plain(format!("copy {} {generation} {}", folder(environment), file_word(path)?))
         }
         Step::DropCopies { environment } => plain(format!("uncopy {}", folder(environment))),
+        Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. } => {
+            deadman::shell(index, step)
+        }
         Step::RefreshPackages => plain("refresh".to_owned()),
         Step::Purge { name } => {
             let (functions, call) = shell(index, &Step::Run(purging(name)))?;

@@ -22,7 +22,8 @@ step() {
   shut || exit 1
   [ -z "$gone" ] || exit 1
   # crash point
-  if note begin; then
+  if [ -e /run/armilla-late ]; then complaint='this host puts everything back: the time for the change is over' code=85
+  elif note begin; then
     # crash point
     complaint=$("$2" 2>&1 6>&-)
     code=$?

@@ -10,6 +10,7 @@ mod act;
 mod answer;
 mod ask;
 mod command;
+mod deadman;
 mod frame;
 mod lease;
 mod progress;
