@@ -28,7 +28,7 @@ macro_rules! tools {
 // `every host` is what the scripts of the transport use; the others are kinds of resources and of health checks.
 tools! {
     "every host": "coreutils" ["cat", "stat", "sha256sum", "readlink", "head", "tail", "tr", "timeout", "mktemp", "mv",
-        "ln", "mkdir", "rmdir", "chmod", "chown", "id", "date", "sync"];
+        "ln", "mkdir", "rmdir", "chmod", "chown", "id", "date", "sync", "cksum"];
     "every host": "grep" ["grep"];
     "package": "" ["apt-get", "dpkg-query", "apt-mark"];
     "service": "systemd" ["systemctl"];
@@ -40,6 +40,7 @@ tools! {
     "health unit": "systemd" ["systemctl"];
     "health tcp": "bash" ["bash" | "nc"];
     "health http": "curl" ["curl" | "wget"];
+    "health http": "sed" ["sed"];
 }
 
 /// The tools that must be on a host. Of one without a role nothing is desired, but it must be able to answer.

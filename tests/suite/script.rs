@@ -743,7 +743,7 @@ fn f21_missing_tools_are_named() {
         );
         assert!(matches!(readings.get(&probes[1]), Some(Reading::Failed(why)) if why.contains("no systemctl")));
         assert!(
-            matches!(readings.get(&probes[2]), Some(Reading::Http(Err(why))) if why.contains("curl or wget")),
+            matches!(readings.get(&probes[2]), Some(Reading::Failed(why)) if why.contains("curl or wget")),
             "{readings:?}"
         );
         assert!(matches!(readings.get(&probes[3]), Some(Reading::User(Some(_)))), "{readings:?}");
