@@ -29,6 +29,7 @@ mod system;
 mod vault;
 mod watch;
 mod zookeeper;
+mod zookeeper_rolling;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -113,6 +114,9 @@ const STORIES: &[Story] = &[
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
     ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),
     ("a fourth member joins while a client goes on writing", zookeeper::fourth_member),
+    ("a change rolls through five members under writes", zookeeper_rolling::rolls_under_writes),
+    ("three members become five and three again under writes", zookeeper_rolling::grows_and_shrinks),
+    ("an older ensemble moves over to the list of members", zookeeper_rolling::moves_to_the_list),
 ];
 
 fn main() -> ExitCode {
