@@ -63,7 +63,7 @@ pub(crate) fn grows_and_shrinks(house: &House) {
     let before = lives(house, three);
     let client = Client::start(house, three);
     inventory(&project, "zk[1:3]", "  others: { hosts: \"zk[4:5]\" }\n", "");
-    project.apply(&[]).ends(0).says("Converged");
+    project.apply(&["--max-removals", "40"]).ends(0).says("Converged");
     let seen = client.stop();
     println!("5 -> 3: {seen}");
     assert_eq!(lives(house, three), before, "no member that stays restarts");
@@ -72,6 +72,24 @@ pub(crate) fn grows_and_shrinks(house: &House) {
     for host in two {
         assert!(!house.holds(host, "systemctl is-active -q zookeeper"), "{host} no longer runs it");
     }
+    project.is_empty();
+}
+
+/// One server becomes an ensemble: its data is what all have then.
+pub(crate) fn one_becomes_three(house: &House) {
+    let three = &MEMBERS[..3];
+    house.fresh(three);
+    let project = house.project("one");
+    project.file("site.yml", "services:\n  zookeeper: { hosts: zookeepers }\n");
+    inventory(&project, "zk1", "", ", allow_single: true");
+    project.apply(&[]).ends(0);
+    house.sh("zk1", "zookeeper-cli create /kept yes");
+    let before = lives(house, &["zk1"]);
+    inventory(&project, "zk[1:3]", "", "");
+    project.apply(&[]).ends(0).says("Converged");
+    assert_eq!(lives(house, &["zk1"]), before);
+    assert_eq!(sizes(house), [1, 1, 2, 3]);
+    assert!(house.sh("zk3", "zookeeper-cli get /kept 2>/dev/null").contains("yes"));
     project.is_empty();
 }
 
@@ -108,7 +126,7 @@ rm -r /var/lib/zookeeper/config /run/zookeeper
 printf 'LINES\n' >>/etc/zookeeper/conf/zoo.cfg
 sed -i s/^reconfigEnabled=.*/reconfigEnabled=false/ /etc/zookeeper/conf/zoo.cfg
 unit=/etc/systemd/system/zookeeper.service
-sed -i '/zookeeper-members/d; s,@/run/zookeeper/super.args ,,; s,/var/lib/zookeeper/config/zoo.cfg,/etc/zookeeper/conf/zoo.cfg,' $unit
+sed -i '/zookeeper-members/d; /^# By root/d; s,@/run/zookeeper/super.args ,,; s,/var/lib/zookeeper/config/zoo.cfg,/etc/zookeeper/conf/zoo.cfg,' $unit
 systemctl daemon-reload
 systemctl start zookeeper
 ";
