@@ -22,6 +22,9 @@ use crate::name::{EnvName, RunId};
 /// The format. A newer one is refused, never misread.
 pub const VERSION: u32 = 1;
 
+/// The file beside a journal that says that hosts may follow the canaries: who said so, a line each.
+const APPROVED: &str = "approved";
+
 /// How many ended runs are kept.
 const KEPT: usize = 200;
 
@@ -198,6 +201,20 @@ impl Run {
         fs::read(&path).map_err(failed(&path))
     }
 
+    /// Writes down that hosts may follow its canaries, and who said so. Twice is the same as once.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn approve(&self, who: &str) -> Result<(), HistoryError> {
+        let path = self.folder.join(APPROVED);
+        let write = || -> io::Result<()> {
+            let mut file = File::options().create(true).append(true).mode(0o600).open(&path)?;
+            writeln!(file, "{who}")?;
+            file.sync_all()
+        };
+        write().map_err(failed(&path))
+    }
+
     /// Where its saved plan is.
     pub fn plan_file(&self) -> PathBuf {
         self.folder.join("plan.json")
@@ -229,6 +246,11 @@ impl Record {
         self.file.sync_all().map_err(failed(&self.path))?;
         crash::point();
         Ok(())
+    }
+
+    /// The file that is there once somebody said that hosts may follow the canaries.
+    pub fn approval(&self) -> PathBuf {
+        self.path.with_file_name(APPROVED)
     }
 
     fn write(&mut self, line: &Line) -> Result<(), HistoryError> {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::name::{HostName, ServiceName};
 use crate::plan::StageId;
 use crate::step::Outcome;
 
@@ -48,6 +49,116 @@ pub enum Event {
     },
     /// The user asked to stop: what runs is finished, nothing new begins.
     Stopping,
+    /// The turn of a host begins in the rollout of a service.
+    Turn {
+        /// Which.
+        service: ServiceName,
+        /// Whose.
+        host: HostName,
+    },
+    /// No turn begins in the rollout of a service now.
+    Holding {
+        /// Which.
+        service: ServiceName,
+        /// Why.
+        hold: Hold,
+    },
+    /// No other turn begins in the rollout of a service.
+    Halted {
+        /// Which.
+        service: ServiceName,
+        /// Why.
+        halt: Halt,
+    },
+    /// What the rollout of a service changed is put back.
+    RollingBack {
+        /// Which.
+        service: ServiceName,
+        /// On which host, now.
+        host: HostName,
+    },
+    /// It was put back, or could not be.
+    RolledBack {
+        /// Which.
+        service: ServiceName,
+        /// How it ended.
+        outcome: super::Restoration,
+    },
+}
+
+/// Why no turn begins.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Hold {
+    /// These are in the middle of their turns.
+    Running {
+        /// Which.
+        hosts: Vec<HostName>,
+    },
+    /// The members are being asked how they are.
+    Asking,
+    /// What the next host needs is not there yet.
+    Needs,
+    /// Hosts of another zone are in the middle of their turns.
+    Zone {
+        /// Who waits.
+        host: HostName,
+        /// For these.
+        running: Vec<HostName>,
+    },
+    /// Too few would be healthy.
+    TooFew {
+        /// Who waits.
+        host: HostName,
+        /// How many would be healthy without it.
+        healthy: usize,
+        /// How many must be.
+        floor: usize,
+        /// Those that are not, and why.
+        down: Vec<(HostName, String)>,
+    },
+    /// The first hosts must be healthy for a time.
+    Canary {
+        /// Which.
+        hosts: Vec<HostName>,
+        /// Until when, from the beginning of the run.
+        until: Duration,
+    },
+    /// A person must say that the others may begin.
+    Approval {
+        /// Those that have.
+        hosts: Vec<HostName>,
+    },
+}
+
+/// Why no other turn begins.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Halt {
+    /// One failure too many.
+    Failed {
+        /// The stage that failed last.
+        stage: StageId,
+    },
+    /// Too few would have been healthy, for too long.
+    TooFew {
+        /// What was waited for.
+        hold: Hold,
+    },
+    /// A canary was healthy after its change, and then was not.
+    Sick {
+        /// Which.
+        host: HostName,
+        /// Why it is not.
+        why: String,
+    },
+    /// More hosts than may did not answer when the plan was made.
+    Away {
+        /// Which.
+        hosts: Vec<HostName>,
+    },
+    /// The user stopped the run.
+    Stopped,
 }
 
 /// How a stage ended.
@@ -61,6 +172,17 @@ pub enum End {
     Skipped(StageId),
     /// It was not begun, because the user stopped the run.
     Stopped,
+    /// It was not begun, because its rollout was stopped.
+    Held(Halt),
+    /// It was there for a case that did not come.
+    NotNeeded,
+}
+
+impl End {
+    /// Whether nothing is left to do about it.
+    pub fn is_well(&self) -> bool {
+        matches!(self, Self::Done | Self::NotNeeded)
+    }
 }
 
 /// What went wrong.

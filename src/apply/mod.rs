@@ -8,9 +8,12 @@ mod intent;
 mod lease;
 mod queue;
 mod recover;
+mod roll;
 mod run;
+mod steering;
 
-pub use event::{End, Event, Failure};
+pub use event::{End, Event, Failure, Halt, Hold};
 pub use lease::{Leases, Refused, Terms, acquire, witnesses};
 pub use queue::Queue;
-pub use run::{Limits, Permit, Report, run};
+pub use run::{Limits, Permit, Report, Signals, run};
+pub use steering::{Next, Restoration, Steering};

@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::recover::{Cut, Onward};
-use super::{End, Event, Failure, Queue, intent};
+use super::roll::{self, Rollouts};
+use super::steering::Next;
+use super::{End, Event, Failure, Halt, Queue, Restoration, intent};
 use crate::inventory::Endpoint;
 use crate::lease::Ticket;
 use crate::ledger::Applied;
-use crate::name::{HostName, RunId};
-use crate::plan::{Plan, StageId, Work};
+use crate::name::{HostName, RunId, ServiceName};
+use crate::plan::{Answer, Plan, StageId, Work};
 use crate::secret::{Secret, masked};
 use crate::step::{Outcome, Step};
 use crate::transport::{Order, StepEvent, Transport, TransportError, perform};
@@ -48,25 +50,44 @@ pub struct Report {
     pub ends: Vec<End>,
     /// Whether the user stopped the run.
     pub stopped: bool,
+    /// The services that were put back as they were, or should have been.
+    pub restored: BTreeMap<ServiceName, Restoration>,
 }
 
 impl Report {
     /// Whether all was done.
     pub fn converged(&self) -> bool {
-        self.ends.iter().all(|end| *end == End::Done)
+        self.ends.iter().all(End::is_well)
     }
 }
 
-type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+pub(super) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// Does a plan. `stop` turning true ends it after the stages that run. Without a permit, hosts ask nobody and write
+/// What people say while a run goes on.
+#[derive(Debug, Clone)]
+pub struct Signals {
+    /// Turning true, it ends the run after the stages that run.
+    pub stop: watch::Receiver<bool>,
+    /// Turning true, it lets hosts follow the canaries.
+    pub approved: watch::Receiver<bool>,
+}
+
+/// What a task of a run comes back with.
+pub(super) enum Came {
+    /// A stage ended.
+    Ended(StageId, End, Duration),
+    /// The members of a service answered.
+    Answered(usize, BTreeMap<HostName, Answer>),
+}
+
+/// Does a plan. Without a permit, hosts ask nobody and write
 /// nothing down: for hosts in memory.
 pub async fn run<T: Transport>(
     plan: &Plan,
     transport: Arc<T>,
     limits: Limits,
     permit: Option<Permit>,
-    mut stop: watch::Receiver<bool>,
+    mut signals: Signals,
     tell: Tell,
 ) -> Report {
     let mut runner = Runner {
@@ -76,30 +97,41 @@ pub async fn run<T: Transport>(
         permit,
         tell,
         queue: Queue::new(plan),
+        rollouts: Rollouts::new(plan),
+        begun: Instant::now(),
         busy: BTreeSet::new(),
         tasks: JoinSet::new(),
         fenced: false,
-        stop: stop.clone(),
+        stop: signals.stop.clone(),
     };
     let mut stopped = false;
     loop {
-        if (*stop.borrow_and_update() || runner.fenced) && !stopped {
+        if (*signals.stop.borrow_and_update() || runner.fenced) && !stopped {
             stopped = true;
             (runner.tell)(Event::Stopping);
             runner.queue.stop();
+            runner.rollouts.halt();
         }
-        runner.begin();
-        if runner.tasks.is_empty() && runner.queue.ready().next().is_none() {
+        if *signals.approved.borrow_and_update() {
+            runner.rollouts.approve();
+        }
+        let again = runner.go_on();
+        if runner.tasks.is_empty() && again.is_none() {
             break;
         }
+        let late = again.unwrap_or(Duration::MAX).saturating_sub(runner.begun.elapsed()).min(LONG);
         tokio::select! {
-            Some(ended) = runner.tasks.join_next() => runner.ended(ended),
-            Ok(()) = stop.changed(), if !stopped => {}
+            Some(came) = runner.tasks.join_next() => runner.came(came),
+            Ok(()) = signals.stop.changed(), if !stopped => {}
+            Ok(()) = signals.approved.changed() => {}
+            () = tokio::time::sleep(late) => {}
         }
     }
-    let ends = (0..plan.stages.len()).map(|id| runner.queue.end(id).cloned().unwrap_or(End::Stopped)).collect();
-    Report { ends, stopped }
+    runner.report(stopped)
 }
+
+/// What waits for nothing is looked at again after this time at the latest.
+const LONG: Duration = Duration::from_secs(3600);
 
 struct Runner<'a, T> {
     plan: &'a Plan,
@@ -108,8 +140,11 @@ struct Runner<'a, T> {
     permit: Option<Permit>,
     tell: Tell,
     queue: Queue,
+    rollouts: Rollouts<'a>,
+    /// When the run began.
+    begun: Instant,
     busy: BTreeSet<HostName>,
-    tasks: JoinSet<(StageId, End, Duration)>,
+    tasks: JoinSet<Came>,
     /// Whether a host refused us.
     fenced: bool,
     /// Whether somebody asked to stop.
@@ -117,14 +152,78 @@ struct Runner<'a, T> {
 }
 
 impl<T: Transport> Runner<'_, T> {
-    /// Begins all that can be begun now.
+    /// Begins all that can be begun now, and gives when to look again at the latest: none if nothing is left to be begun.
+    fn go_on(&mut self) -> Option<Duration> {
+        loop {
+            self.begin();
+            let Some(next) = self.rollouts.next(&self.queue, self.begun.elapsed()) else {
+                return self.rollouts.again();
+            };
+            self.turn(next);
+        }
+    }
+
+    /// Does what a rollout says comes next.
+    fn turn(&mut self, (service, next): (usize, Next)) {
+        let name = self.plan.services[service].name.clone();
+        match next {
+            Next::Begin(host) => {
+                (self.tell)(Event::Turn { service: name, host: host.clone() });
+                self.rollouts.begin(service, &host);
+            }
+            Next::Ask => {
+                self.rollouts.ask(service);
+                self.ask(service);
+            }
+            Next::Wait(hold, _) => (self.tell)(Event::Holding { service: name, hold }),
+            Next::Stop(halt) => {
+                (self.tell)(Event::Halted { service: name, halt: halt.clone() });
+                for id in self.rollouts.closed(service, &self.queue) {
+                    let end =
+                        if let Halt::Failed { stage } = halt { End::Skipped(stage) } else { End::Held(halt.clone()) };
+                    self.finish(id, end, Duration::ZERO);
+                }
+            }
+            Next::Undo(host) => {
+                (self.tell)(Event::RollingBack { service: name, host: host.clone() });
+                self.rollouts.undo(service, &host);
+            }
+            Next::Over => {
+                for id in self.rollouts.undone(service, &self.queue) {
+                    self.finish(id, End::NotNeeded, Duration::ZERO);
+                }
+                if let Some(outcome) = self.rollouts.outcome(service) {
+                    (self.tell)(Event::RolledBack { service: name, outcome });
+                }
+            }
+        }
+    }
+
+    /// Asks all members of a service how they are, at once.
+    fn ask(&mut self, service: usize) {
+        let Some(rollout) = self.plan.services[service].rollout.clone() else { return };
+        let endpoints = self.plan.endpoints.clone();
+        let transport = Arc::clone(&self.transport);
+        self.tasks.spawn(async move { Came::Answered(service, roll::ask(&transport, &rollout, &endpoints).await) });
+    }
+
+    fn report(&self, stopped: bool) -> Report {
+        let ends = (0..self.plan.stages.len()).map(|id| self.queue.end(id).cloned().unwrap_or(End::Stopped)).collect();
+        Report { ends, stopped, restored: self.rollouts.restored(self.plan) }
+    }
+
+    /// Begins all whose turn it is.
     fn begin(&mut self) {
         loop {
-            let free = |id: &StageId| self.plan.stages[*id].work.host().is_none_or(|host| !self.busy.contains(host));
+            let free = |id: &StageId| {
+                let stage = &self.plan.stages[*id];
+                stage.work.host().is_none_or(|host| !self.busy.contains(host)) && self.rollouts.is_open(*id, stage)
+            };
             let Some(id) = self.queue.ready().find(free) else { return };
             let work = &self.plan.stages[id].work;
             let Some(host) = work.host() else {
-                self.finish(id, End::Done, Duration::ZERO);
+                let end = self.rollouts.end(work);
+                self.finish(id, end, Duration::ZERO);
                 continue;
             };
             if let Some(why) = self.refusal(host) {
@@ -176,13 +275,14 @@ impl<T: Transport> Runner<'_, T> {
         self.tasks.spawn(async move {
             let begun = Instant::now();
             let end = task.run().await;
-            (id, end, begun.elapsed())
+            Came::Ended(id, end, begun.elapsed())
         });
     }
 
-    fn ended(&mut self, ended: Result<(StageId, End, Duration), tokio::task::JoinError>) {
-        match ended {
-            Ok((id, end, took)) => {
+    fn came(&mut self, came: Result<Came, tokio::task::JoinError>) {
+        match came {
+            Ok(Came::Answered(service, answers)) => self.rollouts.answered(service, answers, self.begun.elapsed()),
+            Ok(Came::Ended(id, end, took)) => {
                 if let Some(host) = self.plan.stages[id].work.host() {
                     self.busy.remove(host);
                 }
@@ -195,11 +295,16 @@ impl<T: Transport> Runner<'_, T> {
 
     fn finish(&mut self, id: StageId, end: End, took: Duration) {
         self.fenced |= matches!(end, End::Failed(Failure::Fenced { .. }));
+        if self.queue.end(id).is_some() {
+            return;
+        }
         let skipped = self.queue.finish(id, end.clone());
         (self.tell)(Event::StageEnded { stage: id, end, took });
-        for (stage, cause) in skipped {
-            (self.tell)(Event::StageEnded { stage, end: End::Skipped(cause), took: Duration::ZERO });
+        for (stage, cause) in &skipped {
+            (self.tell)(Event::StageEnded { stage: *stage, end: End::Skipped(*cause), took: Duration::ZERO });
         }
+        let ended = std::iter::once(id).chain(skipped.into_iter().map(|(stage, _)| stage));
+        self.rollouts.ended(self.plan, ended.collect(), &self.queue, self.begun.elapsed());
     }
 }
 

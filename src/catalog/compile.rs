@@ -15,7 +15,7 @@ use super::{Block, Catalog, Chosen, Desired, Extent, HostCatalog, Service, Wante
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source as Text};
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
 use crate::resource::{Claim, Data, Hold, ParseError, Resource, Source};
-use crate::role::{Item, Role};
+use crate::role::{Item, Member, Role};
 use crate::template::{self, Rendered, Scope};
 
 /// Compiles what is desired of every host of the placement that is not left out by a limit.
@@ -43,7 +43,7 @@ pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
         role: placed.definition.role.clone(),
         hosts: placed.hosts.clone(),
         needs: placed.needs.iter().map(|(_, name)| name.clone()).collect(),
-        batch: desired.roles[&placed.definition.role].rollout.batch,
+        policy: desired.roles[&placed.definition.role].rollout.policy.clone(),
     });
     let services = services.collect();
     let secrets = compiler.known.secrets();
@@ -76,13 +76,17 @@ impl Compiler<'_> {
     fn block(&self, host: &HostName, instance: &Instance, problems: &mut Diagnostics) -> Block {
         let role = &self.desired.roles[&instance.role];
         let scope = problems.keep(self.known.scope(self.desired, host, instance));
-        let (mut items, mut health) = (Vec::new(), Vec::new());
+        let (mut items, mut health, mut member) = (Vec::new(), Vec::new(), Member::default());
         let tags = Arc::new(self.tags(role, instance));
         if let Some(scope) = &scope {
             for item in &role.resources {
                 items.extend(problems.keep(self.item(role, item, scope, &tags)).into_iter().flatten());
             }
             health.extend(role.health.iter().filter_map(|check| problems.keep(check.check(scope))));
+            // A role that others bring in changes with them.
+            if instance.service.is_some() {
+                member = problems.keep(role.rollout.member(scope)).unwrap_or_default();
+            }
         }
         Block {
             role: instance.role.clone(),
@@ -91,6 +95,7 @@ impl Compiler<'_> {
             items,
             left_out: Vec::new(),
             health,
+            member,
         }
     }
 

@@ -12,6 +12,7 @@ mod scope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use crate::role::{Amount, Batch, Canary, Hook, Member, OnFailure, Otherwise, Policy};
 pub use crate::site::{Move, Thing};
 pub use compile::{compile, facts_read};
 pub use part::{Names, Part, Target};
@@ -22,7 +23,7 @@ use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
 use crate::project::Project;
 use crate::resource::{Resource, Verb};
-use crate::role::{Batch, Role};
+use crate::role::Role;
 use crate::secret::Secret;
 use crate::step::{Check, Probe};
 use crate::yaml::Node;
@@ -107,8 +108,8 @@ pub struct Service {
     pub hosts: Vec<HostName>,
     /// The services that must be healthy first.
     pub needs: Vec<ServiceName>,
-    /// How many of its hosts change at a time.
-    pub batch: Batch,
+    /// How its hosts change.
+    pub policy: Policy,
 }
 
 /// What is desired of one host.
@@ -135,6 +136,8 @@ pub struct Block {
     pub left_out: Vec<Wanted>,
     /// When it is healthy.
     pub health: Vec<Check>,
+    /// What it has of its own in the rollout of its service.
+    pub member: Member,
 }
 
 /// One resource, desired.
@@ -211,6 +214,7 @@ impl HostCatalog {
 impl Block {
     fn probes(&self) -> impl Iterator<Item = Probe> {
         let health = self.health.iter().map(|check| check.probe.clone());
-        self.items.iter().flat_map(|item| item.resource.probes()).chain(health)
+        let items = self.items.iter().flat_map(|item| item.resource.probes());
+        items.chain(health).chain(self.member.by.clone())
     }
 }

@@ -15,6 +15,10 @@ pub enum Exit {
     Failed = 3,
     /// Some hosts could not be reached, and nothing else failed.
     Unreachable = 4,
+    /// A gate or a budget stopped it, and what was changed was put back.
+    RolledBack = 5,
+    /// A host may be half changed, and could not be put back: a person must look.
+    Uncertain = 6,
     /// Somebody else works on these hosts.
     Locked = 75,
     /// Stopped by Ctrl-C; what was running was finished.
@@ -31,6 +35,8 @@ Exit codes:
   2    with --detailed-exitcode: changes found (plan) or made (apply)
   3    apply: some hosts failed; `armilla resume` goes on
   4    some hosts could not be reached
+  5    apply: a check failed, and everything it concerned was put back as it was
+  6    apply: it could not be put back: a person must look
   75   somebody else works on these hosts: nothing was changed
   130  interrupted (143: terminated); the roles that ran were finished; `armilla resume` goes on";
 

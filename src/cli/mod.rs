@@ -4,6 +4,7 @@
 
 mod apply;
 mod apply_file;
+mod approve;
 mod completion;
 mod destroy;
 mod doctor;
@@ -108,6 +109,7 @@ enum Command {
     Drift(drift::Drift),
     /// Go on with a run that was cut off
     Resume(resume::Resume),
+    Approve(approve::Approve),
     /// Show what was done from this machine, how far it came, and how it ended
     #[command(subcommand)]
     Runs(runs::RunsCommand),
@@ -256,6 +258,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Drift(command) => drift::run(&cli.global, &command).into(),
         Command::Import(command) => import::run(&cli.global, &command).into(),
         Command::Resume(command) => resume::run(&cli.global, &command).into(),
+        Command::Approve(command) => approve::run(&command).into(),
         Command::Runs(command) => runs::run(cli.global.verbose, &command).into(),
         Command::Destroy(command) => destroy::run(&cli.global, &command).into(),
         Command::Lock(command) => lock::run(&cli.global, &command).into(),

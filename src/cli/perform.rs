@@ -17,7 +17,7 @@ use super::settle::{self, Settled};
 use super::signals::Signals;
 use super::survey::Fleet;
 use super::{Exit, Global, identity, runs, ui};
-use crate::apply::{self, End, Event, Failure, Limits, Permit, Report};
+use crate::apply::{self, End, Event, Failure, Limits, Permit, Report, Restoration};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, shown};
 use crate::history::{self, Head, Record as Written};
@@ -97,13 +97,19 @@ pub(super) async fn perform(work: Undertaking<'_>) -> Exit {
     };
     let plan = Arc::new(work.plan.clone());
     let (stop, stopping) = watch::channel(false);
+    let (approve, approved) = watch::channel(false);
+    let approval = written.approval();
     let course = Arc::new(Mutex::new(Course::new(&plan, &work.show, written, stop.clone())));
     let asked: Arc<OnceLock<Exit>> = Arc::default();
     // From here on a signal lets what runs finish, to the last ledger.
     let signals = asked_to_stop(Signals::new(), stop.clone(), Arc::clone(&asked), work.run.clone());
     work.leases.begin();
     let signals = tokio::spawn(signals);
-    let tasks = [tokio::spawn(tick(Arc::clone(&course), begun)), tokio::spawn(lost(work.leases.lost(), stop))];
+    let tasks = [
+        tokio::spawn(tick(Arc::clone(&course), begun)),
+        tokio::spawn(lost(work.leases.lost(), stop)),
+        tokio::spawn(approvals(approval, approve)),
+    ];
     let applied = Applied {
         run: work.run.clone(),
         plan: work.saved.1.clone(),
@@ -114,7 +120,8 @@ pub(super) async fn perform(work: Undertaking<'_>) -> Exit {
     let limits = Limits { forks: work.fleet.forks, patience: work.show.patience };
     let permit = Permit { applied: applied.clone(), tickets: tickets(&work), refused: work.refused.clone() };
     let tell = teller(&course, begun);
-    let report = apply::run(&plan, Arc::clone(&work.fleet.transport), limits, Some(permit), stopping, tell).await;
+    let people = apply::Signals { stop: stopping, approved };
+    let report = apply::run(&plan, Arc::clone(&work.fleet.transport), limits, Some(permit), people, tell).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     let look = &touched(&plan, &report) | &work.unsettled;
     let settled = settle::settle(work.fleet, &work.leases, work.catalog, &look, &applied).await;
@@ -263,6 +270,16 @@ async fn tick(course: Arc<Mutex<Course>>, begun: Instant) {
     }
 }
 
+/// Somebody else's note that hosts may follow the canaries: see [`super::approve`].
+async fn approvals(note: PathBuf, approve: watch::Sender<bool>) {
+    while !note.exists() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let _ = approve.send(true);
+    // Who waits for it must never see it gone.
+    std::future::pending::<()>().await;
+}
+
 /// A host that gave its lease to somebody else ends the run: what runs is finished, nothing more begins.
 async fn lost(mut lost: watch::Receiver<BTreeMap<HostName, String>>, stop: watch::Sender<bool>) {
     let mut told = BTreeSet::new();
@@ -288,7 +305,11 @@ async fn asked_to_stop(mut signals: Signals, stop: watch::Sender<bool>, asked: A
 
 /// The hosts on which something was begun.
 fn touched(plan: &Plan, report: &Report) -> BTreeSet<HostName> {
-    let begun = |end: &End| !matches!(end, End::Skipped(_) | End::Stopped | End::Failed(Failure::Refused { .. }));
+    let begun = |end: &End| match end {
+        End::Done | End::Failed(Failure::Step { .. } | Failure::Host { .. } | Failure::Fenced { .. }) => true,
+        End::Failed(Failure::Refused { .. }) => false,
+        End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => false,
+    };
     let stages = plan.stages.iter().zip(&report.ends).filter(|(_, end)| begun(end));
     stages.filter_map(|(stage, _)| stage.work.host().cloned()).collect()
 }
@@ -305,7 +326,10 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
     };
     let (mut failed, mut unreachable) = (report.stopped, !plan.unreachable.is_empty());
     for (stage, end) in plan.stages.iter().zip(&report.ends) {
-        if let End::Failed(failure) = end {
+        failed |= matches!(end, End::Held(_));
+        if let End::Failed(failure) = end
+            && !stage.work.is_optional()
+        {
             *(if lost(stage, failure) { &mut unreachable } else { &mut failed }) = true;
         }
     }
@@ -313,7 +337,10 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
     unreachable |= !left.unreachable.is_empty();
     // What has nothing to compare with (a command without a guard) is always in the plan again.
     let differs = left.entries().any(|entry| !entry.is_always() && !entry.is_kept());
+    let restored = |outcome| report.restored.values().any(|how| *how == outcome);
     match () {
+        () if restored(Restoration::Stuck) => Exit::Uncertain,
+        () if restored(Restoration::Restored) => Exit::RolledBack,
         () if failed => Exit::Failed,
         () if unreachable => Exit::Unreachable,
         () if differs => Exit::Failed,

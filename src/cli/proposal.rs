@@ -148,8 +148,23 @@ pub(super) fn check(
         let what = "the plan has resources that must not be changed or could not be read; nothing was changed";
         return Err(Diagnostic::error(what).hint("mend them, or leave their hosts out with -l 'all:!HOST'").into());
     }
+    check_rollouts(plan)?;
     check_removals(plan, consent)?;
     check_revision(project, revision, plan, consent)
+}
+
+/// A service that would fall below what its role promises is not touched.
+fn check_rollouts(plan: &Plan) -> Result<(), Diagnostics> {
+    let mut problems = Diagnostics::new();
+    for service in &plan.services {
+        let refused = service.rollout.as_ref().and_then(|rollout| rollout.refused.as_ref());
+        if let Some(why) = refused {
+            let what = format!("{}: {why}; nothing was changed", service.name);
+            let hint = "mend the hosts that are not healthy first, or let the plan do so: -l HOST";
+            problems.push(Diagnostic::error(shown(&what)).hint(hint));
+        }
+    }
+    if problems.has_errors() { Err(problems) } else { Ok(()) }
 }
 
 /// More than a few removals are more often a mistake in a file than meant.

@@ -155,7 +155,8 @@ pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
             (Some(End::Done), _) => "done".to_owned(),
             (Some(End::Failed(failure)), _) => format!("failed: {}", why(failure)),
             (Some(End::Skipped(_)), _) => "skipped".to_owned(),
-            (Some(End::Stopped), _) => "stopped before it began".to_owned(),
+            (Some(End::Stopped | End::Held(_)), _) => "stopped before it began".to_owned(),
+            (Some(End::NotNeeded), _) => continue,
             (None, None) => "not begun".to_owned(),
             (None, Some(step)) => {
                 let what = stage.work.steps().get(*step).map(human::words::step).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::foresight::Foresight;
 use super::past::{Known, Leaving, place, wanted_away};
 use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, history, past};
-use crate::catalog::{self, Catalog, Chosen, Wanted};
+use crate::catalog::{self, Catalog, Chosen, Member, Wanted};
 use crate::ledger::Place;
 use crate::name::{Address, EnvName, HostName};
 use crate::resource::{Action, Change, Decision, Verb, Verdict as Said};
@@ -117,6 +117,7 @@ fn removed(
             items: leaving.iter().map(|leaving| wanted_away(leaving)).collect(),
             left_out: Vec::new(),
             health: Vec::new(),
+            member: Member::default(),
         };
         foresight.enter(first + index);
         let decided = one_block(host, &wanted, known, None, foresight);

@@ -8,6 +8,7 @@ mod foresight;
 mod health;
 mod history;
 mod import;
+mod pace;
 mod past;
 mod rollout;
 pub mod saved;
@@ -17,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use health::{Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
+pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
+
+pub use crate::catalog::{Canary, Hook, OnFailure, Otherwise};
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
@@ -92,6 +96,8 @@ pub struct ServicePlan {
     pub needs: Vec<ServiceName>,
     /// Hosts where it does not run and is not healthy now, and why.
     pub sick: BTreeMap<HostName, String>,
+    /// How its hosts follow each other; none if all change at once.
+    pub rollout: Option<Rollout>,
 }
 
 /// The place of a stage in [`Plan::stages`].
@@ -105,6 +111,18 @@ pub struct Stage {
     pub after: Vec<(StageId, Condition)>,
     /// What is done.
     pub work: Work,
+    /// Whose turn it must be besides.
+    pub turn: Option<Turn>,
+}
+
+/// The turn of a host in the rollout of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    /// The place of the service in [`Plan::services`].
+    pub service: usize,
+    /// The host.
+    pub host: HostName,
 }
 
 /// How what a stage waits for must have ended.
@@ -132,8 +150,34 @@ pub enum Work {
         /// The checks.
         gate: Gate,
     },
+    /// What is done around the change of a host.
+    Hook {
+        /// The host.
+        host: HostName,
+        /// The service.
+        service: ServiceName,
+        /// When.
+        moment: Moment,
+        /// What.
+        hook: Hook,
+    },
     /// Nothing: many stages wait for many others by way of it.
     Join,
+    /// Nothing, once the rollout of a service is over: well only if it failed no more than it may.
+    Rolled(
+        /// The place of the service in [`Plan::services`].
+        usize,
+    ),
+}
+
+/// When something is done around the change of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Moment {
+    /// Before it.
+    Drain,
+    /// When it is healthy again.
+    Undrain,
 }
 
 impl Work {
@@ -142,7 +186,8 @@ impl Work {
         match self {
             Self::Change(block) => block.entries.iter().flat_map(|entry| entry.steps().iter().cloned()).collect(),
             Self::Gate { gate, .. } => vec![Step::Await(gate.clone())],
-            Self::Join => Vec::new(),
+            Self::Hook { hook, .. } => vec![hook.step.clone()],
+            Self::Join | Self::Rolled(_) => Vec::new(),
         }
     }
 
@@ -150,9 +195,14 @@ impl Work {
     pub fn host(&self) -> Option<&HostName> {
         match self {
             Self::Change(block) => Some(&block.host),
-            Self::Gate { host, .. } => Some(host),
-            Self::Join => None,
+            Self::Gate { host, .. } | Self::Hook { host, .. } => Some(host),
+            Self::Join | Self::Rolled(_) => None,
         }
+    }
+
+    /// Whether others go on although it fails.
+    pub fn is_optional(&self) -> bool {
+        matches!(self, Self::Hook { hook, .. } if hook.otherwise == Otherwise::Continue)
     }
 }
 
@@ -362,7 +412,11 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         let of_role = catalog.hosts.get(host).map(|host| &host.endpoint);
         Some((host.clone(), of_role.or_else(|| catalog.spare.get(host))?.clone()))
     };
-    let endpoints = on.into_iter().filter_map(endpoint).collect();
+    // Who rolls out asks all members of a service, also those that do not change.
+    let rolled = services.iter().filter_map(|service: &ServicePlan| service.rollout.as_ref());
+    let asked =
+        rolled.filter(|rollout| rollout.asks() || rollout.canary.is_some()).flat_map(|rollout| rollout.members.keys());
+    let endpoints = on.into_iter().chain(asked).filter_map(endpoint).collect();
     Plan {
         environment: catalog.environment.clone(),
         services,

@@ -7,8 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decided, closure};
 use super::past::Known;
-use super::{Block, Condition, Health, ServicePlan, Stage, StageId, Work, health};
-use crate::catalog::{self, Catalog, Service};
+use super::{
+    Block, Condition, Health, Member, Moment, Otherwise, Rollout, ServicePlan, Stage, StageId, Standing, Turn, Work,
+    health,
+};
+use crate::catalog::{self, Catalog, Hook, Service};
 use crate::name::{HostName, ServiceName};
 use crate::step::Gate;
 
@@ -20,9 +23,18 @@ pub(super) fn stages(
     removed: BTreeMap<HostName, Vec<Block>>,
 ) -> (Vec<ServicePlan>, Vec<Stage>) {
     let needed = needed_by_changes(catalog, &decided);
-    let mut builder =
-        Builder { catalog, known, decided, stages: Vec::new(), placed: BTreeMap::new(), ends: BTreeMap::new(), needed };
-    let services = catalog.services.iter().map(|service| builder.service(service)).collect();
+    let mut builder = Builder {
+        catalog,
+        known,
+        decided,
+        stages: Vec::new(),
+        placed: BTreeMap::new(),
+        ends: BTreeMap::new(),
+        needed,
+        turn: None,
+    };
+    let services =
+        catalog.services.iter().enumerate().map(|(index, service)| builder.service(index, service)).collect();
     for (host, blocks) in removed {
         builder.removed(&host, blocks);
     }
@@ -50,14 +62,24 @@ struct Builder<'a> {
     /// What waits for a service waits for this.
     ends: BTreeMap<ServiceName, StageId>,
     needed: BTreeSet<ServiceName>,
+    /// Whose turn what is built now belongs to.
+    turn: Option<Turn>,
 }
 
 impl Builder<'_> {
-    fn service(&mut self, service: &Service) -> ServicePlan {
+    fn service(&mut self, index: usize, service: &Service) -> ServicePlan {
         let sick = self.sick(service);
-        let batches = self.batches(service, &sick);
+        let rollout = self.rollout(service, &sick);
         let mut before: Vec<StageId> = service.needs.iter().filter_map(|need| self.ends.get(need).copied()).collect();
-        for batch in &batches {
+        let batches = match &rollout {
+            Some(rollout) => {
+                let batches = rollout.batches();
+                before = vec![self.rolled(index, service, rollout, &before)];
+                batches
+            }
+            None => self.batches(service, &sick),
+        };
+        for batch in batches.iter().filter(|_| rollout.is_none()) {
             before = vec![self.batch(service, batch, &before)];
         }
         if self.needed.contains(&service.name) {
@@ -77,12 +99,115 @@ impl Builder<'_> {
             batches,
             needs: service.needs.clone(),
             sick,
+            rollout,
         }
+    }
+
+    /// How its hosts follow each other, if any of them changes and they do not all change at once.
+    fn rollout(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Option<Rollout> {
+        if service.policy.is_plain() {
+            return None;
+        }
+        let changing = service.hosts.iter().filter(|host| self.changes(service, host)).cloned();
+        let (together, waiting): (Vec<HostName>, Vec<HostName>) = changing.partition(|host| sick.contains_key(host));
+        if together.is_empty() && waiting.is_empty() {
+            return None;
+        }
+        let members = service.hosts.iter().map(|host| (host.clone(), self.member(service, host))).collect();
+        let mut rollout = Rollout { together, waiting, ..Rollout::new(&service.policy, members) };
+        rollout.refused = rollout.refusal();
+        Some(rollout)
+    }
+
+    fn member(&self, service: &Service, host: &HostName) -> Member {
+        let block = self.block(service, host);
+        let own = block.map(|block| block.member.clone()).unwrap_or_default();
+        let checks = block.map(|block| block.health.clone()).unwrap_or_default();
+        let member = Member { standing: Standing::Up, answer: None, zone: own.zone, checks, by: own.by };
+        let (standing, answer) = match self.known.get(host) {
+            Some(Ok(known)) => member.answer(Ok(known.readings)),
+            Some(Err(why)) => member.answer(Err(why.clone())),
+            None => (Standing::Unknown("it was not asked, because it was left out".to_owned()), None),
+        };
+        Member { standing, answer, ..member }
+    }
+
+    /// The stages of hosts that follow each other: each begins when its turn comes. Gives the stage at the end.
+    fn rolled(&mut self, index: usize, service: &Service, rollout: &Rollout, before: &[StageId]) -> StageId {
+        let mut ends = Vec::new();
+        for batch in rollout.batches() {
+            let made = if batch == rollout.together {
+                self.together(index, service, &batch, before)
+            } else {
+                batch.iter().flat_map(|host| self.turn(index, service, host, before)).collect()
+            };
+            // Nothing waits for it: it shows where a batch ends.
+            self.join(made.iter().copied(), Condition::Over);
+            ends.extend(made);
+        }
+        let after = ends.into_iter().map(|id| (id, Condition::Over)).collect();
+        self.push(Stage { after, work: Work::Rolled(index), turn: None })
+    }
+
+    /// Hosts that have nothing to lose: their changes side by side, then their gates.
+    fn together(&mut self, index: usize, service: &Service, hosts: &[HostName], before: &[StageId]) -> Vec<StageId> {
+        let mut changes = Vec::new();
+        for host in hosts {
+            self.turn = Some(Turn { service: index, host: host.clone() });
+            changes.push((host.clone(), self.host(service, host, before)));
+        }
+        self.turn = None;
+        let over = self.join(changes.iter().flat_map(|(_, stages)| stages.clone()), Condition::Over);
+        let mut ends = Vec::new();
+        for (host, stages) in changes {
+            self.turn = Some(Turn { service: index, host: host.clone() });
+            let mut after = done(&stages);
+            after.push((over, Condition::Over));
+            match self.gate(service, &host, after) {
+                Some(gate) => ends.push(gate),
+                None => ends.extend(stages),
+            }
+        }
+        self.turn = None;
+        ends
+    }
+
+    /// One host: what is done before, its changes, its gate, what is done after. Gives its last stages.
+    fn turn(&mut self, index: usize, service: &Service, host: &HostName, before: &[StageId]) -> Vec<StageId> {
+        self.turn = Some(Turn { service: index, host: host.clone() });
+        let member = self.block(service, host).map(|block| block.member.clone()).unwrap_or_default();
+        let begin = self.hooks(service, host, (Moment::Drain, &member.drain), done(before));
+        let mut ends = self.host_after(service, host, &begin);
+        if let Some(gate) = self.gate(service, host, done(&ends)) {
+            ends = vec![gate];
+        }
+        if !member.undrain.is_empty() {
+            let after = self.hooks(service, host, (Moment::Undrain, &member.undrain), done(&ends));
+            ends = vec![self.join_all(after)];
+        }
+        self.turn = None;
+        ends
+    }
+
+    /// Hooks one after the other; gives what comes after them waits for.
+    fn hooks(
+        &mut self,
+        service: &Service,
+        host: &HostName,
+        (moment, hooks): (Moment, &[Hook]),
+        mut after: Vec<(StageId, Condition)>,
+    ) -> Vec<(StageId, Condition)> {
+        for hook in hooks {
+            let condition = if hook.otherwise == Otherwise::Continue { Condition::Over } else { Condition::Done };
+            let work = Work::Hook { host: host.clone(), service: service.name.clone(), moment, hook: hook.clone() };
+            after = vec![(self.push(Stage { after, work, turn: None }), condition)];
+        }
+        after
     }
 
     /// The gates of the hosts that do not change. If none of a service's hosts answered, their gates will tell.
     fn unchanged_gates(&mut self, service: &Service, batches: &[Vec<HostName>], before: &[StageId]) -> Vec<StageId> {
-        let after: Vec<(StageId, Condition)> = before.iter().map(|id| (*id, Condition::Done)).collect();
+        let after = done(before);
         let answers = |host: &&HostName| self.known.get(*host).is_some_and(Result::is_ok);
         let lost = |host: &&HostName| self.known.get(*host).is_some_and(Result::is_err);
         if !service.hosts.iter().any(|host| answers(&host)) {
@@ -136,13 +261,11 @@ impl Builder<'_> {
     }
 
     /// Hosts where the service does not run have nothing to lose: they change first and together, as a first install
-    /// must (no member of an ensemble is healthy alone). The others follow in batches.
+    /// must (no member of an ensemble is healthy alone). The others follow.
     fn batches(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Vec<Vec<HostName>> {
         let changing = service.hosts.iter().filter(|host| self.changes(service, host)).cloned();
         let (first, rest): (Vec<HostName>, Vec<HostName>) = changing.partition(|host| sick.contains_key(host));
-        let size = service.batch.of(service.hosts.len());
-        let rest = rest.chunks(size).map(<[HostName]>::to_vec);
-        std::iter::once(first).chain(rest).filter(|batch| !batch.is_empty()).collect()
+        [first, rest].into_iter().filter(|batch| !batch.is_empty()).collect()
     }
 
     /// One batch: the changes of its hosts side by side, then the gates; gives the stage at its end.
@@ -152,7 +275,7 @@ impl Builder<'_> {
         let over = self.join(changes.iter().flat_map(|(_, stages)| stages.clone()), Condition::Over);
         let mut ends: Vec<StageId> = Vec::new();
         for (host, stages) in &changes {
-            let mut after: Vec<(StageId, Condition)> = stages.iter().map(|id| (*id, Condition::Done)).collect();
+            let mut after = done(stages);
             after.push((over, Condition::Over));
             match self.gate(service, host, after) {
                 Some(gate) => ends.push(gate),
@@ -164,6 +287,10 @@ impl Builder<'_> {
 
     /// The changes of one host for a service; what it requires comes first.
     fn host(&mut self, service: &Service, host: &HostName, before: &[StageId]) -> Vec<StageId> {
+        self.host_after(service, host, &done(before))
+    }
+
+    fn host_after(&mut self, service: &Service, host: &HostName, before: &[(StageId, Condition)]) -> Vec<StageId> {
         let mut made = Vec::new();
         for index in self.family(service, host) {
             let key = (host.clone(), index);
@@ -178,8 +305,8 @@ impl Builder<'_> {
             let builds_on = decided.builds_on.clone();
             let required = closure(&self.catalog.hosts[host].blocks, index).into_iter().chain(builds_on);
             let required = required.filter_map(|i| self.placed.get(&(host.clone(), i)).copied());
-            let after = required.chain(before.iter().copied()).map(|id| (id, Condition::Done)).collect();
-            let id = self.push(Stage { after, work: Work::Change(block) });
+            let after = required.map(|id| (id, Condition::Done)).chain(before.iter().copied()).collect();
+            let id = self.push(Stage { after, work: Work::Change(block), turn: None });
             self.placed.insert(key, id);
             made.push(id);
         }
@@ -201,7 +328,7 @@ impl Builder<'_> {
                 self.catalog.services.iter().filter(concerns).filter_map(|service| self.ends.get(&service.name));
             let after: BTreeSet<StageId> = here.iter().copied().chain(users.copied()).chain(before).collect();
             let after = after.into_iter().map(|id| (id, Condition::Done)).collect();
-            before = Some(self.push(Stage { after, work: Work::Change(block) }));
+            before = Some(self.push(Stage { after, work: Work::Change(block), turn: None }));
         }
     }
 
@@ -217,16 +344,24 @@ impl Builder<'_> {
         let checks = self.block(service, host)?.health.clone();
         let gate = Gate { of: service.name.to_string(), checks };
         let work = Work::Gate { host: host.clone(), service: service.name.clone(), gate };
-        Some(self.push(Stage { after, work }))
+        Some(self.push(Stage { after, work, turn: None }))
     }
 
     fn join(&mut self, stages: impl IntoIterator<Item = StageId>, condition: Condition) -> StageId {
-        let after = stages.into_iter().map(|id| (id, condition)).collect();
-        self.push(Stage { after, work: Work::Join })
+        self.join_all(stages.into_iter().map(|id| (id, condition)).collect())
     }
 
+    fn join_all(&mut self, after: Vec<(StageId, Condition)>) -> StageId {
+        self.push(Stage { after, work: Work::Join, turn: None })
+    }
+
+    /// What is built for the turn of a host belongs to it.
     fn push(&mut self, stage: Stage) -> StageId {
-        self.stages.push(stage);
+        self.stages.push(Stage { turn: stage.turn.or_else(|| self.turn.clone()), ..stage });
         self.stages.len() - 1
     }
+}
+
+fn done(stages: &[StageId]) -> Vec<(StageId, Condition)> {
+    stages.iter().map(|id| (*id, Condition::Done)).collect()
 }

@@ -8,7 +8,7 @@
 //! ```
 //! use std::collections::BTreeMap;
 //! use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
-//! use armilla::plan::{Block, Cause, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
+//! use armilla::plan::{Block, Cause, Entry, Plan, Reason, Rollout, ServicePlan, Stage, Verdict, Work};
 //! use armilla::report::json::{self, About};
 //! use armilla::resource::{Action, Change, Field, FieldValue};
 //!
@@ -95,7 +95,7 @@ use super::human::words;
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::Address;
 use crate::plan::saved::File;
-use crate::plan::{Cause, Condition, Entry, Plan, Reason, ServicePlan, Stage, StageId, Verdict, Work};
+use crate::plan::{Budget, Cause, Condition, Entry, Plan, Reason, Rollout, ServicePlan, Stage, StageId, Verdict, Work};
 use crate::resource::{Field, FieldValue};
 use crate::step::Outcome;
 
@@ -158,6 +158,29 @@ fn service(service: &ServicePlan) -> Value {
         "batches": service.batches,
         "needs": service.needs,
         "sick": sick,
+        "rollout": service.rollout.as_ref().map(rollout),
+    })
+}
+
+fn rollout(rollout: &Rollout) -> Value {
+    let members: Map<String, Value> = rollout
+        .members
+        .iter()
+        .map(|(host, member)| {
+            let told = json!({ "standing": member.standing, "answer": member.answer, "zone": member.zone });
+            (host.to_string(), told)
+        })
+        .collect();
+    json!({
+        "slots": rollout.slots,
+        "budget": if let Budget::Failures(most) = rollout.budget { Some(most) } else { None },
+        "keep_healthy": rollout.floor,
+        "first": rollout.first,
+        "last": rollout.last,
+        "canary": rollout.canary,
+        "on_failure": rollout.on_failure,
+        "members": members,
+        "refused": rollout.refused,
     })
 }
 
@@ -178,7 +201,14 @@ fn stage(id: StageId, stage: &Stage) -> Value {
                 gate.checks.iter().map(|check| Value::from(words::check(check))).collect(),
             );
         }
-        Work::Join => {}
+        Work::Hook { hook, .. } => {
+            object.insert("step".to_owned(), words::step(&hook.step).into());
+            object.insert("otherwise".to_owned(), json!(hook.otherwise));
+        }
+        Work::Join | Work::Rolled(_) => {}
+    }
+    if let Some(turn) = &stage.turn {
+        object.insert("turn".to_owned(), turn.host.to_string().into());
     }
     Value::Object(object)
 }
@@ -190,7 +220,11 @@ fn subject(id: StageId, work: &Work) -> Map<String, Value> {
             "stage": id, "type": "change", "host": block.host, "role": block.role, "service": block.service,
         }),
         Work::Gate { host, service, .. } => json!({ "stage": id, "type": "gate", "host": host, "service": service }),
+        Work::Hook { host, service, moment, .. } => {
+            json!({ "stage": id, "type": moment, "host": host, "service": service })
+        }
         Work::Join => json!({ "stage": id, "type": "join" }),
+        Work::Rolled(service) => json!({ "stage": id, "type": "rolled", "rollout": service }),
     };
     if let Value::Object(object) = object { object } else { Map::new() }
 }
@@ -264,6 +298,13 @@ pub fn event(plan: &Plan, event: &Event, at: Duration) -> Value {
         }
         Event::StageEnded { stage, end: how, took } => ("stage_ended", Some(*stage), merged(end(how), seconds(*took))),
         Event::Stopping => ("stopping", None, json!({})),
+        Event::Turn { service, host } => ("turn", None, json!({ "service": service, "host": host })),
+        Event::Holding { service, hold } => ("holding", None, json!({ "service": service, "for": hold })),
+        Event::Halted { service, halt } => ("halted", None, json!({ "service": service, "because": halt })),
+        Event::RollingBack { service, host } => ("rolling_back", None, json!({ "service": service, "host": host })),
+        Event::RolledBack { service, outcome } => {
+            ("rolled_back", None, json!({ "service": service, "outcome": outcome }))
+        }
     };
     let head = json!({ "format": "armilla-event", "version": 1, "type": name, "at": at.as_secs_f64() });
     merged(merged(head, id.map_or(json!({}), |id| place(plan, id))), more)
@@ -280,6 +321,7 @@ pub fn report(plan: &Plan, report: &Report, again: &Plan, took: Duration) -> Val
         "environment": plan.environment,
         "converged": report.converged() && left.is_empty() && again.unreachable.is_empty(),
         "stopped": report.stopped,
+        "restored": report.restored,
         "seconds": took.as_secs_f64(),
         "stages": stages.collect::<Vec<_>>(),
         "left": left,
@@ -327,6 +369,8 @@ fn end(end: &End) -> Value {
         }
         End::Skipped(because) => json!({ "end": "skipped", "because": because }),
         End::Stopped => json!({ "end": "stopped" }),
+        End::Held(halt) => json!({ "end": "held", "because": halt }),
+        End::NotNeeded => json!({ "end": "not_needed" }),
     }
 }
 

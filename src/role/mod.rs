@@ -6,11 +6,13 @@
 mod health;
 mod input;
 mod read;
+mod rollout;
 
 use std::collections::BTreeSet;
 
 pub use health::HealthCheck;
 pub use input::{Input, InputType, Typed, parse_duration};
+pub use rollout::{Amount, Batch, Canary, Hook, HookRecipe, Member, OnFailure, Otherwise, Policy, Rollout};
 
 use crate::diag::Origin;
 use crate::name::{RoleName, Tag};
@@ -87,37 +89,6 @@ impl std::fmt::Debug for Item {
     }
 }
 
-/// How the hosts of a service change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rollout {
-    /// How many at a time.
-    pub batch: Batch,
-}
-
-/// How many hosts change at a time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Batch {
-    /// All at once.
-    #[default]
-    All,
-    /// This many.
-    Hosts(usize),
-    /// This many of a hundred, rounded down, at least one.
-    Percent(usize),
-}
-
-impl Batch {
-    /// How many of so many hosts.
-    pub fn of(self, hosts: usize) -> usize {
-        match self {
-            Self::All => hosts.max(1),
-            Self::Hosts(n) => n.max(1),
-            Self::Percent(n) => (hosts * n / 100).max(1),
-        }
-    }
-}
-
 impl Role {
     /// The keys of a `role.yml`, in the order in which they are best written.
     pub const KEYS: &'static [&'static str] = read::ROLE;
@@ -143,17 +114,7 @@ impl Role {
             guards.chain(item.body.reads())
         });
         let health = self.health.iter().flat_map(|check| check.body.reads());
-        inputs.chain(provides).chain(refusals).chain(items).chain(health).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_never_empty_and_never_rounds_up() {
-        assert_eq!((Batch::Percent(25).of(10), Batch::Percent(25).of(3), Batch::Hosts(2).of(1)), (2, 1, 2));
-        assert_eq!((Batch::All.of(7), Batch::All.of(0)), (7, 1));
+        let rollout = self.rollout.recipes().flat_map(Recipe::reads);
+        inputs.chain(provides).chain(refusals).chain(items).chain(health).chain(rollout).collect()
     }
 }

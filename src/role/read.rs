@@ -4,7 +4,7 @@
 
 use regex::Regex;
 
-use super::{Batch, HealthCheck, Input, InputType, Item, Refusal, Role, Rollout};
+use super::{HealthCheck, Input, InputType, Item, Refusal, Role};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::name::{RoleName, did_you_mean};
 use crate::resource::{KINDS, Verb, kind};
@@ -16,7 +16,6 @@ pub(super) const ROLE: &[&str] =
     &["summary", "tags", "inputs", "requires", "needs", "provides", "refuse", "resources", "health", "rollout"];
 const INPUT: &[&str] = &["type", "default", "required", "min", "max", "pattern", "choices", "description"];
 const REFUSAL: &[&str] = &["when", "because", "hint"];
-const ROLLOUT: &[&str] = &["batch"];
 const AROUND: &[&str] = &["when", "loop", "notify", "tags", "protect"];
 
 /// Ansible's modules that have another name here.
@@ -68,7 +67,7 @@ pub(super) fn role(name: &RoleName, node: &Node) -> Result<Role, Diagnostics> {
         tags: table.tags(&mut problems),
         resources: each(table.items("resources"), item, &mut problems),
         health: each(table.items("health"), HealthCheck::read, &mut problems),
-        rollout: rollout(&table, &mut problems),
+        rollout: table.get("rollout").map(|node| super::rollout::read(node, &mut problems)).unwrap_or_default(),
         origin: node.origin.clone(),
     };
     problems.result(role)
@@ -247,26 +246,6 @@ fn formula(node: &Node, problems: &mut Diagnostics) -> Option<Formula> {
         _ => Err(Diagnostic::error("an expression is a text, such as `port > 1024`").at(&node.origin)),
     };
     parsed.map_err(|problem| problems.push(problem)).ok()
-}
-
-fn rollout(table: &Table<'_>, problems: &mut Diagnostics) -> Rollout {
-    let Some(node) = table.get("rollout") else { return Rollout::default() };
-    let Some(table) = Table::open("a rollout", node, ROLLOUT, problems) else { return Rollout::default() };
-    let Some(node) = table.get("batch") else { return Rollout::default() };
-    let batch = match &node.value {
-        Yaml::Int(n) => usize::try_from(*n).ok().filter(|n| *n > 0).map(Batch::Hosts),
-        Yaml::Text(text) if text == "all" => Some(Batch::All),
-        Yaml::Text(text) => {
-            let percent = text.strip_suffix('%').and_then(|n| n.trim().parse().ok());
-            percent.filter(|n| (1..=100).contains(n)).map(Batch::Percent)
-        }
-        _ => None,
-    };
-    if batch.is_none() {
-        let problem = Diagnostic::error("`batch` is a number of hosts, a percentage, or `all`").at(&node.origin);
-        problems.push(problem.hint("for example `batch: 1` or `batch: 25%`"));
-    }
-    Rollout { batch: batch.unwrap_or_default() }
 }
 
 fn item(node: &Node) -> Result<Item, Diagnostics> {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use super::Run;
 use crate::apply::{End, Event, Failure};
 use crate::plan::{Entry, Plan, Reason, StageId, Verdict, Work};
+use crate::report::human::rollout;
 use crate::resource::{Change, Field, FieldValue};
 use crate::step::Outcome;
 
@@ -107,7 +108,10 @@ fn happened(plan: &Plan, event: &Event) -> Option<String> {
         Event::Waiting { stage, why } => Some(format!("  {} waits: {why}", name(plan, *stage))),
         Event::StageEnded { stage, end, .. } => over(plan, *stage, end),
         Event::Stopping => Some("  stopping: what runs is finished, nothing new begins".to_owned()),
-        Event::StageStarted(_) | Event::StepStarted { .. } => None,
+        Event::Halted { service, halt } => Some(format!("  {service} goes no further: {}", rollout::halt(plan, halt))),
+        Event::RollingBack { service, host } => Some(format!("  {service} is put back on {host}")),
+        Event::RolledBack { service, outcome } => Some(format!("  {service} {}", rollout::restoration(*outcome))),
+        Event::StageStarted(_) | Event::StepStarted { .. } | Event::Turn { .. } | Event::Holding { .. } => None,
     }
 }
 
@@ -127,7 +131,7 @@ fn ended(plan: &Plan, stage: StageId, step: usize, outcome: &Outcome) -> Option<
 
 fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
     match (&plan.stages[stage].work, end) {
-        (Work::Join, _) => None,
+        (Work::Join | Work::Rolled(_), _) => None,
         (Work::Gate { host, service, .. }, End::Done) => Some(format!("  {host} {service} is healthy")),
         (Work::Gate { host, service, .. }, End::Failed(Failure::Step { stderr, .. })) => {
             Some(format!("  {host} {service} is NOT healthy: {stderr}"))
@@ -146,7 +150,8 @@ fn name(plan: &Plan, stage: StageId) -> String {
     match &plan.stages[stage].work {
         Work::Change(block) => format!("{} {}", block.host, block.role),
         Work::Gate { host, service, .. } => format!("{host} {service}'s health"),
-        Work::Join => "what was before".to_owned(),
+        Work::Hook { host, service, .. } => format!("{host} {service}'s hook"),
+        Work::Join | Work::Rolled(_) => "what was before".to_owned(),
     }
 }
 

@@ -219,6 +219,7 @@ impl World {
     /// and at the end each host keeps a new ledger.
     pub fn apply_until(&self, plan: &Plan, enough: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Run {
         let (stop, stopped) = watch::channel(false);
+        let signals = apply::Signals { stop: stopped, approved: watch::channel(true).1 };
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
         let tell = move |event: Event| {
@@ -229,7 +230,7 @@ impl World {
         };
         let limits = Limits { forks: self.forks(), patience: std::time::Duration::ZERO };
         let permit = self.permit(plan);
-        let run = apply::run(plan, Arc::clone(&self.fleet), limits, Some(permit.clone()), stopped, Arc::new(tell));
+        let run = apply::run(plan, Arc::clone(&self.fleet), limits, Some(permit.clone()), signals, Arc::new(tell));
         let report = wait_for(run);
         self.settle(plan, &permit);
         let events = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
@@ -319,5 +320,5 @@ fn variable(placement: &Placement, service: Option<&ServiceName>, name: &str) ->
 /// # Panics
 /// When no runtime can be made, which needs no more than memory.
 fn wait_for<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
 }

@@ -199,7 +199,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", 8700), Handler).serve_forever()
 "#;
 
-const OBJECTS: &str = r#"
+/// What serves the API.
+const SERVER: &str = r#"
 inputs:
   token: { type: secret }
 resources:
@@ -208,7 +209,9 @@ resources:
   - file: { path: /root/token, content: "{{ token }}", mode: "0600" }
   - unit: { name: api.service, content: "[Service]\nExecStart=/usr/bin/python3 /root/api.py\n" }
   - service: { name: api, state: running }
-  - http:
+"#;
+
+const OBJECTS: &str = r#"  - http:
       url: http://127.0.0.1:8700/limits
       body: { jobs: 20, note: "a \"quote\", a \\ and an ü", password: "{{ token }}" }
       headers: { Authorization: "Bearer {{ token }}" }
@@ -224,7 +227,7 @@ resources:
 pub(crate) fn web_api(house: &House) {
     house.fresh(&["h1"]);
     let project = house.project("http");
-    project.only(&["h1"], OBJECTS).file("roles/only/files/api.py", API);
+    project.only(&["h1"], &format!("{SERVER}{OBJECTS}")).file("roles/only/files/api.py", API);
     project.file("inventories/lab/group_vars/all_hosts.yml", format!("token: {SECRET}\n"));
     let requests = || house.sh("h1", "cat /root/requests; : >/root/requests");
     let get = |path: &str| {
@@ -259,7 +262,7 @@ pub(crate) fn web_api(house: &House) {
     assert_eq!((sent.matches("PUT").count(), sent.matches("PATCH").count()), (1, 1), "{sent}");
 
     // What cannot be known stops the plan, and says why.
-    let one = |keys: &str| format!("inputs:\n  token: {{ type: secret }}\nresources:\n  - http: {{ {keys} }}\n");
+    let one = |keys: &str| format!("{SERVER}  - http: {{ {keys} }}\n");
     let moved =
         one("url: \"http://127.0.0.1:8700/moved\", body: { a: 1 }, headers: { Authorization: \"Bearer {{ token }}\" }");
     project.only(&["h1"], &moved).apply(&[]).ends(1).says("it redirects to http://example.org/");
@@ -269,7 +272,7 @@ pub(crate) fn web_api(house: &House) {
 
     let gone = r#"{ url: "http://127.0.0.1:8700/X", state: absent, headers: { Authorization: "Bearer {{ token }}" } }"#;
     let gone = ["limits", "users/ada"].map(|path| format!("  - http: {}\n", gone.replace('X', path))).concat();
-    project.only(&["h1"], &format!("inputs:\n  token: {{ type: secret }}\nresources:\n{gone}")).converges();
+    project.only(&["h1"], &format!("{SERVER}{gone}")).converges();
     assert!(get("/limits").contains("none") && get("/users/ada").contains("none"));
 }
 

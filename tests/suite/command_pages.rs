@@ -44,6 +44,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("show", &["armilla show staging.plan --diff"]),
     ("drift", &["armilla drift staging --detailed-exitcode"]),
     ("resume", &["armilla resume", "armilla resume 20261121-140211-k7xq"]),
+    ("approve", &["armilla approve", "armilla approve 20261121-140211-k7xq"]),
     ("runs list", &["armilla runs list staging"]),
     ("runs show", &["armilla runs show"]),
     ("runs log", &["armilla runs log 20261121-140211-k7xq"]),

@@ -23,6 +23,7 @@ const PLAYED: &[&str] = &[
     "README.md",
     "docs/guide.md",
     "docs/roles.md",
+    "docs/rollouts.md",
     "docs/inventory.md",
     "docs/vault.md",
     "docs/from-ansible.md",
@@ -287,6 +288,20 @@ fn generated(name: &str, text: &str) {
     }
     let there = fs::read_to_string(&path).unwrap_or_default();
     assert!(there == text, "{name} is not current: ARMILLA_BLESS=1 cargo test --test suite docs writes it anew");
+}
+
+/// A part of a document that is made by a test: between `<!-- NAME -->` and `<!-- /NAME -->`.
+pub(crate) fn generated_part(name: &str, part: &str, text: &str) {
+    let path = root().join(name);
+    let there = fs::read_to_string(&path).expect("a document");
+    let (begin, end) = (format!("<!-- {part} -->\n"), format!("<!-- /{part} -->"));
+    let from = there.find(&begin).expect("its begin") + begin.len();
+    let to = there.find(&end).expect("its end");
+    if blessing() {
+        fs::write(&path, format!("{}{text}{}", &there[..from], &there[to..])).expect("a document can be written");
+    } else {
+        assert!(&there[from..to] == text, "{name} is not current: ARMILLA_BLESS=1 writes it anew");
+    }
 }
 
 const RESOURCES: &str = "# Resources

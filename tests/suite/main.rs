@@ -29,6 +29,7 @@ mod regression;
 mod removal;
 mod report;
 mod role_pages;
+mod rollout;
 mod saved;
 mod script;
 mod ssh;

@@ -74,7 +74,8 @@ pub(crate) fn orderly(world: &World, plan: &Plan, run: &Run) -> Result<(), TestC
 /// Never more hosts of a service change at a time than a batch has, unless they were not healthy before.
 fn size(catalog: &Catalog, times: &Times<'_>, service: &ServicePlan) -> Result<(), TestCaseError> {
     let wanted = catalog.services.iter().find(|other| other.name == service.name);
-    let most = wanted.map_or(usize::MAX, |wanted| wanted.batch.of(wanted.hosts.len()));
+    let last = wanted.and_then(|wanted| Some(wanted.policy.batch.last()?.of(wanted.hosts.len())));
+    let most = last.unwrap_or(usize::MAX);
     let spans: Vec<(usize, usize)> = service
         .hosts
         .iter()
@@ -92,9 +93,10 @@ fn size(catalog: &Catalog, times: &Times<'_>, service: &ServicePlan) -> Result<(
     Ok(())
 }
 
-/// No host of a batch begins before all of the batch before it is changed and healthy.
+/// No host begins before all that have nothing to lose, and begin together, are changed and healthy.
 fn batches(times: &Times<'_>, service: &ServicePlan) -> Result<(), TestCaseError> {
-    for pair in service.batches.windows(2) {
+    let together = |batch: &[HostName]| batch.iter().all(|host| service.sick.contains_key(host));
+    for pair in service.batches.windows(2).filter(|pair| together(&pair[0])) {
         let begin = pair[1].iter().filter_map(|host| times.begin(&service.name, host)).min();
         let Some(begin) = begin else { continue };
         for host in &pair[0] {
@@ -196,8 +198,8 @@ fn touched(catalog: &Catalog, failed: &[&Work]) -> BTreeSet<ServiceName> {
     for work in failed {
         match work {
             Work::Change(block) => touched.extend(owners(catalog, block)),
-            Work::Gate { service, .. } => drop(touched.insert(service.clone())),
-            Work::Join => {}
+            Work::Gate { service, .. } | Work::Hook { service, .. } => drop(touched.insert(service.clone())),
+            Work::Join | Work::Rolled(_) => {}
         }
     }
     let more = |service: &ServiceName| upstream(catalog, service).iter().any(|need| touched.contains(need));

@@ -159,13 +159,14 @@ impl Build {
             batches: batches.iter().map(|batch| hosts(batch)).collect(),
             needs: needs.iter().map(|need| service(need)).collect(),
             sick: sick.iter().map(|(name, why)| (host(name), (*why).to_owned())).collect(),
+            rollout: None,
         });
         self
     }
 
     fn stage(&mut self, work: Work) {
         let after = self.0.stages.len().checked_sub(1).map(|before| (before, Condition::Done));
-        self.0.stages.push(Stage { after: after.into_iter().collect(), work });
+        self.0.stages.push(Stage { after: after.into_iter().collect(), work, turn: None });
     }
 
     fn block(mut self, on: &str, of: &str, as_service: bool, things: Vec<Thing>) -> Self {
@@ -551,7 +552,7 @@ fn failed(plan: &Plan) -> Report {
         Work::Change(block) if block.host.as_str().starts_with("zk") => End::Done,
         _ => End::Skipped(stage),
     };
-    Report { ends: (0..plan.stages.len()).map(end).collect(), stopped: false }
+    Report { ends: (0..plan.stages.len()).map(end).collect(), stopped: false, restored: BTreeMap::new() }
 }
 
 fn ending<'a>(record: &'a Record, again: Result<&'a Plan, String>) -> Ending<'a> {
@@ -574,7 +575,7 @@ fn a_failure_is_told_with_all_that_was_not_begun() {
     let lost = End::Failed(Failure::Host { step: Some(0), why: "connection reset by peer".into() });
     let mut ends = vec![End::Done; plan.stages.len()];
     ends[0] = lost;
-    let report = Report { ends, stopped: false };
+    let report = Report { ends, stopped: false, restored: BTreeMap::new() };
     compare("lost", &plain(&human::summary(&plan, &report, &ending(&record, Err("a host failed".into())))));
 }
 
@@ -586,7 +587,7 @@ fn converged_means_read_again_and_as_described() {
         let took = Duration::from_secs(seconds);
         record.note(&Event::StepEnded { stage: 0, step, outcome: Outcome::Done, took });
     }
-    let report = Report { ends: vec![End::Done; plan.stages.len()], stopped: false };
+    let report = Report { ends: vec![End::Done; plan.stages.len()], stopped: false, restored: BTreeMap::new() };
     compare("converged", &plain(&human::summary(&plan, &report, &ending(&record, Ok(&same)))));
     compare("surprise", &plain(&human::summary(&plan, &report, &ending(&record, Ok(&plan)))));
     compare("unchecked", &plain(&human::summary(&plan, &report, &ending(&record, Err("--no-verify".into())))));
@@ -712,7 +713,11 @@ fn json_says_the_same_to_programs() {
     ];
     let lines: Vec<String> = events.iter().map(|event| json::event(&plan, event, second).to_string() + "\n").collect();
     compare("events.json", &lines.concat());
-    let report = Report { ends: vec![End::Done, End::Done, End::Stopped, End::Skipped(2)], stopped: true };
+    let report = Report {
+        ends: vec![End::Done, End::Done, End::Stopped, End::Skipped(2)],
+        stopped: true,
+        restored: BTreeMap::new(),
+    };
     compare("report.json", &pretty(&json::report(&plan, &report, &plan, second)));
 }
 
@@ -824,9 +829,9 @@ proptest! {
         let lost = Failure::Host { step: Some(1), why: c.clone() };
         let ends = vec![End::Failed(failure), End::Done, End::Failed(lost)];
         let record = Record::default();
-        let end = human::summary(&plan, &Report { ends: ends.clone(), stopped: true }, &ending(&record, Err(a.clone())));
+        let end = human::summary(&plan, &Report { ends: ends.clone(), stopped: true, restored: BTreeMap::new() }, &ending(&record, Err(a.clone())));
         prop_assert!(is_tame(&end), "{end:?}");
-        let well = Report { ends: vec![End::Done; 3], stopped: false };
+        let well = Report { ends: vec![End::Done; 3], stopped: false, restored: BTreeMap::new() };
         let end = human::summary(&plan, &well, &ending(&record, Ok(&plan)));
         prop_assert!(is_tame(&end), "{end:?}");
 

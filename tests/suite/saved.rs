@@ -7,17 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use armilla::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Part, Service, Wanted};
+use armilla::catalog::{
+    Batch, Block, Canary, Catalog, Chosen, Extent, HostCatalog, Member, OnFailure, Part, Policy, Service, Wanted,
+};
 use armilla::diag::{Origin, Source};
 use armilla::inventory::Endpoint;
 use armilla::ledger::{Applied, Ledger, Revision};
 use armilla::name::{Address, EnvName, HostName, RoleName, RunId, ServiceName, Tag};
 use armilla::plan::saved::{About, File, Hosts, Look, Moved, SavedError, SavedPlan, Stale, is_plan};
 use armilla::plan::{
-    self, Base, Cause, Condition, Entry, Mark, Observed, Plan, Reason, ServicePlan, Stage, Verdict, Work,
+    self, Base, Budget, Cause, Condition, Entry, Mark, Observed, Plan, Reason, Rollout, ServicePlan, Stage, Standing,
+    Verdict, Work,
 };
 use armilla::resource::{self, Verb};
-use armilla::role::Batch;
 use armilla::secret::Secret;
 use armilla::sim::World;
 use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, StateReading};
@@ -139,6 +141,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
         items: vec![],
         left_out: vec![],
         health: vec![],
+        member: Member::default(),
     };
     let block = Block {
         role: role.clone(),
@@ -147,6 +150,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
         items: wanted,
         left_out: vec![],
         health: vec![health],
+        member: Member::default(),
     };
     let endpoint = Endpoint { port: Some(2222), user: Some("admin".into()), ..Endpoint::new(host("zk1")) };
     Catalog {
@@ -156,7 +160,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
             role,
             hosts: vec![host("zk1")],
             needs: vec![],
-            batch: Batch::Percent(25),
+            policy: Policy { batch: vec![Batch::Percent(25)], ..Policy::default() },
         }],
         hosts: [(host("zk1"), HostCatalog { endpoint, blocks: vec![required, block] })].into(),
         spare: [(host("old1"), Endpoint::new(host("old1")))].into(),
@@ -167,6 +171,31 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
 }
 
 /// A plan that has this change in all the ways in which it may be there.
+/// A rollout with something in every field.
+fn rollout() -> Rollout {
+    let member = plan::Member {
+        standing: Standing::Down("port 2181 is closed".to_owned()),
+        answer: Some("follower".to_owned()),
+        zone: Some("a".to_owned()),
+        checks: vec![],
+        by: Some(Probe::Port { address: "127.0.0.1".into(), port: 1 }),
+    };
+    Rollout {
+        slots: vec![1, 2],
+        budget: Budget::Failures(1),
+        floor: 1,
+        first: Some("follower".to_owned()),
+        last: Some("leader".to_owned()),
+        canary: Some(Canary { hosts: 1, stable_for: std::time::Duration::from_secs(5), approve: true }),
+        on_failure: OnFailure::Rollback,
+        together: vec![host("zk1")],
+        waiting: vec![host("zk2")],
+        members: [(host("zk1"), member)].into(),
+        undo: [(host("zk1"), 1)].into(),
+        refused: Some("no".to_owned()),
+    }
+}
+
 fn planned(case: &Valid, catalog: &Catalog) -> Plan {
     let address = |target: &str| Address {
         host: host("zk1"),
@@ -211,9 +240,9 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
     Plan {
         environment: catalog.environment.clone(),
         stages: vec![
-            Stage { after: vec![], work: Work::Change(block) },
-            Stage { after: vec![(0, Condition::Done)], work: gate },
-            Stage { after: vec![(0, Condition::Over), (1, Condition::Done)], work: Work::Join },
+            Stage { after: vec![], work: Work::Change(block), turn: None },
+            Stage { after: vec![(0, Condition::Done)], work: gate, turn: None },
+            Stage { after: vec![(0, Condition::Over), (1, Condition::Done)], work: Work::Join, turn: None },
         ],
         services: vec![ServicePlan {
             name: service,
@@ -222,6 +251,7 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
             batches: vec![vec![host("zk1")], vec![host("zk2")]],
             needs: vec![],
             sick: [(host("zk1"), "port 2181 is closed".to_owned())].into(),
+            rollout: Some(rollout()),
         }],
         endpoints: catalog.hosts.iter().map(|(name, host)| (name.clone(), host.endpoint.clone())).collect(),
         unreachable: [(host("zk2"), "no route to host".to_owned())].into(),

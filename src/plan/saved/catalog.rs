@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Move, Service, Wanted};
+use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Member, Move, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
@@ -58,6 +58,7 @@ struct Part {
     items: Vec<(usize, u32)>,
     left_out: Vec<(usize, u32)>,
     health: Vec<Check>,
+    member: Member,
 }
 
 /// Items that are there once.
@@ -97,6 +98,7 @@ impl Stored {
             items: block.items.iter().map(|wanted| (table.place(wanted), wanted.order)).collect(),
             left_out: block.left_out.iter().map(|wanted| (table.place(wanted), wanted.order)).collect(),
             health: block.health.clone(),
+            member: block.member.clone(),
         };
         let hosts = catalog.hosts.iter().map(|(name, host)| {
             let blocks = host.blocks.iter().map(&mut part).collect();
@@ -156,8 +158,8 @@ impl Part {
         };
         let left_out = self.left_out.into_iter().map(item).collect::<Result<_, _>>()?;
         let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
-        let Self { role, service, requires, health, .. } = self;
-        Ok(Block { role, service, requires, items, left_out, health })
+        let Self { role, service, requires, health, member, .. } = self;
+        Ok(Block { role, service, requires, items, left_out, health, member })
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::subject;
-use super::words;
-use crate::apply::{End, Event};
-use crate::name::HostName;
+use super::{rollout, words};
+use crate::apply::{End, Event, Hold};
+use crate::name::{HostName, ServiceName};
 use crate::plan::{Plan, StageId, Work};
 
 /// A run on its way.
@@ -17,6 +17,8 @@ pub(super) struct Course {
     pub(super) plan: Arc<Plan>,
     /// How long the run lasts, as it was last told.
     pub(super) now: Duration,
+    /// What rollouts wait for.
+    holds: BTreeMap<ServiceName, Hold>,
     running: BTreeMap<StageId, Running>,
     /// Stages of each host that are not over.
     left: BTreeMap<HostName, usize>,
@@ -39,7 +41,17 @@ impl Course {
             *left.entry(host.clone()).or_default() += 1;
         }
         let all = left.values().sum();
-        Self { plan, now: Duration::ZERO, running: BTreeMap::new(), left, all, over: 0, failed: 0, skipped: 0 }
+        Self {
+            plan,
+            now: Duration::ZERO,
+            holds: BTreeMap::new(),
+            running: BTreeMap::new(),
+            left,
+            all,
+            over: 0,
+            failed: 0,
+            skipped: 0,
+        }
     }
 
     pub(super) fn work(&self, stage: StageId) -> Option<&Work> {
@@ -63,7 +75,9 @@ impl Course {
                 }
             }
             Event::StageEnded { stage, end, .. } => self.ended(*stage, end),
-            Event::StepEnded { .. } | Event::Stopping => {}
+            Event::Holding { service, hold } => drop(self.holds.insert(service.clone(), hold.clone())),
+            Event::Turn { service, .. } | Event::Halted { service, .. } => drop(self.holds.remove(service)),
+            Event::StepEnded { .. } | Event::Stopping | Event::RollingBack { .. } | Event::RolledBack { .. } => {}
         }
     }
 
@@ -74,9 +88,9 @@ impl Course {
             *left = left.saturating_sub(1);
         }
         match end {
-            End::Done => self.over += 1,
+            End::Done | End::NotNeeded => self.over += 1,
             End::Failed(_) => self.failed += 1,
-            End::Skipped(_) | End::Stopped => self.skipped += 1,
+            End::Skipped(_) | End::Stopped | End::Held(_) => self.skipped += 1,
         }
     }
 
@@ -86,7 +100,20 @@ impl Course {
 
     /// What is being done, one line for each stage.
     pub(super) fn working(&self) -> Vec<String> {
-        self.running.iter().filter_map(|(stage, running)| self.one(*stage, running)).collect()
+        let stages = self.running.iter().filter_map(|(stage, running)| self.one(*stage, running));
+        stages.chain(self.holding()).collect()
+    }
+
+    /// What the rollout of a service waits for.
+    pub(super) fn hold(&self, service: &ServiceName) -> Option<&Hold> {
+        self.holds.get(service)
+    }
+
+    /// What rollouts wait for that no line of a host shows.
+    fn holding(&self) -> impl Iterator<Item = String> {
+        let told = |hold: &Hold| !matches!(hold, Hold::Running { .. } | Hold::Asking | Hold::Needs);
+        let holds = self.holds.iter().filter(move |(_, hold)| told(hold));
+        holds.map(|(service, hold)| format!("{service}  waits: {}", rollout::hold(hold, self.now)))
     }
 
     fn one(&self, stage: StageId, running: &Running) -> Option<String> {

@@ -15,8 +15,8 @@ const COMPLAINT: usize = 15;
 pub(super) fn subject(work: &Work) -> String {
     match work {
         Work::Change(block) => block.role.to_string(),
-        Work::Gate { service, .. } => service.to_string(),
-        Work::Join => String::new(),
+        Work::Gate { service, .. } | Work::Hook { service, .. } => service.to_string(),
+        Work::Join | Work::Rolled(_) => String::new(),
     }
 }
 

@@ -14,6 +14,7 @@ mod import;
 pub(super) mod layout;
 mod plan;
 mod progress;
+pub(crate) mod rollout;
 mod service;
 mod summary;
 pub mod words;

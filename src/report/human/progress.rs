@@ -13,9 +13,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::course::Course;
 use super::failure::{self, subject};
 use super::layout::{self, paint};
-use super::words;
-use crate::apply::{End, Event};
-use crate::plan::{Entry, Plan, StageId, Work};
+use super::{rollout, words};
+use crate::apply::{End, Event, Hold};
+use crate::name::ServiceName;
+use crate::plan::{Entry, Moment, Plan, StageId, Work};
 use crate::step::Outcome;
 
 /// Where nobody looks at a terminal, systems that kill silent jobs do (mostly after some minutes).
@@ -110,8 +111,24 @@ impl Progress {
             }
             Event::StageEnded { stage, end, took } => self.stage(*stage, end, *took),
             Event::Stopping => vec!["stopping: what runs is finished, nothing new begins".to_owned()],
+            Event::Holding { service, hold: Hold::Approval { .. } | Hold::TooFew { .. } | Hold::Canary { .. } } => {
+                self.holding(service).into_iter().collect()
+            }
+            Event::Halted { service, halt: why } => {
+                let why = rollout::halt(&self.course.plan, why);
+                vec![paint(layout::WRONG, &format!("{service}  no other host is begun: {why}"))]
+            }
+            Event::RollingBack { service, host } => {
+                vec![format!("{host}  {service}  {}", paint(layout::ACT, "is put back as it was"))]
+            }
+            Event::RolledBack { service, outcome } => vec![format!("{service}  {}", rollout::restoration(*outcome))],
             _ => Vec::new(),
         }
+    }
+
+    fn holding(&self, service: &ServiceName) -> Option<String> {
+        let hold = self.course.hold(service)?;
+        Some(format!("{service}  waits: {}", rollout::hold(hold, self.course.now)))
     }
 
     fn step(&self, stage: StageId, step: usize, outcome: &Outcome, took: Duration) -> Option<String> {
@@ -138,13 +155,17 @@ impl Progress {
                         let done = block.entries.iter().filter(|entry| !entry.is_kept());
                         words::count(done.count(), "change")
                     }
+                    Work::Hook { moment: Moment::Drain, .. } => "drained".to_owned(),
+                    Work::Hook { moment: Moment::Undrain, .. } => "undrained".to_owned(),
                     _ => "healthy".to_owned(),
                 };
                 vec![format!("{host}  {}  {}  {}", subject(work), paint(layout::ADD, &what), words::span(took))]
             }
             End::Failed(failure) => failure::lines(&self.course.plan, stage, failure),
-            End::Skipped(_) | End::Stopped if self.verbose > 0 => vec![format!("{host}  {}  not begun", subject(work))],
-            End::Skipped(_) | End::Stopped => Vec::new(),
+            End::Skipped(_) | End::Stopped | End::Held(_) if self.verbose > 0 => {
+                vec![format!("{host}  {}  not begun", subject(work))]
+            }
+            End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => Vec::new(),
         }
     }
 

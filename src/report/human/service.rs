@@ -7,7 +7,7 @@ use anstyle::Style;
 use super::fold::{self, Row};
 use super::layout::{self, pad, paint, parts, width, wrap};
 use super::plan::View;
-use super::{diff, words};
+use super::{diff, rollout, words};
 use crate::name::{HostName, RoleName};
 use crate::plan::{Block, Entry, Plan, ServicePlan, Verdict};
 use crate::resource::Action;
@@ -152,7 +152,13 @@ fn pace(service: &ServicePlan) -> String {
     let needs = words::list(&service.needs);
     let (are, after) = (if service.needs.len() == 1 { "is" } else { "are" }, !service.needs.is_empty());
     let waits = if after { format!("after {needs} {are} healthy") } else { String::new() };
-    [together, waits].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+    let promises = service.rollout.as_ref().map(rollout::promises).unwrap_or_default();
+    std::iter::once(together)
+        .chain(promises)
+        .chain([waits])
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn batches(batches: &[Vec<HostName>], all: usize) -> String {

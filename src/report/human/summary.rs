@@ -128,7 +128,7 @@ impl<'a> Outcomes<'a> {
                     let failed = usize::from(matches!(end, End::Failed(_)));
                     all.tallies.entry(host).or_default().unhealthy += failed;
                 }
-                Work::Join => {}
+                Work::Hook { .. } | Work::Join | Work::Rolled(_) => {}
             }
         }
         all
@@ -251,7 +251,7 @@ enum Fate {
 fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
     match end {
         End::Done => Fate::Done,
-        End::Skipped(_) | End::Stopped => Fate::NotBegun,
+        End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => Fate::NotBegun,
         End::Failed(failure) => match failure::step_of(failure) {
             Some(at) if steps.end <= at => Fate::Done,
             Some(at) if steps.contains(&at) => Fate::Failed,

@@ -210,7 +210,8 @@ unlocked() {
     tick
   done
 }
-# holder FILE...: whether there is one; $held is its number and what was typed. The locks of apt and dpkg are POSIX's.
+# holder FILE...: whether there is one; $held is its number and its name: what
+# was typed may have a secret in it. The locks of apt and dpkg are POSIX's.
 holder() {
   while read -r _ kind _ _ holder _; do
     case $kind:$holder in POSIX:*[!0-9]*|POSIX:) continue ;; POSIX:*) ;; *) continue ;; esac
@@ -219,8 +220,8 @@ holder() {
       for f do
         [ "$o" -ef "$f" ] || continue
         set -f
-        o=$(tr '\000' ' ' <"/proc/$holder/cmdline" | tr -d '[:cntrl:]' | head -c 200)
-        held="$f is locked by process $holder (${o% })"
+        o=$(tr -d '[:cntrl:]' <"/proc/$holder/comm")
+        held="$f is locked by process $holder ($o)"
         return
       done
     done

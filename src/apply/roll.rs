@@ -1,0 +1,251 @@
+//! The rollouts of a plan, and the stages they steer.
+//!
+//! In: how stages end, and how hosts answer. Out: which stages may begin. Never: a decision; whose turn it is, a rollout
+//! says itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::steering::{Next, Steering};
+use super::{End, Queue, Restoration};
+use crate::inventory::Endpoint;
+use crate::name::{HostName, ServiceName};
+use crate::plan::{Answer, Plan, Rollout, Stage, StageId, Turn, Work};
+use crate::transport::Transport;
+
+/// All rollouts of a plan.
+pub(super) struct Rollouts<'p> {
+    /// By the place of the service.
+    rollouts: BTreeMap<usize, Course<'p>>,
+    /// The stages that put hosts back, with whose turn they undo.
+    undo: BTreeMap<StageId, Turn>,
+}
+
+/// One of them.
+struct Course<'p> {
+    steering: Steering<'p>,
+    /// The stages of each turn.
+    turns: BTreeMap<HostName, Vec<StageId>>,
+    /// The stages that put each host back: the change, and its gate.
+    undo: BTreeMap<HostName, Vec<StageId>>,
+    /// What was told last: the same is not told again.
+    told: Option<Next>,
+    again: Option<Duration>,
+    /// The stages of hosts that are put back now.
+    open: BTreeSet<StageId>,
+}
+
+impl<'p> Rollouts<'p> {
+    /// None begun.
+    pub(super) fn new(plan: &'p Plan) -> Self {
+        let mut rollouts = BTreeMap::new();
+        let mut undo = BTreeMap::new();
+        for (service, rollout) in plan.services.iter().enumerate().filter_map(|(i, s)| Some((i, s.rollout.as_ref()?))) {
+            let course = Course::new(plan, service, rollout);
+            for (host, stages) in &course.undo {
+                undo.extend(stages.iter().map(|id| (*id, Turn { service, host: host.clone() })));
+            }
+            rollouts.insert(service, course);
+        }
+        Self { rollouts, undo }
+    }
+
+    /// Whether it is the turn of a stage's host.
+    pub(super) fn is_open(&self, id: StageId, stage: &Stage) -> bool {
+        if let Some(turn) = self.undo.get(&id) {
+            return self.rollouts.get(&turn.service).is_some_and(|course| course.open.contains(&id));
+        }
+        let Some(turn) = &stage.turn else { return true };
+        self.rollouts.get(&turn.service).is_none_or(|course| course.steering.is_open(&turn.host))
+    }
+
+    /// What comes next in a rollout in which something does that was not told yet.
+    pub(super) fn next(&mut self, queue: &Queue, now: Duration) -> Option<(usize, Next)> {
+        self.rollouts.iter_mut().find_map(|(service, course)| Some((*service, course.next(queue, now)?)))
+    }
+
+    /// When to look again at the latest.
+    pub(super) fn again(&self) -> Option<Duration> {
+        self.rollouts.values().filter_map(|course| course.again).min()
+    }
+
+    /// A turn begins.
+    pub(super) fn begin(&mut self, service: usize, host: &HostName) {
+        self.steer(service, |steering| steering.begin(host));
+    }
+
+    /// The members are being asked.
+    pub(super) fn ask(&mut self, service: usize) {
+        self.steer(service, Steering::ask);
+    }
+
+    /// They answered.
+    pub(super) fn answered(&mut self, service: usize, answers: BTreeMap<HostName, Answer>, now: Duration) {
+        self.steer(service, |steering| steering.answered(answers, now));
+    }
+
+    /// A host is put back.
+    pub(super) fn undo(&mut self, service: usize, host: &HostName) {
+        let Some(course) = self.rollouts.get_mut(&service) else { return };
+        course.steering.undo(host);
+        course.open.extend(course.undo.get(host).into_iter().flatten());
+    }
+
+    /// A person said that hosts may follow the canaries.
+    pub(super) fn approve(&mut self) {
+        self.rollouts.values_mut().for_each(|course| course.steering.approve());
+    }
+
+    /// Nothing more is begun.
+    pub(super) fn halt(&mut self) {
+        self.rollouts.values_mut().for_each(|course| course.steering.halt());
+    }
+
+    fn steer(&mut self, service: usize, how: impl FnOnce(&mut Steering<'p>)) {
+        if let Some(course) = self.rollouts.get_mut(&service) {
+            how(&mut course.steering);
+        }
+    }
+
+    /// The stages of turns that will not begin.
+    pub(super) fn closed(&self, service: usize, queue: &Queue) -> Vec<StageId> {
+        let Some(course) = self.rollouts.get(&service) else { return Vec::new() };
+        let closed = course.turns.iter().filter(|(host, _)| !course.steering.is_open(host));
+        closed.flat_map(|(_, stages)| stages.iter().copied()).filter(|id| queue.end(*id).is_none()).collect()
+    }
+
+    /// The stages that would have put hosts back.
+    pub(super) fn undone(&self, service: usize, queue: &Queue) -> Vec<StageId> {
+        let stages = self.rollouts.get(&service).into_iter().flat_map(|course| course.undo.values().flatten().copied());
+        stages.filter(|id| queue.end(*id).is_none()).collect()
+    }
+
+    /// How it ended that a service was put back.
+    pub(super) fn outcome(&self, service: usize) -> Option<Restoration> {
+        self.rollouts.get(&service)?.steering.outcome()
+    }
+
+    /// The same of all services.
+    pub(super) fn restored(&self, plan: &Plan) -> BTreeMap<ServiceName, Restoration> {
+        let one = |service: &usize| Some((plan.services[*service].name.clone(), self.outcome(*service)?));
+        self.rollouts.keys().filter_map(one).collect()
+    }
+
+    /// How a stage ends in which nothing is done on a host.
+    pub(super) fn end(&self, work: &Work) -> End {
+        let Work::Rolled(service) = work else { return End::Done };
+        let Some(course) = self.rollouts.get(service).filter(|course| !course.steering.is_well()) else {
+            return End::Done;
+        };
+        match (course.steering.cause(), course.steering.halt_reason()) {
+            (Some(stage), _) => End::Skipped(stage),
+            (None, Some(halt)) => End::Held(halt.clone()),
+            (None, None) => End::Done,
+        }
+    }
+
+    /// Stages ended: turns that are over with them are.
+    pub(super) fn ended(&mut self, plan: &Plan, stages: Vec<StageId>, queue: &Queue, now: Duration) {
+        let mut turns: BTreeSet<Turn> = stages.iter().filter_map(|id| plan.stages[*id].turn.clone()).collect();
+        let undone: BTreeSet<Turn> = stages.iter().filter_map(|id| self.undo.get(id).cloned()).collect();
+        turns.retain(|turn| self.rollouts.contains_key(&turn.service));
+        for turn in turns {
+            if let Some(course) = self.rollouts.get_mut(&turn.service) {
+                course.ended(plan, &turn.host, queue, now);
+            }
+        }
+        for turn in undone {
+            if let Some(course) = self.rollouts.get_mut(&turn.service) {
+                course.put_back(&turn.host, queue);
+            }
+        }
+    }
+}
+
+impl<'p> Course<'p> {
+    fn new(plan: &Plan, service: usize, rollout: &'p Rollout) -> Self {
+        let mut turns: BTreeMap<HostName, Vec<StageId>> = BTreeMap::new();
+        for (id, stage) in plan.stages.iter().enumerate() {
+            if let Some(turn) = stage.turn.as_ref().filter(|turn| turn.service == service) {
+                turns.entry(turn.host.clone()).or_default().push(id);
+            }
+        }
+        let followers = |undo: StageId| {
+            let after = move |(_, stage): &(usize, &Stage)| stage.after.iter().any(|(before, _)| *before == undo);
+            plan.stages.iter().enumerate().filter(after).map(|(id, _)| id)
+        };
+        let undo =
+            rollout.undo.iter().map(|(host, id)| (host.clone(), std::iter::once(*id).chain(followers(*id)).collect()));
+        let undo = undo.collect();
+        Self { steering: Steering::new(rollout), turns, undo, told: None, again: None, open: BTreeSet::new() }
+    }
+
+    /// What comes next, if that was not told yet.
+    fn next(&mut self, queue: &Queue, now: Duration) -> Option<Next> {
+        let ready: BTreeSet<StageId> = queue.ready().collect();
+        let may = |(_, stages): &(&HostName, &Vec<StageId>)| stages.iter().any(|id| ready.contains(id));
+        let hosts = self.turns.iter().filter(may).map(|(host, _)| host.clone()).collect();
+        let next = self.steering.next(&hosts, now);
+        self.again = if let Next::Wait(_, again) = &next { *again } else { None };
+        let same = |told: &Next| match (told, &next) {
+            (Next::Wait(told, _), Next::Wait(hold, _)) => told == hold,
+            (told, next) => told == next,
+        };
+        let steady = matches!(next, Next::Wait(..) | Next::Over);
+        if steady && self.told.as_ref().is_some_and(same) {
+            return None;
+        }
+        self.told = Some(next.clone());
+        Some(next)
+    }
+
+    fn ended(&mut self, plan: &Plan, host: &HostName, queue: &Queue, now: Duration) {
+        let stages = &self.turns[host];
+        if stages.iter().any(|id| queue.end(*id).is_none()) {
+            return;
+        }
+        let failed =
+            |id: &&StageId| queue.end(**id).is_some_and(|end| !end.is_well()) && !plan.stages[**id].work.is_optional();
+        // What was skipped because of another is not the cause.
+        let first = stages.iter().find(|id| matches!(queue.end(**id), Some(End::Failed(_))) && failed(id));
+        let failed = first.or_else(|| stages.iter().find(failed)).copied();
+        self.steering.ended(host, failed, now);
+    }
+
+    fn put_back(&mut self, host: &HostName, queue: &Queue) {
+        let ends: Vec<Option<&End>> = self.undo[host].iter().map(|id| queue.end(*id)).collect();
+        if ends.iter().all(Option::is_some) {
+            self.steering.undone(host, ends.iter().flatten().all(|end| **end == End::Done));
+        }
+    }
+}
+
+/// Asks all members how they are, at once.
+pub(super) async fn ask<T: Transport>(
+    transport: &std::sync::Arc<T>,
+    rollout: &Rollout,
+    endpoints: &BTreeMap<HostName, Endpoint>,
+) -> BTreeMap<HostName, Answer> {
+    let mut tasks = JoinSet::new();
+    for (name, member) in &rollout.members {
+        let (name, member, endpoint) = (name.clone(), member.clone(), endpoints.get(name).cloned());
+        let transport = std::sync::Arc::clone(transport);
+        tasks.spawn(async move {
+            let Some(endpoint) = endpoint else {
+                // It was left out: what the plan knew of it is all there is.
+                let known = (member.standing.clone(), member.answer.clone());
+                return (name, known);
+            };
+            let readings = transport.read(&endpoint, &member.probes()).await;
+            let answer = member.answer(readings.as_ref().map_err(ToString::to_string));
+            (name, answer)
+        });
+    }
+    let mut answers = BTreeMap::new();
+    while let Some(Ok((name, answer))) = tasks.join_next().await {
+        answers.insert(name, answer);
+    }
+    answers
+}

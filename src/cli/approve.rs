@@ -1,0 +1,78 @@
+//! `armilla approve [RUN]`: lets the other hosts follow the canaries of a run that waits for a person.
+//!
+//! In: a run of this machine. Out: a note beside its journal, which that run finds within a second. Never: a host.
+
+use super::{Exit, completion, identity, runs, ui};
+use crate::apply::{Event, Hold};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::history::{History, Run};
+use crate::report::human::words;
+
+/// Lets the other hosts follow the canaries of a run that waits for it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Approve {
+    /// The run, or the beginning of its name; the one that waits if not given
+    #[arg(value_name = "RUN", add = clap_complete::ArgValueCompleter::new(completion::runs))]
+    run: Option<String>,
+}
+
+const HELP: &str = "\
+From another terminal of the same machine, or from a job of a pipeline that shares its state folder (ARMILLA_STATE_DIR).
+
+Examples:
+  armilla approve                     the run that waits for a person
+  armilla approve 20261121-1402       the run whose name begins so (armilla runs list)";
+
+/// Runs the command.
+pub(super) fn run(command: &Approve) -> Exit {
+    approve(command).unwrap_or_else(|problems| {
+        ui::problems(&problems);
+        Exit::Error
+    })
+}
+
+fn approve(command: &Approve) -> Result<Exit, Diagnostics> {
+    let history = runs::history()?;
+    let run = match &command.run {
+        Some(typed) => runs::find(Some(typed))?,
+        None => only(&history)?,
+    };
+    let Some(hosts) = waits(&run) else {
+        let what = format!("the run {} does not wait for anybody", run.head.run);
+        return Err(Diagnostic::error(what).hint("what it does now: armilla runs log").into());
+    };
+    run.approve(&identity::who()).map_err(|error| Diagnostic::error(error.to_string()))?;
+    ui::say(&format!("{}: the others may follow {}", run.head.run, words::hosts(hosts)));
+    Ok(Exit::Success)
+}
+
+/// The only run that waits.
+fn only(history: &History) -> Result<Run, Diagnostics> {
+    let mut waiting: Vec<Run> = history.list().into_iter().filter(|run| waits(run).is_some()).collect();
+    match (waiting.pop(), waiting.len()) {
+        (Some(run), 0) => Ok(run),
+        (Some(last), more) => {
+            let names = waiting.iter().chain(std::iter::once(&last)).map(|run| run.head.run.to_string());
+            let names: Vec<String> = names.collect();
+            let what = format!("{} runs wait for a person: {}", more + 1, names.join(", "));
+            Err(Diagnostic::error(what).hint("name one of them").into())
+        }
+        (None, _) => Err(Diagnostic::error("no run of this machine waits for a person")
+            .hint("all runs: armilla runs list")
+            .into()),
+    }
+}
+
+/// The canaries, if a run waits for somebody to look at them.
+fn waits(run: &Run) -> Option<&[crate::name::HostName]> {
+    let last = run.events.iter().rev().find_map(|(_, event)| match event {
+        Event::Holding { hold, .. } => Some(Some(hold)),
+        Event::Turn { .. } | Event::Halted { .. } | Event::Stopping => Some(None),
+        _ => None,
+    });
+    match last.flatten() {
+        Some(Hold::Approval { hosts }) if run.end.is_none() => Some(hosts),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! Rollouts in words: how hosts follow each other, what they wait for, and why they stopped.
+//!
+//! In: rollouts and what happened to them. Out: short texts of one line. Never: a number that is not the plan's.
+
+use std::time::Duration;
+
+use super::failure::subject;
+use super::words;
+use crate::apply::{Halt, Hold, Restoration};
+use crate::name::HostName;
+use crate::plan::{Budget, OnFailure, Plan, Rollout};
+
+/// What a rollout promises: `one at a time, leader last (now zk3), never below 2 of 3`.
+pub(super) fn promises(rollout: &Rollout) -> Vec<String> {
+    let mut texts = Vec::new();
+    texts.extend(rollout.first.iter().map(|first| format!("{first} first{}", now(rollout, 0))));
+    texts.extend(rollout.last.iter().map(|last| format!("{last} last{}", now(rollout, 2))));
+    if rollout.members.values().any(|member| member.zone.is_some()) {
+        texts.push("one zone after the other".to_owned());
+    }
+    if let Some(canary) = rollout.canary {
+        let soak = if canary.stable_for.is_zero() {
+            String::new()
+        } else {
+            format!(", healthy for {}", words::span(canary.stable_for))
+        };
+        let approve = if canary.approve { ", then a person" } else { "" };
+        texts.push(format!("{} as a canary{soak}{approve}", words::count(canary.hosts, "host")));
+    }
+    if rollout.floor > 0 {
+        texts.push(format!("never below {} of {}", rollout.floor, rollout.members.len()));
+    }
+    if let Budget::Failures(most) = rollout.budget {
+        texts.push(format!("at most {}", words::count(most, "failure")));
+    }
+    match rollout.on_failure {
+        OnFailure::Stop => {}
+        OnFailure::Continue => texts.push("failures stop nothing".to_owned()),
+        OnFailure::Rollback => texts.push("put back if it fails".to_owned()),
+    }
+    texts
+}
+
+/// Who answers so now.
+fn now(rollout: &Rollout, rank: u8) -> String {
+    let is = |host: &&HostName| {
+        rollout
+            .members
+            .get(*host)
+            .is_some_and(|member| member.answer.is_some() && rollout.rank(member.answer.as_deref()) == rank)
+    };
+    let hosts: Vec<&HostName> = rollout.members.keys().filter(is).collect();
+    match hosts.as_slice() {
+        [] => String::new(),
+        some if some.len() > 3 => String::new(),
+        some => format!(" (now {})", words::hosts(some.iter().copied())),
+    }
+}
+
+/// What is waited for. `at` is how long the run lasts already.
+pub(super) fn hold(hold: &Hold, at: Duration) -> String {
+    match hold {
+        Hold::Running { hosts } => format!("for {}", words::hosts(hosts)),
+        Hold::Asking => "for its members to say how they are".to_owned(),
+        Hold::Needs => "for what the next host needs".to_owned(),
+        Hold::Zone { host, running } => format!("{host} for another zone: {}", words::hosts(running)),
+        Hold::TooFew { host, healthy, floor, down } => too_few(host, (*healthy, *floor), down),
+        Hold::Canary { hosts, until } => {
+            let left = words::span(Duration::from_secs(until.saturating_sub(at).as_secs()));
+            format!("for {} to stay healthy, {} left", words::hosts(hosts), left.replace(".0 s", " s"))
+        }
+        Hold::Approval { hosts } => {
+            format!("for a person: {} changed and healthy; armilla approve lets the others follow", words::hosts(hosts))
+        }
+    }
+}
+
+fn too_few(host: &HostName, (healthy, floor): (usize, usize), down: &[(HostName, String)]) -> String {
+    let down: Vec<String> = down.iter().map(|(host, why)| format!("{host}: {}", words::one_line(why))).collect();
+    let because = if down.is_empty() { String::new() } else { format!(" ({})", down.join("; ")) };
+    format!("{host} would leave {healthy} healthy, and {floor} are promised{because}")
+}
+
+/// Why no other turn begins.
+pub(crate) fn halt(plan: &Plan, halt: &Halt) -> String {
+    match halt {
+        Halt::Failed { stage } => {
+            let work = plan.stages.get(*stage).map(|stage| &stage.work);
+            let host = work.and_then(|work| work.host()).map(ToString::to_string).unwrap_or_default();
+            format!("{} failed on {host}", work.map(subject).unwrap_or_default())
+        }
+        Halt::TooFew { hold: Hold::TooFew { host, healthy, floor, down } } => too_few(host, (*healthy, *floor), down),
+        Halt::TooFew { .. } => "too few are healthy".to_owned(),
+        Halt::Sick { host, why } => {
+            format!("{host} was healthy after its change and is no more: {}", words::one_line(why))
+        }
+        Halt::Away { hosts } => format!("{} did not answer, and that is more than may fail", words::hosts(hosts)),
+        Halt::Stopped => "the run was stopped".to_owned(),
+    }
+}
+
+/// How it ended that a service was put back.
+pub(crate) fn restoration(outcome: Restoration) -> &'static str {
+    match outcome {
+        Restoration::Restored => "is as it was before this run",
+        Restoration::Stuck => "could not be put back: a person must look",
+    }
+}

@@ -1,0 +1,375 @@
+//! Batches, budgets, floors, orders and canaries: what a rollout lets begin, and when.
+//!
+//! In: rollouts as values, driven without hosts or a clock. Out: what does not hold. With `ARMILLA_BLESS=1` the table of
+//! docs/rollouts.md is written anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use armilla::apply::{Halt, Hold, Next, Steering};
+use armilla::catalog::{Canary, OnFailure};
+use armilla::name::HostName;
+use armilla::plan::{Answer, Budget, Member, Rollout, Standing};
+
+use crate::docs;
+
+const NOW: Duration = Duration::ZERO;
+
+fn name(number: usize) -> HostName {
+    HostName::new(&format!("h{number}")).expect("a name")
+}
+
+/// What becomes of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Well,
+    Fails,
+    /// It did not answer when the plan was made, so that nothing is begun on it.
+    Away,
+}
+
+fn rollout(fates: &[Fate], slots: &[usize], budget: Budget) -> Rollout {
+    let member = |fate: &Fate| Member {
+        standing: if *fate == Fate::Away { Standing::Away("no route".to_owned()) } else { Standing::Up },
+        answer: None,
+        zone: None,
+        checks: Vec::new(),
+        by: None,
+    };
+    Rollout {
+        slots: slots.to_vec(),
+        budget,
+        floor: 0,
+        first: None,
+        last: None,
+        canary: None,
+        on_failure: OnFailure::Stop,
+        together: Vec::new(),
+        waiting: (0..fates.len()).filter(|n| fates[*n] != Fate::Away).map(name).collect(),
+        members: fates.iter().enumerate().map(|(n, fate)| (name(n), member(fate))).collect(),
+        undo: BTreeMap::new(),
+        refused: None,
+    }
+}
+
+/// What a rollout came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Came {
+    begun: usize,
+    failed: usize,
+    stopped: bool,
+}
+
+/// The rule, in as few words as there are: hosts go in parts of `slots`; before each part, failures are compared with the
+/// budget. Hosts that are away count only if there is one.
+fn model(fates: &[Fate], slots: usize, budget: Budget) -> Came {
+    let away = fates.iter().filter(|fate| **fate == Fate::Away).count();
+    let too_much = |failed: usize| match budget {
+        Budget::Unset => failed > 0,
+        Budget::Failures(most) => failed + away > most,
+    };
+    let (mut begun, mut failed) = (0, 0);
+    let hosts: Vec<&Fate> = fates.iter().filter(|fate| **fate != Fate::Away).collect();
+    for part in hosts.chunks(slots) {
+        if too_much(failed) {
+            break;
+        }
+        begun += part.len();
+        failed += part.iter().filter(|fate| ***fate == Fate::Fails).count();
+    }
+    Came { begun, failed, stopped: too_much(failed) }
+}
+
+/// Drives a rollout: all that runs ends before anything else begins, or one at a time in the order of `pick`.
+fn drive(rollout: &Rollout, fates: &[Fate], mut pick: impl FnMut(usize) -> Option<usize>) -> Came {
+    let mut steering = Steering::new(rollout);
+    let most = *rollout.slots.last().expect("slots");
+    let mut waiting: BTreeSet<HostName> = rollout.waiting.iter().cloned().collect();
+    let (mut running, mut came) = (Vec::new(), Came { begun: 0, failed: 0, stopped: false });
+    let fate = |host: &HostName| fates[host.as_str()[1..].parse::<usize>().expect("a number")];
+    loop {
+        match steering.next(&waiting, NOW) {
+            Next::Begin(host) => {
+                assert!(!came.stopped, "{host} begins after it was stopped");
+                waiting.remove(&host);
+                steering.begin(&host);
+                running.push(host);
+                came.begun += 1;
+                assert!(running.len() <= most, "{} at a time", running.len());
+            }
+            Next::Stop(_) => came.stopped = true,
+            Next::Wait(..) => {
+                assert!(!running.is_empty(), "it waits for nothing");
+                let ends = match pick(running.len()) {
+                    Some(one) => vec![running.remove(one)],
+                    None => std::mem::take(&mut running),
+                };
+                for host in ends {
+                    let failed = fate(&host) == Fate::Fails;
+                    came.failed += usize::from(failed);
+                    steering.ended(&host, failed.then_some(0), NOW);
+                }
+            }
+            Next::Over => return came,
+            next @ (Next::Ask | Next::Undo(_)) => panic!("{next:?}"),
+        }
+    }
+}
+
+/// Every way in which so many hosts can end.
+fn fates(hosts: u32) -> impl Iterator<Item = Vec<Fate>> {
+    let of = |digit| [Fate::Well, Fate::Fails, Fate::Away][digit];
+    (0..3_usize.pow(hosts)).map(move |number| (0..hosts).map(|at| of(number / 3_usize.pow(at) % 3)).collect())
+}
+
+const BUDGETS: [Budget; 6] = [
+    Budget::Unset,
+    Budget::Failures(0),
+    Budget::Failures(1),
+    Budget::Failures(2),
+    Budget::Failures(4),
+    Budget::Failures(5),
+];
+
+#[test]
+fn f26_batches_and_budgets_are_those_of_the_model() {
+    let mut tried = 0;
+    for hosts in 1..=5 {
+        for fates in fates(hosts) {
+            for (slots, budget) in (1..=5).flat_map(|slots| BUDGETS.map(|budget| (slots, budget))) {
+                let rollout = rollout(&fates, &[slots], budget);
+                let came = drive(&rollout, &fates, |_| None);
+                assert_eq!(came, model(&fates, slots, budget), "{fates:?}, {slots} at a time, {budget:?}");
+                tried += 1;
+            }
+        }
+    }
+    println!("{tried} combinations of failed, unreachable, batch and budget");
+}
+
+#[test]
+fn f26_in_whatever_order_hosts_end_nothing_begins_after_a_failure_too_many() {
+    for fates in fates(5) {
+        for (slots, budget) in (1..=5).flat_map(|slots| BUDGETS.map(|budget| (slots, budget))) {
+            for seed in 0..4 {
+                let rollout = rollout(&fates, &[slots], budget);
+                let came = drive(&rollout, &fates, |running| Some((seed * 7 + running) % running));
+                let away = fates.iter().filter(|fate| **fate == Fate::Away).count();
+                let most = match budget {
+                    Budget::Unset => 0,
+                    Budget::Failures(most) => most.saturating_sub(away),
+                };
+                // Those that ran when the last failure was seen could fail too.
+                assert!(came.failed <= most + slots, "{fates:?} {slots} {budget:?}: {came:?}");
+                assert!(came.stopped || came.begun == rollout.waiting.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_of_failures_is_current() {
+    let mut table = String::from("| fail | do not answer | batch | no budget | `0` | `1` | `2` | `100%` |\n");
+    table.push_str("|---|---|---|---|---|---|---|---|\n");
+    for (failed, away) in (0..=2).flat_map(|failed| (0..=2).map(move |away| (failed, away))) {
+        for (slots, word) in [(1, "1"), (2, "2"), (5, "all")] {
+            let mut fates = vec![Fate::Fails; failed];
+            fates.resize(5 - away, Fate::Well);
+            fates.resize(5, Fate::Away);
+            let budgets = [0, 1, 2, 5].map(Budget::Failures);
+            let cells = std::iter::once(Budget::Unset).chain(budgets).map(|budget| cell(model(&fates, slots, budget)));
+            let cells: Vec<String> = cells.collect();
+            let _ = writeln!(table, "| {failed} | {away} | {word} | {} |", cells.join(" | "));
+        }
+    }
+    docs::generated_part("docs/rollouts.md", "failures", &table);
+}
+
+fn cell(came: Came) -> String {
+    let stops = if came.stopped { ", stops" } else { "" };
+    format!("{}{stops}", came.begun)
+}
+
+/// Answers of members: how each is, and what it says.
+fn answers(said: &[(usize, bool, &str)]) -> BTreeMap<HostName, Answer> {
+    let one = |(number, up, answer): &(usize, bool, &str)| {
+        let standing = if *up { Standing::Up } else { Standing::Down("port 1 is closed".to_owned()) };
+        (name(*number), (standing, Some((*answer).to_owned())))
+    };
+    said.iter().map(one).collect()
+}
+
+fn all(rollout: &Rollout) -> BTreeSet<HostName> {
+    rollout.waiting.iter().cloned().collect()
+}
+
+#[test]
+fn the_leader_is_last_also_when_it_changes_on_the_way() {
+    let rollout = Rollout { last: Some("leader".to_owned()), ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
+    let mut steering = Steering::new(&rollout);
+    let mut ready = all(&rollout);
+    let mut order = Vec::new();
+    // At first h0 leads; when h1 has changed, h2 does, and again h0.
+    for leader in [0, 2, 0] {
+        assert_eq!(steering.next(&ready, NOW), Next::Ask);
+        steering.ask();
+        let word = |host: usize| if host == leader { "leader" } else { "follower" };
+        steering.answered(answers(&[(0, true, word(0)), (1, true, word(1)), (2, true, word(2))]), NOW);
+        let Next::Begin(host) = steering.next(&ready, NOW) else { panic!("nobody begins") };
+        ready.remove(&host);
+        steering.begin(&host);
+        assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Running { .. }, _) | Next::Over));
+        steering.ended(&host, None, NOW);
+        order.push(host);
+    }
+    assert_eq!(order, [name(1), name(0), name(2)], "h0 was no leader when its turn came");
+}
+
+#[test]
+fn a_service_does_not_fall_below_what_it_promises() {
+    let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[2], Budget::Unset) };
+    let mut steering = Steering::new(&rollout);
+    let mut ready = all(&rollout);
+    assert_eq!(steering.next(&ready, NOW), Next::Ask);
+    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
+    assert_eq!(steering.next(&ready, NOW), Next::Begin(name(0)));
+    steering.begin(&name(0));
+    ready.remove(&name(0));
+    // Two may change at a time, but then only one were healthy.
+    assert_eq!(steering.next(&ready, NOW), Next::Ask);
+    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
+    assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::TooFew { healthy: 1, floor: 2, .. }, None)));
+    steering.ended(&name(0), None, NOW);
+    // Another one fell: it is waited for, asked again, and given up.
+    assert_eq!(steering.next(&ready, NOW), Next::Ask);
+    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "")]), NOW);
+    let next = steering.next(&ready, NOW);
+    let Next::Stop(Halt::TooFew { hold: Hold::TooFew { host, down, .. } }) = next else { panic!("{next:?}") };
+    assert_eq!((host, down), (name(1), vec![(name(2), "port 1 is closed".to_owned())]));
+}
+
+#[test]
+fn who_is_down_changes_before_who_is_up() {
+    let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
+    let mut steering = Steering::new(&rollout);
+    steering.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
+    assert_eq!(steering.next(&all(&rollout), NOW), Next::Begin(name(0)));
+}
+
+#[test]
+fn never_two_zones_at_once() {
+    let mut rollout = rollout(&[Fate::Well; 4], &[4], Budget::Unset);
+    for (number, zone) in [(0, "a"), (1, "b"), (2, "a"), (3, "b")] {
+        rollout.members.get_mut(&name(number)).expect("a member").zone = Some(zone.to_owned());
+    }
+    let mut steering = Steering::new(&rollout);
+    let mut ready = all(&rollout);
+    for expected in [0, 2] {
+        assert_eq!(steering.next(&ready, NOW), Next::Begin(name(expected)));
+        steering.begin(&name(expected));
+        ready.remove(&name(expected));
+    }
+    assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Zone { .. }, None)));
+    steering.ended(&name(0), None, NOW);
+    assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Zone { .. }, None)));
+    steering.ended(&name(2), None, NOW);
+    assert_eq!(steering.next(&ready, NOW), Next::Begin(name(1)));
+}
+
+#[test]
+fn a_canary_is_watched_and_a_person_asked() {
+    let canary = Canary { hosts: 1, stable_for: Duration::from_secs(60), approve: true };
+    let rollout = Rollout { canary: Some(canary), ..rollout(&[Fate::Well; 3], &[3], Budget::Unset) };
+    let seconds = Duration::from_secs;
+    let well = || answers(&[(0, true, ""), (1, true, ""), (2, true, "")]);
+    let begun = || {
+        let mut steering = Steering::new(&rollout);
+        let mut ready = all(&rollout);
+        assert_eq!(steering.next(&ready, NOW), Next::Begin(name(0)));
+        steering.begin(&name(0));
+        ready.remove(&name(0));
+        assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Running { .. }, None)));
+        steering.ended(&name(0), None, seconds(10));
+        assert_eq!(steering.next(&ready, seconds(10)), Next::Ask);
+        steering.answered(well(), seconds(10));
+        (steering, ready)
+    };
+    let (mut steering, mut ready) = begun();
+    let next = steering.next(&ready, seconds(11));
+    assert!(matches!(next, Next::Wait(Hold::Canary { until, .. }, Some(_)) if until == seconds(70)), "{next:?}");
+    steering.approve();
+    assert_eq!(steering.next(&ready, seconds(70)), Next::Ask, "what was seen before is not enough");
+    steering.answered(well(), seconds(70));
+    for number in [1, 2] {
+        assert_eq!(steering.next(&ready, seconds(71)), Next::Begin(name(number)));
+        steering.begin(&name(number));
+        ready.remove(&name(number));
+    }
+
+    // It falls sick while it is watched.
+    let (mut steering, ready) = begun();
+    steering.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(30));
+    assert!(matches!(steering.next(&ready, seconds(30)), Next::Stop(Halt::Sick { .. })));
+    assert_eq!(steering.next(&ready, seconds(31)), Next::Over);
+
+    // Nobody says that the others may follow.
+    let (mut steering, ready) = begun();
+    steering.answered(well(), seconds(4000));
+    assert!(matches!(steering.next(&ready, seconds(4001)), Next::Wait(Hold::Approval { .. }, Some(_))));
+}
+
+#[test]
+fn a_ramp_goes_on_when_its_part_is_well() {
+    let rollout = rollout(&[Fate::Well; 6], &[1, 2, 3], Budget::Unset);
+    let mut steering = Steering::new(&rollout);
+    let mut ready = all(&rollout);
+    let mut parts = Vec::new();
+    while !ready.is_empty() {
+        let mut part = Vec::new();
+        while let Next::Begin(host) = steering.next(&ready, NOW) {
+            ready.remove(&host);
+            steering.begin(&host);
+            part.push(host);
+        }
+        // The last that ends is what the next part waits for.
+        for host in &part {
+            steering.ended(host, None, NOW);
+        }
+        parts.push(part.len());
+    }
+    assert_eq!(parts, [1, 2, 3]);
+}
+
+#[test]
+fn what_was_changed_is_put_back_the_last_first() {
+    let undo = (0..3).map(|number| (name(number), number)).collect();
+    let rollout = Rollout {
+        on_failure: OnFailure::Rollback,
+        undo,
+        ..rollout(&[Fate::Well, Fate::Fails, Fate::Well], &[1], Budget::Unset)
+    };
+    let run = |well: bool| {
+        let mut steering = Steering::new(&rollout);
+        let ready = all(&rollout);
+        for (number, failed) in [(0, None), (1, Some(7))] {
+            assert_eq!(steering.next(&ready, NOW), Next::Begin(name(number)));
+            steering.begin(&name(number));
+            steering.ended(&name(number), failed, NOW);
+        }
+        assert_eq!(steering.next(&ready, NOW), Next::Stop(Halt::Failed { stage: 7 }));
+        assert_eq!(steering.next(&ready, NOW), Next::Undo(name(1)));
+        steering.undo(&name(1));
+        assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Running { .. }, None)));
+        steering.undone(&name(1), well);
+        (steering.next(&ready, NOW), steering)
+    };
+    let (next, mut steering) = run(true);
+    assert_eq!(next, Next::Undo(name(0)));
+    steering.undo(&name(0));
+    steering.undone(&name(0), true);
+    assert_eq!(steering.next(&all(&rollout), NOW), Next::Over);
+    assert_eq!(steering.outcome(), Some(armilla::apply::Restoration::Restored));
+    let (next, steering) = run(false);
+    assert_eq!((next, steering.outcome()), (Next::Over, Some(armilla::apply::Restoration::Stuck)));
+}
