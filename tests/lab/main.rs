@@ -116,6 +116,7 @@ const STORIES: &[Story] = &[
     ("a fourth member joins while a client goes on writing", zookeeper::fourth_member),
     ("a change rolls through five members under writes", zookeeper_rolling::rolls_under_writes),
     ("three members become five and three again under writes", zookeeper_rolling::grows_and_shrinks),
+    ("an ensemble with a member down is not changed", zookeeper_rolling::never_below_the_quorum),
     ("one server becomes three members", zookeeper_rolling::one_becomes_three),
     ("an older ensemble moves over to the list of members", zookeeper_rolling::moves_to_the_list),
 ];

@@ -75,6 +75,40 @@ pub(crate) fn grows_and_shrinks(house: &House) {
     project.is_empty();
 }
 
+/// With a member down, whoever took it down, a change of the others is refused; the member is named, and why. A bad change
+/// stops at its first member.
+pub(crate) fn never_below_the_quorum(house: &House) {
+    let project = five(house);
+    house.lab().kill(&["zk5"], &mut |_| {}).expect("the plug is pulled");
+    let before = lives(house, &MEMBERS[..4]);
+    inventory(&project, "zk[1:5]", "", ", sync_limit: 7");
+    project.apply(&[]).ends(1).says("3 of 5 healthy, and 4 are promised: zk5");
+    assert_eq!(lives(house, &MEMBERS[..4]), before, "nothing restarted");
+    assert!(!house.holds("zk1", "grep -qx syncLimit=7 /etc/zookeeper/conf/zoo.cfg"), "and nothing was written");
+    house.lab().boot(&["zk5"], &mut |_| {}).expect("it boots");
+    all_in_sync(house);
+
+    // Its process is stopped and must not start, and nothing of it would change.
+    house.sh("zk4", "systemctl stop zookeeper && mount -o bind /dev/null /usr/bin/java");
+    let run = project.apply(&[]);
+    println!("{run}");
+    house.sh("zk4", "umount /usr/bin/java && systemctl start zookeeper");
+    all_in_sync(house);
+
+    let before = lives(house, &MEMBERS);
+    inventory(&project, "zk[1:5]", "", ", client_port: 22");
+    let run = project.apply(&[]);
+    println!("{run}");
+    let after = lives(house, &MEMBERS);
+    let touched = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+    assert_eq!(touched, 1, "one member was tried");
+    assert_eq!(leader(house, &MEMBERS).len(), 3);
+}
+
+fn all_in_sync(house: &House) {
+    until("all are in sync", || MEMBERS.iter().all(|host| house.holds(host, "zookeeper-mode --in-sync")));
+}
+
 /// One server becomes an ensemble: its data is what all have then.
 pub(crate) fn one_becomes_three(house: &House) {
     let three = &MEMBERS[..3];
