@@ -209,6 +209,20 @@ pub enum Failure {
         /// Why.
         why: String,
     },
+    /// The host has put back what the stage changed.
+    Undone {
+        /// What went wrong before that.
+        cause: Box<Failure>,
+        /// The host's own words.
+        why: String,
+    },
+    /// Whether the host has put back what the stage changed is not known, or it could not: a person must look.
+    Unsure {
+        /// What went wrong before that.
+        cause: Box<Failure>,
+        /// Why.
+        why: String,
+    },
     /// The host refused an order, because somebody else may change it now. The whole run ends.
     Fenced {
         /// The step it was in, if one had begun.

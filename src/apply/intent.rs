@@ -12,6 +12,7 @@ pub(super) fn line(stage: StageId, block: &Block, applied: &Applied) -> String {
         applied: applied.clone(),
         stage,
         service: block.service.clone(),
+        before: block.before.len(),
         entries: block.entries.iter().filter_map(intended).collect(),
     };
     // Nothing in it can fail to be written: its keys are texts.

@@ -3,6 +3,7 @@
 //! In: a plan and a transport. Out: events while it runs, and how each stage ended. Never: a decision about what to do;
 //! this room does not know how.
 
+mod deadman;
 mod event;
 mod intent;
 mod lease;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::deadman::{Guard, Vigil};
 use super::recover::{Cut, Onward};
 use super::roll::{self, Rollouts};
 use super::steering::Next;
@@ -304,7 +305,8 @@ impl<T: Transport> Runner<'_, T> {
             (self.tell)(Event::StageEnded { stage: *stage, end: End::Skipped(*cause), took: Duration::ZERO });
         }
         let ended = std::iter::once(id).chain(skipped.into_iter().map(|(stage, _)| stage));
-        self.rollouts.ended(self.plan, ended.collect(), &self.queue, self.begun.elapsed());
+        let ended: Vec<StageId> = ended.collect();
+        self.rollouts.ended(self.plan, &ended, &self.queue, self.begun.elapsed());
     }
 }
 
@@ -328,10 +330,50 @@ struct Task<T> {
 
 impl<T: Transport> Task<T> {
     async fn run(&self) -> End {
+        match Guard::of(&self.steps) {
+            Some(guard) => self.guarded(guard).await,
+            None => self.plain().await,
+        }
+    }
+
+    /// A stage that its host undoes unless it hears from us is not gone on with after a lost connection.
+    async fn guarded(&self, guard: Guard<'_>) -> End {
+        let change = &self.steps[..guard.word];
+        let failure = match self.perform(change, 0).await.map(|outcomes| self.end(change, 0, &outcomes)) {
+            Ok(End::Failed(failure @ Failure::Step { step, .. })) if guard.begins_after(step) => {
+                return End::Failed(failure);
+            }
+            Ok(End::Failed(failure)) => Some(failure),
+            Ok(_) => None,
+            Err(error @ TransportError::Fenced { .. }) => {
+                return End::Failed(Failure::Fenced { step: self.step(), why: error.to_string() });
+            }
+            Err(error) => {
+                let failure = Failure::Host { step: self.step(), why: error.to_string() };
+                // What was sent before the connection was lost may have been done, whatever we heard of it.
+                let begun = self.step().is_some() || matches!(error, TransportError::Lost { .. });
+                if !begun {
+                    return End::Failed(failure);
+                }
+                Some(failure)
+            }
+        };
+        let waiting = |why: String| (self.tell)(Event::Waiting { stage: self.id, why: masked(&why, &self.secrets) });
+        let ticket = self.right.as_ref().map(|(ticket, _)| Ticket { intent: None, ..ticket.clone() });
+        let (transport, host) = (&*self.transport, &self.endpoint);
+        let (patience, secrets) = (self.patience, &self.secrets);
+        let vigil = Vigil { guard, transport, host, ticket, patience, secrets, waiting: &waiting };
+        match failure {
+            None => vigil.keep(&|event| self.watch(event, guard.word)).await,
+            Some(failure) => End::Failed(vigil.give_up(failure).await),
+        }
+    }
+
+    async fn plain(&self) -> End {
         let mut from = 0;
         for _ in 0..ATTEMPTS {
-            let error = match self.perform(from).await {
-                Ok(outcomes) => return self.end(from, &outcomes),
+            let error = match self.perform(&self.steps, from).await {
+                Ok(outcomes) => return self.end(&self.steps, from, &outcomes),
                 Err(error) => error,
             };
             from = match self.onward(error).await {
@@ -353,17 +395,19 @@ impl<T: Transport> Task<T> {
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn perform(&self, from: usize) -> Result<Vec<Outcome>, TransportError> {
-        let watch = |event: StepEvent| {
-            let event = translate(self.id, event, from, &self.secrets);
-            if let Event::StepStarted { step, .. } = event {
-                *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
-            }
-            (self.tell)(event);
-        };
+    async fn perform(&self, steps: &[Step], from: usize) -> Result<Vec<Outcome>, TransportError> {
         let ticket = self.right.as_ref().map(|(ticket, _)| Ticket { first: from, ..ticket.clone() });
-        let order = Order { steps: &self.steps[from..], ticket: ticket.as_ref() };
-        perform(&*self.transport, &self.endpoint, order, &watch).await
+        let order = Order { steps: &steps[from..], ticket: ticket.as_ref() };
+        perform(&*self.transport, &self.endpoint, order, &|event| self.watch(event, from)).await
+    }
+
+    /// Tells of a step; the order counts from `from`.
+    fn watch(&self, event: StepEvent, from: usize) {
+        let event = translate(self.id, event, from, &self.secrets);
+        if let Event::StepStarted { step, .. } = event {
+            *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
+        }
+        (self.tell)(event);
     }
 
     /// From which step it goes on after an error.
@@ -402,7 +446,8 @@ impl<T: Transport> Task<T> {
         }
     }
 
-    fn end(&self, from: usize, outcomes: &[Outcome]) -> End {
+    /// How steps ended that are a stage, or its beginning.
+    fn end(&self, steps: &[Step], from: usize, outcomes: &[Outcome]) -> End {
         let failed = outcomes.iter().enumerate().find_map(|(step, outcome)| match outcome {
             Outcome::Failed { exit, stderr } => {
                 Some(Failure::Step { step: from + step, exit: *exit, stderr: masked(stderr, &self.secrets) })
@@ -411,7 +456,7 @@ impl<T: Transport> Task<T> {
         });
         match failed {
             Some(failure) => End::Failed(failure),
-            None if from + outcomes.len() < self.steps.len() => {
+            None if from + outcomes.len() < steps.len() => {
                 let why = "it stopped before the last step without saying why".to_owned();
                 End::Failed(Failure::Host { step: self.step(), why })
             }

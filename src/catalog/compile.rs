@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::place::Instance;
 use super::scope::Known;
-use super::{Block, Catalog, Chosen, Desired, Extent, HostCatalog, Service, Wanted};
+use super::{Block, Catalog, Chosen, Desired, Extent, HostCatalog, Service, Wanted, risk};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source as Text};
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
 use crate::resource::{Claim, Data, Hold, ParseError, Resource, Source};
@@ -128,6 +128,7 @@ impl Compiler<'_> {
             () => Arc::new(&item.tags | inherited),
         };
         let wanted = made.into_iter().map(|(resource, keys)| Wanted {
+            risk: risk::wait(item.risk, &*resource),
             resource,
             keys,
             order: 0,

@@ -7,10 +7,12 @@ mod compile;
 pub mod explain;
 mod part;
 mod place;
+pub mod risk;
 mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::role::{Amount, Batch, Canary, Hook, Member, OnFailure, Otherwise, Policy};
 pub use crate::site::{Move, Thing};
@@ -151,6 +153,8 @@ pub struct Wanted {
     pub order: u32,
     /// Whether it stays on the host even if it leaves the role.
     pub protect: bool,
+    /// How long the host waits before it undoes a change of it by itself; none if it does not. See [`risk`].
+    pub risk: Option<Duration>,
     /// What a change of it asks of the services of its role.
     pub notify: Option<Verb>,
     /// By which it can be chosen: its own tags, those of its role and of its service.

@@ -11,13 +11,13 @@ pub enum Exit {
     Error = 1,
     /// With `--detailed-exitcode`: `plan` found changes, `apply` made some.
     Changes = 2,
-    /// Some hosts failed; apply again to go on.
+    /// Some hosts failed; apply again to go on. `verify`: something is sick.
     Failed = 3,
     /// Some hosts could not be reached, and nothing else failed.
     Unreachable = 4,
-    /// A gate or a budget stopped it, and what was changed was put back.
+    /// A gate, a budget or a login stopped it, and what was changed was put back.
     RolledBack = 5,
-    /// A host may be half changed, and could not be put back: a person must look.
+    /// A host may be half changed, and could not be put back, as far as anybody knows: a person must look.
     Uncertain = 6,
     /// Somebody else works on these hosts.
     Locked = 75,
@@ -33,10 +33,10 @@ Exit codes:
   0    no error (plan: changes or not), converged (apply)
   1    error in usage or files, nothing selected, plan refused: nothing was changed
   2    with --detailed-exitcode: changes found (plan) or made (apply)
-  3    apply: some hosts failed; `armilla resume` goes on
+  3    apply: some hosts failed; `armilla resume` goes on. verify: something is not healthy
   4    some hosts could not be reached
-  5    apply: a check failed, and everything it concerned was put back as it was
-  6    apply: it could not be put back: a person must look
+  5    apply: a check or a new login failed, and everything it concerned was put back as it was
+  6    apply: it could not be put back, or nobody knows whether it was: a person must look
   75   somebody else works on these hosts: nothing was changed
   130  interrupted (143: terminated); the roles that ran were finished; `armilla resume` goes on";
 

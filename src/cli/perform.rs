@@ -306,8 +306,8 @@ async fn asked_to_stop(mut signals: Signals, stop: watch::Sender<bool>, asked: A
 /// The hosts on which something was begun.
 fn touched(plan: &Plan, report: &Report) -> BTreeSet<HostName> {
     let begun = |end: &End| match end {
-        End::Done | End::Failed(Failure::Step { .. } | Failure::Host { .. } | Failure::Fenced { .. }) => true,
-        End::Failed(Failure::Refused { .. }) => false,
+        End::Done => true,
+        End::Failed(failure) => !matches!(failure, Failure::Refused { .. }),
         End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => false,
     };
     let stages = plan.stages.iter().zip(&report.ends).filter(|(_, end)| begun(end));
@@ -325,12 +325,18 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
         _ => false,
     };
     let (mut failed, mut unreachable) = (report.stopped, !plan.unreachable.is_empty());
+    let (mut undone, mut unsure) = (false, false);
     for (stage, end) in plan.stages.iter().zip(&report.ends) {
         failed |= matches!(end, End::Held(_));
         if let End::Failed(failure) = end
             && !stage.work.is_optional()
         {
-            *(if lost(stage, failure) { &mut unreachable } else { &mut failed }) = true;
+            *match failure {
+                Failure::Undone { .. } => &mut undone,
+                Failure::Unsure { .. } => &mut unsure,
+                failure if lost(stage, failure) => &mut unreachable,
+                _ => &mut failed,
+            } = true;
         }
     }
     let left = &settled.again;
@@ -339,9 +345,10 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
     let differs = left.entries().any(|entry| !entry.is_always() && !entry.is_kept());
     let restored = |outcome| report.restored.values().any(|how| *how == outcome);
     match () {
-        () if restored(Restoration::Stuck) => Exit::Uncertain,
+        () if unsure || restored(Restoration::Stuck) => Exit::Uncertain,
         () if restored(Restoration::Restored) => Exit::RolledBack,
         () if failed => Exit::Failed,
+        () if undone => Exit::RolledBack,
         () if unreachable => Exit::Unreachable,
         () if differs => Exit::Failed,
         () if work.show.detailed && plan.stages.iter().any(|stage| matches!(stage.work, Work::Change(_))) => {

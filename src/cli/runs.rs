@@ -178,6 +178,8 @@ fn why(failure: &Failure) -> String {
         Failure::Step { exit, stderr, .. } => {
             format!("exit code {exit} {}", stderr.lines().next_back().unwrap_or_default())
         }
+        Failure::Undone { cause, .. } => format!("{}; the host has put it back", self::why(cause)),
+        Failure::Unsure { cause, why } => format!("{}; {why}", self::why(cause)),
         Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. } => why.clone(),
     }
 }

@@ -11,14 +11,19 @@
 //! done INDEX
 //! failed INDEX CODE
 //! over
+//! undone NAME            what the stages above this line did for the role NAME was put back: see [`StageRecord::undone`]
 //! ```
 //!
+//! An armilla that does not know a line refuses the journal: it must not take for its own what is gone.
+//!
 //! A last line without its end was being written when the host lost its power, and does not count.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Applied, Ledger, LedgerError, Origin, Owned, Pending, Place, Versioned};
-use crate::name::ServiceName;
+use crate::name::{RoleName, ServiceName};
 use crate::resource::Verb;
 use crate::step::Digest;
 
@@ -33,8 +38,16 @@ pub struct Intent {
     pub stage: usize,
     /// The service it is for, if any.
     pub service: Option<ServiceName>,
+    /// How many of its steps come before those of the entries.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub before: usize,
     /// What it changes, in order.
     pub entries: Vec<Intended>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One resource that a stage is about to change.
@@ -84,6 +97,9 @@ pub struct StageRecord {
     pub ended: Option<Reached>,
     /// Whether all of the stage is over.
     pub over: bool,
+    /// The roles whose changes were put back, each with the number of steps that had been begun then. What those steps did
+    /// for the role is as if they had not been begun; a step after them was not put back.
+    pub undone: BTreeMap<RoleName, usize>,
 }
 
 /// What a host recorded since its ledger was written.
@@ -120,18 +136,24 @@ impl Journal {
             }
             let intent: Intent = serde_json::from_str(intent).map_err(|_| broken())?;
             let boot = boot.to_owned();
-            self.stages.push(StageRecord { boot, intent, begun: None, ended: None, over: false });
+            let undone = BTreeMap::new();
+            self.stages.push(StageRecord { boot, intent, begun: None, ended: None, over: false, undone });
+            return Ok(());
+        }
+        if word == "undone" {
+            let role = RoleName::new(rest).map_err(|_| broken())?;
+            self.stages.iter_mut().for_each(|stage| stage.undo(&role));
             return Ok(());
         }
         let stage = self.stages.last_mut().ok_or_else(broken)?;
         let number = |text: &str| text.parse::<usize>().map_err(|_| broken());
         match word {
-            "begin" => (stage.begun, stage.ended) = (Some(number(rest)?), None),
-            "done" => (stage.begun, stage.ended) = (Some(number(rest)?), Some(Reached::Done)),
+            "begin" => stage.reach(number(rest)?, None),
+            "done" => stage.reach(number(rest)?, Some(Reached::Done)),
             "failed" => {
                 let (step, code) = rest.split_once(' ').ok_or_else(broken)?;
                 let code = code.parse().map_err(|_| broken())?;
-                (stage.begun, stage.ended) = (Some(number(step)?), Some(Reached::Failed(code)));
+                stage.reach(number(step)?, Some(Reached::Failed(code)));
             }
             "over" => stage.over = true,
             _ => return Err(broken()),
@@ -141,6 +163,19 @@ impl Journal {
 }
 
 impl StageRecord {
+    /// A step that begins or ends after others were put back was not put back with them.
+    fn reach(&mut self, step: usize, ended: Option<Reached>) {
+        (self.begun, self.ended) = (Some(step), ended);
+        self.undone.values_mut().for_each(|undone| *undone = step.min(*undone));
+    }
+
+    fn undo(&mut self, role: &RoleName) {
+        if self.intent.entries.iter().any(|entry| entry.place.role == *role) {
+            let begun = if self.over { usize::MAX } else { self.begun.map_or(0, |last| last + 1) };
+            self.undone.insert(role.clone(), begun);
+        }
+    }
+
     /// How far a step came. Steps follow each other, so what comes before one that was begun was done.
     pub fn step(&self, index: usize) -> Reached {
         match self.begun {
@@ -150,14 +185,23 @@ impl StageRecord {
         }
     }
 
-    /// How far each entry came.
+    /// How far each entry came. One that was put back was not begun; of one that went on after that, it is not known how it
+    /// is now.
     pub fn entries(&self) -> impl Iterator<Item = (&Intended, Reached)> {
-        let mut first = 0;
+        let mut first = self.intent.before;
         self.intent.entries.iter().map(move |entry| {
             let from = first;
             first += entry.steps;
-            (entry, self.entry(from, first))
+            let reached = self.put_back(&entry.place.role, from, first).unwrap_or_else(|| self.entry(from, first));
+            (entry, reached)
         })
+    }
+
+    /// What a roll back of the role made of an entry with these steps; none if it left it alone.
+    fn put_back(&self, role: &RoleName, from: usize, to: usize) -> Option<Reached> {
+        let undone = *self.undone.get(role).filter(|undone| **undone > from)?;
+        let went_on = undone < to && (self.over || self.begun.is_some_and(|begun| begun >= undone));
+        Some(if went_on { Reached::Unknown } else { Reached::NotBegun })
     }
 
     fn entry(&self, from: usize, to: usize) -> Reached {

@@ -141,11 +141,13 @@ fn kept(host: &HostName, known: &Known<'_>) -> Vec<Block> {
         reason: Reason::Because(kept.why.clone()),
         cause: kept.since.clone().map_or(Cause::Unknown, |since| Cause::Host { since }),
         mark: None,
+        risk: None,
     };
     let blocks = known.past.kept_back.chunk_by(together).filter_map(|kept| {
         let first = kept.first()?;
         let (role, service) = (first.place.role.clone(), first.service.clone());
-        Some(Block { host: host.clone(), role, service, entries: kept.iter().map(entry).collect() })
+        let entries = kept.iter().map(entry).collect();
+        Some(Block { host: host.clone(), role, service, before: Vec::new(), entries, after: Vec::new() })
     });
     blocks.collect()
 }
@@ -171,7 +173,8 @@ fn one_block(
     entries.sort_by_key(|(place, _)| *place);
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
-    let block = Block { host: host.clone(), role: wanted.role.clone(), service: wanted.service.clone(), entries };
+    let (role, service) = (wanted.role.clone(), wanted.service.clone());
+    let block = Block { host: host.clone(), role, service, before: Vec::new(), entries, after: Vec::new() };
     Decided { block, in_sync, left_out, running, builds_on: Vec::new(), brings }
 }
 
@@ -342,6 +345,7 @@ fn remembered(
         entry.cause = history::cause(&entry, item, known.past.owned(&place), known.readings);
     }
     if !entry.steps().is_empty() {
+        entry.risk = item.risk;
         let seen = item.resource.seen(known.readings);
         let others = hearing.iter().filter(|other| **other != entry.address);
         entry.mark = Some(Mark {
@@ -374,7 +378,7 @@ fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said,
     let (said, because) = match (alone, heard) {
         (Err(why), _) => {
             let (verdict, reason) = (Verdict::Unreadable, Reason::Because(why));
-            return Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None });
+            return Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None, risk: None });
         }
         (Ok(_), Some((said, because))) => (said, Some(because)),
         (Ok(decision), None) => (decision.verdict, None),
@@ -388,7 +392,7 @@ fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said,
         Said::MayChange(change, why) => (Verdict::MayChange(change), Reason::Because(why)),
         Said::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
     };
-    Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None })
+    Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None, risk: None })
 }
 
 fn reason(change: &Change) -> Reason {

@@ -10,15 +10,22 @@ mod history;
 mod import;
 mod pace;
 mod past;
+mod risk;
 mod rollout;
 pub mod saved;
+pub mod undo;
+mod verify;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 pub use health::{Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
 pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
+pub use verify::{Finding, checks};
+pub use wait::{Next, Wait};
 
 pub use crate::catalog::{Canary, Hook, OnFailure, Otherwise};
 
@@ -159,7 +166,7 @@ pub enum Work {
         /// When.
         moment: Moment,
         /// What.
-        hook: Hook,
+        hook: Box<Hook>,
     },
     /// Nothing: many stages wait for many others by way of it.
     Join,
@@ -184,7 +191,7 @@ impl Work {
     /// What is done on the host, in order.
     pub fn steps(&self) -> Vec<Step> {
         match self {
-            Self::Change(block) => block.entries.iter().flat_map(|entry| entry.steps().iter().cloned()).collect(),
+            Self::Change(block) => block.steps().cloned().collect(),
             Self::Gate { gate, .. } => vec![Step::Await(gate.clone())],
             Self::Hook { hook, .. } => vec![hook.step.clone()],
             Self::Join | Self::Rolled(_) => Vec::new(),
@@ -216,8 +223,26 @@ pub struct Block {
     pub role: RoleName,
     /// The service it belongs to, if it is not only required by others.
     pub service: Option<ServiceName>,
+    /// What is done before all of it, whatever it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Step>,
     /// What is not in sync, in the order in which it is done.
     pub entries: Vec<Entry>,
+    /// What is done after all of it. From a [`Step::Disarm`] on, it is done over a login of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Step>,
+}
+
+impl Block {
+    /// All that is done, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.before.iter().chain(self.entries.iter().flat_map(Entry::steps)).chain(&self.after)
+    }
+
+    /// How long the host waits before it undoes all of it by itself; none if it does not.
+    pub fn risk(&self) -> Option<Duration> {
+        self.before.iter().find_map(|step| if let Step::Arm { after, .. } = step { Some(*after) } else { None })
+    }
 }
 
 /// One resource that is not in sync.
@@ -234,6 +259,9 @@ pub struct Entry {
     pub cause: Cause,
     /// What the host writes down about it; none for what is not the plan's to change.
     pub mark: Option<Mark>,
+    /// How long the host waits before it undoes this by itself; none if it does not. See [`crate::catalog::risk`].
+    #[serde(default, with = "crate::step::span::optional", skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Duration>,
 }
 
 /// Who made the difference between what is desired and what is there.
@@ -406,7 +434,8 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
     let parted = parted.filter(|(_, parted)| !parted.is_empty()).collect();
     let in_sync = decided.values().flatten().map(|block| block.in_sync).sum();
     let left_out = decided.values().flatten().map(|block| block.left_out).sum();
-    let (services, stages) = rollout::stages(catalog, &known, decided, removed);
+    let (services, mut stages) = rollout::stages(catalog, &known, decided, removed);
+    stages.iter_mut().for_each(|stage| risk::guard(&catalog.environment, stage));
     let on: BTreeSet<&HostName> = stages.iter().filter_map(|stage| stage.work.host()).collect();
     let endpoint = |host: &HostName| {
         let of_role = catalog.hosts.get(host).map(|host| &host.endpoint);
@@ -486,10 +515,10 @@ impl Plan {
         self.blocks().filter(move |block| block.host == *host).flat_map(|block| &block.entries)
     }
 
-    /// The entry that a step of a stage belongs to; none for a gate.
+    /// The entry that a step of a stage belongs to; none for a gate, and for what comes before and after all entries.
     pub fn entry_of(&self, stage: StageId, step: usize) -> Option<&Entry> {
         let Work::Change(block) = &self.stages[stage].work else { return None };
-        let mut left = step;
+        let mut left = step.checked_sub(block.before.len())?;
         block.entries.iter().find(|entry| {
             let steps = entry.steps().len();
             let here = left < steps;
@@ -524,6 +553,7 @@ impl Plan {
             if let Work::Change(block) = &mut stage.work {
                 block.entries.retain(&mut wanted);
             }
+            risk::guard(&self.environment, stage);
         }
     }
 

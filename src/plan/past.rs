@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wanted};
+use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wanted, risk};
 use crate::diag::{Origin, Source};
 use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Place};
 use crate::name::{Address, EnvName, HostName, ServiceName};
@@ -189,6 +189,7 @@ pub(super) fn wanted_away(leaving: &Leaving) -> Wanted {
         keys: Arc::new(leaving.owned.absent.clone().unwrap_or_default()),
         order: leaving.owned.order,
         protect: leaving.owned.protect,
+        risk: risk::wait(None, &*leaving.resource),
         notify: leaving.owned.notify,
         tags: Arc::default(),
         chosen: Chosen::Yes,

@@ -21,8 +21,9 @@
 //!     steps: vec![],
 //! };
 //! let address = Address { host: host.clone(), role: role.clone(), kind: "file", target: "/etc/token".into() };
-//! let entry = Entry { address, verdict: Verdict::Change(change), reason: Reason::Differs, cause: Cause::Unknown, mark: None };
-//! let block = Block { host: host.clone(), role: role.clone(), service: Some(service.clone()), entries: vec![entry] };
+//! let entry = Entry { address, verdict: Verdict::Change(change), reason: Reason::Differs, cause: Cause::Unknown, mark: None, risk: None };
+//! let block = Block { host: host.clone(), role: role.clone(), service: Some(service.clone()),
+//!     before: vec![], entries: vec![entry], after: vec![] };
 //! let plan = Plan {
 //!     environment: EnvName::new("staging").unwrap(),
 //!     stages: vec![Stage { after: vec![], work: Work::Change(block) }],
@@ -194,6 +195,9 @@ fn stage(id: StageId, stage: &Stage) -> Value {
     match &stage.work {
         Work::Change(block) => {
             object.insert("entries".to_owned(), block.entries.iter().map(entry).collect());
+            if let Some(wait) = block.risk() {
+                object.insert("undone_unless_login_within".to_owned(), wait.as_secs().into());
+            }
         }
         Work::Gate { gate, .. } => {
             object.insert(
@@ -355,22 +359,24 @@ fn outcome_of(outcome: &Outcome) -> Value {
 fn end(end: &End) -> Value {
     match end {
         End::Done => json!({ "end": "done" }),
-        End::Failed(Failure::Step { step, exit, stderr }) => {
-            json!({ "end": "failed", "failure": { "type": "step", "step": step, "exit": exit, "stderr": stderr } })
-        }
-        End::Failed(Failure::Host { step, why }) => {
-            json!({ "end": "failed", "failure": { "type": "host", "step": step, "why": why } })
-        }
-        End::Failed(Failure::Refused { why }) => {
-            json!({ "end": "failed", "failure": { "type": "refused", "why": why } })
-        }
-        End::Failed(Failure::Fenced { step, why }) => {
-            json!({ "end": "failed", "failure": { "type": "fenced", "step": step, "why": why } })
-        }
+        End::Failed(failure) => json!({ "end": "failed", "failure": failed(failure) }),
         End::Skipped(because) => json!({ "end": "skipped", "because": because }),
         End::Stopped => json!({ "end": "stopped" }),
         End::Held(halt) => json!({ "end": "held", "because": halt }),
         End::NotNeeded => json!({ "end": "not_needed" }),
+    }
+}
+
+fn failed(failure: &Failure) -> Value {
+    match failure {
+        Failure::Step { step, exit, stderr } => {
+            json!({ "type": "step", "step": step, "exit": exit, "stderr": stderr })
+        }
+        Failure::Host { step, why } => json!({ "type": "host", "step": step, "why": why }),
+        Failure::Refused { why } => json!({ "type": "refused", "why": why }),
+        Failure::Undone { cause, why } => json!({ "type": "undone", "cause": failed(cause), "why": why }),
+        Failure::Unsure { cause, why } => json!({ "type": "unsure", "cause": failed(cause), "why": why }),
+        Failure::Fenced { step, why } => json!({ "type": "fenced", "step": step, "why": why }),
     }
 }
 

@@ -6,12 +6,14 @@
 mod health;
 mod input;
 mod read;
+mod risk;
 mod rollout;
 
 use std::collections::BTreeSet;
 
 pub use health::HealthCheck;
 pub use input::{Input, InputType, Typed, parse_duration};
+pub use risk::Risk;
 pub use rollout::{Amount, Batch, Canary, Hook, HookRecipe, Member, OnFailure, Otherwise, Policy, Rollout};
 
 use crate::diag::Origin;
@@ -79,6 +81,8 @@ pub struct Item {
     pub notify: Option<Verb>,
     /// Whether it stays on the host even if it leaves the role.
     pub protect: bool,
+    /// Whether a change of it could shut us out, if its author says so.
+    pub risk: Option<Risk>,
     /// Where it is written.
     pub origin: Origin,
 }

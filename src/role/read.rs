@@ -4,7 +4,7 @@
 
 use regex::Regex;
 
-use super::{HealthCheck, Input, InputType, Item, Refusal, Role};
+use super::{HealthCheck, Input, InputType, Item, Refusal, Role, risk};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::name::{RoleName, did_you_mean};
 use crate::resource::{KINDS, Verb, kind};
@@ -16,7 +16,7 @@ pub(super) const ROLE: &[&str] =
     &["summary", "tags", "inputs", "requires", "needs", "provides", "refuse", "resources", "health", "rollout"];
 const INPUT: &[&str] = &["type", "default", "required", "min", "max", "pattern", "choices", "description"];
 const REFUSAL: &[&str] = &["when", "because", "hint"];
-const AROUND: &[&str] = &["when", "loop", "notify", "tags", "protect"];
+const AROUND: &[&str] = &["when", "loop", "notify", "tags", "protect", "risky"];
 
 /// Ansible's modules that have another name here.
 const MODULES: &[(&str, &str)] = &[
@@ -282,6 +282,7 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
         tags: tags(get("tags"), &mut problems),
         notify: get("notify").and_then(|node| verb(node, &mut problems)),
         protect: get("protect").is_some_and(|node| protect(node, &mut problems)),
+        risk: get("risky").and_then(|node| risk::read(node, &mut problems)),
         origin: key.origin.clone(),
     });
     match item {

@@ -88,6 +88,17 @@ fn install(host: &mut Host, options: &[&str], wish: &str, offline: bool) -> Resu
     Ok(String::new())
 }
 
+/// Installs the version that was there before.
+pub(super) fn older(host: &mut Host, name: &str, version: &str) -> Result<(), Trouble> {
+    let options = ["--allow-downgrades", "--allow-change-held-packages"];
+    install(host, &options, &format!("{name}={version}"), false).map(drop).map_err(|trouble| {
+        Trouble::new(
+            trouble.exit,
+            format!("package {name}: it cannot be put back to the version {version}: {}", trouble.stderr),
+        )
+    })
+}
+
 /// Installs a package after those it depends on.
 fn unpack(host: &mut Host, package: &Package, version: &str, offline: bool) -> Result<(), Trouble> {
     for name in package.depends {

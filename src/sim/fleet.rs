@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::deadman::Guards;
 use super::units::{Definition, at_boot};
-use super::{Drift, Fault, Host, Trouble, program, web};
+use super::{Drift, Fault, Host, Trouble, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
-use crate::name::EnvName;
-use crate::plan::{Health, health};
+use crate::name::{EnvName, RoleName};
+use crate::plan::{Health, Next, Wait, health};
 use crate::step::{
     Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step,
 };
@@ -61,6 +62,8 @@ struct Machine {
     /// Whether it is carrying out an order.
     busy: bool,
     boots: u32,
+    /// What it undoes by itself. It outlives a loss of power.
+    guards: Guards,
     /// What it keeps for armilla. It outlives a loss of power: it was flushed to disk.
     kept: BTreeMap<EnvName, Kept>,
 }
@@ -197,6 +200,7 @@ impl Fleet {
         machine.boots += 1;
         machine.host.now = now;
         machine.host.units.reload_all(&machine.host.paths);
+        machine.wake();
         for unit in at_boot(&machine.host.paths) {
             // What does not start at boot is found by the next plan.
             let _ = program::start(&mut machine.host, &unit);
@@ -207,6 +211,7 @@ impl Fleet {
     pub fn lose_state(&self, name: &str) {
         if let Some(machine) = self.state().machines.get_mut(name) {
             machine.kept.clear();
+            machine.host.kept.clear();
         }
     }
 
@@ -241,6 +246,7 @@ impl Fleet {
 
     fn connect(&self, host: &Endpoint) -> Result<usize, TransportError> {
         let mut state = self.state();
+        let now = state.now;
         let unreachable = |why: &str| TransportError::Unreachable { host: host.name.to_string(), why: why.to_owned() };
         if state.left == Some(0) {
             return Err(unreachable("we are dead"));
@@ -250,6 +256,7 @@ impl Fleet {
         if machine.off || machine.unreachable {
             return Err(unreachable("No route to host"));
         }
+        machine.watch_over(now);
         Ok(machine.slowness)
     }
 }
@@ -334,25 +341,22 @@ impl Fleet {
     ) -> Result<Outcome, TransportError> {
         self.state().begin(host)?;
         for check in &gate.checks {
-            let begun = self.state().now;
-            let (mut since, mut said) = (None, String::new());
+            let mut wait = Wait::begin(span(self.state().now));
+            let mut said = None;
             loop {
                 let (now, answer) = self.state().look(host, &check.probe)?;
                 let readings = [(check.probe.clone(), answer)].into_iter().collect();
-                let Some(why) = trouble(&health(std::slice::from_ref(check), &readings)) else {
-                    if now - *since.get_or_insert(now) >= seconds(check.stable_for) {
-                        break;
+                let trouble = trouble(&health(std::slice::from_ref(check), &readings));
+                match wait.hear(check, span(now), trouble.as_deref()) {
+                    Next::Enough => break,
+                    Next::Over(stderr) => return Ok(Outcome::Failed { exit: 1, stderr }),
+                    Next::Again(left) if said != trouble => {
+                        if let Some(why) = &trouble {
+                            watch(StepEvent::Waiting { index, why: format!("{why} ({} s left)", left.as_secs()) });
+                        }
+                        said = trouble;
                     }
-                    self.pause().await;
-                    continue;
-                };
-                since = None;
-                if now - begun >= seconds(check.within) {
-                    return Ok(Outcome::Failed { exit: 124, stderr: why });
-                }
-                if why != said {
-                    said.clone_from(&why);
-                    watch(StepEvent::Waiting { index, why });
+                    Next::Again(_) => {}
                 }
                 self.pause().await;
             }
@@ -366,8 +370,9 @@ impl Fleet {
     }
 }
 
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+/// A moment of the fleet's clock.
+fn span(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 fn trouble(health: &Health) -> Option<String> {
@@ -385,7 +390,11 @@ impl Machine {
 
     /// Writes a line into the journal.
     fn note(&mut self, ticket: &Ticket, line: &str) {
-        let journal = &mut self.kept.entry(ticket.environment.clone()).or_default().journal;
+        self.write(&ticket.environment, line);
+    }
+
+    fn write(&mut self, environment: &EnvName, line: &str) {
+        let journal = &mut self.kept.entry(environment.clone()).or_default().journal;
         journal.extend_from_slice(line.as_bytes());
         journal.push(b'\n');
     }
@@ -404,6 +413,30 @@ impl Machine {
             boot: self.boot(),
             ledger: kept.and_then(|kept| kept.ledger.clone()),
             journal: kept.map(|kept| kept.journal.clone()).filter(|journal| !journal.is_empty()),
+        }
+    }
+
+    /// Does a step about what it undoes by itself.
+    fn guard(&mut self, step: &Step, now: i64) -> Outcome {
+        let (outcome, due) = self.guards.perform(step, now);
+        due.iter().for_each(|(environment, name)| self.put_back(environment, name));
+        outcome
+    }
+
+    /// Puts back what is due, unless an order is being carried out.
+    fn watch_over(&mut self, now: i64) {
+        let due = if self.busy { Vec::new() } else { self.guards.due(now) };
+        due.iter().for_each(|(environment, name)| self.put_back(environment, name));
+    }
+
+    /// Puts back all that is armed: it has booted.
+    fn wake(&mut self) {
+        self.watch_over(i64::MAX);
+    }
+
+    fn put_back(&mut self, environment: &EnvName, name: &RoleName) {
+        if !undo::is_done(&self.host, name.as_str()) && undo::undo(&mut self.host, name.as_str()).is_ok() {
+            self.write(environment, &format!("undone {name}"));
         }
     }
 
@@ -484,12 +517,18 @@ impl State {
                 machine.lose_power();
                 return Err(Self::lost(host, "the host has no power"));
             }
+            (_, Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. }) => {
+                machine.guard(step, now)
+            }
             (_, Step::SaveLedger { environment, ledger, journal }) => {
                 machine.save(environment, ledger.as_deref(), *journal);
                 Outcome::Done
             }
             _ => perform(&mut machine.host, step, mode.as_deref()),
         };
+        if let (Step::Undo { environment, name }, Outcome::Done) = (step, &outcome) {
+            machine.write(environment, &format!("undone {name}"));
+        }
         // A host that loses its power at the end of a step may have done it and not have written it down.
         if let Some(line) = line.filter(|_| fault != Some(Fault::PowerLossAfter)) {
             match &outcome {
@@ -531,8 +570,8 @@ impl State {
             Probe::Group(group) => Reading::Group(host.groups.get(group).copied()),
             Probe::Unit(unit) => Reading::Unit(host.unit(unit)),
             Probe::Command(command) => Reading::Command(self.command(name, command)),
-            Probe::Port { address, port } => Reading::Port(self.port(name, address, *port)),
-            Probe::Http { url } => Reading::Http(self.http(name, url)),
+            Probe::Port { address, port, .. } => Reading::Port(self.port(name, address, *port)),
+            Probe::Http(request) => Reading::Http(self.http(name, &request.url)),
             Probe::State(environment) => Reading::State(Box::new(machine.state(name, environment))),
         }
     }
@@ -555,7 +594,7 @@ impl State {
         let place = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let (address, port) = place.rsplit_once(':').unwrap_or((place, "80"));
         match self.port(name, address, port.parse().unwrap_or_default()) {
-            PortReading::Open => Ok(HttpReading { status: 200, body: b"ok\n".to_vec() }),
+            PortReading::Open => Ok(web::answer(url)),
             PortReading::Closed => Err("connection refused".to_owned()),
         }
     }
@@ -626,6 +665,7 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
         }
         Step::DropCopies { .. } => {
             host.copies.clear();
+            host.kept.retain(|_, kept| kept.is_open());
             Ok(())
         }
         Step::Download { path, remote, ownership } => web::download(host, path, remote, ownership),
@@ -642,7 +682,15 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Err(_) => host.run(command).map(drop),
         },
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
-        Step::SaveLedger { .. } => Ok(()),
+        Step::SaveLedger { .. }
+        | Step::Arm { .. }
+        | Step::Extend { .. }
+        | Step::Disarm { .. }
+        | Step::GiveUp { .. } => Ok(()),
+        Step::Snapshot(snapshot) => undo::snapshot(host, snapshot),
+        Step::Commit { name, .. } => undo::commit(host, name),
+        Step::Undo { name, .. } if undo::is_done(host, name) => return Outcome::NotNeeded,
+        Step::Undo { name, .. } => undo::undo(host, name),
     };
     match done {
         Ok(()) => Outcome::Done,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Node, Tree, What};
-use super::{Activity, Trouble, Units, program, system};
+use super::{Activity, Trouble, Units, program, system, undo};
 use crate::step::{
     Attributes, Command, Digest, FETCH_LIMIT, Fetch, Holding, Manager, Mode, Ownership, PackageReading, PathReading,
     Removable, UnitReading, UserReading, home_of,
@@ -37,6 +37,8 @@ pub struct Host {
     pub things: BTreeMap<String, String>,
     /// What armilla kept of files it took away, by path.
     pub copies: BTreeMap<String, Vec<u8>>,
+    /// What was there before changes, by the name it was kept under.
+    pub(super) kept: BTreeMap<String, undo::Kept>,
     /// Whether its disk is full.
     pub full: bool,
     /// Its clock, in seconds; set by the fleet before anything is done.
@@ -140,7 +142,7 @@ impl Host {
     }
 
     /// A path with the home it begins in, if it does; see [`home_of`].
-    fn resolve<'a>(&self, path: &'a str) -> Result<Cow<'a, str>, Trouble> {
+    pub(super) fn resolve<'a>(&self, path: &'a str) -> Result<Cow<'a, str>, Trouble> {
         let Some((user, below)) = home_of(path) else { return Ok(Cow::Borrowed(path)) };
         let home = self.users.get(user).map(|user| user.home.as_str()).filter(|home| *home != "/nonexistent");
         let home = home.ok_or_else(|| Trouble::new(1, format!("there is no user {user} with a home directory")))?;

@@ -5,6 +5,7 @@
 
 mod apt;
 mod archive;
+mod deadman;
 mod fault;
 mod fleet;
 mod foreign;
@@ -14,6 +15,7 @@ mod show;
 mod story;
 mod system;
 mod tree;
+mod undo;
 mod units;
 mod web;
 mod world;

@@ -136,6 +136,10 @@ fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
         (Work::Gate { host, service, .. }, End::Failed(Failure::Step { stderr, .. })) => {
             Some(format!("  {host} {service} is NOT healthy: {stderr}"))
         }
+        (_, End::Failed(Failure::Undone { .. })) => Some(format!("  {} was put back", name(plan, stage))),
+        (_, End::Failed(Failure::Unsure { why, .. })) => {
+            Some(format!("  {}: whether it was put back is NOT known: {why}", name(plan, stage)))
+        }
         (_, End::Failed(Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. })) => {
             Some(format!("  {}: {why}", name(plan, stage)))
         }

@@ -181,6 +181,11 @@ impl Tree {
         Ok(())
     }
 
+    /// Puts something in the place of whatever is there.
+    pub(super) fn place(&mut self, path: &str, node: Node) {
+        self.0.insert(path.to_owned(), node);
+    }
+
     /// Removes a path with everything below it.
     pub fn clear(&mut self, path: &str) {
         let names: Vec<String> = self.below(path).map(|(name, _)| name.clone()).collect();

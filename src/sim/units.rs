@@ -228,6 +228,13 @@ impl Units {
         }
     }
 
+    /// A unit that failed has not.
+    pub(super) fn forgive(&mut self, name: &str) {
+        if let Some(unit) = self.0.get_mut(name).filter(|unit| unit.activity == Activity::Failed) {
+            unit.activity = Activity::Inactive;
+        }
+    }
+
     /// Whether a unit runs.
     pub fn is_active(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|unit| unit.activity == Activity::Active)

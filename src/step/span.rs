@@ -28,6 +28,32 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     read(&text).ok_or_else(|| D::Error::custom(format!("`{}` is no length of time", text.escape_debug())))
 }
 
+/// The same for a length of time that need not be there.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Span(#[serde(with = "super")] Duration);
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        span.map(Span).serialize(serializer)
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// When it is no length of time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Span>::deserialize(deserializer)?.map(|Span(span)| span))
+    }
+}
+
 fn read(text: &str) -> Option<Duration> {
     let number = text.strip_suffix('s')?;
     let (whole, rest) = number.split_once('.').unwrap_or((number, "0"));

@@ -95,6 +95,12 @@ impl Transport for Connections {
         }
     }
 
+    async fn hang_up(&self, host: &Endpoint) {
+        if host.method == Method::Ssh {
+            self.ssh.hang_up(host).await;
+        }
+    }
+
     fn round_trips(&self, host: &Endpoint) -> usize {
         match host.method {
             Method::Ssh => self.ssh.round_trips(host),

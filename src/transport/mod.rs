@@ -54,6 +54,12 @@ pub trait Transport: Send + Sync + 'static {
     /// When the host cannot be reached, or cannot keep anything.
     fn lease(&self, host: &Endpoint, request: &Request) -> impl Future<Output = Result<Answer, TransportError>> + Send;
 
+    /// Gives up the connection to a host: what is asked next logs in anew. Nothing, for a way without logins.
+    fn hang_up(&self, host: &Endpoint) -> impl Future<Output = ()> + Send {
+        let _ = host;
+        async {}
+    }
+
     /// How many round trips this host has cost so far.
     fn round_trips(&self, host: &Endpoint) -> usize;
 }

@@ -7,6 +7,7 @@
 mod artifacts;
 mod controllers;
 mod crash;
+mod deadman;
 mod edit;
 mod failure;
 mod faults;
@@ -26,7 +27,9 @@ mod proxy;
 mod removal;
 mod secrecy;
 mod system;
+mod undo;
 mod vault;
+mod verify;
 mod watch;
 mod zookeeper;
 mod zookeeper_rolling;
@@ -53,6 +56,11 @@ const STORIES: &[Story] = &[
     ("settings of the system itself hold, and go", system::settings),
     ("a language is made and spoken, and a module is named for the next boot", system::language),
     ("F10: a firewall holds, and never shuts out who set it", system::f10_firewall),
+    ("F10: an sshd that shuts us out is put back by its host, and a good change stays", deadman::f10_sshd),
+    ("F10: rules that drop every packet go by themselves", deadman::f10_packets),
+    ("F10: a sudo that lets nobody in is put back", deadman::f10_sudo),
+    ("F10: a host undoes a change whose controller has died", deadman::f10_nobody_left),
+    ("F15: a host that boots undoes what nobody said was well", deadman::f15_undone_at_boot),
     ("scripts of a project are kinds like any other", foreign::scripts),
     ("a script that cannot look is refused", foreign::broken_scripts),
     ("a work tree of git follows its branch", foreign::work_tree),
@@ -88,6 +96,8 @@ const STORIES: &[Story] = &[
     ("F5: after a panic in the middle a run is gone on with", crash::f05_panic),
     ("F8: a run connects again and goes on with a step that ended meanwhile", crash::f08_connects_again_and_goes_on),
     ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
+    ("verify says of every service on every host whether it is healthy", verify::every_service),
+    ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),
@@ -101,6 +111,8 @@ const STORIES: &[Story] = &[
         "F22: of two hundred starts by two controllers no two come between each other",
         controllers::f22_two_hundred_starts,
     ),
+    ("what a change made of a host is put back, whatever dies in the middle", undo::put_back),
+    ("what is not there any more is not gone back to, and half of it neither", undo::nothing_to_go_back_to),
     ("F22: environments that share a host take turns there", controllers::f22_environments_that_share_a_host),
     ("F22: interrupted before it began, it leaves no lock", controllers::f22_interrupted_before_it_began),
     ("F22: a host that lost its role is locked like any other", controllers::f22_a_host_that_lost_its_role),

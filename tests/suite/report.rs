@@ -81,7 +81,14 @@ impl Thing {
             |kind, target: &str| Address { host: host.clone(), role: role.clone(), kind, target: target.to_owned() };
         let notified: Vec<Address> = self.because.iter().map(|(kind, target)| at(kind, target)).collect();
         let reason = if notified.is_empty() { self.reason } else { Reason::Notified(notified) };
-        Entry { address: at(self.kind, &self.target), verdict: self.verdict, reason, cause: Cause::Unknown, mark: None }
+        Entry {
+            address: at(self.kind, &self.target),
+            verdict: self.verdict,
+            reason,
+            cause: Cause::Unknown,
+            mark: None,
+            risk: None,
+        }
     }
 }
 
@@ -172,17 +179,15 @@ impl Build {
     fn block(mut self, on: &str, of: &str, as_service: bool, things: Vec<Thing>) -> Self {
         let (host, role) = (host(on), role(of));
         let entries = things.into_iter().map(|thing| thing.on(&host, &role)).collect();
-        self.stage(Work::Change(Block { host, role, service: as_service.then(|| service(of)), entries }));
+        let service = as_service.then(|| service(of));
+        let (before, after) = (Vec::new(), Vec::new());
+        self.stage(Work::Change(Block { host, role, service, before, entries, after }));
         self
     }
 
     fn gate(mut self, on: &str, of: &str) -> Self {
-        let check = Check {
-            probe: Probe::Port { address: "127.0.0.1".into(), port: 2181 },
-            expect: Expect::Open,
-            stable_for: Duration::from_secs(5),
-            within: Duration::from_secs(60),
-        };
+        let open = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
+        let check = Check { stable_for: Duration::from_secs(5), ..open };
         let gate = Gate { of: of.to_owned(), checks: vec![check] };
         self.stage(Work::Gate { host: host(on), service: service(of), gate });
         self

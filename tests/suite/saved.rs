@@ -22,7 +22,7 @@ use armilla::plan::{
 use armilla::resource::{self, Verb};
 use armilla::secret::Secret;
 use armilla::sim::World;
-use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, StateReading};
+use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, StateReading, Step};
 use armilla::vault::{self, Envelope, Key};
 use base64::Engine as _;
 use proptest::prelude::*;
@@ -118,6 +118,7 @@ fn wanted(resource: Arc<dyn armilla::resource::Resource>, keys: serde_json::Valu
         keys: Arc::new(keys),
         order: 4,
         protect: true,
+        risk: Some(std::time::Duration::from_secs(90)),
         notify: Some(Verb::Restart),
         tags: Arc::new([Tag::new("config").expect("a tag")].into()),
         chosen: Chosen::WhenNotified,
@@ -128,12 +129,8 @@ fn wanted(resource: Arc<dyn armilla::resource::Resource>, keys: serde_json::Valu
 /// A catalog with this resource on one host.
 fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
     let (role, service) = (RoleName::new("thing").expect("a name"), ServiceName::new("thing").expect("a name"));
-    let health = Check {
-        probe: Probe::Port { address: "127.0.0.1".into(), port: 2181 },
-        expect: Expect::Open,
-        stable_for: std::time::Duration::from_millis(1500),
-        within: std::time::Duration::from_secs(60),
-    };
+    let open = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
+    let health = Check { stable_for: std::time::Duration::from_millis(1500), ..open };
     let required = Block {
         role: RoleName::new("java").expect("a name"),
         service: None,
@@ -178,7 +175,7 @@ fn rollout() -> Rollout {
         answer: Some("follower".to_owned()),
         zone: Some("a".to_owned()),
         checks: vec![],
-        by: Some(Probe::Port { address: "127.0.0.1".into(), port: 1 }),
+        by: Some(Probe::Command(armilla::step::Command::new(["mode"]))),
     };
     Rollout {
         slots: vec![1, 2],
@@ -219,7 +216,8 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
         notifies: vec![(address("other"), Verb::Reload)],
     };
     let target = case.resource.target();
-    let entry = |verdict, reason, cause, mark| Entry { address: address(&target), verdict, reason, cause, mark };
+    let entry =
+        |verdict, reason, cause, mark| Entry { address: address(&target), verdict, reason, cause, mark, risk: None };
     let since = || "2026-11-19T14:02:00Z".to_owned();
     let entries = vec![
         entry(verdict, Reason::Notified(vec![address("a"), address("b")]), Cause::Both { since: since() }, Some(mark)),
@@ -236,7 +234,22 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
     let (role, service) = (RoleName::new("thing").expect("a name"), ServiceName::new("thing").expect("a name"));
     let checks = catalog.hosts[&host("zk1")].blocks[1].health.clone();
     let gate = Work::Gate { host: host("zk1"), service: service.clone(), gate: Gate { of: "thing".into(), checks } };
-    let block = plan::Block { host: host("zk1"), role: role.clone(), service: Some(service.clone()), entries };
+    let (environment, name) = (catalog.environment.clone(), role.clone());
+    let block = plan::Block {
+        host: host("zk1"),
+        role: role.clone(),
+        service: Some(service.clone()),
+        before: vec![Step::Arm {
+            environment: environment.clone(),
+            name: name.clone(),
+            after: std::time::Duration::from_secs(90),
+        }],
+        entries,
+        after: vec![
+            Step::Extend { environment: environment.clone(), name: name.clone() },
+            Step::Disarm { environment, name },
+        ],
+    };
     Plan {
         environment: catalog.environment.clone(),
         stages: vec![

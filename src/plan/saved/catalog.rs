@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,9 @@ struct Item {
     #[serde(with = "keys")]
     keys: Arc<serde_json::Value>,
     protect: bool,
+    /// In seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    risk: Option<u64>,
     notify: Option<Verb>,
     tags: BTreeSet<Tag>,
     chosen: Chosen,
@@ -72,12 +76,17 @@ impl Table {
     fn place(&mut self, wanted: &Wanted) -> usize {
         let kind = wanted.resource.kind();
         let (notify, tags, chosen) = (wanted.notify, &wanted.tags, wanted.chosen);
-        let all = format!("{kind} {} {} {notify:?} {tags:?} {chosen:?} {}", wanted.keys, wanted.protect, wanted.origin);
+        let risk = wanted.risk.map(|wait| wait.as_secs());
+        let all = format!(
+            "{kind} {} {} {risk:?} {notify:?} {tags:?} {chosen:?} {}",
+            wanted.keys, wanted.protect, wanted.origin
+        );
         *self.known.entry(Digest::of(all.as_bytes())).or_insert_with(|| {
             self.items.push(Item {
                 kind: kind.to_owned(),
                 keys: Arc::clone(&wanted.keys),
                 protect: wanted.protect,
+                risk,
                 notify,
                 tags: BTreeSet::clone(tags),
                 chosen,
@@ -142,8 +151,9 @@ impl Item {
             format!("a {} of {}: {}: {}", self.kind, self.origin, error.path.join("."), error.what)
         };
         let resource = (known.parse)(&self.keys).map_err(wrong)?;
-        let Self { keys, protect, notify, tags, chosen, origin, .. } = self;
-        Ok(Wanted { resource, keys, order: 0, protect, notify, tags: Arc::new(tags), chosen, origin })
+        let Self { keys, protect, risk, notify, tags, chosen, origin, .. } = self;
+        let (risk, tags) = (risk.map(Duration::from_secs), Arc::new(tags));
+        Ok(Wanted { resource, keys, order: 0, protect, risk, notify, tags, chosen, origin })
     }
 }
 

@@ -32,6 +32,13 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
     lines.extend(match failure {
         Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, stderr),
         Failure::Host { why, .. } | Failure::Fenced { why, .. } => lost(step.as_deref(), why),
+        Failure::Undone { cause, why } => put_back(plan, stage, cause, &format!("the change was put back: {why}")),
+        Failure::Unsure { cause, why } => put_back(
+            plan,
+            stage,
+            cause,
+            &format!("whether the change was put back is not known; a person must look: {why}"),
+        ),
         Failure::Refused { why } => words::lines(why).into_iter().map(|line| format!("  {line}")).collect(),
     });
     lines
@@ -42,8 +49,18 @@ pub(super) fn step_of(failure: &Failure) -> Option<usize> {
     match failure {
         Failure::Step { step, .. } => Some(*step),
         Failure::Host { step, .. } | Failure::Fenced { step, .. } => *step,
+        Failure::Undone { cause, .. } | Failure::Unsure { cause, .. } => step_of(cause),
         Failure::Refused { .. } => None,
     }
+}
+
+/// What went wrong first, and what became of it.
+fn put_back(plan: &Plan, stage: StageId, cause: &Failure, what: &str) -> Vec<String> {
+    let first = match cause {
+        Failure::Host { why, .. } => lost(None, why),
+        cause => lines(plan, stage, cause).into_iter().skip(1).collect(),
+    };
+    first.into_iter().chain(words::lines(what).into_iter().map(|line| format!("  {line}"))).collect()
 }
 
 fn broken(step: Option<&str>, exit: i32, stderr: &str) -> Vec<String> {

@@ -76,20 +76,35 @@ pub(super) fn lines(plan: &Plan, service: &ServicePlan, blocks: &[&Block], view:
 
 /// The rows of each role, under its name where it is not the only one; all in the same columns.
 pub(super) fn roles(blocks: &[&Block], own: &RoleName, view: &View, wanted: fn(&Verdict) -> bool) -> Vec<String> {
-    let rows = by_role(blocks).into_iter().map(|(role, blocks)| (role, fold::rows(&blocks, view.diffs, wanted)));
-    let rows: Vec<(RoleName, Vec<Row<'_>>)> = rows.filter(|(_, rows)| !rows.is_empty()).collect();
-    let columns = Columns::of(rows.iter().flat_map(|(_, rows)| rows));
-    let alone = rows.iter().all(|(role, _)| role == own);
+    let rows = by_role(blocks)
+        .into_iter()
+        .map(|(role, blocks)| (role, fold::rows(&blocks, view.diffs, wanted), risk(&blocks, wanted, view)));
+    let rows: Vec<(RoleName, Vec<Row<'_>>, Vec<String>)> = rows.filter(|(_, rows, _)| !rows.is_empty()).collect();
+    let columns = Columns::of(rows.iter().flat_map(|(_, rows, _)| rows));
+    let alone = rows.iter().all(|(role, ..)| role == own);
     let mut lines = Vec::new();
-    for (role, rows) in &rows {
+    for (role, rows, risk) in &rows {
         if !alone {
             let text =
                 if role == own { format!("role {role}") } else { format!("role {role}, required on the same host") };
             lines.push(format!("  {}", paint(layout::QUIET, &text)));
         }
         lines.extend(table(rows, &columns, view));
+        lines.extend(risk.iter().cloned());
     }
     lines
+}
+
+/// What a host does by itself about a change that could shut us out.
+fn risk(blocks: &[&Block], wanted: fn(&Verdict) -> bool, view: &View) -> Vec<String> {
+    let shown = |block: &&&Block| block.entries.iter().any(|entry| wanted(&entry.verdict));
+    let risky = blocks.iter().filter(shown).filter_map(|block| Some((block.risk()?, &block.host)));
+    let (waits, hosts): (Vec<_>, Vec<_>) = risky.unzip();
+    let Some(wait) = waits.into_iter().max() else { return Vec::new() };
+    let (hosts, wait) = (words::hosts(hosts), words::span(wait).replace(".0 s", " s"));
+    let text = format!("{hosts}: undone by the host itself if we cannot log in again within {wait}");
+    let lines = wrap(&text, view.width.saturating_sub(2)).into_iter();
+    lines.map(|line| format!("  {}", paint(layout::MAY, &line))).collect()
 }
 
 /// Whether a verdict makes something happen.

@@ -107,6 +107,8 @@ struct Tally {
     not_needed: usize,
     failed: usize,
     unhealthy: usize,
+    put_back: usize,
+    unsure: usize,
     not_begun: usize,
 }
 
@@ -139,7 +141,7 @@ impl<'a> Outcomes<'a> {
             return;
         }
         let tally = self.tallies.entry(&block.host).or_default();
-        let mut first = 0;
+        let mut first = block.before.len();
         for entry in &block.entries {
             let steps = first..first + entry.steps().len();
             first = steps.end;
@@ -151,6 +153,8 @@ impl<'a> Outcomes<'a> {
                 Fate::Done if record.was_needed(id, steps) => tally.done += 1,
                 Fate::Done => tally.not_needed += 1,
                 Fate::Failed => tally.failed += 1,
+                Fate::PutBack => tally.put_back += 1,
+                Fate::Unsure => tally.unsure += 1,
                 Fate::NotBegun => tally.not_begun += 1,
             }
         }
@@ -162,6 +166,8 @@ impl<'a> Outcomes<'a> {
             not_needed: a.not_needed + b.not_needed,
             failed: a.failed + b.failed,
             unhealthy: a.unhealthy + b.unhealthy,
+            put_back: a.put_back + b.put_back,
+            unsure: a.unsure + b.unsure,
             not_begun: a.not_begun + b.not_begun,
         };
         self.tallies.values().fold(Tally::default(), add)
@@ -174,7 +180,8 @@ impl<'a> Outcomes<'a> {
         let took = words::span(ending.took);
         let total = self.total();
         let done = words::count(total.done, "change");
-        let part = format!("{done} done, {} not begun, in {took}", total.not_begun);
+        let back = if total.put_back > 0 { format!("{} put back, ", total.put_back) } else { String::new() };
+        let part = format!("{done} done, {back}{} not begun, in {took}", total.not_begun);
         if !failed.is_empty() {
             return format!("{}: {part}", paint(layout::WRONG, &format!("Failed on {} of {hosts}", failed.len())));
         }
@@ -222,7 +229,9 @@ fn next(plan: &Plan, report: &Report, ending: &Ending<'_>, well: bool) -> Vec<St
     }
     let again = paint(layout::NAME, &again);
     let look = paint(layout::NAME, &look);
-    vec![String::new(), format!("What was done stays. To see what is left:  {look}   and to go on:  {again}")]
+    let is_back = |end: &End| matches!(end, End::Failed(Failure::Undone { .. }));
+    let stays = if report.ends.iter().any(is_back) { "What was not put back stays." } else { "What was done stays." };
+    vec![String::new(), format!("{stays} To see what is left:  {look}   and to go on:  {again}")]
 }
 
 impl Tally {
@@ -232,6 +241,8 @@ impl Tally {
             (self.not_needed, "not needed"),
             (self.failed, "failed"),
             (self.unhealthy, "not healthy"),
+            (self.put_back, "put back"),
+            (self.unsure, "not known"),
             (self.not_begun, "not begun"),
         ];
         let texts: Vec<String> =
@@ -244,6 +255,10 @@ impl Tally {
 enum Fate {
     Done,
     Failed,
+    /// It was done, at least a part of it, and put back.
+    PutBack,
+    /// The same, and whether it was put back is not known.
+    Unsure,
     NotBegun,
 }
 
@@ -252,12 +267,20 @@ fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
     match end {
         End::Done => Fate::Done,
         End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => Fate::NotBegun,
+        End::Failed(Failure::Undone { cause, .. }) if begun(steps, cause) => Fate::PutBack,
+        End::Failed(Failure::Unsure { cause, .. }) if begun(steps, cause) => Fate::Unsure,
+        End::Failed(Failure::Undone { .. } | Failure::Unsure { .. }) => Fate::NotBegun,
         End::Failed(failure) => match failure::step_of(failure) {
             Some(at) if steps.end <= at => Fate::Done,
             Some(at) if steps.contains(&at) => Fate::Failed,
             _ => Fate::NotBegun,
         },
     }
+}
+
+/// Whether steps were begun before something went wrong. Where it is not known in which step that was, they were.
+fn begun(steps: &std::ops::Range<usize>, cause: &Failure) -> bool {
+    failure::step_of(cause).is_none_or(|at| steps.start <= at)
 }
 
 fn failures(plan: &Plan, report: &Report, width: usize) -> Vec<String> {
@@ -284,7 +307,10 @@ fn skipped(plan: &Plan, report: &Report, cause: StageId, failure: &Failure) -> V
     if let Some(Work::Change(block)) = plan.stages.get(cause).map(|stage| &stage.work) {
         let entry = failure::step_of(failure).and_then(|step| plan.entry_of(cause, step));
         let done = entry.and_then(|entry| block.entries.iter().position(|other| other.address == entry.address));
-        let rest = block.entries.len() - done.map_or(0, |index| index + 1);
+        let rest = match failure {
+            Failure::Undone { .. } | Failure::Unsure { .. } if entry.is_none() => 0,
+            _ => block.entries.len() - done.map_or(0, |index| index + 1),
+        };
         texts.extend(
             (rest > 0).then(|| format!("{} of {} on {}", words::count(rest, "more resource"), block.role, block.host)),
         );

@@ -1,5 +1,8 @@
 # A host that dies at a place of a test's choosing: only in a build with the feature `crash-points`. The places are counted
 # in a file, so that a run has one count on this host.
+# What an order starts to put something back dies with it, and it with that.
+crash_whole=${crash_whole:-$$}
+export crash_at crash_whole
 # crash: one more place.
 crash() {
   [ -n "${crash_at:-}" ] || return 0
@@ -7,5 +10,5 @@ crash() {
   if [ -e "$scratch/armilla-crash-points" ]; then read -r crashes <"$scratch/armilla-crash-points"; fi
   crashes=$((crashes + 1))
   echo "$crashes" >"$scratch/armilla-crash-points"
-  [ "$crashes" != "$crash_at" ] || kill -KILL $$
+  [ "$crashes" != "$crash_at" ] || kill -KILL "$crash_whole" $$
 }

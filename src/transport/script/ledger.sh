@@ -25,7 +25,7 @@ clear() {
   belonging "$1" no
   case $? in 0) ;; 66) return 0 ;; *) return 1 ;; esac
   rm -f ./ledger ./.new-ledger && { sync . 2>/dev/null || sync; } && forget "$2" || return
-  cd .. && { [ -e "./$1/journal" ] || [ -e "./$1/backup" ] || rmdir "./$1"; }
+  cd .. && { [ -e "./$1/journal" ] || [ -e "./$1/backup" ] || [ -e "./$1/undo" ] || rmdir "./$1"; }
 }
 # forget BYTES: takes them off the front of the journal. A line without an end does not count.
 forget() {
@@ -53,8 +53,17 @@ copy() {
   chmod "0$o" "./backup/$2$3" || return
   sync "./backup/$2$3" 2>/dev/null || sync
 }
-# uncopy ENVIRONMENT: removes all copies.
+# uncopy ENVIRONMENT: removes all copies, and what was there before changes that are over.
 uncopy() {
   belonging "$1" no
-  case $? in 0) rm -rf ./backup ;; 66) ;; *) return 1 ;; esac
+  case $? in 0) ;; 66) return 0 ;; *) return 1 ;; esac
+  rm -rf ./backup || return
+  [ -d ./undo ] && [ ! -L ./undo ] || return 0
+  set +f
+  rm -rf ./undo/.new-* ./undo/.old-*
+  for o in ./undo/*/; do
+    if [ -e "${o}committed" ] || [ -e "${o}undone" ]; then rm -rf -- "$o"; fi
+  done
+  set -f
+  rmdir ./undo 2>/dev/null || :
 }

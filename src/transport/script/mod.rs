@@ -10,12 +10,14 @@ mod act;
 mod answer;
 mod ask;
 mod command;
+mod deadman;
 mod frame;
 mod lease;
 mod progress;
 mod quote;
 mod relay;
 mod run;
+mod undo;
 
 use std::time::Duration;
 
@@ -31,12 +33,20 @@ pub use run::run_script;
 /// Puts a script together.
 fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {
     let mut text = format!("{{\nN={} budget={}\n", quote(nonce), budget.as_secs().max(1));
-    for part in [include_str!("common.sh")].iter().chain(CRASH).chain(parts) {
-        text.extend(part.lines().filter_map(line).flat_map(|line| [line, "\n"]));
+    for part in [include_str!("common.sh"), HOME].iter().chain(CRASH).chain(parts) {
+        text.extend(sent(part));
     }
     text.push_str(body);
     text.push_str("frame end\nshut\n}\n");
     text
+}
+
+/// Where users are at home.
+const HOME: &str = include_str!("home.sh");
+
+/// What is sent of a part.
+fn sent(part: &str) -> impl Iterator<Item = &str> {
+    part.lines().filter_map(line).flat_map(|line| [line, "\n"])
 }
 
 /// What is sent of a line: nothing of a comment.

@@ -21,8 +21,6 @@ vacant() {
   if ! ours "$name"; then refuse "$path is there, and armilla did not unpack it: move it away first"; return; fi
   [ "$occupied" = replace ] || refuse "$path is there already"
 }
-# ours DIRECTORY: whether it is one, and unpacked by armilla.
-ours() { [ ! -L "$1" ] && [ -d "$1" ] && [ -f "$1/.armilla-archive" ] && [ ! -L "$1/.armilla-archive" ]; }
 arrive() {
   if [ -e "$name" ]; then mv -T -- "$name" "$old" || return; fi
   mv -T -- "$new/tree" "$name" && { sync . 2>/dev/null || sync; } && return

@@ -235,14 +235,6 @@ impl Ssh {
         }
     }
 
-    /// Ends the connection to one host; the next that is asked of it makes a new one.
-    pub(super) async fn hang_up(&self, host: &Endpoint) {
-        let old = self.place(host).lock().await.take();
-        if let Some(old) = old {
-            old.close().await;
-        }
-    }
-
     /// Runs one program; see [`super::Connections::run`].
     pub(super) async fn run(
         &self,
@@ -295,6 +287,13 @@ impl Transport for Ssh {
         match exchange.lease(channel, request, self.options.read_timeout).await {
             Err(error) => Err(self.explain(host, &link, error).await),
             answer => answer,
+        }
+    }
+
+    async fn hang_up(&self, host: &Endpoint) {
+        let old = self.place(host).lock().await.take();
+        if let Some(old) = old {
+            old.close().await;
         }
     }
 

@@ -1,0 +1,32 @@
+//! The steps by which a host undoes a change by itself, as shell text.
+//!
+//! In: one of these steps. Out: the function it needs and its call, of those in `deadman.sh`. Never: another step.
+
+use super::act::folder;
+use super::command::seconds;
+use super::quote::{quote, write_bytes};
+use crate::step::Step;
+
+/// What a host carries out when its time is over. It stays there, so it must need nothing of a conversation.
+const FIRE: &str = include_str!("fire.sh");
+
+/// Whether a step is one of these.
+pub(super) fn is(step: &Step) -> bool {
+    matches!(step, Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. })
+}
+
+/// The functions a step needs, and what its own function says.
+pub(super) fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
+    let words = |environment, name: &crate::name::RoleName| format!("{} {}", folder(environment), quote(name.as_str()));
+    let plain = |call: String| Ok((String::new(), call));
+    match step {
+        Step::Arm { environment, name, after } => {
+            let function = format!("f{index}() {{\n{}\n}}\n", write_bytes(FIRE.as_bytes()));
+            Ok((function, format!("arm {} {} f{index}", words(environment, name), seconds(*after))))
+        }
+        Step::Extend { environment, name } => plain(format!("extend {}", words(environment, name))),
+        Step::Disarm { environment, name } => plain(format!("disarm {}", words(environment, name))),
+        Step::GiveUp { environment, name } => plain(format!("giveup {}", words(environment, name))),
+        _ => Err("it has nothing to do with undoing a change".to_owned()),
+    }
+}
