@@ -20,7 +20,7 @@ pub(crate) fn rolls_under_writes(house: &House) {
     inventory(&project, "zk[1:5]", "", ", sync_limit: 6");
     project.apply(&[]).ends(0).says("Converged");
     let seen = client.stop();
-    println!("{seen}");
+    seen.print("five members roll");
 
     let after = lives(house, &MEMBERS);
     assert!(before.iter().zip(&after).all(|(before, after)| before != after), "every member restarted");
@@ -48,7 +48,7 @@ pub(crate) fn grows_and_shrinks(house: &House) {
     inventory(&project, "zk[1:5]", "", "");
     project.apply(&[]).ends(0).says("Converged");
     let seen = client.stop();
-    println!("3 -> 5: {seen}");
+    seen.print("3 -> 5");
     assert_eq!(lives(house, three), before, "no old member restarts for a new one");
     assert_eq!(sizes(house), [3, 3, 4, 5], "so many members had the list, one time after the other");
     seen.lost_nothing(house, &MEMBERS);
@@ -65,7 +65,7 @@ pub(crate) fn grows_and_shrinks(house: &House) {
     inventory(&project, "zk[1:3]", "  others: { hosts: \"zk[4:5]\" }\n", "");
     project.apply(&["--max-removals", "40"]).ends(0).says("Converged");
     let seen = client.stop();
-    println!("5 -> 3: {seen}");
+    seen.print("5 -> 3");
     assert_eq!(lives(house, three), before, "no member that stays restarts");
     assert_eq!(sizes(house), [3, 3, 4, 5, 4, 3]);
     seen.lost_nothing(house, three);
@@ -292,6 +292,11 @@ impl fmt::Display for Seen {
 }
 
 impl Seen {
+    #[expect(clippy::print_stdout, reason = "these numbers are what the story is told for")]
+    fn print(&self, what: &str) {
+        println!("{what}: {self}");
+    }
+
     /// Every acknowledged write is on every member, and the client kept its session: it was never longer without a quorum
     /// than a session lasts.
     #[track_caller]
