@@ -174,7 +174,7 @@ fn five(house: &House) -> Project<'_> {
 }
 
 /// Members, other groups, and more variables of the members.
-fn inventory(project: &Project, members: &str, others: &str, more: &str) {
+fn inventory(project: &Project<'_>, members: &str, others: &str, more: &str) {
     let members = format!("  zookeepers: {{ hosts: \"{members}\", vars: {{ heap: 96M{more} }} }}\n");
     project.file("inventories/lab/hosts.yml", format!("groups:\n{members}{others}"));
 }
