@@ -32,6 +32,7 @@ mod vault;
 mod verify;
 mod watch;
 mod zookeeper;
+mod zookeeper_rolling;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -125,6 +126,12 @@ const STORIES: &[Story] = &[
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
     ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),
     ("a fourth member joins while a client goes on writing", zookeeper::fourth_member),
+    ("a change rolls through five members under writes", zookeeper_rolling::rolls_under_writes),
+    ("three members become five and three again under writes", zookeeper_rolling::grows_and_shrinks),
+    ("an ensemble with a member down is not changed", zookeeper_rolling::never_below_the_quorum),
+    ("a port that cannot be bound stops at its first member", zookeeper_rolling::bad_port_stops),
+    ("one server becomes three members", zookeeper_rolling::one_becomes_three),
+    ("an older ensemble moves over to the list of members", zookeeper_rolling::moves_to_the_list),
 ];
 
 fn main() -> ExitCode {
