@@ -266,10 +266,13 @@ enum Fate {
 fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
     match end {
         End::Done => Fate::Done,
-        End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => Fate::NotBegun,
         End::Failed(Failure::Undone { cause, .. }) if begun(steps, cause) => Fate::PutBack,
         End::Failed(Failure::Unsure { cause, .. }) if begun(steps, cause) => Fate::Unsure,
-        End::Failed(Failure::Undone { .. } | Failure::Unsure { .. }) => Fate::NotBegun,
+        End::Failed(Failure::Undone { .. } | Failure::Unsure { .. })
+        | End::Skipped(_)
+        | End::Stopped
+        | End::Held(_)
+        | End::NotNeeded => Fate::NotBegun,
         End::Failed(failure) => match failure::step_of(failure) {
             Some(at) if steps.end <= at => Fate::Done,
             Some(at) if steps.contains(&at) => Fate::Failed,
