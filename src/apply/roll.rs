@@ -147,7 +147,7 @@ impl<'p> Rollouts<'p> {
     }
 
     /// Stages ended: turns that are over with them are.
-    pub(super) fn ended(&mut self, plan: &Plan, stages: Vec<StageId>, queue: &Queue, now: Duration) {
+    pub(super) fn ended(&mut self, plan: &Plan, stages: &[StageId], queue: &Queue, now: Duration) {
         let mut turns: BTreeSet<Turn> = stages.iter().filter_map(|id| plan.stages[*id].turn.clone()).collect();
         let undone: BTreeSet<Turn> = stages.iter().filter_map(|id| self.undo.get(id).cloned()).collect();
         turns.retain(|turn| self.rollouts.contains_key(&turn.service));

@@ -305,7 +305,8 @@ impl<T: Transport> Runner<'_, T> {
             (self.tell)(Event::StageEnded { stage: *stage, end: End::Skipped(*cause), took: Duration::ZERO });
         }
         let ended = std::iter::once(id).chain(skipped.into_iter().map(|(stage, _)| stage));
-        self.rollouts.ended(self.plan, ended.collect(), &self.queue, self.begun.elapsed());
+        let ended: Vec<StageId> = ended.collect();
+        self.rollouts.ended(self.plan, &ended, &self.queue, self.begun.elapsed());
     }
 }
 

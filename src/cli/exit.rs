@@ -11,7 +11,7 @@ pub enum Exit {
     Error = 1,
     /// With `--detailed-exitcode`: `plan` found changes, `apply` made some.
     Changes = 2,
-    /// Some hosts failed; apply again to go on.
+    /// Some hosts failed; apply again to go on. `verify`: something is sick.
     Failed = 3,
     /// Some hosts could not be reached, and nothing else failed.
     Unreachable = 4,
@@ -33,7 +33,7 @@ Exit codes:
   0    no error (plan: changes or not), converged (apply)
   1    error in usage or files, nothing selected, plan refused: nothing was changed
   2    with --detailed-exitcode: changes found (plan) or made (apply)
-  3    apply: some hosts failed; `armilla resume` goes on
+  3    apply: some hosts failed; `armilla resume` goes on. verify: something is not healthy
   4    some hosts could not be reached
   5    apply: a check or a new login failed, and everything it concerned was put back as it was
   6    apply: it could not be put back, or nobody knows whether it was: a person must look

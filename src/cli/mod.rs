@@ -44,6 +44,7 @@ mod ui;
 mod unlock;
 mod validate;
 mod vault;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -105,6 +106,8 @@ enum Command {
     Apply(apply::Apply),
     /// Show a saved plan again, or what a run did; no host is asked
     Show(show::Show),
+    /// Ask every service whether it is healthy, by the checks of its role; changes nothing
+    Verify(verify::Verify),
     /// Show what was changed on the hosts since armilla last changed them; changes nothing
     Drift(drift::Drift),
     /// Go on with a run that was cut off
@@ -255,6 +258,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         Command::Facts(command) => facts::run(&cli.global, &command).into(),
         Command::Exec(command) => exec::run(&cli.global, &command).into(),
         Command::Vault(command) => vault::run(&cli.global, &command).into(),
+        Command::Verify(command) => verify::run(&cli.global, &command).into(),
         Command::Drift(command) => drift::run(&cli.global, &command).into(),
         Command::Import(command) => import::run(&cli.global, &command).into(),
         Command::Resume(command) => resume::run(&cli.global, &command).into(),

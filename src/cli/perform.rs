@@ -306,8 +306,9 @@ async fn asked_to_stop(mut signals: Signals, stop: watch::Sender<bool>, asked: A
 /// The hosts on which something was begun.
 fn touched(plan: &Plan, report: &Report) -> BTreeSet<HostName> {
     let begun = |end: &End| match end {
-        End::Failed(Failure::Refused { .. }) | End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => false,
-        End::Done | End::Failed(_) => true,
+        End::Done => true,
+        End::Failed(failure) => !matches!(failure, Failure::Refused { .. }),
+        End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => false,
     };
     let stages = plan.stages.iter().zip(&report.ends).filter(|(_, end)| begun(end));
     stages.filter_map(|(stage, _)| stage.work.host().cloned()).collect()

@@ -48,7 +48,7 @@ pub fn needed(host: Option<&HostCatalog>) -> Vec<Tool> {
     let kinds = blocks.iter().flat_map(|block| &block.items).map(|item| item.resource.kind());
     let health = blocks.iter().flat_map(|block| &block.health).filter_map(|check| match check.probe {
         Probe::Port { .. } => Some("health tcp"),
-        Probe::Http { .. } => Some("health http"),
+        Probe::Http(_) => Some("health http"),
         Probe::Unit(_) => Some("health unit"),
         _ => None,
     });

@@ -2,7 +2,7 @@
 //!
 //! In: a check and readings. Out: healthy, sick with the reason, or unknown. Never: unknown taken for sick.
 
-use crate::step::{Check, CommandReading, Expect, PortReading, Probe, Reading, Readings};
+use crate::step::{Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, WebAnswer};
 
 /// How a service is on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,31 +35,80 @@ fn one(check: &Check, readings: &Readings) -> Health {
     };
     let problem = match (&check.expect, reading) {
         (_, Reading::Failed(why)) => return Health::Unknown(why.clone()),
-        (Expect::Open, Reading::Port(port)) => closed(&check.probe, *port),
+        (Expect::Open, Reading::Port(PortReading::Closed)) => Some(format!("{} is closed", port(&check.probe))),
+        (Expect::Closed, Reading::Port(PortReading::Open)) => Some(format!("{} is open", port(&check.probe))),
+        (Expect::Open | Expect::Closed, Reading::Port(_)) => None,
         (Expect::Active, Reading::Unit(unit)) => (unit.active != "active").then(|| format!("it is {}", unit.active)),
         (Expect::Output(pattern), Reading::Command(command)) => output(pattern.as_deref(), command),
-        (Expect::Status(status, contains), Reading::Http(answer)) => match answer {
+        (Expect::Answer(wanted), Reading::Http(answer)) => match answer {
             Err(why) => Some(why.clone()),
-            Ok(answer) if answer.status != *status => Some(format!("it answered {}", answer.status)),
-            Ok(answer) => {
-                let body = String::from_utf8_lossy(&answer.body);
-                let missing = contains.as_ref().filter(|text| !body.contains(text.as_str()));
-                missing.map(|text| format!("`{text}` is not in its answer"))
-            }
+            Ok(_) if unsaid(wanted, reading) => return Health::Unknown(UNSAID.to_owned()),
+            Ok(answer) => wrong(wanted, answer),
         },
         _ => return Health::Unknown("it answered something else".to_owned()),
     };
     problem.map_or(Health::Healthy, Health::Sick)
 }
 
-fn closed(probe: &Probe, port: PortReading) -> Option<String> {
-    let number = if let Probe::Port { port, .. } = probe { *port } else { 0 };
-    (port == PortReading::Closed).then(|| format!("port {number} is closed"))
+fn port(probe: &Probe) -> String {
+    if let Probe::Port { port, .. } = probe { format!("port {port}") } else { "the port".to_owned() }
+}
+
+/// What a host without a curl that can tell says.
+const UNSAID: &str = "nothing on the host tells when the certificate ends: that needs curl made with OpenSSL or GnuTLS";
+
+fn unsaid(wanted: &WebAnswer, reading: &Reading) -> bool {
+    wanted.valid_for.is_some() && matches!(reading, Reading::Http(Ok(answer)) if answer.certificate.is_none())
+}
+
+/// What is wrong with the answer of a web server, if anything.
+fn wrong(wanted: &WebAnswer, answer: &HttpReading) -> Option<String> {
+    if !wanted.status.iter().any(|statuses| statuses.contain(answer.status)) {
+        return Some(format!("it answered {}", answer.status));
+    }
+    if let Some(problem) = wanted.headers.iter().find_map(|(name, pattern)| wrong_header(name, pattern, answer)) {
+        return Some(problem);
+    }
+    let body = String::from_utf8_lossy(&answer.body);
+    if let Some(text) = wanted.contains.as_ref().filter(|text| !body.contains(text.as_str())) {
+        return Some(format!("`{text}` is not in its answer"));
+    }
+    if let Some(pattern) = wanted.matches.as_ref().filter(|pattern| !found(pattern, &body)) {
+        return Some(format!("nothing in its answer matches `{pattern}`"));
+    }
+    let (wanted, left) = (wanted.valid_for?.as_secs(), answer.certificate?);
+    (left < i64::try_from(wanted).unwrap_or(i64::MAX)).then(|| ends(left))
+}
+
+fn wrong_header(name: &str, pattern: &str, answer: &HttpReading) -> Option<String> {
+    let values: Vec<&str> = answer.header(name).collect();
+    match values.first() {
+        None => Some(format!("its answer has no header {name}")),
+        Some(_) if values.iter().any(|value| found(pattern, value)) => None,
+        Some(value) => Some(format!("it answers with {name}{}", said(value))),
+    }
+}
+
+fn ends(left: i64) -> String {
+    match left {
+        i64::MIN..0 => "its certificate has ended".to_owned(),
+        0..172_800 => format!("its certificate ends in {} h", left / 3600),
+        _ => format!("its certificate ends in {} days", left / 86_400),
+    }
+}
+
+/// Whether a line has something in it that matches. The role was refused if the pattern is no regular expression.
+fn found(pattern: &str, text: &str) -> bool {
+    let text = text.replace('\r', "");
+    regex::Regex::new(pattern).is_ok_and(|regex| text.split('\n').any(|line| regex.is_match(line)))
 }
 
 fn output(pattern: Option<&str>, command: &CommandReading) -> Option<String> {
     let stdout = String::from_utf8_lossy(&command.stdout);
     let stdout = stdout.trim();
+    if command.exit == 124 {
+        return Some(format!("it gave no answer in time{}", said(stdout)));
+    }
     if command.exit != 0 {
         return Some(format!("it ended with code {}{}", command.exit, said(stdout)));
     }
@@ -79,16 +128,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::step::Command;
-
-    fn check(expect: Expect, probe: Probe) -> Check {
-        Check { probe, expect, stable_for: Duration::ZERO, within: Duration::from_secs(1) }
-    }
+    use crate::step::{Command, HttpRequest, Statuses};
 
     #[test]
     fn unknown_is_not_sick() {
-        let port = Probe::Port { address: "127.0.0.1".into(), port: 1 };
-        let checks = [check(Expect::Open, port.clone())];
+        let port = Probe::port("127.0.0.1", 1);
+        let checks = [Check::new(port.clone(), Expect::Open)];
         let answer = |reading| [(port.clone(), reading)].into_iter().collect::<Readings>();
         assert_eq!(health(&checks, &answer(Reading::Port(PortReading::Open))), Health::Healthy);
         assert_eq!(
@@ -103,7 +148,7 @@ mod tests {
     #[test]
     fn the_whole_output_must_match() {
         let probe = Probe::Command(Command::new(["mode"]));
-        let checks = [check(Expect::Output(Some("leader|follower".into())), probe.clone())];
+        let checks = [Check::new(probe.clone(), Expect::Output(Some("leader|follower".into())))];
         let said = |text: &str, exit| {
             let reading = CommandReading { exit, stdout: text.as_bytes().to_vec(), stderr: Vec::new() };
             health(&checks, &[(probe.clone(), Reading::Command(reading))].into_iter().collect())
@@ -111,5 +156,52 @@ mod tests {
         assert_eq!(said("leader\n", 0), Health::Healthy);
         assert!(matches!(said("no leader", 0), Health::Sick(_)));
         assert!(matches!(said("leader", 1), Health::Sick(_)));
+    }
+
+    fn web(wanted: WebAnswer, answer: Result<HttpReading, String>) -> Health {
+        let probe = Probe::Http(HttpRequest::get("https://h/"));
+        let checks = [Check::new(probe.clone(), Expect::Answer(Box::new(wanted)))];
+        health(&checks, &[(probe, Reading::Http(answer))].into_iter().collect())
+    }
+
+    #[test]
+    fn every_part_of_a_web_answer_must_be_right() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let answer = || HttpReading {
+            status: 204,
+            headers: vec![header("Server", "app/2.1"), header("Via", "a"), header("via", "b")],
+            body: b"one\r\nready: yes\r\n".to_vec(),
+            certificate: Some(3 * 86_400),
+        };
+        let says = |wanted: WebAnswer| web(wanted, Ok(answer()));
+        let sick = |why: &str| Health::Sick(why.to_owned());
+        let any = || WebAnswer::status(204);
+        let headers = |name: &str, pattern: &str| WebAnswer { headers: [header(name, pattern)].into(), ..any() };
+        assert_eq!(says(WebAnswer { status: vec![Statuses(200, 200), Statuses(204, 299)], ..any() }), Health::Healthy);
+        assert_eq!(says(WebAnswer::status(200)), sick("it answered 204"));
+        assert_eq!(says(headers("server", "^app/[0-9.]+$")), Health::Healthy);
+        assert_eq!(says(headers("Via", "^b$")), Health::Healthy);
+        assert_eq!(says(headers("Server", "nginx")), sick("it answers with Server: app/2.1"));
+        assert_eq!(says(headers("Age", "")), sick("its answer has no header Age"));
+        let matches = |pattern: &str| WebAnswer { matches: Some(pattern.to_owned()), ..any() };
+        assert_eq!(says(matches("^ready: (yes|true)$")), Health::Healthy);
+        assert_eq!(says(matches("^yes")), sick("nothing in its answer matches `^yes`"));
+        assert_eq!(web(any(), Err("no route".into())), sick("no route"));
+    }
+
+    #[test]
+    fn a_certificate_must_not_end_too_soon() {
+        let says = |days: u64, certificate: Option<i64>| {
+            let valid_for = Some(Duration::from_secs(days * 86_400));
+            web(
+                WebAnswer { valid_for, ..WebAnswer::status(200) },
+                Ok(HttpReading { status: 200, certificate, ..HttpReading::default() }),
+            )
+        };
+        assert_eq!(says(14, Some(14 * 86_400)), Health::Healthy);
+        assert_eq!(says(14, Some(14 * 86_400 - 1)), Health::Sick("its certificate ends in 13 days".into()));
+        assert_eq!(says(1, Some(3600)), Health::Sick("its certificate ends in 1 h".into()));
+        assert_eq!(says(0, Some(-1)), Health::Sick("its certificate has ended".into()));
+        assert!(matches!(says(14, None), Health::Unknown(why) if why.contains("curl")));
     }
 }

@@ -14,6 +14,8 @@ mod risk;
 mod rollout;
 pub mod saved;
 pub mod undo;
+mod verify;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub use health::{Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
 pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
+pub use verify::{Finding, checks};
+pub use wait::{Next, Wait};
 
 pub use crate::catalog::{Canary, Hook, OnFailure, Otherwise};
 
@@ -162,7 +166,7 @@ pub enum Work {
         /// When.
         moment: Moment,
         /// What.
-        hook: Hook,
+        hook: Box<Hook>,
     },
     /// Nothing: many stages wait for many others by way of it.
     Join,

@@ -62,7 +62,7 @@ mod tests {
         let entries = risks.iter().enumerate().map(entry).collect();
         let (before, after) = (Vec::new(), Vec::new());
         let block = Block { host: host.clone(), role: role.clone(), service: None, before, entries, after };
-        Stage { after: Vec::new(), turn: None, work: Work::Change(block) }
+        Stage { after: Vec::new(), work: Work::Change(block), turn: None }
     }
 
     fn words(stage: &Stage) -> Vec<&'static str> {

@@ -199,7 +199,8 @@ impl Builder<'_> {
     ) -> Vec<(StageId, Condition)> {
         for hook in hooks {
             let condition = if hook.otherwise == Otherwise::Continue { Condition::Over } else { Condition::Done };
-            let work = Work::Hook { host: host.clone(), service: service.name.clone(), moment, hook: hook.clone() };
+            let work =
+                Work::Hook { host: host.clone(), service: service.name.clone(), moment, hook: Box::new(hook.clone()) };
             after = vec![(self.push(Stage { after, work, turn: None }), condition)];
         }
         after

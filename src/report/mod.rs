@@ -12,3 +12,4 @@ pub mod page;
 pub mod reference;
 pub mod status;
 pub mod svg;
+pub mod verify;

@@ -2,16 +2,17 @@
 //!
 //! In: one entry of `health`. Out: its expressions compiled and, given values, a [`Check`]. Never: the asking.
 
-use std::collections::BTreeMap;
+mod fields;
+mod web;
+
 use std::time::Duration;
 
-use serde_json::Value as Json;
+use fields::Fields;
 
-use super::parse_duration;
 use crate::diag::{Diagnostic, Diagnostics, Origin};
-use crate::step::{Check, Command, Expect, Probe};
+use crate::step::{Check, Command, Expect, Probe, STRETCH, WITHIN};
 use crate::template::{Recipe, Scope};
-use crate::yaml::{Key, Node, unknown_key};
+use crate::yaml::{Key, Node, Table, unknown_key};
 
 /// One entry of `health`.
 #[derive(Debug, Clone)]
@@ -20,21 +21,23 @@ pub struct HealthCheck {
     pub kind: &'static str,
     /// Its keys.
     pub body: Recipe,
+    /// Each key with the keys it is below of: `certificate.ca`.
     keys: Vec<Key>,
     origin: Origin,
 }
 
-/// What holds unless a check says otherwise, in seconds.
-const WITHIN: f64 = 60.0;
-
 /// The kinds of checks: word, keys of its own, the key that must be there.
 const KINDS: &[(&str, &[&str], &str)] = &[
-    ("tcp", &["port", "address"], "port"),
-    ("http", &["url", "status", "contains"], "url"),
+    ("tcp", &["port", "address", "state", "timeout"], "port"),
+    ("http", &["url", "method", "status", "contains", "matches", "headers", "certificate", "timeout"], "url"),
     ("command", &["run", "expect", "user", "timeout"], "run"),
     ("unit", &["name"], "name"),
 ];
-const COMMON: &[&str] = &["stable_for", "within"];
+const COMMON: &[&str] = &["stable_for", "within", "at_most"];
+const CERTIFICATE: &[&str] = &["valid_for", "ca", "verify"];
+
+/// How long one question may take, unless it says otherwise, in seconds.
+const TIMEOUT: f64 = 10.0;
 
 impl HealthCheck {
     /// Reads one entry.
@@ -52,12 +55,17 @@ impl HealthCheck {
         };
         let mut problems = Diagnostics::new();
         let known: Vec<&str> = own.iter().chain(COMMON).copied().collect();
-        crate::yaml::Table::open("a health check", body, &known, &mut problems)
-            .and_then(|table| table.need(needed, &mut problems).map(|_| ()));
+        if let Some(table) = Table::open("a health check", body, &known, &mut problems) {
+            table.need(needed, &mut problems);
+            if let Some(certificate) = table.get("certificate") {
+                Table::open("`certificate` of a health check", certificate, CERTIFICATE, &mut problems);
+            }
+        }
         let recipe = problems.keep(Recipe::parse(body));
-        let keys = body.map().unwrap_or_default().iter().map(|(key, _)| key.clone()).collect();
         match recipe {
-            Some(body) => problems.result(Self { kind: word, body, keys, origin: node.origin.clone() }),
+            Some(body_recipe) => {
+                problems.result(Self { kind: word, body: body_recipe, keys: keys(body), origin: node.origin.clone() })
+            }
             None => Err(problems),
         }
     }
@@ -73,109 +81,79 @@ impl HealthCheck {
             let hint = "let a program on the host read it from a file: `run: [/usr/local/bin/check]`";
             return Err(Diagnostic::error(text).at(&self.origin).hint(hint).into());
         }
-        let fields = Fields { data: &rendered.data, check: self };
-        let (probe, expect) = fields.question()?;
-        Ok(Check {
-            probe,
-            expect,
-            stable_for: fields.duration("stable_for", 0.0)?,
-            within: fields.duration("within", WITHIN)?,
-        })
+        let fields = Fields { data: &rendered.data, check: self, above: "" };
+        let (probe, expect) = self.question(&fields)?;
+        let stable_for = fields.duration("stable_for", 0.0)?;
+        let within = fields.duration("within", WITHIN.as_secs_f64())?;
+        let at_most = fields.duration("at_most", (within * STRETCH).as_secs_f64())?;
+        let check = Check { probe, expect, stable_for, within, at_most };
+        Ok(possible(check, &fields)?)
     }
-}
 
-struct Fields<'a> {
-    data: &'a Json,
-    check: &'a HealthCheck,
-}
-
-impl Fields<'_> {
-    fn question(&self) -> Result<(Probe, Expect), Diagnostic> {
-        Ok(match self.check.kind {
+    fn question(&self, fields: &Fields<'_>) -> Result<(Probe, Expect), Diagnostic> {
+        Ok(match self.kind {
             "tcp" => {
-                let address = self.text("address")?.unwrap_or_else(|| "127.0.0.1".to_owned());
-                (Probe::Port { address, port: self.number("port", 0)? }, Expect::Open)
+                let address = fields.text("address")?.unwrap_or_else(|| "127.0.0.1".to_owned());
+                let expect = fields.one_of("state", &[("open", Expect::Open), ("closed", Expect::Closed)])?;
+                (Probe::Port { address, port: fields.port()?, timeout: fields.timeout()? }, expect)
             }
             "http" => {
-                let url = self.text("url")?.unwrap_or_default();
-                if !url.starts_with("http://") && !url.starts_with("https://") {
-                    return Err(self.wrong("url", "a URL that begins with http:// or https://"));
-                }
-                (Probe::Http { url }, Expect::Status(self.number("status", 200)?, self.text("contains")?))
+                let (request, answer) = web::question(fields)?;
+                (Probe::Http(request), Expect::Answer(Box::new(answer)))
             }
             "unit" => {
-                let name = self.text("name")?.unwrap_or_default();
+                let name = fields.text("name")?.unwrap_or_default();
                 let name = if name.contains('.') { name } else { format!("{name}.service") };
                 (Probe::Unit(name), Expect::Active)
             }
-            _ => (Probe::Command(self.command()?), Expect::Output(self.expected()?)),
+            _ => {
+                let command = Command::new(fields.argv()?).within(fields.timeout()?);
+                let command = Command { user: fields.text("user")?, ..command };
+                (Probe::Command(command), Expect::Output(fields.pattern("expect")?))
+            }
         })
     }
+}
 
-    fn command(&self) -> Result<Command, Diagnostic> {
-        let wanted = "a list of a program and its arguments";
-        let items = self.data.get("run").and_then(Json::as_array).ok_or_else(|| self.wrong("run", wanted))?;
-        let word = |item: &Json| match item {
-            Json::String(text) => Ok(text.clone()),
-            Json::Number(number) => Ok(number.to_string()),
-            _ => Err(self.wrong("run", wanted)),
-        };
-        let argv = items.iter().map(word).collect::<Result<Vec<_>, _>>()?;
-        if argv.is_empty() {
-            return Err(self.wrong("run", wanted));
-        }
-        let command = Command::new(argv).within(self.duration("timeout", 10.0)?);
-        Ok(Command { user: self.text("user")?, environment: BTreeMap::new(), ..command })
+/// A check that can be healthy at all.
+fn possible(check: Check, fields: &Fields<'_>) -> Result<Check, Diagnostic> {
+    let Check { stable_for, within, at_most, .. } = check;
+    if at_most < within {
+        return Err(fields.wrong("at_most", "at least as long as `within`"));
+    }
+    if stable_for > within {
+        let wanted = "no longer than `within`: after that it is not waited for any more";
+        return Err(fields.wrong("stable_for", wanted));
+    }
+    Ok(check)
+}
+
+/// All keys, with those above them.
+fn keys(body: &Node) -> Vec<Key> {
+    let below = |(key, node): &(Key, Node)| {
+        let inner = node.map().unwrap_or_default().iter().map(|(inner, _)| inner.clone());
+        let named = |inner: Key| Key { name: format!("{}.{}", key.name, inner.name), ..inner };
+        std::iter::once(key.clone()).chain(inner.map(named).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    body.map().unwrap_or_default().iter().flat_map(below).collect()
+}
+
+impl Fields<'_> {
+    fn timeout(&self) -> Result<Duration, Diagnostic> {
+        let timeout = self.duration("timeout", TIMEOUT)?;
+        if timeout.is_zero() { Err(self.wrong("timeout", "longer than nothing")) } else { Ok(timeout) }
     }
 
-    fn expected(&self) -> Result<Option<String>, Diagnostic> {
-        let pattern = self.text("expect")?;
-        if let Some(Err(error)) = pattern.as_deref().map(regex::Regex::new) {
-            return Err(self.wrong("expect", "a regular expression").hint(error.to_string()));
-        }
-        Ok(pattern)
+    fn port(&self) -> Result<u16, Diagnostic> {
+        let port = self.data.get("port").and_then(serde_json::Value::as_u64);
+        let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        port.ok_or_else(|| self.wrong("port", "a number from 1 to 65535"))
     }
 
-    fn text(&self, key: &str) -> Result<Option<String>, Diagnostic> {
-        match self.data.get(key) {
-            None | Some(Json::Null) => Ok(None),
-            Some(Json::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.wrong(key, "a text")),
-        }
-    }
-
-    fn number(&self, key: &str, default: u16) -> Result<u16, Diagnostic> {
-        match self.data.get(key) {
-            None => Ok(default),
-            Some(data) => data
-                .as_u64()
-                .and_then(|n| u16::try_from(n).ok())
-                .filter(|n| *n > 0)
-                .ok_or_else(|| self.wrong(key, "a number from 1 to 65535")),
-        }
-    }
-
-    fn duration(&self, key: &str, default: f64) -> Result<Duration, Diagnostic> {
-        let seconds = match self.data.get(key) {
-            None => Some(default),
-            Some(data) => parse_duration(data),
-        };
-        seconds.map(Duration::from_secs_f64).ok_or_else(|| self.wrong(key, "a duration such as `5s`"))
-    }
-
-    fn wrong(&self, key: &str, wanted: &str) -> Diagnostic {
-        let place = self.check.keys.iter().find(|k| k.name == key).map_or(&self.check.origin, |key| &key.origin);
-        let example = match key {
-            "url" => "http://127.0.0.1:8080/",
-            "run" => "[pg_isready, -q]",
-            "port" | "status" => "200",
-            "expect" => "\"ready\"",
-            "within" | "stable_for" | "timeout" => "30s",
-            _ => "\"text\"",
-        };
-        Diagnostic::error(format!("`{key}` of a health check must be {wanted}"))
-            .at(place)
-            .wide(key.len())
-            .hint(format!("for example `{key}: {example}`"))
+    fn argv(&self) -> Result<Vec<String>, Diagnostic> {
+        let words = self.list("run").unwrap_or_default();
+        let words: Option<Vec<String>> = words.iter().map(fields::word).collect();
+        let words = words.filter(|words| !words.is_empty());
+        words.ok_or_else(|| self.wrong("run", "a list of a program and its arguments"))
     }
 }

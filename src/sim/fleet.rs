@@ -13,7 +13,7 @@ use super::{Drift, Fault, Host, Trouble, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
 use crate::name::{EnvName, RoleName};
-use crate::plan::{Health, health};
+use crate::plan::{Health, Next, Wait, health};
 use crate::step::{
     Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step,
 };
@@ -341,25 +341,22 @@ impl Fleet {
     ) -> Result<Outcome, TransportError> {
         self.state().begin(host)?;
         for check in &gate.checks {
-            let begun = self.state().now;
-            let (mut since, mut said) = (None, String::new());
+            let mut wait = Wait::begin(span(self.state().now));
+            let mut said = None;
             loop {
                 let (now, answer) = self.state().look(host, &check.probe)?;
                 let readings = [(check.probe.clone(), answer)].into_iter().collect();
-                let Some(why) = trouble(&health(std::slice::from_ref(check), &readings)) else {
-                    if now - *since.get_or_insert(now) >= seconds(check.stable_for) {
-                        break;
+                let trouble = trouble(&health(std::slice::from_ref(check), &readings));
+                match wait.hear(check, span(now), trouble.as_deref()) {
+                    Next::Enough => break,
+                    Next::Over(stderr) => return Ok(Outcome::Failed { exit: 1, stderr }),
+                    Next::Again(left) if said != trouble => {
+                        if let Some(why) = &trouble {
+                            watch(StepEvent::Waiting { index, why: format!("{why} ({} s left)", left.as_secs()) });
+                        }
+                        said = trouble;
                     }
-                    self.pause().await;
-                    continue;
-                };
-                since = None;
-                if now - begun >= seconds(check.within) {
-                    return Ok(Outcome::Failed { exit: 124, stderr: why });
-                }
-                if why != said {
-                    said.clone_from(&why);
-                    watch(StepEvent::Waiting { index, why });
+                    Next::Again(_) => {}
                 }
                 self.pause().await;
             }
@@ -373,8 +370,9 @@ impl Fleet {
     }
 }
 
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+/// A moment of the fleet's clock.
+fn span(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 fn trouble(health: &Health) -> Option<String> {
@@ -576,8 +574,8 @@ impl State {
             Probe::Group(group) => Reading::Group(host.groups.get(group).copied()),
             Probe::Unit(unit) => Reading::Unit(host.unit(unit)),
             Probe::Command(command) => Reading::Command(self.command(name, command)),
-            Probe::Port { address, port } => Reading::Port(self.port(name, address, *port)),
-            Probe::Http { url } => Reading::Http(self.http(name, url)),
+            Probe::Port { address, port, .. } => Reading::Port(self.port(name, address, *port)),
+            Probe::Http(request) => Reading::Http(self.http(name, &request.url)),
             Probe::State(environment) => Reading::State(Box::new(machine.state(name, environment))),
         }
     }
@@ -600,7 +598,7 @@ impl State {
         let place = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let (address, port) = place.rsplit_once(':').unwrap_or((place, "80"));
         match self.port(name, address, port.parse().unwrap_or_default()) {
-            PortReading::Open => Ok(HttpReading { status: 200, body: b"ok\n".to_vec() }),
+            PortReading::Open => Ok(web::answer(url)),
             PortReading::Closed => Err("connection refused".to_owned()),
         }
     }

@@ -4,14 +4,20 @@
 //! In: nothing. Out: closed lists of values, with argument vectors and never shell text; quoting happens once,
 //! in the transport. Never: a decision.
 
+mod check;
 pub mod deadman;
 pub mod guarded;
 pub mod span;
 mod undo;
+mod web;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use check::{Check, Expect, Gate, STRETCH, Statuses, WITHIN, WebAnswer};
+pub use web::{HttpReading, HttpRequest, Method, Trust};
+
+use check::question;
 pub use undo::{Snapshot, Touched};
 
 use crate::edit::Edit;
@@ -144,14 +150,21 @@ pub enum Probe {
         address: String,
         /// The port.
         port: u16,
+        /// How long the answer may take; after that it accepts none.
+        #[serde(default = "question", with = "span")]
+        timeout: Duration,
     },
-    /// A GET request, made by the host itself. Answer: [`Reading::Http`].
-    Http {
-        /// `http://` or `https://`.
-        url: String,
-    },
+    /// A request of a web server, made by the host itself. Answer: [`Reading::Http`].
+    Http(HttpRequest),
     /// What armilla itself keeps on the host for an environment. Answer: [`Reading::State`].
     State(EnvName),
+}
+
+impl Probe {
+    /// Whether a port accepts connections, with ten seconds for the answer.
+    pub fn port(address: impl Into<String>, port: u16) -> Self {
+        Self::Port { address: address.into(), port, timeout: question() }
+    }
 }
 
 /// Whether a probe brings a file's content along.
@@ -186,7 +199,7 @@ pub enum Reading {
     Command(CommandReading),
     /// To [`Probe::Port`].
     Port(PortReading),
-    /// To [`Probe::Http`]: status and body (up to [`FETCH_LIMIT`] bytes), or why there was no answer.
+    /// To [`Probe::Http`]: the answer, or why there was none.
     Http(Result<HttpReading, String>),
     /// To [`Probe::State`].
     State(Box<StateReading>),
@@ -360,15 +373,6 @@ pub enum PortReading {
     Open,
     /// It does not.
     Closed,
-}
-
-/// What a web server answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpReading {
-    /// The status code.
-    pub status: u16,
-    /// The body.
-    pub body: Vec<u8>,
 }
 
 /// What armilla keeps on a host, and how to recognize the host.
@@ -723,47 +727,6 @@ pub enum Removable {
     Link,
     /// A directory with nothing in it.
     EmptyDirectory,
-}
-
-/// Checks that must hold on a host, one after the other, before what needs it goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// Whose health, for the texts: a service's name.
-    pub of: String,
-    /// All must hold.
-    pub checks: Vec<Check>,
-}
-
-/// One health check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// What to ask, again and again.
-    pub probe: Probe,
-    /// Which answer is healthy.
-    pub expect: Expect,
-    /// How long it must hold without a break.
-    #[serde(with = "span")]
-    pub stable_for: Duration,
-    /// How long to wait for it at most.
-    #[serde(with = "span")]
-    pub within: Duration,
-}
-
-/// Which answer of a probe is healthy.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Expect {
-    /// The port accepts connections.
-    Open,
-    /// The unit is active.
-    Active,
-    /// The program ends with code 0 and, if given, its trimmed output matches this (extended regular expression,
-    /// the whole of it).
-    Output(Option<String>),
-    /// The status is this one, and the body has this in it, if given.
-    Status(u16, Option<String>),
 }
 
 /// How one step ended on a host.

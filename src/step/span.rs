@@ -28,19 +28,21 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     read(&text).ok_or_else(|| D::Error::custom(format!("`{}` is no length of time", text.escape_debug())))
 }
 
-/// The same where there may be none.
+/// The same for a length of time that need not be there.
 pub mod optional {
-    use super::{Deserialize, Deserializer, Duration, Serializer};
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Span(#[serde(with = "super")] Duration);
 
     /// For `#[serde(with)]`.
     ///
     /// # Errors
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        match span {
-            Some(span) => super::serialize(span, serializer),
-            None => serializer.serialize_none(),
-        }
+        span.map(Span).serialize(serializer)
     }
 
     /// For `#[serde(with)]`.
@@ -48,9 +50,7 @@ pub mod optional {
     /// # Errors
     /// When it is no length of time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        #[derive(Deserialize)]
-        struct Span(#[serde(with = "super")] Duration);
-        Ok(Option::<Span>::deserialize(deserializer)?.map(|span| span.0))
+        Ok(Option::<Span>::deserialize(deserializer)?.map(|Span(span)| span))
     }
 }
 

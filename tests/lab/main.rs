@@ -29,6 +29,7 @@ mod secrecy;
 mod system;
 mod undo;
 mod vault;
+mod verify;
 mod watch;
 mod zookeeper;
 
@@ -94,6 +95,8 @@ const STORIES: &[Story] = &[
     ("F5: after a panic in the middle a run is gone on with", crash::f05_panic),
     ("F8: a run connects again and goes on with a step that ended meanwhile", crash::f08_connects_again_and_goes_on),
     ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
+    ("verify says of every service on every host whether it is healthy", verify::every_service),
+    ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),

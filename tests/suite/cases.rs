@@ -381,8 +381,8 @@ fn show_probe(probe: &Probe) -> String {
         Probe::Group(name) => format!("group {name}"),
         Probe::Unit(name) => format!("unit {name}"),
         Probe::Command(command) => format!("command {}", show_argv(&command.argv)),
-        Probe::Port { address, port } => format!("port {address} {port}"),
-        Probe::Http { url } => format!("http {url}"),
+        Probe::Port { address, port, .. } => format!("port {address} {port}"),
+        Probe::Http(request) => format!("http {}", request.url),
         Probe::State(environment) => format!("state {environment}"),
     }
 }
@@ -403,7 +403,7 @@ fn reading(probe: &Probe, value: &Value) -> Result<Reading, String> {
         Probe::Group(_) => Reading::Group(None),
         Probe::Unit(_) => Reading::Unit(from::<Unit>(value)?.into()),
         Probe::Command(_) => Reading::Command(from::<Ended>(value)?.into()),
-        Probe::Port { .. } | Probe::Http { .. } => return Err("cases cannot answer this probe yet".to_owned()),
+        Probe::Port { .. } | Probe::Http(_) => return Err("cases cannot answer this probe yet".to_owned()),
     })
 }
 

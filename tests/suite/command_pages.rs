@@ -42,6 +42,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("show", &["armilla show staging.plan --diff"]),
+    ("verify", &["armilla verify staging", "armilla verify staging --wait --junit health.xml"]),
     ("drift", &["armilla drift staging --detailed-exitcode"]),
     ("resume", &["armilla resume", "armilla resume 20261121-140211-k7xq"]),
     ("approve", &["armilla approve", "armilla approve 20261121-140211-k7xq"]),

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use armilla::secret::Content;
 use armilla::step::{
-    Check, Command, Digest, Expect, Fetch, Gate, Occupied, Outcome, Ownership, Packed, Probe, Removable, Step,
-    UnpackLimits, Unpacking,
+    Check, Command, Digest, Expect, Fetch, Gate, HttpRequest, Occupied, Outcome, Ownership, Packed, Probe, Removable,
+    Step, Trust, UnpackLimits, Unpacking, WebAnswer,
 };
 use armilla::transport::script::{Progress, parse_readings, read_script, step_script};
 use armilla::transport::{Connections, SshOptions, Transport};
@@ -39,7 +39,7 @@ const OPEN: &[&str] = &[];
 
 /// Every fault that must have a row.
 fn wanted() -> BTreeSet<String> {
-    (1..=25).chain(33..=38).map(|number| format!("F{number}")).collect()
+    (1..=25).chain([27]).chain(33..=38).map(|number| format!("F{number}")).collect()
 }
 
 /// The rows of the table: the fault, and the tests that are named.
@@ -260,6 +260,7 @@ fn f20_a_program_or_a_service_that_is_killed_is_no_success() {
             expect: Expect::Output(Some("alive".to_owned())),
             stable_for: Duration::from_secs(3),
             within: Duration::from_secs(5),
+            at_most: Duration::from_secs(9),
         };
         let begin = run(&format!("{begin} >/dev/null 2>&1"));
         let outcomes = perform(&shell, &[begin, Step::Await(Gate { of: "it".to_owned(), checks: vec![check] })]);
@@ -430,6 +431,7 @@ fn f19_a_clock_that_jumps_by_days_changes_no_limit_and_no_duration() {
             expect: Expect::Output(None),
             stable_for: Duration::from_secs(2),
             within: Duration::from_secs(5),
+            at_most: Duration::from_secs(9),
         };
         let never =
             Check { probe: Probe::Command(Command::new(["false"])), within: Duration::from_secs(2), ..check.clone() };
@@ -636,8 +638,8 @@ proptest! {
             Probe::User("root".to_owned()),
             Probe::Group("root".to_owned()),
             Probe::Command(Command::new(["true"])),
-            Probe::Port { address: "127.0.0.1".to_owned(), port: 1 },
-            Probe::Http { url: "http://h/".to_owned() },
+            Probe::port("127.0.0.1", 1),
+            Probe::Http(HttpRequest::get("https://h/")),
         ];
         let mut progress = Progress::new(NONCE);
         progress.push(&answer);
@@ -709,6 +711,7 @@ fn every_step(evil: &str) -> Vec<Step> {
         expect: Expect::Output(Some(evil.to_owned())),
         stable_for: Duration::ZERO,
         within: Duration::ZERO,
+        at_most: Duration::ZERO,
     };
     let mut steps = vec![
         Step::Unchanged { path: path(evil), digest: Some(Digest(evil.to_owned())) },
@@ -722,6 +725,7 @@ fn every_step(evil: &str) -> Vec<Step> {
         Step::RunUnless(program.clone(), command),
         Step::Await(Gate { of: evil.to_owned(), checks: vec![check(Probe::Command(program))] }),
         Step::Await(Gate { of: evil.to_owned(), checks: vec![check(Probe::Unit(evil.to_owned()))] }),
+        Step::Await(Gate { of: evil.to_owned(), checks: vec![evil_answer(evil)] }),
     ];
     for path in [path(evil), evil.to_owned(), format!("~{evil}/x")] {
         steps.push(Step::WriteFile { path: path.clone(), content: evil.into(), ownership: own.clone() });
@@ -729,6 +733,20 @@ fn every_step(evil: &str) -> Vec<Step> {
         steps.push(Step::SetOwnership { path, ownership: own.clone() });
     }
     steps
+}
+
+fn evil_request(evil: &str) -> Probe {
+    let trust = Trust::Authority(format!("/nowhere/{evil}"));
+    Probe::Http(HttpRequest { trust, ..HttpRequest::get(format!("http://127.0.0.1:1/{evil}")) })
+}
+
+/// A check of a web server that gives up at once.
+fn evil_answer(evil: &str) -> Check {
+    let text = || Some(evil.to_owned());
+    let headers = [("Server".to_owned(), evil.to_owned()), (evil.to_owned(), String::new())].into();
+    let answer = WebAnswer { contains: text(), matches: text(), headers, ..WebAnswer::status(200) };
+    let check = Check::new(evil_request(evil), Expect::Answer(Box::new(answer)));
+    Check { within: Duration::ZERO, at_most: Duration::ZERO, ..check }
 }
 
 fn every_probe(evil: &str) -> Vec<Probe> {
@@ -741,8 +759,8 @@ fn every_probe(evil: &str) -> Vec<Probe> {
         Probe::Unit(format!("{evil}.service")),
         Probe::User(evil.to_owned()),
         Probe::Group(evil.to_owned()),
-        Probe::Port { address: evil.to_owned(), port: 1 },
-        Probe::Http { url: format!("http://127.0.0.1:1/{evil}") },
+        Probe::port(evil, 1),
+        evil_request(evil),
         Probe::Command(Command::new(["true", evil]).with("NAME", evil)),
     ]
 }

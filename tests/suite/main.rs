@@ -15,6 +15,7 @@ mod docs;
 mod edit;
 mod faults;
 mod format;
+mod gate;
 mod generator;
 mod inventory;
 mod lease;

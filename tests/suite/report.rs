@@ -186,12 +186,8 @@ impl Build {
     }
 
     fn gate(mut self, on: &str, of: &str) -> Self {
-        let check = Check {
-            probe: Probe::Port { address: "127.0.0.1".into(), port: 2181 },
-            expect: Expect::Open,
-            stable_for: Duration::from_secs(5),
-            within: Duration::from_secs(60),
-        };
+        let open = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
+        let check = Check { stable_for: Duration::from_secs(5), ..open };
         let gate = Gate { of: of.to_owned(), checks: vec![check] };
         self.stage(Work::Gate { host: host(on), service: service(of), gate });
         self

@@ -129,12 +129,8 @@ fn wanted(resource: Arc<dyn armilla::resource::Resource>, keys: serde_json::Valu
 /// A catalog with this resource on one host.
 fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
     let (role, service) = (RoleName::new("thing").expect("a name"), ServiceName::new("thing").expect("a name"));
-    let health = Check {
-        probe: Probe::Port { address: "127.0.0.1".into(), port: 2181 },
-        expect: Expect::Open,
-        stable_for: std::time::Duration::from_millis(1500),
-        within: std::time::Duration::from_secs(60),
-    };
+    let open = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
+    let health = Check { stable_for: std::time::Duration::from_millis(1500), ..open };
     let required = Block {
         role: RoleName::new("java").expect("a name"),
         service: None,
@@ -179,7 +175,7 @@ fn rollout() -> Rollout {
         answer: Some("follower".to_owned()),
         zone: Some("a".to_owned()),
         checks: vec![],
-        by: Some(Probe::Port { address: "127.0.0.1".into(), port: 1 }),
+        by: Some(Probe::Command(armilla::step::Command::new(["mode"]))),
     };
     Rollout {
         slots: vec![1, 2],

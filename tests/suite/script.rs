@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use armilla::secret::Content;
 use armilla::step::{
-    Check, Command, Digest, Expect, Fetch, Gate, Mode, Outcome, Ownership, PathReading, PortReading, Probe, Reading,
-    Readings, Removable, Step,
+    Command, Digest, Fetch, HttpRequest, Mode, Outcome, Ownership, PathReading, PortReading, Probe, Reading, Readings,
+    Removable, Step,
 };
 use armilla::transport::StepEvent;
 use armilla::transport::script::{Progress, parse_readings, quote, read_script, step_script, write_bytes};
@@ -82,7 +82,7 @@ fn feed(shell: &[&str], before: &str, script: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-fn read_by(shell: &[&str], probes: &[Probe]) -> Readings {
+pub(crate) fn read_by(shell: &[&str], probes: &[Probe]) -> Readings {
     let answer = feed(shell, "", read_script(probes, NONCE, Duration::from_secs(50)).as_bytes());
     parse_readings(probes, NONCE, &answer).unwrap_or_else(|why| panic!("{shell:?}: {why}"))
 }
@@ -110,11 +110,11 @@ fn write(path: &str, content: &[u8]) -> Step {
     }
 }
 
-fn sh(script: &str) -> Command {
+pub(crate) fn sh(script: &str) -> Command {
     Command::new(["sh", "-c", script])
 }
 
-fn failure(outcome: &Outcome) -> (i32, &str) {
+pub(crate) fn failure(outcome: &Outcome) -> (i32, &str) {
     match outcome {
         Outcome::Failed { exit, stderr } => (*exit, stderr),
         other => panic!("{other:?} did not fail"),
@@ -331,13 +331,13 @@ fn ports_and_web_servers_are_asked_by_the_host_itself() {
     let server = serve("HTTP/1.1 418 teapot\r\nServer: x\r\n\r\nshort \r\n\r\n and stout");
     let closed = { std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it").port() };
     for shell in shells() {
-        let port = |port| Probe::Port { address: "127.0.0.1".to_owned(), port };
+        let port = |port| Probe::port("127.0.0.1", port);
         let probes = [
             port(open),
             port(closed),
-            Probe::Http { url: format!("http://127.0.0.1:{server}/a?b=[c]") },
-            Probe::Http { url: format!("http://127.0.0.1:{closed}/") },
-            Probe::Http { url: "file:///etc/passwd".to_owned() },
+            Probe::Http(HttpRequest::get(format!("http://127.0.0.1:{server}/a?b=[c]"))),
+            Probe::Http(HttpRequest::get(format!("http://127.0.0.1:{closed}/"))),
+            Probe::Http(HttpRequest::get("file:///etc/passwd")),
         ];
         let readings = read_by(&shell, &probes);
         assert_eq!(readings.port(&probes[0]), Ok(&PortReading::Open));
@@ -350,7 +350,7 @@ fn ports_and_web_servers_are_asked_by_the_host_itself() {
 }
 
 /// A web server with one answer.
-fn serve(answer: &'static str) -> u16 {
+pub(crate) fn serve(answer: &'static str) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {
@@ -625,73 +625,6 @@ fn a_program_can_run_as_another_user() {
     }
 }
 
-fn gate(probe: Probe, expect: Expect, stable: u64, within: u64) -> Step {
-    let check =
-        Check { probe, expect, stable_for: Duration::from_millis(stable), within: Duration::from_millis(within) };
-    Step::Await(Gate { of: "test".to_owned(), checks: vec![check] })
-}
-
-fn output(script: &str, expect: &str, stable: u64, within: u64) -> Step {
-    gate(Probe::Command(sh(script)), Expect::Output(Some(expect.to_owned())), stable, within)
-}
-
-#[test]
-fn a_gate_opens_waits_and_gives_up() {
-    for shell in shells() {
-        let room = Room::new("gate");
-        let count = room.path("count");
-        let later = format!("echo x >>'{count}'; [ $(wc -l <'{count}') -ge 7 ] && echo ' leader ' || echo broken");
-        let (events, outcomes) = perform_by(&shell, "", &[output(&later, "leader|follower", 0, 20_000)]);
-        assert_eq!(outcomes, [Outcome::Done], "{shell:?}");
-        let waits: Vec<&StepEvent> = events.iter().filter(|e| matches!(e, StepEvent::Waiting { .. })).collect();
-        assert!((1..=2).contains(&waits.len()), "{waits:?}");
-        assert!(matches!(waits[0], StepEvent::Waiting { index: 0, why } if why.contains("broken")), "{waits:?}");
-        let began = Instant::now();
-        assert_eq!(perform(&shell, &[output("echo yes", "yes", 1500, 5000)]), [Outcome::Done]);
-        assert!(began.elapsed() >= Duration::from_millis(1400), "it held for long enough");
-        let outcomes = perform(&shell, &[output("echo no >&2; exit 3", "yes", 0, 1000)]);
-        assert!(failure(&outcomes[0]).1.contains("exit code 3: no"), "{outcomes:?}");
-        let outcomes = perform(&shell, &[output("echo yes; echo more", "yes", 0, 500)]);
-        assert!(failure(&outcomes[0]).1.contains("yes"), "the whole output must match: {outcomes:?}");
-        let outcomes = perform(&shell, &[output("echo yes", "(", 0, 60_000)]);
-        assert!(failure(&outcomes[0]).1.contains("regular expression"), "{outcomes:?}");
-    }
-}
-
-#[test]
-fn a_gate_that_flaps_does_not_open() {
-    for shell in shells() {
-        let room = Room::new("flap");
-        let count = room.path("count");
-        let flap = format!("echo x >>'{count}'; [ $(($(wc -l <'{count}') % 3)) -ne 0 ]");
-        let step = gate(Probe::Command(sh(&flap)), Expect::Output(None), 2000, 5000);
-        let outcomes = perform(&shell, &[step]);
-        assert!(failure(&outcomes[0]).1.contains("not within 5 s"), "{shell:?} {outcomes:?}");
-        let hung = gate(Probe::Command(Command::new(["sleep", "60"])), Expect::Output(None), 0, 1000);
-        let began = Instant::now();
-        failure(&perform(&shell, &[hung])[0]);
-        assert!(began.elapsed() < Duration::from_secs(10), "a check that hangs is bounded by the gate");
-    }
-}
-
-#[test]
-fn gates_ask_ports_and_web_servers() {
-    let server = serve("HTTP/1.1 200 OK\r\nServer: x\r\n\r\n{\"state\": \"ready\"}");
-    for shell in shells() {
-        let http = |status, part: &str| {
-            let probe = Probe::Http { url: format!("http://127.0.0.1:{server}/") };
-            gate(probe, Expect::Status(status, Some(part.to_owned())), 0, 900)
-        };
-        let port = |port| gate(Probe::Port { address: "127.0.0.1".to_owned(), port }, Expect::Open, 0, 900);
-        assert_eq!(perform(&shell, &[port(server), http(200, "\"ready\"")]), [Outcome::Done, Outcome::Done]);
-        let refused = [(http(200, "Server"), "without"), (http(404, ""), "HTTP/1.1 200 OK"), (port(1), "port 1")];
-        for (step, why) in refused {
-            let outcomes = perform(&shell, &[step]);
-            assert!(failure(&outcomes[0]).1.contains(why), "{shell:?} {outcomes:?}");
-        }
-    }
-}
-
 #[test]
 fn f08_when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() {
     for shell in shells() {
@@ -795,7 +728,7 @@ fn f21_missing_tools_are_named() {
     let probes = [
         Probe::Package("dpkg".to_owned()),
         Probe::Unit("ssh.service".to_owned()),
-        Probe::Http { url: "http://127.0.0.1:1/".to_owned() },
+        Probe::Http(HttpRequest::get("http://127.0.0.1:1/")),
         Probe::User("root".to_owned()),
     ];
     let script = read_script(&probes, NONCE, Duration::from_secs(9));

@@ -13,13 +13,13 @@ pub(super) const REMOVE: Style = AnsiColor::Red.on_default();
 /// What a service does.
 pub(super) const ACT: Style = AnsiColor::Magenta.on_default().bold();
 /// What runs.
-pub(super) const RUN: Style = AnsiColor::Cyan.on_default();
+pub(in crate::report) const RUN: Style = AnsiColor::Cyan.on_default();
 /// What may be.
 pub(super) const MAY: Style = AnsiColor::Blue.on_default();
 /// What is wrong.
-pub(super) const WRONG: Style = AnsiColor::Red.on_default().bold();
+pub(in crate::report) const WRONG: Style = AnsiColor::Red.on_default().bold();
 /// What is well.
-pub(super) const WELL: Style = AnsiColor::Green.on_default().bold();
+pub(in crate::report) const WELL: Style = AnsiColor::Green.on_default().bold();
 /// What is named.
 pub(in crate::report) const NAME: Style = Style::new().bold();
 /// What matters less.
@@ -36,7 +36,7 @@ pub(super) fn width(text: &str) -> usize {
 }
 
 /// The text with blanks up to a width.
-pub(super) fn pad(text: &str, to: usize) -> String {
+pub(in crate::report) fn pad(text: &str, to: usize) -> String {
     format!("{text}{}", " ".repeat(to.saturating_sub(width(text))))
 }
 

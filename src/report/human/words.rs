@@ -9,7 +9,7 @@ use crate::diag::shown;
 use crate::name::{Address, HostName};
 use crate::plan::{Cause, Reason};
 use crate::secret::Content;
-use crate::step::{Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking};
+use crate::step::{Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking, WebAnswer};
 
 /// A text of users or hosts in one line that cannot steer a terminal or turn the direction of what follows.
 pub fn one_line(text: &str) -> String {
@@ -274,19 +274,42 @@ fn await_gate(gate: &Gate) -> String {
 /// What must hold, and for how long.
 pub fn check(check: &Check) -> String {
     let holds = match (&check.probe, &check.expect) {
-        (Probe::Port { address, port }, _) => format!("{}:{port} is open", one_line(address)),
+        (Probe::Port { address, port, .. }, Expect::Closed) => format!("{}:{port} is closed", one_line(address)),
+        (Probe::Port { address, port, .. }, _) => format!("{}:{port} is open", one_line(address)),
         (Probe::Unit(name), _) => format!("{} is active", one_line(name)),
         (Probe::Command(command), Expect::Output(Some(pattern))) => {
             format!("{} says {}", argv(&command.argv), one_line(pattern))
         }
         (Probe::Command(command), _) => format!("{} succeeds", argv(&command.argv)),
-        (Probe::Http { url }, Expect::Status(status, _)) => format!("{} answers {status}", one_line(url)),
-        (Probe::Http { url }, _) => format!("{} answers", one_line(url)),
+        (Probe::Http(request), Expect::Answer(answer)) => {
+            format!("{} answers {}", one_line(&request.url), web_answer(answer))
+        }
+        (Probe::Http(request), _) => format!("{} answers", one_line(&request.url)),
         (Probe::State(environment), _) => format!("the ledger of {environment} is there"),
         (Probe::Path { path, .. }, _) => format!("{} is there", one_line(path)),
         (Probe::Package(name) | Probe::User(name) | Probe::Group(name), _) => format!("{} is there", one_line(name)),
     };
     if check.stable_for.is_zero() { holds } else { format!("{holds} for {}", span(check.stable_for)) }
+}
+
+/// `200, 204 or 300-399 with a certificate good for 14 days`.
+fn web_answer(answer: &WebAnswer) -> String {
+    let status: Vec<String> = answer.status.iter().map(ToString::to_string).collect();
+    let mut with: Vec<String> =
+        answer.headers.iter().map(|(name, pattern)| format!("{name}: {}", one_line(pattern))).collect();
+    with.extend(answer.contains.iter().chain(&answer.matches).map(|text| one_line(text)));
+    with.extend(answer.valid_for.map(|time| format!("a certificate good for {}", days(time))));
+    let with = if with.is_empty() { String::new() } else { format!(" with {}", list(&with)) };
+    format!("{}{with}", status.join(" or "))
+}
+
+fn days(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds >= 86_400 && seconds.is_multiple_of(86_400) => {
+            count(usize::try_from(seconds / 86_400).unwrap_or(usize::MAX), "day")
+        }
+        _ => span(time),
+    }
 }
 
 #[cfg(test)]

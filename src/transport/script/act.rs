@@ -15,8 +15,8 @@ use super::undo::{self, WAS};
 use crate::lease::{Part, Ticket};
 use crate::name::EnvName;
 use crate::step::{
-    Check, Command, Expect, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits, Unpacking,
-    home_of,
+    Check, Command, Expect, HttpRequest, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits,
+    Unpacking, WebAnswer, home_of,
 };
 use crate::transport::Order;
 
@@ -116,9 +116,9 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
+        Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
         Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
         Step::Undo { .. } | Step::GiveUp { .. } => undo::LONGEST,
-        Step::Await(gate) => gate.checks.iter().map(|check| check.within + MERCY + MERCY).sum(),
         _ => PLAIN,
     };
     steps.iter().map(one).sum::<Duration>() + PLAIN
@@ -369,7 +369,8 @@ fn gates(index: usize, checks: &[Check]) -> Result<(String, String), String> {
     for (place, check) in checks.iter().enumerate() {
         let name = format!("k{index}_{place}");
         functions.push_str(&holds(&name, check)?);
-        calls.push(format!("await {name} {} {}", hundredths(check.within), hundredths(check.stable_for)));
+        let [within, stable, most] = [check.within, check.stable_for, check.hard_end()].map(hundredths);
+        calls.push(format!("await {name} {within} {stable} {most}"));
     }
     calls.push("return 0".to_owned());
     Ok((functions, calls.join(" || return\n")))
@@ -385,14 +386,17 @@ fn holds(name: &str, check: &Check) -> Result<String, String> {
         return Err(why);
     }
     let body = match (&check.probe, &check.expect) {
-        (Probe::Port { address, port }, Expect::Open) => format!("open {}", ask::port_words(address, *port)),
-        (Probe::Unit(unit), Expect::Active) => format!("active {}", quote(unit)),
-        (Probe::Http { url }, Expect::Status(status, part)) => {
-            format!("responds {} {status} {}", quote(url), part_word(part.as_deref())?)
+        (Probe::Port { address, port, timeout }, Expect::Open) => {
+            format!("open {} {}", seconds(*timeout), ask::port_words(address, *port))
         }
+        (Probe::Port { address, port, timeout }, Expect::Closed) => {
+            format!("closed {} {}", seconds(*timeout), ask::port_words(address, *port))
+        }
+        (Probe::Unit(unit), Expect::Active) => format!("active {}", quote(unit)),
+        (Probe::Http(request), Expect::Answer(answer)) => responds(request, answer)?,
         (Probe::Command(command), Expect::Output(pattern)) => {
             let program = function(&format!("{name}c"), command)?;
-            let pattern = part_word(pattern.as_deref())?;
+            let pattern = word(pattern.as_deref().unwrap_or_default())?;
             return Ok(format!("{program}{name}() {{\nanswers {} {name}c {pattern}\n}}\n", limit(command)));
         }
         (probe, expect) => return Err(format!("{probe:?} never answers {expect:?}")),
@@ -400,7 +404,32 @@ fn holds(name: &str, check: &Check) -> Result<String, String> {
     Ok(format!("{name}() {{\n{body}\n}}\n"))
 }
 
-fn part_word(part: Option<&str>) -> Result<String, String> {
-    let part = part.unwrap_or_default();
-    if part.contains('\0') { Err(NUL.to_owned()) } else { Ok(quote(part)) }
+/// One line for each thing that must be right in the answer of a web server.
+fn responds(request: &HttpRequest, answer: &WebAnswer) -> Result<String, String> {
+    let statuses: Vec<String> = answer.status.iter().map(|statuses| format!("{} {}", statuses.0, statuses.1)).collect();
+    let mut lines = vec![
+        format!("web {} {}", seconds(request.timeout), ask::web_words(request)),
+        format!("status {}", statuses.join(" ")),
+    ];
+    for (name, pattern) in &answer.headers {
+        if !is_plain(name) {
+            return Err(format!("`{}` is no name of a header", name.escape_debug()));
+        }
+        lines.push(format!("header {name} {}", word(pattern)?));
+    }
+    lines.extend(answer.contains.as_deref().map(word).transpose()?.map(|text| format!("contains {text}")));
+    lines.extend(answer.matches.as_deref().map(word).transpose()?.map(|text| format!("matches {text}")));
+    lines.extend(answer.valid_for.map(|time| format!("lasts {}", time.as_secs())));
+    Ok(lines.join(" || return\n"))
+}
+
+/// Names of headers that mean themselves in a regular expression. Others are allowed by RFC 9110 and used by nobody.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('-')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+fn word(text: &str) -> Result<String, String> {
+    if text.contains('\0') { Err(NUL.to_owned()) } else { Ok(quote(text)) }
 }

@@ -141,7 +141,7 @@ impl Answer {
             Probe::Unit(_) => self.unit(index, probe).map(Reading::Unit),
             Probe::Command(_) => self.command(index).map(Reading::Command),
             Probe::Port { .. } => self.port(index).map(Reading::Port),
-            Probe::Http { .. } => self.command(index).map(|answer| Reading::Http(http(&answer))),
+            Probe::Http(_) => self.command(index).and_then(|answer| Ok(Reading::Http(http(&answer)?))),
             Probe::State(_) => self.state(index).map(|state| Reading::State(Box::new(state))),
         };
         answer.unwrap_or_else(Reading::Failed)
@@ -443,24 +443,59 @@ impl Answer {
     }
 }
 
-/// curl gives the head before the body; wget gives it, indented, among its complaints.
-fn http(answer: &CommandReading) -> Result<HttpReading, String> {
-    let head_of_wget = String::from_utf8_lossy(&answer.stderr);
-    let status = |line: &str| line.trim().strip_prefix("HTTP/")?.split_ascii_whitespace().nth(1)?.parse().ok();
-    if answer.stdout.starts_with(b"HTTP/") {
-        let end = answer.stdout.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(answer.stdout.len());
-        let head = String::from_utf8_lossy(&answer.stdout[..end]);
-        if let Some(status) = head.lines().next().and_then(status) {
-            return Ok(HttpReading { status, body: answer.stdout.get(end + 4..).unwrap_or_default().to_vec() });
-        }
+/// curl gives the head before the body; wget gives it, indented, among its complaints. Without either nothing is known.
+fn http(answer: &CommandReading) -> Result<Result<HttpReading, String>, String> {
+    let complaint = String::from_utf8_lossy(&answer.stderr);
+    if answer.exit == 127 {
+        return Err(complaint.trim().to_owned());
     }
-    match head_of_wget.lines().rev().find_map(status) {
-        Some(status) => Ok(HttpReading { status, body: answer.stdout.clone() }),
-        None => Err(untimed(head_of_wget.trim().lines().last().unwrap_or("no answer"))),
+    let end = answer.stdout.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(answer.stdout.len());
+    let (head, body) = if answer.stdout.starts_with(b"HTTP/") {
+        let body = answer.stdout.get(end + 4..).unwrap_or_default();
+        (String::from_utf8_lossy(&answer.stdout[..end]).into_owned(), body.to_vec())
+    } else {
+        (head_of_wget(&complaint), answer.stdout.clone())
+    };
+    let status = head.lines().next().and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok());
+    let Some(status) = status else { return Ok(Err(silence(answer.exit, &complaint))) };
+    let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+    let headers = head.lines().skip(1).filter_map(header).collect();
+    Ok(Ok(HttpReading { status, headers, body, certificate: certificate(&complaint) }))
+}
+
+/// The last head: wget follows redirects.
+fn head_of_wget(complaint: &str) -> String {
+    let lines: Vec<&str> = complaint.lines().filter(|line| line.starts_with(' ')).map(str::trim).collect();
+    let first = lines.iter().rposition(|line| line.starts_with("HTTP/")).unwrap_or(lines.len());
+    lines[first..].join("\n")
+}
+
+/// For how many seconds more a certificate is good: curl says when it ends, and the host what is now.
+fn certificate(complaint: &str) -> Option<i64> {
+    let told = |word: &str| {
+        complaint.lines().find_map(|line| line.strip_prefix('*')?.trim_start().strip_prefix(word)).map(str::trim)
+    };
+    let (ends, now) = (told("expire date:")?, told("now:")?);
+    // curl with OpenSSL says `Feb  8 11:08:41 2027 GMT`, with GnuTLS `Mon, 08 Feb 2027 11:08:41 GMT`.
+    let read = |form| jiff::fmt::strtime::parse(form, ends).and_then(|time| time.to_datetime()).ok();
+    let time = read("%b %e %H:%M:%S %Y GMT").or_else(|| read("%a, %d %b %Y %H:%M:%S GMT"))?;
+    let ends = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
+    Some(ends - now.parse::<i64>().ok()?)
+}
+
+/// Why there was no answer, without how long it was waited for: hosts with one trouble say one thing, so that a person
+/// reads it once.
+fn silence(exit: i32, complaint: &str) -> String {
+    let last = complaint.lines().rfind(|line| !line.starts_with('*') && !line.trim().is_empty());
+    match last {
+        _ if exit == 124 => "no answer in time".to_owned(),
+        Some(last) if last.contains(" timed out") => "no answer in time".to_owned(),
+        Some(last) => untimed(last.trim()),
+        None => "no answer".to_owned(),
     }
 }
 
-/// Without how long curl tried: hosts with one trouble say one thing, so that a person reads it once.
+/// Without how long curl tried.
 fn untimed(complaint: &str) -> String {
     let words: Vec<&str> = complaint.split(' ').collect();
     let timed = words.windows(3).position(|three| {
@@ -600,15 +635,34 @@ mod tests {
     #[test]
     fn a_web_servers_answer_is_read_from_curl_and_from_wget() {
         let said = |stdout: &str, stderr: &str| {
-            http(&CommandReading { exit: 0, stdout: stdout.as_bytes().to_vec(), stderr: stderr.as_bytes().to_vec() })
+            let (stdout, stderr) = (stdout.as_bytes().to_vec(), stderr.as_bytes().to_vec());
+            http(&CommandReading { exit: 0, stdout, stderr }).expect("it was asked")
         };
-        let answer = |status, body: &str| Ok(HttpReading { status, body: body.as_bytes().to_vec() });
-        assert_eq!(said("HTTP/2 204 \r\nx: y\r\n\r\n", ""), answer(204, ""));
-        assert_eq!(said("body", "  HTTP/1.1 200 OK\n  Server: x\n"), answer(200, "body"));
-        assert_eq!(said("", "  HTTP/1.1 404 Not Found\nwget: server returned error"), answer(404, ""));
+        let with = |status, headers: &[(&str, &str)], body: &str| {
+            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            Ok(HttpReading { status, headers, body: body.as_bytes().to_vec(), certificate: None })
+        };
+        assert_eq!(said("HTTP/2 204 \r\nx: y\r\n\r\n", ""), with(204, &[("x", "y")], ""));
+        assert_eq!(said("body", "  HTTP/1.1 200 OK\n  Server: x\n"), with(200, &[("Server", "x")], "body"));
+        assert_eq!(said("", "  HTTP/1.1 301 Moved\n  HTTP/1.1 404 Not Found\nwget: error"), with(404, &[], ""));
         assert_eq!(said("", "curl: (7) Failed to connect"), Err("curl: (7) Failed to connect".to_owned()));
         let timed = "curl: (7) Failed to connect to a port 80 after 10 ms: Couldn't connect to server";
         let untimed = "curl: (7) Failed to connect to a port 80: Couldn't connect to server";
         assert_eq!(said("", timed), Err(untimed.to_owned()));
+        let late = "curl: (28) Operation timed out after 5001 milliseconds with 0 bytes received";
+        assert_eq!(said("", late), Err("no answer in time".to_owned()));
+        let neither = "asking http://h/ needs curl or wget on the host";
+        let none = CommandReading { exit: 127, stdout: Vec::new(), stderr: neither.as_bytes().to_vec() };
+        assert_eq!(http(&none), Err(neither.to_owned()), "nothing is known of it");
+    }
+
+    #[test]
+    fn when_a_certificate_ends_is_read_from_every_curl() {
+        let left = |ends: &str| certificate(&format!("*  expire date: {ends}\n* now: 1795237271\n"));
+        assert_eq!(left("Nov 21 05:01:12 2026 GMT"), Some(1));
+        assert_eq!(left("Dec  1 05:01:11 2026 GMT"), Some(10 * 86_400));
+        assert_eq!(left("Sat, 21 Nov 2026 05:00:11 GMT"), Some(-60));
+        assert_eq!(left("soon"), None);
+        assert_eq!(certificate("curl: (7) Failed to connect"), None);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::command;
 use super::lease::PLACE;
 use super::quote::{NUL, quote};
-use crate::step::{Command, Digest, Fetch, Probe, home_of};
+use crate::step::{Command, Digest, Fetch, HttpRequest, Method, Probe, Trust, home_of};
 
 /// The longest ledger or journal that is brought along, in bytes: hundreds of thousands of resources.
 pub(super) const STATE_LIMIT: usize = 16 << 20;
@@ -42,9 +42,16 @@ pub(super) fn fault(probe: &Probe) -> Option<String> {
         Probe::Unit(name) if !is_unit(name) => wrong("name of a unit, such as `ssh.service`", name),
         Probe::Command(command) => command::function("c", command).err(),
         Probe::Port { address, .. } if !is_word(address, ":.%") => wrong("address", address),
-        Probe::Http { url } if !is_url(url) => wrong("http:// or https:// address", url),
+        Probe::Http(request) if !is_url(&request.url) => wrong("http:// or https:// address", &request.url),
+        Probe::Http(HttpRequest { trust: Trust::Authority(file), .. }) if !is_absolute(file) => {
+            wrong("absolute path", file)
+        }
         _ => None,
     }
+}
+
+fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') && !path.contains('\0')
 }
 
 fn is_word(text: &str, more: &str) -> bool {
@@ -157,8 +164,13 @@ fn programs(probes: &[Probe]) -> String {
 fn program(index: usize, probe: &Probe) -> Option<String> {
     match probe {
         Probe::Command(command) => asked(index, command),
-        Probe::Port { address, port } => Some(format!("port_ {index} {}\n", port_words(address, *port))),
-        Probe::Http { url } => Some(format!("c{index}() ( fetch {}\n)\ncommand_ {index} 10 c{index}\n", quote(url))),
+        Probe::Port { address, port, timeout } => {
+            Some(format!("port_ {index} {} {}\n", command::seconds(*timeout), port_words(address, *port)))
+        }
+        Probe::Http(request) => {
+            let limit = command::seconds(request.timeout);
+            Some(format!("c{index}() ( fetch {}\n)\ncommand_ {index} {limit} c{index}\n", web_words(request)))
+        }
         _ => None,
     }
 }
@@ -172,4 +184,18 @@ fn asked(index: usize, command: &Command) -> Option<String> {
 pub(super) fn port_words(address: &str, port: u16) -> String {
     let here = address == "localhost" || address == "::1" || address.starts_with("127.");
     format!("{} {port} {port:04X} {}", quote(address), if here { "yes" } else { "no" })
+}
+
+/// The arguments of the shell's `fetch`: address, method, whose certificates are believed.
+pub(super) fn web_words(request: &HttpRequest) -> String {
+    let method = match request.method {
+        Method::Get => "get",
+        Method::Head => "head",
+    };
+    let trust = match &request.trust {
+        Trust::System => "",
+        Trust::Authority(file) => file,
+        Trust::Anybody => "-",
+    };
+    format!("{} {method} {}", quote(&request.url), quote(trust))
 }

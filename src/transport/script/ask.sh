@@ -196,12 +196,17 @@ command_() {
 }
 # held INDEX: what was not read to its end is not known, and unknown is not empty.
 held() { failed "$1" 'a program it left running holds its output open'; }
+# port_ INDEX LIMIT ADDRESS PORT HEX LOOPBACK
 port_() {
-  port "$2" "$3" "$4" "$5"
+  tick
+  left=$(((deadline - now) / 100)) t=$2
+  [ "$left" -gt 0 ] || { failed "$1" "no time was left for it"; return; }
+  [ "$t" -le "$left" ] || t=$left
+  port "$3" "$4" "$5" "$6"
   case $? in
     0) frame port "$1" open ;;
     1) frame port "$1" closed ;;
-    *) failed "$1" "asking for $2 port $3 needs bash or nc on the host" ;;
+    *) failed "$1" "asking for $3 port $4 needs bash or nc on the host" ;;
   esac
 }
 # accounts passwd|group NAME...

@@ -60,10 +60,10 @@ overdue() {
   esac
   return 1
 }
-# port ADDRESS PORT HEX LOOPBACK: 0 if it accepts connections, 1 if not, 2 if it cannot be found out.
+# port ADDRESS PORT HEX LOOPBACK, within $t seconds: 0 if it accepts connections, 1 if not, 2 if it cannot be found out.
 port() {
-  if has bash; then timeout -k 1 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>/dev/null || return 1
-  elif has nc && nc -h 2>&1 | grep -q -e -z; then timeout -k 1 3 nc -z -w 2 "$1" "$2" 2>/dev/null || return 1
+  if has bash; then timeout -k 1 "$t" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>/dev/null || return 1
+  elif has nc && nc -h 2>&1 | grep -q -e -z; then timeout -k 1 $((t + 1)) nc -z -w "$t" "$1" "$2" 2>/dev/null || return 1
   else listens "$3" "$4" </dev/null
   fi
 }
@@ -79,10 +79,27 @@ listens() {
   done
   return 1
 }
-# fetch URL: the answer with its head, or the head among the complaints.
+# fetch URL METHOD TRUST, within $t seconds: the answer with its head, or the head among the complaints. TRUST is the file
+# of an authority, or - for anybody's certificate.
 fetch() {
-  if has curl; then limit 7 curl -q -sS -g -i --noproxy '*' -m 5 --url "$1" 3>&-
-  elif has wget; then timeout -k 1 7 wget -q -S -O - -T 5 "$1" 3>&-
-  else echo "asking $1 needs curl or wget on the host" >&2; return 127
+  url=$1 method=$2 trust=$3
+  if has curl; then
+    set -- -q -sS -g --noproxy '*' -m "$t" --url "$url"
+    case $method in head) set -- "$@" -I ;; *) set -- "$@" -i ;; esac
+    case $trust in '') ;; -) set -- "$@" -k ;; *) set -- "$@" --cacert "$trust" ;; esac
+    case $url in https:*) ended "$@" ;; *) limit $((t + 2)) curl "$@" 3>&- ;; esac
+  elif has wget; then
+    set -- -q -S -O - -T "$t" "$url"
+    case $method in head) set -- --spider "$@" ;; esac
+    case $trust in '') ;; -) set -- --no-check-certificate "$@" ;; *) set -- --ca-certificate="$trust" "$@" ;; esac
+    timeout -k 1 $((t + 2)) wget "$@" 3>&-
+  else echo "asking $url needs curl or wget on the host" >&2; return 127
   fi
+}
+# ended ARGUMENT...: curl, and of all it tells about the connection only when the certificate ends and what is now.
+ended() {
+  {
+    limit $((t + 2)) curl "$@" -v 2>&1 >&5 3>&- 5>&- | sed -n -e '/^\* *expire date:/p' -e '/^curl: /p' >&2
+    date -u '+* now: %s' >&2
+  } 5>&1
 }

@@ -1,0 +1,60 @@
+//! The health of everything that is desired, check by check.
+//!
+//! In: a catalog and what the hosts answered. Out: a finding for each check of each service on each host. Never: a host left
+//! out, or one that did not answer called healthy.
+
+use super::{Health, health};
+use crate::catalog::{Block, Catalog, Chosen, Extent};
+use crate::name::HostName;
+use crate::step::{Check, Probe, Readings};
+
+/// One check of one service on one host, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The service, or the role where it is none.
+    pub service: String,
+    /// On which host.
+    pub host: HostName,
+    /// What was asked; none where a host was lost before its checks were known.
+    pub check: Option<Check>,
+    /// What was found.
+    pub health: Health,
+}
+
+impl Finding {
+    /// What is asked of the host.
+    pub fn probe(&self) -> Option<&Probe> {
+        self.check.as_ref().map(|check| &check.probe)
+    }
+
+    /// The same after the host answered, or did not and why.
+    #[must_use]
+    pub fn answered(self, answer: Option<&Result<Readings, String>>) -> Self {
+        let health = match (answer, &self.check) {
+            (Some(Err(why)), _) => Health::Unknown(why.clone()),
+            (Some(Ok(readings)), Some(check)) => health(std::slice::from_ref(check), readings),
+            (None, _) | (_, None) => self.health,
+        };
+        Self { health, ..self }
+    }
+}
+
+/// All checks of the chosen part of a catalog. Nothing is known of them yet.
+pub fn checks(catalog: &Catalog) -> Vec<Finding> {
+    let blocks = catalog.hosts.iter().flat_map(|(host, all)| all.blocks.iter().map(move |block| (host, block)));
+    let wanted = blocks.filter(|(_, block)| catalog.extent == Extent::Whole || is_chosen(block));
+    let one = |host: &HostName, block: &Block, check: &Check| Finding {
+        service: block.service.as_ref().map_or_else(|| block.role.to_string(), ToString::to_string),
+        host: host.clone(),
+        check: Some(check.clone()),
+        health: Health::Unknown("it was not asked".to_owned()),
+    };
+    let found = wanted.flat_map(|(host, block)| block.health.iter().map(move |check| one(host, block, check)));
+    let mut found: Vec<Finding> = found.collect();
+    found.sort_by(|a, b| a.service.cmp(&b.service));
+    found
+}
+
+fn is_chosen(block: &Block) -> bool {
+    block.items.iter().any(|item| item.chosen == Chosen::Yes)
+}

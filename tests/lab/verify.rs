@@ -1,0 +1,102 @@
+//! Health: asked alone, and waited for.
+
+use crate::house::House;
+use crate::project::Project;
+
+/// A role whose service is a file away from being sick.
+const WEB: &str = "summary: x
+resources:
+  - file: { path: /srv/health, content: well }
+health:
+  - unit: { name: ssh }
+  - tcp: { port: 22 }
+  - tcp: { port: 9, state: closed }
+  - command: { run: [cat, /srv/health], expect: well, timeout: 5s }
+";
+
+fn project<'a>(house: &'a House, name: &str, role: &str) -> Project<'a> {
+    let project = house.project(name);
+    project.only(&["h1", "h2"], role);
+    project
+}
+
+/// Healthy, sick and unreachable hosts, for a person, a program and CI.
+pub(crate) fn every_service(house: &House) {
+    house.up(&["h1", "h2"]);
+    let project = project(house, "verify", WEB);
+    project.apply(&[]).ends(0);
+    let verify = |more: &[&str]| project.run(&[&["verify", "lab", "--lab", "--connect-timeout", "2"], more].concat());
+    verify(&[]).ends(0).says("h1  healthy  4 checks").says("8 of 8 checks healthy");
+    verify(&["-vv"]).ends(0).says("round trips: h1 1, h2 1").says("127.0.0.1:9 is closed");
+
+    house.sh("h2", "echo ill >/srv/health");
+    let sick = verify(&[]).ends(3).says("h1  healthy  4 checks").says("h2  sick");
+    sick.says("it does not say well: ill");
+    verify(&["-l", "h1"]).ends(0);
+
+    house.lab().cut("h2").expect("h2 is cut off");
+    let junit = project.path("health.xml").display().to_string();
+    let lost = verify(&["--json", "--junit", &junit]).ends(4);
+    let told: serde_json::Value = serde_json::from_str(&lost.out).expect("JSON");
+    assert_eq!(told["format"], "armilla-verify");
+    assert_eq!(told["services"]["only"]["h1"]["health"], "healthy");
+    assert_eq!(told["services"]["only"]["h2"]["health"], "unknown", "a host that is away is never healthy");
+    let xml = std::fs::read_to_string(&junit).expect("the file for CI");
+    assert!(xml.contains("tests=\"8\" failures=\"0\" errors=\"4\""), "{xml}");
+    house.lab().heal("h2").expect("h2 is back");
+    house.lab().wait(&["h2"]).expect("h2 answers");
+
+    // What gets well while it is waited for is healthy.
+    house.sh(
+        "h2",
+        "systemd-run --quiet --on-active=3 --timer-property=AccuracySec=100ms sh -c 'printf well >/srv/health'",
+    );
+    verify(&["--wait"]).ends(0).says("8 of 8 checks healthy");
+    house.sh("h2", "rm /srv/health");
+}
+
+/// A service for `systemd` that does this, and a check that reads what it says.
+fn service(script: &str, check: &str) -> String {
+    format!(
+        "summary: x
+resources:
+  - unit:
+      name: fickle.service
+      content: |
+        [Service]
+        ExecStart=/bin/sh -c '{script}'
+  - service: {{ name: fickle, state: running }}
+health:
+  - {check}
+"
+    )
+}
+
+/// Each is stopped at its gate, or passes it, on a host with a real systemd.
+pub(crate) fn f27_health_of_real_services(house: &House) {
+    house.up(&["h1"]);
+    let tried = |name: &str, script: &str, check: &str| {
+        house.sh("h1", "systemctl stop fickle 2>/dev/null; rm -f /etc/systemd/system/fickle.service /run/fickle; systemctl daemon-reload; systemctl reset-failed");
+        let project = house.project(name);
+        project.only(&["h1"], &service(script, check));
+        project.apply(&[])
+    };
+    let dies =
+        tried("f27-dies", "sleep 20; exit 1", "unit: { name: fickle, stable_for: 25s, within: 30s, at_most: 35s }");
+    dies.ends(3).says("fickle.service is failed");
+
+    let flaps = "while :; do echo up >/run/fickle; sleep 2; echo down >/run/fickle; sleep 1; done";
+    let check = "command: { run: [cat, /run/fickle], expect: up, stable_for: 5s, within: 8s }";
+    tried("f27-flaps", flaps, check).ends(3).says("not within 8 s of the last news");
+
+    let slow = "for i in 1 2 3 4 5; do echo $$i of 5 >/run/fickle; sleep 2; done; echo up >/run/fickle; sleep 600";
+    let check = "command: { run: [cat, /run/fickle], expect: up, within: 4s, at_most: 60s }";
+    tried("f27-slow", slow, check).ends(0);
+
+    let hangs = tried("f27-hangs", "sleep 600", "command: { run: [sleep, 60], timeout: 1s, within: 4s }");
+    hangs.ends(3).says("no answer within 1 s");
+    house.sh(
+        "h1",
+        "systemctl stop fickle; rm -f /etc/systemd/system/fickle.service /run/fickle; systemctl daemon-reload",
+    );
+}
