@@ -50,7 +50,9 @@ impl Queue {
         self.ready.remove(&id);
         self.running.remove(&id);
         let mut skipped = Vec::new();
-        let mut ended = vec![(id, end, id)];
+        // What was skipped itself is not the cause of what is skipped with it.
+        let cause = if let End::Skipped(cause) = end { cause } else { id };
+        let mut ended = vec![(id, end, cause)];
         while let Some((id, end, cause)) = ended.pop() {
             let well = end.is_well();
             self.ends[id] = Some(end);

@@ -50,9 +50,9 @@ fn is_risky(resource: &dyn Resource) -> bool {
 }
 
 fn is_path(path: &str) -> bool {
-    let at = |place: &&str| path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let at = |place: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let begins = BEGINNINGS.iter().any(|beginning| path.starts_with(beginning));
-    (begins || PATHS.iter().any(|place| at(&place))) && !HARMLESS.iter().any(|place| at(&place))
+    (begins || PATHS.iter().any(|place| at(place))) && !HARMLESS.iter().any(|place| at(place))
 }
 
 #[cfg(test)]
@@ -60,15 +60,15 @@ mod tests {
     use super::*;
     use crate::resource::kind;
 
-    fn risky(name: &str, keys: serde_json::Value) -> Option<Duration> {
-        let resource = (kind(name).expect("a kind").parse)(&keys).expect("a resource");
+    fn risky(name: &str, keys: &serde_json::Value) -> Option<Duration> {
+        let resource = (kind(name).expect("a kind").parse)(keys).expect("a resource");
         wait(None, &*resource)
     }
 
     #[test]
     fn what_could_shut_us_out_is_risky_and_nothing_else() {
         use serde_json::json;
-        let file = |path: &str| risky("file", json!({ "path": path, "content": "" }));
+        let file = |path: &str| risky("file", &json!({ "path": path, "content": "" }));
         for path in ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/x.conf", "/etc/sudoers", "/etc/sudoers.d/x"] {
             assert_eq!(file(path), Some(WAIT), "{path}");
         }
@@ -79,11 +79,11 @@ mod tests {
             assert_eq!(file(path), None, "{path}");
         }
         let line = json!({ "path": "/etc/ssh/sshd_config", "line": "Port 22" });
-        assert_eq!(risky("line", line), Some(WAIT), "a part of a file is as risky as all of it");
-        assert_eq!(risky("service", json!({ "name": "ssh" })), Some(WAIT));
-        assert_eq!(risky("service", json!({ "name": "sshd.service" })), Some(WAIT));
-        assert_eq!(risky("service", json!({ "name": "nginx" })), None);
-        assert_eq!(risky("package", json!({ "name": "ssh" })), None);
+        assert_eq!(risky("line", &line), Some(WAIT), "a part of a file is as risky as all of it");
+        assert_eq!(risky("service", &json!({ "name": "ssh" })), Some(WAIT));
+        assert_eq!(risky("service", &json!({ "name": "sshd.service" })), Some(WAIT));
+        assert_eq!(risky("service", &json!({ "name": "nginx" })), None);
+        assert_eq!(risky("package", &json!({ "name": "ssh" })), None);
     }
 
     #[test]

@@ -453,7 +453,9 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
     let in_sync = decided.values().flatten().map(|block| block.in_sync).sum();
     let left_out = decided.values().flatten().map(|block| block.left_out).sum();
     let (services, mut stages) = rollout::stages(catalog, &known, decided, removed);
-    stages.iter_mut().for_each(|stage| risk::guard(&catalog.environment, stage));
+    for stage in &mut stages {
+        risk::guard(&catalog.environment, stage);
+    }
     let on: BTreeSet<&HostName> = stages.iter().filter_map(|stage| stage.work.host()).collect();
     let endpoint = |host: &HostName| {
         let of_role = catalog.hosts.get(host).map(|host| &host.endpoint);

@@ -419,14 +419,18 @@ impl Machine {
     /// Does a step about what it undoes by itself.
     fn guard(&mut self, step: &Step, now: i64) -> Outcome {
         let (outcome, due) = self.guards.perform(step, now);
-        due.iter().for_each(|(environment, name)| self.put_back(environment, name));
+        if let Some((environment, name)) = &due {
+            self.put_back(environment, name);
+        }
         outcome
     }
 
     /// Puts back what is due, unless an order is being carried out.
     fn watch_over(&mut self, now: i64) {
         let due = if self.busy { Vec::new() } else { self.guards.due(now) };
-        due.iter().for_each(|(environment, name)| self.put_back(environment, name));
+        for (environment, name) in &due {
+            self.put_back(environment, name);
+        }
     }
 
     /// Puts back all that is armed: it has booted.

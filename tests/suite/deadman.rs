@@ -7,17 +7,19 @@ use std::collections::BTreeMap;
 use armilla::catalog::risk;
 use armilla::inventory::Endpoint;
 use armilla::plan::{Block, Plan};
-use armilla::sim::World;
+use armilla::sim::{World, show_run};
 use armilla::step::deadman::{UNARMED, UNDONE};
 use armilla::step::{Outcome, Step};
 use armilla::transport::{Order, Transport as _};
 
 const BEFORE: &str = "
+  - directory: /etc/ssh/sshd_config.d
   - file: { path: /etc/ssh/sshd_config.d/a.conf, content: \"Port 22\\n\" }
   - file: { path: /srv/b, content: old }
 ";
 
 const AFTER: &str = "
+  - directory: /etc/ssh/sshd_config.d
   - file: { path: /srv/b, content: new }
   - file: { path: /etc/ssh/sshd_config.d/a.conf, content: \"Port 2222\\n\" }
   - link: { path: /srv/c, target: b }
@@ -34,7 +36,8 @@ fn changing() -> (World, Plan) {
     world.host("h1").expect("a name");
     world.site("services:\n  it: { hosts: all }\n");
     let first = role(&mut world, BEFORE);
-    assert!(world.apply(&first).report.converged(), "a risky change that goes well stays");
+    let run = world.apply(&first);
+    assert!(run.report.converged(), "a risky change that goes well stays: {}", show_run(&first, &run));
     let plan = role(&mut world, AFTER);
     (world, plan)
 }
