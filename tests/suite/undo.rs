@@ -358,9 +358,9 @@ fn stage(run: &str, roles: &[&str]) -> String {
 fn ledger(before: Option<&Ledger>, journal: &str) -> String {
     let text = before.map(Ledger::text);
     let ledger = Ledger::of(&environment(), text.as_deref(), Some(journal.as_bytes())).expect("a ledger");
-    let owned =
-        ledger.owned.iter().map(|(place, owned)| format!("{}{}", place.role, if owned.done { "" } else { "?" }));
-    let owed = ledger.pending.keys().map(|place| format!("!{}", place.role));
+    let sure = |done: bool| if done { "" } else { "?" };
+    let owned = ledger.owned.iter().map(|(place, owned)| place.role.to_string() + sure(owned.done));
+    let owed = ledger.pending.keys().map(|place| "!".to_owned() + place.role.as_str());
     owned.chain(owed).collect::<Vec<_>>().join(" ")
 }
 
@@ -507,7 +507,7 @@ fn back(
     keep(world, &plan);
     let name = format!("h{}", host % project.hosts + 1);
     let powerless = matches!(fault, Some(Fault::PowerLossBefore | Fault::PowerLossIn | Fault::PowerLossAfter));
-    if let Some(fault) = fault.clone() {
+    if let Some(fault) = fault {
         world.fleet.fault(&name, step, fault);
     }
     world.apply(&plan);
