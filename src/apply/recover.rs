@@ -115,6 +115,9 @@ fn is_repeatable(step: &Step) -> bool {
             | Step::Download { .. }
             | Step::RemoveUnpacked { .. }
             | Step::RefreshPackages
+            | Step::Snapshot(_)
+            | Step::Commit { .. }
+            | Step::Undo { .. }
             | Step::Await(_)
     )
 }

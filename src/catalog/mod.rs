@@ -110,8 +110,22 @@ pub struct Service {
     pub hosts: Vec<HostName>,
     /// The services that must be healthy first.
     pub needs: Vec<ServiceName>,
-    /// How its hosts change.
+    /// How its hosts change. Plans that were saved before there was more to say have only a batch.
+    #[serde(alias = "batch", deserialize_with = "policy")]
     pub policy: Policy,
+}
+
+fn policy<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Policy(Policy),
+        Batch(Batch),
+    }
+    Ok(match serde::Deserialize::deserialize(deserializer)? {
+        Written::Policy(policy) => policy,
+        Written::Batch(batch) => Policy { batch: vec![batch], ..Policy::default() },
+    })
 }
 
 /// What is desired of one host.

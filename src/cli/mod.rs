@@ -112,6 +112,7 @@ enum Command {
     Drift(drift::Drift),
     /// Go on with a run that was cut off
     Resume(resume::Resume),
+    /// Let the other hosts follow the canaries of a run that waits for a person
     Approve(approve::Approve),
     /// Show what was done from this machine, how far it came, and how it ended
     #[command(subcommand)]

@@ -159,6 +159,7 @@ pub enum Work {
         /// The checks.
         gate: Gate,
         /// What is written down when they hold.
+        #[serde(default)]
         then: Vec<Step>,
     },
     /// What is done around the change of a host.

@@ -9,14 +9,21 @@ use std::process::Command;
 
 #[test]
 fn transcripts_hold() {
-    trycmd::TestCases::new()
-        .case("tests/cli/*.trycmd")
-        .env("COLUMNS", "100")
-        .env("NO_COLOR", "1")
-        .env("ARMILLA_STATE_DIR", state("all").display().to_string())
-        .env("ARMILLA_HOST_DIR", state("all-host").display().to_string())
-        .insert_var("[VERSION]", env!("CARGO_PKG_VERSION"))
-        .expect("a name for the version");
+    let folder = fs::read_dir("tests/cli").expect("tests/cli").flatten().map(|entry| entry.path());
+    let transcripts: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|end| end == "trycmd")).collect();
+    assert!(transcripts.len() > 10);
+    // One after the other, each on a host of its own: this machine gives one lease at a time.
+    for path in transcripts {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        trycmd::TestCases::new()
+            .case(&path)
+            .env("COLUMNS", "100")
+            .env("NO_COLOR", "1")
+            .env("ARMILLA_STATE_DIR", state(&name).display().to_string())
+            .env("ARMILLA_HOST_DIR", state(&format!("{name}-host")).display().to_string())
+            .insert_var("[VERSION]", env!("CARGO_PKG_VERSION"))
+            .expect("a name for the version");
+    }
 }
 
 /// The whole way on the machine the test runs on: a role that writes below a folder of its own, and nothing else.

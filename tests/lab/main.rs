@@ -112,7 +112,7 @@ const STORIES: &[Story] = &[
         controllers::f22_two_hundred_starts,
     ),
     ("what a change made of a host is put back, whatever dies in the middle", undo::put_back),
-    ("what is not there any more is not gone back to, and half of it neither", undo::nothing_to_go_back_to),
+    ("what is not there any more is not gone back to, and half of it neither", undo::f28_nothing_to_go_back_to),
     ("F22: environments that share a host take turns there", controllers::f22_environments_that_share_a_host),
     ("F22: interrupted before it began, it leaves no lock", controllers::f22_interrupted_before_it_began),
     ("F22: a host that lost its role is locked like any other", controllers::f22_a_host_that_lost_its_role),
@@ -129,7 +129,7 @@ const STORIES: &[Story] = &[
     ("a change rolls through five members under writes", zookeeper_rolling::rolls_under_writes),
     ("three members become five and three again under writes", zookeeper_rolling::grows_and_shrinks),
     ("an ensemble with a member down is not changed", zookeeper_rolling::never_below_the_quorum),
-    ("a port that cannot be bound stops at its first member", zookeeper_rolling::bad_port_stops),
+    ("a port that cannot be bound stops at its first member", zookeeper_rolling::f28_bad_port_is_put_back),
     ("one server becomes three members", zookeeper_rolling::one_becomes_three),
     ("an older ensemble moves over to the list of members", zookeeper_rolling::moves_to_the_list),
 ];

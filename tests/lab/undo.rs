@@ -232,7 +232,7 @@ pub(crate) fn put_back(house: &House) {
 
 /// The version that was there is nowhere any more: it is said which, the rest comes back, and with it all does. Half of what
 /// was to be kept is never put back.
-pub(crate) fn nothing_to_go_back_to(house: &House) {
+pub(crate) fn f28_nothing_to_go_back_to(house: &House) {
     let before = furnished(house);
     let controller = Controller::new();
     assert!(controller.fails(undo()).contains("nothing was kept of app on this host"));

@@ -89,17 +89,37 @@ pub(crate) fn never_below_the_quorum(house: &House) {
     project.apply(&[]).ends(0).says("Converged");
 }
 
-/// A port that cannot be bound stops at the first member, and the ensemble goes on.
-pub(crate) fn bad_port_stops(house: &House) {
+/// A port that cannot be bound stops at the first member, which is put back as it was; also if the program is killed
+/// while it does that, and gone on with.
+pub(crate) fn f28_bad_port_is_put_back(house: &House) {
     let project = five(house);
     let leader = leader(house, &MEMBERS);
     let before = lives(house, &MEMBERS);
     inventory(&project, "zk[1:5]", "", ", client_port: 22");
-    project.apply(&[]).ends(3).says("healthy");
+    project.apply(&[]).ends(5).says("zookeeper is as it was before this run");
+    as_it_was(house, &before, &leader);
+
+    let before = lives(house, &MEMBERS);
+    let mut run = project.start(&["apply", "lab", "--lab", "-y"]);
+    drop(run.child.stdin.take());
+    until("it is being put back", || !run.runs() || run.said().contains("is put back as it was"));
+    run.child.kill().expect("it is killed");
+    run.wait();
+    project.run(&["resume", "-y"]).ends(5);
+    as_it_was(house, &before, &leader);
+}
+
+/// One member was tried; all serve on the old port, and the leader is who it was.
+fn as_it_was(house: &House, before: &[String], leader: &str) {
+    all_in_sync(house);
     let after = lives(house, &MEMBERS);
     let tried = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert_eq!(tried, 1, "one member was tried: {before:?} {after:?}");
-    assert!(house.holds(&leader, "zookeeper-mode --in-sync && zookeeper-mode --commits"));
+    for host in MEMBERS {
+        let old = "! grep -rqw 'clientPort=22' /etc/zookeeper/conf && zookeeper-mode --commits";
+        assert!(house.holds(host, old), "{host} is not as it was");
+    }
+    assert_eq!(self::leader(house, &MEMBERS), leader);
 }
 
 fn all_in_sync(house: &House) {

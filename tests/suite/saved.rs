@@ -462,7 +462,9 @@ fn case(name: &str) -> Vec<u8> {
 /// F6. When this fails, do not write the file anew: give what is new in a plan a default.
 #[test]
 fn f6_a_file_of_the_first_format_is_readable_for_ever() {
-    let made = small();
+    let mut made = small();
+    // Rollouts came later.
+    made.plan.services.iter_mut().for_each(|service| service.rollout = None);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan/v1.plan");
     if !path.exists() {
         std::fs::write(&path, bytes(&made).0).expect("it can be written");

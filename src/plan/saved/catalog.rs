@@ -62,6 +62,7 @@ struct Part {
     items: Vec<(usize, u32)>,
     left_out: Vec<(usize, u32)>,
     health: Vec<Check>,
+    #[serde(default)]
     member: Member,
 }
 

@@ -268,17 +268,12 @@ fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
         End::Done => Fate::Done,
         End::Failed(Failure::Undone { cause, .. }) if begun(steps, cause) => Fate::PutBack,
         End::Failed(Failure::Unsure { cause, .. }) if begun(steps, cause) => Fate::Unsure,
-<<<<<<< HEAD
-        End::Failed(Failure::Undone { .. } | Failure::Unsure { .. }) => Fate::NotBegun,
-        End::Failed(failure) => match failure.step() {
-=======
         End::Failed(Failure::Undone { .. } | Failure::Unsure { .. })
         | End::Skipped(_)
         | End::Stopped
         | End::Held(_)
         | End::NotNeeded => Fate::NotBegun,
-        End::Failed(failure) => match failure::step_of(failure) {
->>>>>>> 06033edcdce28ec32cfd66b61c0841d269f29391
+        End::Failed(failure) => match failure.step() {
             Some(at) if steps.end <= at => Fate::Done,
             Some(at) if steps.contains(&at) => Fate::Failed,
             _ => Fate::NotBegun,
