@@ -151,16 +151,21 @@ pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Dia
     let catalog = loaded.catalog(&facts, &away)?;
     // What was asked for may be on a host that did not answer, which is told anyway.
     let catalog = if away.is_empty() { loaded.chosen(catalog)? } else { loaded.chosen_of_some(catalog) };
-    let mut survey = of(fleet, catalog).await;
-    survey.plan.unreachable.extend(unreachable);
+    let mut survey = of_known(fleet, catalog, unreachable).await;
     survey.took = begun.elapsed();
     Ok(survey)
 }
 
 /// Reads the hosts of a catalog, and compares.
 pub(super) async fn of(fleet: &Fleet, catalog: Catalog) -> Survey {
+    of_known(fleet, catalog, BTreeMap::new()).await
+}
+
+/// The same, where some hosts are known to be away, and why.
+async fn of_known(fleet: &Fleet, catalog: Catalog, away: BTreeMap<HostName, String>) -> Survey {
     let begun = Instant::now();
-    let observed = look(fleet, &catalog).await;
+    let mut observed = look(fleet, &catalog).await;
+    observed.extend(away.into_iter().map(|(host, why)| (host, Err(why))));
     let plan = plan::plan(&catalog, &observed);
     Survey { catalog, observed, plan, took: begun.elapsed() }
 }

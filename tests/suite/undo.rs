@@ -360,8 +360,8 @@ fn ledger(before: Option<&Ledger>, journal: &str) -> String {
     let ledger = Ledger::of(&environment(), text.as_deref(), Some(journal.as_bytes())).expect("a ledger");
     let sure = |done: bool| if done { "" } else { "?" };
     let owned = ledger.owned.iter().map(|(place, owned)| place.role.to_string() + sure(owned.done));
-    let owed = ledger.pending.keys().map(|place| "!".to_owned() + place.role.as_str());
-    owned.chain(owed).collect::<Vec<_>>().join(" ")
+    let pending = ledger.pending.keys().map(|place| "!".to_owned() + place.role.as_str());
+    owned.chain(pending).collect::<Vec<_>>().join(" ")
 }
 
 #[test]

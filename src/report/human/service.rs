@@ -133,6 +133,11 @@ fn head(plan: &Plan, service: &ServicePlan, view: &View) -> Vec<String> {
     if let Some(first) = lines.first_mut() {
         *first = format!("{}{}", paint(layout::NAME, &name), &first[name.len()..]);
     }
+    if let Some(why) = service.rollout.as_ref().and_then(|rollout| rollout.refused.as_ref()) {
+        let text = format!("refused: {}", words::one_line(why));
+        let lines_of = wrap(&text, view.width.saturating_sub(2));
+        lines.extend(lines_of.into_iter().map(|line| format!("  {}", paint(layout::WRONG, &line))));
+    }
     for (why, hosts) in sick(service) {
         let text = format!("not healthy now: {} ({})", words::hosts(hosts), words::one_line(why));
         lines.extend(wrap(&text, view.width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));

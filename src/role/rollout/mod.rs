@@ -115,13 +115,14 @@ impl Amount {
         }
     }
 
-    /// At least so many of all: what is broken is rounded up. Never more than all.
+    /// At least so many of all: what is broken is rounded up. Never more than all but one, or nothing could ever change.
     pub fn at_least(self, hosts: usize) -> usize {
-        match self {
-            Self::Hosts(n) => n.min(hosts),
+        let promised = match self {
+            Self::Hosts(n) => n,
             Self::Percent(n) => (hosts * n).div_ceil(100),
             Self::Majority => hosts / 2 + 1,
-        }
+        };
+        promised.min(hosts.saturating_sub(1))
     }
 }
 
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn what_may_fail_is_rounded_down_and_what_must_live_up() {
         assert_eq!((Amount::Percent(10).at_most(9), Amount::Percent(10).at_most(10)), (0, 1));
-        assert_eq!((Amount::Percent(50).at_least(3), Amount::Hosts(5).at_least(3)), (2, 3));
-        assert_eq!([2, 3, 4, 5].map(|hosts| Amount::Majority.at_least(hosts)), [2, 2, 3, 3]);
+        assert_eq!((Amount::Percent(50).at_least(3), Amount::Hosts(5).at_least(3)), (2, 2));
+        assert_eq!([1, 2, 3, 4, 5].map(|hosts| Amount::Majority.at_least(hosts)), [0, 1, 2, 3, 3]);
     }
 }
