@@ -36,7 +36,7 @@ pub(super) fn running(block: &Block, readings: &Readings) -> Vec<Check> {
     let (touched, _) = undo::touched(&block.entries);
     let probes = touched.iter().filter_map(unit).map(Probe::Unit);
     let active = probes.filter(|probe| readings.unit(probe).is_ok_and(|unit| unit.active == "active"));
-    active.map(|probe| Check { stable_for: STABLE, ..Check::of(probe, Expect::Active) }).collect()
+    active.map(|probe| Check { stable_for: STABLE, ..Check::new(probe, Expect::Active) }).collect()
 }
 
 /// How far a run came, by the stages of its plan.

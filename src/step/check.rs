@@ -36,13 +36,6 @@ pub struct Check {
     pub at_most: Duration,
 }
 
-impl Check {
-    /// One that must hold at once, and is waited for as long as is usual.
-    pub fn of(probe: Probe, expect: Expect) -> Self {
-        Self { probe, expect, stable_for: Duration::ZERO, within: WITHIN, at_most: patience() }
-    }
-}
-
 /// What is waited for without a new answer, unless a check says otherwise.
 pub const WITHIN: Duration = Duration::from_secs(60);
 

@@ -39,6 +39,17 @@ fn waits(events: &[StepEvent]) -> Vec<&str> {
     events.iter().filter_map(why).collect()
 }
 
+/// Near the end a question gets only what is left of the time. That it takes longer says nothing new.
+#[test]
+fn a_question_that_is_cut_short_is_no_news() {
+    for shell in shells() {
+        let began = Instant::now();
+        let outcomes = perform(&shell, &[output("sleep 1.6; echo no; exit 1", "yes", 0, 4000)]);
+        assert!(failure(&outcomes[0]).1.contains("not within 4 s"), "{outcomes:?}");
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?} in {shell:?}", began.elapsed());
+    }
+}
+
 #[test]
 fn a_gate_opens_waits_and_gives_up() {
     for shell in shells() {

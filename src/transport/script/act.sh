@@ -268,7 +268,7 @@ await() {
     ends "$2" "$4"
     t=$(((end - now + 99) / 100))
     [ "$t" -gt 0 ] || t=1
-    why=
+    why= cut= asked=$now
     "$1"
     case $? in
       0)
@@ -279,7 +279,7 @@ await() {
         why="holds for $(((now - since) / 100)) s of $((($3 + 99) / 100)) s"
         ;;
       2) refuse "$why"; return ;;
-      *) tick; since=; hear "$why" ;;
+      *) tick; since=; hurried || hear "$why" ;;
     esac
     ends "$2" "$4"
     [ "$now" -lt "$end" ] || { overlong "$2" "$4"; return; }
@@ -288,6 +288,8 @@ await() {
     tick
   done
 }
+# hurried: whether the question ran out of a time that was cut short: that says nothing about the answer.
+hurried() { [ -n "$cut" ] && [ "$((now - asked))" -ge "$((t * 100 - 50))" ]; }
 # ends WITHIN MOST: $end becomes when the wait is over if nothing new is answered.
 ends() {
   end=$((fresh + $1))
@@ -309,7 +311,7 @@ overlong() {
   refuse "not within $o: $why"
 }
 # at_most LIMIT: of the time that remains, one question gets this much.
-at_most() { [ "$t" -le "$1" ] || t=$1; }
+at_most() { if [ "$t" -lt "$1" ]; then cut=yes; else t=$1; fi; }
 # open LIMIT ADDRESS PORT HEX LOOPBACK
 open() {
   at_most "$1"
