@@ -18,7 +18,7 @@ resources:
     risky: WAIT
 ";
 
-const PACKETS: &str = r#"
+const PACKETS: &str = "
 summary: Nothing comes in or out.
 resources:
   - package: nftables
@@ -42,7 +42,7 @@ resources:
         WantedBy=multi-user.target
   - service: { name: story, enabled: true }
     risky: WAIT
-"#;
+";
 
 const SUDO: &str = "
 summary: Who may do what.

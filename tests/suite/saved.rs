@@ -463,8 +463,13 @@ fn case(name: &str) -> Vec<u8> {
 #[test]
 fn f6_a_file_of_the_first_format_is_readable_for_ever() {
     let mut made = small();
-    // Rollouts came later.
+    // Rollouts came later, and what is armed around a change.
     made.plan.services.iter_mut().for_each(|service| service.rollout = None);
+    for stage in &mut made.plan.stages {
+        if let Work::Change(block) = &mut stage.work {
+            (block.before, block.after) = (Vec::new(), Vec::new());
+        }
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan/v1.plan");
     if !path.exists() {
         std::fs::write(&path, bytes(&made).0).expect("it can be written");
