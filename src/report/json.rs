@@ -81,11 +81,12 @@
 //!
 //! Words: a verdict is `change`, `may_change`, `refused`, `unreadable`, `blocked` or `keep` (no role wants it any more, and
 //! it stays; the reason says why); a cause is `project`, `host` (drift), `both` or `unknown`, and `since` is when armilla
-//! last applied what somebody then changed; `silent` are hosts without a role that did not answer; a stage is of type `change`, `gate`
-//! or `join`; a field is of type `text`, `diff`, `binary` (sizes in bytes) or `secret`; `after` says of each stage before
+//! last applied what somebody then changed; `silent` are hosts without a role that did not answer; a stage is of type `change`, `gate`,
+//! `drain`, `undrain`, `undo` (begun only by a roll back), `rolled` (the end of a rollout) or `join`; `turn` is the host whose turn in
+//! the rollout of its service it must be; a field is of type `text`, `diff`, `binary` (sizes in bytes) or `secret`; `after` says of each stage before
 //! whether it must be `done` or only `over`. `steps` are in words, for people. An event is of type `stage_started`,
-//! `step_started`, `waiting`, `step_ended`, `stage_ended` or `stopping`; an end is `done`, `failed`, `skipped` or
-//! `stopped`. Times are in seconds.
+//! `step_started`, `waiting`, `step_ended`, `stage_ended`, `stopping`, or of a rollout: `turn`, `holding` (with the reason),
+//! `halted` (with the reason), `rolling_back`, `rolled_back`; an end is `done`, `failed`, `skipped`, `held`, `not_needed` or `stopped`. Times are in seconds.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
