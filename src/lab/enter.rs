@@ -5,6 +5,11 @@ use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::cgroup::Cgroups;
 use super::error::LabError;
@@ -38,4 +43,26 @@ pub(crate) fn enter<S: AsRef<str>>(site: &Site, name: &str, argv: &[S]) -> Resul
     command.arg("--").args(argv.iter().map(AsRef::as_ref)).env_clear().env("TERM", terminal).env("HOME", "/root");
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     files::context(Err(command.exec()), "starting", Path::new("nsenter"))
+}
+
+/// Keeps a program that entered a host going, until it is dropped. A host that shuts down stops all that runs in it before it
+/// kills it; nsenter stops with its program, and would never see its end.
+pub(crate) struct Awake {
+    _until: Sender<()>,
+}
+
+impl Awake {
+    /// For the process of this number.
+    pub(crate) fn keep(id: u32) -> Self {
+        let (until, ended) = mpsc::channel::<()>();
+        if let Ok(id) = i32::try_from(id) {
+            std::thread::spawn(move || {
+                while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                    // One that runs does not notice.
+                    let _ = kill(Pid::from_raw(id), Signal::SIGCONT);
+                }
+            });
+        }
+        Self { _until: until }
+    }
 }

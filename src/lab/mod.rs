@@ -35,7 +35,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use nix::fcntl::Flock;
 
@@ -198,7 +198,10 @@ impl Lab {
     /// When the host is unknown or off, or the program could not be started at all.
     pub fn exec<S: AsRef<str>>(&self, name: &str, argv: &[S]) -> Result<Output, LabError> {
         let mut command = self.exec_command(name, argv)?;
-        files::context(command.output(), "starting", &self.site.program)
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = files::context(command.spawn(), "starting", &self.site.program)?;
+        let _awake = enter::Awake::keep(child.id());
+        files::context(child.wait_with_output(), "waiting for", &self.site.program)
     }
 
     /// The command behind [`Lab::exec`], for a caller with other wishes for its input and output.
