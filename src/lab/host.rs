@@ -28,7 +28,8 @@ pub(crate) fn furnish(site: &Site, name: &str) -> Result<Started, LabError> {
     }
     // The overlay takes a folder's mode from the upper layer.
     files::make_folder(&upper.join("root"), 0o700)?;
-    let proxy = format!("Acquire::http::Proxy \"{}\";\n", proxy::url(site));
+    // A request that was sent ahead on a connection which the proxy then closes is waited for without end.
+    let proxy = format!("Acquire::http::Proxy \"{}\";\nAcquire::http::Pipeline-Depth \"0\";\n", proxy::url(site));
     files::write(&upper.join("etc/hostname"), &format!("{name}\n"), 0o644)?;
     files::write(&upper.join("etc/machine-id"), &machine_id()?, 0o444)?;
     files::write(&upper.join("etc/hosts"), &hosts_text(&hosts_part(site)?), 0o644)?;

@@ -25,6 +25,7 @@ mod project;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod removal;
+mod rollout;
 mod secrecy;
 mod system;
 mod undo;
@@ -119,6 +120,8 @@ const STORIES: &[Story] = &[
     ("F23: a majority of the hosts that keep the lock must answer", controllers::f23_witnesses),
     ("F24: a plan that was overtaken or done already is refused", controllers::f24_old_plans),
     ("F25: what a daemon works on is not applied to", controllers::f25_autoscaler),
+    ("hosts follow a canary when a person says so, drained and let in again", rollout::canary),
+    ("a service with a member down is not made worse", rollout::never_too_few),
     ("quickstart: from empty hosts to a healthy ensemble", zookeeper::quickstart),
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
     ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),

@@ -22,7 +22,7 @@ pub(super) fn promises(rollout: &Rollout) -> Vec<String> {
         let soak = if canary.stable_for.is_zero() {
             String::new()
         } else {
-            format!(", healthy for {}", words::span(canary.stable_for))
+            format!(", healthy for {}", words::span(canary.stable_for).replace(".0 s", " s"))
         };
         let approve = if canary.approve { ", then a person" } else { "" };
         texts.push(format!("{} as a canary{soak}{approve}", words::count(canary.hosts, "host")));

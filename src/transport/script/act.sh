@@ -189,8 +189,9 @@ unless() {
 refresh() {
   if [ -s /var/lib/dpkg/status ] && has apt-get; then
     unlocked 300 /var/lib/apt/lists/lock || return
-    # A proxy that hangs is given up, and asked again.
-    refreshed 'get lock' apt-get update -q -o APT::Update::Error-Mode=any -o Acquire::http::Timeout=30 -o Acquire::Retries=2
+    # A proxy that hangs is given up, and asked again. Nothing is asked ahead: apt waits without end for the answer if the
+    # proxy closes the connection first.
+    refreshed 'get lock' apt-get update -q -o APT::Update::Error-Mode=any -o Acquire::http::Timeout=30 -o Acquire::Retries=2 -o Acquire::http::Pipeline-Depth=0
   elif has dnf; then refreshed 'waiting for process' dnf -q -y makecache
   elif has yum; then refreshed 'holding the yum lock' yum -q -y makecache
   elif has zypper; then refreshed 'is locked by' zypper --non-interactive --quiet refresh
