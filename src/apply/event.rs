@@ -176,12 +176,14 @@ pub enum End {
     Held(Halt),
     /// It was there for a case that did not come.
     NotNeeded,
+    /// It failed, and its author said that others go on all the same.
+    PassedOver(Failure),
 }
 
 impl End {
     /// Whether nothing is left to do about it.
     pub fn is_well(&self) -> bool {
-        matches!(self, Self::Done | Self::NotNeeded)
+        matches!(self, Self::Done | Self::NotNeeded | Self::PassedOver(_))
     }
 
     /// Whether a stage that keeps what is there before it changes anything may have changed something: its first step only
@@ -190,7 +192,7 @@ impl End {
         match self {
             Self::Done => true,
             Self::Failed(failure) => failure.step().is_some_and(|step| step > 0),
-            Self::Skipped(_) | Self::Stopped | Self::Held(_) | Self::NotNeeded => false,
+            Self::Skipped(_) | Self::Stopped | Self::Held(_) | Self::NotNeeded | Self::PassedOver(_) => false,
         }
     }
 }

@@ -159,7 +159,7 @@ impl<'p> Rollouts<'p> {
         turns.retain(|turn| self.rollouts.contains_key(&turn.service));
         for turn in turns {
             if let Some(course) = self.rollouts.get_mut(&turn.service) {
-                course.ended(plan, &turn.host, queue, now);
+                course.ended(&turn.host, queue, now);
             }
         }
         for turn in undone {
@@ -207,13 +207,12 @@ impl<'p> Course<'p> {
         Some(next)
     }
 
-    fn ended(&mut self, plan: &Plan, host: &HostName, queue: &Queue, now: Duration) {
+    fn ended(&mut self, host: &HostName, queue: &Queue, now: Duration) {
         let stages = &self.turns[host];
         if stages.iter().any(|id| queue.end(*id).is_none()) {
             return;
         }
-        let failed =
-            |id: &&StageId| queue.end(**id).is_some_and(|end| !end.is_well()) && !plan.stages[**id].work.is_optional();
+        let failed = |id: &&StageId| queue.end(**id).is_some_and(|end| !end.is_well());
         // What was skipped because of another is not the cause.
         let first = stages.iter().find(|id| matches!(queue.end(**id), Some(End::Failed(_))) && failed(id));
         let failed = first.or_else(|| stages.iter().find(failed)).copied();

@@ -301,6 +301,10 @@ impl<T: Transport> Runner<'_, T> {
         if self.queue.end(id).is_some() {
             return;
         }
+        let end = match end {
+            End::Failed(failure) if self.plan.stages[id].work.is_optional() => End::PassedOver(failure),
+            end => end,
+        };
         let skipped = self.queue.finish(id, end.clone());
         (self.tell)(Event::StageEnded { stage: id, end, took });
         for (stage, cause) in &skipped {

@@ -298,21 +298,20 @@ impl<'p> Steering<'p> {
         let canary = self.rollout.canary?;
         let until = self.well_at + canary.stable_for;
         let hosts: Vec<HostName> = self.canaries().cloned().collect();
-        if self.asking {
-            return Some(Next::Wait(Hold::Canary { hosts, until }, None));
-        }
         let again = self.asked_at.filter(|at| *at >= self.well_at).map(|at| at + POLL);
         let due = again.is_none_or(|again| now >= again);
-        if now < until || (canary.approve && !self.approved) {
-            if due {
-                return Some(Next::Ask);
-            }
-            let hold = if now < until { Hold::Canary { hosts, until } } else { Hold::Approval { hosts } };
-            return Some(Next::Wait(hold, again.map(|again| if now < until { again.min(until) } else { again })));
-        }
+        let waits = now < until || (canary.approve && !self.approved);
         // What was seen before its time was over is not enough.
-        let seen = self.asked_at.is_some_and(|at| at >= until);
-        (!seen && !canary.stable_for.is_zero()).then_some(Next::Ask)
+        let seen = canary.stable_for.is_zero() || self.asked_at.is_some_and(|at| at >= until);
+        if !self.asking && if waits { due } else { !seen } {
+            return Some(Next::Ask);
+        }
+        if !waits && seen {
+            return None;
+        }
+        let hold = if now < until || !waits { Hold::Canary { hosts, until } } else { Hold::Approval { hosts } };
+        let again = again.map(|again| if now < until { again.min(until) } else { again });
+        Some(Next::Wait(hold, again.filter(|_| !self.asking)))
     }
 
     /// The next in order that is ready, if the others stay as healthy as promised without it.

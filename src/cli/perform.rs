@@ -306,7 +306,7 @@ async fn asked_to_stop(mut signals: Signals, stop: watch::Sender<bool>, asked: A
 /// The hosts on which something was begun.
 fn touched(plan: &Plan, report: &Report) -> BTreeSet<HostName> {
     let begun = |end: &End| match end {
-        End::Done => true,
+        End::Done | End::PassedOver(_) => true,
         End::Failed(failure) => !matches!(failure, Failure::Refused { .. }),
         End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => false,
     };
@@ -328,9 +328,7 @@ fn exit(work: &Undertaking<'_>, report: &Report, settled: &Settled) -> Exit {
     let (mut undone, mut unsure) = (false, false);
     for (stage, end) in plan.stages.iter().zip(&report.ends) {
         failed |= matches!(end, End::Held(_));
-        if let End::Failed(failure) = end
-            && !stage.work.is_optional()
-        {
+        if let End::Failed(failure) = end {
             *match failure {
                 Failure::Undone { .. } => &mut undone,
                 Failure::Unsure { .. } => &mut unsure,

@@ -157,6 +157,7 @@ pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
             (Some(End::Skipped(_)), _) => "skipped".to_owned(),
             (Some(End::Stopped | End::Held(_)), _) => "stopped before it began".to_owned(),
             (Some(End::NotNeeded), _) => continue,
+            (Some(End::PassedOver(failure)), _) => format!("failed, and passed over: {}", why(failure)),
             (None, None) => "not begun".to_owned(),
             (None, Some(step)) => {
                 let what = stage.work.steps().get(*step).map(human::words::step).unwrap_or_default();

@@ -86,7 +86,8 @@
 //! the rollout of its service it must be; a field is of type `text`, `diff`, `binary` (sizes in bytes) or `secret`; `after` says of each stage before
 //! whether it must be `done` or only `over`. `steps` are in words, for people. An event is of type `stage_started`,
 //! `step_started`, `waiting`, `step_ended`, `stage_ended`, `stopping`, or of a rollout: `turn`, `holding` (with the reason),
-//! `halted` (with the reason), `rolling_back`, `rolled_back`; an end is `done`, `failed`, `skipped`, `held`, `not_needed` or `stopped`. Times are in seconds.
+//! `halted` (with the reason), `rolling_back`, `rolled_back`; an end is `done`, `failed`, `skipped`, `held`, `not_needed`,
+//! `passed_over` or `stopped`. Times are in seconds.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -372,6 +373,7 @@ fn end(end: &End) -> Value {
         End::Stopped => json!({ "end": "stopped" }),
         End::Held(halt) => json!({ "end": "held", "because": halt }),
         End::NotNeeded => json!({ "end": "not_needed" }),
+        End::PassedOver(failure) => json!({ "end": "passed_over", "failure": failed(failure) }),
     }
 }
 

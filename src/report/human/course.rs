@@ -88,7 +88,7 @@ impl Course {
             *left = left.saturating_sub(1);
         }
         match end {
-            End::Done | End::NotNeeded => self.over += 1,
+            End::Done | End::NotNeeded | End::PassedOver(_) => self.over += 1,
             End::Failed(_) => self.failed += 1,
             End::Skipped(_) | End::Stopped | End::Held(_) => self.skipped += 1,
         }

@@ -163,6 +163,11 @@ impl Progress {
                 vec![format!("{host}  {}  {}  {}", subject(work), paint(layout::ADD, &what), words::span(took))]
             }
             End::Failed(failure) => failure::lines(&self.course.plan, stage, failure),
+            End::PassedOver(failure) => {
+                let mut lines = failure::lines(&self.course.plan, stage, failure);
+                lines.push("  it goes on all the same, as its role says".to_owned());
+                lines
+            }
             End::Skipped(_) | End::Stopped | End::Held(_) if self.verbose > 0 => {
                 vec![format!("{host}  {}  not begun", subject(work))]
             }

@@ -272,7 +272,8 @@ fn fate(steps: &std::ops::Range<usize>, end: &End) -> Fate {
         | End::Skipped(_)
         | End::Stopped
         | End::Held(_)
-        | End::NotNeeded => Fate::NotBegun,
+        | End::NotNeeded
+        | End::PassedOver(_) => Fate::NotBegun,
         End::Failed(failure) => match failure.step() {
             Some(at) if steps.end <= at => Fate::Done,
             Some(at) if steps.contains(&at) => Fate::Failed,
