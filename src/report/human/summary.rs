@@ -15,7 +15,9 @@ use crate::plan::{Block, Entry, Plan, StageId, Work};
 use crate::step::Outcome;
 
 /// How many of the slowest steps are shown.
-const SLOWEST: usize = 5;
+const SLOWEST: usize = 10;
+/// Who waited so long wants to know for what.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What was noted of each step while it was done.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +72,7 @@ impl Record {
 pub struct Ending<'a> {
     /// How long it took.
     pub took: Duration,
-    /// How often `-v` was typed; from 1 on, the slowest steps are shown.
+    /// How often `-v` was typed; from 1 on, the slowest steps are shown, as after a long run.
     pub verbose: u8,
     /// Columns of the terminal.
     pub width: usize,
@@ -382,7 +384,7 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
 }
 
 fn slowest(plan: &Plan, ending: &Ending<'_>) -> Vec<String> {
-    let steps = if ending.verbose > 0 { ending.record.slowest(SLOWEST) } else { Vec::new() };
+    let steps = if ending.verbose > 0 || ending.took >= LONG { ending.record.slowest(SLOWEST) } else { Vec::new() };
     if steps.is_empty() {
         return Vec::new();
     }
