@@ -66,6 +66,8 @@ pub struct Steering<'p> {
     known: Option<BTreeMap<HostName, Answer>>,
     asked_at: Option<Duration>,
     asking: bool,
+    /// Whether a turn began or ended while they were being asked: then what they answer is old.
+    old: bool,
     /// The last stage that failed.
     failed: Option<StageId>,
     stop: Option<Halt>,
@@ -88,6 +90,7 @@ impl<'p> Steering<'p> {
             known: None,
             asked_at: None,
             asking: false,
+            old: false,
             failed: None,
             stop: None,
             told: false,
@@ -134,7 +137,7 @@ impl<'p> Steering<'p> {
         if !self.rollout.together.contains(host) {
             self.begun.push(host.clone());
         }
-        self.known = None;
+        (self.known, self.old) = (None, self.asking);
     }
 
     /// A turn is over: well, or because of this stage.
@@ -146,7 +149,7 @@ impl<'p> Steering<'p> {
             (_, None) => Place::Well,
         };
         self.failed = failed.or(self.failed);
-        self.known = None;
+        (self.known, self.old) = (None, self.asking);
         self.well_at = now;
     }
 
@@ -179,7 +182,7 @@ impl<'p> Steering<'p> {
             self.stop.get_or_insert(Halt::Sick { host: host.clone(), why: why.to_owned() });
             self.places.insert(host, Place::Failed);
         }
-        self.known = Some(answers);
+        self.known = (!std::mem::take(&mut self.old)).then_some(answers);
     }
 
     /// A person said that the others may begin.
