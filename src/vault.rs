@@ -345,18 +345,19 @@ mod tests {
         /// Every byte after the first line is of the salt, the seal or the content; and a changed first line is refused or
         /// changes nothing but the id, which is no part of what is sealed.
         #[test]
-        fn a_changed_byte_is_refused(place in any::<prop::sample::Index>(), bit in 0..7_u8) {
+        fn a_changed_byte_is_refused_or_changes_nothing(place in any::<prop::sample::Index>(), bit in 0..7_u8) {
             let text = seal(b"attack at dawn", &key("k"), None, &[7; SALT]);
             let body = text.find('\n').map_or(0, |at| at + 1);
             let at = body + place.index(text.len() - body);
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1 << bit;
             let changed = String::from_utf8_lossy(&bytes).into_owned();
-            // A digit may be written large, and lines may be broken elsewhere: the same bytes.
-            let plain = |text: &str| text.to_ascii_lowercase().split_whitespace().collect::<String>();
-            prop_assume!(plain(&changed) != plain(&text));
+            // A digit may be written large, at each of the two layers, and lines may be broken elsewhere: what opens is what
+            // was sealed.
             let opened = Envelope::parse(&changed).map(|envelope| envelope.open(&key("k")));
-            prop_assert!(!matches!(opened, Ok(Ok(_))), "{at} {bit}");
+            if let Ok(Ok(plain)) = opened {
+                prop_assert_eq!(plain.expose().as_slice(), b"attack at dawn", "{} {}", at, bit);
+            }
         }
     }
 }
