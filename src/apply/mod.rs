@@ -16,5 +16,6 @@ mod steering;
 pub use event::{End, Event, Failure, Halt, Hold};
 pub use lease::{Leases, Refused, Terms, acquire, witnesses};
 pub use queue::Queue;
+pub use roll::ask as ask_members;
 pub use run::{Limits, Permit, Report, Signals, run};
 pub use steering::{Next, Restoration, Steering};

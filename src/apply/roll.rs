@@ -227,8 +227,8 @@ impl<'p> Course<'p> {
     }
 }
 
-/// Asks all members how they are, at once.
-pub(super) async fn ask<T: Transport>(
+/// Asks all members of a service how they are, at once.
+pub async fn ask<T: Transport>(
     transport: &std::sync::Arc<T>,
     rollout: &Rollout,
     endpoints: &BTreeMap<HostName, Endpoint>,

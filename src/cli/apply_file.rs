@@ -9,7 +9,7 @@ use super::apply::Apply;
 use super::leases::{self, Ground};
 use super::perform::{self, Show, Undertaking};
 use super::plan::{self, Next, Shape};
-use super::proposal::{approved, check};
+use super::proposal::{approved, check, recovered};
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, environment, identity, saved, show};
 use crate::diag::{Diagnostic, Diagnostics, shown};
@@ -50,7 +50,8 @@ async fn carry_out(
     production: &environment::Question,
 ) -> Result<Exit, Diagnostics> {
     let (plan, catalog) = (&saved.plan, &saved.catalog);
-    check(plan, root, saved.about.revision.as_ref(), &command.consent)?;
+    let recovered = recovered(fleet, plan).await;
+    check(plan, root, saved.about.revision.as_ref(), (&command.consent, &recovered))?;
     if plan.summary().changes() == 0 {
         return Ok(plan::exit(plan, command.consent.detailed_exitcode));
     }

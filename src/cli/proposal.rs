@@ -3,8 +3,9 @@
 //! In: a plan, what it was made from, leases, and the flags of a command that changes hosts. Out: the exit code, after a
 //! run or after saying why there was none. Never: a lease that is kept when nothing is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::keys::Keyring;
 use super::leases::{Locks, Patience};
@@ -14,10 +15,13 @@ use super::survey::{self, Fleet, Survey};
 use super::{Exit, identity, plan, revision, settle, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::ledger::{Applied, Revision};
-use crate::name::{HostName, RunId};
+use crate::name::{HostName, RunId, ServiceName};
 use crate::plan::Plan;
 use crate::plan::saved::About;
 use crate::step::Digest;
+
+/// How often members that are waited for are asked again.
+const POLL: Duration = Duration::from_secs(2);
 
 /// What a command that changes hosts may do without a question.
 #[derive(Debug, Clone, clap::Args)]
@@ -104,7 +108,8 @@ impl Proposal<'_> {
     /// What is done, or how the command ends without it.
     async fn agreed(&self, confirm: impl FnOnce() -> bool) -> Result<Agreed, Result<Exit, Diagnostics>> {
         let plan = &self.survey.plan;
-        check(plan, self.project, self.about.revision.as_ref(), self.consent).map_err(Err)?;
+        let recovered = recovered(self.fleet, plan).await;
+        check(plan, self.project, self.about.revision.as_ref(), (self.consent, &recovered)).map_err(Err)?;
         if plan.summary().changes() == 0 && !plan.puts_back() {
             settle::work_in(self.fleet, &self.leases, self.survey, &self.applied()).await;
             return Err(Ok(plan::exit(plan, self.consent.detailed_exitcode)));
@@ -141,22 +146,43 @@ pub(super) fn check(
     plan: &Plan,
     project: Option<&Path>,
     revision: Option<&Revision>,
-    consent: &Consent,
+    (consent, recovered): (&Consent, &BTreeSet<ServiceName>),
 ) -> Result<(), Diagnostics> {
     let summary = plan.summary();
     if summary.refused + summary.unreadable > 0 {
         let what = "the plan has resources that must not be changed or could not be read; nothing was changed";
         return Err(Diagnostic::error(what).hint("mend them, or leave their hosts out with -l 'all:!HOST'").into());
     }
-    check_rollouts(plan)?;
+    check_rollouts(plan, recovered)?;
     check_removals(plan, consent)?;
     check_revision(project, revision, plan, consent)
 }
 
-/// A service that would fall below what its role promises is not touched.
-fn check_rollouts(plan: &Plan) -> Result<(), Diagnostics> {
-    let mut problems = Diagnostics::new();
+/// Services that could not keep their promise when their hosts were read, and can now: a member that was restarted a moment
+/// ago, as by a run that was killed, needs its time. It is waited for as long as its slowest check may take.
+pub(super) async fn recovered(fleet: &Fleet, plan: &Plan) -> BTreeSet<ServiceName> {
+    let mut recovered = BTreeSet::new();
     for service in &plan.services {
+        let Some(rollout) = &service.rollout else { continue };
+        let Some(why) = rollout.refused.as_ref().filter(|_| rollout.may_recover()) else { continue };
+        ui::say(&shown(&format!("waiting for {}: {why}", service.name)));
+        let end = Instant::now() + rollout.patience();
+        while Instant::now() < end {
+            let answers = crate::apply::ask_members(&fleet.transport, rollout, &plan.endpoints).await;
+            if rollout.refusal_now(&answers).is_none() {
+                recovered.insert(service.name.clone());
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+    recovered
+}
+
+/// A service that would fall below what its role promises is not touched.
+fn check_rollouts(plan: &Plan, recovered: &BTreeSet<ServiceName>) -> Result<(), Diagnostics> {
+    let mut problems = Diagnostics::new();
+    for service in plan.services.iter().filter(|service| !recovered.contains(&service.name)) {
         let refused = service.rollout.as_ref().and_then(|rollout| rollout.refused.as_ref());
         if let Some(why) = refused {
             let what = format!("{}: {why}; nothing was changed", service.name);

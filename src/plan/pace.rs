@@ -235,6 +235,26 @@ impl Rollout {
         hosts
     }
 
+    /// The same with what the members say now.
+    pub fn refusal_now(&self, answers: &BTreeMap<HostName, Answer>) -> Option<String> {
+        let mut now = self.clone();
+        for (host, (standing, answer)) in answers {
+            if let Some(member) = now.members.get_mut(host) {
+                (member.standing, member.answer) = (standing.clone(), answer.clone());
+            }
+        }
+        now.refusal()
+    }
+
+    /// Whether it could be kept if all members that answer were healthy: one that was restarted a moment ago will be.
+    pub fn may_recover(&self) -> bool {
+        let up = |member: &Member| match &member.standing {
+            Standing::Down(_) => (Standing::Up, None),
+            other => (other.clone(), None),
+        };
+        self.refusal_now(&self.members.iter().map(|(host, member)| (host.clone(), up(member))).collect()).is_none()
+    }
+
     /// Why it cannot be kept that so many stay healthy, if it cannot. Hosts that are down and change are counted as if they
     /// will be healthy: they change first, and nothing follows unless they are.
     pub(super) fn refusal(&self) -> Option<String> {
