@@ -55,6 +55,23 @@ pub enum Restoration {
     Stuck,
 }
 
+/// Whether the members are being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    No,
+    Yes,
+    /// They are, and a turn began or ended meanwhile: what they answer is old.
+    Outdated,
+}
+
+impl Asking {
+    fn outdate(&mut self) {
+        if *self == Self::Yes {
+            *self = Self::Outdated;
+        }
+    }
+}
+
 /// The rollout of one service on its way.
 #[derive(Debug)]
 pub struct Steering<'p> {
@@ -65,9 +82,7 @@ pub struct Steering<'p> {
     /// How the members are, and when they were asked; none if something happened since.
     known: Option<BTreeMap<HostName, Answer>>,
     asked_at: Option<Duration>,
-    asking: bool,
-    /// Whether a turn began or ended while they were being asked: then what they answer is old.
-    old: bool,
+    asking: Asking,
     /// The last stage that failed.
     failed: Option<StageId>,
     stop: Option<Halt>,
@@ -89,8 +104,7 @@ impl<'p> Steering<'p> {
             begun: Vec::new(),
             known: None,
             asked_at: None,
-            asking: false,
-            old: false,
+            asking: Asking::No,
             failed: None,
             stop: None,
             told: false,
@@ -137,7 +151,8 @@ impl<'p> Steering<'p> {
         if !self.rollout.together.contains(host) {
             self.begun.push(host.clone());
         }
-        (self.known, self.old) = (None, self.asking);
+        self.known = None;
+        self.asking.outdate();
     }
 
     /// A turn is over: well, or because of this stage.
@@ -149,7 +164,8 @@ impl<'p> Steering<'p> {
             (_, None) => Place::Well,
         };
         self.failed = failed.or(self.failed);
-        (self.known, self.old) = (None, self.asking);
+        self.known = None;
+        self.asking.outdate();
         self.well_at = now;
     }
 
@@ -165,12 +181,13 @@ impl<'p> Steering<'p> {
 
     /// The members are being asked.
     pub fn ask(&mut self) {
-        self.asking = true;
+        self.asking = Asking::Yes;
     }
 
     /// They answered.
     pub fn answered(&mut self, answers: BTreeMap<HostName, Answer>, now: Duration) {
-        (self.asking, self.asked_at) = (false, Some(now));
+        let asked = std::mem::replace(&mut self.asking, Asking::No);
+        self.asked_at = Some(now);
         let sick = |host: &&HostName| {
             self.places.get(*host) == Some(&Place::Well)
                 && matches!(answers.get(*host), Some((Standing::Down(_) | Standing::Away(_), _)))
@@ -182,7 +199,7 @@ impl<'p> Steering<'p> {
             self.stop.get_or_insert(Halt::Sick { host: host.clone(), why: why.to_owned() });
             self.places.insert(host, Place::Failed);
         }
-        self.known = (!std::mem::take(&mut self.old)).then_some(answers);
+        self.known = (asked != Asking::Outdated).then_some(answers);
     }
 
     /// A person said that the others may begin.
@@ -287,7 +304,7 @@ impl<'p> Steering<'p> {
         {
             return wait;
         }
-        if self.asking {
+        if self.asking != Asking::No {
             return Next::Wait(Hold::Asking, None);
         }
         if self.rollout.asks() && self.known.is_none() {
@@ -306,7 +323,7 @@ impl<'p> Steering<'p> {
         let waits = now < until || (canary.approve && !self.approved);
         // What was seen before its time was over is not enough.
         let seen = canary.stable_for.is_zero() || self.asked_at.is_some_and(|at| at >= until);
-        if !self.asking && if waits { due } else { !seen } {
+        if self.asking == Asking::No && if waits { due } else { !seen } {
             return Some(Next::Ask);
         }
         if !waits && seen {
@@ -314,7 +331,7 @@ impl<'p> Steering<'p> {
         }
         let hold = if now < until || !waits { Hold::Canary { hosts, until } } else { Hold::Approval { hosts } };
         let again = again.map(|again| if now < until { again.min(until) } else { again });
-        Some(Next::Wait(hold, again.filter(|_| !self.asking)))
+        Some(Next::Wait(hold, again.filter(|_| self.asking == Asking::No)))
     }
 
     /// The next in order that is ready, if the others stay as healthy as promised without it.
