@@ -176,7 +176,10 @@ impl<'p> Steering<'p> {
 
     /// It was, or could not be.
     pub fn undone(&mut self, host: &HostName, well: bool) {
-        self.places.insert(host.clone(), if well { Place::Undone } else { Place::Stuck });
+        // What was never to be put back is not.
+        if self.places.get(host) == Some(&Place::Undoing) {
+            self.places.insert(host.clone(), if well { Place::Undone } else { Place::Stuck });
+        }
     }
 
     /// The members are being asked.
