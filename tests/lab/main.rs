@@ -37,6 +37,7 @@ mod zookeeper_rolling;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use house::House;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -87,6 +88,7 @@ const STORIES: &[Story] = &[
     ("F15: a host that boots in the middle of a step is lost, waited for, and done", faults::f15_boot_in_the_middle),
     ("F16: disks that take nothing keep the old file", faults::f16_disks_that_take_nothing),
     ("F18: locks that others hold are waited for, and the holder is named", faults::f18_locks_of_others),
+    ("F18: a user who is still there is waited for, and named", faults::f18_users_who_are_there),
     ("F20: a service that is killed is no success", faults::f20_killed_services),
     ("F21: programs need not be allowed in temporary places", faults::f21_no_programs_in_temporary_places),
     ("F1: the program is killed at every point of a run, and run again", crash::f01_every_point_of_the_program),
@@ -152,12 +154,15 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "how long a story takes is a result, too")]
 fn trials(house: Option<&Arc<House>>) -> Vec<Trial> {
     let trial = |(name, story): &Story| {
         let (house, story) = (house.cloned(), *story);
         Trial::test(*name, move || {
             let house = house.ok_or_else(|| Failed::from("there is no lab"))?;
+            let begun = Instant::now();
             story(&house);
+            print!("{:.0} s ", begun.elapsed().as_secs_f64());
             Ok(())
         })
     };

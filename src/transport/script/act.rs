@@ -110,6 +110,7 @@ pub fn longest(steps: &[Step]) -> Duration {
     const UNPACKING: Duration = Duration::from_secs(30 * 60);
     let one = |step: &Step| match step {
         Step::Run(command) if is_dpkg(command) => command.timeout + MERCY + LOCKED,
+        Step::Run(command) if removed_user(command).is_some() => command.timeout + MERCY + USED,
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
         Step::RefreshPackages => Duration::from_secs(300 + 600) + MERCY + LOCKED,
@@ -193,7 +194,11 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             Ok((functions, UNLOCKED.to_owned() + &call))
         }
         Step::Run(command) => {
-            let wait = if is_dpkg(command) { UNLOCKED } else { "" };
+            let wait = match removed_user(command) {
+                Some(user) => format!("unused {} || return\n", quote(user)),
+                None if is_dpkg(command) => UNLOCKED.to_owned(),
+                None => String::new(),
+            };
             Ok((function(&format!("c{index}"), command)?, format!("{wait}perform {} c{index}", limit(command))))
         }
         Step::RunUnless(command, guard) => unless(index, command, guard),
@@ -220,6 +225,17 @@ const LOCKED: Duration = Duration::from_secs(310);
 fn is_dpkg(command: &Command) -> bool {
     command.argv.first().is_some_and(|program| matches!(program.as_str(), "apt-get" | "apt" | "dpkg"))
 }
+
+/// Who is removed. `userdel` fails as long as one of the user's processes is there.
+fn removed_user(command: &Command) -> Option<&str> {
+    match command.argv.as_slice() {
+        [program, .., user] if program == "userdel" => Some(user),
+        _ => None,
+    }
+}
+
+/// How long it is waited for those at most.
+const USED: Duration = Duration::from_secs(40);
 
 /// The program that a purge is. Packages of some size go slowly, and another `apt` may have to finish first.
 fn purging(name: &str) -> Command {
