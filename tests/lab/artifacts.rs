@@ -6,12 +6,12 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::house::{House, machine, until};
+use crate::house::{House, until};
 use crate::project::Project;
 
 /// Serves the files of a folder to the hosts for as long as the stories run; gives its address.
-fn serve(folder: PathBuf) -> String {
-    let listener = TcpListener::bind((machine(), 0)).expect("a port on the bridge");
+fn serve(house: &House, folder: PathBuf) -> String {
+    let listener = TcpListener::bind((house.machine(), 0)).expect("a port on the bridge");
     let address = format!("http://{}", listener.local_addr().expect("its address"));
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -67,7 +67,7 @@ pub(crate) fn archives(house: &House) {
     let project = house.project("archives");
     pack(&project, "1");
     pack(&project, "2");
-    let address = serve(project.path("web"));
+    let address = serve(house, project.path("web"));
     let is = |script: &str, wanted: &str| assert_eq!(house.sh("h1", script), wanted, "{script}");
     let digest = |version: &str| sha256(&project, &format!("app-{version}.tar.gz"));
     let role = |version: &str, more: &str| {
@@ -144,7 +144,7 @@ pub(crate) fn f33_hostile(house: &House) {
         "echo x >evil; mkdir -p deep; tar -P -cf up.tar -C deep ../evil; ln -s /etc link; tar -cf link.tar link; mkfifo p; tar -cf pipe.tar p; tar -czf fine.tgz evil",
     );
     here(&project, "files", "cp ../web/*.tar ../web/*.tgz .");
-    let address = serve(project.path("web"));
+    let address = serve(house, project.path("web"));
     let role = |archive: &str| {
         project.only(&["h1"], &format!("summary: Evil.\nresources:\n  - archive: {{ {archive} }}\n")).apply(&[])
     };
@@ -181,14 +181,14 @@ pub(crate) fn repository(house: &House) {
     house.fresh(&["h1"]);
     let project = house.project("repository");
     publish(&project, "1.0", "right");
-    let address = serve(project.path("web"));
+    let address = serve(house, project.path("web"));
     let is = |script: &str, wanted: &str| assert_eq!(house.sh("h1", script), wanted, "{script}");
     let role = |key: &str, version: &str| {
         let source = format!("{{ name: observatory, url: \"{address}\", suites: [./], {key} }}");
         project.only(&["h1"], &format!("summary: Stars.\nresources:\n  - repository: {source}\n  - package: {{ name: observatory-data, version: \"{version}\" }}\n"))
     };
     // The proxy of the lab is for archives of the world. Lists that are fresh do not know the package.
-    let direct = format!("Acquire::http::Proxy::{} \"DIRECT\";", machine());
+    let direct = format!("Acquire::http::Proxy::{} \"DIRECT\";", house.machine());
     house.sh("h1", &format!("echo '{direct}' >/etc/apt/apt.conf.d/99direct; apt-get update -q"));
     role("src: right.asc", "1.0").plan(&["--detailed-exitcode"]).ends(2).says("observatory");
     project.converges();

@@ -12,7 +12,7 @@ use armilla::name::{EnvName, HostName, RunId};
 use armilla::transport::{Connections, SshOptions};
 use nix::sys::signal::Signal;
 
-use crate::house::{ARMILLA, FOLDER, House, until};
+use crate::house::{ARMILLA, House, until};
 use crate::project::{Project, Run, Started};
 
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
@@ -378,7 +378,7 @@ pub(crate) fn f25_autoscaler(house: &House) {
     emptied(house, &HOSTS);
     let project = house.project("controllers-a");
     project.only(&HOSTS, MARKED);
-    let config = Some(format!("{}/ssh_config", *FOLDER).into());
+    let config = Some(house.ssh_config().into());
     let transport = Arc::new(Connections::new(SshOptions { config, ..SshOptions::default() }));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let (_stop, stop) = tokio::sync::watch::channel(false);

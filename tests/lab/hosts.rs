@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 
 use armilla::lab::{Power, Wire};
 
-use crate::house::{FOLDER, House, until};
-
-/// How this lab's bridge and its groups are called, and how its wires begin.
-const LAB: &str = "armilla90";
-const WIRES: &str = "arm90-0-";
+use crate::house::{House, until};
 
 /// Up, talk, cut, heal, pull the plug, boot, reboot from inside, down: all by the program itself.
 pub(crate) fn a_whole_life(house: &House) {
@@ -51,9 +47,9 @@ pub(crate) fn a_whole_life(house: &House) {
     project.run(&["lab", "wait", "h3"]).ends(0);
     assert_eq!(house.sh("h3", "cat /root/marker"), "here");
 
-    assert!(!traces().is_empty(), "what is looked for at the end is there before it");
+    assert!(!traces(house).is_empty(), "what is looked for at the end is there before it");
     project.run(&["lab", "down"]).ends(0);
-    assert_eq!(traces(), Vec::<String>::new(), "the lab left something");
+    assert_eq!(traces(house), Vec::<String>::new(), "the lab left something");
 }
 
 /// Five facts that the host itself knows by other ways.
@@ -90,20 +86,26 @@ fn boot_of(house: &House, host: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Everything of this lab on the machine, outside of its folder.
-fn traces() -> Vec<String> {
+/// Everything of this lab on the machine, outside of its folder. Its bridge and its groups are called by its network, and
+/// its wires begin with it.
+fn traces(house: &House) -> Vec<String> {
+    let numbers: Vec<&str> = house.subnet().split('.').collect();
+    let (second, third) = (numbers[1], numbers[2]);
+    let lab = if third == "0" { format!("armilla{second}") } else { format!("armilla{second}-{third}") };
+    let wires = format!("arm{second}-{third}-");
+    let folder = |text: &str| text.split(house.folder()).skip(1).any(|rest| rest.starts_with(['/', '\0', ' ']));
     let read =
         |path: PathBuf| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let mut found = Vec::new();
-    let links = names("/sys/class/net").into_iter().filter(|link| link == LAB || link.starts_with(WIRES));
+    let links = names("/sys/class/net").into_iter().filter(|link| *link == lab || link.starts_with(&wires));
     found.extend(links.map(|link| format!("link {link}")));
     let mounts = read("/proc/self/mountinfo".into());
-    found.extend(mounts.lines().filter(|line| line.contains(FOLDER.as_str())).map(|line| format!("mount {line}")));
+    found.extend(mounts.lines().filter(|line| folder(line)).map(|line| format!("mount {line}")));
     for process in names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok()) {
         let of = |what: &str| read(Path::new("/proc").join(&process).join(what));
-        let ours =
-            of("environ").contains(&format!("ARMILLA_LAB_DIR={}\0", *FOLDER)) && of("cmdline").contains("\0lab\0__");
-        if ours || of("cmdline").contains(FOLDER.as_str()) || of("cgroup").contains(&format!("/{LAB}/")) {
+        let ours = of("environ").contains(&format!("ARMILLA_LAB_DIR={}\0", house.folder()))
+            && of("cmdline").contains("\0lab\0__");
+        if ours || folder(&of("cmdline")) || of("cgroup").contains(&format!("/{lab}/")) {
             found.push(format!("process {process}: {}", of("cmdline").replace('\0', " ")));
         }
     }
@@ -112,7 +114,7 @@ fn traces() -> Vec<String> {
         for entry in
             fs::read_dir(&group).into_iter().flatten().flatten().filter(|e| e.path().is_dir() && !e.path().is_symlink())
         {
-            if entry.file_name() == LAB {
+            if entry.file_name() == *lab {
                 found.push(format!("cgroup {}", entry.path().display()));
             }
             open.push(entry.path());

@@ -1,20 +1,15 @@
-//! The lab of the stories. In come names of hosts, out go hosts that are up, and what they answer.
+//! The labs of the stories. In come names of hosts, out go hosts that are up, and what they answer.
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::Output;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use armilla::lab::{Lab, LabOptions, Rebuild, Wire};
 
 use crate::project::Project;
 
-/// The lab's own folder: not the one of a user. Another run beside this one has another folder and another network.
-pub(crate) static FOLDER: LazyLock<String> = LazyLock::new(|| told("ARMILLA_LAB_DIR", "/var/lib/armilla/test-lab"));
-/// Its network.
-static SUBNET: LazyLock<String> = LazyLock::new(|| told("ARMILLA_LAB_SUBNET", "10.90.0"));
 /// The program under test.
 pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
 
@@ -25,52 +20,82 @@ fn told(variable: &str, otherwise: &str) -> String {
     std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())
 }
 
-/// The address of this machine, as hosts see it.
-pub(crate) fn machine() -> String {
-    format!("{}.1", *SUBNET)
-}
-
 /// The lock that one run holds at a time; it ends with the process.
-fn alone() -> io::Result<File> {
-    let path = format!("{}.lock", *FOLDER);
+fn alone(folder: &str) -> io::Result<File> {
+    let path = format!("{folder}.lock");
     std::fs::create_dir_all("/var/lib/armilla")?;
     let file = File::create(path)?;
     file.lock()?;
     Ok(file)
 }
 
-/// All stories' hosts.
+/// The hosts of one story at a time.
 pub(crate) struct House {
     lab: Lab,
+    number: u8,
+    folder: String,
+    subnet: String,
     base: PathBuf,
     /// Two runs on one machine would take each other's hosts away: the second waits until the first has ended.
     _alone: File,
 }
 
 impl House {
-    /// An empty lab, also after a run that crashed.
-    pub(crate) fn open() -> Result<Self, String> {
+    /// An empty lab, also after a run that crashed. Each has a number of its own, from 0, and with it a folder, which is not
+    /// that of a user, and a network. Another run beside this one is told of others.
+    pub(crate) fn open(number: u8) -> Result<Self, String> {
+        let folder = told("ARMILLA_LAB_DIR", "/var/lib/armilla/test-lab");
+        let folder = if number == 0 { folder } else { format!("{folder}-{number}") };
+        let subnet = told("ARMILLA_LAB_SUBNET", "10.90.0");
+        let (network, third) = subnet.rsplit_once('.').ok_or_else(|| format!("{subnet} is no network"))?;
+        let third: u8 = third.parse().map_err(|_| format!("{subnet} is no network"))?;
+        let subnet = format!("{network}.{}", third.saturating_add(number));
         let needs = "stories on real hosts need Linux and root, and what `tests/prepare` installs";
         let given = LabOptions::from_environment();
         let base = given.base.unwrap_or_else(|| "/var/lib/armilla/lab/base".into());
         let options = LabOptions {
-            folder: Some(FOLDER.as_str().into()),
-            subnet: Some(SUBNET.clone()),
+            folder: Some(folder.as_str().into()),
+            subnet: Some(subnet.clone()),
             base: Some(base.clone()),
             apt_cache: None,
             program: Some(ARMILLA.into()),
         };
-        let alone = alone().map_err(|error| format!("{needs}\n  {}.lock: {error}", *FOLDER))?;
+        let alone = alone(&folder).map_err(|error| format!("{needs}\n  {folder}.lock: {error}"))?;
         let lab = Lab::open(options).map_err(|error| format!("{needs}\n  {error}"))?;
         let tell = &mut |_: &str| {};
         lab.down_all(tell).map_err(|error| format!("what an earlier run left could not be removed: {error}"))?;
         lab.base(Rebuild::IfNeeded, tell).map_err(|error| format!("the base could not be built: {error}"))?;
-        Ok(Self { lab, base, _alone: alone })
+        Ok(Self { lab, number, folder, subnet, base, _alone: alone })
     }
 
     /// Removes all hosts.
     pub(crate) fn close(&self) -> Result<(), String> {
         self.lab.down_all(&mut |_| {}).map_err(|error| error.to_string())
+    }
+
+    /// Which of the labs it is.
+    pub(crate) fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// Where it is kept.
+    pub(crate) fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// The first three numbers of its network.
+    pub(crate) fn subnet(&self) -> &str {
+        &self.subnet
+    }
+
+    /// The address of this machine, as hosts see it.
+    pub(crate) fn machine(&self) -> String {
+        format!("{}.1", self.subnet)
+    }
+
+    /// How the ssh of this machine is told of its hosts.
+    pub(crate) fn ssh_config(&self) -> String {
+        format!("{}/ssh_config", self.folder)
     }
 
     /// The lab itself, for a story about it.
@@ -81,8 +106,8 @@ impl House {
     /// What an armilla of this lab must be told.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
         [
-            ("ARMILLA_LAB_DIR", FOLDER.as_str().into()),
-            ("ARMILLA_LAB_SUBNET", SUBNET.as_str().into()),
+            ("ARMILLA_LAB_DIR", self.folder.as_str().into()),
+            ("ARMILLA_LAB_SUBNET", self.subnet.as_str().into()),
             ("ARMILLA_LAB_BASE", self.base.clone()),
         ]
     }

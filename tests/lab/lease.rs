@@ -9,13 +9,13 @@ use armilla::name::{EnvName, HostName, RunId};
 use armilla::step::{Command, Outcome, Probe, StateReading, Step};
 use armilla::transport::{Connections, Order, SshOptions, Transport as _, TransportError};
 
-use crate::house::{FOLDER, House, until};
+use crate::house::{House, until};
 
 /// Where the host keeps it.
 const PLACE: &str = "/var/lib/armilla/host";
 
-fn connections() -> Connections {
-    let config = Some(format!("{}/ssh_config", *FOLDER).into());
+fn connections(house: &House) -> Connections {
+    let config = Some(house.ssh_config().into());
     Connections::new(SshOptions { config, connect_timeout: Duration::from_secs(5), ..SshOptions::default() })
 }
 
@@ -62,9 +62,9 @@ struct Controller {
 }
 
 impl Controller {
-    fn new(name: &'static str) -> Self {
+    fn new(house: &House, name: &'static str) -> Self {
         let host = Endpoint::new(HostName::new("h1").expect("a name"));
-        Self { connections: connections(), host, name, fence: 0 }
+        Self { connections: connections(house), host, name, fence: 0 }
     }
 
     async fn ask(&self, request: &Request) -> Answer {
@@ -97,7 +97,7 @@ pub(crate) fn fenced(house: &House) {
     house.fresh(&["h1"]);
     house.sh("h1", "rm -rf /var/lib/armilla");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let (mut first, mut second) = (Controller::new("a"), Controller::new("b"));
+    let (mut first, mut second) = (Controller::new(house, "a"), Controller::new(house, "b"));
     runtime.block_on(async {
         let state = first.state().await;
         assert_eq!(state.machine, house.sh("h1", "cat /etc/machine-id"));
@@ -129,9 +129,9 @@ pub(crate) fn fenced(house: &House) {
     });
 
     // An order that hangs keeps others out, however long its holder is silent.
+    let mut third = Controller::new(house, "c");
     let hanging = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let mut third = Controller::new("c");
         let done = runtime.block_on(async {
             until_granted(&mut third, 2).await;
             third
@@ -167,7 +167,7 @@ pub(crate) fn fenced(house: &House) {
     let (second, done) = cut.join().expect("the holder ends");
     assert!(matches!(done, Err(TransportError::Lost { .. })), "{done:?}");
     runtime.block_on(async {
-        let second = Controller { connections: connections(), ..second };
+        let second = Controller { connections: connections(house), ..second };
         assert!(matches!(first.acquire(3).await, Answer::Taken(held) if !held.busy && held.lease.id == id("b")));
         assert_eq!(second.ask(&Request::Renew { id: id("b") }).await, Answer::Granted(4));
         let journal = second.state().await.journal.expect("a journal");

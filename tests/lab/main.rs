@@ -1,8 +1,9 @@
 //! Stories on real hosts: own address, own disk, real systemd, real sshd. Run by `cargo test --test lab`, as root on
 //! Linux, beside a lab of the user's own: another folder, another network, the same base.
 //!
-//! One after another, on hosts that stories share: each brings what it needs to the state it begins with, so that one
-//! alone runs too (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
+//! Two at a time, each in a lab of its own: they wait more than they work. Hosts are shared by the stories of a lab, one
+//! after another: each brings what it needs to the state it begins with, so that one alone runs too
+//! (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
 mod artifacts;
 mod controllers;
@@ -35,9 +36,10 @@ mod watch;
 mod zookeeper;
 mod zookeeper_rolling;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use house::House;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -136,37 +138,72 @@ const STORIES: &[Story] = &[
     ("an older ensemble moves over to the list of members", zookeeper_rolling::moves_to_the_list),
 ];
 
+#[expect(clippy::print_stdout, reason = "how long stories take is a result, too")]
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Stories share hosts, and namespaces belong to threads.
-    arguments.test_threads = Some(1);
+    let threads = arguments.test_threads.unwrap_or(2).clamp(1, 8);
+    arguments.test_threads = Some(threads);
+    let street = Arc::new(Street::default());
+    let trials = STORIES.iter().map(|story| trial(story, &street)).collect();
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+        return libtest_mimic::run(&arguments, trials).exit_code();
     }
-    let house = match House::open() {
-        Ok(house) => Arc::new(house),
-        Err(why) => return complain(&why),
-    };
-    let conclusion = libtest_mimic::run(&arguments, trials(Some(&house)));
-    match house.close() {
+    for number in 0..u8::try_from(threads).unwrap_or(1) {
+        match House::open(number) {
+            Ok(house) => street.leave(house),
+            Err(why) => return complain(&why),
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let took = std::mem::take(&mut *street.took.lock().unwrap_or_else(PoisonError::into_inner));
+    println!("{}", slowest(took));
+    match street.close() {
         Ok(()) => conclusion.exit_code(),
         Err(why) => complain(&format!("the lab could not be taken down: {why}")),
     }
 }
 
-#[expect(clippy::print_stdout, reason = "how long a story takes is a result, too")]
-fn trials(house: Option<&Arc<House>>) -> Vec<Trial> {
-    let trial = |(name, story): &Story| {
-        let (house, story) = (house.cloned(), *story);
-        Trial::test(*name, move || {
-            let house = house.ok_or_else(|| Failed::from("there is no lab"))?;
-            let begun = Instant::now();
-            story(&house);
-            print!("{:.0} s ", begun.elapsed().as_secs_f64());
-            Ok(())
-        })
-    };
-    STORIES.iter().map(trial).collect()
+fn trial((name, story): &'static Story, street: &Arc<Street>) -> Trial {
+    let street = Arc::clone(street);
+    Trial::test(*name, move || {
+        let house = street.enter().ok_or_else(|| Failed::from("there is no lab"))?;
+        let begun = Instant::now();
+        // A house is left also by a story that failed.
+        let told = catch_unwind(AssertUnwindSafe(|| story(&house)));
+        street.leave(house);
+        street.took.lock().unwrap_or_else(PoisonError::into_inner).push((begun.elapsed(), name));
+        told.unwrap_or_else(|panic| resume_unwind(panic));
+        Ok(())
+    })
+}
+
+/// The labs in which no story is being told.
+#[derive(Default)]
+struct Street {
+    empty: Mutex<Vec<House>>,
+    took: Mutex<Vec<(Duration, &'static str)>>,
+}
+
+impl Street {
+    /// The one that was left last: its hosts are up.
+    fn enter(&self) -> Option<House> {
+        self.empty.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn leave(&self, house: House) {
+        self.empty.lock().unwrap_or_else(PoisonError::into_inner).push(house);
+    }
+
+    fn close(&self) -> Result<(), String> {
+        let houses = std::mem::take(&mut *self.empty.lock().unwrap_or_else(PoisonError::into_inner));
+        houses.iter().try_for_each(House::close)
+    }
+}
+
+fn slowest(mut took: Vec<(Duration, &str)>) -> String {
+    took.sort_by(|one, other| other.cmp(one));
+    let lines = took.iter().take(15).map(|(took, name)| format!("{:>6.0} s  {name}\n", took.as_secs_f64()));
+    format!("slowest:\n{}", lines.collect::<String>())
 }
 
 #[expect(clippy::print_stderr, reason = "there is no report to put it into")]

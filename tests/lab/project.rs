@@ -21,7 +21,7 @@ pub(crate) struct Project<'a> {
 impl<'a> Project<'a> {
     /// An empty one.
     pub(crate) fn new(house: &'a House, name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(name);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}", house.number())).join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("the folder of an earlier run goes");
         }

@@ -10,7 +10,7 @@ use armilla::name::{EnvName, HostName};
 use armilla::step::{Outcome, Snapshot, Step, Touched};
 use armilla::transport::{Connections, Order, SshOptions, Transport as _, TransportError};
 
-use crate::house::{FOLDER, House, until};
+use crate::house::{House, until};
 
 const KEPT: &str = "/var/lib/armilla/host/staging@h1/undo/app";
 
@@ -127,8 +127,8 @@ fn touched() -> Vec<Touched> {
 struct Controller(Connections);
 
 impl Controller {
-    fn new() -> Self {
-        let config = Some(format!("{}/ssh_config", *FOLDER).into());
+    fn new(house: &House) -> Self {
+        let config = Some(house.ssh_config().into());
         Self(Connections::new(SshOptions { config, connect_timeout: Duration::from_secs(5), ..SshOptions::default() }))
     }
 
@@ -195,7 +195,7 @@ fn same(house: &House, before: &str, when: &str) {
 /// Everything comes back byte for byte, whenever the program that does it is killed, and when the power goes.
 pub(crate) fn put_back(house: &House) {
     let before = furnished(house);
-    let controller = Controller::new();
+    let controller = Controller::new(house);
     controller.done(snapshot());
     changed(house, &before);
     controller.done(undo());
@@ -226,7 +226,7 @@ pub(crate) fn put_back(house: &House) {
     house.lab().boot(&["h1"], &mut |_| {}).expect("the power comes");
     house.lab().wait(&["h1"]).expect("the host answers");
     assert!(matches!(cut.join().expect("it ends"), Err(TransportError::Lost { .. })));
-    Controller::new().done(undo());
+    Controller::new(house).done(undo());
     same(house, &before, "after a loss of power");
 }
 
@@ -234,7 +234,7 @@ pub(crate) fn put_back(house: &House) {
 /// was to be kept is never put back.
 pub(crate) fn f28_nothing_to_go_back_to(house: &House) {
     let before = furnished(house);
-    let controller = Controller::new();
+    let controller = Controller::new(house);
     assert!(controller.fails(undo()).contains("nothing was kept of app on this host"));
     controller.done(snapshot());
     changed(house, &before);
