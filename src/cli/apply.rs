@@ -92,7 +92,7 @@ fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
             Ok(survey) => {
                 let shape = Shape { next: Next::Doing, ..command.shape.clone() };
                 plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
-                let about = saved::about(&command.selection, &loaded);
+                let about = saved::about(&command.selection, &loaded, survey.revision.clone());
                 let proposal = Proposal {
                     fleet: &fleet,
                     leases,

@@ -7,7 +7,7 @@ use super::leases::{self, Ground};
 use super::perform::Show;
 use super::plan::{self, Next, Shape};
 use super::proposal::{Consent, Proposal};
-use super::{Connection, Exit, Global, Selection, environment, identity, load, saved, survey, ui};
+use super::{Connection, Exit, Global, Selection, environment, identity, load, revision, saved, survey, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics};
 
@@ -83,6 +83,7 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
             }
         };
         let mut survey = survey::of(&fleet, Catalog::of_nothing(name.clone(), hosts)).await;
+        survey.revision = revision::of(&loaded.root);
         // A host that is away and may have something of ours matters here.
         let away = std::mem::take(&mut survey.plan.silent);
         survey.plan.unreachable.extend(away);
@@ -96,7 +97,7 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
             fleet: &fleet,
             leases,
             survey: &survey,
-            about: saved::about(&command.selection, &loaded),
+            about: saved::about(&command.selection, &loaded, survey.revision.clone()),
             keys: &loaded.keys,
             project: Some(&loaded.root),
             run,

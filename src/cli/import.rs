@@ -68,7 +68,7 @@ fn import(global: &Global, command: &Give) -> Result<Exit, Diagnostics> {
             plan: Digest::of(b""),
             at: identity::now(),
             who: identity::who(),
-            revision: revision::exactly(&loaded.root),
+            revision: revision::of(&loaded.root),
         };
         let exit = given(&fleet, &loaded, &leases, command, &applied).await;
         leases.release().await;

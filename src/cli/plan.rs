@@ -134,14 +134,14 @@ pub(super) fn print(
 ) {
     if shape.json {
         let about = json::About {
-            revision: super::revision::of(&loaded.root),
+            revision: survey.revision.as_ref().map(super::revision::shown),
             limit: selection.limit.clone(),
             part: selection.only.described(),
         };
         return ui::line(&json::plan(&survey.plan, &about).to_string());
     }
     let view = View {
-        revision: super::revision::of(&loaded.root),
+        revision: survey.revision.as_ref().map(super::revision::shown),
         read: human::Read::Now(survey.took),
         diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
         verbose: global.verbose,

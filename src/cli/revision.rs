@@ -5,17 +5,9 @@ use std::process::Command;
 
 use crate::ledger::Revision;
 
-/// The commit of a project's folder and whether something in it is not committed: `3f2c1ab (clean)`. None where there
-/// is no git or no repository.
-pub(super) fn of(root: &Path) -> Option<String> {
-    let commit = git(root, &["rev-parse", "--short", "HEAD"])?;
-    let changed = git(root, &["status", "--porcelain", "--", "."])?;
-    let state = if changed.trim().is_empty() { "clean" } else { "with uncommitted changes" };
-    Some(format!("{} ({state})", commit.trim()))
-}
-
-/// The same, whole and for programs.
-pub(super) fn exactly(root: &Path) -> Option<Revision> {
+/// The commit of a project's folder and whether something in it is not committed. None where there is no git or no
+/// repository.
+pub(super) fn of(root: &Path) -> Option<Revision> {
     let commit = git(root, &["rev-parse", "HEAD"])?;
     let changed = git(root, &["status", "--porcelain", "--", "."])?;
     Some(Revision { commit: commit.trim().to_owned(), dirty: !changed.trim().is_empty() })

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use super::keys::{Keyring, Place};
 use super::load::Loaded;
 use super::survey::Survey;
-use super::{Connection, Global, Selection, identity, leases, revision, ui};
+use super::{Connection, Global, Selection, identity, leases, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::ledger::Revision;
 use crate::name::EnvName;
 use crate::plan::Plan;
 use crate::plan::saved::{About, File, Hosts, LIMIT, SavedError, SavedPlan, is_plan};
@@ -62,7 +63,7 @@ pub(super) fn save(path: &Path, selection: &Selection, loaded: &Loaded, survey: 
     let cannot = |why: &dyn std::fmt::Display| {
         Diagnostic::error(format!("the plan cannot be saved to {}: {why}", path.display())).hint("nothing was changed")
     };
-    let made = make(about(selection, loaded), &survey.plan, &survey.catalog, &loaded.keys)?;
+    let made = make(about(selection, loaded, survey.revision.clone()), &survey.plan, &survey.catalog, &loaded.keys)?;
     check_place(path)?;
     write(path, &made.bytes).map_err(|error| cannot(&error))?;
     // A plan that cannot be read must show now, not in the night in which it is needed.
@@ -115,7 +116,7 @@ pub(super) fn keys_for(
 }
 
 /// What is told about a plan of this selection.
-pub(super) fn about(selection: &Selection, loaded: &Loaded) -> About {
+pub(super) fn about(selection: &Selection, loaded: &Loaded, revision: Option<Revision>) -> About {
     let witnesses = crate::apply::witnesses(leases::witnesses(loaded));
     let folder = loaded.root.file_name().map(|name| name.to_string_lossy().into_owned());
     About {
@@ -123,7 +124,7 @@ pub(super) fn about(selection: &Selection, loaded: &Loaded) -> About {
         environment: loaded.environment.clone(),
         made_at: identity::now(),
         made_by: identity::who(),
-        revision: revision::exactly(&loaded.root),
+        revision,
         project: folder.unwrap_or_default(),
         limit: selection.limit.clone(),
         part: selection.only.described(),

@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, Facts};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::fact::{Fact, fact};
 use crate::inventory::Endpoint;
-use crate::ledger::{Applied, Ledger};
+use crate::ledger::{Applied, Ledger, Revision};
 use crate::name::HostName;
 use crate::observe;
 use crate::plan::{self, Observed, Plan};
@@ -42,6 +42,8 @@ pub(super) struct Survey {
     pub plan: Plan,
     /// How long it took.
     pub took: Duration,
+    /// The revision of the project, where it is under version control and was asked for.
+    pub revision: Option<Revision>,
 }
 
 impl Survey {
@@ -146,6 +148,10 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
 /// What is wrong after templating with real facts.
 pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
     let begun = Instant::now();
+    // Beside each other: hosts are logged in to and git looks, while it is worked out what to ask.
+    let _logins = fleet.log_in(loaded.endpoints());
+    let root = loaded.root.clone();
+    let revision = tokio::task::spawn_blocking(move || super::revision::of(&root));
     let (facts, unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
     let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
     let catalog = loaded.catalog(&facts, &away)?;
@@ -153,6 +159,7 @@ pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Dia
     let catalog = if away.is_empty() { loaded.chosen(catalog)? } else { loaded.chosen_of_some(catalog) };
     let mut survey = of_known(fleet, catalog, unreachable).await;
     survey.took = begun.elapsed();
+    survey.revision = revision.await.ok().flatten();
     Ok(survey)
 }
 
@@ -167,7 +174,7 @@ async fn of_known(fleet: &Fleet, catalog: Catalog, away: BTreeMap<HostName, Stri
     let mut observed = look(fleet, &catalog).await;
     observed.extend(away.into_iter().map(|(host, why)| (host, Err(why))));
     let plan = plan::plan(&catalog, &observed);
-    Survey { catalog, observed, plan, took: begun.elapsed() }
+    Survey { catalog, observed, plan, took: begun.elapsed(), revision: None }
 }
 
 /// Reads some hosts of a catalog again.
@@ -271,6 +278,21 @@ pub(super) fn explained(error: &TransportError) -> String {
 }
 
 impl Fleet {
+    /// Makes connections that will be needed, as many at a time as hosts are worked on. Those that are still being made are
+    /// given up when what this returns is dropped.
+    fn log_in(&self, hosts: Vec<Endpoint>) -> tokio::task::JoinSet<()> {
+        let slots = Arc::new(tokio::sync::Semaphore::new(self.forks.max(1)));
+        let mut logins = tokio::task::JoinSet::new();
+        for host in hosts {
+            let (transport, slots) = (Arc::clone(&self.transport), Arc::clone(&slots));
+            logins.spawn(async move {
+                let _slot = slots.acquire_owned().await;
+                transport.log_in(&host).await;
+            });
+        }
+        logins
+    }
+
     /// These gave no lease. To wait for each of them again and again would only cost time: nothing can be done there.
     pub(super) fn miss(&self, away: &BTreeMap<HostName, TransportError>) {
         self.away.lock().unwrap_or_else(PoisonError::into_inner).clone_from(away);

@@ -89,21 +89,13 @@ impl Kind for Service {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        let enabled = self.enabled.map(|_| self.is_enabled());
-        std::iter::once(Probe::Unit(self.unit())).chain(enabled).collect()
+        vec![Probe::Unit(self.unit())]
     }
 
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let unit = readings.unit(&Probe::Unit(self.unit()))?.clone();
         let activity = activity(&unit.active)?;
-        let enablement = match unit.enabled.as_str() {
-            // systemd does not know of a System V script whether it is enabled; only `systemctl is-enabled` looks.
-            "generated" if self.enabled.is_some() => {
-                let answer = String::from_utf8_lossy(&readings.command(&self.is_enabled())?.stdout).trim().to_owned();
-                enablement(&answer)?
-            }
-            word => enablement(word)?,
-        };
+        let enablement = enablement(&unit.enabled)?;
         Ok(State { unit, activity, enablement })
     }
 
@@ -180,10 +172,6 @@ impl Service {
 
     fn unit(&self) -> String {
         if fields::is_unit(&self.name) { self.name.clone() } else { format!("{}.service", self.name) }
-    }
-
-    fn is_enabled(&self) -> Probe {
-        Probe::Command(self.systemctl("is-enabled").within(Duration::from_secs(30)))
     }
 
     fn systemctl(&self, verb: &str) -> Command {

@@ -23,7 +23,6 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["sh", "-c", "! getent group -- \"$1\" >/dev/null", "sh", name] => no_group(host, name),
         ["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, unit] => no_to(host, question, unit),
         ["sh", "-c", script, "sh", parent, link] if script.contains(MARKER) => Ok(web::versions(host, parent, link)),
-        ["systemctl", "is-enabled", "--", unit] => Ok(format!("{}\n", host.unit(unit).enabled)),
         ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
         ["apt-get", "autoremove", "-s", "-q", "-o", KEEP_NO_SUGGESTED] => Ok(apt::rehearse_idle(host)),
         ["apt-get", "purge", "-s", "-q", "--auto-remove", "-o", KEEP_NO_SUGGESTED, "--", name] => {

@@ -347,7 +347,8 @@ pub struct UnitReading {
     pub load: String,
     /// `active`, `inactive`, `failed`, `activating`, ...
     pub active: String,
-    /// `enabled`, `disabled`, `static`, `generated`, ... or empty.
+    /// `enabled`, `disabled`, `static`, ... or empty. Of a script of System V what `systemctl is-enabled` says, as systemd
+    /// itself only calls it `generated`.
     pub enabled: String,
     /// Whether its file changed since systemd read it.
     pub needs_reload: bool,

@@ -29,6 +29,13 @@ impl Connections {
         self.ssh.connects(host)
     }
 
+    /// Makes the connection to a host that will be asked soon. If it cannot be made, the next who asks the host is told so.
+    pub async fn log_in(&self, host: &Endpoint) {
+        if host.method == Method::Ssh {
+            self.ssh.log_in(host).await;
+        }
+    }
+
     /// Runs one program outside of any plan; tells what it says as it says it, and gives its exit code (124 if it ran
     /// out of time, 127 if there is no such program). If the future is dropped, or this program or the connection ends,
     /// the host ends the program and all it started within a few seconds.

@@ -53,6 +53,8 @@ struct Answer {
     manager: Manager,
     /// The list of packages that are held, where it is not part of the answer about them.
     locks: Option<String>,
+    /// Of scripts of System V: what `systemctl is-enabled` says.
+    generated: BTreeMap<String, String>,
     /// Of each probe of a unit, by index: which block of systemctl's answer is its own.
     places: BTreeMap<usize, usize>,
 }
@@ -84,6 +86,11 @@ impl Answer {
             }
             "interrupted" => self.interrupted = true,
             "locks" => self.locks = Some(frame.text()),
+            "generated" => {
+                let text = frame.text();
+                let mut words = text.split_ascii_whitespace().map(str::to_owned);
+                self.generated.extend(words.next().zip(words.next()));
+            }
             "manager" => {
                 let named = frame.arguments.first().and_then(|name| Manager::named(name));
                 self.manager = named.unwrap_or_default();
@@ -368,10 +375,12 @@ impl Answer {
         let place = self.places.get(&index).copied();
         let block = named.or_else(|| blocks.get(place?)).ok_or_else(|| silent("about the unit"))?;
         let word = |key: &str| block.get(key).map(|value| (*value).to_owned());
+        let enabled = word("UnitFileState").unwrap_or_default();
+        let of_script = || block.get("Id").and_then(|id| self.generated.get(*id)).cloned();
         Ok(UnitReading {
             load: word("LoadState").ok_or_else(|| silent("whether the unit is loaded"))?,
             active: word("ActiveState").ok_or_else(|| silent("whether the unit is active"))?,
-            enabled: word("UnitFileState").unwrap_or_default(),
+            enabled: if enabled == "generated" { of_script().unwrap_or(enabled) } else { enabled },
             needs_reload: block.get("NeedDaemonReload") == Some(&"yes"),
             since: block.get("ActiveEnterTimestamp").and_then(|text| timestamp(text)),
         })
@@ -551,6 +560,19 @@ mod tests {
         assert_eq!(unit(2).load, "not-found");
         let down = answer(&probes, &told("units", "", 1, "System has not been booted with systemd as init system"));
         assert!(down.unit(&probes[0]).expect_err("no systemd").0.contains("not been booted"));
+    }
+
+    #[test]
+    fn a_script_of_system_v_is_enabled_when_its_links_say_so() {
+        let probes = ["on.service", "off.service", "new.service"].map(|name| Probe::Unit(name.to_owned()));
+        let block = |name: &str, state: &str| {
+            format!("LoadState=loaded\nActiveState=active\nUnitFileState={state}\nId={name}.service\n\n")
+        };
+        let output = block("on", "generated") + &block("off", "generated") + &block("new", "enabled");
+        let links = "\nN generated\non.service enabled\n\nN generated\noff.service disabled\n";
+        let readings = answer(&probes, &(links.to_owned() + &told("units", &output, 0, "")));
+        let enabled = |at: usize| readings.unit(&probes[at]).expect("an answer").enabled.clone();
+        assert_eq!([0, 1, 2].map(enabled), ["enabled", "disabled", "enabled"]);
     }
 
     #[test]

@@ -153,7 +153,10 @@ fn accounts(probes: &[Probe]) -> String {
         _ => None,
     });
     let mut text = together("accounts passwd", users.clone().map(|(_, name)| name));
-    text.extend(users.map(|(index, name)| format!("tool 'id {index}' 10 id -- {}\n", quote(name))));
+    let pairs: Vec<String> = users.map(|(index, name)| format!("{index} {}", quote(name))).collect();
+    if !pairs.is_empty() {
+        text.push_str(&format!("ids {}\n", pairs.join(" ")));
+    }
     text + &together("accounts group", groups)
 }
 

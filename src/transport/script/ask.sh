@@ -209,6 +209,16 @@ port_() {
     *) failed "$1" "asking for $3 port $4 needs bash or nc on the host" ;;
   esac
 }
+# ids INDEX NAME...: the groups of each user. The nonce is nobody's to see, so it stands in the environment.
+ids() (
+  export N
+  limit 10 sh -c 'while [ $# -gt 0 ]; do
+      printf "\\n%s id %s\\n" "$N" "$1"
+      complaint=$(id -- "$2" 2>&1 >&3)
+      printf "\\n%s id %s code %s\\n%s" "$N" "$1" "$?" "$complaint"
+      shift 2
+    done' ids "$@" >&3
+)
 # accounts passwd|group NAME...
 accounts() {
   if has getent; then
@@ -218,10 +228,29 @@ accounts() {
   else tool "$1" 10 cat "/etc/$1"
   fi
 }
-# units PROPERTIES NAME...: systemd writes times in the zone it is told.
+# units PROPERTIES NAME...: systemd writes times in the zone it is told. Of a script of System V it does not know whether it
+# is enabled; only `is-enabled` looks.
 units() (
   export TZ=UTC
   properties=$1
   shift
-  tool units 20 systemctl show "--property=$properties" -- "$@"
+  has systemctl || { tool units 20 systemctl; return; }
+  frame units
+  complaint=$({
+    o=$(limit 20 systemctl show "--property=$properties" -- "$@" 2>&5)
+    code=$?
+    printf '%s\n' "$o" >&3
+    case $o in
+      *UnitFileState=generated*)
+        for i in $(printf '%s\n' "$o" | awk -v RS= '/(^|\n)UnitFileState=generated(\n|$)/' | sed -n 's/^Id=//p'); do
+          frame generated
+          printf '%s ' "$i" >&3
+          limit 20 systemctl is-enabled -- "$i" >&3 2>/dev/null
+        done ;;
+    esac
+    exit "$code"
+  } 5>&1)
+  code=$?
+  frame units code "$code"
+  printf '%s' "$complaint" >&3
 )

@@ -57,6 +57,8 @@ pub(super) struct Link {
     socket: PathBuf,
     log: PathBuf,
     closed: AtomicBool,
+    /// How much of what was begun over it is not known to have ended.
+    begun: AtomicUsize,
     /// Removed when the last connection in it is gone.
     _directory: Arc<Directory>,
 }
@@ -82,7 +84,14 @@ pub(super) async fn connect(
         return Err(refused(host, &read_log(&log)));
     }
     let session = openssh::Session::resume_mux(socket.clone().into_boxed_path(), None);
-    Ok(Link { session: Arc::new(session), socket, log, closed: AtomicBool::new(false), _directory: directory })
+    Ok(Link {
+        session: Arc::new(session),
+        socket,
+        log,
+        closed: AtomicBool::new(false),
+        begun: AtomicUsize::new(0),
+        _directory: directory,
+    })
 }
 
 /// The command line of the master.
@@ -182,7 +191,7 @@ fn read_log(log: &Path) -> String {
 }
 
 impl Link {
-    /// Starts a command on the host.
+    /// Starts a command on the host; [`Link::ended`] must be told when it is known to be over.
     pub(super) async fn open(&self, line: &str, limit: Duration) -> Result<Channel, String> {
         let mut command = Arc::clone(&self.session).arc_raw_command(line);
         command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
@@ -191,6 +200,7 @@ impl Link {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err(format!("no answer within {} s", limit.as_secs())),
         };
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let missing = || "a pipe is missing".to_owned();
         Ok(Channel {
             stdin: Box::pin(child.stdin().take().ok_or_else(missing)?),
@@ -211,9 +221,21 @@ impl Link {
         last_words(&read_log(&self.log))
     }
 
-    /// Ends the connection.
+    /// What was begun over one of its channels has ended.
+    pub(super) fn ended(&self) {
+        self.begun.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Ends the connection. A master is asked to end with what still goes over it, which costs nothing; where that may be
+    /// never it is told to end at once, by a program.
     pub(super) async fn close(&self) {
         if self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let session = openssh::Session::resume_mux(self.socket.clone().into_boxed_path(), None);
+        if self.begun.load(Ordering::Relaxed) == 0
+            && let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(1), session.close()).await
+        {
             return;
         }
         if let Ok(exit) = exit(&self.socket) {

@@ -90,8 +90,9 @@ fn was_turned_away(why: &str) -> bool {
         .any(|words| why.contains(words))
 }
 
-/// The place of one connection; locked while it is being made.
-type Place = Arc<tokio::sync::Mutex<Option<Arc<Link>>>>;
+/// The place of one connection; locked while it is being made. One that was wanted before anybody asked and could not be
+/// made is told to the first who asks.
+type Place = Arc<tokio::sync::Mutex<Option<Result<Arc<Link>, TransportError>>>>;
 
 /// Works over SSH.
 #[derive(Debug)]
@@ -126,7 +127,7 @@ impl Ssh {
         let mut closing = tokio::task::JoinSet::new();
         for place in places.into_values() {
             closing.spawn(async move {
-                if let Some(link) = place.lock().await.take() {
+                if let Some(Ok(link)) = place.lock().await.take() {
                     link.close().await;
                 }
             });
@@ -153,17 +154,30 @@ impl Ssh {
     /// The connection that is there, or a new one.
     async fn link(&self, host: &Endpoint) -> Result<Arc<Link>, TransportError> {
         let place = self.place(host);
-        let mut link = place.lock().await;
-        if let Some(link) = &*link {
-            return Ok(Arc::clone(link));
+        let mut there = place.lock().await;
+        let link = match there.take() {
+            Some(known) => known?,
+            None => self.made(host).await?,
+        };
+        *there = Some(Ok(Arc::clone(&link)));
+        Ok(link)
+    }
+
+    /// Makes the connection before anybody asks.
+    pub(super) async fn log_in(&self, host: &Endpoint) {
+        let place = self.place(host);
+        let mut there = place.lock().await;
+        if there.is_none() {
+            *there = Some(self.made(host).await);
         }
+    }
+
+    async fn made(&self, host: &Endpoint) -> Result<Arc<Link>, TransportError> {
         let directory = self.directory().map_err(|error| TransportError::Unreachable {
             host: host.name.to_string(),
             why: format!("no directory for control sockets: {error}"),
         })?;
-        let made = Arc::new(self.connect(host, directory).await?);
-        *link = Some(Arc::clone(&made));
-        Ok(made)
+        self.connect(host, directory).await.map(Arc::new)
     }
 
     /// A new connection. One that was refused or broken off at once is tried again, once: sshd may be starting again, or
@@ -184,14 +198,14 @@ impl Ssh {
     async fn has(&self, host: &Endpoint, link: &Arc<Link>) -> bool {
         let place = self.place(host);
         let there = place.lock().await;
-        there.as_ref().is_some_and(|there| Arc::ptr_eq(there, link))
+        matches!(&*there, Some(Ok(there)) if Arc::ptr_eq(there, link))
     }
 
     /// Forgets a connection, unless another has taken its place already.
     async fn forget(&self, host: &Endpoint, lost: &Arc<Link>) {
         let place = self.place(host);
         let mut link = place.lock().await;
-        if link.as_ref().is_some_and(|link| Arc::ptr_eq(link, lost)) {
+        if matches!(&*link, Some(Ok(link)) if Arc::ptr_eq(link, lost)) {
             *link = None;
         }
     }
@@ -226,7 +240,10 @@ impl Ssh {
             Err(error) => return (Err(error), Way::Open),
         };
         match exchange.read(channel, probes, self.options.read_timeout).await {
-            Ok(readings) => (Ok(readings), Way::Open),
+            Ok(readings) => {
+                link.ended();
+                (Ok(readings), Way::Open)
+            }
             Err(error) => {
                 let error = self.explain(host, &link, error).await;
                 let way = if self.has(host, &link).await { Way::Open } else { Way::Lost };
@@ -245,7 +262,10 @@ impl Ssh {
         let (exchange, channel, link) = self.open(host).await?;
         match exchange.run(channel, command, self.options.read_timeout, tell).await {
             Err(error) => Err(self.explain(host, &link, error).await),
-            code => code,
+            code => {
+                link.ended();
+                code
+            }
         }
     }
 
@@ -278,7 +298,10 @@ impl Transport for Ssh {
         let (exchange, channel, link) = self.open(host).await?;
         match exchange.perform(channel, order, self.options.read_timeout, watch).await {
             Err(error) => Err(self.explain(host, &link, error).await),
-            outcomes => outcomes,
+            outcomes => {
+                link.ended();
+                outcomes
+            }
         }
     }
 
@@ -286,13 +309,16 @@ impl Transport for Ssh {
         let (exchange, channel, link) = self.open(host).await?;
         match exchange.lease(channel, request, self.options.read_timeout).await {
             Err(error) => Err(self.explain(host, &link, error).await),
-            answer => answer,
+            answer => {
+                link.ended();
+                answer
+            }
         }
     }
 
     async fn hang_up(&self, host: &Endpoint) {
         let old = self.place(host).lock().await.take();
-        if let Some(old) = old {
+        if let Some(Ok(old)) = old {
             old.close().await;
         }
     }
