@@ -31,7 +31,7 @@ pub(super) struct Patience {
     pub(super) reboot_timeout: Duration,
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     let seconds = crate::role::parse_duration(&text.into());
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "write it as 90s, 10m or 2h".to_owned())
 }

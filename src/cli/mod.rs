@@ -228,6 +228,9 @@ pub struct Connection {
     /// Seconds to wait for a connection
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
     connect_timeout: u16,
+    /// Keep connections for so long after the last use, so that the next command need not log in
+    #[arg(long, value_name = "TIME", env = "ARMILLA_KEEP_CONNECTIONS", value_parser = leases::span)]
+    keep_connections: Option<std::time::Duration>,
     /// A rehearsal: work on the lab hosts of the same names (see `armilla lab`), not on the real ones
     #[arg(long)]
     lab: bool,

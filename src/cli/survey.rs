@@ -99,6 +99,7 @@ pub(super) fn fleet_of(global: &Global, connection: &Connection) -> Result<Fleet
         user: connection.user.clone(),
         key: connection.private_key.clone().map(path).transpose()?,
         connect_timeout: Duration::from_secs(u64::from(connection.connect_timeout)),
+        keep: connection.keep_connections.filter(|keep| !keep.is_zero()),
         ..SshOptions::default()
     };
     if connection.accept_new {

@@ -113,3 +113,31 @@ fn changed(house: &House, project: &crate::project::Project<'_>) {
     is("systemctl is-active loom; systemctl is-enabled loom || true", "active\ndisabled");
     is("tr '\\0' '\\n' </proc/$(systemctl show -P MainPID loom)/environ | grep UNDO", "UNDO=no");
 }
+
+/// A service that only has a script: systemd calls it `generated`, and its links say whether it is enabled.
+pub(crate) fn script_of_system_v(house: &House) {
+    const SCRIPT: &str = "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: galley\n# Required-Start:\n# Required-Stop:\n# Default-Start: 2 3 4 5\n# Default-Stop: 0 1 6\n### END INIT INFO\nexit 0\n";
+    house.fresh(&["h1"]);
+    let project = house.project("system-v");
+    house.sh(
+        "h1",
+        &format!(
+            "printf '{}' >/etc/init.d/galley; chmod 755 /etc/init.d/galley; systemctl daemon-reload",
+            SCRIPT.replace('\n', "\\n")
+        ),
+    );
+    project.only(&["h1"], "summary: x\nresources:\n  - service: { name: galley, state: running, enabled: true }\n");
+    project.plan(&[]).ends(0).says("enabled false -> true");
+    project.converges();
+    assert_eq!(
+        house.sh("h1", "systemctl is-enabled galley 2>/dev/null; ls /etc/rc3.d | grep galley"),
+        "enabled\nS01galley"
+    );
+    house.sh("h1", "update-rc.d galley disable");
+    project
+        .plan(&["--detailed-exitcode"])
+        .ends(2)
+        .says("enabled false -> true")
+        .says("drift: changed on the host since");
+    project.converges();
+}

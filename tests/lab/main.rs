@@ -51,6 +51,7 @@ const STORIES: &[Story] = &[
     ("the lab makes real hosts and leaves nothing behind", hosts::a_whole_life),
     ("facts of real hosts are true", hosts::facts),
     ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
+    ("a script of System V is enabled and found as enabled", kinds::script_of_system_v),
     ("archives of every sort are unpacked, swapped and removed", artifacts::archives),
     ("F33: a hostile archive changes nothing on a host", artifacts::f33_hostile),
     ("packages come from a signed repository of one's own", artifacts::repository),

@@ -373,3 +373,23 @@ fn what_was_changed_is_put_back_the_last_first() {
     let (next, steering) = run(false);
     assert_eq!((next, steering.outcome()), (Next::Over, Some(armilla::apply::Restoration::Stuck)));
 }
+
+/// The stages that would have put hosts back are passed over when all is well: that is not putting them back.
+#[test]
+fn what_was_never_put_back_is_not_told_as_put_back() {
+    let undo = (0..2).map(|number| (name(number), vec![number])).collect();
+    let rollout =
+        Rollout { on_failure: OnFailure::Rollback, undo, ..rollout(&[Fate::Well, Fate::Well], &[1], Budget::Unset) };
+    let mut steering = Steering::new(&rollout);
+    let mut ready = all(&rollout);
+    while let Next::Begin(host) = steering.next(&ready, NOW) {
+        ready.remove(&host);
+        steering.begin(&host);
+        steering.ended(&host, None, NOW);
+    }
+    for number in 0..2 {
+        steering.undone(&name(number), true);
+    }
+    assert!(steering.is_well());
+    assert_eq!(steering.outcome(), None);
+}

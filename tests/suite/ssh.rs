@@ -248,6 +248,49 @@ pub(crate) async fn gone(server: &Server) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_kept_serves_the_next_run_and_then_ends() {
+    let Some(server) = Server::start("") else { return };
+    let host = server.host();
+    let options = |seconds: u64| SshOptions { keep: Some(Duration::from_secs(seconds)), ..server.options() };
+    // What the host calls the connection that a run came by: other ports, another connection.
+    let run = async |seconds: u64| {
+        let connections = Connections::new(options(seconds));
+        let came_by = said(&connections, &host, "echo $SSH_CONNECTION").await.expect("an answer");
+        connections.close().await;
+        came_by
+    };
+    let first = run(60).await;
+    assert_eq!(run(60).await, first, "it stays, and is used again");
+    assert_ne!(run(2).await, first, "not by who wants something else");
+
+    // It stands, but nothing comes over it any more.
+    let stop = |signal| {
+        for session in server.sessions() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(session), signal);
+        }
+    };
+    stop(nix::sys::signal::Signal::SIGSTOP);
+    let second = run(60).await;
+    assert_ne!(second, first);
+    assert_eq!(run(60).await, second);
+    stop(nix::sys::signal::Signal::SIGCONT);
+
+    let folder = server.home.join("kept");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).expect("a mode");
+    match said(&Connections::new(options(60)), &host, "echo here").await {
+        Err(TransportError::Unreachable { why, .. }) => assert!(why.contains("only we can read"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a mode");
+
+    // What is to be kept no more ends, and the rest by itself.
+    let connections = Connections::new(options(60));
+    assert_eq!(said(&connections, &host, "echo $SSH_CONNECTION").await, Ok(second));
+    connections.hang_up(&host).await;
+    assert!(gone(&server).await, "{:?}", server.sessions());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f12_an_unknown_host_key_is_refused_unless_it_is_wanted_and_a_changed_one_always() {
     let Some(server) = Server::start("") else { return };
     let (host, known) = (server.host(), server.home.join("known"));

@@ -3,6 +3,7 @@
 //! In: an endpoint and options. Out: channels, as many as wanted, over one connection.
 //! Never: an option taken from a name; the master is told everything before `--`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -13,14 +14,15 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
+use super::kept::{self, Place};
 use super::{KnownHosts, SshOptions};
 use crate::inventory::Endpoint;
 use crate::transport::TransportError;
 use crate::transport::dialogue::{Channel, random};
 use crate::transport::host_key::{Refusal, explain, fingerprint, last_words};
 
-/// How long a master outlives us when we are killed, in seconds. Long enough for a person to think over a plan.
-const ORPHAN: u32 = 900;
+/// How long a master outlives us when we are killed. Long enough for a person to think over a plan.
+const ORPHAN: Duration = Duration::from_secs(900);
 
 /// A new directory of our own for sockets and logs; removed with everything in it at the end.
 #[derive(Debug)]
@@ -59,6 +61,8 @@ pub(super) struct Link {
     closed: AtomicBool,
     /// How much of what was begun over it is not known to have ended.
     begun: AtomicUsize,
+    /// Whether it stays for the next who wants it.
+    kept: bool,
     /// Removed when the last connection in it is gone.
     _directory: Arc<Directory>,
 }
@@ -70,9 +74,29 @@ pub(super) async fn connect(
     directory: Arc<Directory>,
 ) -> Result<Link, TransportError> {
     let unreachable = |why: String| TransportError::Unreachable { host: host.name.to_string(), why };
-    let socket = directory.next();
+    let arguments = arguments(host, options).map_err(unreachable)?;
+    let link = |socket: PathBuf, kept: bool| Link {
+        session: Arc::new(openssh::Session::resume_mux(socket.clone().into_boxed_path(), None)),
+        log: socket.with_extension("log"),
+        socket,
+        closed: AtomicBool::new(false),
+        begun: AtomicUsize::new(0),
+        kept,
+        _directory: Arc::clone(&directory),
+    };
+    let place = match options.keep {
+        None => Place::Taken,
+        Some(_) => kept::place(&arguments, options.control_dir.as_deref())
+            .await
+            .map_err(|error| unreachable(format!("connections cannot be kept: {error}")))?,
+    };
+    let (socket, alone) = match place {
+        Place::There(socket) => return Ok(link(socket, true)),
+        Place::Free(socket, alone) => (socket, Some(alone)),
+        Place::Taken => (directory.next(), None),
+    };
     let log = socket.with_extension("log");
-    let mut master = master(host, options, &socket, &log).map_err(unreachable)?;
+    let mut master = master(&arguments, &socket, &log).map_err(unreachable)?;
     // `-f`: it comes back when the login succeeded, and goes on in the background.
     let limit = options.connect_timeout * 2;
     let ended = match tokio::time::timeout(limit, master.status()).await {
@@ -83,45 +107,44 @@ pub(super) async fn connect(
     if !ended.success() {
         return Err(refused(host, &read_log(&log)));
     }
-    let session = openssh::Session::resume_mux(socket.clone().into_boxed_path(), None);
-    Ok(Link {
-        session: Arc::new(session),
-        socket,
-        log,
-        closed: AtomicBool::new(false),
-        begun: AtomicUsize::new(0),
-        _directory: directory,
-    })
+    Ok(link(socket, alone.is_some()))
 }
 
-/// The command line of the master.
-fn master(host: &Endpoint, options: &SshOptions, socket: &Path, log: &Path) -> Result<tokio::process::Command, String> {
-    let own_words = fs::File::options().create(true).append(true).open(log).map_err(|error| error.to_string())?;
-    let mut ssh = tokio::process::Command::new("ssh");
-    ssh.args(["-M", "-N", "-f", "-S"]).arg(percent(socket)).arg("-E").arg(log);
+/// What the master is told besides where its socket is.
+fn arguments(host: &Endpoint, options: &SshOptions) -> Result<Vec<OsString>, String> {
+    let mut all: Vec<OsString> = Vec::new();
+    let mut say = |words: &[&str]| all.extend(words.iter().map(OsString::from));
     for option in fixed_options(options) {
-        ssh.arg("-o").arg(option);
+        say(&["-o", &option]);
     }
     if let Some(config) = &options.config {
-        ssh.arg("-F").arg(config);
+        say(&["-F", config.as_str()]);
     }
     if let Some(port) = host.port {
-        ssh.arg("-p").arg(port.to_string());
+        say(&["-p", &port.to_string()]);
     }
     if let Some(user) = host.user.as_ref().or(options.user.as_ref()) {
-        ssh.arg("-l").arg(harmless("user", user)?);
+        say(&["-l", harmless("user", user)?]);
     }
     if let Some(key) = host.key.as_ref().or(options.key.as_ref()) {
-        ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(key);
+        say(&["-o", "IdentitiesOnly=yes", "-i", key.as_str()]);
     }
     for (name, value) in host.ssh.iter().flat_map(|arguments| &arguments.options) {
-        ssh.arg("-o").arg(format!("{name}={value}"));
+        say(&["-o", &format!("{name}={value}")]);
     }
     if let Some(proxy) = host.ssh.iter().find_map(|arguments| arguments.proxy_command.as_ref()) {
         // Plain words that were allowed: the shell that ssh starts for them finds nothing to replace.
-        ssh.arg("-o").arg(format!("ProxyCommand={}", proxy.argv.join(" ")));
+        say(&["-o", &format!("ProxyCommand={}", proxy.argv.join(" "))]);
     }
-    ssh.arg("--").arg(harmless("address", &host.address)?);
+    say(&["--", harmless("address", &host.address)?]);
+    Ok(all)
+}
+
+/// The program that makes the connection and keeps it.
+fn master(arguments: &[OsString], socket: &Path, log: &Path) -> Result<tokio::process::Command, String> {
+    let own_words = fs::File::options().create(true).append(true).open(log).map_err(|error| error.to_string())?;
+    let mut ssh = tokio::process::Command::new("ssh");
+    ssh.args(["-M", "-N", "-f", "-S"]).arg(percent(socket)).arg("-E").arg(log).args(arguments);
     // A jump host's ssh does not know that nobody is there to ask; this tells it.
     ssh.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force");
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(own_words).process_group(0).kill_on_drop(true);
@@ -153,7 +176,7 @@ fn fixed_options(options: &SshOptions) -> Vec<String> {
     all.push(format!("StrictHostKeyChecking={known}"));
     all.push(format!("ConnectTimeout={}", options.connect_timeout.as_secs().max(1)));
     all.push(format!("ServerAliveInterval={}", options.keep_alive.as_secs().max(1)));
-    all.push(format!("ControlPersist={ORPHAN}"));
+    all.push(format!("ControlPersist={}", options.keep.unwrap_or(ORPHAN).as_secs().max(1)));
     all
 }
 
@@ -224,6 +247,20 @@ impl Link {
     /// What was begun over one of its channels has ended.
     pub(super) fn ended(&self) {
         self.begun.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What was begun over it may never end.
+    pub(super) fn doubt(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Is done with it. One that is to be kept stays, unless something may still go on over it.
+    pub(super) async fn leave(&self) {
+        if self.kept && self.begun.load(Ordering::Relaxed) == 0 {
+            self.closed.store(true, Ordering::Relaxed);
+        } else {
+            self.close().await;
+        }
     }
 
     /// Ends the connection. A master is asked to end with what still goes over it, which costs nothing; where that may be

@@ -4,6 +4,7 @@
 //! first needed and kept for the whole run. Never: a host key accepted silently, a question at the terminal, a host
 //! name read as an option, or a socket left behind.
 
+mod kept;
 mod link;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub struct SshOptions {
     pub user: Option<String>,
     /// A private key.
     pub key: Option<Utf8PathBuf>,
+    /// How long a connection that nobody uses stays for the next run; not at all if not given. Nobody but this user can use it.
+    pub keep: Option<Duration>,
     /// What sudo may ask for.
     pub become_password: Option<Secret<String>>,
     /// Where the control sockets are put, in a new directory that is removed at the end; the directory for temporary
@@ -67,6 +70,7 @@ impl Default for SshOptions {
             keep_alive: Duration::from_secs(15),
             user: None,
             key: None,
+            keep: None,
             become_password: None,
             control_dir: None,
         }
@@ -128,7 +132,7 @@ impl Ssh {
         for place in places.into_values() {
             closing.spawn(async move {
                 if let Some(Ok(link)) = place.lock().await.take() {
-                    link.close().await;
+                    link.leave().await;
                 }
             });
         }
@@ -218,6 +222,9 @@ impl Ssh {
         let mut opened = link.open(&words, self.options.connect_timeout).await;
         if opened.is_err() {
             self.forget(host, &link).await;
+            // A master that is kept and answers, but has no way to the host, would be taken again.
+            link.doubt();
+            link.close().await;
             link = self.link(host).await?;
             opened = link.open(&words, self.options.connect_timeout).await;
         }
