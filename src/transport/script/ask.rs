@@ -152,12 +152,10 @@ fn accounts(probes: &[Probe]) -> String {
         Probe::Group(name) => Some(name.as_str()),
         _ => None,
     });
-    let mut text = together("accounts passwd", users.clone().map(|(_, name)| name));
+    let passwd = together("accounts passwd", users.clone().map(|(_, name)| name));
     let pairs: Vec<String> = users.map(|(index, name)| format!("{index} {}", quote(name))).collect();
-    if !pairs.is_empty() {
-        text.push_str(&format!("ids {}\n", pairs.join(" ")));
-    }
-    text + &together("accounts group", groups)
+    let ids = if pairs.is_empty() { String::new() } else { format!("ids {}\n", pairs.join(" ")) };
+    passwd + &ids + &together("accounts group", groups)
 }
 
 fn programs(probes: &[Probe]) -> String {
