@@ -29,6 +29,7 @@ const PLAYED: &[&str] = &[
     "docs/from-ansible.md",
     "docs/from-terraform.md",
     "docs/lab.md",
+    "docs/performance.md",
     "docs/commands.md",
     "docs/resources.md",
     "docs/script-kind.md",
