@@ -248,6 +248,18 @@ fn formula(node: &Node, problems: &mut Diagnostics) -> Option<Formula> {
     parsed.map_err(|problem| problems.push(problem)).ok()
 }
 
+/// An expression that gives a list, or the list itself: JSON is an expression as it stands.
+fn repeat(node: &Node, problems: &mut Diagnostics) -> Option<Formula> {
+    let Yaml::List(_) = &node.value else { return formula(node, problems) };
+    let list = problems.keep(Recipe::parse(node))?;
+    if !list.is_constant() {
+        let problem = Diagnostic::error("nothing can be computed within a list that is written out");
+        problems.push(problem.at(list.origin()).hint("write all of it as an expression: loop: \"[site, 'www']\""));
+        return None;
+    }
+    problems.keep(Formula::parse(&node.to_json().to_string(), &node.origin).map_err(Diagnostics::from))
+}
+
 fn item(node: &Node) -> Result<Item, Diagnostics> {
     let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     let Some(entries) = node.map() else {
@@ -278,7 +290,7 @@ fn item(node: &Node) -> Result<Item, Diagnostics> {
         keys: body.map().unwrap_or_default().iter().map(|(key, _)| key.clone()).collect(),
         body: recipe,
         when: get("when").and_then(|node| formula(node, &mut problems)),
-        repeat: get("loop").and_then(|node| formula(node, &mut problems)),
+        repeat: get("loop").and_then(|node| repeat(node, &mut problems)),
         tags: tags(get("tags"), &mut problems),
         notify: get("notify").and_then(|node| verb(node, &mut problems)),
         protect: get("protect").is_some_and(|node| protect(node, &mut problems)),

@@ -318,7 +318,8 @@ impl Project {
             }
             Item::Loop { restart } => write!(
                 text,
-                "  - file: {{ path: \"{folder}/l{n}{{{{ item }}}}\", content: \"v{version}\" }}\n    loop: \"['a', 'b']\"\n{}",
+                "  - file: {{ path: \"{folder}/l{n}{{{{ item }}}}\", content: \"v{version}\" }}\n    loop: {}\n{}",
+                if n % 2 == 0 { "[a, b]" } else { "\"['a', 'b']\"" },
                 restart.text()
             ),
             Item::DropIn { restart } => write!(
