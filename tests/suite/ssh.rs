@@ -9,11 +9,12 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use armilla::inventory::{Become, Endpoint, Method};
 use armilla::name::HostName;
@@ -288,6 +289,30 @@ async fn a_connection_that_is_kept_serves_the_next_run_and_then_ends() {
     assert_eq!(said(&connections, &host, "echo $SSH_CONNECTION").await, Ok(second));
     connections.hang_up(&host).await;
     assert!(gone(&server).await, "{:?}", server.sessions());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_programs_that_were_killed_left_on_this_machine_goes() {
+    let Some(server) = Server::start("") else { return };
+    let folder = |name: &str, age: u64| {
+        let folder = server.home.join(name);
+        fs::create_dir(&folder).expect("a folder");
+        let socket = UnixListener::bind(folder.join("1")).expect("a socket");
+        let changed = SystemTime::now() - Duration::from_secs(age);
+        fs::File::open(&folder).and_then(|folder| folder.set_modified(changed)).expect("a time");
+        socket
+    };
+    drop(folder("armilla-00000000deadbeef", 3600));
+    drop(folder("armilla-00000000deadbee1", 60));
+    let _alive = folder("armilla-00000000deadbee2", 3600);
+    drop(folder("armilla-of-somebody-else", 3600));
+    let connections = Connections::new(server.options());
+    assert_eq!(said(&connections, &server.host(), "echo here").await, Ok("here".to_owned()));
+    connections.close().await;
+    let mut left = server.leftovers();
+    left.sort();
+    let left: Vec<_> = left.iter().map(|path| path.file_name().expect("a name").to_string_lossy()).collect();
+    assert_eq!(left, ["armilla-00000000deadbee1", "armilla-00000000deadbee2", "armilla-of-somebody-else"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn new(parent: Option<&Utf8Path>) -> std::io::Result<Self> {
         let parent = parent.map_or_else(std::env::temp_dir, |parent| parent.as_std_path().to_owned());
-        let path = parent.join(format!("armilla-{}", &random()?[..16]));
+        sweep(&parent);
+        let path = parent.join(format!("{PREFIX}{}", &random()?[..16]));
         // Not recursive: it must not be there yet.
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self { path, next: AtomicUsize::new(1) })
@@ -43,6 +45,32 @@ impl Directory {
     /// A name nothing has yet.
     fn next(&self) -> PathBuf {
         self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+}
+
+/// How the name of such a directory begins.
+const PREFIX: &str = "armilla-";
+
+/// Removes the directories of programs that were killed: old ones of ours in which no socket has anybody behind it. What
+/// cannot be removed stays.
+fn sweep(parent: &Path) {
+    let us = nix::unistd::getuid().as_raw();
+    let is_old = |found: &fs::Metadata| {
+        let age = found.modified().ok().and_then(|changed| changed.elapsed().ok());
+        age.is_some_and(|age| age > 2 * ORPHAN)
+    };
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).unwrap_or_default();
+        let named = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let ours = |found: fs::Metadata| found.is_dir() && found.uid() == us && is_old(&found);
+        if !named || !entry.metadata().is_ok_and(ours) {
+            continue;
+        }
+        let mut files = fs::read_dir(entry.path()).into_iter().flatten().flatten();
+        if !files.any(|file| UnixStream::connect(file.path()).is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
