@@ -319,7 +319,7 @@ impl Project {
             Item::Loop { restart } => write!(
                 text,
                 "  - file: {{ path: \"{folder}/l{n}{{{{ item }}}}\", content: \"v{version}\" }}\n    loop: {}\n{}",
-                if n % 2 == 0 { "[a, b]" } else { "\"['a', 'b']\"" },
+                if n.is_multiple_of(2) { "[a, b]" } else { "\"['a', 'b']\"" },
                 restart.text()
             ),
             Item::DropIn { restart } => write!(
