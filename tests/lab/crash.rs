@@ -458,16 +458,17 @@ impl Desk<'_> {
     }
 }
 
-/// The first installation of the quickstart is killed again and again on its way, and gone on with each time.
+/// The first installation of the quickstart is killed again and again on its way, each time a place later than the time
+/// before, and gone on with. With `ARMILLA_CRASH_PART` each of its places is tried in an installation of its own, too.
 pub(crate) fn f01_quickstart(house: &House) {
     let program = dying();
     house.fresh(&MEMBERS);
-    let desk = quickstart(house, "quickstart-killed");
+    let desk = quickstart(house, &format!("quickstart-killed{}", part()));
     desk.tick("2s");
     let (begun, mut kills) = (Instant::now(), 1);
     let mut before = desk.journals().len();
     let mut run = desk.apply_as(&program, "ARMILLA_CRASH_AT", &20);
-    for point in [24, 28, 32, 36] {
+    for point in 21.. {
         assert_eq!(run.code, None, "it was not killed\n{run}");
         assert_eq!(desk.written(before), Written::Open);
         before = desk.journals().len();
@@ -477,13 +478,46 @@ pub(crate) fn f01_quickstart(house: &House) {
         }
         kills += 1;
     }
-    if run.code.is_none() {
-        desk.go_on(before);
-    }
     desk.serves("2000", "after the installation");
     assert_eq!(desk.starts(), [1, 1, 1], "none was started twice");
     desk.armilla(&["plan", "lab", "--lab", "--detailed-exitcode"]).ends(0);
     println!("the quickstart installed over {kills} kills, {:?}", begun.elapsed());
+    if !part().is_empty() {
+        f01_every_installation(&desk, &program);
+    }
+}
+
+/// What the quickstart makes is gone; only Java stays, which takes longest and is not its own.
+const UNMAKE: &str = "systemctl disable -q --now zookeeper; rm -rf /etc/zookeeper /var/lib/zookeeper /usr/local/bin/zookeeper-* /etc/systemd/system/zookeeper.service* /var/lib/armilla; systemctl daemon-reload; userdel zookeeper; apt-get purge -y -qq libzookeeper-java >/dev/null 2>&1; ! id zookeeper 2>/dev/null";
+
+fn f01_every_installation(desk: &Desk<'_>, program: &str) {
+    let house = desk.house;
+    let unmake = || {
+        std::thread::scope(|scope| {
+            MEMBERS.map(|host| scope.spawn(move || house.sh(host, UNMAKE)));
+        });
+        fs::remove_dir_all(desk.state.join("runs")).expect("what is written down of the runs before");
+    };
+    let count = desk.project.path("count");
+    unmake();
+    desk.apply_as(program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
+    let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
+    let (begun, places) = (Instant::now(), places(points));
+    for point in &places {
+        unmake();
+        let started = desk.starts();
+        let run = desk.apply_as(program, "ARMILLA_CRASH_AT", point);
+        assert_eq!(run.code, None, "point {point} of {points}: it was not killed\n{run}");
+        desk.go_on(0);
+        desk.serves("2000", &format!("point {point} of {points}"));
+        assert_eq!(desk.starts(), started.map(|starts| starts + 1), "point {point} of {points}: one start each");
+    }
+    println!("{} of {points} points of an installation of the quickstart, {:?}", places.len(), begun.elapsed());
+}
+
+/// Which part of the places is tried, for the name of a folder: two may be tried at the same time, each in a lab of its own.
+fn part() -> String {
+    std::env::var("ARMILLA_CRASH_PART").unwrap_or_default().replace('/', "-of-")
 }
 
 /// The places at which a change of the quickstart is killed, of so many: three, because each member takes its time to
@@ -504,9 +538,7 @@ fn places(points: usize) -> Vec<usize> {
 pub(crate) fn f01_change_of_the_quickstart(house: &House) {
     let program = dying();
     house.up(&MEMBERS);
-    // Two parts may be tried at the same time, each in a lab of its own.
-    let part = std::env::var("ARMILLA_CRASH_PART").unwrap_or_default().replace('/', "-of-");
-    let desk = quickstart(house, &format!("quickstart-changed{part}"));
+    let desk = quickstart(house, &format!("quickstart-changed{}", part()));
     desk.tick("2s");
     desk.apply().ends(0);
     let count = desk.project.path("count");
