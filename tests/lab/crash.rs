@@ -494,7 +494,9 @@ fn f01_every_installation(desk: &Desk<'_>, program: &str) {
     let house = desk.house;
     let unmake = || {
         std::thread::scope(|scope| {
-            MEMBERS.map(|host| scope.spawn(move || house.sh(host, UNMAKE)));
+            for host in MEMBERS {
+                scope.spawn(move || house.sh(host, UNMAKE));
+            }
         });
         fs::remove_dir_all(desk.state.join("runs")).expect("what is written down of the runs before");
     };
