@@ -149,8 +149,9 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
 /// What is wrong after templating with real facts.
 pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
     let begun = Instant::now();
-    // Beside each other: hosts are logged in to and git looks, while it is worked out what to ask.
-    let _logins = fleet.log_in(loaded.endpoints());
+    // Beside each other: hosts are logged in to and git looks, while it is worked out what to ask. Of a part of the
+    // resources it is not known yet whom they are on.
+    let _logins = fleet.log_in(if loaded.part.is_all() { loaded.endpoints() } else { Vec::new() });
     let root = loaded.root.clone();
     let revision = tokio::task::spawn_blocking(move || super::revision::of(&root));
     let (facts, unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
