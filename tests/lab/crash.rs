@@ -487,8 +487,8 @@ pub(crate) fn f01_quickstart(house: &House) {
     }
 }
 
-/// What the quickstart makes is gone; only Java stays, which takes longest and is not its own.
-const UNMAKE: &str = "systemctl disable -q --now zookeeper; rm -rf /etc/zookeeper /var/lib/zookeeper /usr/local/bin/zookeeper-* /etc/systemd/system/zookeeper.service* /var/lib/armilla; systemctl daemon-reload; userdel zookeeper; apt-get purge -y -qq libzookeeper-java >/dev/null 2>&1; ! id zookeeper 2>/dev/null";
+/// All that the quickstart makes is gone but its packages, which take longest.
+const UNMAKE: &str = "systemctl disable -q --now zookeeper; rm -rf /etc/zookeeper /var/lib/zookeeper /usr/local/bin/zookeeper-* /etc/systemd/system/zookeeper.service* /var/lib/armilla; systemctl daemon-reload; userdel zookeeper; ! id zookeeper 2>/dev/null";
 
 fn f01_every_installation(desk: &Desk<'_>, program: &str) {
     let house = desk.house;
