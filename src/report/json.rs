@@ -8,7 +8,7 @@
 //! ```
 //! use std::collections::BTreeMap;
 //! use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
-//! use armilla::plan::{Block, Cause, Entry, Plan, Reason, Rollout, ServicePlan, Stage, Verdict, Work};
+//! use armilla::plan::{Block, Cause, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
 //! use armilla::report::json::{self, About};
 //! use armilla::resource::{Action, Change, Field, FieldValue};
 //!
@@ -26,7 +26,7 @@
 //!     before: vec![], entries: vec![entry], after: vec![] };
 //! let plan = Plan {
 //!     environment: EnvName::new("staging").unwrap(),
-//!     stages: vec![Stage { after: vec![], work: Work::Change(block) }],
+//!     stages: vec![Stage { after: vec![], work: Work::Change(block), turn: None }],
 //!     services: vec![ServicePlan {
 //!         name: service,
 //!         role,
@@ -34,6 +34,7 @@
 //!         batches: vec![vec![host]],
 //!         needs: vec![],
 //!         sick: BTreeMap::new(),
+//!         rollout: None,
 //!     }],
 //!     endpoints: BTreeMap::new(),
 //!     unreachable: [(HostName::new("zk2").unwrap(), "no route to host".to_owned())].into(),
@@ -58,7 +59,8 @@
 //!         "unreachable": 1
 //!     },
 //!     "services": [{
-//!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "sick": {}
+//!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "sick": {},
+//!         "rollout": null
 //!     }],
 //!     "stages": [{
 //!         "stage": 0, "type": "change", "host": "zk1", "role": "zookeeper", "service": "zookeeper", "after": [],

@@ -483,14 +483,14 @@ pub(crate) fn f01_quickstart(house: &House) {
     desk.armilla(&["plan", "lab", "--lab", "--detailed-exitcode"]).ends(0);
     println!("the quickstart installed over {kills} kills, {:?}", begun.elapsed());
     if !part().is_empty() {
-        f01_every_installation(&desk, &program);
+        every_installation(&desk, &program);
     }
 }
 
 /// All that the quickstart makes is gone but its packages, which take longest.
 const UNMAKE: &str = "systemctl disable -q --now zookeeper; rm -rf /etc/zookeeper /var/lib/zookeeper /usr/local/bin/zookeeper-* /etc/systemd/system/zookeeper.service* /var/lib/armilla; systemctl daemon-reload; userdel zookeeper; ! id zookeeper 2>/dev/null";
 
-fn f01_every_installation(desk: &Desk<'_>, program: &str) {
+fn every_installation(desk: &Desk<'_>, program: &str) {
     let house = desk.house;
     let unmake = || {
         std::thread::scope(|scope| {
