@@ -129,6 +129,20 @@ impl Server {
     pub(crate) fn sessions(&self) -> Vec<i32> {
         children(self.sshd.id().cast_signed())
     }
+
+    /// The processes that were started through connections; they may outlive them.
+    fn started(&self) -> Vec<String> {
+        let came_by = format!(" {}", self.port);
+        let through_us = |process: &str| {
+            let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable.starts_with(b"SSH_CONNECTION=") && variable.ends_with(came_by.as_bytes()))
+        };
+        let all = fs::read_dir("/proc").expect("processes").flatten();
+        let all = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        all.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && through_us(name)).collect()
+    }
 }
 
 impl Drop for Server {
@@ -238,9 +252,10 @@ async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
     assert!(gone(&server).await, "dropping ends it as well");
 }
 
+/// Waits until no connection is served any more, and nothing that came by one is under way.
 pub(crate) async fn gone(server: &Server) -> bool {
-    for _ in 0..50 {
-        if server.sessions().is_empty() {
+    for _ in 0..600 {
+        if server.sessions().is_empty() && server.started().is_empty() {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -306,13 +321,22 @@ async fn what_programs_that_were_killed_left_on_this_machine_goes() {
     drop(folder("armilla-00000000deadbee1", 60));
     let _alive = folder("armilla-00000000deadbee2", 3600);
     drop(folder("armilla-of-somebody-else", 3600));
+    // A program that lives may have no connection for a while.
+    drop(folder("armilla-00000000deadbee3", 3600));
+    let lock = fs::File::create(server.home.join("armilla-00000000deadbee3/lock")).expect("a file");
+    lock.lock().expect("a lock");
+    let changed = SystemTime::now() - Duration::from_secs(3600);
+    let waiting = fs::File::open(server.home.join("armilla-00000000deadbee3"));
+    waiting.and_then(|folder| folder.set_modified(changed)).expect("a time");
     let connections = Connections::new(server.options());
     assert_eq!(said(&connections, &server.host(), "echo here").await, Ok("here".to_owned()));
     connections.close().await;
     let mut left = server.leftovers();
     left.sort();
     let left: Vec<_> = left.iter().map(|path| path.file_name().expect("a name").to_string_lossy()).collect();
-    assert_eq!(left, ["armilla-00000000deadbee1", "armilla-00000000deadbee2", "armilla-of-somebody-else"]);
+    let stay = ["armilla-00000000deadbee1", "armilla-00000000deadbee2", "armilla-00000000deadbee3"];
+    assert_eq!(left[..3], stay);
+    assert_eq!(left[3..], ["armilla-of-somebody-else"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Connections that outlive the program that made them, so that the next one need not log in again.
 //!
-//! In: the command line of a master. Out: the socket of one that was made by the very same line, or a place for one.
-//! Never: a socket in a folder that somebody else could write to; two masters for one place.
+//! In: the command line of a master. Out: the socket of one that was made by the very same line, or a spot for one.
+//! Never: a socket in a folder that somebody else could write to; two masters on one spot.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::step::Digest;
 
 /// Where a connection is, or will be.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Spot {
     /// It is there, and its master answers.
     There(PathBuf),
     /// It can be made: nobody else makes it as long as the file is open.
@@ -26,23 +26,23 @@ pub(super) enum Place {
     Taken,
 }
 
-/// The place of the connection that this command line makes.
+/// The spot of the connection that this command line makes.
 ///
 /// # Errors
 /// When there is no folder that is ours alone.
-pub(super) async fn place(arguments: &[OsString], parent: Option<&Utf8Path>) -> io::Result<Place> {
+pub(super) async fn spot(arguments: &[OsString], parent: Option<&Utf8Path>) -> io::Result<Spot> {
     let line: Vec<u8> = arguments.iter().flat_map(|word| word.as_bytes().iter().copied().chain([0])).collect();
     let socket = folder(parent)?.join(&Digest::of(&line).0[..16]);
     if answers(&socket).await {
-        return Ok(Place::There(socket));
+        return Ok(Spot::There(socket));
     }
     let alone = File::create(socket.with_extension("lock"))?;
     if alone.try_lock().is_err() {
-        return Ok(Place::Taken);
+        return Ok(Spot::Taken);
     }
     // Somebody may have made it meanwhile.
     if answers(&socket).await {
-        return Ok(Place::There(socket));
+        return Ok(Spot::There(socket));
     }
     for file in [&socket, &socket.with_extension("log")] {
         match fs::remove_file(file) {
@@ -50,7 +50,7 @@ pub(super) async fn place(arguments: &[OsString], parent: Option<&Utf8Path>) -> 
             _ => {}
         }
     }
-    Ok(Place::Free(socket, alone))
+    Ok(Spot::Free(socket, alone))
 }
 
 async fn answers(socket: &Path) -> bool {

@@ -5,80 +5,22 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use camino::Utf8Path;
-
-use super::kept::{self, Place};
+use super::directory::Directory;
+use super::kept::{self, Spot};
 use super::{KnownHosts, SshOptions};
 use crate::inventory::Endpoint;
 use crate::transport::TransportError;
-use crate::transport::dialogue::{Channel, random};
+use crate::transport::dialogue::Channel;
 use crate::transport::host_key::{Refusal, explain, fingerprint, last_words};
 
 /// How long a master outlives us when we are killed. Long enough for a person to think over a plan.
-const ORPHAN: Duration = Duration::from_secs(900);
-
-/// A new directory of our own for sockets and logs; removed with everything in it at the end.
-#[derive(Debug)]
-pub(super) struct Directory {
-    path: PathBuf,
-    next: AtomicUsize,
-}
-
-impl Directory {
-    pub(super) fn new(parent: Option<&Utf8Path>) -> std::io::Result<Self> {
-        let parent = parent.map_or_else(std::env::temp_dir, |parent| parent.as_std_path().to_owned());
-        sweep(&parent);
-        let path = parent.join(format!("{PREFIX}{}", &random()?[..16]));
-        // Not recursive: it must not be there yet.
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path, next: AtomicUsize::new(1) })
-    }
-
-    /// A name nothing has yet.
-    fn next(&self) -> PathBuf {
-        self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
-    }
-}
-
-/// How the name of such a directory begins.
-const PREFIX: &str = "armilla-";
-
-/// Removes the directories of programs that were killed: old ones of ours in which no socket has anybody behind it. What
-/// cannot be removed stays.
-fn sweep(parent: &Path) {
-    let us = nix::unistd::getuid().as_raw();
-    let is_old = |found: &fs::Metadata| {
-        let age = found.modified().ok().and_then(|changed| changed.elapsed().ok());
-        age.is_some_and(|age| age > 2 * ORPHAN)
-    };
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).unwrap_or_default();
-        let named = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let ours = |found: fs::Metadata| found.is_dir() && found.uid() == us && is_old(&found);
-        if !named || !entry.metadata().is_ok_and(ours) {
-            continue;
-        }
-        let mut files = fs::read_dir(entry.path()).into_iter().flatten().flatten();
-        if !files.any(|file| UnixStream::connect(file.path()).is_ok()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
+pub(super) const ORPHAN: Duration = Duration::from_secs(900);
 
 /// A connection that was made.
 #[derive(Debug)]
@@ -112,16 +54,16 @@ pub(super) async fn connect(
         kept,
         _directory: Arc::clone(&directory),
     };
-    let place = match options.keep {
-        None => Place::Taken,
-        Some(_) => kept::place(&arguments, options.control_dir.as_deref())
+    let spot = match options.keep {
+        None => Spot::Taken,
+        Some(_) => kept::spot(&arguments, options.control_dir.as_deref())
             .await
             .map_err(|error| unreachable(format!("connections cannot be kept: {error}")))?,
     };
-    let (socket, alone) = match place {
-        Place::There(socket) => return Ok(link(socket, true)),
-        Place::Free(socket, alone) => (socket, Some(alone)),
-        Place::Taken => (directory.next(), None),
+    let (socket, alone) = match spot {
+        Spot::There(socket) => return Ok(link(socket, true)),
+        Spot::Free(socket, alone) => (socket, Some(alone)),
+        Spot::Taken => (directory.next(), None),
     };
     let log = socket.with_extension("log");
     let mut master = master(&arguments, &socket, &log).map_err(unreachable)?;

@@ -2,8 +2,9 @@
 //!
 //! In: endpoints, probes, steps. Out: readings and outcomes, over one connection per host that is made when it is
 //! first needed and kept for the whole run. Never: a host key accepted silently, a question at the terminal, a host
-//! name read as an option, or a socket left behind.
+//! name read as an option, or a socket left behind that nobody asked to keep.
 
+mod directory;
 mod kept;
 mod link;
 
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use self::link::{Directory, Link};
+use self::directory::Directory;
+use self::link::Link;
 use super::bootstrap;
 use super::dialogue::Channel;
 use super::exchange::Exchange;
@@ -246,17 +248,10 @@ impl Ssh {
             Ok(opened) => opened,
             Err(error) => return (Err(error), Way::Open),
         };
-        match exchange.read(channel, probes, self.options.read_timeout).await {
-            Ok(readings) => {
-                link.ended();
-                (Ok(readings), Way::Open)
-            }
-            Err(error) => {
-                let error = self.explain(host, &link, error).await;
-                let way = if self.has(host, &link).await { Way::Open } else { Way::Lost };
-                (Err(error), way)
-            }
-        }
+        let told = exchange.read(channel, probes, self.options.read_timeout).await;
+        let told = self.concluded(host, &link, told).await;
+        let way = if told.is_ok() || self.has(host, &link).await { Way::Open } else { Way::Lost };
+        (told, way)
     }
 
     /// Runs one program; see [`super::Connections::run`].
@@ -267,12 +262,23 @@ impl Ssh {
         tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
     ) -> Result<i32, TransportError> {
         let (exchange, channel, link) = self.open(host).await?;
-        match exchange.run(channel, command, self.options.read_timeout, tell).await {
-            Err(error) => Err(self.explain(host, &link, error).await),
-            code => {
+        let told = exchange.run(channel, command, self.options.read_timeout, tell).await;
+        self.concluded(host, &link, told).await
+    }
+
+    /// A conversation is over, or broke.
+    async fn concluded<T>(
+        &self,
+        host: &Endpoint,
+        link: &Arc<Link>,
+        told: Result<T, TransportError>,
+    ) -> Result<T, TransportError> {
+        match told {
+            Ok(told) => {
                 link.ended();
-                code
+                Ok(told)
             }
+            Err(error) => Err(self.explain(host, link, error).await),
         }
     }
 
@@ -303,24 +309,14 @@ impl Transport for Ssh {
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
         let (exchange, channel, link) = self.open(host).await?;
-        match exchange.perform(channel, order, self.options.read_timeout, watch).await {
-            Err(error) => Err(self.explain(host, &link, error).await),
-            outcomes => {
-                link.ended();
-                outcomes
-            }
-        }
+        let told = exchange.perform(channel, order, self.options.read_timeout, watch).await;
+        self.concluded(host, &link, told).await
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
         let (exchange, channel, link) = self.open(host).await?;
-        match exchange.lease(channel, request, self.options.read_timeout).await {
-            Err(error) => Err(self.explain(host, &link, error).await),
-            answer => {
-                link.ended();
-                answer
-            }
-        }
+        let told = exchange.lease(channel, request, self.options.read_timeout).await;
+        self.concluded(host, &link, told).await
     }
 
     async fn hang_up(&self, host: &Endpoint) {
