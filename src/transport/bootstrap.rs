@@ -14,11 +14,11 @@ pub(super) const NO_SUDO: &str = "armilla-no-sudo";
 /// Reads all of the script before it runs any of it.
 const READ: &str = r#"LC_ALL=C; export LC_ALL; echo "armilla-ready $1"; s=$(cat) && eval "$s""#;
 
-/// Becomes root without a password, unless it is root.
-const BECOME: &str = r#"LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then exec /bin/sh -c "$1" armilla "$2"; fi; command -v sudo >/dev/null || { echo armilla-no-sudo >&2; exit 126; }; exec sudo -n -- /bin/sh -c "$1" armilla "$2""#;
+/// Becomes root without a password, unless it is root: `/proc` says so without a program.
+const BECOME: &str = r#"LC_ALL=C; export LC_ALL; u=; while read -r k _ u _; do [ "$k" = Uid: ] && break; done 2>/dev/null </proc/self/status; if [ "${u:-$(id -u)}" = 0 ]; then s=$1; shift; eval "$s"; exit; fi; command -v sudo >/dev/null || { echo armilla-no-sudo >&2; exit 126; }; exec sudo -n -- /bin/sh -c "$1" armilla "$2""#;
 
 /// Becomes root with a password; its prompt is the token.
-const BECOME_ASKED: &str = r#"LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then exec /bin/sh -c "$1" armilla "$2"; fi; command -v sudo >/dev/null || { echo armilla-no-sudo >&2; exit 126; }; exec sudo -S -p "$2" -- /bin/sh -c "$1" armilla "$2""#;
+const BECOME_ASKED: &str = r#"LC_ALL=C; export LC_ALL; u=; while read -r k _ u _; do [ "$k" = Uid: ] && break; done 2>/dev/null </proc/self/status; if [ "${u:-$(id -u)}" = 0 ]; then s=$1; shift; eval "$s"; exit; fi; command -v sudo >/dev/null || { echo armilla-no-sudo >&2; exit 126; }; exec sudo -S -p "$2" -- /bin/sh -c "$1" armilla "$2""#;
 
 /// Whether there is a password for sudo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -223,7 +223,7 @@ fn f02_a_closed_terminal_lets_what_runs_finish() {
     let line = format!("exec {} apply here -y", env!("CARGO_BIN_EXE_armilla"));
     let mut script = Process::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("ARMILLA_PROJECT", &here.0.0).process_group(0);
-    script.env("ARMILLA_STATE_DIR", here.0.0.join("state"));
+    script.env("ARMILLA_STATE_DIR", here.0.0.join("state")).env("ARMILLA_HOST_DIR", here.0.0.join("host"));
     let mut terminal =
         script.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("script");
     until("the step runs", || Path::new(&here.0.path("begun")).exists());

@@ -54,20 +54,15 @@ impl Host {
     }
 
     fn script(&self, script: &str) -> String {
-        let changed = script
-            .replace(
-                "if [ \"$(id -u)\" = 0 ]; then S=/var/lib/armilla/host",
-                &format!("if true; then S={}", self.place().display()),
-            )
-            .replace("/proc/sys/kernel/random/boot_id", &self.room.path("boot_id"));
-        assert_ne!(changed, script, "the script keeps nothing");
-        changed
+        assert!(script.contains("${ARMILLA_HOST_DIR"), "the script keeps nothing");
+        script.replace("/proc/sys/kernel/random/boot_id", &self.room.path("boot_id"))
     }
 
     fn start(&self, script: &str) -> Child {
         let mut child = Process::new(self.shell[0])
             .args(&self.shell[1..])
             .args(["-c", "eval \"$(cat)\""])
+            .env("ARMILLA_HOST_DIR", self.room.0.join("var/armilla"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(if std::env::var_os("SHOW_STDERR").is_some() { Stdio::inherit() } else { Stdio::null() })

@@ -458,8 +458,67 @@ fn ownership_is_given_kept_and_checked() {
             assert_eq!(perform(&shell, &steps), [Outcome::Done, Outcome::Done]);
             let owner = |path: &str| fs::metadata(path).map(|data| (data.uid(), data.gid())).expect("it is there");
             assert_eq!((owner(&file), owner(&directory)), ((1, 2), (0, 2)));
+            // What is made in a directory of a group's is the group's, unless somebody says otherwise.
+            let shared = make(0o2750);
+            let roots = Ownership { owner: Some("root".into()), group: Some("root".into()), mode: Some(Mode(0o640)) };
+            let inside = format!("{directory}/inside");
+            let write = Step::WriteFile { path: inside.clone(), content: "new".into(), ownership: roots.clone() };
+            let below = format!("{directory}/below");
+            let below_it = Step::MakeDirectory { path: below.clone(), ownership: roots };
+            assert_eq!(perform(&shell, &[shared, write, below_it]), [Outcome::Done, Outcome::Done, Outcome::Done]);
+            assert_eq!((owner(&directory), owner(&inside), owner(&below)), ((0, 2), (0, 0), (0, 0)), "{shell:?}");
         }
     }
+}
+
+#[test]
+fn contents_reach_the_disk_before_their_names_and_names_once_at_the_end() {
+    for shell in shells() {
+        let room = Room::new("flush");
+        for folder in ["a", "it's b"] {
+            fs::create_dir(room.path(folder)).expect("a directory");
+        }
+        let [one, two, three] = ["a/one", "it's b/two", "a/three"].map(|name| room.path(name));
+        let told = room.path("told");
+        // Which of the files have their names when it is called.
+        let watch = format!(
+            "sync() {{ set +f; echo \"$*:\" $(cd '{}' && ls -A a it*) >>'{told}'; set -f; }};",
+            room.path("").trim_end_matches('/')
+        );
+        let lines = |steps: &[Step]| {
+            let (_, outcomes) = perform_by(&shell, &watch, steps);
+            let text = fs::read_to_string(&told).expect("what was flushed");
+            fs::remove_file(&told).expect("it goes");
+            let names = |line: &str| line.replace(&format!("{}/", room.0.display()), "");
+            (outcomes, text.lines().map(names).map(|line| tidied(&line)).collect::<Vec<_>>())
+        };
+        let (outcomes, flushed) = lines(&[write(&one, b"1"), write(&two, b"2"), write(&three, b"3")]);
+        assert_eq!(outcomes, [Outcome::Done, Outcome::Done, Outcome::Done]);
+        let expected = [
+            "/proc/self/fd/7: a: .armilla it's b:",
+            "/proc/self/fd/7: a: one it's b: .armilla",
+            "/proc/self/fd/7: a: .armilla one it's b: two",
+            "a/ it's b/: a: one three it's b: two",
+        ];
+        assert_eq!(flushed, expected, "{shell:?}");
+        // Also what was done before a step that fails; a directory that is not there stands in nobody's way.
+        let away = room.path("away/file");
+        let (outcomes, flushed) = lines(&[write(&one, b"4"), write(&away, b"5"), write(&two, b"6")]);
+        assert_eq!(outcomes.len(), 2);
+        assert_eq!(flushed[1..], ["a/ it's b/: a: one three it's b: two"], "{shell:?}");
+    }
+}
+
+/// Without what is random in the names of new files.
+fn tidied(line: &str) -> String {
+    let short = |word: &str| if word.starts_with(".armilla-") { ".armilla".to_owned() } else { word.to_owned() };
+    line.split(' ').map(short).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_is_written_in_a_home_reaches_the_disk_at_once() {
+    let script = step_script(&[write("~root/.armilla-test", b"")], NONCE);
+    assert!(script.contains("later=\nhome=$(home 'root')") && !script.contains("later=yes"), "{script}");
 }
 
 #[test]

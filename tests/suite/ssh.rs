@@ -166,7 +166,8 @@ fn run_sshd(program: &str, home: &Path, port: u16, key: &str, more: &str) -> Chi
     let config = home.join("sshd_config");
     let text = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {0}/{key}\nAuthorizedKeysFile {0}/authorized\nPidFile none\nUsePAM no\n\
-         StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n{more}\n",
+         StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
+         SetEnv ARMILLA_HOST_DIR={0}/kept-by-host\n{more}\n",
         home.display()
     );
     fs::write(&config, text).expect("a file");

@@ -3,6 +3,7 @@
 //! In: steps. Out: a script that does them in order, up to the first that fails, and tells of each.
 //! Never: a step changed or left out; one that cannot be written down fails when its turn comes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -40,9 +41,11 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
         body.push_str("temporary\n");
     }
     let recorded = ticket.is_some_and(|(ticket, _)| ticket.intent.is_some());
+    body.push_str(&persist(steps));
     for (index, step) in steps.iter().enumerate() {
         body.push_str(&numbered(index, step, recorded));
     }
+    body.push_str("persist\n");
     if recorded {
         body.push_str("recorded\n");
     }
@@ -70,6 +73,24 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
         parts.push(include_str!("ticket.sh"));
     }
     super::wrap(nonce, Duration::ZERO, &parts, &body)
+}
+
+/// What sees to it, once at the end, that the files which the steps rename are in their directories also after a power
+/// loss. What is in a file is on the disk before it gets its name. Where users are at home is known on the host only, and
+/// there each step does it for itself.
+fn persist(steps: &[Step]) -> String {
+    let parent = |step: &Step| match step {
+        Step::WriteFile { path, .. } | Step::Download { path, .. } if home_of(path).is_none() => {
+            file_word(path).ok()?;
+            Some(format!(" {}/", quote(path.rsplit_once('/')?.0)))
+        }
+        _ => None,
+    };
+    let parents: BTreeSet<String> = steps.iter().filter_map(parent).collect();
+    if parents.is_empty() {
+        return String::new();
+    }
+    format!("later=yes\npersist() {{\nflush{}\n}}\n", String::from_iter(parents))
 }
 
 /// What must be so before the first step.
@@ -316,7 +337,7 @@ fn at_home(step: &Step) -> String {
     };
     let find = |(user, _): (&str, &str)| {
         let complaint = quote(&format!("there is no user {user} with a home directory"));
-        format!("home=$(home {}) || {{ refuse {complaint}; return; }}\n", quote(user))
+        format!("later=\nhome=$(home {}) || {{ refuse {complaint}; return; }}\n", quote(user))
     };
     home_of(path).map(find).unwrap_or_default()
 }

@@ -35,6 +35,7 @@ step() {
   fi
   tick
   if [ "$code" != 0 ]; then
+    persist
     frame failed "$i" "$now" "$code"
     printf '%s' "$complaint" >&3
     shut
@@ -45,9 +46,11 @@ step() {
 }
 # settle TARGET OWNER GROUP MODE: what is empty stays. The mode comes last: chown takes special bits away.
 settle() {
-  if [ -n "$2$3" ]; then chown -- "$2${3:+:$3}" "$1" || return; fi
+  if [ -n "$2$3" ] && ! roots "$@"; then chown -- "$2${3:+:$3}" "$1" || return; fi
   if [ -n "$4" ]; then chmod -- "$4" "$1" || return; fi
 }
+# roots TARGET OWNER GROUP: whether it shall be root's as a whole, and we are root, and it is.
+roots() { [ "$2:$3:$me:$us" = root:root:0:0 ] && [ -O "$1" ] && [ -G "$1" ]; }
 # put PATH OWNER GROUP MODE FUNCTION ARGUMENT...: FUNCTION fills the new file $f, descriptor 7, and says whether it is as it should be.
 put() {
   path=$1 owner=$2 group=$3 mode=$4
@@ -61,10 +64,21 @@ put() {
   else own || return
   fi
   if (fill "$@"); then
-    mv -f -T -- "$new" "$name" && { sync . 2>/dev/null || sync; } && return
+    mv -f -T -- "$new" "$name" && { [ -n "$later" ] || flush .; } && return
   fi
   rm -f -- "$new"
   return 1
+}
+# persist: that files have their names reaches the disk; where it is for later, once for all of them.
+later=
+persist() { :; }
+# flush DIRECTORY...: the names in those that are there.
+flush() {
+  for d do
+    shift
+    [ ! -d "$d" ] || set -- "$@" "$d"
+  done
+  [ $# = 0 ] || sync "$@" 2>/dev/null || sync
 }
 # keep FILE: what was not asked for stays as it is on the file that is there.
 keep() {

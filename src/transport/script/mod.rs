@@ -33,13 +33,16 @@ pub use run::run_script;
 /// Puts a script together.
 fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {
     let mut text = format!("{{\nN={} budget={}\n", quote(nonce), budget.as_secs().max(1));
-    for part in [include_str!("common.sh"), HOME].iter().chain(CRASH).chain(parts) {
+    for part in [include_str!("common.sh"), WHO, HOME].iter().chain(CRASH).chain(parts) {
         text.extend(sent(part));
     }
     text.push_str(body);
     text.push_str("frame end\nshut\n}\n");
     text
 }
+
+/// Who we are there.
+const WHO: &str = include_str!("who.sh");
 
 /// Where users are at home.
 const HOME: &str = include_str!("home.sh");

@@ -1,5 +1,4 @@
 # How a directory is gone to without being led astray.
-me=$(id -u)
 refuse() { printf '%s\n' "$*"; return 1; }
 # enter MISSING DIRECTORY: goes there step by step. Each step is pinned before it is judged: where the new parent is
 # not the directory we came from, a link was followed, and only root or we may have been able to plant it.

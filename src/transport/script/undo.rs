@@ -63,7 +63,7 @@ fn line(touched: &Touched) -> Result<String, String> {
 /// The program that puts back what is kept in its folder.
 fn restore() -> String {
     let purging = format!("purging={}\n", quote(include_str!("purge.sh")));
-    let parts = [PIN, super::HOME].into_iter().chain(super::CRASH.iter().copied()).chain([WAS]);
+    let parts = [super::WHO, PIN, super::HOME].into_iter().chain(super::CRASH.iter().copied()).chain([WAS]);
     let mut text = String::from("#!/bin/sh\n");
     for part in parts {
         text.extend(super::sent(part));
