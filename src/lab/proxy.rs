@@ -94,14 +94,17 @@ fn user() -> Result<User, LabError> {
     User::from_name(USER).ok().flatten().ok_or_else(missing)
 }
 
-/// A conf of our own: Debian's maps its archive to a list of mirrors, and hangs where those are closed.
+/// A conf of our own: Debian's maps its archive to a list of mirrors, and hangs where those are closed. The small files that
+/// say what is new are passed through: where several hosts ask for one at the same moment, and the one that is kept has to
+/// be fetched again, most of them get half an answer or none, for which apt may wait for ever.
 fn furnish(site: &Site, user: &User) -> Result<(), LabError> {
     let apt = site.folder.join("apt");
     for folder in [&apt, &apt.join("conf"), &apt.join("log"), &site.apt_cache] {
         files::make_folder(folder, 0o755)?;
     }
     let conf = format!(
-        "ForeGround:1\nPort:{PORT}\nBindAddress:{}\nCacheDir:{}\nLogDir:{}\nExThreshold:400\n",
+        "ForeGround:1\nPort:{PORT}\nBindAddress:{}\nCacheDir:{}\nLogDir:{}\nExThreshold:400\n\
+         DontCacheResolved:/(In)?Release(\\.gpg)?$\n",
         site.subnet.gateway(),
         site.apt_cache.display(),
         apt.join("log").display(),

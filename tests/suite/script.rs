@@ -779,6 +779,21 @@ fn a_lock_of_dpkg_is_waited_for_and_its_holder_named() {
 }
 
 #[test]
+fn package_lists_that_hang_are_fetched_once_more() {
+    for shell in shells() {
+        let room = Room::new("refresh");
+        let told = room.path("told");
+        // The first time it runs out of time.
+        let clock = format!(
+            "timeout() {{ echo \"$3 $4 $5\" >>'{told}'; set -- $(wc -l <'{told}'); [ \"$1\" -gt 1 ] || return 124; }};"
+        );
+        let (_, outcomes) = perform_by(&shell, &clock, &[Step::RefreshPackages]);
+        assert_eq!(outcomes, [Outcome::Done], "{shell:?}");
+        assert_eq!(fs::read_to_string(told).expect("it ran"), "90 apt-get update\n600 apt-get update\n", "{shell:?}");
+    }
+}
+
+#[test]
 fn f21_missing_tools_are_named() {
     let room = Room::new("bare");
     for tool in ["cat", "id", "stat", "sha256sum", "readlink", "timeout", "head", "tail", "sh", "date"] {

@@ -134,7 +134,7 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Run(command) if removed_user(command).is_some() => command.timeout + MERCY + USED,
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
-        Step::RefreshPackages => Duration::from_secs(300 + 600) + MERCY + LOCKED,
+        Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + LOCKED,
         Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),

@@ -201,10 +201,12 @@ unless() {
 }
 # refresh: the package lists; waits for others who hold the lock.
 refresh() {
+  patience=600
   if [ -s /var/lib/dpkg/status ] && has apt-get; then
     unlocked 300 /var/lib/apt/lists/lock || return
     # A proxy that hangs is given up, and asked again. Nothing is asked ahead: apt waits without end for the answer if the
     # proxy closes the connection first.
+    patience=90
     refreshed 'get lock' apt-get update -q -o APT::Update::Error-Mode=any -o Acquire::http::Timeout=30 -o Acquire::Retries=2 -o Acquire::http::Pipeline-Depth=0
   elif has dnf; then refreshed 'waiting for process' dnf -q -y makecache
   elif has yum; then refreshed 'holding the yum lock' yum -q -y makecache
@@ -268,17 +270,23 @@ holder() {
   done </proc/locks 2>/dev/null
   return 1
 }
-# refreshed LOCKED PROGRAM ARGUMENT...: again while it complains that it is LOCKED.
+# refreshed LOCKED PROGRAM ARGUMENT...: again while it complains that it is LOCKED, and once if it did not end within
+# $patience seconds: apt may wait for ever where a proxy sent half an answer. What it has by then it does not fetch again.
 refreshed() {
   locked=$1
   shift
   tick
   limit=$((now + 30000)) told=0
   while :; do
-    o=$(umask 022; export DEBIAN_FRONTEND=noninteractive; timeout -k 5 600 "$@" 2>&1 >/dev/null 3>&- 9>&-)
+    o=$(umask 022; export DEBIAN_FRONTEND=noninteractive; timeout -k 5 "$patience" "$@" 2>&1 >/dev/null 3>&- 9>&-)
     code=$?
     [ "$code" != 0 ] || return 0
     tick
+    if [ "$code:$patience" = 124:90 ]; then
+      tell "$1 did not end within $patience s, and is asked once more"
+      patience=600
+      continue
+    fi
     case $o in *"$locked"*) ;; *) break ;; esac
     [ "$now" -lt "$limit" ] || break
     tell "$o"
