@@ -133,7 +133,7 @@ impl Counter {
         if let Ok(style) = indicatif::ProgressStyle::with_template("{msg} {pos} of {len} hosts {elapsed} {prefix}") {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(std::time::Duration::from_millis(500));
+        bar.enable_steady_tick(std::time::Duration::from_millis(150));
         Self(bar)
     }
 
