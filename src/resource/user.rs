@@ -132,11 +132,12 @@ impl User {
         let uid = self.uid.iter().map(|uid| fields::new("uid", uid));
         let shown = uid.chain(settings.iter().map(|s| fields::new(s.name, &s.value))).collect();
         let mut steps: Vec<Step> = self.own_group().into_iter().collect();
-        steps.push(Step::RunUnless(self.useradd(&settings), fields::known("passwd", &self.name)));
+        let (guard, add) = (fields::known("passwd", &self.name), self.useradd(&settings));
         // A package before it may have brought the user with other settings: then they are set here, in the same run.
-        if !settings.is_empty() {
-            steps.push(self.usermod(&settings));
-        }
+        steps.push(match settings.is_empty() {
+            true => Step::RunUnless(add, guard),
+            false => Step::RunEither { guard, holds: self.usermod(&settings), fails: add },
+        });
         Verdict::change(Action::Add, shown, steps)
     }
 
@@ -164,9 +165,9 @@ impl User {
         Command::new(argv)
     }
 
-    fn usermod(&self, settings: &[Setting]) -> Step {
+    fn usermod(&self, settings: &[Setting]) -> Command {
         let options = settings.iter().flat_map(|s| [s.change, &s.value]);
-        Step::Run(Command::new(["usermod"].into_iter().chain(options).chain(["--", &self.name])))
+        Command::new(["usermod"].into_iter().chain(options).chain(["--", &self.name]))
     }
 
     fn mending(&self, found: &UserReading) -> Verdict {
@@ -177,7 +178,7 @@ impl User {
         let current = |setting: &Setting| current(found, setting.name, primary);
         let different: Vec<Setting> = self.settings(primary).into_iter().filter(|s| current(s) != s.value).collect();
         let shown: Vec<Field> = different.iter().map(|s| fields::text(s.name, &current(s), &s.value)).collect();
-        Verdict::differing(shown, vec![self.usermod(&different)])
+        Verdict::differing(shown, vec![Step::Run(self.usermod(&different))])
     }
 }
 

@@ -685,6 +685,10 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Ok(_) => return Outcome::NotNeeded,
             Err(_) => host.run(command).map(drop),
         },
+        Step::RunEither { guard, holds, fails } => {
+            let command = if look(host, guard, mode).is_ok() { holds } else { fails };
+            host.run(command).map(drop)
+        }
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
         Step::SaveLedger { .. }
         | Step::Arm { .. }

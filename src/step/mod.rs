@@ -611,6 +611,15 @@ pub enum Step {
     Run(Command),
     /// Runs the first program unless the second says (by exit code 0) that it is not needed.
     RunUnless(Command, Command),
+    /// Runs one of two programs, by what a third says.
+    RunEither {
+        /// Asked first; exit code 0 is yes.
+        guard: Command,
+        /// After a yes.
+        holds: Command,
+        /// After a no.
+        fails: Command,
+    },
     /// Waits until checks hold.
     Await(Gate),
     /// Puts another ledger in the place of the host's, as [`Step::WriteFile`] does, and takes from its journal what is

@@ -5,14 +5,16 @@
 
 use crate::inventory::Become;
 
-/// The word before the token when the last shell is about to read the script.
+/// The word before the token whenever the last shell is about to read a script.
 pub(super) const READY: &str = "armilla-ready";
 
 /// What the host says when it has no sudo.
 pub(super) const NO_SUDO: &str = "armilla-no-sudo";
 
-/// Reads all of the script before it runs any of it.
-const READ: &str = r#"LC_ALL=C; export LC_ALL; echo "armilla-ready $1"; s=$(cat) && eval "$s""#;
+/// Reads all of a script, whose length in bytes stands in the line before it, and only then runs it, in a shell of its own;
+/// then the next one, until nobody is there any more.
+const READ: &str =
+    r#"LC_ALL=C; export LC_ALL; while echo "armilla-ready $1"; read -r n; do s=$(head -c "$n"); (eval "$s"); s=; done"#;
 
 /// Becomes root without a password, unless it is root: `/proc` says so without a program.
 const BECOME: &str = r#"LC_ALL=C; export LC_ALL; u=; while read -r k _ u _; do [ "$k" = Uid: ] && break; done 2>/dev/null </proc/self/status; if [ "${u:-$(id -u)}" = 0 ]; then s=$1; shift; eval "$s"; exit; fi; command -v sudo >/dev/null || { echo armilla-no-sudo >&2; exit 126; }; exec sudo -n -- /bin/sh -c "$1" armilla "$2""#;

@@ -1,9 +1,10 @@
-//! One conversation with a host: a script goes in, frames come out.
+//! Conversations with a host, one after the other: a script goes in, frames come out.
 //!
-//! In: the three streams of a shell that runs the words of `bootstrap.rs`. Out: what it answered, as it arrives.
-//! Never: a password written before sudo asked for it, or a second time; a script written before it can only be
-//! read as one.
+//! In: the three streams of a shell that runs the words of `bootstrap.rs`. Out: what it answered, as it arrives, and the
+//! shell, for the next script. Never: a password written before sudo asked for it, or a second time; a script written
+//! before it can only be read as one.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
@@ -20,12 +21,47 @@ pub(super) struct Channel {
     pub(super) stderr: Pin<Box<dyn AsyncRead + Send>>,
     /// What must live as long as the streams are used.
     pub(super) keep: Box<dyn Send>,
+    /// The random word by which it says that it is ready, and sudo's prompt.
+    pub(super) token: String,
+    /// What it has said since its last script, where that is over.
+    pub(super) rest: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").finish_non_exhaustive()
+    }
+}
+
+impl Channel {
+    /// Waits until it is ready for another script. One that is not, in a moment, never will be.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        let Some(rest) = &mut self.rest else { return false };
+        let sign = sign(&self.token);
+        let mut bytes = [0; REST];
+        loop {
+            let ready = contains(rest, &sign);
+            // After the sign it says nothing more. It may have ended since.
+            let wait = if ready { Duration::ZERO } else { MOMENT };
+            match tokio::time::timeout(wait, self.stdout.read(&mut bytes)).await {
+                Ok(Ok(count)) if count > 0 => rest.extend_from_slice(&bytes[..count]),
+                Ok(_) => return false,
+                Err(_) => return ready,
+            }
+        }
+    }
+}
+
+/// How long a shell may take from the end of its answer to the next script: it removes its temporary files meanwhile.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// What says that a shell is about to read a script.
+fn sign(token: &str) -> Vec<u8> {
+    format!("{READY} {token}\n").into_bytes()
 }
 
 /// What is to be said.
 pub(super) struct Speech<'a> {
-    /// The random word of this conversation: sudo's prompt and the sign of readiness.
-    pub(super) token: &'a str,
     pub(super) password: Option<&'a Secret<String>>,
     pub(super) script: &'a str,
     /// How many bytes it may answer.
@@ -54,6 +90,9 @@ const NOISE: usize = 64 * 1024;
 /// How much of the last words is kept.
 const LAST_WORDS: usize = 16 * 1024;
 
+/// How much of an answer is kept: more than the sign that the shell is ready again.
+const REST: usize = 256;
+
 /// How long sudo may take until it asks or lets us in. A custom prompt of PAM is never recognized as ours.
 const SUDO: Duration = Duration::from_secs(20);
 
@@ -73,12 +112,13 @@ pub(super) enum Piece<'a> {
     Err(&'a [u8]),
 }
 
-/// Holds a conversation. `take` gets every piece and says when the answer is whole.
+/// Holds a conversation. `take` gets every piece and says when the answer is whole. Gives back the shell, unless it cannot
+/// be told what else to do.
 pub(super) async fn converse(
     channel: Channel,
     speech: &Speech<'_>,
     take: &mut (dyn FnMut(Piece<'_>) -> Answer + Send),
-) -> Result<(), Broken> {
+) -> Result<Option<Channel>, Broken> {
     let mut talk = Talk::new(channel, speech);
     loop {
         let event = match talk.patience() {
@@ -92,7 +132,7 @@ pub(super) async fn converse(
                 while let Some(bytes) = talk.last_words().await {
                     talk.complained(&bytes)?;
                     if take(Piece::Err(&bytes)) == Answer::Whole {
-                        return Ok(());
+                        return Ok(talk.over());
                     }
                 }
                 return Err(talk.ended());
@@ -100,13 +140,13 @@ pub(super) async fn converse(
             Event::Out(bytes) => {
                 talk.heard(&bytes)?;
                 if take(Piece::Out(&bytes)) == Answer::Whole {
-                    return Ok(());
+                    return Ok(talk.over());
                 }
             }
             Event::Err(bytes) => {
                 talk.complained(&bytes)?;
                 if take(Piece::Err(&bytes)) == Answer::Whole {
-                    return Ok(());
+                    return Ok(talk.over());
                 }
             }
             Event::Impatient => {
@@ -142,7 +182,10 @@ struct Talk<'a> {
     noise: Vec<u8>,
     complaint: Vec<u8>,
     answered: usize,
-    _keep: Box<dyn Send>,
+    /// The last of what was heard since it was ready.
+    rest: Vec<u8>,
+    token: String,
+    keep: Box<dyn Send>,
 }
 
 impl<'a> Talk<'a> {
@@ -156,23 +199,32 @@ impl<'a> Talk<'a> {
             written: 0,
             last: false,
             asked: 0,
-            ready: false,
+            ready: channel.rest.is_some(),
             noise: Vec::new(),
             complaint: Vec::new(),
             answered: 0,
-            _keep: channel.keep,
+            rest: Vec::new(),
+            token: channel.token,
+            keep: channel.keep,
         };
         // Only sudo with a password could mistake the script for something else.
-        if speech.password.is_none() {
+        if talk.ready || speech.password.is_none() {
             talk.say_script();
         }
         talk
     }
 
     fn say_script(&mut self) {
-        self.writing = self.speech.script.as_bytes().to_vec();
+        self.writing = format!("{}\n{}", self.speech.script.len(), self.speech.script).into_bytes();
         self.written = 0;
         self.last = true;
+    }
+
+    /// The shell, whose answer is whole.
+    fn over(self) -> Option<Channel> {
+        let Self { stdin, stdout, stderr, keep, token, rest, .. } = self;
+        let whole = self.last && self.written == self.writing.len();
+        whole.then_some(Channel { stdin: stdin?, stdout, stderr: stderr?, keep, token, rest: Some(rest) })
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -202,9 +254,6 @@ impl<'a> Talk<'a> {
         if count == 0 {
             self.stdin = None;
         }
-        if self.last && self.written == self.writing.len() {
-            self.stdin = None;
-        }
     }
 
     fn heard(&mut self, bytes: &[u8]) -> Result<(), Broken> {
@@ -212,13 +261,21 @@ impl<'a> Talk<'a> {
         if self.answered > self.speech.largest {
             return Err(Broken::TooMuch);
         }
-        if !self.ready && self.noise.len() < NOISE {
+        if self.ready {
+            self.rest.extend_from_slice(bytes);
+        } else if self.noise.len() < NOISE {
             self.noise.extend_from_slice(bytes);
-            self.ready = contains(&self.noise, format!("{READY} {}\n", self.speech.token).as_bytes());
-            if self.ready && !self.last {
-                self.say_script();
+            let sign = sign(&self.token);
+            if let Some(at) = position(&self.noise, &sign) {
+                self.ready = true;
+                self.rest = self.noise.split_off(at + sign.len());
+                if !self.last {
+                    self.say_script();
+                }
             }
         }
+        let surplus = self.rest.len().saturating_sub(REST);
+        self.rest.drain(..surplus);
         Ok(())
     }
 
@@ -229,7 +286,7 @@ impl<'a> Talk<'a> {
         self.complaint.extend_from_slice(bytes);
         let surplus = self.complaint.len().saturating_sub(LAST_WORDS);
         self.complaint.drain(..surplus);
-        let token = self.speech.token.as_bytes();
+        let token = self.token.as_bytes();
         while let Some(password) = self.speech.password.filter(|_| !self.ready && contains(&self.complaint, token)) {
             let prompt = position(&self.complaint, token).unwrap_or_default();
             self.complaint.drain(prompt..prompt + token.len());

@@ -1,6 +1,7 @@
 //! Probes and steps over a channel, however it was opened.
 //!
-//! In: a channel and what to ask or do. Out: readings and outcomes, or the room's error for this host.
+//! In: a channel and what to ask or do. Out: readings and outcomes, or the room's error for this host, and the channel if
+//! something else may go over it.
 //! Never: a connection of its own.
 
 use std::time::Duration;
@@ -22,23 +23,18 @@ use crate::step::{Command, Outcome, Probe, Readings};
 pub(super) struct Exchange<'a> {
     pub(super) host: &'a Endpoint,
     password: Option<&'a Secret<String>>,
-    pub(super) token: String,
     nonce: String,
 }
 
 impl<'a> Exchange<'a> {
     /// With new random words.
     pub(super) fn new(host: &'a Endpoint, password: Option<&'a Secret<String>>) -> Result<Self, TransportError> {
-        let chance = |error: std::io::Error| TransportError::Unreachable {
-            host: host.name.to_string(),
-            why: format!("no random numbers on this machine: {error}"),
-        };
         let password = password.filter(|_| host.become_user == Become::Root);
         if password.is_some_and(|password| password.expose().contains(['\n', '\0'])) {
             let why = "a password cannot hold a line break".to_owned();
             return Err(TransportError::Become { host: host.name.to_string(), why });
         }
-        Ok(Self { host, password, token: random().map_err(chance)?, nonce: random().map_err(chance)? })
+        Ok(Self { host, password, nonce: random().map_err(|error| no_chance(host, &error))? })
     }
 
     /// Whether sudo will be given a password.
@@ -46,10 +42,15 @@ impl<'a> Exchange<'a> {
         if self.password.is_some() { Password::Given } else { Password::None }
     }
 
+    /// A word that nobody can guess, for a new channel.
+    pub(super) fn token(&self) -> Result<String, TransportError> {
+        random().map_err(|error| no_chance(self.host, &error))
+    }
+
     /// Asks everything.
     pub(super) async fn read(
         &self,
-        channel: Channel,
+        channel: &mut Option<Channel>,
         probes: &[Probe],
         limit: Duration,
     ) -> Result<Readings, TransportError> {
@@ -70,7 +71,7 @@ impl<'a> Exchange<'a> {
     /// Does steps.
     pub(super) async fn perform(
         &self,
-        channel: Channel,
+        channel: &mut Option<Channel>,
         order: Order<'_>,
         slack: Duration,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
@@ -96,7 +97,7 @@ impl<'a> Exchange<'a> {
     /// Asks for a lease, or about one.
     pub(super) async fn lease(
         &self,
-        channel: Channel,
+        channel: &mut Option<Channel>,
         request: &Request,
         limit: Duration,
     ) -> Result<Granting, TransportError> {
@@ -118,7 +119,7 @@ impl<'a> Exchange<'a> {
     /// Runs a program; tells what it says as it says it, and gives its exit code: 124 if it ran out of time.
     pub(super) async fn run(
         &self,
-        channel: Channel,
+        channel: &mut Option<Channel>,
         command: &Command,
         slack: Duration,
         tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
@@ -143,7 +144,7 @@ impl<'a> Exchange<'a> {
 
     async fn hold(
         &self,
-        channel: Channel,
+        channel: &mut Option<Channel>,
         script: &str,
         limit: Duration,
         largest: usize,
@@ -151,9 +152,14 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), TransportError> {
         // By which name the host is spoken to.
         let script = format!("H={}\n{script}", quote(self.host.name.as_str()));
-        let speech = Speech { token: &self.token, password: self.password, script: &script, largest };
-        match tokio::time::timeout(limit, converse(channel, &speech, take)).await {
-            Ok(told) => told.map_err(|broken| self.error(broken)),
+        let speech = Speech { password: self.password, script: &script, largest };
+        let free = channel.take().ok_or_else(|| self.lost("nothing leads there".to_owned()))?;
+        match tokio::time::timeout(limit, converse(free, &speech, take)).await {
+            Ok(Ok(over)) => {
+                *channel = over;
+                Ok(())
+            }
+            Ok(Err(broken)) => Err(self.error(broken)),
             Err(_) => Err(self.lost(format!("no answer within {} s", limit.as_secs()))),
         }
     }
@@ -202,6 +208,11 @@ impl<'a> Exchange<'a> {
     fn protocol(&self, why: String) -> TransportError {
         TransportError::Protocol { host: self.host.name.to_string(), why }
     }
+}
+
+fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
+    let why = format!("no random numbers on this machine: {error}");
+    TransportError::Unreachable { host: host.name.to_string(), why }
 }
 
 fn whole(progress: &Progress) -> Answer {

@@ -37,24 +37,25 @@ impl Local {
         command: &Command,
         tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
     ) -> Result<i32, TransportError> {
-        let (exchange, channel) = self.exchange(host)?;
-        exchange.run(channel, command, self.read_timeout, tell).await
+        let (exchange, mut channel) = self.exchange(host)?;
+        exchange.run(&mut channel, command, self.read_timeout, tell).await
     }
 
-    fn exchange<'a>(&'a self, host: &'a Endpoint) -> Result<(Exchange<'a>, Channel), TransportError> {
+    fn exchange<'a>(&'a self, host: &'a Endpoint) -> Result<(Exchange<'a>, Option<Channel>), TransportError> {
         let exchange = Exchange::new(host, self.become_password.as_ref())?;
-        let words = bootstrap::words(host.become_user, exchange.password(), &exchange.token);
-        let channel = open(&words).map_err(|error| TransportError::Unreachable {
+        let token = exchange.token()?;
+        let words = bootstrap::words(host.become_user, exchange.password(), &token);
+        let channel = open(&words, &token).map_err(|error| TransportError::Unreachable {
             host: host.name.to_string(),
             why: format!("{} cannot be started: {error}", words[0]),
         })?;
         self.trips.count(host.name.as_str());
-        Ok((exchange, channel))
+        Ok((exchange, Some(channel)))
     }
 }
 
 /// In a process group of its own: an interrupt at the terminal is for us, and does not end a step half-way.
-fn open(words: &[&str]) -> std::io::Result<Channel> {
+fn open(words: &[&str], token: &str) -> std::io::Result<Channel> {
     let mut child = tokio::process::Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::piped())
@@ -68,13 +69,15 @@ fn open(words: &[&str]) -> std::io::Result<Channel> {
         stdout: Box::pin(child.stdout.take().ok_or_else(missing)?),
         stderr: Box::pin(child.stderr.take().ok_or_else(missing)?),
         keep: Box::new(child),
+        token: token.to_owned(),
+        rest: None,
     })
 }
 
 impl Transport for Local {
     async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
-        let (exchange, channel) = self.exchange(host)?;
-        exchange.read(channel, probes, self.read_timeout).await
+        let (exchange, mut channel) = self.exchange(host)?;
+        exchange.read(&mut channel, probes, self.read_timeout).await
     }
 
     async fn perform(
@@ -83,13 +86,13 @@ impl Transport for Local {
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
-        let (exchange, channel) = self.exchange(host)?;
-        exchange.perform(channel, order, self.read_timeout, watch).await
+        let (exchange, mut channel) = self.exchange(host)?;
+        exchange.perform(&mut channel, order, self.read_timeout, watch).await
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
-        let (exchange, channel) = self.exchange(host)?;
-        exchange.lease(channel, request, self.read_timeout).await
+        let (exchange, mut channel) = self.exchange(host)?;
+        exchange.lease(&mut channel, request, self.read_timeout).await
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

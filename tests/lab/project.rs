@@ -5,11 +5,13 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::house::{ARMILLA, House, until};
+use crate::house::{ARMILLA, House, PATIENCE};
 
 /// A project folder below `target/tmp`; it stays there for a look after a failure.
 pub(crate) struct Project<'a> {
@@ -146,7 +148,11 @@ impl Started {
 
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Run {
-        until(&format!("`armilla {}` ends", self.typed), || !self.runs());
+        let end = Instant::now() + PATIENCE;
+        while self.runs() {
+            assert!(Instant::now() < end, "`armilla {}` did not end. It said:\n{}", self.typed, self.said());
+            sleep(Duration::from_millis(20));
+        }
         let status = self.child.wait().expect("its status");
         Run { code: status.code(), typed: self.typed.clone(), out: text(&self.out), err: text(&self.err) }
     }

@@ -565,6 +565,9 @@ fn show_step(step: &Step) -> String {
         Step::RefreshPackages => "refresh packages".to_owned(),
         Step::Purge { name } => format!("purge {name}"),
         Step::Run(command) => format!("run {}", show_command(command)),
+        Step::RunEither { guard, holds, fails } => {
+            format!("run {}, or {} if {}", show_command(fails), show_command(holds), show_command(guard))
+        }
         Step::RunUnless(command, guard) => format!("run {} unless {}", show_command(command), show_command(guard)),
         Step::Await(gate) => format!("{gate:?}"),
     }

@@ -668,6 +668,25 @@ fn a_guarded_step_runs_only_when_it_is_needed() {
 }
 
 #[test]
+fn of_two_programs_one_runs_as_a_third_says() {
+    for shell in shells() {
+        let room = Room::new("either");
+        let touch = |name: &str| Command::new(["touch", &room.path(name)]);
+        let either = |guard: &str| Step::RunEither {
+            guard: sh(guard).within(Duration::from_secs(1)),
+            holds: touch("held"),
+            fails: touch("failed"),
+        };
+        failure(&perform(&shell, &[either("sleep 9")])[0]);
+        assert!(room.names().is_empty());
+        assert_eq!(perform(&shell, &[either("echo text; exit 0")]), [Outcome::Done]);
+        assert_eq!(room.names(), ["held"]);
+        assert_eq!(perform(&shell, &[either("exit 9")]), [Outcome::Done]);
+        assert_eq!(room.names(), ["failed", "held"]);
+    }
+}
+
+#[test]
 fn a_program_can_run_as_another_user() {
     if !nix::unistd::geteuid().is_root() {
         return;

@@ -253,6 +253,35 @@ async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
     assert!(gone(&server).await, "dropping ends it as well");
 }
 
+/// The session in which a host runs what it is asked to: one for each shell.
+const SESSION: &str = "cut -d ' ' -f 6 /proc/self/stat";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_shell_does_what_comes_soon_and_is_replaced_when_it_is_gone() {
+    let Some(server) = Server::start("") else { return };
+    let (host, connections) = (server.host(), Connections::new(server.options()));
+    let session = async || said(&connections, &host, SESSION).await.expect("an answer");
+    let first = session().await;
+    assert_eq!(session().await, first);
+    let both = tokio::join!(session(), session());
+    assert_ne!(both.0, both.1, "two at once have one each");
+
+    let before = session().await;
+    kill(before.parse().expect("a number"));
+    let after = session().await;
+    assert_ne!(after, before, "it was ended meanwhile");
+
+    let failed = connections.perform(&host, Order::of(&[run("exit 3")]), &|_| ()).await.expect("an answer");
+    assert!(matches!(failed[..], [Outcome::Failed { .. }]), "{failed:?}");
+    assert_eq!(session().await, after, "what failed there does not concern the next");
+
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_ne!(session().await, after, "after a pause nobody knows whether it is still there");
+    assert_eq!(connections.connects(&host), 1);
+    connections.close().await;
+    assert!(gone(&server).await);
+}
+
 /// Waits until no connection is served any more, and nothing that came by one is under way.
 pub(crate) async fn gone(server: &Server) -> bool {
     for _ in 0..600 {

@@ -224,6 +224,9 @@ pub fn step(step: &Step) -> String {
         Step::RefreshPackages => "fetch the package lists".to_owned(),
         Step::Purge { name } => format!("purge {}, and what only it needed", one_line(name)),
         Step::Run(command) => format!("run {}", program(command)),
+        Step::RunEither { guard, holds, fails } => {
+            format!("run {}, or {} if {} succeeds", program(fails), program(holds), argv(&guard.argv))
+        }
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),
         Step::SaveLedger { .. } => "write down what is armilla's here".to_owned(),

@@ -134,6 +134,7 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Run(command) if removed_user(command).is_some() => command.timeout + MERCY + USED,
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
+        Step::RunEither { guard, holds, fails } => guard.timeout + holds.timeout.max(fails.timeout) + MERCY + MERCY,
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + LOCKED,
         Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
         Step::Download { remote, .. } => remote.timeout + MERCY,
@@ -147,7 +148,8 @@ pub fn longest(steps: &[Step]) -> Duration {
 }
 
 fn needs_directory(step: &Step) -> bool {
-    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::Purge { .. } | Step::Await(_)) || remote(step).is_some()
+    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::RunEither { .. } | Step::Purge { .. } | Step::Await(_))
+        || remote(step).is_some()
 }
 
 /// What a step makes the host fetch.
@@ -222,7 +224,8 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             };
             Ok((function(&format!("c{index}"), command)?, format!("{wait}perform {} c{index}", limit(command))))
         }
-        Step::RunUnless(command, guard) => unless(index, command, guard),
+        Step::RunUnless(command, guard) => either(index, guard, &[command]),
+        Step::RunEither { guard, fails, holds } => either(index, guard, &[fails, holds]),
         Step::Await(gate) => gates(index, &gate.checks),
         Step::SaveLedger { environment, ledger: Some(ledger), journal } => {
             let (function, filling) = writing(index, ledger);
@@ -346,9 +349,16 @@ fn limit(command: &Command) -> u64 {
     seconds(command.timeout)
 }
 
-fn unless(index: usize, command: &Command, guard: &Command) -> Result<(String, String), String> {
-    let functions = function(&format!("c{index}"), command)? + &function(&format!("g{index}"), guard)?;
-    Ok((functions, format!("unless {} c{index} {} g{index}", limit(command), limit(guard))))
+/// A guard, what is run where it fails, and perhaps what is run where it holds.
+fn either(index: usize, guard: &Command, ways: &[&Command]) -> Result<(String, String), String> {
+    let mut functions = function(&format!("g{index}"), guard)?;
+    let mut call = format!("either {} g{index}", limit(guard));
+    for (way, command) in ways.iter().enumerate() {
+        let name = format!("c{index}_{way}");
+        functions += &function(&name, command)?;
+        call += &format!(" {} {name}", limit(command));
+    }
+    Ok((functions, call))
 }
 
 fn removable(what: Removable) -> &'static str {

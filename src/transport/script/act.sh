@@ -51,6 +51,14 @@ settle() {
 }
 # roots TARGET OWNER GROUP: whether it shall be root's as a whole, and we are root, and it is.
 roots() { [ "$2:$3:$me:$us" = root:root:0:0 ] && [ -O "$1" ] && [ -G "$1" ]; }
+# ours OWNER GROUP: whether what we make would be theirs.
+ours() {
+  case $1:$2 in
+    :) ;;
+    root:root|root:|:root) [ "$me:$us" = 0:0 ] ;;
+    *) return 1 ;;
+  esac
+}
 # put PATH OWNER GROUP MODE FUNCTION ARGUMENT...: FUNCTION fills the new file $f, descriptor 7, and says whether it is as it should be.
 put() {
   path=$1 owner=$2 group=$3 mode=$4
@@ -105,19 +113,29 @@ unchanged() {
 }
 # fill FUNCTION ARGUMENT...: everything by the descriptor, so that a name that is swapped meanwhile changes nothing.
 fill() {
+  mode=${mode:-00644} is=
+  # The mode at once, where nobody else is concerned.
+  case $mode in 00[0-7][0-7][0-7]) ! ours "$owner" "$group" || unmask "${mode#00}" ;; esac
   set -C
   exec 7>"$new"
   set +C
+  umask 077
   f=/proc/self/fd/7
   settle "$f" "$owner" "$group" '' || return
   "$@" || return
-  settle "$f" '' '' "${mode:-00644}" || return
+  [ "$is" = "${mode#00}" ] || settle "$f" '' '' "$mode" || return
   sync "$f" 2>/dev/null || sync
 }
-# bytes SIZE CONTENT: CONTENT is a function that writes them.
+# unmask MODE: the mask under which a new file has at most these three digits.
+unmask() {
+  o=${1#?}
+  umask "$((7 - ${1%??}))$((7 - ${o%?}))$((7 - ${o#?}))"
+}
+# bytes SIZE CONTENT: CONTENT is a function that writes them. The mode they have by then is $is.
 bytes() {
   ("$2" >&7)
-  got=$(stat -L -c %s "$f")
+  got=$(stat -L -c %s:%a "$f")
+  is=${got#*:} got=${got%:*}
   [ "$got" = "$1" ] || refuse "$path: only $got of $1 bytes could be written; is the disk full?"
 }
 # directory PATH OWNER GROUP MODE
@@ -125,7 +143,14 @@ directory() {
   enter make "${1%/*}" || return
   name=./${1##*/} owner=$2 group=$3 mode=$4
   if [ -L "$name" ]; then refuse "$1 is a symbolic link"; return; fi
-  if [ ! -e "$name" ]; then mkdir "$name" && mode=${4:-00755} && own || return; fi
+  if [ ! -e "$name" ]; then
+    mode=${4:-00755}
+    # The mode at once, where nobody else is concerned. The mkdir of busybox would give it to whatever has the name by then.
+    case $busy$mode in 00[0-7][0-7][0-7]) o=yes ;; *) o= ;; esac
+    if [ -n "$o" ] && ours "$owner" "$group"; then mkdir -m "$mode" "$name" && mode= || return
+    else mkdir "$name" && own || return
+    fi
+  fi
   if [ ! -d "$name" ]; then refuse "$1 is there and no directory"; return; fi
   exec 8<.
   cd -P "$name" || return
@@ -175,30 +200,42 @@ delete() {
 }
 # perform LIMIT FUNCTION: a program; its output goes to files, so that a daemon it leaves behind holds nothing of ours.
 perform() {
-  t=$1
-  if [ -z "$T" ]; then refuse 'no place for a temporary directory in /run, /var/tmp and TMPDIR'; return; fi
+  housed || return
+  execute "$1" "$2"
+  case $? in
+    0) ;;
+    124) lament; echo "it took longer than $t s and was ended"; return 124 ;;
+    *) lament; return "$code" ;;
+  esac
+}
+# execute LIMIT FUNCTION: without a word about how it went. $code is 124 if it ran out of time.
+execute() {
+  t=$1 code=1
   tick
   began=$now
   ("$2" >"$T/out" 2>"$T/err" 3>&-)
   code=$?
   overdue "$code" "$began" && code=124
-  if [ "$code" != 0 ]; then
-    if [ -s "$T/err" ]; then f=$T/err; else f=$T/out; fi
-    tail -c 16384 "$f" | tr -d '\000'
-    [ "$code" != 124 ] || echo "it took longer than $t s and was ended"
-  fi
-  true >"$T/out" 2>"$T/err"
   return "$code"
 }
-# unless LIMIT FUNCTION GUARD_LIMIT GUARD: a guard that does not answer in time says nothing.
-unless() {
-  g=$(perform "$3" "$4")
+# lament: what the program said last.
+lament() {
+  if [ -s "$T/err" ]; then f=$T/err; else f=$T/out; fi
+  tail -c 16384 "$f" | tr -d '\000'
+}
+# either GUARD_LIMIT GUARD LIMIT FUNCTION [LIMIT FUNCTION]: the first where the guard fails; the other, if there is one,
+# where it holds. A guard that does not answer in time says nothing.
+either() {
+  housed || return
+  execute "$1" "$2"
   case $? in
-    0) printf %s "$N" ;;
-    124) refuse "the guard did not answer within $3 s: $g" ;;
-    *) perform "$1" "$2" ;;
+    0) if [ $# = 4 ]; then printf %s "$N"; else perform "$5" "$6"; fi ;;
+    124) refuse "the guard did not answer within $1 s: $(lament)" ;;
+    *) perform "$3" "$4" ;;
   esac
 }
+# housed: whether there is a place for what programs say.
+housed() { [ -n "$T" ] || refuse 'no place for a temporary directory in /run, /var/tmp and TMPDIR'; }
 # refresh: the package lists; waits for others who hold the lock.
 refresh() {
   patience=600

@@ -209,14 +209,8 @@ port_() {
     *) failed "$1" "asking for $3 port $4 needs bash or nc on the host" ;;
   esac
 }
-# lines TEXT: how many.
-lines() {
-  IFS=$nl
-  set -- $1
-  echo $#
-}
-# ids INDEX NAME...: the groups of each user, of all by one program where all are there and it takes more than one. The nonce
-# is nobody's to see, so it stands in the environment.
+# ids INDEX NAME...: the groups of each user, of all by one program where it takes more than one. The nonce is nobody's to see, so
+# it stands in the environment.
 ids() (
   export N
   names= count=0
@@ -224,12 +218,15 @@ ids() (
     count=$((count + 1))
     [ $((count % 2)) = 1 ] || names="$names \"\${$count}\""
   done
-  if o=$(eval "limit 10 id -- $names" 2>/dev/null) && [ "$(lines "$o")" = $((count / 2)) ]; then
+  o=$(eval "limit 10 id -- $names" 2>&1)
+  if answered "$o" "$@"; then
     while [ $# -gt 0 ]; do
+      line=${o%%"$nl"*} o=${o#*"$nl"}
       frame id "$1"
-      printf '%s' "${o%%"$nl"*}" >&3
-      frame id "$1" code 0
-      o=${o#*"$nl"}
+      case $line in
+        uid=*) printf '%s' "$line" >&3; frame id "$1" code 0 ;;
+        *) frame id "$1" code 1; printf '%s' "$line" >&3 ;;
+      esac
       shift 2
     done
     return
@@ -241,6 +238,21 @@ ids() (
       shift 2
     done' ids "$@" >&3
 )
+# answered ANSWER INDEX NAME...: whether it has one line for each, in this order: about the user, or that there is none.
+answered() {
+  rest=$1
+  shift
+  while [ $# -gt 0 ]; do
+    case ${rest%%"$nl"*} in
+      uid=[0-9]*"($2) gid="*) ;;
+      "id: "?"$2"?": no such user") ;;
+      *) return 1 ;;
+    esac
+    case $rest in *"$nl"*) rest=${rest#*"$nl"} ;; *) rest= ;; esac
+    shift 2
+  done
+  [ -z "$rest" ]
+}
 # accounts passwd|group NAME...
 accounts() {
   if has getent; then

@@ -1,7 +1,8 @@
 # A host that dies at a place of a test's choosing: only in a build with the feature `crash-points`. The places are counted
 # in a file, so that a run has one count on this host.
 # What an order starts to put something back dies with it, and it with that.
-crash_whole=${crash_whole:-$$}
+read -r crash_self _ </proc/self/stat
+crash_whole=${crash_whole:-$crash_self $$}
 export crash_at crash_whole
 # crash: one more place.
 crash() {
@@ -10,5 +11,5 @@ crash() {
   if [ -e "$scratch/armilla-crash-points" ]; then read -r crashes <"$scratch/armilla-crash-points"; fi
   crashes=$((crashes + 1))
   echo "$crashes" >"$scratch/armilla-crash-points"
-  [ "$crashes" != "$crash_at" ] || kill -KILL "$crash_whole" $$
+  [ "$crashes" != "$crash_at" ] || kill -KILL $crash_whole "$crash_self"
 }

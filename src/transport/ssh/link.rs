@@ -7,20 +7,23 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::kept::{self, Spot};
 use super::{KnownHosts, SshOptions};
-use crate::inventory::Endpoint;
+use crate::inventory::{Become, Endpoint};
 use crate::transport::TransportError;
 use crate::transport::dialogue::Channel;
 use crate::transport::host_key::{Refusal, explain, fingerprint, last_words};
 
 /// How long a master outlives us when we are killed. Long enough for a person to think over a plan.
 pub(super) const ORPHAN: Duration = Duration::from_secs(900);
+
+/// How long a shell that has nothing to do is asked for more.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// A connection that was made.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(super) struct Link {
     closed: AtomicBool,
     /// How much of what was begun over it is not known to have ended.
     begun: AtomicUsize,
+    /// A shell that waits for more to do, since when, and with which rights.
+    idle: Mutex<Option<(Instant, Become, Channel)>>,
     /// Whether it stays for the next who wants it.
     kept: bool,
     /// Removed when the last connection in it is gone.
@@ -51,6 +56,7 @@ pub(super) async fn connect(
         socket,
         closed: AtomicBool::new(false),
         begun: AtomicUsize::new(0),
+        idle: Mutex::default(),
         kept,
         _directory: Arc::clone(&directory),
     };
@@ -184,8 +190,26 @@ fn read_log(log: &Path) -> String {
 }
 
 impl Link {
+    /// The shell that has just done something and is ready for more, if there is one with these rights; [`Link::ended`] must
+    /// be told when that is known to be over. One that had nothing to do for longer may be behind a connection that is gone
+    /// without a sign; a new one would show that at once.
+    pub(super) async fn idle(&self, rights: Become) -> Option<Channel> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (since, its, mut channel) = idle?;
+        if since.elapsed() > FRESH || its != rights || !channel.is_ready().await {
+            return None;
+        }
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Some(channel)
+    }
+
+    /// What was begun over it has ended, and it may do more with these rights.
+    pub(super) fn free(&self, rights: Become, channel: Channel) {
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), rights, channel));
+    }
+
     /// Starts a command on the host; [`Link::ended`] must be told when it is known to be over.
-    pub(super) async fn open(&self, line: &str, limit: Duration) -> Result<Channel, String> {
+    pub(super) async fn open(&self, line: &str, token: String, limit: Duration) -> Result<Channel, String> {
         let mut command = Arc::clone(&self.session).arc_raw_command(line);
         command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
         let mut child = match tokio::time::timeout(limit, command.spawn()).await {
@@ -200,6 +224,8 @@ impl Link {
             stdout: Box::pin(child.stdout().take().ok_or_else(missing)?),
             stderr: Box::pin(child.stderr().take().ok_or_else(missing)?),
             keep: Box::new(child),
+            token,
+            rest: None,
         })
     }
 
@@ -224,8 +250,14 @@ impl Link {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A shell that waits for more to do ends.
+    fn dismiss(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Is done with it. One that is to be kept stays, unless something may still go on over it.
     pub(super) async fn leave(&self) {
+        self.dismiss();
         if self.kept && self.begun.load(Ordering::Relaxed) == 0 {
             self.closed.store(true, Ordering::Relaxed);
         } else {
@@ -236,6 +268,7 @@ impl Link {
     /// Ends the connection. A master is asked to end with what still goes over it, which costs nothing; where that may be
     /// never it is told to end at once, by a program.
     pub(super) async fn close(&self) {
+        self.dismiss();
         if self.closed.swap(true, Ordering::Relaxed) {
             return;
         }

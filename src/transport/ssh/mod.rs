@@ -217,23 +217,31 @@ impl Ssh {
     }
 
     /// Begins a round trip. Nothing was sent before it began, so a connection that turns out dead is made anew, once.
-    async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<(Exchange<'a>, Channel, Arc<Link>), TransportError> {
+    async fn open<'a>(
+        &'a self,
+        host: &'a Endpoint,
+    ) -> Result<(Exchange<'a>, Option<Channel>, Arc<Link>), TransportError> {
         let exchange = Exchange::new(host, self.options.become_password.as_ref())?;
-        let words = bootstrap::line(host.become_user, exchange.password(), &exchange.token);
         let mut link = self.link(host).await?;
-        let mut opened = link.open(&words, self.options.connect_timeout).await;
+        if let Some(channel) = link.idle(host.become_user).await {
+            self.trips.count(host.name.as_str());
+            return Ok((exchange, Some(channel), link));
+        }
+        let token = exchange.token()?;
+        let words = bootstrap::line(host.become_user, exchange.password(), &token);
+        let mut opened = link.open(&words, token.clone(), self.options.connect_timeout).await;
         if opened.is_err() {
             self.forget(host, &link).await;
             // A master that is kept and answers, but has no way to the host, would be taken again.
             link.doubt();
             link.close().await;
             link = self.link(host).await?;
-            opened = link.open(&words, self.options.connect_timeout).await;
+            opened = link.open(&words, token, self.options.connect_timeout).await;
         }
         match opened {
             Ok(channel) => {
                 self.trips.count(host.name.as_str());
-                Ok((exchange, channel, link))
+                Ok((exchange, Some(channel), link))
             }
             Err(why) => {
                 self.forget(host, &link).await;
@@ -244,12 +252,12 @@ impl Ssh {
 
     /// Asks once; says as well whether its connection was lost on the way.
     async fn read_once(&self, host: &Endpoint, probes: &[Probe]) -> (Result<Readings, TransportError>, Way) {
-        let (exchange, channel, link) = match self.open(host).await {
+        let (exchange, mut channel, link) = match self.open(host).await {
             Ok(opened) => opened,
             Err(error) => return (Err(error), Way::Open),
         };
-        let told = exchange.read(channel, probes, self.options.read_timeout).await;
-        let told = self.concluded(host, &link, told).await;
+        let told = exchange.read(&mut channel, probes, self.options.read_timeout).await;
+        let told = self.concluded(host, &link, channel, told).await;
         let way = if told.is_ok() || self.has(host, &link).await { Way::Open } else { Way::Lost };
         (told, way)
     }
@@ -261,21 +269,25 @@ impl Ssh {
         command: &Command,
         tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
     ) -> Result<i32, TransportError> {
-        let (exchange, channel, link) = self.open(host).await?;
-        let told = exchange.run(channel, command, self.options.read_timeout, tell).await;
-        self.concluded(host, &link, told).await
+        let (exchange, mut channel, link) = self.open(host).await?;
+        let told = exchange.run(&mut channel, command, self.options.read_timeout, tell).await;
+        self.concluded(host, &link, channel, told).await
     }
 
-    /// A conversation is over, or broke.
+    /// A conversation is over, or broke. What is left of it may carry another.
     async fn concluded<T>(
         &self,
         host: &Endpoint,
         link: &Arc<Link>,
+        channel: Option<Channel>,
         told: Result<T, TransportError>,
     ) -> Result<T, TransportError> {
         match told {
             Ok(told) => {
                 link.ended();
+                if let Some(channel) = channel {
+                    link.free(host.become_user, channel);
+                }
                 Ok(told)
             }
             Err(error) => Err(self.explain(host, link, error).await),
@@ -308,15 +320,15 @@ impl Transport for Ssh {
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
-        let (exchange, channel, link) = self.open(host).await?;
-        let told = exchange.perform(channel, order, self.options.read_timeout, watch).await;
-        self.concluded(host, &link, told).await
+        let (exchange, mut channel, link) = self.open(host).await?;
+        let told = exchange.perform(&mut channel, order, self.options.read_timeout, watch).await;
+        self.concluded(host, &link, channel, told).await
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
-        let (exchange, channel, link) = self.open(host).await?;
-        let told = exchange.lease(channel, request, self.options.read_timeout).await;
-        self.concluded(host, &link, told).await
+        let (exchange, mut channel, link) = self.open(host).await?;
+        let told = exchange.lease(&mut channel, request, self.options.read_timeout).await;
+        self.concluded(host, &link, channel, told).await
     }
 
     async fn hang_up(&self, host: &Endpoint) {
