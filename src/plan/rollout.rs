@@ -36,8 +36,9 @@ pub(super) fn stages(
     };
     let services =
         catalog.services.iter().enumerate().map(|(index, service)| builder.service(index, service)).collect();
+    let there = builder.by_host(0);
     for (host, blocks) in removed {
-        builder.removed(&host, blocks);
+        builder.removed(there.get(&host).map(Vec::as_slice).unwrap_or_default(), blocks);
     }
     (services, builder.stages)
 }
@@ -152,7 +153,10 @@ impl Builder<'_> {
         }
         if std::mem::take(&mut self.keeps) {
             let hosts: Vec<HostName> = rollout.together.iter().chain(&rollout.waiting).cloned().collect();
-            rollout.undo = hosts.into_iter().map(|host| (host.clone(), self.back(service, &host, first))).collect();
+            let there = self.by_host(first);
+            let own = |host: &HostName| there.get(host).map(Vec::as_slice).unwrap_or_default();
+            rollout.undo =
+                hosts.into_iter().map(|host| (host.clone(), self.back(service, &host, own(&host)))).collect();
         }
         let after = ends.into_iter().map(|id| (id, Condition::Over)).collect();
         self.push(Stage { after, work: Work::Rolled(index), turn: None })
@@ -214,15 +218,26 @@ impl Builder<'_> {
         }
     }
 
-    /// What puts a host back: the stages of this service from `first` on, the last first; then what was healthy before must
-    /// be so again, and it is let in again.
-    fn back(&mut self, service: &Service, host: &HostName, first: StageId) -> Vec<StageId> {
+    /// The stages from `first` on, by the host that each is about.
+    fn by_host(&self, first: StageId) -> BTreeMap<HostName, Vec<StageId>> {
+        let mut there: BTreeMap<HostName, Vec<StageId>> = BTreeMap::new();
+        for (id, stage) in self.stages.iter().enumerate().skip(first) {
+            if let Some(host) = stage.work.host() {
+                there.entry(host.clone()).or_default().push(id);
+            }
+        }
+        there
+    }
+
+    /// What puts a host back: its changes among these stages, the last first; then what was healthy before must be so
+    /// again, and it is let in again.
+    fn back(&mut self, service: &Service, host: &HostName, there: &[StageId]) -> Vec<StageId> {
         let begin = self.stages.len();
-        let change = |(of, stage): (StageId, &Stage)| match &stage.work {
-            Work::Change(block) if block.host == *host => Some((of, block.clone())),
+        let change = |of: &StageId| match &self.stages[*of].work {
+            Work::Change(block) => Some((*of, block.clone())),
             _ => None,
         };
-        let changes: Vec<(StageId, Block)> = self.stages.iter().enumerate().skip(first).filter_map(change).collect();
+        let changes: Vec<(StageId, Block)> = there.iter().filter_map(change).collect();
         let mut checks = self.healthy(service, host);
         let mut after = Vec::new();
         for (of, block) in changes.into_iter().rev() {
@@ -380,11 +395,9 @@ impl Builder<'_> {
         made
     }
 
-    /// What leaves a host goes after everything else there, and after the services that may have used it are well
+    /// What leaves a host goes after everything else there, which are these stages, and after the services that may have used it are well
     /// without it: its own, if others have it now, and those that need it.
-    fn removed(&mut self, host: &HostName, blocks: Vec<Block>) {
-        let here = |(_, stage): &(StageId, &Stage)| stage.work.host() == Some(host);
-        let here: Vec<StageId> = self.stages.iter().enumerate().filter(here).map(|(id, _)| id).collect();
+    fn removed(&mut self, here: &[StageId], blocks: Vec<Block>) {
         let mut before: Option<StageId> = None;
         for block in blocks {
             let concerns = |service: &&Service| {

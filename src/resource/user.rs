@@ -134,9 +134,10 @@ impl User {
         let mut steps: Vec<Step> = self.own_group().into_iter().collect();
         let (guard, add) = (fields::known("passwd", &self.name), self.useradd(&settings));
         // A package before it may have brought the user with other settings: then they are set here, in the same run.
-        steps.push(match settings.is_empty() {
-            true => Step::RunUnless(add, guard),
-            false => Step::RunEither { guard, holds: self.usermod(&settings), fails: add },
+        steps.push(if settings.is_empty() {
+            Step::RunUnless(add, guard)
+        } else {
+            Step::RunEither { guard, holds: self.usermod(&settings), fails: add }
         });
         Verdict::change(Action::Add, shown, steps)
     }

@@ -24,11 +24,12 @@ const RESOURCES: usize = 20;
 /// In the environment: this process measures one size, and says so in bare numbers.
 const ALONE: &str = "ARMILLA_BENCH_HOSTS";
 
+/// Batches and a health check, as any service has.
+const ROLLOUT: &str = "rollout: { batch: 10% }\nhealth:\n  - tcp: { port: 80 }\n";
+
 /// Twenty resources: sixteen of the service, four of a role it requires.
-fn role() -> String {
-    let mut text =
-        "summary: S.\nrequires: [base]\nrollout: { batch: 10% }\nhealth:\n  - tcp: { port: 80 }\nresources:\n"
-            .to_owned();
+fn role(rollout: &str) -> String {
+    let mut text = format!("summary: S.\nrequires: [base]\n{rollout}resources:\n");
     text.push_str("  - package: nginx\n  - user: { name: web, system: true }\n  - directory: /srv/web\n");
     for n in 0..10 {
         let _ = writeln!(
@@ -49,7 +50,7 @@ fn world(hosts: usize) -> World {
     world.template("t.j2", &"{{ host.name }} is one of many\n".repeat(20));
     let base = "summary: B.\nresources:\n  - package: curl\n  - package: tree\n  - directory: /srv/base\n  - file: { path: /srv/base/f, content: a }\n";
     world.role("base", base).expect("a role");
-    world.role("web", &role()).expect("a role");
+    world.role("web", &role(ROLLOUT)).expect("a role");
     world.site("services:\n  web: { hosts: all }\n");
     world
 }
@@ -75,21 +76,28 @@ fn memory() -> f64 {
     f64::from(pages) * 4096.0
 }
 
-/// Compiling, planning from nothing, planning with nothing to do, both reports, all of these; bytes for a resource.
+/// Compiling, planning from nothing, planning with nothing to do, both reports, all of these; then bytes for a resource: of
+/// what was compiled, of the plan with nothing to do beside it, of the plan from nothing.
 fn measure(hosts: usize) -> Vec<f64> {
-    let world = world(hosts);
+    let mut world = world(hosts);
     let mut sheet = Sheet::default();
-    let before = memory();
+    let begin = memory();
     let catalog = sheet.timed(|| world.catalog()).unwrap_or_else(|problems| panic!("{problems}"));
-    let mut grown = memory() - before;
+    let compiled = memory() - begin;
     let answers = world.observe(&catalog);
     let before = memory();
     let first = sheet.timed(|| plan(&catalog, &answers));
-    grown += memory() - before;
+    let large = memory() - before;
     assert_eq!(first.summary().in_sync, 0);
-    assert!(world.apply(&first).report.converged());
+    // All hosts at once: how they are brought there is not what is measured.
+    world.role("web", &role("")).expect("a role");
+    let flat = world.catalog().unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(world.apply(&plan(&flat, &answers)).report.converged());
+    drop((flat, answers));
     let answers = world.observe(&catalog);
+    let before = memory();
     let second = sheet.timed(|| plan(&catalog, &answers));
+    let small = memory() - before;
     assert!(second.is_empty() && second.in_sync == hosts * RESOURCES);
     let view = View {
         revision: None,
@@ -109,8 +117,8 @@ fn measure(hosts: usize) -> Vec<f64> {
     assert!(!text.is_empty() && structured.len() > hosts);
     let all = sheet.0.iter().sum();
     #[expect(clippy::cast_precision_loss, reason = "a few millions at most")]
-    let each = grown / (hosts * RESOURCES) as f64;
-    sheet.0.extend([all, each]);
+    let each = |bytes: f64| bytes / (hosts * RESOURCES) as f64;
+    sheet.0.extend([all, each(compiled), each(small), each(large)]);
     sheet.0
 }
 
@@ -123,19 +131,22 @@ fn main() {
     let typed: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let sizes = if typed.is_empty() { SIZES.to_vec() } else { typed };
     println!(
-        "| hosts | compile | plan, all to do | plan, nothing to do | text | JSON | together | for a host | memory for a resource |"
+        "| hosts | compile | plan, all to do | plan, nothing to do | text | JSON | together | for a host | bytes for a resource: compiled | plan, nothing to do | plan, all to do |"
     );
-    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("{}", "|---:".repeat(11) + "|");
     for hosts in sizes {
         let program = std::env::current_exe().expect("this program");
         let done = Command::new(program).env(ALONE, hosts.to_string()).output().expect("it starts");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let told = String::from_utf8_lossy(&done.stdout);
         let sheet: Vec<f64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [parts @ .., all, memory] = sheet.as_slice() else { panic!("{told}") };
+        let [parts @ .., all, compiled, small, large] = sheet.as_slice() else { panic!("{told}") };
         let parts: Vec<String> = parts.iter().map(|seconds| format!("{seconds:.3} s")).collect();
         #[expect(clippy::cast_precision_loss, reason = "a few millions at most")]
         let each = all / hosts as f64 * 1e6;
-        println!("| {hosts} | {} | {all:.3} s | {each:.0} µs | {memory:.0} bytes |", parts.join(" | "));
+        println!(
+            "| {hosts} | {} | {all:.3} s | {each:.0} µs | {compiled:.0} | {small:.0} | {large:.0} |",
+            parts.join(" | ")
+        );
     }
 }

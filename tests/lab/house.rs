@@ -14,7 +14,7 @@ use crate::project::Project;
 pub(crate) const ARMILLA: &str = env!("CARGO_BIN_EXE_armilla");
 
 /// Nothing on these hosts takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn told(variable: &str, otherwise: &str) -> String {
     std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| otherwise.to_owned())

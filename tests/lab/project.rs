@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::house::{ARMILLA, House, PATIENCE};
+use crate::house::{ARMILLA, House};
+
+/// No run takes longer, not even one that waits for what never comes and puts everything back.
+const LONG: Duration = Duration::from_secs(600);
 
 /// A project folder below `target/tmp`; it stays there for a look after a failure.
 pub(crate) struct Project<'a> {
@@ -148,7 +151,7 @@ impl Started {
 
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Run {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + LONG;
         while self.runs() {
             assert!(Instant::now() < end, "`armilla {}` did not end. It said:\n{}", self.typed, self.said());
             sleep(Duration::from_millis(20));

@@ -4,6 +4,8 @@
 
 use anstyle::Style;
 
+use std::collections::BTreeSet;
+
 use super::fold::{self, Row};
 use super::layout::{self, pad, paint, parts, width, wrap};
 use super::plan::View;
@@ -23,7 +25,9 @@ const ROOM: usize = 30;
 pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
     let mut groups: Vec<Vec<&Block>> = vec![Vec::new(); plan.services.len() + 1];
     let batches = plan.services.iter().enumerate();
-    let mut batches = batches.flat_map(|(index, service)| service.batches.iter().map(move |batch| (index, batch)));
+    let mut batches = batches.flat_map(|(index, service)| {
+        service.batches.iter().map(move |batch| (index, batch.iter().collect::<BTreeSet<_>>()))
+    });
     let mut current = batches.next();
     let mut begun = false;
     for stage in &plan.stages {
@@ -37,7 +41,7 @@ pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
             }
             crate::plan::Work::Change(block) => {
                 begun = true;
-                let here = current.filter(|(_, batch)| batch.contains(&block.host)).map(|(index, _)| index);
+                let here = current.as_ref().filter(|(_, batch)| batch.contains(&block.host)).map(|(index, _)| *index);
                 let index = here.or_else(|| owner(plan, block)).unwrap_or(plan.services.len());
                 groups[index].push(block);
             }

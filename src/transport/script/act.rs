@@ -356,7 +356,7 @@ fn either(index: usize, guard: &Command, ways: &[&Command]) -> Result<(String, S
     for (way, command) in ways.iter().enumerate() {
         let name = format!("c{index}_{way}");
         functions += &function(&name, command)?;
-        call += &format!(" {} {name}", limit(command));
+        call.extend([" ", &limit(command).to_string(), " ", &name]);
     }
     Ok((functions, call))
 }
