@@ -140,7 +140,6 @@ impl Builder<'_> {
     fn rolled(&mut self, index: usize, service: &Service, rollout: &mut Rollout, before: &[StageId]) -> StageId {
         let first = self.stages.len();
         self.keeps = rollout.on_failure == OnFailure::Rollback;
-        let mut ends = Vec::new();
         for batch in rollout.batches() {
             let made = if batch == rollout.together {
                 self.together(index, service, &batch, before)
@@ -148,9 +147,11 @@ impl Builder<'_> {
                 batch.iter().flat_map(|host| self.turn(index, service, host, before)).collect()
             };
             // Nothing waits for it: it shows where a batch ends.
-            self.join(made.iter().copied(), Condition::Over);
-            ends.extend(made);
+            self.join(made, Condition::Over);
         }
+        // A gate is over as soon as one of the changes before it fails; the others may not even have begun.
+        let turns = self.stages.iter().enumerate().skip(first).filter(|(_, stage)| stage.turn.is_some());
+        let after = turns.map(|(id, _)| (id, Condition::Over)).collect();
         if std::mem::take(&mut self.keeps) {
             let hosts: Vec<HostName> = rollout.together.iter().chain(&rollout.waiting).cloned().collect();
             let there = self.by_host(first);
@@ -158,7 +159,6 @@ impl Builder<'_> {
             rollout.undo =
                 hosts.into_iter().map(|host| (host.clone(), self.back(service, &host, own(&host)))).collect();
         }
-        let after = ends.into_iter().map(|id| (id, Condition::Over)).collect();
         self.push(Stage { after, work: Work::Rolled(index), turn: None })
     }
 
@@ -395,8 +395,8 @@ impl Builder<'_> {
         made
     }
 
-    /// What leaves a host goes after everything else there, which are these stages, and after the services that may have used it are well
-    /// without it: its own, if others have it now, and those that need it.
+    /// What leaves a host goes after everything else there, which are these stages, and after the services that may have
+    /// used it are well without it: its own, if others have it now, and those that need it.
     fn removed(&mut self, here: &[StageId], blocks: Vec<Block>) {
         let mut before: Option<StageId> = None;
         for block in blocks {

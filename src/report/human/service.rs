@@ -2,9 +2,9 @@
 //!
 //! In: a service and its blocks. Out: lines in columns. Never: a change that belongs to another service.
 
-use anstyle::Style;
-
 use std::collections::BTreeSet;
+
+use anstyle::Style;
 
 use super::fold::{self, Row};
 use super::layout::{self, pad, paint, parts, width, wrap};

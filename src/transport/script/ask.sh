@@ -209,8 +209,8 @@ port_() {
     *) failed "$1" "asking for $3 port $4 needs bash or nc on the host" ;;
   esac
 }
-# ids INDEX NAME...: the groups of each user, of all by one program where it takes more than one. The nonce is nobody's to see, so
-# it stands in the environment.
+# ids INDEX NAME...: the groups of each user, of all by one program where it takes more than one. The nonce is nobody's
+# to see, so it stands in the environment.
 ids() (
   export N
   names= count=0
