@@ -127,20 +127,20 @@ pub(super) async fn converse(
         };
         match event {
             Event::Wrote(written) => talk.wrote(written),
-            Event::Out(bytes) if bytes.is_empty() => {
-                // What was complained before the end may still be on its way.
-                while let Some(bytes) = talk.last_words().await {
-                    talk.complained(&bytes)?;
-                    if take(Piece::Err(&bytes)) == Answer::Whole {
-                        return Ok(talk.over());
-                    }
-                }
-                return Err(talk.ended());
-            }
             Event::Out(bytes) => {
                 talk.heard(&bytes)?;
-                if take(Piece::Out(&bytes)) == Answer::Whole {
+                if !bytes.is_empty() && take(Piece::Out(&bytes)) == Answer::Whole {
                     return Ok(talk.over());
+                }
+                if bytes.is_empty() || talk.gave_up() {
+                    // What was complained before the end may still be on its way.
+                    while let Some(bytes) = talk.last_words().await {
+                        talk.complained(&bytes)?;
+                        if take(Piece::Err(&bytes)) == Answer::Whole {
+                            return Ok(talk.over());
+                        }
+                    }
+                    return Err(talk.ended());
                 }
             }
             Event::Err(bytes) => {
@@ -218,6 +218,11 @@ impl<'a> Talk<'a> {
         self.writing = format!("{}\n{}", self.speech.script.len(), self.speech.script).into_bytes();
         self.written = 0;
         self.last = true;
+    }
+
+    /// Whether the script ended before its answer did: something killed it, and its shell is ready for another.
+    fn gave_up(&self) -> bool {
+        contains(&self.rest, &sign(&self.token))
     }
 
     /// The shell, whose answer is whole.

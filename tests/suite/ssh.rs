@@ -275,6 +275,10 @@ async fn one_shell_does_what_comes_soon_and_is_replaced_when_it_is_gone() {
     assert!(matches!(failed[..], [Outcome::Failed { .. }]), "{failed:?}");
     assert_eq!(session().await, after, "what failed there does not concern the next");
 
+    let died = connections.perform(&host, Order::of(&[run(&format!("pkill -KILL -P $({SESSION})"))]), &|_| ()).await;
+    assert!(matches!(died, Err(TransportError::Lost { .. })), "what carried it out was killed: {died:?}");
+    let after = session().await;
+
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_ne!(session().await, after, "after a pause nobody knows whether it is still there");
     assert_eq!(connections.connects(&host), 1);
