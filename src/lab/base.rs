@@ -127,6 +127,7 @@ pub(crate) fn ensure(site: &Site, rebuild: Rebuild, tell: &mut dyn FnMut(&str)) 
         tell("the base is of an older recipe; it is kept while hosts use it (`armilla lab down` frees it)");
         return Ok(());
     }
+    files::make_above(&site.base)?;
     let building = site::lock_file(&build_lock_path(site), tell)?;
     if rebuild == Rebuild::Always || !current(site) {
         let Some(_alone) = site::try_lock(&lock_path(site), FlockArg::LockExclusiveNonblock)? else {
@@ -230,7 +231,7 @@ fn tune(root: &Path) -> Result<(), LabError> {
     words("removed").iter().try_for_each(|path| files::remove(&root.join(path)))?;
     for (path, text) in FILES {
         let path = root.join(path);
-        path.parent().map_or(Ok(()), |folder| files::make_folder(folder, 0o755))?;
+        files::make_above(&path)?;
         files::write(&path, text, 0o644)?;
     }
     Ok(())

@@ -33,6 +33,12 @@ fn write_with_mode(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
+/// Makes the folders above a path, where they are not there.
+pub(crate) fn make_above(path: &Path) -> Result<(), LabError> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    context(DirBuilder::new().recursive(true).mode(0o755).create(folder), "making", folder)
+}
+
 /// Makes a folder and those above it, with exactly this mode for the last one.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), LabError> {
     let result = DirBuilder::new().recursive(true).mode(0o755).create(path);
