@@ -150,6 +150,8 @@ pub(super) async fn acquire(fleet: &Fleet, ground: &Ground, run: &RunId, patienc
             ui::say(&text);
         }
     };
+    // The first host is asked alone; the others need not wait for that with their logins.
+    let _logins = fleet.log_in(ground.hosts.clone());
     let witnesses = apply::witnesses(ground.all.iter().cloned());
     let mut acquiring = std::pin::pin!(apply::acquire(&fleet.transport, &ground.hosts, &witnesses, &terms, &waiting));
     let leases = tokio::select! {

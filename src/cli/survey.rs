@@ -282,7 +282,7 @@ pub(super) fn explained(error: &TransportError) -> String {
 impl Fleet {
     /// Makes connections that will be needed, as many at a time as hosts are worked on. Those that are still being made are
     /// given up when what this returns is dropped.
-    fn log_in(&self, hosts: Vec<Endpoint>) -> tokio::task::JoinSet<()> {
+    pub(super) fn log_in(&self, hosts: Vec<Endpoint>) -> tokio::task::JoinSet<()> {
         let slots = Arc::new(tokio::sync::Semaphore::new(self.forks.max(1)));
         let mut logins = tokio::task::JoinSet::new();
         for host in hosts {

@@ -45,9 +45,7 @@ fn of_step(address: &Address, step: &Step) -> Option<Vec<Touched>> {
         | Step::RemoveUnpacked { path: at } => path(at),
         Step::Unpack(unpacking) => path(&unpacking.path),
         Step::Purge { name } => Some(vec![Touched::Package(name.clone())]),
-        Step::Run(command) | Step::RunUnless(command, _) | Step::RunEither { fails: command, .. } => {
-            of_program(address, command)
-        }
+        Step::Run(command) | Step::RunUnless(command, _) | Step::RunOr(command, _) => of_program(address, command),
         // They look, wait, fetch lists that fit every change, or write down what is armilla's own.
         Step::Unchanged { .. }
         | Step::KeepCopy { .. }

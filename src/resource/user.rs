@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::{Action, Field, Kind, Verdict, trace};
-use crate::step::{Command, Probe, Readings, Step, Unreadable, UserReading};
+use crate::step::{Alternative, Command, Probe, Readings, Step, Unreadable, UserReading};
 
 /// A user account. What is not given is left as it is, or as the system makes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -131,36 +131,35 @@ impl User {
         let settings = self.settings(self.group.as_ref().unwrap_or(&self.name));
         let uid = self.uid.iter().map(|uid| fields::new("uid", uid));
         let shown = uid.chain(settings.iter().map(|s| fields::new(s.name, &s.value))).collect();
-        let mut steps: Vec<Step> = self.own_group().into_iter().collect();
-        let (guard, add) = (fields::known("passwd", &self.name), self.useradd(&settings));
-        // A package before it may have brought the user with other settings: then they are set here, in the same run.
-        steps.push(if settings.is_empty() {
-            Step::RunUnless(add, guard)
-        } else {
-            Step::RunEither { guard, holds: self.usermod(&settings), fails: add }
-        });
-        Verdict::change(Action::Add, shown, steps)
+        Verdict::change(Action::Add, shown, vec![self.joining(&settings)])
     }
 
-    /// `useradd --user-group` fails if a group of this name is there already, so the group comes first and by itself.
-    fn own_group(&self) -> Option<Step> {
-        if self.group.is_some() {
-            return None;
+    /// `useradd`, and what is run where the name is taken by then. A package before it may have brought the user with other
+    /// settings: then they are set here, in the same run. Or there is only a group of this name: then it is the user's.
+    fn joining(&self, settings: &[Setting]) -> Step {
+        /// Exit codes of `useradd(8)`, `usermod(8)` and `getent(1)`.
+        const NAME_IN_USE: i32 = 9;
+        const NO_SUCH_USER: i32 = 6;
+        const NOT_FOUND: i32 = 2;
+        let own_group: &[&str] = if self.group.is_none() { &["--user-group"] } else { &[] };
+        let (known, unknown) = match settings {
+            [] => (fields::known("passwd", &self.name), NOT_FOUND),
+            _ => (self.usermod(settings), NO_SUCH_USER),
+        };
+        let mut alternatives = vec![Alternative { after: NAME_IN_USE, command: known }];
+        if self.group.is_none() {
+            alternatives.push(Alternative { after: unknown, command: self.useradd(&["--gid", &self.name], settings) });
         }
-        let system = self.system.then_some("--system");
-        let argv = ["groupadd"].into_iter().chain(system).chain(["--", &self.name]);
-        Some(Step::RunUnless(Command::new(argv), fields::known("group", &self.name)))
+        Step::RunOr(self.useradd(own_group, settings), alternatives)
     }
 
-    fn useradd(&self, settings: &[Setting]) -> Command {
+    fn useradd(&self, primary: &[&str], settings: &[Setting]) -> Command {
         let uid = self.uid.map(|uid| uid.to_string());
         let home = if self.create_home.unwrap_or(!self.system) { "--create-home" } else { "--no-create-home" };
         let mut argv = vec!["useradd"];
         argv.extend(self.system.then_some("--system"));
         argv.extend(uid.iter().flat_map(|uid| ["--uid", uid]));
-        if self.group.is_none() {
-            argv.extend(["--gid", &self.name]);
-        }
+        argv.extend(primary);
         argv.extend(settings.iter().flat_map(|s| [s.add, &s.value]));
         argv.extend([home, "--", &self.name]);
         Command::new(argv)

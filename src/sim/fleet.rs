@@ -685,9 +685,18 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Ok(_) => return Outcome::NotNeeded,
             Err(_) => host.run(command).map(drop),
         },
-        Step::RunEither { guard, holds, fails } => {
-            let command = if look(host, guard, mode).is_ok() { holds } else { fails };
-            host.run(command).map(drop)
+        Step::RunOr(command, alternatives) => {
+            let mut done = host.run(command);
+            for alternative in alternatives {
+                match done {
+                    Err(trouble) if trouble.exit == alternative.after => done = host.run(&alternative.command),
+                    other => {
+                        done = other;
+                        break;
+                    }
+                }
+            }
+            done.map(drop)
         }
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
         Step::SaveLedger { .. }

@@ -111,7 +111,7 @@ struct Options<'a> {
 }
 
 /// Those without a value.
-const FLAGS: &[&str] = &["--system", "--create-home", "--no-create-home"];
+const FLAGS: &[&str] = &["--system", "--user-group", "--create-home", "--no-create-home"];
 
 impl<'a> Options<'a> {
     fn parse(words: &[&'a str]) -> Result<Self, Trouble> {
@@ -199,6 +199,7 @@ fn groupdel(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
 fn useradd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
     options.allow(&[
         "--system",
+        "--user-group",
         "--uid",
         "--gid",
         "--groups",
@@ -211,7 +212,14 @@ fn useradd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
     if host.users.contains_key(options.name) {
         return Err(options.fail(9, &format!("user '{}' already exists", options.name)));
     }
-    let gid = group(host, options, options.get("--gid").unwrap_or(options.name))?;
+    let own = options.get("--user-group").is_some();
+    if own && host.groups.contains_key(options.name) {
+        return Err(options.fail(9, &format!("group {} exists", options.name)));
+    }
+    let gid = match own {
+        true => number(options, "--gid", &host.groups.values().copied().collect::<Vec<_>>())?,
+        false => group(host, options, options.get("--gid").unwrap_or(options.name))?,
+    };
     let taken: Vec<u32> = host.users.values().map(|user| user.uid).collect();
     let home = options.get("--home-dir").map_or_else(|| format!("/home/{}", options.name), str::to_owned);
     let mut user =
@@ -224,6 +232,9 @@ fn useradd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
         if let Some(node) = host.paths.get_mut(&home) {
             (node.uid, node.gid) = (user.uid, gid);
         }
+    }
+    if own {
+        host.groups.insert(options.name.to_owned(), gid);
     }
     host.users.insert(options.name.to_owned(), user);
     Ok(())

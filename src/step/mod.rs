@@ -611,15 +611,9 @@ pub enum Step {
     Run(Command),
     /// Runs the first program unless the second says (by exit code 0) that it is not needed.
     RunUnless(Command, Command),
-    /// Runs one of two programs, by what a third says.
-    RunEither {
-        /// Asked first; exit code 0 is yes.
-        guard: Command,
-        /// After a yes.
-        holds: Command,
-        /// After a no.
-        fails: Command,
-    },
+    /// Runs a program. Where it ends with the exit code of the first alternative, that is run in its place, then perhaps the
+    /// next.
+    RunOr(Command, Vec<Alternative>),
     /// Waits until checks hold.
     Await(Gate),
     /// Puts another ledger in the place of the host's, as [`Step::WriteFile`] does, and takes from its journal what is
@@ -651,6 +645,16 @@ pub enum Step {
         /// What it was kept under.
         name: String,
     },
+}
+
+/// What is run in the place of a program that could not do it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alternative {
+    /// The exit code by which the program before it says so.
+    pub after: i32,
+    /// What is run then.
+    pub command: Command,
 }
 
 /// Something on a web server.

@@ -17,8 +17,8 @@ use armilla::resource::{
     Change, Data, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Resource, Source, Verb, Verdict,
 };
 use armilla::step::{
-    Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, Mode, Ownership, PackageReading, Packed,
-    PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
+    Alternative, Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, Mode, Ownership, PackageReading,
+    Packed, PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -565,8 +565,9 @@ fn show_step(step: &Step) -> String {
         Step::RefreshPackages => "refresh packages".to_owned(),
         Step::Purge { name } => format!("purge {name}"),
         Step::Run(command) => format!("run {}", show_command(command)),
-        Step::RunEither { guard, holds, fails } => {
-            format!("run {}, or {} if {}", show_command(fails), show_command(holds), show_command(guard))
+        Step::RunOr(command, alternatives) => {
+            let or = |other: &Alternative| format!(", after {} {}", other.after, show_command(&other.command));
+            format!("run {}", show_command(command)) + &alternatives.iter().map(or).collect::<String>()
         }
         Step::RunUnless(command, guard) => format!("run {} unless {}", show_command(command), show_command(guard)),
         Step::Await(gate) => format!("{gate:?}"),

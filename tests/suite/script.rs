@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use armilla::secret::Content;
 use armilla::step::{
-    Command, Digest, Fetch, HttpRequest, Mode, Outcome, Ownership, PathReading, PortReading, Probe, Reading, Readings,
-    Removable, Step,
+    Alternative, Command, Digest, Fetch, HttpRequest, Mode, Outcome, Ownership, PathReading, PortReading, Probe,
+    Reading, Readings, Removable, Step,
 };
 use armilla::transport::StepEvent;
 use armilla::transport::script::{Progress, parse_readings, quote, read_script, step_script, write_bytes};
@@ -485,14 +485,27 @@ fn contents_reach_the_disk_before_their_names_and_names_once_at_the_end() {
             "sync() {{ set +f; echo \"$*:\" $(cd '{}' && ls -A a it*) >>'{told}'; set -f; }};",
             room.path("").trim_end_matches('/')
         );
-        let lines = |steps: &[Step]| {
-            let (_, outcomes) = perform_by(&shell, &watch, steps);
+        let lines = |meanwhile: &str, steps: &[Step]| {
+            let (_, outcomes) = perform_by(&shell, &format!("{watch}{meanwhile}"), steps);
             let text = fs::read_to_string(&told).expect("what was flushed");
             fs::remove_file(&told).expect("it goes");
             let names = |line: &str| line.replace(&format!("{}/", room.0.display()), "");
             (outcomes, text.lines().map(names).map(|line| tidied(&line)).collect::<Vec<_>>())
         };
-        let (outcomes, flushed) = lines(&[write(&one, b"1"), write(&two, b"2"), write(&three, b"3")]);
+        let all = [write(&one, b"1"), write(&two, b"2"), write(&three, b"3")];
+        let (outcomes, flushed) = lines("", &all);
+        assert_eq!(outcomes, [Outcome::Done, Outcome::Done, Outcome::Done]);
+        let expected = [
+            "a/.armilla it's b/.armilla a/.armilla: a: .armilla .armilla it's b: .armilla",
+            "a/ it's b/: a: one three it's b: two",
+        ];
+        assert_eq!(flushed, expected, "{shell:?}");
+        for name in [&one, &two, &three] {
+            fs::remove_file(name).expect("it goes");
+        }
+        // Where not all of them are as they should be, each is written again by itself.
+        let (outcomes, flushed) =
+            lines("stat() { case $# in 6) echo 1:644 ;; *) command stat \"$@\" ;; esac; };", &all);
         assert_eq!(outcomes, [Outcome::Done, Outcome::Done, Outcome::Done]);
         let expected = [
             "/proc/self/fd/7: a: .armilla it's b:",
@@ -503,7 +516,7 @@ fn contents_reach_the_disk_before_their_names_and_names_once_at_the_end() {
         assert_eq!(flushed, expected, "{shell:?}");
         // Also what was done before a step that fails; a directory that is not there stands in nobody's way.
         let away = room.path("away/file");
-        let (outcomes, flushed) = lines(&[write(&one, b"4"), write(&away, b"5"), write(&two, b"6")]);
+        let (outcomes, flushed) = lines("", &[write(&one, b"4"), write(&away, b"5"), write(&two, b"6")]);
         assert_eq!(outcomes.len(), 2);
         assert_eq!(flushed[1..], ["a/ it's b/: a: one three it's b: two"], "{shell:?}");
     }
@@ -511,7 +524,10 @@ fn contents_reach_the_disk_before_their_names_and_names_once_at_the_end() {
 
 /// Without what is random in the names of new files.
 fn tidied(line: &str) -> String {
-    let short = |word: &str| if word.starts_with(".armilla-") { ".armilla".to_owned() } else { word.to_owned() };
+    let short = |word: &str| match word.find(".armilla-") {
+        Some(at) => format!("{}.armilla", &word[..at]) + if word.ends_with(':') { ":" } else { "" },
+        None => word.to_owned(),
+    };
     line.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
@@ -668,21 +684,22 @@ fn a_guarded_step_runs_only_when_it_is_needed() {
 }
 
 #[test]
-fn of_two_programs_one_runs_as_a_third_says() {
+fn what_a_program_cannot_do_another_does_as_its_exit_code_says() {
     for shell in shells() {
-        let room = Room::new("either");
-        let touch = |name: &str| Command::new(["touch", &room.path(name)]);
-        let either = |guard: &str| Step::RunEither {
-            guard: sh(guard).within(Duration::from_secs(1)),
-            holds: touch("held"),
-            fails: touch("failed"),
+        let room = Room::new("or");
+        let either = |first: &str, second: &str| {
+            let last = Command::new(["touch", &room.path("last")]);
+            let second = Alternative { after: 9, command: sh(second) };
+            Step::RunOr(sh(first).within(Duration::from_secs(1)), vec![second, Alternative { after: 6, command: last }])
         };
-        failure(&perform(&shell, &[either("sleep 9")])[0]);
+        assert_eq!(perform(&shell, &[either("echo text", "exit 6")]), [Outcome::Done]);
+        assert_eq!(failure(&perform(&shell, &[either("exit 6", "exit 6")])[0]).0, 6);
+        assert_eq!(failure(&perform(&shell, &[either("exit 9", "echo why; exit 9")])[0]), (9, "why"));
+        assert_eq!(failure(&perform(&shell, &[either("sleep 9", "exit 6")])[0]).0, 124);
+        assert_eq!(perform(&shell, &[either("echo no; exit 9", "exit 0")]), [Outcome::Done]);
         assert!(room.names().is_empty());
-        assert_eq!(perform(&shell, &[either("echo text; exit 0")]), [Outcome::Done]);
-        assert_eq!(room.names(), ["held"]);
-        assert_eq!(perform(&shell, &[either("exit 9")]), [Outcome::Done]);
-        assert_eq!(room.names(), ["failed", "held"]);
+        assert_eq!(perform(&shell, &[either("echo no; exit 9", "echo nor here; exit 6")]), [Outcome::Done]);
+        assert_eq!(room.names(), ["last"]);
     }
 }
 

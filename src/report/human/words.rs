@@ -9,7 +9,9 @@ use crate::diag::shown;
 use crate::name::{Address, HostName};
 use crate::plan::{Cause, Reason};
 use crate::secret::Content;
-use crate::step::{Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking, WebAnswer};
+use crate::step::{
+    Alternative, Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking, WebAnswer,
+};
 
 /// A text of users or hosts in one line that cannot steer a terminal or turn the direction of what follows.
 pub fn one_line(text: &str) -> String {
@@ -224,8 +226,11 @@ pub fn step(step: &Step) -> String {
         Step::RefreshPackages => "fetch the package lists".to_owned(),
         Step::Purge { name } => format!("purge {}, and what only it needed", one_line(name)),
         Step::Run(command) => format!("run {}", program(command)),
-        Step::RunEither { guard, holds, fails } => {
-            format!("run {}, or {} if {} succeeds", program(fails), program(holds), argv(&guard.argv))
+        Step::RunOr(command, alternatives) => {
+            let or = |Alternative { after, command }: &Alternative| {
+                format!(", after exit code {after} {}", program(command))
+            };
+            format!("run {}", program(command)) + &alternatives.iter().map(or).collect::<String>()
         }
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),

@@ -16,8 +16,8 @@ use super::undo::{self, WAS};
 use crate::lease::{Part, Ticket};
 use crate::name::EnvName;
 use crate::step::{
-    Check, Command, Expect, HttpRequest, Occupied, Ownership, Packed, Probe, Remote, Removable, Step, UnpackLimits,
-    Unpacking, WebAnswer, home_of,
+    Alternative, Check, Command, Expect, HttpRequest, Occupied, Ownership, Packed, Probe, Remote, Removable, Step,
+    UnpackLimits, Unpacking, WebAnswer, home_of,
 };
 use crate::transport::Order;
 
@@ -42,8 +42,19 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
     }
     let recorded = ticket.is_some_and(|(ticket, _)| ticket.intent.is_some());
     body.push_str(&persist(steps));
-    for (index, step) in steps.iter().enumerate() {
-        body.push_str(&numbered(index, step, recorded));
+    let mut rest = 0..steps.len();
+    while let Some(index) = rest.next() {
+        let drafts = drafts(index, &steps[index..]);
+        let together = index..index + drafts.len().max(1);
+        rest.start = together.end;
+        let (functions, calls): (String, String) =
+            together.map(|index| numbered(index, &steps[index], recorded)).unzip();
+        body.push_str(&functions);
+        if drafts.is_empty() {
+            body.push_str(&calls);
+        } else {
+            let _ = write!(body, "{}examine\n{calls}drafts=\n", drafts.concat());
+        }
     }
     body.push_str("persist\n");
     if recorded {
@@ -93,6 +104,22 @@ fn persist(steps: &[Step]) -> String {
     format!("later=yes\npersist() {{\nflush{}\n}}\n", String::from_iter(parents))
 }
 
+/// The files that the first of the steps put one after the other, where that are more than one: each as the shell's `draft`
+/// takes it. More would not fit into the arguments of one program.
+fn drafts(first: usize, steps: &[Step]) -> Vec<String> {
+    const MOST: usize = 100;
+    let draft = |(place, step): (usize, &Step)| match step {
+        Step::WriteFile { path, content, ownership } if home_of(path).is_none() => {
+            let (index, size) = (first + place, content.bytes().len());
+            let (path, owners) = (file_word(path).ok()?, owners(ownership).ok()?);
+            Some(format!("draft {index} {path} {owners} {size} w{index}\n"))
+        }
+        _ => None,
+    };
+    let drafts: Vec<String> = steps.iter().enumerate().map_while(draft).take(MOST).collect();
+    if drafts.len() > 1 { drafts } else { Vec::new() }
+}
+
 /// What must be so before the first step.
 fn admission(ticket: &Ticket, steps: usize) -> Result<String, String> {
     let Ticket { environment, id, fence, intent, first, part } = ticket;
@@ -134,7 +161,10 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Run(command) if removed_user(command).is_some() => command.timeout + MERCY + USED,
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
-        Step::RunEither { guard, holds, fails } => guard.timeout + holds.timeout.max(fails.timeout) + MERCY + MERCY,
+        Step::RunOr(command, alternatives) => {
+            let programs = std::iter::once(command).chain(alternatives.iter().map(|alternative| &alternative.command));
+            programs.map(|command| command.timeout + MERCY).sum()
+        }
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + LOCKED,
         Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
         Step::Download { remote, .. } => remote.timeout + MERCY,
@@ -148,7 +178,7 @@ pub fn longest(steps: &[Step]) -> Duration {
 }
 
 fn needs_directory(step: &Step) -> bool {
-    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::RunEither { .. } | Step::Purge { .. } | Step::Await(_))
+    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::RunOr(..) | Step::Purge { .. } | Step::Await(_))
         || remote(step).is_some()
 }
 
@@ -164,8 +194,8 @@ fn remote(step: &Step) -> Option<&Remote> {
     }
 }
 
-/// The function of a step and its call. It is forgotten afterwards; it can be as long as a file.
-fn numbered(index: usize, step: &Step, recorded: bool) -> String {
+/// The functions of a step, and the call of the last one.
+fn numbered(index: usize, step: &Step, recorded: bool) -> (String, String) {
     let shell = match step {
         Step::SaveLedger { .. } if recorded => Err("a ledger is saved by an order of its own".to_owned()),
         _ => shell(index, step),
@@ -174,7 +204,7 @@ fn numbered(index: usize, step: &Step, recorded: bool) -> String {
         Ok((functions, call)) => (functions, at_home(step) + &call),
         Err(why) => (String::new(), format!("refuse {}", quote(&why))),
     };
-    format!("{functions}s{index}() {{\n{call}\n}}\nstep {index} s{index}\n")
+    (format!("{functions}s{index}() {{\n{call}\n}}\n"), format!("step {index} s{index}\n"))
 }
 
 /// Functions a step needs, and what its own function says.
@@ -224,8 +254,11 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             };
             Ok((function(&format!("c{index}"), command)?, format!("{wait}perform {} c{index}", limit(command))))
         }
-        Step::RunUnless(command, guard) => either(index, guard, &[command]),
-        Step::RunEither { guard, fails, holds } => either(index, guard, &[fails, holds]),
+        Step::RunUnless(command, guard) => {
+            let functions = function(&format!("c{index}"), command)? + &function(&format!("g{index}"), guard)?;
+            Ok((functions, format!("unless {} g{index} {} c{index}", limit(guard), limit(command))))
+        }
+        Step::RunOr(command, alternatives) => run_or(index, command, alternatives),
         Step::Await(gate) => gates(index, &gate.checks),
         Step::SaveLedger { environment, ledger: Some(ledger), journal } => {
             let (function, filling) = writing(index, ledger);
@@ -349,14 +382,18 @@ fn limit(command: &Command) -> u64 {
     seconds(command.timeout)
 }
 
-/// A guard, what is run where it fails, and perhaps what is run where it holds.
-fn either(index: usize, guard: &Command, ways: &[&Command]) -> Result<(String, String), String> {
-    let mut functions = function(&format!("g{index}"), guard)?;
-    let mut call = format!("either {} g{index}", limit(guard));
-    for (way, command) in ways.iter().enumerate() {
-        let name = format!("c{index}_{way}");
-        functions += &function(&name, command)?;
-        call.extend([" ", &limit(command).to_string(), " ", &name]);
+/// A program, and for each alternative a function that does it.
+fn run_or(index: usize, command: &Command, alternatives: &[Alternative]) -> Result<(String, String), String> {
+    let (mut functions, mut call) = (String::new(), String::new());
+    let programs = std::iter::once(command).chain(alternatives.iter().map(|alternative| &alternative.command));
+    for (place, command) in programs.enumerate() {
+        functions += &function(&format!("c{index}_{place}"), command)?;
+        let next = alternatives.get(place).map(|next| format!(" {} o{index}_{}", next.after, place + 1));
+        let perform = format!("perform {} c{index}_{place}{}", limit(command), next.unwrap_or_default());
+        match place {
+            0 => call = perform,
+            _ => functions += &format!("o{index}_{place}() {{\n{perform}\n}}\n"),
+        }
     }
     Ok((functions, call))
 }

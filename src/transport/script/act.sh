@@ -1,8 +1,8 @@
 # What changes something. A step is a function; it succeeds, or complains and returns another code than 0.
 gone=
 trap 'gone=1' HUP INT TERM PIPE
-trap '[ -z "$T" ] || rm -rf -- "$T"' EXIT
-T=
+trap '[ -z "$T" ] || rm -rf -- "$T"; discard' EXIT
+T= drafts=
 # temporary: $T becomes a directory only we can look into.
 temporary() {
   T=$(mktemp -d /run/armilla.XXXXXXXXXXXX 2>/dev/null || mktemp -d /var/tmp/armilla.XXXXXXXXXXXX 2>/dev/null ||
@@ -35,6 +35,7 @@ step() {
   fi
   tick
   if [ "$code" != 0 ]; then
+    discard
     persist
     frame failed "$i" "$now" "$code"
     printf '%s' "$complaint" >&3
@@ -68,14 +69,57 @@ put() {
   tidy
   if [ -L "$name" ]; then refuse "$path is a symbolic link; a file is not written over it"; return; fi
   if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$path is there and no file"; return; fi
-  if [ -f "$name" ]; then keep "$name" || return
-  else own || return
-  fi
-  if (fill "$@"); then
-    mv -f -T -- "$new" "$name" && { [ -n "$later" ] || flush .; } && return
-  fi
+  case $drafted in
+    *" $i "*) ;;
+    *)
+      if [ -f "$name" ]; then keep "$name" || return
+      else own || return
+      fi
+      (fill "$@") || { rm -f -- "$new"; return 1; }
+      ;;
+  esac
+  mv -f -T -- "$new" "$name" && { [ -n "$later" ] || flush .; } && return
   rm -f -- "$new"
   return 1
+}
+# draft INDEX PATH OWNER GROUP MODE SIZE CONTENT: what a step will put is written beforehand, so that many files need one
+# `stat` and one `sync`. Whatever is in the way is for the step to tell; then there is no draft.
+draft() {
+  eval "p$1=\${2%/*}/.armilla-\$N-$1"
+  drafts="$drafts \"\$p$1\""
+  o=$(sketch "$@" 2>/dev/null) || return 0
+  o=${o#0}
+  good="$good $1 " some="$some \"\$p$1\"" sizes="$sizes$6:${o#0}$nl"
+}
+# sketch INDEX PATH OWNER GROUP MODE SIZE CONTENT: says which mode it shall have.
+sketch() {
+  i=$1 path=$2 owner=$3 group=$4 mode=$5
+  enter no "${path%/*}" >&2 || return
+  name=./${path##*/} new=./.armilla-$N-$i
+  tidy
+  [ ! -L "$name" ] || return
+  if [ -f "$name" ]; then keep "$name" || return
+  else [ ! -e "$name" ] && own || return
+  fi
+  if create && "$7" >&7 && { [ -n "$masked" ] || settle "$f" '' '' "$mode"; }; then printf %s "$mode"; return; fi
+  rm -f -- "$new"
+  return 1
+}
+# examine: drafts are believed if all are whole, and on the disk from then on.
+drafted= good= some= sizes=
+examine() {
+  if [ -n "$some" ] && o=$(eval "stat -c %s:%a -- $some" 2>/dev/null) && [ "$o$nl" = "$sizes" ]; then
+    drafted=$good
+    eval "sync $some" 2>/dev/null || sync
+  else discard
+  fi
+  good= some= sizes=
+  # crash point
+}
+# discard: what no step will use any more.
+discard() {
+  [ -z "$drafts" ] || eval "rm -f -- $drafts"
+  drafts=
 }
 # persist: that files have their names reaches the disk; where it is for later, once for all of them.
 later=
@@ -91,7 +135,9 @@ flush() {
 # keep FILE: what was not asked for stays as it is on the file that is there.
 keep() {
   o=$(stat -c %u:%g:%a -- "$1") || return
-  mode=${mode:-0${o##*:}}
+  is=${o##*:}
+  while [ "${#is}" -lt 5 ]; do is=0$is; done
+  mode=${mode:-$is}
   owner=${owner:-${o%%:*}}
   o=${o#*:}
   group=${group:-${o%%:*}}
@@ -113,18 +159,21 @@ unchanged() {
 }
 # fill FUNCTION ARGUMENT...: everything by the descriptor, so that a name that is swapped meanwhile changes nothing.
 fill() {
-  mode=${mode:-00644} is=
-  # The mode at once, where nobody else is concerned.
-  case $mode in 00[0-7][0-7][0-7]) ! ours "$owner" "$group" || unmask "${mode#00}" ;; esac
+  create && "$@" || return
+  [ "$is" = "${mode#00}" ] || settle "$f" '' '' "$mode" || return
+  sync "$f" 2>/dev/null || sync
+}
+# create: the new file, with its owner. Its mode is $masked, where nobody else is concerned.
+create() {
+  mode=${mode:-00644} is= masked=
+  case $mode in 00[0-7][0-7][0-7]) ! ours "$owner" "$group" || masked=${mode#00} ;; esac
+  [ -z "$masked" ] || unmask "$masked"
   set -C
   exec 7>"$new"
   set +C
   umask 077
   f=/proc/self/fd/7
-  settle "$f" "$owner" "$group" '' || return
-  "$@" || return
-  [ "$is" = "${mode#00}" ] || settle "$f" '' '' "$mode" || return
-  sync "$f" 2>/dev/null || sync
+  settle "$f" "$owner" "$group" ''
 }
 # unmask MODE: the mask under which a new file has at most these three digits.
 unmask() {
@@ -198,15 +247,15 @@ delete() {
   if [ "$is" != "$2" ]; then refuse "$1 is no $2 but a $is: not removed"; return; fi
   case $is in directory) rmdir -- "$name" ;; *) rm -f -- "$name" ;; esac
 }
-# perform LIMIT FUNCTION: a program; its output goes to files, so that a daemon it leaves behind holds nothing of ours.
+# perform LIMIT FUNCTION [CODE OTHER]: a program; its output goes to files, so that a daemon it leaves behind holds nothing
+# of ours. Where it ends with CODE, the function OTHER does it in its place.
 perform() {
   housed || return
-  execute "$1" "$2"
-  case $? in
-    0) ;;
-    124) lament; echo "it took longer than $t s and was ended"; return 124 ;;
-    *) lament; return "$code" ;;
-  esac
+  execute "$1" "$2" && return
+  if [ "$code" = "${3:-none}" ]; then "$4"; return; fi
+  lament
+  [ "$code" != 124 ] || echo "it took longer than $t s and was ended"
+  return "$code"
 }
 # execute LIMIT FUNCTION: without a word about how it went. $code is 124 if it ran out of time.
 execute() {
@@ -223,13 +272,12 @@ lament() {
   if [ -s "$T/err" ]; then f=$T/err; else f=$T/out; fi
   tail -c 16384 "$f" | tr -d '\000'
 }
-# either GUARD_LIMIT GUARD LIMIT FUNCTION [LIMIT FUNCTION]: the first where the guard fails; the other, if there is one,
-# where it holds. A guard that does not answer in time says nothing.
-either() {
+# unless GUARD_LIMIT GUARD LIMIT FUNCTION: a program where the guard fails. One that does not answer in time says nothing.
+unless() {
   housed || return
   execute "$1" "$2"
   case $? in
-    0) if [ $# = 4 ]; then printf %s "$N"; else perform "$5" "$6"; fi ;;
+    0) printf %s "$N" ;;
     124) refuse "the guard did not answer within $1 s: $(lament)" ;;
     *) perform "$3" "$4" ;;
   esac

@@ -21,13 +21,21 @@ const PATHS_AT_ONCE: usize = 200;
 /// `budget` is the time for all programs together; who comes later is answered as failed.
 pub fn read_script(probes: &[Probe], nonce: &str, budget: Duration) -> String {
     let states = states(probes);
-    let body = [&states, &paths(probes), &packages(probes), &units(probes), &accounts(probes), &programs(probes)];
-    let body = body.map(String::as_str).concat();
+    let rest = paths(probes) + &accounts(probes) + &programs(probes);
+    let body = states.clone() + &beside(&(units(probes) + &packages(probes)), &rest);
     let mut parts = vec![include_str!("ask.sh")];
     if !states.is_empty() {
         parts.extend([PLACE, include_str!("state.sh")]);
     }
     super::wrap(nonce, budget, &parts, &body)
+}
+
+/// Two parts at the same time; the answers of the first wait in a pipe until the second is over.
+fn beside(first: &str, second: &str) -> String {
+    if first.is_empty() || second.is_empty() {
+        return first.to_owned() + second;
+    }
+    format!("{{\n{first}}} 3>&1 >/dev/null | {{\nexec 8<&0 </dev/null\n{second}cat <&8 >&3\n}}\n")
 }
 
 /// Why a probe cannot be asked at all.

@@ -10,10 +10,14 @@ kept() {
   [ -e ./host ] || mkdir ./host 2>/dev/null || [ -d ./host ] || mkdir ./host || return
   cd -P ./host || return
   [ .. -ef /proc/self/fd/8 ] || { refuse "$S became a symbolic link"; return; }
+  # Where nobody else can write now, nobody else makes it so that they can.
+  if [ -n "$sure" ] && [ -O . ]; then return; fi
   d=$(stat -c '%u:%a' .) || return
   [ "${d%%:*}" = "$me" ] || { refuse "$S belongs to somebody else (number ${d%%:*}): armilla believes nothing in it; move it away"; return; }
   case $d in *[2367]|*[2367]?) refuse "others can write in $S: armilla believes nothing in it; move it away"; return ;; esac
+  sure=yes
 }
+sure=
 # stay MISSING: the same, and again if somebody else made or removed it meanwhile. What was wrong is in $why.
 stay() {
   for again in 1 2 3 4 5; do

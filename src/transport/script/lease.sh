@@ -16,7 +16,7 @@ guard() {
     esac
     if { true >>./guard; } 2>/dev/null; then
       exec 7>>./guard
-      limit 20 flock 7 || cannot 'somebody else has held the guard of its lease for 20 s'
+      flock -n 7 || limit 20 flock 7 || cannot 'somebody else has held the guard of its lease for 20 s'
       [ ./guard -ef /proc/self/fd/7 ] && return
     elif [ "$tries" -gt 2 ]; then cannot "$S/guard cannot be written; is the disk full?"
     fi
@@ -47,6 +47,14 @@ counted() {
   [ "$left" -ge 0 ] || left=0
 }
 write() { o=$(record "$@") || cannot "$o"; }
+# grant LEASE: the fence, and the lease under it.
+grant() {
+  if printf '%s\n' "$fence" >./.new-fence && printf '%s\n' "$1" "$boot $up" >./.new-lease &&
+    { sync ./.new-fence ./.new-lease 2>/dev/null || sync; } &&
+    mv -f -T ./.new-fence ./fence && mv -f -T ./.new-lease ./lease; then sync . 2>/dev/null || sync; return; fi
+  rm -f ./.new-fence ./.new-lease
+  cannot "$S/lease cannot be written; is the disk full?"
+}
 # look: nothing is made, and nobody is kept waiting.
 look() {
   stay no
@@ -79,9 +87,10 @@ acquire() {
     if [ "$busy_" = yes ]; then told taken; return; fi
     if [ "$left" != 0 ] && [ "$id" != "$2" ]; then told taken; return; fi
   fi
+  # A power loss may have kept the lease without its fence.
+  [ "${no:-0}" -le "$fence" ] || fence=$no
   fence=$((fence + 1))
-  write fence "$fence"
-  write lease "$3$fence$4" "$boot $up"
+  grant "$3$fence$4"
   frame granted "$fence"
 }
 # mine ID: whether it is there; if not, that is the answer.
@@ -110,7 +119,8 @@ release() {
     frame free
     return
   fi
-  rm -f ./lease && { sync . 2>/dev/null || sync; } || cannot "$S/lease cannot be removed"
+  # What a power loss brings back ends by itself, as any lease does.
+  rm -f ./lease || cannot "$S/lease cannot be removed"
   frame free
   leave
 }

@@ -14,7 +14,7 @@ save() {
   path=$S/$1/ledger owner= group= mode=00600 new=./.new-ledger worked=$2
   belonging "$1" make || return
   shift 2
-  rm -f -- "$new"
+  if [ -e "$new" ] || [ -L "$new" ]; then rm -f -- "$new"; fi
   # crash point
   if (fill "$@") && mv -f -T -- "$new" ./ledger && { sync . 2>/dev/null || sync; }; then forget "$worked"; return; fi
   rm -f -- "$new"
@@ -32,7 +32,7 @@ forget() {
   # crash point
   [ -e ./journal ] || return 0
   tail -c "+$(($1 + 1))" ./journal >./.new-journal || return
-  if [ "$(wc -l <./.new-journal)" -eq 0 ]; then rm -f ./.new-journal ./journal; return; fi
+  if [ ! -s ./.new-journal ] || [ "$(wc -l <./.new-journal)" -eq 0 ]; then rm -f ./.new-journal ./journal; return; fi
   { sync ./.new-journal 2>/dev/null || sync; } && mv -f -T ./.new-journal ./journal && { sync . 2>/dev/null || sync; }
 }
 # copy ENVIRONMENT GENERATION PATH: keeps what is at PATH, if it is a file, in a place below backup/ that only we can look into.

@@ -78,10 +78,11 @@ recorded() {
   { printf 'over\n' >&6; } 2>/dev/null
   # crash point
 }
-# tidy: we hold the lock, so that a file which only an order of ours makes, and renames or removes, has been given up.
+# tidy: we hold the lock, so that a file which only another order of ours makes, and renames or removes, has been given up.
 tidy() {
   set +f
   for o in ./.armilla-????????????????????????????????-*; do
+    case $o in "./.armilla-$N-"*) continue ;; esac
     [ ! -f "$o" ] || [ -L "$o" ] || ! [ -O "$o" ] || rm -f -- "$o"
   done
   set -f
