@@ -206,6 +206,20 @@ fn one_at_a_time_gets_a_lease_and_looking_makes_nothing() {
 }
 
 #[test]
+fn no_fence_is_given_twice_even_if_a_power_loss_kept_only_the_lease_under_it() {
+    for shell in shells() {
+        let host = Host::new("loss", &shell);
+        assert_eq!(host.ask(&acquire("a", 120, None)), Answer::Granted(1), "{shell:?}");
+        fs::write(host.place().join("fence"), "0\n").expect("written");
+        host.at("boot-2", 130);
+        assert_eq!(host.ask(&acquire("b", 120, None)), Answer::Granted(2), "{shell:?}");
+        fs::remove_file(host.place().join("fence")).expect("it was there");
+        host.at("boot-3", 130);
+        assert_eq!(host.ask(&acquire("c", 120, None)), Answer::Granted(3), "{shell:?}");
+    }
+}
+
+#[test]
 fn an_order_without_the_lease_does_nothing() {
     for shell in shells() {
         let host = Host::new("fence", &shell);

@@ -519,6 +519,8 @@ fn contents_reach_the_disk_before_their_names_and_names_once_at_the_end() {
         let (outcomes, flushed) = lines("", &[write(&one, b"4"), write(&away, b"5"), write(&two, b"6")]);
         assert_eq!(outcomes.len(), 2);
         assert_eq!(flushed[1..], ["a/ it's b/: a: one three it's b: two"], "{shell:?}");
+        // Of what was written beforehand for steps that are not done any more nothing is left.
+        assert_eq!(fs::read_dir(room.path("it's b")).expect("a directory").count(), 1, "{shell:?}");
     }
 }
 
