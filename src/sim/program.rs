@@ -216,9 +216,10 @@ fn useradd(host: &mut Host, options: &Options<'_>) -> Result<(), Trouble> {
     if own && host.groups.contains_key(options.name) {
         return Err(options.fail(9, &format!("group {} exists", options.name)));
     }
-    let gid = match own {
-        true => number(options, "--gid", &host.groups.values().copied().collect::<Vec<_>>())?,
-        false => group(host, options, options.get("--gid").unwrap_or(options.name))?,
+    let gid = if own {
+        number(options, "--gid", &host.groups.values().copied().collect::<Vec<_>>())?
+    } else {
+        group(host, options, options.get("--gid").unwrap_or(options.name))?
     };
     let taken: Vec<u32> = host.users.values().map(|user| user.uid).collect();
     let home = options.get("--home-dir").map_or_else(|| format!("/home/{}", options.name), str::to_owned);

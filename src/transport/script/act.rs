@@ -390,9 +390,10 @@ fn run_or(index: usize, command: &Command, alternatives: &[Alternative]) -> Resu
         functions += &function(&format!("c{index}_{place}"), command)?;
         let next = alternatives.get(place).map(|next| format!(" {} o{index}_{}", next.after, place + 1));
         let perform = format!("perform {} c{index}_{place}{}", limit(command), next.unwrap_or_default());
-        match place {
-            0 => call = perform,
-            _ => functions += &format!("o{index}_{place}() {{\n{perform}\n}}\n"),
+        if place == 0 {
+            call = perform;
+        } else {
+            let _ = write!(functions, "o{index}_{place}() {{\n{perform}\n}}\n");
         }
     }
     Ok((functions, call))
