@@ -162,8 +162,7 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Run(command) => command.timeout + MERCY,
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
         Step::RunOr(command, alternatives) => {
-            let programs = std::iter::once(command).chain(alternatives.iter().map(|alternative| &alternative.command));
-            programs.map(|command| command.timeout + MERCY).sum()
+            programs(command, alternatives).map(|command| command.timeout + MERCY).sum()
         }
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + LOCKED,
         Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
@@ -382,11 +381,15 @@ fn limit(command: &Command) -> u64 {
     seconds(command.timeout)
 }
 
+/// A program and what may be run in its place.
+fn programs<'a>(command: &'a Command, alternatives: &'a [Alternative]) -> impl Iterator<Item = &'a Command> {
+    std::iter::once(command).chain(alternatives.iter().map(|alternative| &alternative.command))
+}
+
 /// A program, and for each alternative a function that does it.
 fn run_or(index: usize, command: &Command, alternatives: &[Alternative]) -> Result<(String, String), String> {
     let (mut functions, mut call) = (String::new(), String::new());
-    let programs = std::iter::once(command).chain(alternatives.iter().map(|alternative| &alternative.command));
-    for (place, command) in programs.enumerate() {
+    for (place, command) in programs(command, alternatives).enumerate() {
         functions += &function(&format!("c{index}_{place}"), command)?;
         let next = alternatives.get(place).map(|next| format!(" {} o{index}_{}", next.after, place + 1));
         let perform = format!("perform {} c{index}_{place}{}", limit(command), next.unwrap_or_default());
