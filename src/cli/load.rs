@@ -1,5 +1,6 @@
 //! From a folder to everything that can be known without a host.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(super) struct Loaded {
     opened: unlock::Values,
     /// The keys of its vault files.
     pub keys: Keyring,
+    /// What is desired as it was checked, where no role reads a fact: nobody needs to work it out twice.
+    drawn: RefCell<Option<Catalog>>,
 }
 
 /// The folder of the project.
@@ -140,6 +143,7 @@ fn read(global: &Global, selection: &Selection, depth: Depth) -> Result<Loaded, 
         project: project.clone(),
         opened: unlock::Values::default(),
         keys,
+        drawn: RefCell::default(),
     };
     let opened = unlock::Values::open(loaded.values_read().iter().map(Arc::as_ref), &loaded.keys);
     let Some(opened) = reader.problems.keep(opened) else { return Err(reader.problems) };
@@ -151,7 +155,8 @@ fn read(global: &Global, selection: &Selection, depth: Depth) -> Result<Loaded, 
     let examples = loaded.example_facts();
     let compiled = loaded.catalog(&examples, &BTreeSet::new());
     let mut problems = reader.problems;
-    problems.keep(compiled);
+    let compiled = problems.keep(compiled);
+    loaded.drawn = RefCell::new(compiled.filter(|_| loaded.facts_needed().values().all(BTreeSet::is_empty)));
     if !problems.has_errors() && !problems.is_empty() {
         ui::problems(&problems);
     }
@@ -406,7 +411,10 @@ impl Loaded {
         let here =
             |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
-        self.desired(facts, &limit, catalog::compile)
+        let drawn = self.drawn.take().filter(|drawn| {
+            facts.is_empty() && !self.become_root && self.rehearsal.is_none() && drawn.hosts.keys().eq(&limit)
+        });
+        drawn.map_or_else(|| self.desired(facts, &limit, catalog::compile), Ok)
     }
 
     /// Works with everything that a catalog of these hosts is made of.

@@ -87,14 +87,18 @@ impl Past {
 
     /// What to ask besides about what nothing wants any more.
     pub(super) fn questions(catalog: &Catalog, name: &HostName, readings: &Readings) -> Vec<Probe> {
-        let state = readings.state(&Probe::State(catalog.environment.clone()));
-        let ledger = |state: &StateReading| {
-            Ledger::of(&catalog.environment, state.ledger.as_deref(), state.journal.as_deref()).ok()
+        let Ok(state) = readings.state(&Probe::State(catalog.environment.clone())) else { return Vec::new() };
+        let desired = Desired::of(catalog, name);
+        let all_wanted = |text: &Vec<u8>| {
+            Ledger::places(text).is_ok_and(|owned| owned.iter().all(|place| desired.places.contains(place)))
         };
-        let Some(ledger) = state.ok().and_then(ledger).filter(|ledger| !ledger.owned.is_empty()) else {
+        if state.journal.is_none() && state.ledger.as_ref().is_none_or(all_wanted) {
+            return Vec::new();
+        }
+        let Ok(ledger) = Ledger::of(&catalog.environment, state.ledger.as_deref(), state.journal.as_deref()) else {
             return Vec::new();
         };
-        let left = Desired::of(catalog, name).part(&ledger, &mut Parted::default());
+        let left = desired.part(&ledger, &mut Parted::default());
         let resources = left.iter().filter_map(|place| resource_of(place, ledger.owned.get(place)?));
         let probes = resources.flat_map(|resource| resource.probes());
         let open: BTreeSet<Probe> = probes.filter(|probe| readings.get(probe).is_none()).collect();

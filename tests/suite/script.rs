@@ -277,6 +277,63 @@ fn accounts_and_packages_of_this_machine_are_read() {
 }
 
 #[test]
+fn the_age_of_package_lists_is_told_with_paths_and_without() {
+    let folders = ["/var/lib/apt/lists", "/var/lib/apt/lists/partial"];
+    let fetched = folders.iter().filter_map(|folder| fs::metadata(folder).and_then(|of| of.modified()).ok()).max();
+    let any = fs::read_dir(folders[0])
+        .is_ok_and(|mut files| files.any(|file| file.is_ok_and(|f| f.file_name().to_string_lossy().contains('_'))));
+    let wanted = fetched.filter(|_| any).map(|at| at.elapsed().expect("it was before now").as_secs());
+    let package = Probe::Package("dpkg".to_owned());
+    for shell in shells() {
+        for probes in [vec![package.clone()], vec![package.clone(), path("/etc", Fetch::Digest)]] {
+            let readings = read_by(&shell, &probes);
+            let told = readings.package(&package).expect("an answer").lists_age;
+            assert!(told.is_some() == wanted.is_some(), "{shell:?}: {told:?} {wanted:?}");
+            assert!(
+                told.unwrap_or_default().abs_diff(wanted.unwrap_or_default()) < 60,
+                "{shell:?}: {told:?} {wanted:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_host_answers_the_same_in_turn_or_at_once_and_wherever_its_accounts_are() {
+    let room = Room::new("same");
+    let mut probes =
+        vec![path("/etc/passwd", Fetch::Always), path("/etc", Fetch::Digest), path("/none", Fetch::Digest)];
+    probes.extend(["root", "daemon", "nobody-at-all"].map(|name| Probe::User(name.to_owned())));
+    probes.extend(["root", "nobody-at-all"].map(|name| Probe::Group(name.to_owned())));
+    probes.extend(["cron.service", "none.service"].map(|name| Probe::Unit(name.to_owned())));
+    let log = room.path("log");
+    fs::write(room.path("bounded"), format!("#!/bin/sh\necho \"$*\" >>{log}\nexec timeout \"$@\"\n"))
+        .expect("a program");
+    fs::set_permissions(room.path("bounded"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let script = read_script(&probes, NONCE, Duration::from_secs(50))
+        .replace("bound=\"timeout ", &format!("bound=\"{} ", room.path("bounded")))
+        .replace("/etc/nsswitch.conf", &room.path("nsswitch.conf"));
+    let near = ["passwd: files\ngroup: files systemd # ours\n", "group: files\nhosts: dns\npasswd:\tfiles\n"];
+    let far =
+        ["passwd: files sss\ngroup: files\n", "passwd: files\ngroup: compat\n", "hosts: dns\n", "passwd: files\n"];
+    for shell in shells() {
+        let mut answers = Vec::new();
+        for (spare, accounts) in
+            ["true", "false"].into_iter().flat_map(|s| near.iter().chain(&far).map(move |a| (s, *a)))
+        {
+            fs::write(room.path("nsswitch.conf"), accounts).expect("a file");
+            fs::write(&log, "").expect("a file");
+            let script = script.replace("if spare; then", &format!("if {spare}; then"));
+            answers.push(parse_readings(&probes, NONCE, &feed(&shell, "", script.as_bytes())).expect("an answer"));
+            let bounded = fs::read_to_string(&log).expect("a file");
+            let wanted = if near.contains(&accounts) { 0 } else { 3 };
+            assert_eq!(bounded.lines().count(), wanted, "{shell:?} {accounts:?}: {bounded}");
+        }
+        assert!(answers.windows(2).all(|two| two[0] == two[1]), "{shell:?}: {answers:?}");
+        assert!(answers[0].user(&probes[3]).is_ok_and(Option::is_some), "{shell:?}");
+    }
+}
+
+#[test]
 fn a_program_is_asked_with_exact_arguments_input_environment_and_directory() {
     for shell in shells() {
         let mut exact = Command::new(["printf", "[%s]"]);
@@ -844,7 +901,7 @@ fn f21_missing_tools_are_named() {
         Probe::User("root".to_owned()),
     ];
     let script = read_script(&probes, NONCE, Duration::from_secs(9));
-    let (before, after) = script.split_once("PATH=").expect("the script sets a path");
+    let (before, after) = script.split_once("PATH=/usr").expect("the script sets a path");
     let rest = after.split_once('\n').expect("more lines").1;
     let script = format!("{before}PATH={}\n{rest}", room.0.display());
     for shell in shells() {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::PROGRAMS;
 use super::ask;
 use super::command::{function, is_account, seconds};
 use super::deadman;
@@ -60,7 +61,7 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
     if recorded {
         body.push_str("recorded\n");
     }
-    let mut parts = vec![PIN, include_str!("act.sh")];
+    let mut parts = vec![PIN, PROGRAMS, include_str!("act.sh")];
     if steps.iter().any(|step| remote(step).is_some()) {
         parts.push(include_str!("fetch.sh"));
     }

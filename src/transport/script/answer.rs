@@ -28,12 +28,11 @@ pub fn parse_readings(probes: &[Probe], nonce: &str, bytes: &[u8]) -> Result<Rea
     Ok(probes.iter().enumerate().map(|(index, probe)| (probe.clone(), answer.reading(index, probe))).collect())
 }
 
-/// What one program said for many probes: its output, exit code and complaint.
+/// What one program said for many probes, complaints among it, and how it ended.
 #[derive(Debug, Default)]
 struct Told {
-    output: String,
     exit: i32,
-    complaint: String,
+    said: String,
 }
 
 /// Frames, sorted.
@@ -45,8 +44,11 @@ struct Answer {
     tools: BTreeMap<String, Told>,
     /// By index: a line of `stat`.
     status: BTreeMap<usize, String>,
+    /// By index: a line of `sha256sum`.
+    digests: BTreeMap<usize, String>,
     /// The host's clock when it looked at the package lists, and when those were fetched.
-    lists: Option<(i64, i64)>,
+    now: Option<i64>,
+    fetched: Option<i64>,
     /// Whether dpkg was stopped in the middle.
     interrupted: bool,
     /// What manages the packages, if it is not apt.
@@ -61,8 +63,22 @@ struct Answer {
 
 impl Told {
     fn rows(&self) -> Vec<Vec<&str>> {
-        self.output.lines().map(|line| line.split('\t').collect()).collect()
+        self.said.lines().map(|line| line.split('\t').collect()).collect()
     }
+}
+
+/// The lines of what one program said, each with the word that stands in the same place, and says what it is about.
+fn lines(frame: &Frame) -> Vec<(String, String)> {
+    let text = frame.text();
+    if text.lines().count() != frame.arguments.len() {
+        return Vec::new();
+    }
+    frame.arguments.iter().cloned().zip(text.lines().map(str::to_owned)).collect()
+}
+
+/// The same where each is about the probe of an index.
+fn indexed(frame: &Frame) -> impl Iterator<Item = (usize, String)> {
+    lines(frame).into_iter().filter_map(|(index, line)| Some((index.parse().ok()?, line)))
 }
 
 impl From<Vec<Frame>> for Answer {
@@ -78,12 +94,10 @@ impl From<Vec<Frame>> for Answer {
 impl Answer {
     fn sort(&mut self, frame: Frame) {
         match frame.word.as_str() {
-            "status" => self.sort_status(&frame),
+            "status" => lines(&frame).into_iter().for_each(|(about, line)| self.sort_status(&about, line)),
+            "digests" => self.digests.extend(indexed(&frame)),
+            "ids" => self.sort_ids(&frame),
             "packages" | "units" | "passwd" | "group" | "id" => self.sort_tool(&frame),
-            "lists" => {
-                let fetched = frame.text().lines().filter_map(|line| line.parse().ok()).max();
-                self.lists = frame.number(0).zip(fetched);
-            }
             "interrupted" => self.interrupted = true,
             "locks" => self.locks = Some(frame.text()),
             "generated" => {
@@ -103,30 +117,28 @@ impl Answer {
         }
     }
 
-    fn sort_status(&mut self, frame: &Frame) {
-        let text = frame.text();
-        let indices = frame.arguments.iter().filter_map(|index| index.parse::<usize>().ok());
-        if text.lines().count() == frame.arguments.len() {
-            self.status.extend(indices.zip(text.lines().map(str::to_owned)));
+    fn sort_status(&mut self, about: &str, line: String) {
+        let modified = || Status::parse(&line).map(|status| status.modified);
+        match about {
+            "now" => self.now = modified(),
+            "lists" => self.fetched = self.fetched.max(modified()),
+            index => self.status.extend(index.parse().ok().map(|index: usize| (index, line))),
         }
     }
 
-    fn sort_tool(&mut self, frame: &Frame) {
-        let arguments: Vec<&str> = frame.arguments.iter().map(String::as_str).collect();
-        let (key, code) = match arguments.as_slice() {
-            ["code", code] => (frame.word.clone(), Some(*code)),
-            [index, "code", code] => (format!("{} {index}", frame.word), Some(*code)),
-            [index] => (format!("{} {index}", frame.word), None),
-            _ => (frame.word.clone(), None),
-        };
-        let told = self.tools.entry(key).or_default();
-        match code {
-            None => told.output = frame.text(),
-            Some(code) => {
-                told.exit = code.parse().unwrap_or(1);
-                frame.text().trim().clone_into(&mut told.complaint);
-            }
+    /// `id` says of each user who it is, or that there is none.
+    fn sort_ids(&mut self, frame: &Frame) {
+        for (index, said) in indexed(frame) {
+            let exit = if said.starts_with("uid=") { 0 } else { 1 };
+            self.tools.insert(format!("id {index}"), Told { exit, said });
         }
+    }
+
+    /// The last two words say how it ended, those before what it was asked.
+    fn sort_tool(&mut self, frame: &Frame) {
+        let [asked @ .., _, code] = frame.arguments.as_slice() else { return };
+        let key = asked.iter().fold(frame.word.clone(), |key, word| format!("{key} {word}"));
+        self.tools.insert(key, Told { exit: code.parse().unwrap_or(1), said: frame.text() });
     }
 
     fn one(&self, word: &str, index: usize) -> Option<&Frame> {
@@ -223,8 +235,8 @@ impl Answer {
     }
 
     fn file(&self, index: usize, status: Status) -> Result<PathReading, String> {
-        let told = self.one("digest", index).and_then(|frame| frame.arguments.get(1).cloned());
-        let told = told.filter(|digest| is_sha256(digest)).ok_or_else(|| silent("the digest"))?;
+        let told = self.digests.get(&index).and_then(|line| line.split_ascii_whitespace().next());
+        let told = told.filter(|digest| is_sha256(digest)).ok_or_else(|| silent("the digest"))?.to_owned();
         let mut file = PathReading::File {
             attributes: status.attributes,
             size: status.size,
@@ -268,7 +280,8 @@ impl Answer {
         if fine.contains(&told.exit) {
             return Ok(told);
         }
-        Err(if told.complaint.is_empty() { format!("{key}: exit code {}", told.exit) } else { told.complaint.clone() })
+        let complaint = told.said.trim();
+        Err(if complaint.is_empty() { format!("{key}: exit code {}", told.exit) } else { complaint.to_owned() })
     }
 
     fn package(&self, name: &str) -> Result<PackageReading, String> {
@@ -284,7 +297,7 @@ impl Answer {
             holding: if able { Holding::Able } else { Holding::Unable },
             installed,
             held,
-            lists_age: self.lists.map(|(now, fetched)| u64::try_from(now - fetched).unwrap_or(0)),
+            lists_age: self.now.zip(self.fetched).map(|(now, fetched)| u64::try_from(now - fetched).unwrap_or(0)),
             interrupted: self.interrupted,
         })
     }
@@ -312,23 +325,23 @@ impl Answer {
             return Ok(Some(version));
         }
         let absent = format!("package {name} is not installed");
-        if told.output.lines().chain(told.complaint.lines()).any(|line| line == absent) {
+        if told.said.lines().any(|line| line == absent) {
             return Ok(None);
         }
-        Err(if told.complaint.is_empty() { silent("packages") } else { told.complaint.clone() })
+        Err(if told.said.trim().is_empty() { silent("packages") } else { told.said.trim().to_owned() })
     }
 
     /// Lines of apk's database: `P:name`, then `V:version`.
     fn of_apk(&self, name: &str) -> Result<Option<String>, String> {
         let told = self.told("packages", &[0])?;
-        let mut lines = told.output.lines().skip_while(|line| line.strip_prefix("P:") != Some(name));
+        let mut lines = told.said.lines().skip_while(|line| line.strip_prefix("P:") != Some(name));
         Ok(lines.nth(1).and_then(|line| line.strip_prefix("V:")).map(str::to_owned))
     }
 
     /// `name version`; pacman ends with 1 when it does not know one of the names.
     fn of_pacman(&self, name: &str) -> Result<Option<String>, String> {
         let told = self.told("packages", &[0, 1])?;
-        Ok(told.output.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned())))
+        Ok(told.said.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned())))
     }
 
     fn is_locked(&self, name: &str) -> bool {
@@ -339,7 +352,7 @@ impl Answer {
     /// The fields of a line of `passwd(5)` or `group(5)`. getent ends with 2 when it does not know one of the names.
     fn entry(&self, kind: &str, name: &str) -> Result<Option<Vec<&str>>, String> {
         let told = self.told(kind, &[0, 2])?;
-        Ok(told.output.lines().map(|line| line.split(':').collect()).find(|f: &Vec<&str>| f.first() == Some(&name)))
+        Ok(told.said.lines().map(|line| line.split(':').collect()).find(|f: &Vec<&str>| f.first() == Some(&name)))
     }
 
     fn group(&self, name: &str) -> Result<Option<u32>, String> {
@@ -354,8 +367,7 @@ impl Answer {
             return Err(format!("the entry of user {name} has {} fields", fields.len()));
         };
         let told = self.told(&format!("id {index}"), &[0])?;
-        let (group, groups) =
-            groups(&told.output).ok_or_else(|| format!("id said `{}`", told.output.escape_debug()))?;
+        let (group, groups) = groups(&told.said).ok_or_else(|| format!("id said `{}`", told.said.escape_debug()))?;
         Ok(Some(UserReading {
             uid: uid.parse().map_err(|_| format!("the entry of user {name} has no number"))?,
             group,
@@ -369,7 +381,7 @@ impl Answer {
     fn unit(&self, index: usize, probe: &Probe) -> Result<UnitReading, String> {
         let told = self.told("units", &[0])?;
         let Probe::Unit(name) = probe else { return Err(silent("units")) };
-        let blocks: Vec<BTreeMap<&str, &str>> = told.output.trim().split("\n\n").map(properties).collect();
+        let blocks: Vec<BTreeMap<&str, &str>> = told.said.trim().split("\n\n").map(properties).collect();
         // Aliases answer under another name, so the order counts; a name that is there is better.
         let named = blocks.iter().find(|block| block.get("Id") == Some(&name.as_str()));
         let place = self.places.get(&index).copied();
@@ -525,7 +537,7 @@ mod tests {
     use super::*;
 
     fn told(word: &str, output: &str, exit: i32, complaint: &str) -> String {
-        format!("\nN {word}\n{output}\nN {word} code {exit}\n{complaint}")
+        format!("\nN {word} code {exit}\n{output}{complaint}")
     }
 
     fn answer(probes: &[Probe], text: &str) -> Readings {
@@ -581,8 +593,9 @@ mod tests {
             ["held", "half", "removed", "both", "both:i386", "none"].map(|name| Probe::Package(name.to_owned()));
         let output = "held\tamd64\thi \t1.0\nhalf\tamd64\tiF \t2.0\nremoved\tall\trc \t3.0\nboth\ti386\trc \t4.0\n\
                       both\tamd64\tii \t4.1\n";
-        let text =
-            told("packages", output, 1, "dpkg-query: no packages found matching none") + "\nN lists 1000\n400\n940";
+        let times = [1000, 400, 940].map(|time| format!("\n41ed:0:{time}:0:0:root:root")).concat();
+        let text = told("packages", output, 1, "dpkg-query: no packages found matching none")
+            + &format!("\nN status now lists lists{times}");
         let readings = answer(&probes, &text);
         let package = |at: usize| readings.package(&probes[at]).expect("an answer").clone();
         assert_eq!(
@@ -644,7 +657,7 @@ mod tests {
     fn a_user_has_a_primary_group_and_others() {
         let probes = [Probe::User("ada".to_owned()), Probe::User("bob".to_owned())];
         let passwd = told("passwd", "ada:x:1000:1000:Ada L:/home/ada:/bin/sh\n", 2, "");
-        let id = "\nN id 0\nuid=1000(ada) gid=1000(ada) groups=1000(ada),27(sudo),4(adm),77\n\nN id 0 code 0\n";
+        let id = "\nN id 0 code 0\nuid=1000(ada) gid=1000(ada) groups=1000(ada),27(sudo),4(adm),77\n";
         let readings = answer(&probes, &(passwd + id));
         let ada = readings.user(&probes[0]).expect("an answer").clone().expect("she is there");
         assert_eq!(

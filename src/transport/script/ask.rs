@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::PROGRAMS;
 use super::command;
 use super::lease::PLACE;
 use super::quote::{NUL, quote};
@@ -20,22 +21,29 @@ const PATHS_AT_ONCE: usize = 200;
 ///
 /// `budget` is the time for all programs together; who comes later is answered as failed.
 pub fn read_script(probes: &[Probe], nonce: &str, budget: Duration) -> String {
-    let states = states(probes);
-    let rest = paths(probes) + &accounts(probes) + &programs(probes);
-    let body = states.clone() + &beside(&(units(probes) + &packages(probes)), &rest);
-    let mut parts = vec![include_str!("ask.sh")];
-    if !states.is_empty() {
-        parts.extend([PLACE, include_str!("state.sh")]);
-    }
-    super::wrap(nonce, budget, &parts, &body)
+    let (states, units, packages) = (states(probes), units(probes), packages(probes));
+    let (paths, accounts, programs) = (paths(probes), accounts(probes), programs(probes));
+    let parts = [
+        (&states, [PLACE, include_str!("state.sh")].as_slice()),
+        (&paths, &[include_str!("ask/paths.sh")]),
+        (&accounts, &[include_str!("ask/accounts.sh")]),
+        (&packages, &[include_str!("ask/packages.sh")]),
+        (&units, &[include_str!("ask/units.sh")]),
+        (&programs, &[PROGRAMS, include_str!("ask/programs.sh")]),
+    ];
+    let needed = parts.iter().filter(|(text, _)| !text.is_empty()).flat_map(|(_, parts)| parts.iter().copied());
+    let parts: Vec<&str> = [include_str!("ask/ask.sh")].into_iter().chain(needed).collect();
+    let rest = [&*paths, &*accounts, &*programs].concat();
+    let late = if packages.is_empty() { "" } else { "late\n" };
+    super::wrap(nonce, budget, &parts, &(states + &beside(&(units + &packages), &rest) + late + "give\n"))
 }
 
-/// Two parts at the same time; the answers of the first wait in a pipe until the second is over.
+/// Two parts, at the same time if the host has a processor to spare.
 fn beside(first: &str, second: &str) -> String {
     if first.is_empty() || second.is_empty() {
         return first.to_owned() + second;
     }
-    format!("{{\n{first}}} 3>&1 >/dev/null | {{\nexec 8<&0 </dev/null\n{second}cat <&8 >&3\n}}\n")
+    format!("first() {{\n{first}}}\nsecond() {{\n{second}}}\nbeside\n")
 }
 
 /// Why a probe cannot be asked at all.

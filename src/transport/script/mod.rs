@@ -44,6 +44,9 @@ fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {
 /// Who we are there.
 const WHO: &str = include_str!("who.sh");
 
+/// How a program is run within its time, and how ports and web servers are asked.
+const PROGRAMS: &str = include_str!("programs.sh");
+
 /// Where users are at home.
 const HOME: &str = include_str!("home.sh");
 

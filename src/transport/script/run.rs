@@ -13,5 +13,5 @@ use crate::step::Command;
 /// Why it cannot be run at all.
 pub fn run_script(command: &Command, nonce: &str) -> Result<String, String> {
     let body = format!("begin {}\n{} >&3 &\nlisten $!\n", seconds(command.timeout), invocation(command)?);
-    Ok(super::wrap(nonce, Duration::ZERO, &[include_str!("run.sh")], &body))
+    Ok(super::wrap(nonce, Duration::ZERO, &[super::PROGRAMS, include_str!("run.sh")], &body))
 }

@@ -1,0 +1,18 @@
+# units PROPERTIES NAME...: systemd writes times in the zone it is told. Of a script of System V it does not know whether it
+# is enabled; only `is-enabled` looks.
+units() {
+  has systemctl || { tool units 20 systemctl; return; }
+  properties=$1
+  shift
+  # It gives up by itself when systemd does not answer within that time, or within 25 s where it is too old to be told.
+  o=$(export TZ=UTC SYSTEMD_BUS_TIMEOUT=20s; exec systemctl show "--property=$properties" -- "$@" 2>&1)
+  gather "$o" units code $?
+  case $o in
+    *UnitFileState=generated*)
+      for i in $(printf '%s\n' "$o" | awk -v RS= '/(^|\n)UnitFileState=generated(\n|$)/' | sed -n 's/^Id=//p'); do
+        frame generated
+        printf '%s ' "$i" >&3
+        limit 20 systemctl is-enabled -- "$i" >&3 2>/dev/null
+      done ;;
+  esac
+}
