@@ -129,7 +129,7 @@ impl Answer {
     /// `id` says of each user who it is, or that there is none.
     fn sort_ids(&mut self, frame: &Frame) {
         for (index, said) in indexed(frame) {
-            let exit = if said.starts_with("uid=") { 0 } else { 1 };
+            let exit = i32::from(!said.starts_with("uid="));
             self.tools.insert(format!("id {index}"), Told { exit, said });
         }
     }
