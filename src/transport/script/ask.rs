@@ -33,9 +33,9 @@ pub fn read_script(probes: &[Probe], nonce: &str, budget: Duration) -> String {
     ];
     let needed = parts.iter().filter(|(text, _)| !text.is_empty()).flat_map(|(_, parts)| parts.iter().copied());
     let parts: Vec<&str> = [include_str!("ask/ask.sh")].into_iter().chain(needed).collect();
-    let rest = [&*paths, &*accounts, &*programs].concat();
+    let rest = [&*states, &*paths, &*accounts, &*programs].concat();
     let late = if packages.is_empty() { "" } else { "late\n" };
-    super::wrap(nonce, budget, &parts, &(states + &beside(&(units + &packages), &rest) + late + "give\n"))
+    super::wrap(nonce, budget, &parts, &(beside(&(units + &packages), &rest) + late + "give\n"))
 }
 
 /// Two parts, at the same time if the host has a processor to spare.
