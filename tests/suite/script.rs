@@ -305,6 +305,9 @@ fn a_host_answers_the_same_in_turn_or_at_once_and_wherever_its_accounts_are() {
     probes.extend(["root", "daemon", "nobody-at-all"].map(|name| Probe::User(name.to_owned())));
     probes.extend(["root", "nobody-at-all"].map(|name| Probe::Group(name.to_owned())));
     probes.extend(["cron.service", "none.service"].map(|name| Probe::Unit(name.to_owned())));
+    let large = fs::File::create(room.path("large")).expect("a file");
+    large.set_len((16 << 20) + 1).expect("a size");
+    probes.push(path(&room.path("large"), Fetch::Digest));
     let log = room.path("log");
     fs::write(room.path("bounded"), format!("#!/bin/sh\necho \"$*\" >>{log}\nexec timeout \"$@\"\n"))
         .expect("a program");
@@ -325,7 +328,7 @@ fn a_host_answers_the_same_in_turn_or_at_once_and_wherever_its_accounts_are() {
             let script = script.replace("if spare; then", &format!("if {spare}; then"));
             answers.push(parse_readings(&probes, NONCE, &feed(&shell, "", script.as_bytes())).expect("an answer"));
             let bounded = fs::read_to_string(&log).expect("a file");
-            let wanted = if near.contains(&accounts) { 0 } else { 3 };
+            let wanted = if near.contains(&accounts) { 1 } else { 4 };
             assert_eq!(bounded.lines().count(), wanted, "{shell:?} {accounts:?}: {bounded}");
         }
         assert!(answers.windows(2).all(|two| two[0] == two[1]), "{shell:?}: {answers:?}");

@@ -64,24 +64,25 @@ ours() {
 put() {
   path=$1 owner=$2 group=$3 mode=$4
   shift 4
-  enter no "${path%/*}" || return
-  name=./${path##*/} new=./.armilla-$N-$i
-  tidy
-  if [ -L "$name" ]; then refuse "$path is a symbolic link; a file is not written over it"; return; fi
-  if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$path is there and no file"; return; fi
+  approach || return
   case $drafted in
     *" $i "*) ;;
-    *)
-      if [ -f "$name" ]; then keep "$name" || return
-      else own || return
-      fi
-      (fill "$@") || { rm -f -- "$new"; return 1; }
-      ;;
+    *) inherit && (fill "$@") || { rm -f -- "$new"; return 1; } ;;
   esac
   mv -f -T -- "$new" "$name" && { [ -n "$later" ] || flush .; } && return
   rm -f -- "$new"
   return 1
 }
+# approach: goes to where $path shall be, a file or nothing until then.
+approach() {
+  enter no "${path%/*}" || return
+  name=./${path##*/} new=./.armilla-$N-$i
+  tidy
+  if [ -L "$name" ]; then refuse "$path is a symbolic link; a file is not written over it"; return; fi
+  if [ -e "$name" ] && [ ! -f "$name" ]; then refuse "$path is there and no file"; return; fi
+}
+# inherit: what was not asked for is as on the file that is there, or as its owner has it.
+inherit() { if [ -f "$name" ]; then keep "$name"; else own; fi; }
 # draft INDEX PATH OWNER GROUP MODE SIZE CONTENT: what a step will put is written beforehand, so that many files need one
 # `stat` and one `sync`. Whatever is in the way is for the step to tell; then there is no draft.
 draft() {
@@ -94,13 +95,7 @@ draft() {
 # sketch INDEX PATH OWNER GROUP MODE SIZE CONTENT: says which mode it shall have.
 sketch() {
   i=$1 path=$2 owner=$3 group=$4 mode=$5
-  enter no "${path%/*}" >&2 || return
-  name=./${path##*/} new=./.armilla-$N-$i
-  tidy
-  [ ! -L "$name" ] || return
-  if [ -f "$name" ]; then keep "$name" || return
-  else [ ! -e "$name" ] && own || return
-  fi
+  approach >&2 && inherit || return
   if create && "$7" >&7 && { [ -n "$masked" ] || settle "$f" '' '' "$mode"; }; then printf %s "$mode"; return; fi
   rm -f -- "$new"
   return 1

@@ -27,7 +27,8 @@ paths() {
     if [ -L "$p" ]; then links="$links $i"
     elif [ -f "$p" ]; then
       case $p in
-        *"$nl"*|*\\*) odd="$odd $i" ;;
+        # In the last two a file without a size may have no end either.
+        *"$nl"*|*\\*|/proc/*|/sys/*) odd="$odd $i" ;;
         *) tame="$tame $i" tamest="$tamest \"\$p$i\"" ;;
       esac
     elif [ ! -e "$p" ]; then absent "$i"; continue
