@@ -411,9 +411,9 @@ impl Loaded {
         let here =
             |host: &&HostName| !away.contains(*host) && self.limit.as_ref().is_none_or(|limit| limit.contains(*host));
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
-        let drawn = self.drawn.take().filter(|drawn| {
-            facts.is_empty() && !self.become_root && self.rehearsal.is_none() && drawn.hosts.keys().eq(&limit)
-        });
+        let drawn = self.drawn.take().filter(|_| facts.is_empty() && !self.become_root && self.rehearsal.is_none());
+        let spare: BTreeSet<HostName> = self.spare().into_iter().collect();
+        let drawn = drawn.filter(|drawn| drawn.hosts.keys().eq(&limit) && drawn.spare.keys().eq(&spare));
         drawn.map_or_else(|| self.desired(facts, &limit, catalog::compile), Ok)
     }
 

@@ -315,9 +315,13 @@ fn a_host_answers_the_same_in_turn_or_at_once_and_wherever_its_accounts_are() {
     let script = read_script(&probes, NONCE, Duration::from_secs(50))
         .replace("bound=\"timeout ", &format!("bound=\"{} ", room.path("bounded")))
         .replace("/etc/nsswitch.conf", &room.path("nsswitch.conf"));
-    let near = ["passwd: files\ngroup: files systemd # ours\n", "group: files\nhosts: dns\npasswd:\tfiles\n"];
-    let far =
-        ["passwd: files sss\ngroup: files\n", "passwd: files\ngroup: compat\n", "hosts: dns\n", "passwd: files\n"];
+    let near = ["passwd: files\ngroup: files # ours\n", "group: files\nhosts: dns\npasswd:\tfiles\n"];
+    let far = [
+        "passwd: files sss\ngroup: files\n",
+        "passwd: files\ngroup: files systemd\n",
+        "hosts: dns\n",
+        "passwd: files\n",
+    ];
     for shell in shells() {
         let mut answers = Vec::new();
         for (spare, accounts) in
@@ -328,8 +332,9 @@ fn a_host_answers_the_same_in_turn_or_at_once_and_wherever_its_accounts_are() {
             let script = script.replace("if spare; then", &format!("if {spare}; then"));
             answers.push(parse_readings(&probes, NONCE, &feed(&shell, "", script.as_bytes())).expect("an answer"));
             let bounded = fs::read_to_string(&log).expect("a file");
+            let bounded: Vec<&str> = bounded.lines().filter(|line| !line.contains("systemctl")).collect();
             let wanted = if near.contains(&accounts) { 1 } else { 4 };
-            assert_eq!(bounded.lines().count(), wanted, "{shell:?} {accounts:?}: {bounded}");
+            assert_eq!(bounded.len(), wanted, "{shell:?} {accounts:?}: {bounded:?}");
         }
         assert!(answers.windows(2).all(|two| two[0] == two[1]), "{shell:?}: {answers:?}");
         assert!(answers[0].user(&probes[3]).is_ok_and(Option::is_some), "{shell:?}");

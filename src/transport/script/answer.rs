@@ -46,8 +46,9 @@ struct Answer {
     status: BTreeMap<usize, String>,
     /// By index: a line of `sha256sum`.
     digests: BTreeMap<usize, String>,
-    /// The host's clock when it looked at the package lists, and when those were fetched.
+    /// The host's clock when it looked at the package lists.
     now: Option<i64>,
+    /// When those were fetched last.
     fetched: Option<i64>,
     /// Whether dpkg was stopped in the middle.
     interrupted: bool,

@@ -22,7 +22,7 @@ fetched() {
 late() {
   [ -n "$aside" ] || return 0
   gather "$(stat -c "$stat" -- $aside 2>/dev/null)" status $asides
-  aside=
+  aside= asides=
 }
 apt_() {
   tool packages '' dpkg-query -W -f '${Package}\t${Architecture}\t${db:Status-Abbrev}\t${Version}\n' "$@"

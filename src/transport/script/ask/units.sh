@@ -1,11 +1,11 @@
 # units PROPERTIES NAME...: systemd writes times in the zone it is told. Of a script of System V it does not know whether it
 # is enabled; only `is-enabled` looks.
 units() {
-  has systemctl || { tool units 20 systemctl; return; }
+  has systemctl || { tool units '' systemctl; return; }
   properties=$1
   shift
-  # It gives up by itself when systemd does not answer within that time, or within 25 s where it is too old to be told.
-  o=$(export TZ=UTC SYSTEMD_BUS_TIMEOUT=20s; exec systemctl show "--property=$properties" -- "$@" 2>&1)
+  bound 20
+  o=$(export TZ=UTC; exec $bound systemctl show "--property=$properties" -- "$@" 2>&1)
   gather "$o" units code $?
   case $o in
     *UnitFileState=generated*)
