@@ -1,6 +1,6 @@
 //! From a folder to everything that can be known without a host.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub(super) struct Loaded {
     pub keys: Keyring,
     /// What is desired as it was checked, where no role reads a fact: nobody needs to work it out twice.
     drawn: RefCell<Option<Catalog>>,
+    /// The facts that each role reads, once somebody asked.
+    reads: OnceCell<BTreeMap<RoleName, BTreeSet<String>>>,
 }
 
 /// The folder of the project.
@@ -144,6 +146,7 @@ fn read(global: &Global, selection: &Selection, depth: Depth) -> Result<Loaded, 
         opened: unlock::Values::default(),
         keys,
         drawn: RefCell::default(),
+        reads: OnceCell::new(),
     };
     let opened = unlock::Values::open(loaded.values_read().iter().map(Arc::as_ref), &loaded.keys);
     let Some(opened) = reader.problems.keep(opened) else { return Err(reader.problems) };
@@ -387,8 +390,8 @@ impl Loaded {
 
     /// The facts that must be asked of each host: those that its roles read.
     pub(super) fn facts_needed(&self) -> BTreeMap<HostName, BTreeSet<String>> {
-        let by_role: BTreeMap<&RoleName, BTreeSet<String>> =
-            self.roles.iter().map(|(name, role)| (name, catalog::facts_read(role, &self.project))).collect();
+        let read = |(name, role): (&RoleName, &Role)| (name.clone(), catalog::facts_read(role, &self.project));
+        let by_role = self.reads.get_or_init(|| self.roles.iter().map(read).collect());
         let hosts = self.placement.hosts.iter().map(|(host, instances)| {
             let reads = instances.iter().filter_map(|instance| by_role.get(&instance.role)).flatten().cloned();
             (host.clone(), reads.collect())

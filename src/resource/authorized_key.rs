@@ -134,7 +134,7 @@ impl Kind for AuthorizedKey {
     }
 
     fn fingerprint(&self, state: &State) -> String {
-        let home = state.user.as_ref().map(|user| (user.uid, &user.group, &user.home));
+        let home = state.user.as_ref().map(|user| (user.uid, user.gid, &user.home));
         format!("{home:?}\n{}\n{}", trace::paths(&state.folder), trace::path(&state.file))
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::{Action, Field, Kind, Verdict, trace};
-use crate::step::{Alternative, Command, Probe, Readings, Step, Unreadable, UserReading};
+use crate::step::{Alternative, Command, MembershipReading, Probe, Readings, Step, Unreadable, UserReading};
 
 /// A user account. What is not given is left as it is, or as the system makes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -55,13 +55,21 @@ struct Setting {
     value: String,
 }
 
+/// What of an account matters.
+#[derive(Debug, PartialEq)]
+pub(super) struct State {
+    user: Option<UserReading>,
+    /// Its groups, where something is given about them.
+    membership: Option<MembershipReading>,
+}
+
 impl Kind for User {
     const NAME: &'static str = "user";
     const SUMMARY: &'static str = "A user account";
     const EXAMPLE: &'static str =
         "user: { name: zookeeper, system: true, home: /var/lib/zookeeper, shell: /usr/sbin/nologin }";
     const SHORT: &'static str = "name";
-    type State = Option<UserReading>;
+    type State = State;
 
     fn target(&self) -> String {
         self.name.clone()
@@ -77,22 +85,24 @@ impl Kind for User {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        vec![Probe::User(self.name.clone())]
+        [Some(Probe::User(self.name.clone())), self.membership()].into_iter().flatten().collect()
     }
 
-    fn observe(&self, readings: &Readings) -> Result<Option<UserReading>, Unreadable> {
-        readings.user(&Probe::User(self.name.clone())).cloned()
+    fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
+        let user = readings.user(&Probe::User(self.name.clone()))?.clone();
+        let membership = self.membership().map(|probe| readings.membership(&probe).cloned()).transpose()?.flatten();
+        Ok(State { user, membership })
     }
 
-    fn change(&self, state: &Option<UserReading>) -> Verdict {
-        match (self.state, state) {
+    fn change(&self, state: &State) -> Verdict {
+        match (self.state, &state.user) {
             (Presence::Absent, None) => Verdict::InSync,
             (Presence::Absent, Some(_)) => {
                 let step = Step::Run(Command::new(["userdel", "--", &self.name]));
                 Verdict::change(Action::Remove, Vec::new(), vec![step])
             }
             (Presence::Present, None) => self.making(),
-            (Presence::Present, Some(found)) => self.mending(found),
+            (Presence::Present, Some(found)) => self.mending(found, state.membership.as_ref()),
         }
     }
 
@@ -100,17 +110,23 @@ impl Kind for User {
         trace::away(self.state, serde_json::json!({ "name": self.name }))
     }
 
-    fn exists(&self, state: &Option<UserReading>) -> bool {
-        state.is_some()
+    fn exists(&self, state: &State) -> bool {
+        state.user.is_some()
     }
 
     /// Groups and comment are others' to change.
-    fn imprint(&self, state: &Option<UserReading>) -> String {
-        format!("{:?}", state.as_ref().map(|user| (user.uid, &user.home, &user.shell)))
+    fn imprint(&self, state: &State) -> String {
+        format!("{:?}", state.user.as_ref().map(|user| (user.uid, &user.home, &user.shell)))
     }
 }
 
 impl User {
+    /// Who is in which group takes the host another program, which most accounts do not need.
+    fn membership(&self) -> Option<Probe> {
+        let given = self.state == Presence::Present && (self.group.is_some() || self.groups.is_some());
+        given.then(|| Probe::Membership(self.name.clone()))
+    }
+
     /// All that is given, for a user with this primary group.
     fn settings(&self, primary: &str) -> Vec<Setting> {
         let groups = self.groups.as_ref().map(|groups| joined(groups.iter(), primary));
@@ -170,12 +186,12 @@ impl User {
         Command::new(["usermod"].into_iter().chain(options).chain(["--", &self.name]))
     }
 
-    fn mending(&self, found: &UserReading) -> Verdict {
+    fn mending(&self, found: &UserReading, membership: Option<&MembershipReading>) -> Verdict {
         if let Some(uid) = self.uid.filter(|uid| *uid != found.uid) {
             return Verdict::Refuse(fields::renumber("user", &self.name, found.uid, uid));
         }
-        let primary = self.group.as_ref().unwrap_or(&found.group);
-        let current = |setting: &Setting| current(found, setting.name, primary);
+        let primary = self.group.as_deref().or(membership.map(|of| of.group.as_str())).unwrap_or_default();
+        let current = |setting: &Setting| current(found, membership, setting.name, primary);
         let different: Vec<Setting> = self.settings(primary).into_iter().filter(|s| current(s) != s.value).collect();
         let shown: Vec<Field> = different.iter().map(|s| fields::text(s.name, &current(s), &s.value)).collect();
         Verdict::differing(shown, vec![Step::Run(self.usermod(&different))])
@@ -183,10 +199,11 @@ impl User {
 }
 
 /// The present value of a setting.
-fn current(found: &UserReading, name: &str, primary: &str) -> String {
+fn current(found: &UserReading, membership: Option<&MembershipReading>, name: &str, primary: &str) -> String {
+    let groups = || membership.iter().flat_map(|of| &of.groups).collect::<BTreeSet<_>>();
     match name {
-        "group" => found.group.clone(),
-        "groups" => joined(found.groups.iter().collect::<BTreeSet<_>>().into_iter(), primary),
+        "group" => membership.map(|of| of.group.clone()).unwrap_or_default(),
+        "groups" => joined(groups().into_iter(), primary),
         "home" => found.home.clone(),
         "shell" => found.shell.clone(),
         _ => found.comment.clone(),

@@ -571,6 +571,7 @@ impl State {
             Probe::Path { path, content } => Reading::Path(host.path(path, content)),
             Probe::Package(package) => Reading::Package(host.package(package)),
             Probe::User(user) => Reading::User(host.user(user)),
+            Probe::Membership(user) => Reading::Membership(host.membership(user)),
             Probe::Group(group) => Reading::Group(host.groups.get(group).copied()),
             Probe::Unit(unit) => Reading::Unit(host.unit(unit)),
             Probe::Command(command) => Reading::Command(self.command(name, command)),

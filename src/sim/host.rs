@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tree::{Node, Tree, What};
 use super::{Activity, Trouble, Units, program, system, undo};
 use crate::step::{
-    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Holding, Manager, Mode, Ownership, PackageReading, PathReading,
-    Removable, UnitReading, UserReading, home_of,
+    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Holding, Manager, MembershipReading, Mode, Ownership,
+    PackageReading, PathReading, Removable, UnitReading, UserReading, home_of,
 };
 
 /// A host in memory.
@@ -128,12 +128,18 @@ impl Host {
         let user = self.users.get(name)?;
         Some(UserReading {
             uid: user.uid,
-            group: self.group_name(user.gid),
-            groups: user.groups.iter().cloned().collect(),
+            gid: user.gid,
             home: user.home.clone(),
             shell: user.shell.clone(),
             comment: user.comment.clone(),
         })
+    }
+
+    /// The groups a user is in.
+    pub fn membership(&self, name: &str) -> Option<MembershipReading> {
+        let user = self.users.get(name)?;
+        let groups = user.groups.iter().cloned().collect();
+        Some(MembershipReading { group: self.group_name(user.gid), groups })
     }
 
     /// A unit.
@@ -277,8 +283,8 @@ impl Host {
             shape.insert(format!("path {path}"), text);
         }
         for name in self.users.keys() {
-            let user = self.user(name).map(|user| UserReading { uid: 0, ..user });
-            shape.insert(format!("user {name}"), format!("{user:?}"));
+            let user = self.user(name).map(|user| UserReading { uid: 0, gid: 0, ..user });
+            shape.insert(format!("user {name}"), format!("{user:?} {:?}", self.membership(name)));
         }
         let group = |name: &String| (format!("group {name}"), String::new());
         shape.extend(self.groups.keys().map(group));

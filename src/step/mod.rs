@@ -138,6 +138,8 @@ pub enum Probe {
     Package(String),
     /// A user account. Answer: [`Reading::User`].
     User(String),
+    /// The groups a user is in. Answer: [`Reading::Membership`].
+    Membership(String),
     /// A group of users. Answer: [`Reading::Group`].
     Group(String),
     /// A systemd unit, with its suffix: `ssh.service`. Answer: [`Reading::Unit`].
@@ -191,6 +193,8 @@ pub enum Reading {
     Package(PackageReading),
     /// To [`Probe::User`]; none if there is no such user.
     User(Option<UserReading>),
+    /// To [`Probe::Membership`]; none if there is no such user.
+    Membership(Option<MembershipReading>),
     /// To [`Probe::Group`]: its number; none if there is no such group.
     Group(Option<u32>),
     /// To [`Probe::Unit`].
@@ -328,16 +332,23 @@ pub struct PackageReading {
 pub struct UserReading {
     /// Its number.
     pub uid: u32,
-    /// Its primary group, by name.
-    pub group: String,
-    /// Its supplementary groups, by name, sorted.
-    pub groups: Vec<String>,
+    /// The number of its primary group.
+    pub gid: u32,
     /// Its home directory.
     pub home: String,
     /// Its login shell.
     pub shell: String,
     /// The comment field.
     pub comment: String,
+}
+
+/// The groups a user is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembershipReading {
+    /// The primary group, by name.
+    pub group: String,
+    /// The supplementary groups, by name, sorted.
+    pub groups: Vec<String>,
 }
 
 /// A systemd unit, in systemd's own words.
@@ -443,6 +454,8 @@ impl Readings {
         package: Package -> PackageReading;
         /// A user.
         user: User -> Option<UserReading>;
+        /// The groups a user is in.
+        membership: Membership -> Option<MembershipReading>;
         /// A group's number.
         group: Group -> Option<u32>;
         /// A unit.

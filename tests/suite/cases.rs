@@ -17,8 +17,9 @@ use armilla::resource::{
     Change, Data, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Resource, Source, Verb, Verdict,
 };
 use armilla::step::{
-    Alternative, Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, Mode, Ownership, PackageReading,
-    Packed, PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
+    Alternative, Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, MembershipReading, Mode,
+    Ownership, PackageReading, Packed, PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits,
+    Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -378,6 +379,7 @@ fn show_probe(probe: &Probe) -> String {
         Probe::Path { path, .. } => format!("path {path}"),
         Probe::Package(name) => format!("package {name}"),
         Probe::User(name) => format!("user {name}"),
+        Probe::Membership(name) => format!("groups of {name}"),
         Probe::Group(name) => format!("group {name}"),
         Probe::Unit(name) => format!("unit {name}"),
         Probe::Command(command) => format!("command {}", show_argv(&command.argv)),
@@ -399,6 +401,8 @@ fn reading(probe: &Probe, value: &Value) -> Result<Reading, String> {
         Probe::Package(_) => Reading::Package(from::<Package>(value)?.into()),
         Probe::User(_) if !absent => Reading::User(Some(from::<User>(value)?.into())),
         Probe::User(_) => Reading::User(None),
+        Probe::Membership(_) if !absent => Reading::Membership(Some(from::<Membership>(value)?.into())),
+        Probe::Membership(_) => Reading::Membership(None),
         Probe::Group(_) if !absent => Reading::Group(Some(from(value)?)),
         Probe::Group(_) => Reading::Group(None),
         Probe::Unit(_) => Reading::Unit(from::<Unit>(value)?.into()),
@@ -484,7 +488,8 @@ readings! {
         lists_age: Option<u64>,
         interrupted: bool,
     }
-    User => UserReading { uid: u32, group: String, groups: Vec<String>, home: String, shell: String, comment: String }
+    User => UserReading { uid: u32, gid: u32, home: String, shell: String, comment: String }
+    Membership => MembershipReading { group: String, groups: Vec<String> }
     Unit => UnitReading { load: String, active: String, enabled: String, needs_reload: bool, since: Option<i64> }
     Ended => CommandReading { exit: i32, stdout: String, stderr: String }
 }

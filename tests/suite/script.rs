@@ -220,11 +220,19 @@ fn every_sort_of_thing_at_a_path_is_told_apart() {
         symlink("loop", room.path("loop")).expect("a link");
         let pipe = room.path("pipe");
         assert!(Process::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        // Names that end as the line about another, that need an escape, and that take two lines.
+        let strange = ["a:none", "back\\slash", "re\rturn", "two\nlines", "two\nlinks", "two\nnone"];
+        for name in &strange[..4] {
+            fs::write(room.path(name), "known").expect("a file");
+        }
+        symlink("file", room.path(strange[4])).expect("a link");
         let names = ["file", "directory", "link", "dangling", "loop", "pipe", "none", "none/below", "file/below"];
         let mut probes: Vec<Probe> =
             names.iter().map(|name| path(&room.path(name), Fetch::Unless(Digest::of(b"known")))).collect();
         probes.push(path("relative", Fetch::Digest));
         probes.push(path("/nul\0", Fetch::Digest));
+        probes.extend(strange.iter().map(|name| path(&room.path(name), Fetch::Unless(Digest::of(b"known")))));
+        probes.push(path("/proc/self/status", Fetch::Always));
         let readings = read_by(&shell, &probes);
         let found: Vec<&Reading> = probes.iter().map(|probe| readings.get(probe).expect("an answer")).collect();
         assert!(matches!(found[0], Reading::Path(PathReading::File { content: None, size: 5, .. })), "{:?}", found[0]);
@@ -242,12 +250,22 @@ fn every_sort_of_thing_at_a_path_is_told_apart() {
         }
         assert!(matches!(found[9], Reading::Failed(why) if why.contains("absolute")), "{:?}", found[9]);
         assert!(matches!(found[10], Reading::Failed(why) if why.contains("NUL")), "{:?}", found[10]);
+        for file in &found[11..15] {
+            assert!(
+                matches!(file, Reading::Path(PathReading::File { content: None, size: 5, .. })),
+                "{shell:?} {file:?}"
+            );
+        }
+        assert!(matches!(found[15], Reading::Path(PathReading::Link { target, .. }) if target == "file"));
+        assert!(matches!(found[16], Reading::Path(PathReading::Absent)), "{:?}", found[16]);
+        assert!(matches!(found[17], Reading::Path(PathReading::File { content: Some(_), .. })), "{:?}", found[17]);
     }
 }
 
 #[test]
 fn accounts_and_packages_of_this_machine_are_read() {
     let user = |name: &str| Probe::User(name.to_owned());
+    let member = |name: &str| Probe::Membership(name.to_owned());
     let group = |name: &str| Probe::Group(name.to_owned());
     let package = |name: &str| Probe::Package(name.to_owned());
     for shell in shells() {
@@ -261,10 +279,13 @@ fn accounts_and_packages_of_this_machine_are_read() {
             package("dpkg"),
             package("no-such-package"),
             package("*"),
+            member("root"),
+            member("no-such"),
+            member("-x"),
         ];
         let readings = read_by(&shell, &probes);
         let root = readings.user(&probes[0]).expect("an answer").clone().expect("root is there");
-        assert_eq!((root.uid, root.group.as_str(), root.home.as_str()), (0, "root", "/root"));
+        assert_eq!((root.uid, root.gid, root.home.as_str()), (0, 0, "/root"));
         assert_eq!(readings.user(&probes[1]), Ok(&None));
         assert_eq!(readings.user(&probes[2]).expect("an answer").as_ref().map(|user| user.uid), Some(1));
         assert!(readings.user(&probes[3]).is_err());
@@ -273,6 +294,10 @@ fn accounts_and_packages_of_this_machine_are_read() {
         assert!(readings.package(&probes[6]).expect("an answer").installed.is_some(), "{shell:?}");
         assert_eq!(readings.package(&probes[7]).expect("an answer").installed, None);
         assert!(readings.package(&probes[8]).is_err());
+        let root = readings.membership(&probes[9]).expect("an answer").clone().expect("root is there");
+        assert_eq!(root.group, "root");
+        assert_eq!(readings.membership(&probes[10]), Ok(&None));
+        assert!(readings.membership(&probes[11]).is_err());
     }
 }
 
@@ -303,6 +328,7 @@ fn a_host_answers_the_same_in_turn_or_at_once_and_wherever_its_accounts_are() {
     let mut probes =
         vec![path("/etc/passwd", Fetch::Always), path("/etc", Fetch::Digest), path("/none", Fetch::Digest)];
     probes.extend(["root", "daemon", "nobody-at-all"].map(|name| Probe::User(name.to_owned())));
+    probes.extend(["root", "daemon", "nobody-at-all"].map(|name| Probe::Membership(name.to_owned())));
     probes.extend(["root", "nobody-at-all"].map(|name| Probe::Group(name.to_owned())));
     probes.extend(["cron.service", "none.service"].map(|name| Probe::Unit(name.to_owned())));
     let large = fs::File::create(room.path("large")).expect("a file");

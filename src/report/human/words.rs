@@ -295,7 +295,9 @@ pub fn check(check: &Check) -> String {
         (Probe::Http(request), _) => format!("{} answers", one_line(&request.url)),
         (Probe::State(environment), _) => format!("the ledger of {environment} is there"),
         (Probe::Path { path, .. }, _) => format!("{} is there", one_line(path)),
-        (Probe::Package(name) | Probe::User(name) | Probe::Group(name), _) => format!("{} is there", one_line(name)),
+        (Probe::Package(name) | Probe::User(name) | Probe::Membership(name) | Probe::Group(name), _) => {
+            format!("{} is there", one_line(name))
+        }
     };
     if check.stable_for.is_zero() { holds } else { format!("{holds} for {}", span(check.stable_for)) }
 }

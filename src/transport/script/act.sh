@@ -8,7 +8,7 @@ temporary() {
   T=$(mktemp -d /run/armilla.XXXXXXXXXXXX 2>/dev/null || mktemp -d /var/tmp/armilla.XXXXXXXXXXXX 2>/dev/null ||
     mktemp -d "$scratch/armilla.XXXXXXXXXXXX") || T=
 }
-finish() { frame end; shut; exit 0; }
+finish() { over; exit 0; }
 # tidy: what orders that were killed left here goes, where nobody but us can be at work.
 tidy() { :; }
 # note WORD: writes down what becomes of the step, where there is a journal.
@@ -18,8 +18,7 @@ step() {
   [ -z "$gone" ] || exit 1
   i=$1
   tick
-  frame begin "$i" "$now" || exit 1
-  shut || exit 1
+  say begin "$i" "$now" || exit 1
   [ -z "$gone" ] || exit 1
   # crash point
   if [ -e /run/armilla-late ]; then complaint='this host puts everything back: the time for the change is over' code=85
@@ -42,8 +41,7 @@ step() {
     shut
     finish
   fi
-  if [ "$complaint" = "$N" ]; then frame skipped "$i" "$now"; else frame done "$i" "$now"; fi
-  shut
+  if [ "$complaint" = "$N" ]; then say skipped "$i" "$now"; else say done "$i" "$now"; fi
 }
 # settle TARGET OWNER GROUP MODE: what is empty stays. The mode comes last: chown takes special bits away.
 settle() {

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::ask;
 use super::frame::{Frame, Frames};
 use crate::step::{
-    Attributes, CommandReading, Digest, FETCH_LIMIT, Holding, HttpReading, Manager, Mode, PackageReading, PathReading,
-    PortReading, Probe, Reading, Readings, StateReading, UnitReading, UserReading,
+    Attributes, CommandReading, Digest, FETCH_LIMIT, Holding, HttpReading, Manager, MembershipReading, Mode,
+    PackageReading, PathReading, PortReading, Probe, Reading, Readings, StateReading, UnitReading, UserReading,
 };
 
 /// Reads the whole answer to [`super::read_script`].
@@ -68,13 +68,16 @@ impl Told {
     }
 }
 
-/// The lines of what one program said, each with the word that stands in the same place, and says what it is about.
+/// The lines of what one program said, each with the word that stands in the same place, and says what it is about. Where
+/// it said two about each, the first of both.
 fn lines(frame: &Frame) -> Vec<(String, String)> {
     let text = frame.text();
-    if text.lines().count() != frame.arguments.len() {
+    let lines = text.lines().count();
+    let each = if lines == 2 * frame.arguments.len() { 2 } else { 1 };
+    if lines != each * frame.arguments.len() {
         return Vec::new();
     }
-    frame.arguments.iter().cloned().zip(text.lines().map(str::to_owned)).collect()
+    frame.arguments.iter().cloned().zip(text.lines().step_by(each).map(str::to_owned)).collect()
 }
 
 /// The same where each is about the probe of an index.
@@ -156,7 +159,8 @@ impl Answer {
         let answer = match probe {
             Probe::Path { .. } => self.path(index).map(Reading::Path),
             Probe::Package(name) => self.package(name).map(Reading::Package),
-            Probe::User(name) => self.user(index, name).map(Reading::User),
+            Probe::User(name) => self.user(name).map(Reading::User),
+            Probe::Membership(name) => self.membership(index, name).map(Reading::Membership),
             Probe::Group(name) => self.group(name).map(Reading::Group),
             Probe::Unit(_) => self.unit(index, probe).map(Reading::Unit),
             Probe::Command(_) => self.command(index).map(Reading::Command),
@@ -236,7 +240,9 @@ impl Answer {
     }
 
     fn file(&self, index: usize, status: Status) -> Result<PathReading, String> {
-        let told = self.digests.get(&index).and_then(|line| line.split_ascii_whitespace().next());
+        // The backslash says that the name behind the digest is written otherwise.
+        let line = self.digests.get(&index).map(|line| line.trim_start_matches('\\'));
+        let told = line.and_then(|line| line.split_ascii_whitespace().next());
         let told = told.filter(|digest| is_sha256(digest)).ok_or_else(|| silent("the digest"))?.to_owned();
         let mut file = PathReading::File {
             attributes: status.attributes,
@@ -362,21 +368,28 @@ impl Answer {
         number.map(Some).ok_or_else(|| format!("the entry of group {name} has no number"))
     }
 
-    fn user(&self, index: usize, name: &str) -> Result<Option<UserReading>, String> {
+    fn user(&self, name: &str) -> Result<Option<UserReading>, String> {
         let Some(fields) = self.entry("passwd", name)? else { return Ok(None) };
-        let [_, _, uid, _, comment, home, shell] = fields.as_slice() else {
+        let [_, _, uid, gid, comment, home, shell] = fields.as_slice() else {
             return Err(format!("the entry of user {name} has {} fields", fields.len()));
         };
-        let told = self.told(&format!("id {index}"), &[0])?;
-        let (group, groups) = groups(&told.said).ok_or_else(|| format!("id said `{}`", told.said.escape_debug()))?;
+        let number = |text: &str| text.parse().map_err(|_| format!("the entry of user {name} has no number"));
         Ok(Some(UserReading {
-            uid: uid.parse().map_err(|_| format!("the entry of user {name} has no number"))?,
-            group,
-            groups,
+            uid: number(uid)?,
+            gid: number(gid)?,
             home: (*home).to_owned(),
             shell: (*shell).to_owned(),
             comment: (*comment).to_owned(),
         }))
+    }
+
+    fn membership(&self, index: usize, name: &str) -> Result<Option<MembershipReading>, String> {
+        if self.entry("passwd", name)?.is_none() {
+            return Ok(None);
+        }
+        let told = self.told(&format!("id {index}"), &[0])?;
+        let (group, groups) = groups(&told.said).ok_or_else(|| format!("id said `{}`", told.said.escape_debug()))?;
+        Ok(Some(MembershipReading { group, groups }))
     }
 
     fn unit(&self, index: usize, probe: &Probe) -> Result<UnitReading, String> {
@@ -656,16 +669,16 @@ mod tests {
 
     #[test]
     fn a_user_has_a_primary_group_and_others() {
-        let probes = [Probe::User("ada".to_owned()), Probe::User("bob".to_owned())];
+        let probes = ["ada", "bob"].map(|name| Probe::Membership(name.to_owned()));
         let passwd = told("passwd", "ada:x:1000:1000:Ada L:/home/ada:/bin/sh\n", 2, "");
         let id = "\nN id 0 code 0\nuid=1000(ada) gid=1000(ada) groups=1000(ada),27(sudo),4(adm),77\n";
         let readings = answer(&probes, &(passwd + id));
-        let ada = readings.user(&probes[0]).expect("an answer").clone().expect("she is there");
+        let ada = readings.membership(&probes[0]).expect("an answer").clone().expect("she is there");
         assert_eq!(
             (ada.group.as_str(), ada.groups),
             ("ada", vec!["77".to_owned(), "adm".to_owned(), "sudo".to_owned()])
         );
-        assert_eq!(readings.user(&probes[1]), Ok(&None));
+        assert_eq!(readings.membership(&probes[1]), Ok(&None));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! In: probes. Out: a script that asks them all in as few programs as possible, and what could not be asked.
 //! Never: a change to the host.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::PROGRAMS;
@@ -35,7 +37,7 @@ pub fn read_script(probes: &[Probe], nonce: &str, budget: Duration) -> String {
     let parts: Vec<&str> = [include_str!("ask/ask.sh")].into_iter().chain(needed).collect();
     let rest = [&*states, &*paths, &*accounts, &*programs].concat();
     let late = if packages.is_empty() { "" } else { "late\n" };
-    super::wrap(nonce, budget, &parts, &(beside(&(units + &packages), &rest) + late + "give\n"))
+    super::wrap(nonce, budget, &parts, &(beside(&(units + &packages), &rest) + late))
 }
 
 /// Two parts, at the same time if the host has a processor to spare.
@@ -54,7 +56,9 @@ pub(super) fn fault(probe: &Probe) -> Option<String> {
         Probe::Path { path, .. } if home_of(path).is_some_and(|(user, _)| command::is_account(user)) => None,
         Probe::Path { path, .. } if !path.starts_with('/') => wrong("absolute path", path),
         Probe::Package(name) if !is_word(name, "+.:~") => wrong("name of a package", name),
-        Probe::User(name) | Probe::Group(name) if !command::is_account(name) => wrong("name of a user or group", name),
+        Probe::User(name) | Probe::Membership(name) | Probe::Group(name) if !command::is_account(name) => {
+            wrong("name of a user or group", name)
+        }
         Probe::Unit(name) if !is_unit(name) => wrong("name of a unit, such as `ssh.service`", name),
         Probe::Command(command) => command::function("c", command).err(),
         Probe::Port { address, .. } if !is_word(address, ":.%") => wrong("address", address),
@@ -123,15 +127,32 @@ fn named(index: usize, path: &str) -> String {
 fn some_paths(paths: &[(usize, &str, &Fetch)]) -> String {
     let mut text = String::new();
     text.extend(paths.iter().map(|(index, path, _)| format!("{}\n", named(*index, path))));
-    text.push_str("paths");
-    text.extend(paths.iter().map(|(index, ..)| format!(" {index}")));
-    text.push('\n');
+    let (mut plain, mut odd, mut names) = (String::new(), String::new(), String::new());
+    for (index, path, _) in paths {
+        if is_odd(path) {
+            let _ = write!(odd, " {index}");
+        } else {
+            let _ = write!(plain, " {index}");
+            let _ = write!(names, " \"$p{index}\"");
+        }
+    }
+    if !plain.is_empty() {
+        let _ = writeln!(text, "regard() {{ exec stat -c \"$stat\" --{names} $aside; }}\npaths{plain}");
+    }
+    if !odd.is_empty() {
+        let _ = writeln!(text, "each{odd}");
+    }
     text.extend(paths.iter().filter_map(|(index, _, fetch)| match fetch {
         Fetch::Digest => None,
         Fetch::Always => Some(format!("content {index} ''\n")),
         Fetch::Unless(Digest(known)) => Some(format!("content {index} {}\n", quote(known))),
     }));
     text
+}
+
+/// Whether a path cannot stand beside others: it has several lines, or is where a file may have no end.
+fn is_odd(path: &str) -> bool {
+    path.contains('\n') || path.starts_with("/proc/") || path.starts_with("/sys/")
 }
 
 /// One line that gives all names of one sort to one program, or nothing.
@@ -160,18 +181,23 @@ fn units(probes: &[Probe]) -> String {
 }
 
 fn accounts(probes: &[Probe]) -> String {
-    let users = askable(probes).filter_map(|(index, probe)| match probe {
-        Probe::User(name) => Some((index, name.as_str())),
+    // Whether somebody is in a group matters only if there is such a user.
+    let users = askable(probes).filter_map(|(_, probe)| match probe {
+        Probe::User(name) | Probe::Membership(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let members = askable(probes).filter_map(|(index, probe)| match probe {
+        Probe::Membership(name) => Some(format!("{index} {}", quote(name))),
         _ => None,
     });
     let groups = askable(probes).filter_map(|(_, probe)| match probe {
         Probe::Group(name) => Some(name.as_str()),
         _ => None,
     });
-    let passwd = together("accounts passwd", users.clone().map(|(_, name)| name));
-    let pairs: Vec<String> = users.map(|(index, name)| format!("{index} {}", quote(name))).collect();
-    let ids = if pairs.is_empty() { String::new() } else { format!("ids {}\n", pairs.join(" ")) };
-    passwd + &ids + &together("accounts group", groups)
+    let members: Vec<String> = members.collect();
+    let ids = if members.is_empty() { String::new() } else { format!("ids {}\n", members.join(" ")) };
+    let users: BTreeSet<&str> = users.collect();
+    together("accounts passwd", users.into_iter()) + &ids + &together("accounts group", groups)
 }
 
 fn programs(probes: &[Probe]) -> String {

@@ -19,6 +19,11 @@ nl='
 frame() { printf '\n%s %s\n' "$N" "$*" >&3; }
 # shut: ends a frame at once, so that it is told now and not with the next one.
 shut() { printf '\n%s .\n' "$N" >&3; }
+# say WORD ARGUMENT...: a frame without data, told at once.
+say() { printf '\n%s %s\n\n%s .\n' "$N" "$*" "$N" >&3; }
+# over: the end of the answer, and what was gathered before it, all at once.
+gathered=
+over() { printf '%s\n%s end\n\n%s .\n' "$gathered" "$N" "$N" >&3; }
 has() { command -v "$1" >/dev/null 2>&1; }
 # tick: $now becomes the host's monotonic time in hundredths of a second.
 tick() {

@@ -1,7 +1,7 @@
 # The rule by which this host lets somebody work on it: the same as `grant` in src/lease.rs.
 trap '' PIPE
 # cannot TEXT: the end, without an answer.
-cannot() { frame unable; printf '%s' "$1" >&3; frame end; shut; exit 0; }
+cannot() { frame unable; printf '%s' "$1" >&3; over; exit 0; }
 # told WORD: about the lease that is there.
 told() { frame "$1" "$silent" "$busy_"; printf '%s' "$line" >&3; }
 # guard: only one at a time beyond this point, and of a directory that is still there.

@@ -37,7 +37,7 @@ fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {
         text.extend(sent(part));
     }
     text.push_str(body);
-    text.push_str("frame end\nshut\n}\n");
+    text.push_str("over\n}\n");
     text
 }
 

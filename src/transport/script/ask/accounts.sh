@@ -3,15 +3,18 @@ near=
 near() {
   if [ -n "$near" ]; then [ "$near" = yes ]; return; fi
   near=no o=
-  while read -r d line; do
-    case $d in passwd:|group:|initgroups:) ;; *) continue ;; esac
+  known
+  while IFS=: read -r d line; do
+    case $d in passwd|group|initgroups) ;; *) continue ;; esac
     for i in $line; do
       case $i in files) ;; '#'*) break ;; *) return 1 ;; esac
     done
-    o=$o$d
-  done </etc/nsswitch.conf
+    o=$o$d:
+  done <<EOF
+$known
+EOF
   case $o in *passwd:*group:*|*group:*passwd:*) near=yes ;; *) return 1 ;; esac
-} 2>/dev/null
+}
 # patience: what is put before a question about accounts.
 patience() { if near; then bound=; else bound 10; fi; }
 # accounts passwd|group NAME...

@@ -3,7 +3,6 @@
 failed() { frame failed "$1"; printf '%s' "$2" >&3; }
 # gather DATA WORD ARGUMENT...: a frame that is told with all the others at once: each time we say something, somebody must
 # wake up on both sides. What belongs to one process only is told at its end, by `give`.
-gathered=
 gather() {
   data=$1
   shift
@@ -23,8 +22,15 @@ tool() {
   fi
   gather "$o" "$word" code $?
 }
-# What stat tells of a path.
-stat='%f:%s:%Y:%u:%g:%U:%G' aside= asides=
+# known: $known becomes the mounts of networks, and who tells this host about accounts, perhaps among others. The shell
+# itself would read each byte on its own, and a host may have hundreds of mounts.
+known=
+known() {
+  [ -n "$known" ] || known=$(grep -hF -e ' nfs' -e ' cifs ' -e ' smb3 ' -e ' ceph ' -e ' 9p ' -e ' afs ' -e ' glusterfs ' \
+    -e ' fuse.' -e passwd: -e group: -e initgroups: /proc/mounts /etc/nsswitch.conf 2>/dev/null)
+}
+# What stat tells of a path, and its name.
+stat=%f:%s:%Y:%u:%g:%U:%G$nl%n aside= asides=
 # spare: whether a processor of this host has nothing to do; the one that is at it counts among those that have.
 spare() {
   read -r _ _ _ o _ </proc/loadavg && read -r i </sys/devices/system/cpu/online || return

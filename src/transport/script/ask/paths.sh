@@ -2,12 +2,16 @@
 # and the shell itself with it.
 away=
 away() {
+  known
+  case $known in *' /'*) ;; *) return ;; esac
   while read -r _ at kind _; do
     case $kind in nfs|nfs4|cifs|smb3|ceph|9p|afs|glusterfs|fuse.*) ;; *) continue ;; esac
     at=$(printf %b "$at")
     timeout -k 1 5 stat -- "$at" >/dev/null 2>&1 3>&-
     case $? in 124|137|143) away=$away$nl$at ;; esac
-  done </proc/mounts
+  done <<EOF
+$known
+EOF
 } 2>/dev/null
 # hangs PATH: whether it is on one of them, $at.
 hangs() {
@@ -18,36 +22,63 @@ hangs() {
   unset IFS
   return 1
 }
-# paths INDEX...: what is there; each path is in the variable p and its index.
+# paths INDEX...: what is there; each path is in the variable p and its index, and has one line. `regard` is one stat for
+# all: it tells two lines about each that is there, in this order. Where it says nothing of one, the shell looks.
 paths() {
-  there= numbers= tame= tamest= odd= links= small=
-  for i do
-    eval "p=\$p$i h$i="
-    if [ -n "$away" ] && hangs "$p"; then failed "$i" "the file system at $at does not answer; its server may be away"; continue; fi
-    if [ -L "$p" ]; then links="$links $i"
-    elif [ -f "$p" ]; then
-      case $p in
-        # In the last two a file without a size may have no end either.
-        *"$nl"*|*\\*|/proc/*|/sys/*) odd="$odd $i" ;;
-        *) tame="$tame $i" tamest="$tamest \"\$p$i\"" ;;
-      esac
-    elif [ ! -e "$p" ]; then absent "$i"; continue
-    fi
-    there="$there \"\$p$i\"" numbers="$numbers $i"
-  done
   for i in stat sha256sum readlink; do
     has "$i" && continue
-    for i in $numbers; do failed "$i" "this host has no stat, sha256sum or readlink"; done
+    for i do failed "$i" "this host has no stat, sha256sum or readlink"; done
     return
   done
-  [ -z "$numbers" ] || status $numbers
+  [ -z "$away" ] || { each "$@"; return; }
+  there= tame= files= links= others= numbers=$*
+  o=$(regard 2>/dev/null)
+  code=$?
+  IFS=$nl
+  set -- $o
+  unset IFS
+  for i in $numbers; do
+    [ "$code" = 0 ] || about "$i" "$2" || { others="$others $i"; continue; }
+    there="$there $i"
+    case $1 in
+      8*) tame="$tame $i" files=$files$nl$2 ;;
+      a*) links="$links $i" ;;
+    esac
+    shift 2
+  done
+  gather "$o" status $there $asides
+  aside= asides=
+  # What has fewer digits than six is small, and so are all together.
+  case $nl$o in *"$nl"8???:[0-9][0-9][0-9][0-9][0-9][0-9]*) bound 40 ;; *) bound= ;; esac
   [ -z "$tame" ] || digests $tame
-  for i in $odd; do digest "$i"; done
   for i in $links; do
     eval "p=\$p$i"
-    frame link "$i"
-    readlink -n -- "$p" >&3 2>/dev/null
+    target "$i"
   done
+  each $others
+}
+# about INDEX NAME: whether it is the path's.
+about() {
+  eval "p=\$p$1"
+  [ "$2" = "$p" ]
+}
+# each INDEX...: one by one, with a limit.
+each() {
+  for i do
+    eval "p=\$p$i"
+    if [ -n "$away" ] && hangs "$p"; then failed "$i" "the file system at $at does not answer; its server may be away"; continue; fi
+    if [ ! -e "$p" ] && [ ! -L "$p" ]; then absent "$i"; continue; fi
+    o=$(limit 5 stat -c "${stat%"$nl"*}" -- "$p" 2>&1) || { failed "$i" "$o"; continue; }
+    gather "$o" status "$i"
+    if [ -L "$p" ]; then target "$i"
+    elif [ -f "$p" ]; then digest "$i"
+    fi
+  done
+}
+# target INDEX: where the link $p points.
+target() {
+  frame link "$1"
+  readlink -n -- "$p" >&3 2>/dev/null
 }
 # absent INDEX: nothing at $p, unless it is only hidden from us.
 absent() {
@@ -57,47 +88,23 @@ absent() {
   else gather '' absent "$1"
   fi
 }
-# status INDEX...: one line each, all by one stat; one by one when something changed meanwhile.
-status() {
-  if o=$(eval "exec stat -c '$stat' -- $there $aside" 2>/dev/null); then
-    gather "$o" status "$@" $asides
-    aside= asides=
-    sized "$o"
-    return
-  fi
-  for i do
-    eval "p=\$p$i"
-    if o=$(limit 5 stat -c "$stat" -- "$p" 2>&1); then gather "$o" status "$i"
-    elif [ -e "$p" ] || [ -L "$p" ]; then failed "$i" "$o"
-    else absent "$i"
-    fi
-  done
-}
-# sized LINES: whether all that stat told of is so small together that reading it needs no limit.
-sized() {
-  size=0 IFS=$nl
-  for o in $1; do
-    o=${o#*:}
-    size=$((size + ${o%%:*}))
-  done
-  unset IFS
-  [ "$size" -gt 16777216 ] || small=yes
-}
-# digests INDEX...: all by one sha256sum; names it would have to escape are not among them.
+# digests INDEX...: of all $files by one sha256sum, which puts a backslash before the line of a name that it escapes.
 digests() {
-  if [ -n "$small" ]; then bound=; else bound 40; fi
-  if o=$(eval "exec $bound sha256sum -- $tamest" 2>/dev/null); then
-    gather "$o" digests "$@"
-    indices=$*
+  indices=$* IFS=$nl
+  set -- $files
+  unset IFS
+  if o=$(exec $bound sha256sum -- "$@" 2>/dev/null); then
+    gather "$o" digests $indices
     IFS=$nl
     set -- $o
     unset IFS
     for i in $indices; do
-      eval "h$i=\${1%% *}"
+      o=${1#\\}
+      eval "h$i=\${o%% *}"
       shift
     done
   else
-    for i do digest "$i"; done
+    for i in $indices; do digest "$i"; done
   fi
 }
 digest() {
