@@ -8,6 +8,11 @@ use crate::ledger::Revision;
 /// The commit of a project's folder and whether something in it is not committed. None where there is no git or no
 /// repository.
 pub(super) fn of(root: &Path) -> Option<Revision> {
+    // To start a program only to hear that there is none takes longer than to look.
+    let kept = |folder: &Path| folder.join(".git").exists();
+    if std::env::var_os("GIT_DIR").is_none() && !root.ancestors().any(kept) {
+        return None;
+    }
     let commit = git(root, &["rev-parse", "HEAD"])?;
     let changed = git(root, &["status", "--porcelain", "--", "."])?;
     Some(Revision { commit: commit.trim().to_owned(), dirty: !changed.trim().is_empty() })

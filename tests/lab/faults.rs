@@ -2,11 +2,14 @@
 //! others hold, services that die.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use armilla::inventory::Endpoint;
 use armilla::name::HostName;
 use armilla::transport::{Connections, SshOptions};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::house::{House, until};
 use crate::project::Project;
@@ -235,4 +238,41 @@ pub(crate) fn f21_no_programs_in_temporary_places(house: &House) {
     house.sh("h4", "hello; test -e /srv/b");
     assert_eq!(house.sh("h4", "ls -A /tmp /var/tmp | grep armilla || echo nothing"), "nothing");
     house.down(&["h4"]);
+}
+
+/// While systemd hangs nothing is known about its units; about all else of the host it is.
+pub(crate) fn systemd_that_hangs(house: &House) {
+    house.up(&["h1"]);
+    let project = house.project("hung-systemd");
+    let role = "summary: x\nresources:\n  - file: { path: /srv/hung, content: x }\n  - service: { name: ssh, state: running, enabled: true }\n";
+    project.only(&["h1"], role).converges();
+    // To log in would take as long: PAM asks systemd, too.
+    let keep = ["--keep-connections", "60s"];
+    project.plan(&keep).ends(0);
+    let begun = Instant::now();
+    let asleep = Asleep::put(house, "h1");
+    let run = project.plan(&keep);
+    drop(asleep);
+    run.ends(1).says("units: exit code 124").says("1 unreadable   1 in sync");
+    assert!(begun.elapsed() < Duration::from_secs(40), "took {:?}", begun.elapsed());
+    project.plan(&keep).ends(0).says("2 resources");
+}
+
+/// The first process of a host that does nothing, until this is dropped.
+struct Asleep(Pid);
+
+impl Asleep {
+    fn put(house: &House, host: &str) -> Self {
+        let recorded = house.lab().ssh_config().with_file_name("hosts").join(host).join("init");
+        let text = fs::read_to_string(&recorded).expect("its number is written down");
+        let pid = Pid::from_raw(text.split(' ').next().and_then(|pid| pid.parse().ok()).expect("a number"));
+        kill(pid, Signal::SIGSTOP).expect("it stops");
+        Self(pid)
+    }
+}
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
 }

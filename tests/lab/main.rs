@@ -93,6 +93,7 @@ const STORIES: &[Story] = &[
     ("F18: locks that others hold are waited for, and the holder is named", faults::f18_locks_of_others),
     ("F18: a user who is still there is waited for, and named", faults::f18_users_who_are_there),
     ("F20: a service that is killed is no success", faults::f20_killed_services),
+    ("a systemd that hangs hides its units and nothing else", faults::systemd_that_hangs),
     ("F21: programs need not be allowed in temporary places", faults::f21_no_programs_in_temporary_places),
     ("F1: the program is killed at every point of a run, and run again", crash::f01_every_point_of_the_program),
     ("F1: a host's shell is killed at every point of an order", crash::f01_every_point_of_a_host),
