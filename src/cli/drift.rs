@@ -48,7 +48,7 @@ pub(super) fn run(global: &Global, command: &Drift) -> Exit {
 }
 
 fn drift(global: &Global, command: &Drift) -> Result<Exit, Diagnostics> {
-    let mut loaded = load::load(global, &command.selection)?;
+    let mut loaded = load::begin(global, &command.selection)?;
     let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
     let mut survey = super::block_on(async {
         let survey = survey::survey(&fleet, &loaded).await;

@@ -51,6 +51,8 @@ pub(super) struct Loaded {
     opened: unlock::Values,
     /// The keys of its vault files.
     pub keys: Keyring,
+    /// What was found wrong in what is written, until what is desired is checked as well.
+    found: RefCell<Option<Diagnostics>>,
     /// What is desired as it was checked, where no role reads a fact: nobody needs to work it out twice.
     drawn: RefCell<Option<Catalog>>,
     /// The facts that each role reads, once somebody asked.
@@ -70,6 +72,17 @@ pub(super) fn root(global: &Global) -> Result<PathBuf, Diagnostic> {
 /// # Errors
 /// Everything that is wrong in what a user wrote, in one go.
 pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
+    let loaded = begin(global, selection)?;
+    loaded.check()?;
+    Ok(loaded)
+}
+
+/// The same, but mistakes that show only in what is desired of a host are left to [`Loaded::check`]: for commands that
+/// change nothing, and may log in to hosts meanwhile.
+///
+/// # Errors
+/// Everything else that is wrong. If there is anything, those mistakes are told with it.
+pub(super) fn begin(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
     read(global, selection, Depth::Whole)
 }
 
@@ -78,7 +91,9 @@ pub(super) fn load(global: &Global, selection: &Selection) -> Result<Loaded, Dia
 /// # Errors
 /// Everything that is wrong in what was read, in one go.
 pub(super) fn load_hosts(global: &Global, selection: &Selection) -> Result<Loaded, Diagnostics> {
-    read(global, selection, Depth::Hosts)
+    let loaded = read(global, selection, Depth::Hosts)?;
+    loaded.check()?;
+    Ok(loaded)
 }
 
 /// How much of a project is read.
@@ -145,6 +160,7 @@ fn read(global: &Global, selection: &Selection, depth: Depth) -> Result<Loaded, 
         project: project.clone(),
         opened: unlock::Values::default(),
         keys,
+        found: RefCell::default(),
         drawn: RefCell::default(),
         reads: OnceCell::new(),
     };
@@ -155,15 +171,12 @@ fn read(global: &Global, selection: &Selection, depth: Depth) -> Result<Loaded, 
         loaded.part = selection.only.part(&loaded, &mut reader.problems);
     }
     // Problems inside roles show even if others were found before.
-    let examples = loaded.example_facts();
-    let compiled = loaded.catalog(&examples, &BTreeSet::new());
-    let mut problems = reader.problems;
-    let compiled = problems.keep(compiled);
-    loaded.drawn = RefCell::new(compiled.filter(|_| loaded.facts_needed().values().all(BTreeSet::is_empty)));
-    if !problems.has_errors() && !problems.is_empty() {
-        ui::problems(&problems);
+    let broken = reader.problems.has_errors();
+    loaded.found = RefCell::new(Some(reader.problems));
+    if broken {
+        loaded.check()?;
     }
-    problems.result(loaded)
+    Ok(loaded)
 }
 
 struct Reader<'a> {
@@ -386,6 +399,20 @@ impl Loaded {
                 Some(Endpoint { address, ..Endpoint::new(host.clone()) })
             }
         }
+    }
+
+    /// Works out what is desired of every host with facts as they may be, to find what is wrong in it. Once is enough.
+    ///
+    /// # Errors
+    /// Everything that is wrong in what a user wrote, in one go.
+    pub(super) fn check(&self) -> Result<(), Diagnostics> {
+        let Some(mut problems) = self.found.take() else { return Ok(()) };
+        let drawn = problems.keep(self.catalog(&self.example_facts(), &BTreeSet::new()));
+        self.drawn.replace(drawn.filter(|_| self.facts_needed().values().all(BTreeSet::is_empty)));
+        if !problems.has_errors() && !problems.is_empty() {
+            ui::problems(&problems);
+        }
+        problems.result(())
     }
 
     /// The facts that must be asked of each host: those that its roles read.

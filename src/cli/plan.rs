@@ -107,7 +107,7 @@ pub(super) fn show(
     shape: &Shape,
 ) -> Result<Survey, Diagnostics> {
     shape.out.as_deref().map_or(Ok(()), saved::check_place)?;
-    let mut loaded = load::load(global, selection)?;
+    let mut loaded = load::begin(global, selection)?;
     let fleet = survey::fleet(global, connection, &mut loaded)?;
     super::environment::banner(&loaded);
     let survey = super::block_on(async {

@@ -19,7 +19,7 @@ use crate::observe;
 use crate::plan::{self, Observed, Plan};
 use crate::secret::Secret;
 use crate::step::{Probe, Readings};
-use crate::transport::{Connections, KnownHosts, SshOptions, Transport, TransportError};
+use crate::transport::{Connections, KnownHosts, Next, SshOptions, Transport, TransportError};
 
 /// Hosts, and how to work with them.
 pub(super) struct Fleet {
@@ -76,6 +76,10 @@ impl Survey {
 /// # Errors
 /// When there is nobody to ask, or no lab.
 pub(super) fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
+    if connection.ask_become_pass {
+        // Nobody is asked for a password only to hear that nothing can be done.
+        loaded.check()?;
+    }
     let fleet = fleet_of(global, connection)?;
     if connection.lab {
         loaded.rehearsal = Some(rehearsal(&lab()?, loaded)?);
@@ -146,7 +150,7 @@ fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName
 /// Asks the hosts everything and compares.
 ///
 /// # Errors
-/// What is wrong after templating with real facts.
+/// What is wrong in what is desired, also after templating with real facts.
 pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
     let begun = Instant::now();
     // Beside each other: hosts are logged in to and git looks, while it is worked out what to ask. Of a part of the
@@ -154,6 +158,7 @@ pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Dia
     let _logins = fleet.log_in(if loaded.part.is_all() { loaded.endpoints() } else { Vec::new() });
     let root = loaded.root.clone();
     let revision = tokio::task::spawn_blocking(move || super::revision::of(&root));
+    loaded.check()?;
     let (facts, unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
     let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
     let catalog = loaded.catalog(&facts, &away)?;
@@ -284,12 +289,13 @@ impl Fleet {
     /// given up when what this returns is dropped.
     pub(super) fn log_in(&self, hosts: Vec<Endpoint>) -> tokio::task::JoinSet<()> {
         let slots = Arc::new(tokio::sync::Semaphore::new(self.forks.max(1)));
+        let next = if hosts.len() <= self.forks { Next::AtOnce } else { Next::Later };
         let mut logins = tokio::task::JoinSet::new();
         for host in hosts {
             let (transport, slots) = (Arc::clone(&self.transport), Arc::clone(&slots));
             logins.spawn(async move {
                 let _slot = slots.acquire_owned().await;
-                transport.log_in(&host).await;
+                transport.log_in(&host, next).await;
             });
         }
         logins

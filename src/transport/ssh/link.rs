@@ -190,13 +190,14 @@ fn read_log(log: &Path) -> String {
 }
 
 impl Link {
-    /// The shell that has just done something and is ready for more, if there is one with these rights; [`Link::ended`] must
-    /// be told when that is known to be over. One that had nothing to do for longer may be behind a connection that is gone
+    /// The shell that was just started, or has just done something and is ready for more, if there is one with these rights;
+    /// [`Link::ended`] must be told when that is known to be over. One that had nothing to do for longer may be behind a connection that is gone
     /// without a sign; a new one would show that at once.
     pub(super) async fn idle(&self, rights: Become) -> Option<Channel> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (since, its, mut channel) = idle?;
-        if since.elapsed() > FRESH || its != rights || !channel.is_ready().await {
+        let is_new = channel.rest.is_none();
+        if since.elapsed() > FRESH || its != rights || !(is_new || channel.is_ready().await) {
             return None;
         }
         self.begun.fetch_add(1, Ordering::Relaxed);

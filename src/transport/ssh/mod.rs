@@ -16,7 +16,7 @@ use camino::Utf8PathBuf;
 
 use self::directory::Directory;
 use self::link::Link;
-use super::bootstrap;
+use super::bootstrap::{self, Password};
 use super::dialogue::Channel;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
@@ -96,6 +96,22 @@ fn was_turned_away(why: &str) -> bool {
         .any(|words| why.contains(words))
 }
 
+/// When a host is asked that is logged in to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// At once.
+    AtOnce,
+    /// When others have been.
+    Later,
+}
+
+/// Ends a connection that does not work. A master that is kept and answers, but has no way to the host, would be taken
+/// again.
+async fn abandon(link: &Link) {
+    link.doubt();
+    link.close().await;
+}
+
 /// The place of one connection; locked while it is being made. One that was wanted before anybody asked and could not be
 /// made is told to the first who asks.
 type Place = Arc<tokio::sync::Mutex<Option<Result<Arc<Link>, TransportError>>>>;
@@ -169,13 +185,33 @@ impl Ssh {
         Ok(link)
     }
 
-    /// Makes the connection before anybody asks.
-    pub(super) async fn log_in(&self, host: &Endpoint) {
+    /// Makes the connection before anybody asks, and starts a shell if somebody will ask at once.
+    pub(super) async fn log_in(&self, host: &Endpoint, next: Next) {
         let place = self.place(host);
         let mut there = place.lock().await;
-        if there.is_none() {
-            *there = Some(self.made(host).await);
+        if there.is_some() {
+            return;
         }
+        let made = self.made(host).await;
+        if let (Ok(link), Next::AtOnce) = (&made, next)
+            && self.prepare(host, link).await.is_err()
+        {
+            abandon(link).await;
+            return;
+        }
+        *there = Some(made);
+    }
+
+    /// Starts a shell for whoever asks first. Not where sudo wants a password: a shell that nobody comes to use would be a
+    /// failed attempt in the log of the host.
+    async fn prepare(&self, host: &Endpoint, link: &Link) -> Result<(), String> {
+        let Ok(exchange) = Exchange::new(host, self.options.become_password.as_ref()) else { return Ok(()) };
+        let (Password::None, Ok(token)) = (exchange.password(), exchange.token()) else { return Ok(()) };
+        let words = bootstrap::line(host.become_user, Password::None, &token);
+        let channel = link.open(&words, token, self.options.connect_timeout).await?;
+        link.ended();
+        link.free(host.become_user, channel);
+        Ok(())
     }
 
     async fn made(&self, host: &Endpoint) -> Result<Arc<Link>, TransportError> {
@@ -232,9 +268,7 @@ impl Ssh {
         let mut opened = link.open(&words, token.clone(), self.options.connect_timeout).await;
         if opened.is_err() {
             self.forget(host, &link).await;
-            // A master that is kept and answers, but has no way to the host, would be taken again.
-            link.doubt();
-            link.close().await;
+            abandon(&link).await;
             link = self.link(host).await?;
             opened = link.open(&words, token, self.options.connect_timeout).await;
         }
