@@ -19,7 +19,7 @@ use crate::observe;
 use crate::plan::{self, Observed, Plan};
 use crate::secret::Secret;
 use crate::step::{Probe, Readings};
-use crate::transport::{Connections, KnownHosts, Next, SshOptions, Transport, TransportError};
+use crate::transport::{Asked, Connections, KnownHosts, SshOptions, Transport, TransportError};
 
 /// Hosts, and how to work with them.
 pub(super) struct Fleet {
@@ -289,13 +289,13 @@ impl Fleet {
     /// given up when what this returns is dropped.
     pub(super) fn log_in(&self, hosts: Vec<Endpoint>) -> tokio::task::JoinSet<()> {
         let slots = Arc::new(tokio::sync::Semaphore::new(self.forks.max(1)));
-        let next = if hosts.len() <= self.forks { Next::AtOnce } else { Next::Later };
+        let asked = if hosts.len() <= self.forks { Asked::AtOnce } else { Asked::Later };
         let mut logins = tokio::task::JoinSet::new();
         for host in hosts {
             let (transport, slots) = (Arc::clone(&self.transport), Arc::clone(&slots));
             logins.spawn(async move {
                 let _slot = slots.acquire_owned().await;
-                transport.log_in(&host, next).await;
+                transport.log_in(&host, asked).await;
             });
         }
         logins

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::back;
-use super::{Local, Next, Order, Ssh, SshOptions, StepEvent, Stream, Transport, TransportError};
+use super::{Asked, Local, Order, Ssh, SshOptions, StepEvent, Stream, Transport, TransportError};
 use crate::inventory::{Endpoint, Method};
 use crate::lease::{Answer, Request};
 use crate::step::{Command, Outcome, Probe, Readings};
@@ -30,9 +30,9 @@ impl Connections {
     }
 
     /// Makes the connection to a host that will be asked soon. If it cannot be made, the next who asks the host is told so.
-    pub async fn log_in(&self, host: &Endpoint, next: Next) {
+    pub async fn log_in(&self, host: &Endpoint, asked: Asked) {
         if host.method == Method::Ssh {
-            self.ssh.log_in(host, next).await;
+            self.ssh.log_in(host, asked).await;
         }
     }
 

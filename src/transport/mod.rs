@@ -19,7 +19,7 @@ mod ssh;
 pub use connections::Connections;
 pub use edit::perform;
 pub use local::Local;
-pub use ssh::{KnownHosts, Next, Ssh, SshOptions};
+pub use ssh::{Asked, KnownHosts, Ssh, SshOptions};
 
 use std::future::Future;
 use std::time::Duration;

@@ -98,7 +98,7 @@ fn was_turned_away(why: &str) -> bool {
 
 /// When a host is asked that is logged in to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum Asked {
     /// At once.
     AtOnce,
     /// When others have been.
@@ -186,14 +186,14 @@ impl Ssh {
     }
 
     /// Makes the connection before anybody asks, and starts a shell if somebody will ask at once.
-    pub(super) async fn log_in(&self, host: &Endpoint, next: Next) {
+    pub(super) async fn log_in(&self, host: &Endpoint, asked: Asked) {
         let place = self.place(host);
         let mut there = place.lock().await;
         if there.is_some() {
             return;
         }
         let made = self.made(host).await;
-        if let (Ok(link), Next::AtOnce) = (&made, next)
+        if let (Ok(link), Asked::AtOnce) = (&made, asked)
             && self.prepare(host, link).await.is_err()
         {
             abandon(link).await;
