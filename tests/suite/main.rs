@@ -4,6 +4,7 @@
 
 mod ansible;
 mod architecture;
+mod asking;
 mod cases;
 mod command_pages;
 mod completion;

@@ -18,6 +18,7 @@ mod quote;
 mod relay;
 mod run;
 mod undo;
+mod web;
 
 use std::time::Duration;
 
