@@ -118,7 +118,7 @@ names! {
     EnvName = "environment name", word;
     /// A word by which resources can be chosen.
     Tag = "tag", word;
-    /// One run of `apply` or its like: when it began and four letters of chance, `20261121-140203-k3fq`.
+    /// One run of `apply` or its like: when it began, the parts of a second as letters, `20261121-140203-k3fq`.
     RunId = "run", word;
 }
 

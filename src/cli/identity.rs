@@ -21,15 +21,21 @@ pub(super) fn who() -> String {
     shown(&format!("{user}@{}", machine.unwrap_or_else(|_| "unknown".to_owned())))
 }
 
-/// A name that no run had: the time, so that names are in the order of the runs, and four letters of chance.
+/// A name that no run had: when it begins, to a millionth of a second, so that names are in the order of the runs.
 ///
 /// # Errors
-/// When this machine has no random numbers.
+/// When the clock shows a year that is no name.
 pub(super) fn new_run() -> Result<RunId, Diagnostic> {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let time = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let chance: String = random::<4>()?.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
-    RunId::new(&format!("{time}-{chance}")).map_err(Diagnostic::from)
+    run_at(jiff::Timestamp::now())
+}
+
+/// The second, and where in it, in 2²⁰ parts, as four letters that sort as they count.
+fn run_at(time: jiff::Timestamp) -> Result<RunId, Diagnostic> {
+    const LETTERS: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+    let part = (i64::from(time.subsec_nanosecond()) << 20) / 1_000_000_000;
+    let letter = |place: u32| char::from(LETTERS[usize::try_from(part >> (5 * place) & 31).unwrap_or_default()]);
+    let letters: String = (0..4).rev().map(letter).collect();
+    RunId::new(&format!("{}-{letters}", time.strftime("%Y%m%d-%H%M%S"))).map_err(Diagnostic::from)
 }
 
 /// A name that no lease had.
@@ -124,9 +130,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_of_runs_are_in_their_order() {
+        let begins = 1_795_269_723_000_000_000_i128;
+        let name = |microseconds: i128| {
+            let time = jiff::Timestamp::from_nanosecond(begins + microseconds * 1000).expect("a time");
+            run_at(time).expect("a name").to_string()
+        };
+        let moments = [0, 1, 2, 31, 32, 1023, 1024, 499_999, 500_000, 999_999, 1_000_000, 1_000_001];
+        let names = moments.map(name);
+        assert!(names.is_sorted_by(|one, other| one < other), "{names:?}");
+        assert_eq!((names[0].as_str(), names[8].as_str()), ("20261121-140203-2222", "20261121-140203-i222"));
+    }
+
+    #[test]
     fn a_process_that_ended_is_dead_and_we_are_not() {
         let environment = EnvName::new("staging").expect("a name");
-        let holder = holder(&environment, &new_run().expect("chance"), command_line());
+        let holder = holder(&environment, &new_run().expect("a name"), command_line());
         assert!(!is_dead(&holder));
         let other = Holder { ticks: holder.ticks + 1, ..holder.clone() };
         assert!(holder.machine.is_empty() || is_dead(&other), "the number is used again");
