@@ -190,9 +190,9 @@ fn read_log(log: &Path) -> String {
 }
 
 impl Link {
-    /// The shell that was just started, or has just done something and is ready for more, if there is one with these rights;
-    /// [`Link::ended`] must be told when that is known to be over. One that had nothing to do for longer may be behind a connection that is gone
-    /// without a sign; a new one would show that at once.
+    /// The shell that was just started, or has just done something and is ready for more, if there is one with these
+    /// rights; [`Link::ended`] must be told when that is known to be over. One that had nothing to do for longer may be
+    /// behind a connection that is gone without a sign; a new one would show that at once.
     pub(super) async fn idle(&self, rights: Become) -> Option<Channel> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (since, its, mut channel) = idle?;
