@@ -1,7 +1,7 @@
 //! How long a check is waited for.
 //!
 //! In: the answers to a check, and when each was given. Out: whether it held for long enough, is asked again, or is given
-//! up. Never: a clock or a question of its own. The shell of `transport/script/act.sh` (`await`) goes by the same rules.
+//! up. Never: a clock or a question of its own. The shell of `transport/script/act/checks.sh` (`await`) goes by the same rules.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

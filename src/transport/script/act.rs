@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::PROGRAMS;
 use super::ask;
 use super::command::{function, is_account, seconds};
 use super::deadman;
-use super::lease::{self, KEEP, PIN, PLACE};
+use super::lease;
+use super::library::{Source, sources};
 use super::quote::{NUL, quote, write_bytes};
-use super::undo::{self, WAS};
+use super::undo;
 use crate::lease::{Part, Ticket};
 use crate::name::EnvName;
 use crate::step::{
@@ -21,6 +21,27 @@ use crate::step::{
     UnpackLimits, Unpacking, WebAnswer, home_of,
 };
 use crate::transport::Order;
+
+static SOURCES: [Source; 16] = sources![
+    "pin.sh",
+    "place.sh",
+    "keep.sh",
+    "ledger.sh",
+    "programs.sh",
+    "was.sh",
+    "act/steps.sh",
+    "act/files.sh",
+    "act/fetch.sh",
+    "act/unpack.sh",
+    "act/programs.sh",
+    "act/packages.sh",
+    "act/users.sh",
+    "act/checks.sh",
+    "undo.sh",
+    "deadman.sh",
+];
+
+static TICKET: [Source; 1] = sources!["act/ticket.sh"];
 
 /// The script that does all of it under nobody's lease.
 pub fn step_script(steps: &[Step], nonce: &str) -> String {
@@ -61,30 +82,8 @@ fn script(steps: &[Step], nonce: &str, ticket: Option<(&Ticket, &str)>) -> Strin
     if recorded {
         body.push_str("recorded\n");
     }
-    let mut parts = vec![PIN, PROGRAMS, include_str!("act.sh")];
-    if steps.iter().any(|step| remote(step).is_some()) {
-        parts.push(include_str!("fetch.sh"));
-    }
-    if steps.iter().any(|step| matches!(step, Step::Unpack(_) | Step::RemoveUnpacked { .. })) {
-        parts.extend([WAS, include_str!("unpack.sh")]);
-    }
-    let undoes = steps.iter().any(undo::is_undo);
-    let keeps = |step: &Step| matches!(step, Step::SaveLedger { .. } | Step::KeepCopy { .. } | Step::DropCopies { .. });
-    let guards = steps.iter().any(deadman::is);
-    let saves = undoes || guards || steps.iter().any(keeps);
-    if ticket.is_some() || saves {
-        parts.extend([PLACE, KEEP, include_str!("ledger.sh")]);
-    }
-    if undoes {
-        parts.extend([WAS, include_str!("undo.sh")]);
-    }
-    if guards {
-        parts.push(include_str!("deadman.sh"));
-    }
-    if ticket.is_some() {
-        parts.push(include_str!("ticket.sh"));
-    }
-    super::wrap(nonce, Duration::ZERO, &parts, &body)
+    let right: &[Source] = if ticket.is_some() { &TICKET } else { &[] };
+    super::wrap(nonce, Duration::ZERO, &[&SOURCES, right], &body)
 }
 
 /// What sees to it, once at the end, that the files which the steps rename are in their directories also after a power

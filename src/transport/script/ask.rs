@@ -7,11 +7,22 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::PROGRAMS;
 use super::command;
-use super::lease::PLACE;
+use super::library::{Source, sources};
 use super::quote::{NUL, quote};
 use crate::step::{Command, Digest, Fetch, HttpRequest, Method, Probe, Trust, home_of};
+
+static SOURCES: [Source; 9] = sources![
+    "place.sh",
+    "state.sh",
+    "programs.sh",
+    "ask/ask.sh",
+    "ask/paths.sh",
+    "ask/accounts.sh",
+    "ask/packages.sh",
+    "ask/units.sh",
+    "ask/programs.sh",
+];
 
 /// The longest ledger or journal that is brought along, in bytes: hundreds of thousands of resources.
 pub(super) const STATE_LIMIT: usize = 16 << 20;
@@ -25,21 +36,11 @@ const PATHS_AT_ONCE: usize = 200;
 pub fn read_script(probes: &[Probe], nonce: &str, budget: Duration) -> String {
     let (states, units, packages) = (states(probes), units(probes), packages(probes));
     let (paths, accounts, programs) = (paths(probes), accounts(probes), programs(probes));
-    let parts = [
-        (&states, [PLACE, include_str!("state.sh")].as_slice()),
-        (&paths, &[include_str!("ask/paths.sh")]),
-        (&accounts, &[include_str!("ask/accounts.sh")]),
-        (&packages, &[include_str!("ask/packages.sh")]),
-        (&units, &[include_str!("ask/units.sh")]),
-        (&programs, &[PROGRAMS, include_str!("ask/programs.sh")]),
-    ];
-    let needed = parts.iter().filter(|(text, _)| !text.is_empty()).flat_map(|(_, parts)| parts.iter().copied());
-    let parts: Vec<&str> = [include_str!("ask/ask.sh")].into_iter().chain(needed).collect();
     // What takes longest has a part of its own: systemd, asked about a few units, takes as long as all the rest.
     let rest = [&*states, &*paths, &*accounts, &*programs].concat();
     let (first, second) = if units.is_empty() { (&packages, rest) } else { (&units, packages.clone() + &rest) };
     let late = if packages.is_empty() { "" } else { "late\n" };
-    super::wrap(nonce, budget, &parts, &(beside(first, &second) + late))
+    super::wrap(nonce, budget, &[&SOURCES], &(beside(first, &second) + late))
 }
 
 /// Two parts, at the same time if the host has a processor to spare.

@@ -10,11 +10,6 @@ use crate::step::Step;
 /// What a host carries out when its time is over. It stays there, so it must need nothing of a conversation.
 const FIRE: &str = include_str!("fire.sh");
 
-/// Whether a step is one of these.
-pub(super) fn is(step: &Step) -> bool {
-    matches!(step, Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. })
-}
-
 /// The functions a step needs, and what its own function says.
 pub(super) fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
     let words = |environment, name: &crate::name::RoleName| format!("{} {}", folder(environment), quote(name.as_str()));

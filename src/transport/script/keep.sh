@@ -60,4 +60,5 @@ desk() {
     return
   fi
 }
-locking() { has flock || refuse 'this host has no flock: add the package util-linux'; }
+# locking END: END hears it where nothing can be locked here.
+locking() { has flock || "$1" 'this host has no flock: add the package util-linux'; }

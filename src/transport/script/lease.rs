@@ -6,8 +6,11 @@
 use std::time::Duration;
 
 use super::frame::{Frame, Frames};
+use super::library::{Source, sources};
 use super::quote::quote;
 use crate::lease::{Answer, Held, Lease, LeaseId, Request, VERSION};
+
+static SOURCES: [Source; 4] = sources!["pin.sh", "place.sh", "keep.sh", "lease.sh"];
 
 /// The longest description of a holder, in bytes.
 const LONGEST: usize = 32 * 1024;
@@ -41,18 +44,8 @@ pub fn lease_script(request: &Request, nonce: &str) -> Result<String, String> {
             format!("acquire {} {other} {} {}\n", word(id)?, quote(&before), quote(&after))
         }
     };
-    let parts = [PIN, PLACE, KEEP, include_str!("lease.sh")];
-    Ok(super::wrap(nonce, Duration::ZERO, &parts, &body))
+    Ok(super::wrap(nonce, Duration::ZERO, &[&SOURCES], &body))
 }
-
-/// How a directory is gone to.
-pub(super) const PIN: &str = include_str!("pin.sh");
-
-/// Where the host keeps what it must know.
-pub(super) const PLACE: &str = include_str!("place.sh");
-
-/// How it is read and written there.
-pub(super) const KEEP: &str = include_str!("keep.sh");
 
 /// The name of a lease as a word. It is compared as text in JSON, so there is nothing in it that would be escaped there.
 pub(super) fn word(id: &LeaseId) -> Result<String, String> {

@@ -36,8 +36,8 @@ counted() {
   read -r boot </proc/sys/kernel/random/boot_id
   read -r up _ </proc/uptime
   up=${up%%.*} silent=$up
-  o=$(desk) || cannot "$o"
-  desk
+  # What is wrong is asked for again: a process of its own for words that are hardly ever said costs more.
+  desk >/dev/null || cannot "$(desk)"
   [ -n "$line" ] || return 0
   if [ "$was" = "$boot" ]; then
     silent=$((up - beat))
@@ -133,4 +133,4 @@ leave() {
   rm -f ./fence ./busy ./guard ./.new-*
   cd / && rmdir "$S" && rmdir "${S%/*}"
 } 2>/dev/null
-o=$(locking) || cannot "$o"
+locking cannot

@@ -13,6 +13,7 @@ mod command;
 mod deadman;
 mod frame;
 mod lease;
+mod library;
 mod progress;
 mod quote;
 mod relay;
@@ -31,42 +32,13 @@ pub use quote::{quote, write_bytes};
 pub use relay::Relay;
 pub use run::run_script;
 
+use library::{Source, needed, sources};
+
 /// Puts a script together.
-fn wrap(nonce: &str, budget: Duration, parts: &[&str], body: &str) -> String {
-    let mut text = format!("{{\nN={} budget={}\n", quote(nonce), budget.as_secs().max(1));
-    for part in [include_str!("common.sh"), WHO, HOME].iter().chain(CRASH).chain(parts) {
-        text.extend(sent(part));
-    }
-    text.push_str(body);
-    text.push_str("over\n}\n");
-    text
+fn wrap(nonce: &str, budget: Duration, sources: &[&[Source]], body: &str) -> String {
+    static BEGINNING: [Source; 3] = sources!["common.sh", "who.sh", "home.sh"];
+    let (nonce, budget) = (quote(nonce), budget.as_secs().max(1));
+    let body = format!("{body}over\n}}\n");
+    let functions = needed(&[&[&BEGINNING[..]], sources].concat(), &body);
+    format!("{{\nN={nonce} budget={budget}\n{functions}{body}")
 }
-
-/// Who we are there.
-const WHO: &str = include_str!("who.sh");
-
-/// How a program is run within its time, and how ports and web servers are asked.
-const PROGRAMS: &str = include_str!("programs.sh");
-
-/// Where users are at home.
-const HOME: &str = include_str!("home.sh");
-
-/// What is sent of a part.
-fn sent(part: &str) -> impl Iterator<Item = &str> {
-    part.lines().filter_map(line).flat_map(|line| [line, "\n"])
-}
-
-/// What is sent of a line: nothing of a comment.
-fn line(line: &str) -> Option<&str> {
-    match line.trim_start() {
-        "# crash point" if !CRASH.is_empty() => Some("crash"),
-        text if text.starts_with('#') => None,
-        _ => Some(line),
-    }
-}
-
-/// What a build for tests does at a `# crash point` of a script; see [`crate::crash`].
-#[cfg(feature = "crash-points")]
-const CRASH: &[&str] = &[include_str!("crash.sh")];
-#[cfg(not(feature = "crash-points"))]
-const CRASH: &[&str] = &[];

@@ -85,7 +85,7 @@ away() {
   [ -d "${place%/*}/" ] || return 0
   enter no "${place%/*}" || return
   name=./${place##*/} old=./.armilla-old-${place##*/}
-  if ours "$name"; then changing && rm -rf -- "$old" && mv -T -- "$name" "$old" && rm -rf -- "$old"
+  if is_unpacked "$name"; then changing && rm -rf -- "$old" && mv -T -- "$name" "$old" && rm -rf -- "$old"
   elif [ -d "$name" ] && [ ! -L "$name" ]; then rmdir -- "$name" 2>/dev/null || :
   elif [ -e "$name" ] || [ -L "$name" ]; then changing && rm -f -- "$name" && { sync . 2>/dev/null || sync; }
   fi
@@ -100,7 +100,13 @@ back() {
   now=$(attributes_of "$name") || return
   ! same || return 0
   changing && rm -rf -- "$new" || return
-  case $was in directory*) ;; *) "make_${was%% *}" || { rm -rf -- "$new"; refuse "$place cannot be put back; is the disk full?"; return; } ;; esac
+  case $was in
+    directory*) ;;
+    file*) make_file ;;
+    link*) make_link ;;
+    tree*) make_tree ;;
+    *) false ;;
+  esac || { rm -rf -- "$new"; refuse "$place cannot be put back; is the disk full?"; return; }
   # crash point
   vacate || return
   # crash point

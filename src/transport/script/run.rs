@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use super::command::{invocation, seconds};
+use super::library::{Source, sources};
 use crate::step::Command;
+
+static SOURCES: [Source; 2] = sources!["programs.sh", "run.sh"];
 
 /// The script that runs it.
 ///
@@ -13,5 +16,5 @@ use crate::step::Command;
 /// Why it cannot be run at all.
 pub fn run_script(command: &Command, nonce: &str) -> Result<String, String> {
     let body = format!("begin {}\n{} >&3 &\nlisten $!\n", seconds(command.timeout), invocation(command)?);
-    Ok(super::wrap(nonce, Duration::ZERO, &[super::PROGRAMS, include_str!("run.sh")], &body))
+    Ok(super::wrap(nonce, Duration::ZERO, &[&SOURCES], &body))
 }

@@ -6,21 +6,13 @@
 use std::time::Duration;
 
 use super::act::folder;
-use super::lease::PIN;
+use super::library::{Source, needed, sources};
 use super::quote::{quote, write_bytes};
 use crate::name::{EnvName, RoleName};
-use crate::step::{Snapshot, Step, Touched, home_of};
-
-/// How something is told as it is.
-pub(super) const WAS: &str = include_str!("was.sh");
+use crate::step::{Snapshot, Touched, home_of};
 
 /// How long putting back may take: packages of some size, one after the other, on a host where another `apt` is at work.
 pub(super) const LONGEST: Duration = Duration::from_secs(2 * 3600);
-
-/// Whether the step is one of these.
-pub(super) fn is_undo(step: &Step) -> bool {
-    matches!(step, Step::Snapshot(_) | Step::Commit { .. } | Step::Undo { .. })
-}
 
 /// The functions of a step that keeps what is there, and its call.
 pub(super) fn snapshot(index: usize, snapshot: &Snapshot) -> Result<(String, String), String> {
@@ -62,13 +54,6 @@ fn line(touched: &Touched) -> Result<String, String> {
 
 /// The program that puts back what is kept in its folder.
 fn restore() -> String {
-    let purging = format!("purging={}\n", quote(include_str!("purge.sh")));
-    let parts = [super::WHO, PIN, super::HOME].into_iter().chain(super::CRASH.iter().copied()).chain([WAS]);
-    let mut text = String::from("#!/bin/sh\n");
-    for part in parts {
-        text.extend(super::sent(part));
-    }
-    text.push_str(&purging);
-    text.extend(super::sent(include_str!("restore.sh")));
-    text
+    static SOURCES: [Source; 5] = sources!["who.sh", "pin.sh", "home.sh", "was.sh", "restore.sh"];
+    format!("#!/bin/sh\npurging={}\n{}", quote(include_str!("purge.sh")), needed(&[&SOURCES], ""))
 }

@@ -1,6 +1,6 @@
 # How something is told as it is, in one line: the same before a change and when it is put back.
-# ours DIRECTORY: whether it is one, and unpacked by armilla.
-ours() { [ ! -L "$1" ] && [ -d "$1" ] && [ -f "$1/.armilla-archive" ] && [ ! -L "$1/.armilla-archive" ]; }
+# is_unpacked DIRECTORY: whether it is one, and unpacked by armilla.
+is_unpacked() { [ ! -L "$1" ] && [ -d "$1" ] && [ -f "$1/.armilla-archive" ] && [ ! -L "$1/.armilla-archive" ]; }
 # located PATH: $place becomes the path, in the home of a user if it is there; where there is no such home, there is none.
 located() {
   place=$1
@@ -12,7 +12,7 @@ located() {
 attributes_of() {
   if [ -L "$1" ]; then o='link %u:%g'
   elif [ -f "$1" ]; then o='file %u:%g 0%a'
-  elif ours "$1"; then o='tree %d:%i'
+  elif is_unpacked "$1"; then o='tree %d:%i'
   elif [ -d "$1" ]; then o='directory %u:%g 0%a'
   elif [ -e "$1" ]; then printf other; return
   else printf none; return

@@ -1,10 +1,10 @@
 # packages NAME...: asks the one that is in charge. A Debian host may well have rpm, and the other way round.
 packages() {
   if [ -s /var/lib/dpkg/status ] && has dpkg-query; then apt_ "$@"; return; fi
-  for i in dnf yum zypper apk pacman; do
-    has "$i" || continue
-    frame manager "$i"
-    "${i}_" "$@"
+  for i in dnf_ yum_ zypper_ apk_ pacman_; do
+    has "${i%_}" || continue
+    frame manager "${i%_}"
+    "$i" "$@"
     return
   done
   frame manager apt

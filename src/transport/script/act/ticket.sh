@@ -4,7 +4,7 @@ fenced() { frame fenced; printf '%s' "$1" >&3; finish; }
 unable() { frame unable; printf '%s' "$1" >&3; finish; }
 # admit LEASE FENCE
 admit() {
-  o=$(locking) || unable "$o"
+  locking unable
   tick
   i=0 told=$((now + 200)) limit=$((now + 60000))
   until taken; do
@@ -14,8 +14,7 @@ admit() {
     tell 'an earlier order is still being carried out there'
     sleep 0.2 2>/dev/null || sleep 1
   done
-  o=$(desk) || unable "$o"
-  desk
+  desk >/dev/null || unable "$(desk)"
   [ -n "$line" ] && [ "$id" = "$1" ] && [ "$no" = "$2" ] || fenced "$line"
   cd /
   exec 8<&-
@@ -36,8 +35,7 @@ journal= stuck=
 # journal ENVIRONMENT FIRST each|one OVER COUNT: COUNT steps, each in a line of its own or all as one.
 journal() {
   first=$2 counts=$3 over=$4 most=$5
-  o=$(belonging "$1" make && torn) || unable "$o"
-  belonging "$1" no
+  mended "$1" >/dev/null || unable "$(mended "$1")"
   { true >>./journal; } 2>/dev/null || unable "$S/$1/journal cannot be written; is the disk full?"
   exec 6>>./journal
   journal=$S/$1/journal
@@ -51,6 +49,8 @@ journal() {
   cd /
   exec 8<&-
 }
+# mended ENVIRONMENT: goes to where its journal is, and sees to it that this ends with a line.
+mended() { belonging "$1" make && torn; }
 # torn: a last line without an end is cut off: the power went while it was written.
 torn() {
   [ ! -s ./journal ] || [ "$(tail -c 1 ./journal | wc -l)" -eq 1 ] && return

@@ -18,7 +18,7 @@ unpack() {
 # vacant: nothing is in the place, or what may be replaced.
 vacant() {
   [ -e "$name" ] || [ -L "$name" ] || return 0
-  if ! ours "$name"; then refuse "$path is there, and armilla did not unpack it: move it away first"; return; fi
+  if ! is_unpacked "$name"; then refuse "$path is there, and armilla did not unpack it: move it away first"; return; fi
   [ "$occupied" = replace ] || refuse "$path is there already"
 }
 arrive() {
@@ -221,6 +221,6 @@ uproot() {
   enter no "$d" || return
   name=./${1##*/} old=./.armilla-old-${1##*/}
   [ -e "$name" ] || [ -L "$name" ] || return 0
-  if ! ours "$name"; then refuse "$1 was not unpacked by armilla: it is not removed"; return; fi
+  if ! is_unpacked "$name"; then refuse "$1 was not unpacked by armilla: it is not removed"; return; fi
   rm -rf -- "$old" && mv -T -- "$name" "$old" && rm -rf -- "$old"
 }
