@@ -3,6 +3,7 @@
 //! In: five members and a host with kazoo, the Python client, from Debian. Out: what the client and somebody who asks all
 //! members saw. Never: a write that was acknowledged and is gone.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::house::{House, until};
@@ -325,14 +326,19 @@ impl Seen {
     fn lost_nothing(&self, house: &House, members: &[&str]) {
         for host in members {
             house.sh(host, "zookeeper-cli sync / >/dev/null 2>&1");
-            let all = house.sh(host, "zookeeper-cli ls /w 2>/dev/null | tail -n 1");
-            let all: std::collections::BTreeSet<&str> = all.trim_matches(['[', ']']).split(", ").collect();
-            let lost: Vec<&String> = self.acknowledged.iter().filter(|node| !all.contains(node.as_str())).collect();
+            let all = nodes(house, host);
+            let lost: Vec<&String> = self.acknowledged.iter().filter(|node| !all.contains(*node)).collect();
             assert!(lost.is_empty(), "{host} has not: {lost:?}; {self}");
         }
         assert_eq!(self.sessions, 1, "{self}");
         assert!(self.longest_gap < 10_000, "{self}");
     }
+}
+
+/// The nodes below `/w`, as a member has them. What the command line says of its connection comes before or after them.
+pub(crate) fn nodes(house: &House, host: &str) -> BTreeSet<String> {
+    let all = house.sh(host, "zookeeper-cli ls /w 2>/dev/null | grep '^\\['");
+    all.trim_matches(['[', ']']).split(", ").map(str::to_owned).collect()
 }
 
 /// Creates nodes one after the other in one session; a second thread asks all members all the time.
