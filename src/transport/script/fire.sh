@@ -30,9 +30,10 @@ if [ -e ./armed ] && [ ! -e ./fired ]; then
   fi
 fi
 if [ -e ./fired ]; then
+  # A timer that still waits when systemd finds what it starts gone is left there as failed.
+  systemctl stop "$unit.timer" 2>/dev/null
   rm -f "$units/multi-user.target.wants/$unit.service" "$units/$unit.timer" "$units/$unit.service" ./armed ./fire
   flush . "$units" "$units/multi-user.target.wants"
-  systemctl --no-block stop "$unit.timer" 2>/dev/null
   systemctl daemon-reload
 fi
 exec 8>&-
