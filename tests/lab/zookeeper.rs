@@ -105,6 +105,7 @@ pub(crate) fn fourth_member(house: &House) {
 
     project.file("inventories/lab/hosts.yml", hosts(", allow_even: true"));
     house.sh("h1", &script("watch", WATCH));
+    zookeeper_rolling::catches_up(house, "zk1");
     house.sh("zk1", "zookeeper-cli create /w x 2>/dev/null; true");
     house.sh("zk1", &script("write", WRITE));
     until("the client writes", || written(house).len() > 2);
@@ -180,8 +181,9 @@ fn ensemble(house: &House) -> Project<'_> {
     project
 }
 
-/// How many members are what.
+/// How many members are what, once all serve.
 fn modes(house: &House, members: &[&str]) -> BTreeMap<String, usize> {
+    until("all serve", || members.iter().all(|host| house.holds(host, "zookeeper-mode")));
     let mut modes = BTreeMap::new();
     for host in members {
         *modes.entry(house.sh(host, "zookeeper-mode")).or_default() += 1;

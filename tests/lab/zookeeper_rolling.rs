@@ -60,7 +60,7 @@ pub(crate) fn grows_and_shrinks(house: &House) {
         let leader = leader(house, &MEMBERS);
         two.contains(&leader.as_str()) || !house.holds(&leader, "systemctl restart zookeeper")
     });
-    until("all are in sync", || MEMBERS.iter().all(|host| house.holds(host, "zookeeper-mode --in-sync")));
+    all_in_sync(house);
     let before = lives(house, three);
     let client = Client::start(house, three);
     inventory(&project, "zk[1:3]", "  others: { hosts: \"zk[4:5]\" }\n", "");
@@ -141,6 +141,7 @@ pub(crate) fn one_becomes_three(house: &House) {
     project.apply(&[]).ends(0).says("Converged");
     assert_eq!(lives(house, &["zk1"]), before);
     assert_eq!(sizes(house), [1, 1, 2, 3]);
+    catches_up(house, "zk3");
     assert!(house.sh("zk3", "zookeeper-cli get /kept 2>/dev/null").contains("yes"));
     project.is_empty();
 }
@@ -169,6 +170,7 @@ pub(crate) fn moves_to_the_list(house: &House) {
     let after = lives(house, three);
     assert!(before.iter().zip(&after).all(|(before, after)| before != after));
     assert_eq!(sizes(house), [3, 3]);
+    catches_up(house, "zk3");
     assert!(house.sh("zk3", "zookeeper-cli get /kept 2>/dev/null").contains("yes"));
     project.is_empty();
 }
@@ -325,7 +327,6 @@ impl Seen {
     #[track_caller]
     fn lost_nothing(&self, house: &House, members: &[&str]) {
         for host in members {
-            house.sh(host, "zookeeper-cli sync / >/dev/null 2>&1");
             let all = nodes(house, host);
             let lost: Vec<&String> = self.acknowledged.iter().filter(|node| !all.contains(*node)).collect();
             assert!(lost.is_empty(), "{host} has not: {lost:?}; {self}");
@@ -335,10 +336,19 @@ impl Seen {
     }
 }
 
-/// The nodes below `/w`, as a member has them. What the command line says of its connection comes before or after them.
+/// Waits until a member serves and has all that its leader had: after a change of one member, another may still be looking
+/// for the new leader.
+pub(crate) fn catches_up(house: &House, host: &str) {
+    until("the member has what its leader has", || house.holds(host, "zookeeper-mode --commits"));
+}
+
+/// The nodes below `/w`, as a member has them that has caught up. Who asks waits for its connection first: what it says of
+/// it comes in the middle of the list otherwise.
 pub(crate) fn nodes(house: &House, host: &str) -> BTreeSet<String> {
-    let all = house.sh(host, "zookeeper-cli ls /w 2>/dev/null | grep '^\\['");
-    all.trim_matches(['[', ']']).split(", ").map(str::to_owned).collect()
+    catches_up(house, host);
+    let said = house.sh(host, "zookeeper-cli -waitforconnection ls /w 2>&1");
+    let list = said.lines().last().and_then(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    list.unwrap_or_else(|| panic!("{host} lists no nodes: {said}")).split(", ").map(str::to_owned).collect()
 }
 
 /// Creates nodes one after the other in one session; a second thread asks all members all the time.
