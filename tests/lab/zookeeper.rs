@@ -181,9 +181,8 @@ fn ensemble(house: &House) -> Project<'_> {
     project
 }
 
-/// How many members are what, once all serve.
+/// How many members are what.
 fn modes(house: &House, members: &[&str]) -> BTreeMap<String, usize> {
-    until("all serve", || members.iter().all(|host| house.holds(host, "zookeeper-mode")));
     let mut modes = BTreeMap::new();
     for host in members {
         *modes.entry(house.sh(host, "zookeeper-mode")).or_default() += 1;
