@@ -17,6 +17,7 @@
 //! | [`doctor`] | whether a host can be worked with |
 //! | [`exec`] | one program on many hosts, outside of any plan |
 //! | [`store`] [`history`] | files on this machine: a project's; the runs, written down while they happen |
+//! | [`workspace`] | a project folder, opened: an environment, complete and checked |
 //! | [`crash`] | where a test build can be ended at once |
 //! | [`report`] | sentences and pictures, from plans and events |
 //! | [`sim`] [`lab`] | a fleet in memory; real hosts on this machine |
@@ -67,4 +68,5 @@ pub mod template;
 pub mod transport;
 pub mod vars;
 pub mod vault;
+pub mod workspace;
 pub mod yaml;

@@ -44,19 +44,19 @@ Examples:
 Ctrl-C finishes what runs and begins nothing more. After that, and after kill -9: armilla resume";
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Apply) -> Exit {
+pub(super) async fn run(global: &Global, command: &Apply) -> Exit {
     let command = &Apply { selection: command.selection.with(&command.only), ..command.clone() };
     if let Some(file) = file(global, &command.selection) {
-        return ended(apply_file::apply(global, command, &file));
+        return ended(apply_file::apply(global, command, &file).await);
     }
-    let listed = plan::listed(global, &command.selection, &command.lists, &command.shape);
-    ended(listed.unwrap_or_else(|| {
-        if !command.check {
-            return apply(global, command);
-        }
-        let survey = plan::show(global, &command.selection, &command.connection, &command.shape);
-        survey.map(|survey| plan::exit(&survey.plan, command.consent.detailed_exitcode))
-    }))
+    if let Some(listed) = plan::listed(global, &command.selection, &command.lists, &command.shape).await {
+        return ended(listed);
+    }
+    if !command.check {
+        return ended(apply(global, command).await);
+    }
+    let survey = plan::show(global, &command.selection, &command.connection, &command.shape).await;
+    ended(survey.map(|survey| plan::exit(&survey.plan, command.consent.detailed_exitcode)))
 }
 
 fn ended(result: Result<Exit, Diagnostics>) -> Exit {
@@ -68,57 +68,56 @@ fn ended(result: Result<Exit, Diagnostics>) -> Exit {
 
 /// The file that is meant, if what was typed is no environment of the project.
 fn file(global: &Global, selection: &Selection) -> Option<PathBuf> {
-    let typed = PathBuf::from(selection.environment()?);
-    let is_environment = load::root(global).is_ok_and(|root| root.join("inventories").join(&typed).is_dir());
+    let typed = selection.environment()?;
+    let is_environment = load::workspace(global).is_ok_and(|workspace| workspace.has(typed));
+    let typed = PathBuf::from(typed);
     (!is_environment && typed.is_file()).then_some(typed)
 }
 
-fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
-    let mut loaded = load::load(global, &command.selection)?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+async fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
+    let loaded = load::load(global, &command.selection, &command.connection).await?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     environment::banner(&loaded);
     let run = identity::new_run()?;
-    super::block_on(async {
-        let ground = Ground::of(&loaded, loaded.concerned());
-        // Before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
-        let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
-            Ok(leases) => leases,
-            Err(exit) => {
-                fleet.transport.close().await;
-                return Ok(exit);
-            }
-        };
-        let exit = match survey::survey(&fleet, &loaded).await {
-            Ok(survey) => {
-                let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-                plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
-                let about = saved::about(&command.selection, &loaded, survey.revision.clone());
-                let proposal = Proposal {
-                    fleet: &fleet,
-                    leases,
-                    survey: &survey,
-                    about,
-                    keys: &loaded.keys,
-                    project: Some(&loaded.root),
-                    run,
-                    resumes: None,
-                    consent: &command.consent,
-                    show: Show::new(
-                        global,
-                        &command.shape,
-                        &command.consent,
-                        plan::to_type("plan", &command.selection, &command.connection),
-                    ),
-                };
-                proposal.decide(|| environment::is_confirmed(&loaded)).await
-            }
-            Err(problems) => {
-                leases.release().await;
-                Err(problems)
-            }
-        };
-        fleet.tell_round_trips(&loaded.endpoints());
-        fleet.transport.close().await;
-        exit
-    })
+    let ground = Ground::of(&loaded, loaded.concerned());
+    // Before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
+    let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
+        Ok(leases) => leases,
+        Err(exit) => {
+            fleet.transport.close().await;
+            return Ok(exit);
+        }
+    };
+    let exit = match survey::survey(&fleet, &loaded).await {
+        Ok(survey) => {
+            let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+            plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
+            let about = saved::about(&command.selection, &loaded, survey.revision.clone());
+            let proposal = Proposal {
+                fleet: &fleet,
+                leases,
+                survey: &survey,
+                about,
+                keys: &loaded.keys,
+                project: Some(&loaded.root),
+                run,
+                resumes: None,
+                consent: &command.consent,
+                show: Show::new(
+                    global,
+                    &command.shape,
+                    &command.consent,
+                    plan::to_type("plan", &command.selection, &command.connection),
+                ),
+            };
+            proposal.decide(|| environment::is_confirmed(&loaded)).await
+        }
+        Err(problems) => {
+            leases.release().await;
+            Err(problems)
+        }
+    };
+    fleet.tell_round_trips(&loaded.endpoints());
+    fleet.transport.close().await;
+    exit
 }

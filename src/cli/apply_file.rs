@@ -15,29 +15,29 @@ use super::{Connection, Exit, Global, Selection, environment, identity, saved, s
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::name::RunId;
 use crate::plan::saved::{File, Hosts, SavedPlan};
+use crate::workspace::Workspace;
 
 /// Carries out a plan that was saved. Its hosts are read once before the first step; what moved since is refused.
 ///
 /// # Errors
 /// Why none of it is done.
-pub(super) fn apply(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Diagnostics> {
+pub(super) async fn apply(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Diagnostics> {
     let file = saved::read(path)?;
     let name = file.about.environment.clone();
-    let (root, keys, settings) = saved::keys_for(global, &command.selection, &name)?;
-    let saved = saved::open(path, &file, &keys, &settings)?;
+    let (workspace, keys, settings) = saved::keys_for(global, &command.selection, &name)?;
+    let saved = saved::open(path, &file, &keys, &settings).await?;
+    let root = workspace.as_ref().map(Workspace::root);
     let connection = saved::connection(&file, &command.connection)?;
     let fleet = survey::fleet_of(global, &connection)?;
-    let production = environment::banner_of(root.as_deref(), &name, file.about.hosts);
+    let production = environment::banner_of(workspace.as_ref(), &name, file.about.hosts);
     show::print(global, path, &Shape { next: Next::Doing, ..command.shape.clone() }, &file);
     if command.check {
         return Ok(plan::exit(&file.shown, command.consent.detailed_exitcode));
     }
     let run = identity::new_run()?;
-    super::block_on(async {
-        let exit = carry_out(global, command, &fleet, (&file, saved), root.as_deref(), run, &production).await;
-        fleet.transport.close().await;
-        exit
-    })
+    let exit = carry_out(global, command, &fleet, (&file, saved), root, run, &production).await;
+    fleet.transport.close().await;
+    exit
 }
 
 async fn carry_out(

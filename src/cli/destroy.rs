@@ -7,9 +7,10 @@ use super::leases::{self, Ground};
 use super::perform::Show;
 use super::plan::{self, Next, Shape};
 use super::proposal::{Consent, Proposal};
-use super::{Connection, Exit, Global, Selection, environment, identity, load, revision, saved, survey, ui};
+use super::{Connection, Exit, Global, Selection, environment, identity, load, saved, survey, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::workspace::revision;
 
 /// Takes away everything armilla made on the hosts of an environment, although the roles still want it. What was there before
 /// armilla stays, and so do what somebody changed since and what has `protect: true`; the plan says why.
@@ -42,17 +43,17 @@ Examples:
   armilla destroy staging --confirm staging --with-data";
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Destroy) -> Exit {
-    destroy(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Destroy) -> Exit {
+    destroy(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
+async fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
     // No role is needed to take away what roles brought: they may be broken, or gone.
-    let mut loaded = load::load_hosts(global, &command.selection)?;
-    let name = loaded.environment.clone();
+    let loaded = load::load_hosts(global, &command.selection, &command.connection).await?;
+    let name = loaded.name.clone();
     if command.yes {
         let problem = Diagnostic::error("`-y` is not enough to take everything away; nothing was changed");
         return Err(problem.hint(format!("say which environment is meant: --confirm {name}")).into());
@@ -61,7 +62,7 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
         let what = format!("--confirm names another environment than {name}; nothing was changed");
         return Err(Diagnostic::error(what).into());
     }
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     environment::banner(&loaded);
     let run = identity::new_run()?;
     let consent = Consent {
@@ -72,41 +73,39 @@ fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
         patience: command.patience.clone(),
         beforehand: Some(format!("--confirm {name}")),
     };
-    super::block_on(async {
-        let hosts = loaded.machines()?;
-        let ground = Ground::of(&loaded, hosts.clone());
-        let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
-            Ok(leases) => leases,
-            Err(exit) => {
-                fleet.transport.close().await;
-                return Ok(exit);
-            }
-        };
-        let mut survey = survey::of(&fleet, Catalog::of_nothing(name.clone(), hosts)).await;
-        survey.revision = revision::of(&loaded.root);
-        // A host that is away and may have something of ours matters here.
-        let away = std::mem::take(&mut survey.plan.silent);
-        survey.plan.unreachable.extend(away);
-        if command.with_data {
-            survey.plan.with_data();
+    let hosts = loaded.machines()?;
+    let ground = Ground::of(&loaded, hosts.clone());
+    let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
+        Ok(leases) => leases,
+        Err(exit) => {
+            fleet.transport.close().await;
+            return Ok(exit);
         }
-        survey.plan.without_copies();
-        let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
-        plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
-        let proposal = Proposal {
-            fleet: &fleet,
-            leases,
-            survey: &survey,
-            about: saved::about(&command.selection, &loaded, survey.revision.clone()),
-            keys: &loaded.keys,
-            project: Some(&loaded.root),
-            run,
-            resumes: None,
-            consent: &consent,
-            show: Show::new(global, &command.shape, &consent, format!("armilla destroy {name}")),
-        };
-        let exit = proposal.decide(|| environment::is_named(&loaded, "Take all of this away")).await;
-        fleet.transport.close().await;
-        exit
-    })
+    };
+    let mut survey = survey::of(&fleet, Catalog::of_nothing(name.clone(), hosts)).await;
+    survey.revision = revision::of(&loaded.root);
+    // A host that is away and may have something of ours matters here.
+    let away = std::mem::take(&mut survey.plan.silent);
+    survey.plan.unreachable.extend(away);
+    if command.with_data {
+        survey.plan.with_data();
+    }
+    survey.plan.without_copies();
+    let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
+    plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
+    let proposal = Proposal {
+        fleet: &fleet,
+        leases,
+        survey: &survey,
+        about: saved::about(&command.selection, &loaded, survey.revision.clone()),
+        keys: &loaded.keys,
+        project: Some(&loaded.root),
+        run,
+        resumes: None,
+        consent: &consent,
+        show: Show::new(global, &command.shape, &consent, format!("armilla destroy {name}")),
+    };
+    let exit = proposal.decide(|| environment::is_named(&loaded, "Take all of this away")).await;
+    fleet.transport.close().await;
+    exit
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::load::{self, Loaded};
+use super::load;
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, ui};
 use crate::diag::Diagnostics;
@@ -13,6 +13,7 @@ use crate::name::HostName;
 use crate::observe;
 use crate::report::human::doctor::{self as human, Examination, Patient, Setting};
 use crate::transport::TransportError;
+use crate::workspace::Environment;
 
 /// Looks at this machine and at hosts: settings and where they come from, ssh, sudo, tools, clocks, disks.
 #[derive(Debug, clap::Args)]
@@ -27,28 +28,25 @@ pub(super) struct Doctor {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Doctor) -> Exit {
-    examine(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Doctor) -> Exit {
+    examine(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn examine(global: &Global, command: &Doctor) -> Result<Exit, Diagnostics> {
-    let mut loaded = load::load(global, &command.selection)?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+async fn examine(global: &Global, command: &Doctor) -> Result<Exit, Diagnostics> {
+    let loaded = load::load(global, &command.selection, &command.connection).await?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     let endpoints = loaded.machines()?;
     let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;
     let tools: BTreeMap<HostName, Vec<Tool>> =
         endpoints.iter().map(|host| (host.name.clone(), doctor::needed(catalog.hosts.get(&host.name)))).collect();
-    let mut patients = super::block_on(async {
-        let patients = patients(&fleet, &endpoints, &tools).await;
-        fleet.transport.close().await;
-        patients
-    });
+    let mut patients = patients(&fleet, &endpoints, &tools).await;
+    fleet.transport.close().await;
     let (settings, here) = this_machine(global, command, &loaded);
     let examination = Examination {
-        environment: loaded.environment.to_string(),
+        environment: loaded.name.to_string(),
         settings,
         here,
         hosts: endpoints.iter().filter_map(|host| patients.remove(&host.name)).collect(),
@@ -139,7 +137,7 @@ fn now() -> i64 {
 
 // -- this machine -----------------------------------------------------------------------------------------------------
 
-fn this_machine(global: &Global, command: &Doctor, loaded: &Loaded) -> (Vec<Setting>, Vec<Finding>) {
+fn this_machine(global: &Global, command: &Doctor, loaded: &Environment) -> (Vec<Setting>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut settings = files(global, command, loaded);
     for (program, flag, missing) in [("ssh", "-V", Weight::Fault), ("git", "--version", Weight::Note)] {
@@ -161,13 +159,13 @@ fn lacking(program: &str, weight: Weight) -> Finding {
 }
 
 /// The versions and files that count.
-fn files(global: &Global, command: &Doctor, loaded: &Loaded) -> Vec<Setting> {
+fn files(global: &Global, command: &Doctor, loaded: &Environment) -> Vec<Setting> {
     let setting = |name, value: String, from: &str| Setting { name, value, from: from.to_owned() };
     let found = "the nearest site.yml at or above this folder";
     let project = given(global.project.as_deref(), "ARMILLA_PROJECT", "--project").unwrap_or(found);
     let environment = if command.selection.inventory.is_some() { "--inventory" } else { "the first word" };
     let there = |file: &str| if loaded.root.join(file).exists() { "there" } else { "not there; it need not be" };
-    let own = format!("inventories/{}/environment.yml", loaded.environment);
+    let own = format!("inventories/{}/environment.yml", loaded.name);
     let production = match (&loaded.settings.production_origin, loaded.settings.production) {
         (Some(origin), _) => origin.to_string(),
         (None, _) => "nothing says otherwise".to_owned(),
@@ -175,7 +173,7 @@ fn files(global: &Global, command: &Doctor, loaded: &Loaded) -> Vec<Setting> {
     vec![
         setting("armilla", env!("CARGO_PKG_VERSION").to_owned(), ""),
         setting("project", loaded.root.display().to_string(), project),
-        setting("environment", loaded.environment.to_string(), environment),
+        setting("environment", loaded.name.to_string(), environment),
         setting("production", if loaded.settings.production { "yes" } else { "no" }.to_owned(), &production),
         setting("project settings", "armilla.yml".to_owned(), there("armilla.yml")),
         setting("environment's", own.clone(), there(&own)),
@@ -183,7 +181,7 @@ fn files(global: &Global, command: &Doctor, loaded: &Loaded) -> Vec<Setting> {
 }
 
 /// How ssh finds its way.
-fn ssh(command: &Doctor, loaded: &Loaded) -> Vec<Setting> {
+fn ssh(command: &Doctor, loaded: &Environment) -> Vec<Setting> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let setting = |name, value: String, from: String| Setting { name, value, from };
     let own = |file: &str| {

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 
 use super::plan::{self, Next, Shape};
 use super::survey::Survey;
-use super::{Connection, Exit, Global, Selection, load, survey, ui};
+use super::{Connection, Exit, Global, Selection, survey, ui};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::plan::{Entry, Reason};
 use crate::report::human::words;
@@ -40,21 +40,15 @@ Known drift is ignored until a day, with a reason, in inventories/ENV/environmen
     - { what: template /etc/ntp.conf, until: 2027-01-31, because: the network team tries another server }";
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Drift) -> Exit {
-    drift(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Drift) -> Exit {
+    drift(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn drift(global: &Global, command: &Drift) -> Result<Exit, Diagnostics> {
-    let mut loaded = load::begin(global, &command.selection)?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
-    let mut survey = super::block_on(async {
-        let survey = survey::survey(&fleet, &loaded).await;
-        fleet.transport.close().await;
-        survey
-    })?;
+async fn drift(global: &Global, command: &Drift) -> Result<Exit, Diagnostics> {
+    let (loaded, mut survey) = survey::read(global, &command.selection, &command.connection, &|_| ()).await?;
     let today = jiff::Zoned::now().date();
     tell_expired(&loaded.settings.ignore_drift, today);
     let counts = keep_drift(&mut survey, &loaded.settings.ignore_drift, today);

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 ///
 /// # Errors
 /// When there is no editor, it fails, or a signal ends the work: then nothing counts.
-pub(super) fn edit(like: &Path, before: &[u8]) -> Result<Option<Secret<Vec<u8>>>, Diagnostic> {
+pub(super) async fn edit(like: &Path, before: &[u8]) -> Result<Option<Secret<Vec<u8>>>, Diagnostic> {
     let failed = |error: std::io::Error| Diagnostic::error(format!("there is no place for a file to edit: {error}"));
     // Removed when it is dropped, with whatever an editor leaves beside the file.
     let folder = tempfile::Builder::new().prefix("armilla-").tempdir_in(memory()).map_err(failed)?;
@@ -25,7 +25,7 @@ pub(super) fn edit(like: &Path, before: &[u8]) -> Result<Option<Secret<Vec<u8>>>
     let file = folder.path().join(name);
     fs::write(&file, before).map_err(failed)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    super::block_on(wait(&file))?;
+    wait(&file).await?;
     let after = fs::read(&file).map_err(|error| {
         Diagnostic::error(format!("what the editor wrote cannot be read, nothing was changed: {error}"))
     })?;

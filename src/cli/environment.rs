@@ -1,42 +1,25 @@
-//! Environments apart: production looks different, is confirmed by its name, and shares no machine with the others.
+//! Environments apart: production looks different, and is confirmed by its name.
 //!
-//! In: an environment that was read. Out: what is shown and asked because of it, and machines that two of them name.
-//! Never: colour alone; a guess that an environment is not production.
+//! In: an environment that was read. Out: what is shown and asked because of it. Never: colour alone; a guess that an
+//! environment is not production.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use super::load::Loaded;
 use super::ui;
-use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
-use crate::inventory::{Endpoint, Inventory, Method, Texts};
-use crate::name::{EnvName, HostName, did_you_mean};
+use crate::name::EnvName;
 use crate::plan::saved::Hosts;
 use crate::settings::{Confirm, EnvironmentSettings};
-use crate::store;
-use crate::yaml;
-
-/// Where sshd listens unless told otherwise.
-const SSH: u16 = 22;
-
-impl Loaded {
-    /// Whether people depend on what is worked on. A rehearsal works on lab hosts.
-    pub(super) fn is_production(&self) -> bool {
-        self.settings.production && self.rehearsal.is_none()
-    }
-}
+use crate::workspace::{Environment, Workspace};
 
 /// Says where one is, if that is production.
-pub(super) fn banner(loaded: &Loaded) {
+pub(super) fn banner(loaded: &Environment) {
     if !loaded.is_production() {
         return;
     }
     let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
     let why = match loaded.settings.production_origin {
         Some(_) => String::new(),
-        None => format!("   (inventories/{}/environment.yml does not say otherwise)", loaded.environment),
+        None => format!("   (inventories/{}/environment.yml does not say otherwise)", loaded.name),
     };
-    ui::say(&format!("{style} PRODUCTION {style:#} {}{why}", loaded.environment));
+    ui::say(&format!("{style} PRODUCTION {style:#} {}{why}", loaded.name));
 }
 
 /// What is asked before an environment is changed.
@@ -55,10 +38,9 @@ impl Question {
 
 /// Says where one is, if that is production, for a plan that was saved. Without its project nothing is known of the
 /// environment, and unknown is production.
-pub(super) fn banner_of(root: Option<&Path>, name: &EnvName, hosts: Hosts) -> Question {
-    let texts = root.and_then(|root| store::read_settings(root, Some(name)).ok());
-    let node = texts.and_then(|[_, environment]| yaml::parse(&environment?).ok());
-    let settings = node.and_then(|node| EnvironmentSettings::read(&node).ok()).unwrap_or_default();
+pub(super) fn banner_of(workspace: Option<&Workspace>, name: &EnvName, hosts: Hosts) -> Question {
+    let settings = workspace.and_then(|workspace| workspace.settings(Some(name)).ok());
+    let settings = settings.map_or_else(EnvironmentSettings::default, |(_, environment)| environment);
     let production = settings.production && hosts == Hosts::Real;
     if production {
         let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
@@ -68,15 +50,15 @@ pub(super) fn banner_of(root: Option<&Path>, name: &EnvName, hosts: Hosts) -> Qu
 }
 
 /// Asks for the name of the environment, whatever it is: there is no way back.
-pub(super) fn is_named(loaded: &Loaded, what: &str) -> bool {
-    let name = &loaded.environment;
+pub(super) fn is_named(loaded: &Environment, what: &str) -> bool {
+    let name = &loaded.name;
     ui::ask(&format!("\n{what}? Type the name of the environment to go on:")) == name.as_str()
 }
 
 /// Asks whether to change this environment. Whoever works on production types its name: a `yes` comes off the fingers
 /// in the wrong window, too.
-pub(super) fn is_confirmed(loaded: &Loaded) -> bool {
-    asked(&loaded.environment, loaded.is_production(), loaded.settings.confirm)
+pub(super) fn is_confirmed(loaded: &Environment) -> bool {
+    asked(&loaded.name, loaded.is_production(), loaded.settings.confirm)
 }
 
 fn asked(name: &EnvName, production: bool, confirm: Option<Confirm>) -> bool {
@@ -89,105 +71,4 @@ fn asked(name: &EnvName, production: bool, confirm: Option<Confirm>) -> bool {
             ui::ask(&question) == name.as_str()
         }
     }
-}
-
-/// The machines that an environment, which is not production, shares with one that is, without saying so.
-pub(super) fn shared(
-    root: &Path,
-    name: &EnvName,
-    settings: &EnvironmentSettings,
-    inventory: &Inventory,
-    texts: &Texts,
-) -> Diagnostics {
-    let mut problems = Diagnostics::new();
-    let known = store::environments(root);
-    for (other, origin) in settings.shares_hosts_with.iter().filter(|(other, _)| !known.contains(other)) {
-        let hint = did_you_mean(other, known.iter().map(String::as_str));
-        problems.push(Diagnostic::error(format!("there is no environment `{other}`")).at(origin).maybe_hint(hint));
-    }
-    if settings.production {
-        return problems;
-    }
-    let is_allowed = |other: &String| settings.shares_hosts_with.iter().any(|(allowed, _)| allowed == other);
-    let others = known.iter().filter(|other| other.as_str() != name.as_str() && !is_allowed(other));
-    // An environment with mistakes of its own keeps nobody from working on this one.
-    for other in others.filter_map(|other| production(root, other)) {
-        problems.extend(both(inventory, texts, &other));
-    }
-    problems
-}
-
-struct Production {
-    name: EnvName,
-    inventory: Inventory,
-    texts: Texts,
-}
-
-fn production(root: &Path, name: &str) -> Option<Production> {
-    let name = EnvName::new(name).ok()?;
-    let read = store::read_environment(root, &name).ok()?;
-    // No key is asked for the variables of another environment.
-    let open = read.into_iter().filter(|(_, source)| !crate::vault::is_encrypted(source.text.as_bytes()));
-    let texts: Texts = open.map(|(path, source)| (path.as_str().into(), source)).collect();
-    let file = texts.iter().find(|(path, _)| *path == "environment.yml");
-    let settings = file.map(|(_, source)| {
-        yaml::parse(source).ok().and_then(|node| EnvironmentSettings::read(&node).ok()).unwrap_or_default()
-    });
-    if !settings.unwrap_or_default().production {
-        return None;
-    }
-    let inventory = Inventory::read(name.clone(), &texts).ok()?;
-    Some(Production { name, inventory, texts })
-}
-
-/// One problem for each pair of environments, with the first machine and how many more.
-fn both(inventory: &Inventory, texts: &Texts, other: &Production) -> Diagnostics {
-    let theirs: std::collections::BTreeMap<(String, u16), &HostName> =
-        other.inventory.hosts().map(|host| (machine(&host.endpoint), host.name())).collect();
-    let mut pairs = inventory.hosts().filter_map(|host| {
-        let found = theirs.get(&machine(&host.endpoint))?;
-        Some((&host.endpoint, *found))
-    });
-    let Some((host, their_name)) = pairs.next() else { return Diagnostics::new() };
-    let more = match pairs.count() {
-        0 => String::new(),
-        some => format!(", and {some} more"),
-    };
-    let name = &other.name;
-    let what = format!("`{}` is the machine `{their_name}` of {name}, which is production{more}", host.name);
-    let there = other.inventory.host(their_name.as_str()).map(|host| place(&other.texts, &host.endpoint));
-    let there = there.flatten().map_or_else(|| format!("inventories/{name}"), |origin| origin.to_string());
-    let hint = format!(
-        "the other is at {there}; give it an address of its own, or say that it is meant: `shares_hosts_with: [{name}]` \
-         in environment.yml"
-    );
-    let problem = Diagnostic::error(what).hint(hint);
-    place(texts, host).map_or(problem.clone(), |origin| problem.at(&origin)).into()
-}
-
-/// What makes two hosts one machine: behind one address, each port may be another.
-fn machine(endpoint: &Endpoint) -> (String, u16) {
-    match endpoint.method {
-        Method::Local => ("this machine".to_owned(), 0),
-        Method::Ssh => (endpoint.address.to_lowercase(), endpoint.port.unwrap_or(SSH)),
-    }
-}
-
-/// Where its address is written, or its name; ranges are not written out, so the file will do.
-fn place(texts: &Texts, endpoint: &Endpoint) -> Option<Origin> {
-    let (_, source) =
-        texts.iter().find(|(path, _)| path.parent().is_none_or(|parent| parent == "") && *path != "environment.yml")?;
-    let found = word(source, &endpoint.address).or_else(|| word(source, endpoint.name.as_str()));
-    Some(found.unwrap_or_else(|| Origin::start(source)))
-}
-
-fn word(source: &Arc<Source>, wanted: &str) -> Option<Origin> {
-    let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    source.text.lines().zip(1..).find_map(|(text, line)| {
-        let (at, _) = text
-            .match_indices(wanted)
-            .find(|(at, _)| !text[..*at].ends_with(part) && !text[at + wanted.len()..].starts_with(part))?;
-        let column = u32::try_from(text[..at].chars().count()).ok()? + 1;
-        Some(Origin { source: Arc::clone(source), line, column })
-    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::load::{self, Loaded};
+use super::load;
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, ui};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -18,6 +18,7 @@ use crate::report::human::words;
 use crate::secret::Content;
 use crate::step::Command;
 use crate::transport::script::run_script;
+use crate::workspace::Environment;
 
 /// Runs one program on hosts: those of -l, or all of the environment. It runs in / with a plain PATH, without a shell and
 /// without a terminal, and is ended when this program is.
@@ -66,31 +67,28 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Exec) -> Exit {
-    everywhere(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Exec) -> Exit {
+    everywhere(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn everywhere(global: &Global, command: &Exec) -> Result<Exit, Diagnostics> {
+async fn everywhere(global: &Global, command: &Exec) -> Result<Exit, Diagnostics> {
     let program = program(command)?;
-    let mut loaded = load::load(global, &command.selection)?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    let loaded = load::load(global, &command.selection, &command.connection).await?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     let hosts = loaded.machines()?;
     if hosts.is_empty() {
-        return Err(Diagnostic::error(format!("there is no host in {}", loaded.environment)).into());
+        return Err(Diagnostic::error(format!("there is no host in {}", loaded.name)).into());
     }
     let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
     announce(&loaded, &names);
     let shown = Arc::new(Shown::new(command.shape, names.clone()));
-    let ended = super::block_on(async {
-        let tell = Arc::clone(&shown);
-        let hearer = Hearer { tell: Arc::new(move |heard| tell.heard(heard)), explain: survey::explained };
-        let work = exec::everywhere(&fleet.transport, hosts, &program, fleet.forks, hearer);
-        finish(work, &fleet).await
-    });
-    Ok(match ended {
+    let tell = Arc::clone(&shown);
+    let hearer = Hearer { tell: Arc::new(move |heard| tell.heard(heard)), explain: survey::explained };
+    let work = exec::everywhere(&fleet.transport, hosts, &program, fleet.forks, hearer);
+    Ok(match finish(work, &fleet).await {
         Ok(ended) => shown.end(ended),
         Err(signal) => {
             ui::say("interrupted: the hosts end what they run within a few seconds");
@@ -127,10 +125,10 @@ fn input(file: &std::path::Path) -> Result<Content, Diagnostic> {
     Ok(Content::Secret(crate::secret::Secret::new(bytes)))
 }
 
-fn announce(loaded: &Loaded, hosts: &[HostName]) {
+fn announce(loaded: &Environment, hosts: &[HostName]) {
     super::environment::banner(loaded);
     let kind = if loaded.rehearsal.is_some() { " (rehearsal on lab hosts)" } else { "" };
-    ui::say(&format!("{}{kind}: {}: {}", loaded.environment, words::count(hosts.len(), "host"), words::hosts(hosts)));
+    ui::say(&format!("{}{kind}: {}: {}", loaded.name, words::count(hosts.len(), "host"), words::hosts(hosts)));
 }
 
 /// Waits for the end or for a signal. A second signal leaves at once.

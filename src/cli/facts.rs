@@ -23,8 +23,8 @@ pub(super) struct Facts {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Facts) -> Exit {
-    match facts(global, command) {
+pub(super) async fn run(global: &Global, command: &Facts) -> Exit {
+    match facts(global, command).await {
         Ok(exit) => exit,
         Err(problems) => {
             ui::problems(&problems);
@@ -33,19 +33,16 @@ pub(super) fn run(global: &Global, command: &Facts) -> Exit {
     }
 }
 
-fn facts(global: &Global, command: &Facts) -> Result<Exit, Diagnostics> {
-    let mut loaded = load::load(global, &command.selection)?;
+async fn facts(global: &Global, command: &Facts) -> Result<Exit, Diagnostics> {
+    let loaded = load::load(global, &command.selection, &command.connection).await?;
     let names = wanted(&command.names)?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     let endpoints = loaded.endpoints();
     let wanted: BTreeMap<HostName, BTreeSet<String>> =
         endpoints.iter().map(|endpoint| (endpoint.name.clone(), names.clone())).collect();
-    let (facts, unreachable) = super::block_on(async {
-        let answers = survey::facts(&fleet, &loaded, &wanted).await;
-        fleet.tell_round_trips(&endpoints);
-        fleet.transport.close().await;
-        answers
-    });
+    let (facts, unreachable) = survey::facts(&fleet, &loaded, &wanted).await;
+    fleet.tell_round_trips(&endpoints);
+    fleet.transport.close().await;
     if command.json {
         ui::result(&ui::data(&serde_json::to_string_pretty(&facts).unwrap_or_default()));
     } else {

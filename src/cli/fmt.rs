@@ -49,7 +49,7 @@ pub(super) fn run(global: &Global, command: &Fmt) -> Exit {
 fn changes(global: &Global, command: &Fmt) -> Result<Vec<Change>, Diagnostics> {
     let mut problems = Diagnostics::new();
     let files = if command.paths.is_empty() {
-        of_project(&load::root(global)?)
+        of_project(&load::workspace(global)?.root())
     } else {
         command.paths.iter().filter_map(|path| problems.keep(named(path))).flatten().collect()
     };

@@ -36,8 +36,8 @@ enum Format {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Graph) -> Exit {
-    match drawn(global, command).and_then(|text| deliver(command, &text)) {
+pub(super) async fn run(global: &Global, command: &Graph) -> Exit {
+    match drawn(global, command).await.and_then(|text| deliver(command, &text)) {
         Ok(()) => Exit::Success,
         Err(problems) => {
             ui::problems(&problems);
@@ -46,8 +46,8 @@ pub(super) fn run(global: &Global, command: &Graph) -> Exit {
     }
 }
 
-fn drawn(global: &Global, command: &Graph) -> Result<String, Diagnostics> {
-    let loaded = load::load(global, &command.selection)?;
+async fn drawn(global: &Global, command: &Graph) -> Result<String, Diagnostics> {
+    let loaded = load::offline(global, &command.selection).await?;
     let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;
     let view = GraphView::new(&loaded.placement, &loaded.roles, Some(&catalog));
     let detail = if command.resources { Detail::Resources } else { Detail::Services };

@@ -7,12 +7,13 @@ use super::leases::{self, Ground};
 use super::part::Only;
 use super::proposal::{Consent, approved};
 use super::survey::{self, Fleet};
-use super::{Connection, Exit, Global, Selection, environment, identity, load, revision, settle, ui};
+use super::{Connection, Exit, Global, Selection, environment, identity, load, settle, ui};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::ledger::Applied;
 use crate::plan::{self, Import};
 use crate::report::human;
 use crate::step::Digest;
+use crate::workspace::{Environment, revision};
 
 /// Gives armilla what is on the hosts already and is as the project wants it: from then on it is taken away when it leaves
 /// the roles. Nothing else on the hosts is changed.
@@ -38,48 +39,46 @@ What armilla makes is its own; what it finds and changes is not, and stays when 
   armilla import staging --target 'file /etc/motd'      on all hosts that have it";
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Give) -> Exit {
-    import(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Give) -> Exit {
+    import(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn import(global: &Global, command: &Give) -> Result<Exit, Diagnostics> {
+async fn import(global: &Global, command: &Give) -> Result<Exit, Diagnostics> {
     if command.only.is_all() {
         let problem = Diagnostic::error("it is not said what to import");
         return Err(problem.hint("name it as the plan does: --target 'zk1 file /etc/motd'").into());
     }
-    let mut loaded = load::load(global, &command.selection.with(&command.only))?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+    let loaded = load::load(global, &command.selection.with(&command.only), &command.connection).await?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     environment::banner(&loaded);
     let run = identity::new_run()?;
-    super::block_on(async {
-        let ground = Ground::of(&loaded, loaded.endpoints());
-        let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
-            Ok(leases) => leases,
-            Err(exit) => {
-                fleet.transport.close().await;
-                return Ok(exit);
-            }
-        };
-        let applied = Applied {
-            run,
-            plan: Digest::of(b""),
-            at: identity::now(),
-            who: identity::who(),
-            revision: revision::of(&loaded.root),
-        };
-        let exit = given(&fleet, &loaded, &leases, command, &applied).await;
-        leases.release().await;
-        fleet.transport.close().await;
-        exit
-    })
+    let ground = Ground::of(&loaded, loaded.endpoints());
+    let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
+        Ok(leases) => leases,
+        Err(exit) => {
+            fleet.transport.close().await;
+            return Ok(exit);
+        }
+    };
+    let applied = Applied {
+        run,
+        plan: Digest::of(b""),
+        at: identity::now(),
+        who: identity::who(),
+        revision: revision::of(&loaded.root),
+    };
+    let exit = given(&fleet, &loaded, &leases, command, &applied).await;
+    leases.release().await;
+    fleet.transport.close().await;
+    exit
 }
 
 async fn given(
     fleet: &Fleet,
-    loaded: &load::Loaded,
+    loaded: &Environment,
     leases: &crate::apply::Leases<crate::transport::Connections>,
     command: &Give,
     applied: &Applied,
@@ -87,7 +86,7 @@ async fn given(
     let survey = survey::survey(fleet, loaded).await?;
     let mut import = plan::import(&survey.catalog, &survey.observed, applied);
     import.unreachable.extend(survey.plan.unreachable.clone());
-    ui::result(&human::import(&loaded.environment, &import, ui::width()));
+    ui::result(&human::import(&loaded.name, &import, ui::width()));
     if import.taken.is_empty() {
         return nothing(&import);
     }

@@ -1,6 +1,6 @@
 //! `armilla inventory ENV`: hosts, groups and variables as they are understood; with `--status`, what each host remembers.
 
-use super::load::{self, Loaded};
+use super::load;
 use super::{Connection, Exit, Global, Selection, leases, lock, survey, ui};
 use crate::catalog::Catalog;
 use crate::diag::Diagnostics;
@@ -11,6 +11,7 @@ use crate::name::HostName;
 use crate::report::inventory::{Details, Variables, View, pretty};
 use crate::report::status::{self, Said};
 use crate::step::{Probe, Readings};
+use crate::workspace::Environment;
 
 /// Shows hosts, groups and variables.
 #[derive(Debug, clap::Args)]
@@ -42,14 +43,14 @@ pub(super) struct Inventory {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
+pub(super) async fn run(global: &Global, command: &Inventory) -> Exit {
     if command.status {
-        return told(global, command).unwrap_or_else(|problems| {
+        return told(global, command).await.unwrap_or_else(|problems| {
             ui::problems(&problems);
             Exit::Error
         });
     }
-    let loaded = match load::load(global, &command.selection) {
+    let loaded = match load::offline(global, &command.selection).await {
         Ok(loaded) => loaded,
         Err(problems) => {
             ui::problems(&problems);
@@ -72,19 +73,16 @@ pub(super) fn run(global: &Global, command: &Inventory) -> Exit {
 }
 
 /// Asks every host what it keeps for armilla, and nothing else.
-fn told(global: &Global, command: &Inventory) -> Result<Exit, Diagnostics> {
-    let mut loaded = load::load_hosts(global, &command.selection)?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
+async fn told(global: &Global, command: &Inventory) -> Result<Exit, Diagnostics> {
+    let loaded = load::load_hosts(global, &command.selection, &command.connection).await?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     let hosts = loaded.machines()?;
-    let probe = Probe::State(loaded.environment.clone());
-    let questions = Catalog::of_nothing(loaded.environment.clone(), hosts.clone()).questions();
-    let (observed, locks) = super::block_on(async {
-        let observed = survey::observe(&fleet, "asking", questions).await;
-        let answering = hosts.into_iter().filter(|host| observed.get(&host.name).is_some_and(Result::is_ok)).collect();
-        let locks = lock::ask_all(&fleet, answering, &Request::Look).await;
-        fleet.transport.close().await;
-        (observed, locks)
-    });
+    let probe = Probe::State(loaded.name.clone());
+    let questions = Catalog::of_nothing(loaded.name.clone(), hosts.clone()).questions();
+    let observed = survey::observe(&fleet, "asking", questions).await;
+    let answering = hosts.into_iter().filter(|host| observed.get(&host.name).is_some_and(Result::is_ok)).collect();
+    let locks = lock::ask_all(&fleet, answering, &Request::Look).await;
+    fleet.transport.close().await;
     let said = |(host, answer): (&HostName, &Result<Readings, String>)| {
         let lock = match locks.get(host) {
             Some(Ok(Answer::Taken(held))) => Some(leases::line(host, held)),
@@ -94,11 +92,8 @@ fn told(global: &Global, command: &Inventory) -> Result<Exit, Diagnostics> {
         (host.clone(), said)
     };
     let hosts: status::Hosts = observed.iter().map(said).collect();
-    let shown = if command.list {
-        ui::data(&pretty(&status::json(&loaded.environment, &hosts)))
-    } else {
-        status::table(&hosts)
-    };
+    let shown =
+        if command.list { ui::data(&pretty(&status::json(&loaded.name, &hosts))) } else { status::table(&hosts) };
     ui::result(&shown);
     Ok(match () {
         () if hosts.values().any(|said| matches!(said, Said::Away(_))) => Exit::Unreachable,
@@ -135,7 +130,7 @@ fn one(view: &View<'_>, name: &str, variables: Variables) -> Exit {
     }
 }
 
-fn table(loaded: &Loaded) -> String {
+fn table(loaded: &Environment) -> String {
     let wanted = |host: &&Host| loaded.limit.as_ref().is_none_or(|limit| limit.contains(&host.endpoint.name));
     let rows: Vec<[String; 4]> = loaded.inventory.hosts().filter(wanted).map(|host| row(loaded, host)).collect();
     let head = ["HOST", "ADDRESS", "GROUPS", "ROLES"].map(str::to_owned);
@@ -157,7 +152,7 @@ fn table(loaded: &Loaded) -> String {
     std::iter::once(&head).chain(&rows).map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn row(loaded: &Loaded, host: &Host) -> [String; 4] {
+fn row(loaded: &Environment, host: &Host) -> [String; 4] {
     let endpoint = &host.endpoint;
     let port = endpoint.port.map_or_else(String::new, |port| format!(":{port}"));
     let groups: Vec<&str> = host.groups.iter().map(crate::name::GroupName::as_str).collect();

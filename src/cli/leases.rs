@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::load::Loaded;
 use super::signals::Signals;
 use super::survey::Fleet;
 use super::{Exit, identity, ui};
@@ -18,6 +17,7 @@ use crate::lease::{self, Held};
 use crate::name::{EnvName, HostName, RunId};
 use crate::plan::saved::About;
 use crate::transport::Connections;
+use crate::workspace::Environment;
 
 /// How long to wait for others.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,7 +56,7 @@ impl Ground {
     }
 
     /// That of a project's environment: the hosts within the limit, and its witnesses.
-    pub(super) fn of(loaded: &Loaded, hosts: Vec<Endpoint>) -> Self {
+    pub(super) fn of(loaded: &Environment, hosts: Vec<Endpoint>) -> Self {
         let all = witnesses(loaded);
         let mut hosts = hosts;
         for witness in apply::witnesses(all.iter().cloned()) {
@@ -64,13 +64,13 @@ impl Ground {
                 hosts.extend(loaded.endpoint(&witness));
             }
         }
-        Self { environment: loaded.environment.clone(), hosts, all }
+        Self { environment: loaded.name.clone(), hosts, all }
     }
 }
 
 /// The hosts of which the first keep the lock of an environment: those with a role, which are there as a rule; a spare
 /// machine may be switched off. In a rehearsal those that have a lab host: the real ones are never meant then.
-pub(super) fn witnesses(loaded: &Loaded) -> Vec<HostName> {
+pub(super) fn witnesses(loaded: &Environment) -> Vec<HostName> {
     let in_lab = |host: &&HostName| loaded.rehearsal.as_ref().is_none_or(|lab| lab.contains_key(*host));
     let with_role: Vec<HostName> = loaded.placement.hosts.keys().filter(in_lab).cloned().collect();
     let all = || loaded.inventory.hosts().map(Host::name).filter(in_lab).cloned().collect();

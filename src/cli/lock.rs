@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::load::{self, Loaded};
+use super::load;
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, leases, ui};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -49,10 +49,10 @@ pub(super) struct Break {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &LockCommand) -> Exit {
+pub(super) async fn run(global: &Global, command: &LockCommand) -> Exit {
     let result = match command {
-        LockCommand::Status(status) => self::status(global, status),
-        LockCommand::Break(broken) => break_one(global, broken),
+        LockCommand::Status(status) => self::status(global, status).await,
+        LockCommand::Break(broken) => break_one(global, broken).await,
     };
     result.unwrap_or_else(|problems| {
         ui::problems(&problems);
@@ -63,20 +63,17 @@ pub(super) fn run(global: &Global, command: &LockCommand) -> Exit {
 pub(super) type Answers = BTreeMap<HostName, Result<Answer, TransportError>>;
 
 /// Asks every host of the environment.
-fn ask(
+async fn ask(
     global: &Global,
     selection: &Selection,
     connection: &Connection,
     request: &Request,
 ) -> Result<Answers, Diagnostics> {
-    let mut loaded: Loaded = load::load(global, selection)?;
-    let fleet: Fleet = survey::fleet(global, connection, &mut loaded)?;
-    let hosts = loaded.machines()?;
-    Ok(super::block_on(async {
-        let answers = ask_all(&fleet, hosts, request).await;
-        fleet.transport.close().await;
-        answers
-    }))
+    let loaded = load::load(global, selection, connection).await?;
+    let fleet = survey::fleet(global, connection, &loaded)?;
+    let answers = ask_all(&fleet, loaded.machines()?, request).await;
+    fleet.transport.close().await;
+    Ok(answers)
 }
 
 /// Asks these hosts.
@@ -96,8 +93,8 @@ pub(super) async fn ask_all(fleet: &Fleet, hosts: Vec<Endpoint>, request: &Reque
     answers
 }
 
-fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {
-    let answers = ask(global, &command.selection, &command.connection, &Request::Look)?;
+async fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {
+    let answers = ask(global, &command.selection, &command.connection, &Request::Look).await?;
     let away = answers.values().any(Result::is_err);
     if command.json {
         let hosts: serde_json::Map<String, serde_json::Value> =
@@ -131,13 +128,13 @@ fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
     }
 }
 
-fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
+async fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
     let Some(typed) = &command.id else {
         let problem = Diagnostic::error("it is not said which lease is to be broken: armilla lock break ENV ID");
         return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
     };
     let id = LeaseId(typed.clone());
-    let answers = ask(global, &command.selection, &command.connection, &Request::Break { id })?;
+    let answers = ask(global, &command.selection, &command.connection, &Request::Break { id }).await?;
     let broken: Vec<&str> = answers
         .iter()
         .filter(|(_, answer)| matches!(answer, Ok(Answer::Free)))

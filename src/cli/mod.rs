@@ -30,10 +30,8 @@ mod man;
 mod part;
 mod perform;
 mod plan;
-mod program;
 mod proposal;
 mod resume;
-mod revision;
 mod runs;
 mod saved;
 mod settle;
@@ -41,7 +39,6 @@ mod show;
 mod signals;
 mod survey;
 mod ui;
-mod unlock;
 mod validate;
 mod vault;
 mod verify;
@@ -55,7 +52,11 @@ use clap_complete::ArgValueCompleter;
 
 pub use exit::Exit;
 
-use crate::name::nearest;
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::inventory::Become;
+use crate::name::{EnvName, nearest};
+use crate::vars::parse_setting;
+use crate::workspace::{Addresses, Request, Workspace};
 
 /// Brings a data platform on your own machines to the state your files describe.
 #[derive(Debug, Parser)]
@@ -183,6 +184,29 @@ impl Selection {
         Self { only: only.clone(), ..self.clone() }
     }
 
+    /// What it asks of a workspace.
+    ///
+    /// # Errors
+    /// What is wrong with what was typed.
+    fn request(&self, workspace: &Workspace) -> Result<Request, Diagnostics> {
+        if self.name().is_empty() {
+            let problem = Diagnostic::error("no environment is given: it is the first word after the command");
+            return Err(problem.hint(format!("there are: {}", workspace.environments().join(", "))).into());
+        }
+        let environment = EnvName::new(&self.name()).map_err(Diagnostic::from)?;
+        let mut problems = Diagnostics::new();
+        let variables = self.variables.iter().map(|text| parse_setting(text).map_err(Into::into));
+        let variables = variables.filter_map(|setting| problems.keep(setting)).collect();
+        let keys = problems.keep(self.keys.sources()).unwrap_or_default();
+        problems.result(Request {
+            limit: self.limit.clone(),
+            selector: self.only.selector(),
+            variables,
+            keys,
+            ..Request::of(environment)
+        })
+    }
+
     /// What was typed for the environment.
     fn environment(&self) -> Option<&str> {
         self.environment.as_deref()
@@ -236,6 +260,18 @@ pub struct Connection {
     lab: bool,
 }
 
+impl Connection {
+    /// Adds how hosts are reached: whether by sudo, and whether lab hosts of the same names are meant.
+    ///
+    /// # Errors
+    /// When there is no lab.
+    fn complete(&self, request: Request) -> Result<Request, Diagnostic> {
+        let addresses = if self.lab { Addresses::Lab(survey::lab_hosts()?) } else { Addresses::Inventory };
+        let become_user = (self.become_root || self.ask_become_pass).then_some(Become::Root);
+        Ok(Request { addresses, become_user, ..request })
+    }
+}
+
 /// Runs the program with these arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -250,40 +286,50 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
     };
     colours(&cli.global);
     match cli.command {
-        Command::Init(command) => init::run(&command).into(),
-        Command::Validate(command) => validate::run(&cli.global, &command).into(),
-        Command::Fmt(command) => fmt::run(&cli.global, &command).into(),
-        Command::Plan(command) => plan::run(&cli.global, &command).into(),
-        Command::Apply(command) => apply::run(&cli.global, &command).into(),
-        Command::Show(command) => show::run(&cli.global, &command).into(),
-        Command::Graph(command) => graph::run(&cli.global, &command).into(),
-        Command::Explain(command) => explain::run(&cli.global, &command).into(),
-        Command::Inventory(command) => inventory::run(&cli.global, &command).into(),
-        Command::Facts(command) => facts::run(&cli.global, &command).into(),
-        Command::Exec(command) => exec::run(&cli.global, &command).into(),
-        Command::Vault(command) => vault::run(&cli.global, &command).into(),
-        Command::Verify(command) => verify::run(&cli.global, &command).into(),
-        Command::Drift(command) => drift::run(&cli.global, &command).into(),
-        Command::Import(command) => import::run(&cli.global, &command).into(),
-        Command::Resume(command) => resume::run(&cli.global, &command).into(),
-        Command::Approve(command) => approve::run(&command).into(),
-        Command::Runs(command) => runs::run(cli.global.verbose, &command).into(),
-        Command::Destroy(command) => destroy::run(&cli.global, &command).into(),
-        Command::Lock(command) => lock::run(&cli.global, &command).into(),
-        Command::Doctor(command) => doctor::run(&cli.global, &command).into(),
         Command::Lab(command) => lab_command(&cli.global, command),
-        Command::Completion(command) => completion::run(&command).into(),
-        Command::Man(command) => man::run(&command).into(),
-        Command::Version(command) => version::run(&command).into(),
+        command => block_on(run(&cli.global, &command)).into(),
     }
 }
 
-/// Lab commands run before any thread is made: namespaces belong to threads.
+/// Runs one command.
+async fn run(global: &Global, command: &Command) -> Exit {
+    match command {
+        Command::Init(command) => init::run(command),
+        Command::Validate(command) => validate::run(global, command).await,
+        Command::Fmt(command) => fmt::run(global, command),
+        Command::Plan(command) => plan::run(global, command).await,
+        Command::Apply(command) => apply::run(global, command).await,
+        Command::Show(command) => show::run(global, command),
+        Command::Graph(command) => graph::run(global, command).await,
+        Command::Explain(command) => explain::run(global, command).await,
+        Command::Inventory(command) => inventory::run(global, command).await,
+        Command::Facts(command) => facts::run(global, command).await,
+        Command::Exec(command) => exec::run(global, command).await,
+        Command::Vault(command) => vault::run(global, command).await,
+        Command::Verify(command) => verify::run(global, command).await,
+        Command::Drift(command) => drift::run(global, command).await,
+        Command::Import(command) => import::run(global, command).await,
+        Command::Resume(command) => resume::run(global, command).await,
+        Command::Approve(command) => approve::run(command),
+        Command::Runs(command) => runs::run(global.verbose, command),
+        Command::Destroy(command) => destroy::run(global, command).await,
+        Command::Lock(command) => lock::run(global, command).await,
+        Command::Doctor(command) => doctor::run(global, command).await,
+        Command::Completion(command) => completion::run(command),
+        Command::Man(command) => man::run(command),
+        Command::Version(command) => version::run(command),
+        // It ran before there was a runtime.
+        Command::Lab(_) => Exit::Success,
+    }
+}
+
+/// Lab commands run while there is one thread: namespaces belong to threads. Those of the runtime have ended when the
+/// names are known.
 fn lab_command(global: &Global, command: lab::LabCommand) -> std::process::ExitCode {
     let names = |environment: &str| {
         let selection = Selection::of(environment);
-        load::load(global, &selection)
-            .map(|loaded| loaded.inventory.hosts().map(|h| h.endpoint.name.to_string()).collect())
+        let environment = block_on(load::offline(global, &selection))?;
+        Ok(environment.inventory.hosts().map(|host| host.name().to_string()).collect())
     };
     match lab::run(command, names) {
         Ok(code) => code,
@@ -298,7 +344,7 @@ fn lab_command(global: &Global, command: lab::LabCommand) -> std::process::ExitC
     }
 }
 
-/// Runs the part of a command that talks to hosts.
+/// Runs a command on the only runtime there is.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {

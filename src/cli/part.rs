@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
-use super::load::Loaded;
 use super::{completion, ui};
-use crate::catalog::{Catalog, Chosen, HostCatalog, Names, Part, Target};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::catalog::{Catalog, Chosen, HostCatalog};
+use crate::diag::Diagnostics;
 use crate::name::{HostName, Tag};
+use crate::workspace::{Environment, NoMatch, Selected, Selector};
 
 /// A part of a plan.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -69,37 +69,15 @@ impl Only {
         (!texts.is_empty()).then(|| texts.join(", "))
     }
 
-    /// What the words mean in an environment.
-    pub(super) fn part(&self, loaded: &Loaded, problems: &mut Diagnostics) -> Part {
-        let set = |words: &[String]| {
-            words.iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect::<BTreeSet<_>>()
-        };
-        let names = Names::of(&loaded.placement);
-        let targets: Vec<Result<Target, Diagnostic>> =
-            self.targets.iter().map(|text| Target::parse(text, &names)).collect();
-        let mut part = Part { tags: set(&self.tags), skip: set(&self.skip_tags), targets: Vec::new() };
-        let mut found = part.unknown_tags(&tags(loaded));
-        for target in targets {
-            target.map_or_else(|problem| found.push(problem), |target| part.targets.push(target));
+    /// The same for a workspace.
+    pub(super) fn selector(&self) -> Selector {
+        Selector {
+            tags: self.tags.clone(),
+            skip_tags: self.skip_tags.clone(),
+            targets: self.targets.clone(),
+            no_match: if self.allow_empty { NoMatch::Warning } else { NoMatch::Error },
         }
-        found.into_iter().map(|problem| self.weighed(problem)).for_each(|problem| problems.push(problem));
-        part
     }
-
-    /// An error, or a warning if nothing is minded.
-    pub(super) fn weighed(&self, problem: Diagnostic) -> Diagnostic {
-        let severity = if self.allow_empty { crate::diag::Severity::Warning } else { problem.severity };
-        Diagnostic { severity, ..problem }
-    }
-}
-
-/// All tags of what is placed in an environment.
-fn tags(loaded: &Loaded) -> BTreeSet<Tag> {
-    let placed = loaded.placement.hosts.values().flatten().map(|instance| &instance.role).collect::<BTreeSet<_>>();
-    let roles = placed.into_iter().filter_map(|name| loaded.roles.get(name));
-    let of_roles = roles.flat_map(|role| role.tags.iter().chain(role.resources.iter().flat_map(|item| &item.tags)));
-    let of_services = loaded.placement.services.iter().flat_map(|placed| &placed.definition.tags);
-    of_roles.chain(of_services).cloned().collect()
 }
 
 impl Lists {
@@ -112,30 +90,32 @@ impl Lists {
     ///
     /// # Errors
     /// When what was asked for is not there.
-    pub(super) fn print(&self, loaded: &Loaded, json: bool) -> Result<(), Diagnostics> {
-        let catalog = loaded.chosen(loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?)?;
+    pub(super) fn print(&self, loaded: &Environment, json: bool) -> Result<(), Diagnostics> {
+        let Selected { catalog, warnings } =
+            loaded.chosen(loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?)?;
+        ui::problems(&warnings);
         ui::result(&if json { self.json(loaded, &catalog) } else { self.text(loaded, &catalog) });
         Ok(())
     }
 
-    fn text(&self, loaded: &Loaded, catalog: &Catalog) -> String {
+    fn text(&self, loaded: &Environment, catalog: &Catalog) -> String {
         let list = |wanted: bool, what: &str, rows: Vec<String>| {
             let head = format!("{what} ({}):", rows.len());
             wanted.then(|| std::iter::once(head).chain(rows.into_iter().map(|row| format!("  {row}"))).collect())
         };
         let lists: [Option<Vec<String>>; 3] = [
             list(self.list_hosts, "hosts", hosts(catalog).map(ToString::to_string).collect()),
-            list(self.list_tags, "tags", tags(loaded).iter().map(ToString::to_string).collect()),
+            list(self.list_tags, "tags", loaded.tags().iter().map(ToString::to_string).collect()),
             list(self.list_resources, "resources", resources(catalog).iter().map(Resource::text).collect()),
         ];
         lists.into_iter().flatten().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n")
     }
 
-    fn json(&self, loaded: &Loaded, catalog: &Catalog) -> String {
-        let mut all = json!({ "format": "armilla-list", "version": 1, "environment": loaded.environment });
+    fn json(&self, loaded: &Environment, catalog: &Catalog) -> String {
+        let mut all = json!({ "format": "armilla-list", "version": 1, "environment": loaded.name });
         let lists = [
             (self.list_hosts, "hosts", json!(hosts(catalog).collect::<Vec<_>>())),
-            (self.list_tags, "tags", json!(tags(loaded))),
+            (self.list_tags, "tags", json!(loaded.tags())),
             (self.list_resources, "resources", resources(catalog).iter().map(Resource::json).collect()),
         ];
         for (_, name, list) in lists.into_iter().filter(|(wanted, ..)| *wanted) {

@@ -8,6 +8,7 @@ use super::{Connection, Exit, Global, Selection, load, saved, ui};
 use crate::diag::Diagnostics;
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
+use crate::workspace::{Environment, revision};
 
 const HELP: &str = "\
 Examples:
@@ -70,13 +71,15 @@ pub(super) enum Next {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Plan) -> Exit {
+pub(super) async fn run(global: &Global, command: &Plan) -> Exit {
     let selection = command.selection.with(&command.only);
     let shape = Shape { out: command.out.clone(), ..command.shape.clone() };
-    let result = listed(global, &selection, &command.lists, &shape).unwrap_or_else(|| {
-        let survey = show(global, &selection, &command.connection, &shape);
-        survey.map(|survey| exit(&survey.plan, command.detailed_exitcode))
-    });
+    let result = match listed(global, &selection, &command.lists, &shape).await {
+        Some(result) => result,
+        None => show(global, &selection, &command.connection, &shape)
+            .await
+            .map(|survey| exit(&survey.plan, command.detailed_exitcode)),
+    };
     result.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
@@ -84,41 +87,34 @@ pub(super) fn run(global: &Global, command: &Plan) -> Exit {
 }
 
 /// Prints lists instead of a plan, if any is wanted.
-pub(super) fn listed(
+pub(super) async fn listed(
     global: &Global,
     selection: &Selection,
     lists: &Lists,
     shape: &Shape,
 ) -> Option<Result<Exit, Diagnostics>> {
-    lists.any().then(|| {
-        lists.print(&load::load(global, selection)?, shape.json)?;
-        Ok(Exit::Success)
-    })
+    if !lists.any() {
+        return None;
+    }
+    let environment = load::offline(global, selection).await;
+    Some(environment.and_then(|environment| lists.print(&environment, shape.json)).map(|()| Exit::Success))
 }
 
 /// Reads the hosts and prints the plan.
 ///
 /// # Errors
 /// What is wrong in what a user wrote.
-pub(super) fn show(
+pub(super) async fn show(
     global: &Global,
     selection: &Selection,
     connection: &Connection,
     shape: &Shape,
 ) -> Result<Survey, Diagnostics> {
     shape.out.as_deref().map_or(Ok(()), saved::check_place)?;
-    let mut loaded = load::begin(global, selection)?;
-    let fleet = survey::fleet(global, connection, &mut loaded)?;
-    super::environment::banner(&loaded);
-    let survey = super::block_on(async {
-        let survey = survey::survey(&fleet, &loaded).await;
-        fleet.tell_round_trips(&loaded.endpoints());
-        fleet.transport.close().await;
-        survey
-    })?;
+    let (loaded, survey) = survey::read(global, selection, connection, &super::environment::banner).await?;
     print(global, selection, connection, shape, &loaded, &survey);
     if let Some(path) = &shape.out {
-        saved::save(path, selection, &loaded, &survey)?;
+        saved::save(path, selection, &loaded, &survey).await?;
     }
     Ok(survey)
 }
@@ -129,19 +125,19 @@ pub(super) fn print(
     selection: &Selection,
     connection: &Connection,
     shape: &Shape,
-    loaded: &load::Loaded,
+    loaded: &Environment,
     survey: &Survey,
 ) {
     if shape.json {
         let about = json::About {
-            revision: survey.revision.as_ref().map(super::revision::shown),
+            revision: survey.revision.as_ref().map(revision::shown),
             limit: selection.limit.clone(),
             part: selection.only.described(),
         };
         return ui::line(&json::plan(&survey.plan, &about).to_string());
     }
     let view = View {
-        revision: survey.revision.as_ref().map(super::revision::shown),
+        revision: survey.revision.as_ref().map(revision::shown),
         read: human::Read::Now(survey.took),
         diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
         verbose: global.verbose,

@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::keys::Keyring;
 use super::leases::{Locks, Patience};
 use super::perform::{self, Show, Undertaking};
 use super::saved::{self, Made};
 use super::survey::{self, Fleet, Survey};
-use super::{Exit, identity, plan, revision, settle, ui};
+use super::{Exit, identity, plan, settle, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::ledger::{Applied, Revision};
 use crate::name::{HostName, RunId, ServiceName};
 use crate::plan::Plan;
 use crate::plan::saved::About;
 use crate::step::Digest;
+use crate::workspace::{Keyring, revision};
 
 /// How often members that are waited for are asked again.
 const POLL: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ impl Proposal<'_> {
             return Err(Ok(plan::exit(plan, self.consent.detailed_exitcode)));
         }
         approved(self.consent, confirm).map_err(Ok)?;
-        let made = saved::make(self.about.clone(), plan, &self.survey.catalog, self.keys).map_err(Err)?;
+        let made = saved::make(self.about.clone(), plan, &self.survey.catalog, self.keys).await.map_err(Err)?;
         // While a person thought, a hand may have changed something: no other run could.
         let refused = if self.consent.yes {
             BTreeMap::new()

@@ -17,6 +17,7 @@ use crate::history::Run;
 use crate::name::RunId;
 use crate::plan::{Begun, rollback};
 use crate::report::human;
+use crate::workspace::Workspace;
 
 /// Goes on with a run that was cut off. The hosts are read again: what was done is not done twice, what is not known is
 /// looked at.
@@ -44,14 +45,14 @@ Examples:
   armilla resume 20261121-1402        the run whose name begins so (armilla runs list)";
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Resume) -> Exit {
-    resume(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Resume) -> Exit {
+    resume(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
+async fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
     let old = match &command.run {
         Some(typed) => runs::find(Some(typed))?,
         None => last_open(global)?,
@@ -62,57 +63,55 @@ fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
     let selection = Selection { keys: command.keys.clone(), ..Selection::of(name.as_str()) };
     let global =
         &Global { project: global.project.clone().or_else(|| Some(old.head.project.clone())), ..global.clone() };
-    let (root, keys, settings) = saved::keys_for(global, &selection, &name)?;
-    let saved = saved::open(&path, &file, &keys, &settings)?;
+    let (workspace, keys, settings) = saved::keys_for(global, &selection, &name)?;
+    let saved = saved::open(&path, &file, &keys, &settings).await?;
     let connection = saved::connection(&file, &command.connection)?;
     let fleet = survey::fleet_of(global, &connection)?;
-    let question = environment::banner_of(root.as_deref(), &name, file.about.hosts);
+    let question = environment::banner_of(workspace.as_ref(), &name, file.about.hosts);
     let run = identity::new_run()?;
     ui::say(&format!("going on with the run {} of {}", old.head.run, old.head.at));
-    super::block_on(async {
-        let hosts: Vec<_> = saved.catalog.endpoints().into_values().collect();
-        let ground = Ground::of_saved(&saved.about, hosts);
-        let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
-            Ok(leases) => leases,
-            Err(exit) => return Ok(exit),
-        };
-        let mut survey = survey::of(&fleet, saved.catalog.clone()).await;
-        survey.plan.leave_out_done(&survey.observed, &chain(&old));
-        if let Some(back) = rollback(&saved.plan, &begun(&old)) {
-            ui::say("that run was putting back what it had changed: so does this one");
-            survey.plan = back;
-        }
-        let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-        show::print_plan(global, &shape, &file.about, &survey.plan, human::Read::Now(survey.took), None);
-        let proposal = Proposal {
-            fleet: &fleet,
-            leases,
-            survey: &survey,
-            about: file.about.clone(),
-            keys: &keys,
-            project: root.as_deref(),
-            run,
-            resumes: Some(old.head.run.clone()),
-            consent: &command.consent,
-            show: Show::new(
-                global,
-                &command.shape,
-                &command.consent,
-                format!("armilla plan {name}{}", if connection.lab { " --lab" } else { "" }),
-            ),
-        };
-        let exit = proposal.decide(|| question.ask()).await;
-        fleet.transport.close().await;
-        exit
-    })
+    let hosts: Vec<_> = saved.catalog.endpoints().into_values().collect();
+    let ground = Ground::of_saved(&saved.about, hosts);
+    let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
+        Ok(leases) => leases,
+        Err(exit) => return Ok(exit),
+    };
+    let mut survey = survey::of(&fleet, saved.catalog.clone()).await;
+    survey.plan.leave_out_done(&survey.observed, &chain(&old));
+    if let Some(back) = rollback(&saved.plan, &begun(&old)) {
+        ui::say("that run was putting back what it had changed: so does this one");
+        survey.plan = back;
+    }
+    let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+    show::print_plan(global, &shape, &file.about, &survey.plan, human::Read::Now(survey.took), None);
+    let proposal = Proposal {
+        fleet: &fleet,
+        leases,
+        survey: &survey,
+        about: file.about.clone(),
+        keys: &keys,
+        project: workspace.as_ref().map(Workspace::root),
+        run,
+        resumes: Some(old.head.run.clone()),
+        consent: &command.consent,
+        show: Show::new(
+            global,
+            &command.shape,
+            &command.consent,
+            format!("armilla plan {name}{}", if connection.lab { " --lab" } else { "" }),
+        ),
+    };
+    let exit = proposal.decide(|| question.ask()).await;
+    fleet.transport.close().await;
+    exit
 }
 
 /// The last run that did not converge: of the project one is in, if one is in one. What another project left undone is
 /// gone on with only by its name.
 fn last_open(global: &Global) -> Result<Run, Diagnostics> {
-    let here = load::root(global).ok();
+    let here = load::workspace(global).ok();
     let mut runs = runs::history()?.list();
-    runs.retain(|run| here.as_ref().is_none_or(|root| *root == run.head.project));
+    runs.retain(|run| here.as_ref().is_none_or(|here| here.root() == run.head.project));
     let gone_on: BTreeSet<RunId> = runs.iter().filter_map(|run| run.head.resumes.clone()).collect();
     let open = |run: &&Run| run.end.as_ref().is_none_or(|end| !matches!(end.exit, 0 | 2 | 5));
     let last = runs.iter().rev().filter(|run| !gone_on.contains(&run.head.run)).find(open).cloned();

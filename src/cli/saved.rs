@@ -11,10 +11,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::keys::{Keyring, Place};
-use super::load::Loaded;
 use super::survey::Survey;
-use super::{Connection, Global, Selection, identity, leases, ui};
+use super::{Connection, Global, Selection, identity, keys, leases, load, ui};
 use crate::catalog::Catalog;
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::ledger::Revision;
@@ -26,6 +24,7 @@ use crate::settings::ProjectSettings;
 use crate::step::Digest;
 use crate::store;
 use crate::vault::{self, Envelope, Key};
+use crate::workspace::{self, Encrypted, Environment, Keyring, NewKey, Workspace};
 
 /// The vault id of what is sealed with this machine's own key.
 const MACHINE: &str = "armilla-machine";
@@ -59,15 +58,21 @@ pub(super) fn check_place(path: &Path) -> Result<(), Diagnostic> {
 ///
 /// # Errors
 /// When there is no key for its secrets, or the file cannot be written.
-pub(super) fn save(path: &Path, selection: &Selection, loaded: &Loaded, survey: &Survey) -> Result<(), Diagnostics> {
+pub(super) async fn save(
+    path: &Path,
+    selection: &Selection,
+    loaded: &Environment,
+    survey: &Survey,
+) -> Result<(), Diagnostics> {
     let cannot = |why: &dyn std::fmt::Display| {
         Diagnostic::error(format!("the plan cannot be saved to {}: {why}", path.display())).hint("nothing was changed")
     };
-    let made = make(about(selection, loaded, survey.revision.clone()), &survey.plan, &survey.catalog, &loaded.keys)?;
+    let made =
+        make(about(selection, loaded, survey.revision.clone()), &survey.plan, &survey.catalog, &loaded.keys).await?;
     check_place(path)?;
     write(path, &made.bytes).map_err(|error| cannot(&error))?;
     // A plan that cannot be read must show now, not in the night in which it is needed.
-    whole(path, &read(path)?, &loaded.keys)?;
+    whole(path, &read(path)?, &loaded.keys).await?;
     ui::say(&format!("Saved to {} (sha256:{}).", path.display(), &made.digest.0[..12]));
     if let Some(with) = made.sealed_with {
         ui::say(&format!("The secrets in it are sealed with {with}."));
@@ -91,11 +96,14 @@ pub(super) struct Made {
 ///
 /// # Errors
 /// When there is no key for its secrets.
-pub(super) fn make(about: About, plan: &Plan, catalog: &Catalog, keys: &Keyring) -> Result<Made, Diagnostics> {
+pub(super) async fn make(about: About, plan: &Plan, catalog: &Catalog, keys: &Keyring) -> Result<Made, Diagnostics> {
     let cannot = |why: SavedError| Diagnostic::error(format!("the plan cannot be written down: {why}"));
     let plan = SavedPlan::new(about, plan.clone(), catalog.clone(), &identity::random()?).map_err(cannot)?;
     let draft = plan.draft().map_err(cannot)?;
-    let sealed = draft.secrets().map(|secrets| seal(&secrets, keys)).transpose()?;
+    let sealed = match draft.secrets() {
+        Some(secrets) => Some(seal(&secrets, keys).await?),
+        None => None,
+    };
     let (bytes, digest) = draft.finish(sealed.as_ref().map(|sealed| sealed.text.as_str())).map_err(cannot)?;
     Ok(Made { plan, bytes, digest, sealed_with: sealed.map(|sealed| sealed.with) })
 }
@@ -108,20 +116,19 @@ pub(super) fn keys_for(
     global: &Global,
     selection: &Selection,
     environment: &EnvName,
-) -> Result<(Option<PathBuf>, Keyring, ProjectSettings), Diagnostics> {
-    let root =
-        super::load::root(global).ok().filter(|root| root.join("inventories").join(environment.as_str()).is_dir());
-    let (keys, settings) = Keyring::of_project(&selection.keys, root.as_deref(), Some(environment))?;
-    Ok((root, keys, settings))
+) -> Result<(Option<Workspace>, Keyring, ProjectSettings), Diagnostics> {
+    let workspace = load::workspace(global).ok().filter(|workspace| workspace.has(environment.as_str()));
+    let (keys, settings) = keys::ring(workspace.as_ref(), &selection.keys, Some(environment))?;
+    Ok((workspace, keys, settings))
 }
 
 /// What is told about a plan of this selection.
-pub(super) fn about(selection: &Selection, loaded: &Loaded, revision: Option<Revision>) -> About {
+pub(super) fn about(selection: &Selection, loaded: &Environment, revision: Option<Revision>) -> About {
     let witnesses = crate::apply::witnesses(leases::witnesses(loaded));
     let folder = loaded.root.file_name().map(|name| name.to_string_lossy().into_owned());
     About {
         armilla: env!("CARGO_PKG_VERSION").to_owned(),
-        environment: loaded.environment.clone(),
+        environment: loaded.name.clone(),
         made_at: identity::now(),
         made_by: identity::who(),
         revision,
@@ -149,9 +156,9 @@ struct Sealed {
     with: String,
 }
 
-fn seal(secrets: &[u8], keys: &Keyring) -> Result<Sealed, Diagnostic> {
+async fn seal(secrets: &[u8], keys: &Keyring) -> Result<Sealed, Diagnostic> {
     let salt = identity::random()?;
-    if let Some((key, id, name)) = keys.at_hand() {
+    if let Some(NewKey { key, id, name }) = keys.at_hand().await {
         return Ok(Sealed {
             text: vault::seal(secrets, &key, id.as_deref(), &salt),
             with: format!("the vault key {name}: whoever has it can apply this plan"),
@@ -242,17 +249,17 @@ pub(super) fn read(path: &Path) -> Result<File, Diagnostic> {
 ///
 /// # Errors
 /// When no key fits, or it says what no plan says.
-pub(super) fn open(
+pub(super) async fn open(
     path: &Path,
     file: &File,
     keys: &Keyring,
     settings: &ProjectSettings,
 ) -> Result<SavedPlan, Diagnostics> {
-    let saved = whole(path, file, keys)?;
+    let saved = whole(path, file, keys).await?;
     // A file can name any program for its connections: only those run that the project allows.
     let hosts = saved.catalog.hosts.values().map(|host| &host.endpoint).chain(saved.catalog.spare.values());
     let all = hosts.chain(saved.plan.endpoints.values()).chain(&saved.about.witnesses);
-    let problems = super::load::proxy_commands(all, settings);
+    let problems = workspace::proxy_commands(all, settings);
     problems.result(saved)
 }
 
@@ -269,16 +276,19 @@ pub(super) fn connection(file: &File, given: &Connection) -> Result<Connection, 
     Ok(Connection { lab, ..given.clone() })
 }
 
-fn whole(path: &Path, file: &File, keys: &Keyring) -> Result<SavedPlan, Diagnostics> {
-    let secrets = file.sealed.as_ref().map(|sealed| unseal(path, sealed, keys)).transpose()?;
+async fn whole(path: &Path, file: &File, keys: &Keyring) -> Result<SavedPlan, Diagnostics> {
+    let secrets = match &file.sealed {
+        Some(sealed) => Some(unseal(path, sealed, keys).await?),
+        None => None,
+    };
     file.open(secrets.as_ref()).map_err(|error| wrong(path, &error).into())
 }
 
-fn unseal(path: &Path, sealed: &str, keys: &Keyring) -> Result<Secret<Vec<u8>>, Diagnostics> {
+async fn unseal(path: &Path, sealed: &str, keys: &Keyring) -> Result<Secret<Vec<u8>>, Diagnostics> {
     let id = Envelope::parse(sealed).ok().and_then(|envelope| envelope.id);
     if id.as_deref() != Some(MACHINE) {
         let origin = Origin::start(&Source::secret(format!("{} (its secrets)", path.display()), ""));
-        return keys.open(sealed, &Place::Value(&origin)).map(|opened| opened.plain);
+        return keys.open(sealed, &Encrypted::Value(origin)).await.map(|opened| opened.plain);
     }
     let key = machine_key(&machine_key_file()?, Wanted::Found)?;
     let envelope = Envelope::parse(sealed).map_err(|damage| Diagnostic::error(damage.what))?;

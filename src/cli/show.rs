@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use super::plan::{self, Shape};
-use super::{Exit, Global, revision, runs, saved, ui};
+use super::{Exit, Global, runs, saved, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{HistoryError, Run};
 use crate::plan::saved::{About, File, Hosts};
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
+use crate::workspace::revision;
 
 const HELP: &str = "\
 Examples:

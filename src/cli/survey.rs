@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
+use tokio::task::JoinSet;
 
-use super::load::Loaded;
-use super::{Connection, Global, ui};
+use super::{Connection, Global, Selection, load, ui};
 use crate::catalog::{Catalog, Facts};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::fact::{Fact, fact};
@@ -20,6 +20,7 @@ use crate::plan::{self, Observed, Plan};
 use crate::secret::Secret;
 use crate::step::{Probe, Readings};
 use crate::transport::{Asked, Connections, KnownHosts, SshOptions, Transport, TransportError};
+use crate::workspace::{Environment, Selected, Unchecked, revision};
 
 /// Hosts, and how to work with them.
 pub(super) struct Fleet {
@@ -71,21 +72,13 @@ impl Survey {
     }
 }
 
-/// Prepares connections to hosts; asks for the sudo password if wanted. In a rehearsal, to lab hosts.
+/// Prepares connections to the hosts of an environment; asks for the sudo password if wanted.
 ///
 /// # Errors
-/// When there is nobody to ask, or no lab.
-pub(super) fn fleet(global: &Global, connection: &Connection, loaded: &mut Loaded) -> Result<Fleet, Diagnostics> {
-    if connection.ask_become_pass {
-        // Nobody is asked for a password only to hear that nothing can be done.
-        loaded.check()?;
-    }
-    let fleet = fleet_of(global, connection)?;
-    if connection.lab {
-        loaded.rehearsal = Some(rehearsal(&lab()?, loaded)?);
-    }
-    loaded.become_root |= connection.become_root || connection.ask_become_pass;
-    Ok(fleet)
+/// When there is nobody to ask, or a host of a rehearsal is missing in the lab.
+pub(super) fn fleet(global: &Global, connection: &Connection, environment: &Environment) -> Result<Fleet, Diagnostics> {
+    environment.check_rehearsal()?;
+    Ok(fleet_of(global, connection)?)
 }
 
 fn lab() -> Result<crate::lab::Lab, Diagnostic> {
@@ -93,11 +86,20 @@ fn lab() -> Result<crate::lab::Lab, Diagnostic> {
     lab.map_err(|error| Diagnostic::error(error.to_string()))
 }
 
+/// The lab hosts and their addresses.
+///
+/// # Errors
+/// When there is no lab.
+pub(super) fn lab_hosts() -> Result<BTreeMap<String, String>, Diagnostic> {
+    let hosts = lab()?.hosts().map_err(|error| Diagnostic::error(error.to_string()))?;
+    Ok(hosts.iter().map(|host| (host.name.clone(), host.address.to_string())).collect())
+}
+
 /// The same for hosts that are known already: those of a saved plan.
 ///
 /// # Errors
 /// When there is nobody to ask, or no lab.
-pub(super) fn fleet_of(global: &Global, connection: &Connection) -> Result<Fleet, Diagnostics> {
+pub(super) fn fleet_of(global: &Global, connection: &Connection) -> Result<Fleet, Diagnostic> {
     let mut options = SshOptions {
         config: connection.ssh_config.clone().map(path).transpose()?,
         user: connection.user.clone(),
@@ -131,43 +133,80 @@ fn password() -> Result<Secret<String>, Diagnostic> {
     typed.map(Secret::new).map_err(|error| Diagnostic::error(format!("no password could be read: {error}")))
 }
 
-/// The addresses of the lab hosts that stand for the hosts of the environment.
-fn rehearsal(lab: &crate::lab::Lab, loaded: &Loaded) -> Result<BTreeMap<HostName, String>, Diagnostic> {
-    let hosts = lab.hosts().map_err(|error| Diagnostic::error(error.to_string()))?;
-    let known: BTreeMap<&str, String> =
-        hosts.iter().map(|host| (host.name.as_str(), host.address.to_string())).collect();
-    let wanted: Vec<HostName> = loaded.endpoints().into_iter().map(|endpoint| endpoint.name).collect();
-    let missing: Vec<&str> = wanted.iter().map(HostName::as_str).filter(|name| !known.contains_key(name)).collect();
-    if !missing.is_empty() {
-        let (are, plural) = if missing.len() == 1 { ("is", "") } else { ("are", "s") };
-        let text = format!("--lab: there {are} no lab host{plural} {}", missing.join(", "));
-        return Err(Diagnostic::error(text).hint(format!("make them: armilla lab up --env {}", loaded.environment)));
-    }
-    let all = loaded.inventory.hosts().map(crate::inventory::Host::name);
-    Ok(all.filter_map(|host| Some((host.clone(), known.get(host.as_str())?.clone()))).collect())
-}
-
 /// Asks the hosts everything and compares.
 ///
 /// # Errors
 /// What is wrong in what is desired, also after templating with real facts.
-pub(super) async fn survey(fleet: &Fleet, loaded: &Loaded) -> Result<Survey, Diagnostics> {
+pub(super) async fn survey(fleet: &Fleet, loaded: &Environment) -> Result<Survey, Diagnostics> {
     let begun = Instant::now();
-    // Beside each other: hosts are logged in to and git looks, while it is worked out what to ask. Of a part of the
-    // resources it is not known yet whom they are on.
-    let _logins = fleet.log_in(if loaded.part.is_all() { loaded.endpoints() } else { Vec::new() });
     let root = loaded.root.clone();
-    let revision = tokio::task::spawn_blocking(move || super::revision::of(&root));
-    loaded.check()?;
+    let revision = tokio::task::spawn_blocking(move || revision::of(&root));
     let (facts, unreachable) = facts(fleet, loaded, &loaded.facts_needed()).await;
     let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
     let catalog = loaded.catalog(&facts, &away)?;
     // What was asked for may be on a host that did not answer, which is told anyway.
-    let catalog = if away.is_empty() { loaded.chosen(catalog)? } else { loaded.chosen_of_some(catalog) };
+    let catalog = if away.is_empty() { chosen(loaded, catalog)? } else { loaded.chosen_of_some(catalog) };
     let mut survey = of_known(fleet, catalog, unreachable).await;
     survey.took = begun.elapsed();
     survey.revision = revision.await.ok().flatten();
     Ok(survey)
+}
+
+/// The part of a catalog that was asked for; shows warnings.
+///
+/// # Errors
+/// What was asked for and is not there.
+pub(super) fn chosen(environment: &Environment, catalog: Catalog) -> Result<Catalog, Diagnostics> {
+    let Selected { catalog, warnings } = environment.chosen(catalog)?;
+    ui::problems(&warnings);
+    Ok(catalog)
+}
+
+/// Reads an environment and its hosts, for a command that changes nothing. `banner` is shown before hosts are asked.
+///
+/// # Errors
+/// What is wrong in what a user wrote.
+pub(super) async fn read(
+    global: &Global,
+    selection: &Selection,
+    connection: &Connection,
+    banner: &dyn Fn(&Environment),
+) -> Result<(Environment, Survey), Diagnostics> {
+    let unchecked = load::begin(global, selection, connection).await?;
+    if connection.ask_become_pass {
+        // Nobody is asked for a password only to hear that nothing can be done.
+        let environment = load::checked(unchecked).await?;
+        let fleet = fleet(global, connection, &environment)?;
+        banner(&environment);
+        return surveyed(&fleet, JoinSet::new(), std::future::ready(Ok(environment))).await;
+    }
+    let fleet = fleet(global, connection, unchecked.environment())?;
+    banner(unchecked.environment());
+    surveyed(&fleet, log_in(&fleet, &unchecked), load::checked(unchecked)).await
+}
+
+async fn surveyed(
+    fleet: &Fleet,
+    logins: JoinSet<()>,
+    environment: impl Future<Output = Result<Environment, Diagnostics>>,
+) -> Result<(Environment, Survey), Diagnostics> {
+    let work = async {
+        let environment = environment.await?;
+        let survey = survey(fleet, &environment).await?;
+        fleet.tell_round_trips(&environment.endpoints());
+        Ok((environment, survey))
+    };
+    let result = work.await;
+    drop(logins);
+    fleet.transport.close().await;
+    result
+}
+
+/// Logs in to the hosts of an environment while what is desired of them is checked. Logins that are still being made are
+/// given up when what this returns is dropped. Of a part of the resources it is not known yet which hosts have them.
+fn log_in(fleet: &Fleet, unchecked: &Unchecked) -> JoinSet<()> {
+    let known = unchecked.environment();
+    fleet.log_in(if known.part.is_all() { known.endpoints() } else { Vec::new() })
 }
 
 /// Reads the hosts of a catalog, and compares.
@@ -216,7 +255,7 @@ pub(super) async fn observe(fleet: &Fleet, what: &'static str, questions: Vec<(E
 /// Asks each host its facts. Hosts that need none are not asked; a fact that cannot be read is left out.
 pub(super) async fn facts(
     fleet: &Fleet,
-    loaded: &Loaded,
+    loaded: &Environment,
     wanted: &BTreeMap<HostName, BTreeSet<String>>,
 ) -> (Facts, BTreeMap<HostName, String>) {
     let asked = |endpoint: Endpoint| {
@@ -287,10 +326,10 @@ pub(super) fn explained(error: &TransportError) -> String {
 impl Fleet {
     /// Makes connections that will be needed, as many at a time as hosts are worked on. Those that are still being made are
     /// given up when what this returns is dropped.
-    pub(super) fn log_in(&self, hosts: Vec<Endpoint>) -> tokio::task::JoinSet<()> {
+    pub(super) fn log_in(&self, hosts: Vec<Endpoint>) -> JoinSet<()> {
         let slots = Arc::new(tokio::sync::Semaphore::new(self.forks.max(1)));
         let asked = if hosts.len() <= self.forks { Asked::AtOnce } else { Asked::Later };
-        let mut logins = tokio::task::JoinSet::new();
+        let mut logins = JoinSet::new();
         for host in hosts {
             let (transport, slots) = (Arc::clone(&self.transport), Arc::clone(&slots));
             logins.spawn(async move {

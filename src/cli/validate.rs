@@ -1,8 +1,9 @@
 //! `armilla validate [ENV]`: everything that can be checked without a host.
 
-use super::load::{self, Loaded};
+use super::load;
 use super::{Exit, Global, Selection, ui};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
+use crate::workspace::Environment;
 
 /// Checks a project.
 #[derive(Debug, clap::Args)]
@@ -21,23 +22,23 @@ pub(super) struct Validate {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Validate) -> Exit {
-    let names = match (&command.environment, load::root(global)) {
+pub(super) async fn run(global: &Global, command: &Validate) -> Exit {
+    let names = match (&command.environment, load::workspace(global)) {
         (_, Err(problem)) => return report(command, &problem.into(), &[]),
         (Some(name), Ok(_)) => vec![name.clone()],
-        (None, Ok(root)) => crate::store::environments(&root),
+        (None, Ok(workspace)) => workspace.environments(),
     };
     let mut problems = Diagnostics::new();
     let mut fine = Vec::new();
     for name in names {
         let selection =
             Selection { variables: command.variables.clone(), keys: command.keys.clone(), ..Selection::of(&name) };
-        fine.extend(problems.keep(load::load(global, &selection)));
+        fine.extend(problems.keep(load::offline(global, &selection).await));
     }
     report(command, &problems, &fine)
 }
 
-fn report(command: &Validate, problems: &Diagnostics, fine: &[Loaded]) -> Exit {
+fn report(command: &Validate, problems: &Diagnostics, fine: &[Environment]) -> Exit {
     if command.json {
         ui::result(&crate::report::json::diagnostics(problems).to_string());
     } else {
@@ -46,7 +47,7 @@ fn report(command: &Validate, problems: &Diagnostics, fine: &[Loaded]) -> Exit {
             let (hosts, services) = (loaded.placement.hosts.len(), loaded.placement.services.len());
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
             let (services, hosts) = (count(services, "service"), count(hosts, "host"));
-            ui::result(&format!("{}: {services} on {hosts}, no mistake found", loaded.environment));
+            ui::result(&format!("{}: {services} on {hosts}, no mistake found", loaded.name));
         }
         let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
         let errors = problems.iter().filter(is_error).count();

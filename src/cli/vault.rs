@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::keys::{self, KeyFlags, Keyring, Opened, Place};
+use super::keys::{self, KeyFlags};
 use super::{Exit, Global, editor, load, ui};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::EnvName;
@@ -13,6 +13,7 @@ use crate::secret::Secret;
 use crate::settings::ProjectSettings;
 use crate::store;
 use crate::vault::{self, Key};
+use crate::workspace::{Encrypted, KeySources, Keyring, NewKey, Opened};
 
 /// Looks into vault files, changes them, and makes them.
 #[derive(Debug, clap::Subcommand)]
@@ -121,15 +122,15 @@ pub(super) struct EncryptString {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &VaultCommand) -> Exit {
+pub(super) async fn run(global: &Global, command: &VaultCommand) -> Exit {
     let done = match command {
-        VaultCommand::View(command) => view(global, command),
-        VaultCommand::Edit(command) => edit(global, command),
-        VaultCommand::Create(command) => create(global, command),
-        VaultCommand::Encrypt(command) => convert(global, command, Way::Encrypt),
-        VaultCommand::Decrypt(command) => convert(global, command, Way::Decrypt),
-        VaultCommand::Rekey(command) => rekey(global, command),
-        VaultCommand::EncryptString(command) => encrypt_string(global, command),
+        VaultCommand::View(command) => view(global, command).await,
+        VaultCommand::Edit(command) => edit(global, command).await,
+        VaultCommand::Create(command) => create(global, command).await,
+        VaultCommand::Encrypt(command) => convert(global, command, Way::Encrypt).await,
+        VaultCommand::Decrypt(command) => convert(global, command, Way::Decrypt).await,
+        VaultCommand::Rekey(command) => rekey(global, command).await,
+        VaultCommand::EncryptString(command) => encrypt_string(global, command).await,
     };
     match done {
         Ok(()) => Exit::Success,
@@ -142,11 +143,11 @@ pub(super) fn run(global: &Global, command: &VaultCommand) -> Exit {
 
 type Done = Result<(), Diagnostics>;
 
-fn view(global: &Global, command: &View) -> Done {
+async fn view(global: &Global, command: &View) -> Done {
     let mut rings = Rings::new(global, &command.whose);
     let mut problems = Diagnostics::new();
     for name in &command.files {
-        let opened = read(name).map_err(Into::into).and_then(|bytes| open(name, &bytes, rings.of(name)?));
+        let opened = opened(name, &mut rings).await;
         if let Some(opened) = problems.keep(opened) {
             ui::raw(opened.plain.expose());
         }
@@ -154,18 +155,18 @@ fn view(global: &Global, command: &View) -> Done {
     problems.result(())
 }
 
-fn edit(global: &Global, command: &Edit) -> Done {
+async fn edit(global: &Global, command: &Edit) -> Done {
     let path = Path::new(&command.file);
     let before = read(&command.file)?;
     let mut rings = Rings::new(global, &command.whose);
     let ring = rings.of(&command.file)?;
-    let opened = open(&command.file, &before, ring)?;
+    let opened = open(&command.file, &before, ring).await?;
     // As in Ansible: who opened it closes it, unless another key is asked for.
     let (key, id) = match &command.with.id {
-        Some(id) => ring.to_encrypt(Some(id))?,
+        Some(id) => ring.to_encrypt(Some(id)).await.map(|new| (new.key, new.id))?,
         None => (opened.key.clone(), opened.id.clone()),
     };
-    let Some(after) = editor::edit(path, opened.plain.expose())? else {
+    let Some(after) = editor::edit(path, opened.plain.expose()).await? else {
         ui::say(&format!("{}: nothing was changed", path.display()));
         return Ok(());
     };
@@ -179,14 +180,15 @@ fn edit(global: &Global, command: &Edit) -> Done {
     Ok(())
 }
 
-fn create(global: &Global, command: &Edit) -> Done {
+async fn create(global: &Global, command: &Edit) -> Done {
     let path = Path::new(&command.file);
     if path.symlink_metadata().is_ok() {
         let problem = Diagnostic::error(format!("{} is there already", path.display()));
         return Err(problem.hint(format!("to change it: armilla vault edit {}", path.display())).into());
     }
-    let (key, id) = Rings::new(global, &command.whose).of(&command.file)?.to_encrypt(command.with.id.as_deref())?;
-    let Some(plain) = editor::edit(path, b"")? else {
+    let mut rings = Rings::new(global, &command.whose);
+    let NewKey { key, id, .. } = rings.of(&command.file)?.to_encrypt(command.with.id.as_deref()).await?;
+    let Some(plain) = editor::edit(path, b"").await? else {
         ui::say("nothing was written, so no file was made");
         return Ok(());
     };
@@ -202,7 +204,7 @@ enum Way {
 }
 
 /// Everything is converted before the first file is replaced.
-fn convert(global: &Global, command: &Convert, way: Way) -> Done {
+async fn convert(global: &Global, command: &Convert, way: Way) -> Done {
     if command.output.is_some() && command.files.len() > 1 {
         return Err(Diagnostic::error("--output is for one file, and several are given").into());
     }
@@ -210,11 +212,10 @@ fn convert(global: &Global, command: &Convert, way: Way) -> Done {
     let mut problems = Diagnostics::new();
     let mut converted = Vec::new();
     for name in &command.files {
-        let bytes = read(name).map_err(Into::into);
-        let result = bytes.and_then(|bytes| match way {
-            Way::Encrypt => encrypted(name, &bytes, rings.of(name)?, command.with.id.as_deref()),
-            Way::Decrypt => Ok((open(name, &bytes, rings.of(name)?)?.plain, "decrypted".to_owned())),
-        });
+        let result = match way {
+            Way::Encrypt => encrypted(name, &mut rings, command.with.id.as_deref()).await,
+            Way::Decrypt => opened(name, &mut rings).await.map(|opened| (opened.plain, "decrypted".to_owned())),
+        };
         converted.extend(problems.keep(result).map(|result| (name, result)));
     }
     problems.result(())?;
@@ -224,27 +225,28 @@ fn convert(global: &Global, command: &Convert, way: Way) -> Done {
     Ok(())
 }
 
-fn encrypted(
+async fn encrypted(
     name: &str,
-    plain: &[u8],
-    ring: &Keyring,
+    rings: &mut Rings<'_>,
     id: Option<&str>,
 ) -> Result<(Secret<Vec<u8>>, String), Diagnostics> {
-    if vault::is_encrypted(plain) {
+    let plain = read(name)?;
+    let ring = rings.of(name)?;
+    if vault::is_encrypted(&plain) {
         let problem = Diagnostic::error(format!("{name} is encrypted already"));
         return Err(problem.hint(format!("for another key: armilla vault rekey {name}")).into());
     }
-    let (key, id) = ring.to_encrypt(id)?;
-    let text = sealed(plain, &key, id.as_deref())?;
+    let NewKey { key, id, .. } = ring.to_encrypt(id).await?;
+    let text = sealed(&plain, &key, id.as_deref())?;
     Ok((Secret::new(text.into_bytes()), format!("encrypted{}", by(id.as_deref()))))
 }
 
-fn rekey(global: &Global, command: &Rekey) -> Done {
+async fn rekey(global: &Global, command: &Rekey) -> Done {
     let mut rings = Rings::new(global, &command.whose);
     let mut problems = Diagnostics::new();
     let mut opened = Vec::new();
     for name in &command.files {
-        let result = read(name).map_err(Into::into).and_then(|bytes| open(name, &bytes, rings.of(name)?));
+        let result = self::opened(name, &mut rings).await;
         opened.extend(problems.keep(result).map(|opened| (name, opened)));
     }
     problems.result(())?;
@@ -253,7 +255,8 @@ fn rekey(global: &Global, command: &Rekey) -> Done {
         (None, Some(path)) => keys::password_file("--new-vault-password-file", path),
         (None, None) => keys::asked("--new-vault-id"),
     };
-    let (key, id) = Keyring::of(new, rings.settings()).to_encrypt(None)?;
+    let new = KeySources { first: vec![new], fallback: None };
+    let NewKey { key, id, .. } = keys::new_ring(&new, rings.settings()).to_encrypt(None).await?;
     for (name, opened) in opened {
         let text = sealed(opened.plain.expose(), &key, id.as_deref())?;
         write(name, text.as_bytes(), &format!("encrypted{}", by(id.as_deref())))?;
@@ -261,7 +264,7 @@ fn rekey(global: &Global, command: &Rekey) -> Done {
     Ok(())
 }
 
-fn encrypt_string(global: &Global, command: &EncryptString) -> Done {
+async fn encrypt_string(global: &Global, command: &EncryptString) -> Done {
     if command.text.as_ref().is_some_and(|text| text != "-") {
         let problem = Diagnostic::error("a secret on the command line can be seen by everyone on this machine");
         return Err(problem.hint("leave it out: it is asked for, or give it on stdin").into());
@@ -270,7 +273,7 @@ fn encrypt_string(global: &Global, command: &EncryptString) -> Done {
         crate::inventory::check_variable(name)?;
     }
     let mut rings = Rings::new(global, &command.whose);
-    let (key, id) = rings.of("-")?.to_encrypt(command.with.id.as_deref())?;
+    let NewKey { key, id, .. } = rings.of("-")?.to_encrypt(command.with.id.as_deref()).await?;
     let plain = if ui::can_ask() {
         let typed = rpassword::prompt_password("Text to encrypt: ");
         Secret::new(typed.map_err(|error| Diagnostic::error(format!("no text could be read: {error}")))?.into_bytes())
@@ -309,13 +312,18 @@ fn read(name: &str) -> Result<Vec<u8>, Diagnostic> {
     read.map(|_| bytes).map_err(|error| Diagnostic::error(format!("stdin cannot be read: {error}")))
 }
 
-fn open(name: &str, bytes: &[u8], ring: &Keyring) -> Result<Opened, Diagnostics> {
+async fn opened(name: &str, rings: &mut Rings<'_>) -> Result<Opened, Diagnostics> {
+    let bytes = read(name)?;
+    open(name, &bytes, rings.of(name)?).await
+}
+
+async fn open(name: &str, bytes: &[u8], ring: &Keyring) -> Result<Opened, Diagnostics> {
     let source = Source::new(if name == "-" { "(stdin)" } else { name }, String::from_utf8_lossy(bytes));
     if !vault::is_encrypted(bytes) {
         let problem = Diagnostic::error(format!("{} is not encrypted", source.name));
         return Err(problem.hint(format!("a vault file begins with `{}`", vault::HEADER)).into());
     }
-    ring.open(&source.text, &Place::File(&Origin::start(&source)))
+    ring.open(&source.text, &Encrypted::File(Origin::start(&source))).await
 }
 
 fn sealed(plain: &[u8], key: &Key, id: Option<&str>) -> Result<String, Diagnostic> {
@@ -373,15 +381,15 @@ impl<'a> Rings<'a> {
     fn place(&self, file: &str) -> Result<Option<(PathBuf, EnvName)>, Diagnostics> {
         let name = |text: &str| EnvName::new(text).map_err(|why| Diagnostic::error(why.to_string()));
         if let Some(environment) = &self.whose.environment {
-            let root = load::root(self.global)?;
-            let known = store::environments(&root);
-            if !known.contains(environment) {
+            let workspace = load::workspace(self.global)?;
+            if !workspace.has(environment) {
+                let known = workspace.environments();
                 let hint = crate::name::did_you_mean(environment, known.iter().map(String::as_str));
                 return Err(Diagnostic::error(format!("there is no environment `{environment}`"))
                     .maybe_hint(hint)
                     .into());
             }
-            return Ok(Some((root, name(environment)?)));
+            return Ok(Some((workspace.root().to_owned(), name(environment)?)));
         }
         let Ok(path) = std::path::absolute(file) else { return Ok(None) };
         let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
@@ -394,7 +402,10 @@ impl<'a> Rings<'a> {
     }
 
     fn ring(&self, place: Option<&(PathBuf, EnvName)>) -> Result<(Keyring, ProjectSettings), Diagnostics> {
-        let root = place.map(|(root, _)| root.clone()).or_else(|| load::root(self.global).ok());
-        Keyring::of_project(&self.whose.flags, root.as_deref(), place.map(|(_, environment)| environment))
+        let workspace = match place {
+            Some((root, _)) => Some(load::workspace_at(root)?),
+            None => load::workspace(self.global).ok(),
+        };
+        keys::ring(workspace.as_ref(), &self.whose.flags, place.map(|(_, environment)| environment))
     }
 }

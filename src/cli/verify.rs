@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::load::{self, Loaded};
+use super::load;
 use super::part::Only;
 use super::survey::{self, Fleet};
 use super::{Connection, Exit, Global, Selection, ui};
@@ -19,6 +19,7 @@ use crate::plan::{self, Finding, Health, Next, Observed, Wait};
 use crate::report::verify::{self, Depth, Tally};
 use crate::secret::masked;
 use crate::step::Probe;
+use crate::workspace::Environment;
 
 /// Asks every health check of every service, and nothing else. Changes nothing.
 #[derive(Debug, clap::Args)]
@@ -54,32 +55,30 @@ that does not answer is never healthy.";
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Verify) -> Exit {
-    verify(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Verify) -> Exit {
+    verify(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn verify(global: &Global, command: &Verify) -> Result<Exit, Diagnostics> {
+async fn verify(global: &Global, command: &Verify) -> Result<Exit, Diagnostics> {
     let begun = Instant::now();
-    let mut loaded = load::load(global, &command.selection.with(&command.only))?;
-    let fleet = survey::fleet(global, &command.connection, &mut loaded)?;
-    let findings = super::block_on(async {
-        let findings = look(&fleet, &loaded, command).await;
-        fleet.tell_round_trips(&loaded.endpoints());
-        fleet.transport.close().await;
-        findings
-    })?;
+    let loaded = load::load(global, &command.selection.with(&command.only), &command.connection).await?;
+    let fleet = survey::fleet(global, &command.connection, &loaded)?;
+    let findings = look(&fleet, &loaded, command).await;
+    fleet.tell_round_trips(&loaded.endpoints());
+    fleet.transport.close().await;
+    let findings = findings?;
     if findings.is_empty() {
         let hint = "a role says under `health` when its service is healthy";
         return Err(Diagnostic::error("nothing that was asked for has a health check").hint(hint).into());
     }
     if let Some(file) = &command.junit {
-        write(file, &verify::junit(&loaded.environment, &findings, begun.elapsed()))?;
+        write(file, &verify::junit(&loaded.name, &findings, begun.elapsed()))?;
     }
     if command.json {
-        let json = verify::json(&loaded.environment, &findings);
+        let json = verify::json(&loaded.name, &findings);
         ui::result(&ui::data(&serde_json::to_string_pretty(&json).unwrap_or_default()));
     } else {
         let depth = if global.verbose > 0 { Depth::Checks } else { Depth::Hosts };
@@ -98,11 +97,11 @@ fn write(file: &Path, text: &str) -> Result<(), Diagnostic> {
 }
 
 /// Asks the hosts, once or for as long as the checks want it.
-async fn look(fleet: &Fleet, loaded: &Loaded, command: &Verify) -> Result<Vec<Finding>, Diagnostics> {
+async fn look(fleet: &Fleet, loaded: &Environment, command: &Verify) -> Result<Vec<Finding>, Diagnostics> {
     let (facts, away) = survey::facts(fleet, loaded, &loaded.facts_needed()).await;
     let hosts: BTreeSet<HostName> = away.keys().cloned().collect();
     let catalog = loaded.catalog(&facts, &hosts)?;
-    let catalog = if away.is_empty() { loaded.chosen(catalog)? } else { loaded.chosen_of_some(catalog) };
+    let catalog = if away.is_empty() { survey::chosen(loaded, catalog)? } else { loaded.chosen_of_some(catalog) };
     let checks = plan::checks(&catalog);
     let found = if command.wait { waited(fleet, &catalog, checks).await } else { once(fleet, &catalog, checks).await };
     let mut findings: Vec<Finding> = found.into_iter().chain(lost(loaded, &away)).collect();
@@ -121,7 +120,7 @@ fn without(finding: Finding, catalog: &Catalog) -> Finding {
 }
 
 /// The services with checks on hosts that did not even tell their facts.
-fn lost(loaded: &Loaded, away: &BTreeMap<HostName, String>) -> Vec<Finding> {
+fn lost(loaded: &Environment, away: &BTreeMap<HostName, String>) -> Vec<Finding> {
     let placed = away.iter().filter_map(|(host, why)| Some((host, why, loaded.placement.hosts.get(host)?)));
     let instances = placed.flat_map(|(host, why, instances)| instances.iter().map(move |one| (host, why, one)));
     let checked = instances

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::keys::KeyFlags;
-use super::load::{self, Loaded};
+use super::load;
 use super::{Connection, Exit, Global, Selection, ui};
 use crate::catalog::{Catalog, Instance};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -17,6 +17,7 @@ use crate::name::{HostName, did_you_mean};
 use crate::report::reference;
 use crate::resource::{KINDS, kind};
 use crate::vars::Layers;
+use crate::workspace::Environment;
 
 /// Explains a variable or a resource of a host, or a kind of resource.
 #[derive(Debug, clap::Args)]
@@ -49,21 +50,21 @@ const USAGE: &str = "armilla explain ENV VARIABLE --host HOST, armilla explain E
                      or armilla explain KIND";
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Explain) -> Exit {
-    explain(global, command).unwrap_or_else(|problems| {
+pub(super) async fn run(global: &Global, command: &Explain) -> Exit {
+    explain(global, command).await.unwrap_or_else(|problems| {
         ui::problems(&problems);
         Exit::Error
     })
 }
 
-fn explain(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
+async fn explain(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
     match (command.words.as_slice(), &command.inventory) {
         ([], None) => {
             ui::result(&format!("{}\n\nhow to ask: {USAGE}", reference::list(KINDS)));
             Ok(Exit::Success)
         }
         ([word], None) => a_kind(global, command, word),
-        _ => on_a_host(global, command),
+        _ => on_a_host(global, command).await,
     }
 }
 
@@ -76,7 +77,7 @@ fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Diagno
         }
         return Ok(Exit::Success);
     }
-    let environments = load::root(global).map(|root| crate::store::environments(&root)).unwrap_or_default();
+    let environments = load::workspace(global).map(|workspace| workspace.environments()).unwrap_or_default();
     let problem = if environments.iter().any(|name| name == word) {
         Diagnostic::error(format!("what of `{word}` is to be explained?")).hint(USAGE)
     } else {
@@ -88,7 +89,7 @@ fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Diagno
     Err(problem.into())
 }
 
-fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
+async fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
     let (environment, words) = match &command.inventory {
         None => (command.words.first().cloned(), command.words.get(1..).unwrap_or_default()),
         Some(_) => (None, command.words.as_slice()),
@@ -101,16 +102,19 @@ fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
         keys: command.keys.clone(),
         ..Selection::default()
     };
-    let mut loaded = load::load(global, &selection)?;
+    let loaded = match command.offline {
+        true => load::offline(global, &selection).await?,
+        false => load::load(global, &selection, &command.connection).await?,
+    };
     let host = host(&loaded, command.host.as_deref())?;
-    loaded.limit = Some([host.clone()].into());
+    let loaded = loaded.limited_to(host.clone());
     let (text, only) = named(words);
     let asked = Asked { global, command, host, text, only };
     let (facts, limit) = (loaded.example_facts(), BTreeSet::new());
     let catalog = loaded.catalog(&facts, &limit)?;
     match asked.meant(&loaded, &catalog)? {
-        Meant::Variable => asked.variable(&mut loaded),
-        Meant::Resource(block, item) => asked.resource(&mut loaded, catalog, block, item),
+        Meant::Variable => asked.variable(&loaded).await,
+        Meant::Resource(block, item) => asked.resource(&loaded, catalog, (block, item)).await,
     }
 }
 
@@ -122,7 +126,7 @@ fn named(words: &[String]) -> (String, Only) {
     }
 }
 
-fn host(loaded: &Loaded, name: Option<&str>) -> Result<HostName, Diagnostic> {
+fn host(loaded: &Environment, name: Option<&str>) -> Result<HostName, Diagnostic> {
     let names = || loaded.inventory.hosts().map(|host| host.name().as_str());
     let Some(name) = name else {
         let problem = Diagnostic::error("which host? Values and resources differ from host to host");
@@ -160,7 +164,7 @@ enum Meant {
 }
 
 impl Asked<'_> {
-    fn meant(&self, loaded: &Loaded, catalog: &Catalog) -> Result<Meant, Diagnostic> {
+    fn meant(&self, loaded: &Environment, catalog: &Catalog) -> Result<Meant, Diagnostic> {
         let found = if self.only == Only::Variables { Vec::new() } else { self.resources(catalog) };
         let roles = instances(loaded, &self.host).filter_map(|instance| loaded.roles.get(&instance.role));
         let inputs: BTreeSet<&str> = roles.flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
@@ -194,7 +198,7 @@ impl Asked<'_> {
         meant.map(|(r, block, item)| (format!("{} {}", r.kind(), r.target()), block, item)).collect()
     }
 
-    fn unknown(&self, inputs: &BTreeSet<&str>, loaded: &Loaded, catalog: &Catalog) -> Diagnostic {
+    fn unknown(&self, inputs: &BTreeSet<&str>, loaded: &Environment, catalog: &Catalog) -> Diagnostic {
         let what = if self.text.is_empty() { "nothing" } else { &self.text };
         let problem =
             Diagnostic::error(format!("{} has no variable or resource `{}`", self.host, crate::diag::shown(what)));
@@ -206,10 +210,8 @@ impl Asked<'_> {
             .collect();
         let names = inputs.iter().copied().chain(merged.keys().map(|name| &**name));
         let near = did_you_mean(&self.text, names.chain(targets.iter().flatten().map(String::as_str)));
-        let list = format!(
-            "all of them: armilla inventory {0} --host {1}, armilla graph {0} -r",
-            loaded.environment, self.host
-        );
+        let list =
+            format!("all of them: armilla inventory {0} --host {1}, armilla graph {0} -r", loaded.name, self.host);
         problem.hint(near.unwrap_or(list))
     }
 
@@ -225,6 +227,6 @@ impl Asked<'_> {
     }
 }
 
-fn instances<'a>(loaded: &'a Loaded, host: &HostName) -> impl Iterator<Item = &'a Instance> {
+fn instances<'a>(loaded: &'a Environment, host: &HostName) -> impl Iterator<Item = &'a Instance> {
     loaded.placement.hosts.get(host).into_iter().flatten()
 }

@@ -6,30 +6,29 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::load::Loaded;
 use super::super::survey::{self, Survey};
-use super::super::{Exit, block_on, ui};
+use super::super::{Exit, ui};
 use super::Asked;
 use crate::catalog::explain as why;
 use crate::catalog::{Block, Catalog, Facts, Wanted};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::name::{GroupName, HostName, ServiceName};
 use crate::report::human::explain::{self as human, Now, Resource};
+use crate::workspace::Environment;
 
 impl Asked<'_> {
-    pub(super) fn resource(
+    pub(super) async fn resource(
         &self,
-        loaded: &mut Loaded,
+        loaded: &Environment,
         offline: Catalog,
-        block: usize,
-        item: usize,
+        (block, item): (usize, usize),
     ) -> Result<Exit, Diagnostics> {
         let address = |catalog: &Catalog| {
             let resource = &catalog.hosts[&self.host].blocks[block].items[item].resource;
             (resource.kind(), resource.target())
         };
         let wanted = address(&offline);
-        let survey = if self.command.offline { None } else { Some(self.look(loaded)?) };
+        let survey = if self.command.offline { None } else { Some(self.look(loaded).await?) };
         let now = self.now(survey.as_ref(), &wanted);
         let (facts, catalog) = match survey {
             // With real facts a resource may not be wanted at all.
@@ -51,14 +50,12 @@ impl Asked<'_> {
     }
 
     /// Asks the host what there is.
-    fn look(&self, loaded: &mut Loaded) -> Result<(Survey, Facts), Diagnostics> {
+    async fn look(&self, loaded: &Environment) -> Result<(Survey, Facts), Diagnostics> {
         let fleet = survey::fleet(self.global, &self.command.connection, loaded)?;
-        block_on(async {
-            let (facts, _) = survey::facts(&fleet, loaded, &loaded.facts_needed()).await;
-            let survey = survey::survey(&fleet, loaded).await;
-            fleet.transport.close().await;
-            Ok((survey?, facts))
-        })
+        let (facts, _) = survey::facts(&fleet, loaded, &loaded.facts_needed()).await;
+        let survey = survey::survey(&fleet, loaded).await;
+        fleet.transport.close().await;
+        Ok((survey?, facts))
     }
 
     fn now(&self, survey: Option<&(Survey, Facts)>, wanted: &(&'static str, String)) -> Now {
@@ -74,7 +71,7 @@ impl Asked<'_> {
 
     fn told(
         &self,
-        loaded: &Loaded,
+        loaded: &Environment,
         blocks: &[Block],
         (block, item): (usize, usize),
         keys: &Value,
@@ -112,7 +109,7 @@ fn place(blocks: &[Block], wanted: &(&'static str, String)) -> Option<(usize, us
 }
 
 /// From a service down to the role: why it is on the host.
-fn here_by(loaded: &Loaded, host: &HostName, block: usize) -> Vec<String> {
+fn here_by(loaded: &Environment, host: &HostName, block: usize) -> Vec<String> {
     let instances = &loaded.placement.hosts[host];
     let instance = &instances[block];
     let of = |name: &ServiceName| loaded.placement.services.iter().find(|placed| placed.definition.name == *name);
@@ -137,7 +134,7 @@ fn here_by(loaded: &Loaded, host: &HostName, block: usize) -> Vec<String> {
 }
 
 /// What is done before it: in its role, in the roles it requires, and services it needs.
-fn after(loaded: &Loaded, blocks: &[Block], block: usize, item: usize) -> Vec<String> {
+fn after(loaded: &Environment, blocks: &[Block], block: usize, item: usize) -> Vec<String> {
     let own = &blocks[block];
     let name = |wanted: &Wanted| format!("{} {}", wanted.resource.kind(), wanted.resource.target());
     let mut texts: Vec<String> = own.items[..item].iter().map(name).collect();

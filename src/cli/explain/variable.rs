@@ -4,8 +4,7 @@
 
 use serde_json::Value;
 
-use super::super::load::Loaded;
-use super::super::{Exit, block_on, survey, ui};
+use super::super::{Exit, survey, ui};
 use super::{Asked, instances};
 use crate::catalog::explain::{self as why, Reader};
 use crate::catalog::{Facts, Instance};
@@ -15,10 +14,11 @@ use crate::report::human::explain::{self as human, Input, Setting};
 use crate::role::{self, InputType};
 use crate::secret::MASK;
 use crate::vars::{Level, Variable};
+use crate::workspace::Environment;
 
 impl Asked<'_> {
-    pub(super) fn variable(&self, loaded: &mut Loaded) -> Result<Exit, Diagnostics> {
-        let facts = if self.depends_on_facts(loaded) { self.facts(loaded)? } else { Ok(Facts::new()) };
+    pub(super) async fn variable(&self, loaded: &Environment) -> Result<Exit, Diagnostics> {
+        let facts = if self.depends_on_facts(loaded) { self.facts(loaded).await? } else { Ok(Facts::new()) };
         let name = self.text.as_str();
         let secret = loaded.roles.values().flat_map(|role| &role.inputs).any(|i| i.name == name && is_secret(i));
         let of = |input: &role::Input| input.name == name;
@@ -43,7 +43,7 @@ impl Asked<'_> {
     }
 
     /// Only a default can be computed from facts, and only where nothing sets it.
-    fn depends_on_facts(&self, loaded: &Loaded) -> bool {
+    fn depends_on_facts(&self, loaded: &Environment) -> bool {
         let reads = |role: &role::Role| {
             let defaults = role.inputs.iter().filter_map(|input| input.default.as_ref());
             defaults.flat_map(crate::template::Recipe::reads).any(|read| read.split('.').next() == Some("facts"))
@@ -54,22 +54,19 @@ impl Asked<'_> {
     }
 
     /// The facts of the host, or why they are not known.
-    fn facts(&self, loaded: &mut Loaded) -> Result<Result<Facts, String>, Diagnostics> {
+    async fn facts(&self, loaded: &Environment) -> Result<Result<Facts, String>, Diagnostics> {
         if self.command.offline {
             return Ok(Err("the host was not asked (--offline)".to_owned()));
         }
         let fleet = survey::fleet(self.global, &self.command.connection, loaded)?;
-        let (facts, mut unreachable) = block_on(async {
-            let answers = survey::facts(&fleet, loaded, &loaded.facts_needed()).await;
-            fleet.transport.close().await;
-            answers
-        });
+        let (facts, mut unreachable) = survey::facts(&fleet, loaded, &loaded.facts_needed()).await;
+        fleet.transport.close().await;
         Ok(unreachable.remove(&self.host).map_or(Ok(facts), Err))
     }
 
     fn input(
         &self,
-        loaded: &Loaded,
+        loaded: &Environment,
         instance: &Instance,
         role: &role::Role,
         input: &role::Input,
@@ -104,7 +101,7 @@ impl Asked<'_> {
     }
 
     /// Everything that sets it but the role itself, the weakest first.
-    fn every(&self, loaded: &Loaded, instance: &Instance, input: &role::Input) -> Vec<Variable> {
+    fn every(&self, loaded: &Environment, instance: &Instance, input: &role::Input) -> Vec<Variable> {
         let mut layers = loaded.variables.get(&self.host).cloned().unwrap_or_default();
         let of_service =
             |service: &ServiceName| loaded.placement.services.iter().find(|placed| placed.definition.name == *service);
@@ -173,7 +170,7 @@ fn amount(input: &role::Input, bound: f64) -> String {
 }
 
 /// Which rule made the last one win.
-fn because(loaded: &Loaded, input: &role::Input, every: &[Variable]) -> String {
+fn because(loaded: &Environment, input: &role::Input, every: &[Variable]) -> String {
     let Some(winner) = every.last() else {
         let computed = input.default.is_some();
         return if computed { "nothing sets it, so the role's default counts" } else { "nothing sets it" }.to_owned();
@@ -206,7 +203,7 @@ fn because(loaded: &Loaded, input: &role::Input, every: &[Variable]) -> String {
 }
 
 /// Whether a group is below another.
-fn below(loaded: &Loaded, parent: &str, child: &str) -> bool {
+fn below(loaded: &Environment, parent: &str, child: &str) -> bool {
     let children = loaded.inventory.group(parent).map(|group| group.children.as_slice()).unwrap_or_default();
     children.iter().any(|name| name.as_str() == child || below(loaded, name.as_str(), child))
 }
