@@ -1,28 +1,32 @@
-//! Places at which a test can end this program at once, as a lost power supply would.
+//! Crash points: places at which a test ends this program at once, as a power loss would.
 //!
-//! In: the number of a place, from the environment, in a build with the feature `crash-points`. Out: nothing; or the
-//! end. Never: anything at all in any other build.
+//! In: the number of a crash point, from the environment, in a build with debug assertions. Out: nothing; or the end. Never:
+//! anything at all in a release.
 //!
-//! `ARMILLA_CRASH_AT=N` ends the program by SIGKILL at its N-th place, counted from 1. `ARMILLA_CRASH_COUNT=FILE` has the
-//! number of places passed so far written there. A panic of our own is tried in the same way: `ARMILLA_PANIC_AT=N`. The
-//! places are before and after each line of the journal of a run, the saving of a ledger and the giving back of leases.
+//! `ARMILLA_CRASH_AT=N` ends the program by SIGKILL at its N-th crash point, counted from 1. `ARMILLA_CRASH_COUNT=FILE` writes
+//! the number of crash points passed so far to that file. `ARMILLA_PANIC_AT=N` panics there instead. The crash points are before
+//! and after each line of the journal of a run, the saving of a ledger, and the release of locks.
 //!
-//! A host dies likewise: with `ARMILLA_CRASH_HOST_AT=N` the shell that carries out an order kills itself at its N-th place,
-//! before or after a line of the host's journal or the saving of its ledger. Those places are the lines `# crash point` of
-//! the scripts, which other builds leave out as they do with all comments. A host counts its places in
-//! `/tmp/armilla-crash-points` over all orders, until that file is removed; 0 counts only.
+//! A host dies likewise: with `ARMILLA_CRASH_HOST_AT=N` the shell that carries out an order kills itself at its N-th crash point,
+//! before or after a line of the host's journal or the saving of its ledger. Those crash points are the lines `# crash point` of
+//! the scripts, which are comments unless that variable is set. A host counts its crash points in `/tmp/armilla-crash-points`
+//! over all orders, until that file is removed; 0 counts only.
 
-/// One more place.
-#[cfg(not(feature = "crash-points"))]
-#[inline]
-pub fn point() {}
+/// The variable that numbers the crash point at which a host dies.
+const HOST: &str = "ARMILLA_CRASH_HOST_AT";
 
-/// One more place.
+/// One more crash point.
 ///
 /// # Panics
-/// When it is told to.
-#[cfg(feature = "crash-points")]
+/// When `ARMILLA_PANIC_AT` names this crash point.
+#[inline]
 pub fn point() {
+    #[cfg(debug_assertions)]
+    armed_point();
+}
+
+#[cfg(debug_assertions)]
+fn armed_point() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static PASSED: AtomicUsize = AtomicUsize::new(0);
     let number = PASSED.fetch_add(1, Ordering::SeqCst) + 1;
@@ -36,17 +40,15 @@ pub fn point() {
     assert!(!is("ARMILLA_PANIC_AT"), "crash point {number}: this panic was asked for");
 }
 
-/// The script of an order, told where to die.
-#[cfg(not(feature = "crash-points"))]
-#[inline]
-pub fn of_host(script: String) -> String {
-    script
+/// The number of the crash point at which hosts die; none where scripts have no crash points.
+pub fn host_point() -> Option<usize> {
+    let armed = cfg!(debug_assertions);
+    armed.then(|| std::env::var(HOST).ok()?.parse().ok()).flatten()
 }
 
-/// The script of an order, told where to die.
-#[cfg(feature = "crash-points")]
+/// The script of an order with the number of the crash point at which it dies, if it is to.
 pub fn of_host(script: String) -> String {
-    match std::env::var("ARMILLA_CRASH_HOST_AT").ok().and_then(|at| at.parse::<usize>().ok()) {
+    match host_point() {
         Some(at) => format!("crash_at={at}\n{script}"),
         None => script,
     }

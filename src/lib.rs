@@ -8,7 +8,7 @@
 //! | [`edit`] | a part of a file changed, and every other byte as it was |
 //! | [`vault`] [`yaml`] [`template`] | encrypted texts; texts as trees that know where they were written; expressions |
 //! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
-//! | [`format`] | how those files look |
+//! | [`mod@format`] | how those files look |
 //! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
 //! | [`ledger`] [`lease`] | what a host keeps for armilla: what is ours there, and who may change it now |
 //! | [`graph`] [`catalog`] | order; everything that is desired, complete |

@@ -160,8 +160,9 @@ pub struct Selection {
     /// The same, as Ansible names it: inventories/ENV
     #[arg(short, long, value_name = "PATH", conflicts_with = "environment")]
     inventory: Option<PathBuf>,
-    /// Only these hosts: a name, group, glob, ~regex, a:b, a:&b, a:!b, group[0:2]
+    // Not a doc comment: rustdoc would take the range for a link.
     #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(completion::patterns))]
+    #[arg(help = "Only these hosts: a name, group, glob, ~regex, a:b, a:&b, a:!b, group[0:2]")]
     limit: Option<String>,
     /// Set a variable above all others: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]

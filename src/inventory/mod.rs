@@ -8,7 +8,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `hosts.yml` (or `.yaml`) | hosts, groups and how to reach them, in our own form |
-//! | instead: `hosts`, `inventory.ini`, `production.yml`, ... | one or several files in Ansible's forms: see [`form`] |
+//! | instead: `hosts`, `inventory.ini`, `production.yml`, ... | one or several files in Ansible's forms: see `form` |
 //! | `group_vars/NAME.yml`, `group_vars/NAME/*.yml` | variables of a group, of `all` or of `ungrouped` |
 //! | `host_vars/NAME.yml`, `host_vars/NAME/*.yml` | variables of a host |
 //!

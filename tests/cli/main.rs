@@ -3,27 +3,62 @@
 //! `NAME.trycmd` runs in `NAME.in/`, a project. `TRYCMD=overwrite cargo test --test cli` writes new answers into the
 //! files; look at the difference before you keep it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-#[test]
-fn transcripts_hold() {
-    let folder = fs::read_dir("tests/cli").expect("tests/cli").flatten().map(|entry| entry.path());
-    let transcripts: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|end| end == "trycmd")).collect();
-    assert!(transcripts.len() > 10);
-    // One after the other, each on a host of its own: this machine gives one lease at a time.
-    for path in transcripts {
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        trycmd::TestCases::new()
-            .case(&path)
-            .env("COLUMNS", "100")
-            .env("NO_COLOR", "1")
-            .env("ARMILLA_STATE_DIR", state(&name).display().to_string())
-            .env("ARMILLA_HOST_DIR", state(&format!("{name}-host")).display().to_string())
-            .insert_var("[VERSION]", env!("CARGO_PKG_VERSION"))
-            .expect("a name for the version");
-    }
+/// One test for each transcript, and one that none is forgotten.
+macro_rules! transcripts {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                transcript(&stringify!($name).replace('_', "-"));
+            }
+        )+
+
+        #[test]
+        fn every_transcript_is_a_test() {
+            let tests: BTreeSet<String> = [$(stringify!($name)),+].map(|name| name.replace('_', "-")).into();
+            let folder = fs::read_dir("tests/cli").expect("tests/cli").flatten().map(|entry| entry.path());
+            let files = folder.filter(|path| path.extension().is_some_and(|ending| ending == "trycmd"));
+            let files: BTreeSet<String> =
+                files.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
+            assert_eq!(tests, files);
+        }
+    };
+}
+
+transcripts![
+    ansible,
+    circles,
+    environments,
+    flags,
+    fmt,
+    help,
+    init,
+    look,
+    mistakes_in_form,
+    mistakes_in_names,
+    mistakes_in_values,
+    part,
+    project,
+    saved,
+    vault,
+    verify,
+];
+
+/// Plays `NAME.trycmd` with a state directory and a host directory of its own: transcripts run at the same time.
+fn transcript(name: &str) {
+    trycmd::TestCases::new()
+        .case(format!("tests/cli/{name}.trycmd"))
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .env("ARMILLA_STATE_DIR", state(name).display().to_string())
+        .env("ARMILLA_HOST_DIR", state(&format!("{name}-host")).display().to_string())
+        .insert_var("[VERSION]", env!("CARGO_PKG_VERSION"))
+        .expect("a name for the version");
 }
 
 /// The whole way on the machine the test runs on: a role that writes below a folder of its own, and nothing else.

@@ -1,14 +1,14 @@
 //! The program dies at every place at which it can die, the host's shell likewise, and disks and power go in the middle:
 //! what a run began is ended by the next, and nothing is done twice that must not be.
 //!
-//! In: a build with the feature `crash-points`, which `tests/run` makes. Out: hosts as an undisturbed run leaves them.
+//! In: a build with debug assertions, which has crash points. Out: hosts as an undisturbed run leaves them.
 //! Never: anything on this machine but files below `target`.
 
 #![expect(clippy::print_stdout, reason = "how many points there were is a result, too")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::house::{ARMILLA, House, until};
 use crate::project::{Project, Run, Started};
@@ -40,25 +40,6 @@ health:
 rollout: { batch: 1 }
 "#;
 
-/// The program that can be killed at a place.
-fn dying() -> String {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/crash/armilla");
-    let how = "make it, as tests/run does: cargo build --features crash-points && install -D target/debug/armilla target/crash/armilla";
-    let built = program.metadata().and_then(|file| file.modified());
-    let built = built.unwrap_or_else(|error| panic!("{}: {error}; {how}", program.display()));
-    let newest = newest(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    assert!(newest <= built, "{} is older than src; {how}", program.display());
-    program.display().to_string()
-}
-
-fn newest(folder: &Path) -> SystemTime {
-    let entries = fs::read_dir(folder).expect("the sources").map(|entry| entry.expect("an entry").path());
-    let changed = |path: PathBuf| {
-        if path.is_dir() { newest(&path) } else { path.metadata().and_then(|file| file.modified()).expect("its time") }
-    };
-    entries.map(changed).max().unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// A project whose runs are written down in a folder of its own.
 struct Desk<'a> {
     house: &'a House,
@@ -83,27 +64,27 @@ impl<'a> Desk<'a> {
         self.project.file("inventories/lab/group_vars/all_hosts.yml", format!("value: {value}\n"));
     }
 
-    fn start(&self, program: &str, variables: &[String], arguments: &[&str]) -> Started {
+    fn start(&self, variables: &[String], arguments: &[&str]) -> Started {
         let state = format!("ARMILLA_STATE_DIR={}", self.state.display());
         let mut words = vec!["env", &state];
         words.extend(variables.iter().map(String::as_str));
-        words.push(program);
+        words.push(ARMILLA);
         let mut started = self.project.start_as(&words, arguments);
         drop(started.child.stdin.take());
         started
     }
 
     fn armilla(&self, arguments: &[&str]) -> Run {
-        self.start(ARMILLA, &[], arguments).wait()
+        self.start(&[], arguments).wait()
     }
 
     fn apply(&self) -> Run {
         self.armilla(&["apply", "lab", "--lab", "-y"])
     }
 
-    fn apply_as(&self, program: &str, variable: &str, value: &impl ToString) -> Run {
+    fn apply_with(&self, variable: &str, value: &impl ToString) -> Run {
         let variable = format!("{variable}={}", value.to_string());
-        self.start(program, &[variable], &["apply", "lab", "--lab", "-y"]).wait()
+        self.start(&[variable], &["apply", "lab", "--lab", "-y"]).wait()
     }
 
     /// The journal of the last run, and those of all.
@@ -164,13 +145,12 @@ enum Written {
 
 /// The program is killed at each of its places in turn, and what was begun is ended by the next.
 pub(crate) fn f01_every_point_of_the_program(house: &House) {
-    let program = dying();
     let desk = Desk::new(house, "points", ROLE, &HOSTS);
     desk.value("first");
     desk.apply().ends(0);
     desk.value("undisturbed");
     let count = desk.project.path("count");
-    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
+    desk.apply_with("ARMILLA_CRASH_COUNT", &count.display()).ends(0);
     for host in desk.hosts() {
         assert_eq!(desk.counts(host, "undisturbed"), (1, 1), "{host}");
     }
@@ -181,7 +161,7 @@ pub(crate) fn f01_every_point_of_the_program(house: &House) {
     for point in 1..=points {
         let (value, before) = (format!("v{point}"), desk.journals().len());
         desk.value(&value);
-        let run = desk.apply_as(&program, "ARMILLA_CRASH_AT", &point);
+        let run = desk.apply_with("ARMILLA_CRASH_AT", &point);
         assert_eq!(run.code, None, "point {point} of {points}: it was not killed\n{run}");
         let (written, run) = desk.go_on(before);
         killed[written as usize] += 1;
@@ -199,12 +179,11 @@ pub(crate) fn f01_every_point_of_the_program(house: &House) {
 /// what must not be is left to a new look.
 pub(crate) fn f01_every_point_of_a_host(house: &House) {
     const COUNTER: &str = "/tmp/armilla-crash-points";
-    let program = dying();
     let desk = Desk::new(house, "host-points", ROLE, &["h1"]);
     desk.value("first");
     desk.apply().ends(0);
     desk.value("undisturbed");
-    desk.apply_as(&program, "ARMILLA_CRASH_HOST_AT", &0).ends(0);
+    desk.apply_with("ARMILLA_CRASH_HOST_AT", &0).ends(0);
     assert_eq!(desk.counts("h1", "undisturbed"), (1, 1));
     let points: usize = house.sh("h1", &format!("cat {COUNTER}")).parse().expect("a number");
     assert!(points > 15, "only {points} points");
@@ -213,7 +192,7 @@ pub(crate) fn f01_every_point_of_a_host(house: &House) {
         let (value, before) = (format!("v{point}"), desk.journals().len());
         desk.value(&value);
         house.sh("h1", &format!("rm -f {COUNTER}"));
-        let run = desk.apply_as(&program, "ARMILLA_CRASH_HOST_AT", &point);
+        let run = desk.apply_with("ARMILLA_CRASH_HOST_AT", &point);
         assert!(house.sh("h1", &format!("cat {COUNTER}")).parse::<usize>().expect("a number") >= point);
         if run.code != Some(0) {
             let run = run.ends(4);
@@ -324,7 +303,6 @@ pub(crate) fn f03_no_room_to_write_down(house: &House) {
 /// A panic of our own in the middle: what is written down is whole, nothing secret is said, and it can be gone on with.
 pub(crate) fn f05_panic(house: &House) {
     const CANARY: &str = "canary-panic-77e1";
-    let program = dying();
     let role = ROLE.replace("inputs:\n", "inputs:\n  token: { type: secret }\n").replace(
         "  - unit:\n",
         "  - file: { path: /srv/points/token, content: \"{{ token }} {{ value }}\\n\", mode: \"0600\" }\n  - unit:\n",
@@ -336,14 +314,14 @@ pub(crate) fn f05_panic(house: &House) {
     };
     value("first");
     let count = desk.project.path("count");
-    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
+    desk.apply_with("ARMILLA_CRASH_COUNT", &count.display()).ends(0);
     let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
     // Not before anything was begun, and not after the end.
     for point in [8, 13, 18, 23] {
         assert!(point + 8 < points, "only {points} points");
         let (text, before) = (format!("v{point}"), desk.journals().len());
         value(&text);
-        let run = desk.apply_as(&program, "ARMILLA_PANIC_AT", &point);
+        let run = desk.apply_with("ARMILLA_PANIC_AT", &point);
         let run = run.ends(101).says("this panic was asked for").keeps(CANARY);
         assert_eq!(desk.written(before), Written::Open, "\n{run}");
         desk.armilla(&["runs", "show"]).ends(0).keeps(CANARY);
@@ -461,18 +439,17 @@ impl Desk<'_> {
 /// The first installation of the quickstart is killed again and again on its way, each time a place later than the time
 /// before, and gone on with. With `ARMILLA_CRASH_PART` each of its places is tried in an installation of its own, too.
 pub(crate) fn f01_quickstart(house: &House) {
-    let program = dying();
     house.fresh(&MEMBERS);
     let desk = quickstart(house, &format!("quickstart-killed{}", part()));
     desk.tick("2s");
     let (begun, mut kills) = (Instant::now(), 1);
     let mut before = desk.journals().len();
-    let mut run = desk.apply_as(&program, "ARMILLA_CRASH_AT", &20);
+    let mut run = desk.apply_with("ARMILLA_CRASH_AT", &20);
     for point in 21.. {
         assert_eq!(run.code, None, "it was not killed\n{run}");
         assert_eq!(desk.written(before), Written::Open);
         before = desk.journals().len();
-        run = desk.start(&program, &[format!("ARMILLA_CRASH_AT={point}")], &["resume", "-y"]).wait();
+        run = desk.start(&[format!("ARMILLA_CRASH_AT={point}")], &["resume", "-y"]).wait();
         if run.code == Some(0) {
             break;
         }
@@ -483,14 +460,14 @@ pub(crate) fn f01_quickstart(house: &House) {
     desk.armilla(&["plan", "lab", "--lab", "--detailed-exitcode"]).ends(0);
     println!("the quickstart installed over {kills} kills, {:?}", begun.elapsed());
     if !part().is_empty() {
-        every_installation(&desk, &program);
+        every_installation(&desk);
     }
 }
 
 /// All that the quickstart makes is gone but its packages, which take longest.
 const UNMAKE: &str = "systemctl disable -q --now zookeeper; rm -rf /etc/zookeeper /var/lib/zookeeper /usr/local/bin/zookeeper-* /etc/systemd/system/zookeeper.service* /var/lib/armilla; systemctl daemon-reload; userdel zookeeper; ! id zookeeper 2>/dev/null";
 
-fn every_installation(desk: &Desk<'_>, program: &str) {
+fn every_installation(desk: &Desk<'_>) {
     let house = desk.house;
     let unmake = || {
         std::thread::scope(|scope| {
@@ -502,13 +479,13 @@ fn every_installation(desk: &Desk<'_>, program: &str) {
     };
     let count = desk.project.path("count");
     unmake();
-    desk.apply_as(program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
+    desk.apply_with("ARMILLA_CRASH_COUNT", &count.display()).ends(0);
     let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
     let (begun, places) = (Instant::now(), places(points));
     for point in &places {
         unmake();
         let started = desk.starts();
-        let run = desk.apply_as(program, "ARMILLA_CRASH_AT", point);
+        let run = desk.apply_with("ARMILLA_CRASH_AT", point);
         assert_eq!(run.code, None, "point {point} of {points}: it was not killed\n{run}");
         desk.go_on(0);
         desk.serves("2000", &format!("point {point} of {points}"));
@@ -538,14 +515,13 @@ fn places(points: usize) -> Vec<usize> {
 /// A change of a setting of the quickstart is killed: no member serves with older settings than its file, none restarts
 /// twice.
 pub(crate) fn f01_change_of_the_quickstart(house: &House) {
-    let program = dying();
     house.up(&MEMBERS);
     let desk = quickstart(house, &format!("quickstart-changed{}", part()));
     desk.tick("2s");
     desk.apply().ends(0);
     let count = desk.project.path("count");
     desk.tick("3s");
-    desk.apply_as(&program, "ARMILLA_CRASH_COUNT", &count.display()).ends(0);
+    desk.apply_with("ARMILLA_CRASH_COUNT", &count.display()).ends(0);
     let points: usize = fs::read_to_string(&count).expect("the count").parse().expect("a number");
     let (begun, mut last) = (Instant::now(), desk.starts());
     let places = places(points);
@@ -553,7 +529,7 @@ pub(crate) fn f01_change_of_the_quickstart(house: &House) {
         let (typed, value) = if round % 2 == 0 { ("2s", "2000") } else { ("3s", "3000") };
         desk.tick(typed);
         let before = desk.journals().len();
-        let run = desk.apply_as(&program, "ARMILLA_CRASH_AT", point);
+        let run = desk.apply_with("ARMILLA_CRASH_AT", point);
         assert_eq!(run.code, None, "point {point} of {points}: it was not killed\n{run}");
         desk.go_on(before);
         desk.serves(value, &format!("point {point} of {points}"));

@@ -1,5 +1,4 @@
-# A host that dies at a place of a test's choosing: only in a build with the feature `crash-points`. The places are counted
-# in a file, so that a run has one count on this host.
+# A host that dies at a crash point of a test's choosing. They are counted in a file, so that a run has one count on this host.
 # What an order starts to put something back dies with it, and it with that.
 read -r crash_self _ </proc/self/stat
 crash_whole=${crash_whole:-$$} crash_order=${crash_order:-$crash_self}

@@ -26,11 +26,11 @@ pub(super) struct Piece {
     lines: Vec<&'static str>,
 }
 
-/// What a build for tests does at a `# crash point`; see [`crate::crash`].
-#[cfg(feature = "crash-points")]
+/// What a host does at a `# crash point` where a test has set one; see [`crate::crash`].
 static CRASH: [Source; 1] = sources!["crash.sh"];
-#[cfg(not(feature = "crash-points"))]
-static CRASH: [Source; 0] = [];
+
+/// Whether scripts have crash points: nobody sets one while the program runs.
+static CRASHES: LazyLock<bool> = LazyLock::new(|| crate::crash::host_point().is_some());
 
 /// The pieces of a file. A function begins in the first column with `NAME() {`, and ends on that line, or with the next
 /// line that has its `}` there.
@@ -55,8 +55,8 @@ pub(super) fn pieces(text: &'static str) -> Vec<Piece> {
 
 /// What of these files `body` needs, in their order.
 pub(super) fn needed(sources: &[&[Source]], body: &str) -> String {
-    let pieces: Vec<&Piece> =
-        CRASH.iter().chain(sources.iter().copied().flatten()).flat_map(|source| &**source).collect();
+    let crash = CRASH.iter().filter(|_| *CRASHES);
+    let pieces: Vec<&Piece> = crash.chain(sources.iter().copied().flatten()).flat_map(|source| &**source).collect();
     // A file may have its own function in the place of one that stands before it: then both are sent.
     let mut functions: HashMap<&str, Vec<usize>> = HashMap::new();
     for (place, piece) in pieces.iter().enumerate() {
@@ -85,7 +85,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 /// What is sent of a line: nothing of a comment.
 fn sent(line: &'static str) -> Option<&'static str> {
     match line.trim_start() {
-        "# crash point" if !CRASH.is_empty() => Some("crash"),
+        "# crash point" if *CRASHES => Some("crash"),
         text if text.starts_with('#') => None,
         _ => Some(line),
     }
