@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "how many points there were is a result, too")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::house::{ARMILLA, House, until};
@@ -353,7 +353,7 @@ const LONG: &str = "summary: x\nresources:\n  - directory: { path: /srv/points }
 /// The connection dies under a long step: the run connects again, waits for its end, and goes on.
 pub(crate) fn f08_connects_again_and_goes_on(house: &House) {
     let desk = Desk::new(house, "connects-again", &LONG.replace("SECONDS", "6"), &["h1"]);
-    let mut run = desk.start(ARMILLA, &[], &["apply", "lab", "--lab", "-y"]);
+    let mut run = desk.start(&[], &["apply", "lab", "--lab", "-y"]);
     until("the step runs", || !run.runs() || house.holds("h1", "test -e /srv/points/begun"));
     let masters = connections(&desk.state);
     assert!(!masters.is_empty(), "there is a connection");
@@ -382,7 +382,7 @@ pub(crate) fn f15_power_comes_back(house: &House) {
         house.lab().wait(&["h1"]).expect("the host answers");
     };
     let desk = Desk::new(house, "power-comes-back", &LONG.replace("SECONDS", "20"), &["h1"]);
-    let mut run = desk.start(ARMILLA, &[], &typed);
+    let mut run = desk.start(&[], &typed);
     cycle(&mut run, "test -e /srv/points/begun");
     run.wait().ends(4).says("the host went down in the middle of this step");
     assert!(!house.holds("h1", "test -e /srv/points/after || test -e /srv/points/ended"), "nothing more was begun");
@@ -392,7 +392,7 @@ pub(crate) fn f15_power_comes_back(house: &House) {
 
     let gate = "summary: x\nresources:\n  - file: { path: /srv/points/after, content: y }\nhealth:\n  - command: { run: [sh, -c, 'echo >>/srv/points/asked; sync; test -e /srv/points/open'], within: 2m }\n";
     desk.project.only(&["h1"], gate);
-    let mut run = desk.start(ARMILLA, &[], &typed);
+    let mut run = desk.start(&[], &typed);
     cycle(&mut run, "rm -f /srv/points/asked; grep y /srv/points/after && sleep 1 && test -e /srv/points/asked");
     assert!(run.runs(), "it goes on waiting");
     house.sh("h1", "touch /srv/points/open");

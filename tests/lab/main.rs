@@ -6,6 +6,7 @@
 //! (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
 
 mod artifacts;
+mod chaos;
 mod controllers;
 mod crash;
 mod deadman;
@@ -99,6 +100,7 @@ const STORIES: &[Story] = &[
     ("F1: a host's shell is killed at every point of an order", crash::f01_every_point_of_a_host),
     ("F1: the quickstart is killed on its way, and arrives", crash::f01_quickstart),
     ("F1: a change of the quickstart is killed, and arrives", crash::f01_change_of_the_quickstart),
+    ("random faults at random moments leave nothing and lose nothing", chaos::random_faults),
     ("F3: a run that cannot be written down is not gone on with", crash::f03_no_room_to_write_down),
     ("F5: after a panic in the middle a run is gone on with", crash::f05_panic),
     ("F8: a run connects again and goes on with a step that ended meanwhile", crash::f08_connects_again_and_goes_on),
