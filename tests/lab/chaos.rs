@@ -379,7 +379,7 @@ impl Chaos<'_> {
             assert!(left.is_empty(), "{host}: {left} stay after {story}");
         }
         let sockets = self.sockets().display().to_string();
-        until("every ssh of the run has ended", || !is_named_by_a_process(&sockets));
+        until(&format!("every ssh has ended after {story}"), || !is_named_by_a_process(&sockets));
     }
 }
 
