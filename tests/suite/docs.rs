@@ -49,6 +49,8 @@ documents![
     lab: "docs/lab.md",
     performance: "docs/performance.md",
     commands: "docs/commands.md",
+    comparison: "docs/comparison.md",
+    exit_codes: "docs/exit-codes.md",
     resources: "docs/resources.md",
     script_kind: "docs/script-kind.md",
     trust: "docs/trust.md",
@@ -85,11 +87,11 @@ fn the_list_of_facts_is_current() {
 }
 
 #[test]
-fn the_readme_names_every_exit_code() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+fn the_page_of_exit_codes_names_every_code() {
+    let page = fs::read_to_string(root().join("docs/exit-codes.md")).expect("the page");
     let codes = armilla::cli::exit::HELP.lines().skip(1).filter_map(|line| line.split_whitespace().next());
     for code in codes {
-        assert!(readme.contains(&format!("| {code} |")), "README.md does not name exit code {code}");
+        assert!(page.contains(&format!("| {code} |")), "docs/exit-codes.md does not name exit code {code}");
     }
 }
 
