@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::Event;
+use crate::apply::{Event, Outcome};
 use crate::crash;
 use crate::ledger::Revision;
 use crate::name::{EnvName, RunId};
 
-/// The format. A newer one is refused, never misread.
-pub const VERSION: u32 = 1;
+/// The format. A newer one is refused, never misread. Format 1 ended with an exit code instead of an outcome.
+pub const VERSION: u32 = 2;
 
 /// The file beside a journal that says that hosts may follow the canaries: who said so, a line each.
 const APPROVED: &str = "approved";
@@ -55,13 +55,45 @@ pub struct Head {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredEnding")]
 pub struct Ending {
-    /// The exit code.
-    pub exit: i32,
+    /// In one word.
+    pub outcome: Outcome,
     /// How many resources still differed when the hosts were read again.
     pub left: usize,
     /// Seconds since it began.
     pub seconds: u64,
+}
+
+/// An ending as it is stored, in any format.
+#[derive(Deserialize)]
+struct StoredEnding {
+    outcome: Option<Outcome>,
+    exit: Option<i32>,
+    left: usize,
+    seconds: u64,
+}
+
+impl TryFrom<StoredEnding> for Ending {
+    type Error = String;
+
+    fn try_from(stored: StoredEnding) -> Result<Self, String> {
+        let outcome = stored.outcome.or_else(|| stored.exit.map(of_exit_code));
+        let outcome = outcome.ok_or_else(|| "it does not say how the run ended".to_owned())?;
+        Ok(Self { outcome, left: stored.left, seconds: stored.seconds })
+    }
+}
+
+/// The outcome behind an exit code of format 1.
+fn of_exit_code(exit: i32) -> Outcome {
+    match exit {
+        0 | 2 => Outcome::Converged { changed: true },
+        4 => Outcome::Unreachable,
+        5 => Outcome::RolledBack,
+        6 => Outcome::Uncertain,
+        130 | 143 => Outcome::Stopped,
+        _ => Outcome::Failed,
+    }
 }
 
 /// One line of a journal.
@@ -125,13 +157,23 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> HistoryError + use<> {
 /// The runs of this machine.
 #[derive(Debug, Clone)]
 pub struct History {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
 }
 
 impl History {
     /// The runs below a folder, which need not be there yet.
     pub fn new(state: &Path) -> Self {
-        Self { folder: state.join("runs") }
+        Self { folder: Some(state.join("runs")) }
+    }
+
+    /// Keeps nothing: no run can be resumed, or approved while it waits. For hosts in memory.
+    pub fn none() -> Self {
+        Self { folder: None }
+    }
+
+    /// The folder that was given to it.
+    pub fn state(&self) -> Option<&Path> {
+        self.folder.as_deref().and_then(Path::parent)
     }
 
     /// Begins to write a run down. What is needed to go on with it is on the disk when this returns.
@@ -140,8 +182,9 @@ impl History {
     /// When something cannot be written. Then nothing must be begun.
     pub fn begin(&self, head: &Head, plan: &[u8]) -> Result<Record, HistoryError> {
         self.prune();
-        let folder = self.folder.join(head.run.as_str());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed(&self.folder))?;
+        let Some(runs) = &self.folder else { return Ok(Record(None)) };
+        let folder = runs.join(head.run.as_str());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(runs).map_err(failed(runs))?;
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed(&folder))?;
         crash::point();
         // What is only there by half is nothing, and takes room.
@@ -150,7 +193,8 @@ impl History {
 
     /// All runs, the oldest first. What cannot be read is left out.
     pub fn list(&self) -> Vec<Run> {
-        self.names().iter().filter_map(|name| read(&self.folder.join(name)).ok()).collect()
+        let Some(runs) = &self.folder else { return Vec::new() };
+        self.names().iter().filter_map(|name| read(&runs.join(name)).ok()).collect()
     }
 
     /// The run of this name, or whose name begins so.
@@ -158,20 +202,22 @@ impl History {
     /// # Errors
     /// When there is none, more than one, or it cannot be read.
     pub fn find(&self, typed: &str) -> Result<Run, HistoryError> {
+        let unknown = || HistoryError::Unknown(typed.to_owned());
+        let runs = self.folder.as_ref().ok_or_else(unknown)?;
         let names = self.names();
         let mut found: Vec<String> = names.iter().filter(|name| name.starts_with(typed)).cloned().collect();
         found.sort_by_key(|name| name != typed);
         match found.as_slice() {
-            [] => Err(HistoryError::Unknown(typed.to_owned())),
-            [one] => read(&self.folder.join(one)),
-            [first, ..] if first == typed => read(&self.folder.join(first)),
+            [] => Err(unknown()),
+            [one] => read(&runs.join(one)),
+            [first, ..] if first == typed => read(&runs.join(first)),
             _ => Err(HistoryError::Ambiguous { typed: typed.to_owned(), found }),
         }
     }
 
     /// The names begin with the time, so their order is that of the runs.
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let entries = self.folder.iter().filter_map(|runs| fs::read_dir(runs).ok()).flatten().flatten();
         let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names
@@ -180,9 +226,9 @@ impl History {
     /// Forgets old runs that have ended; one that has not may be gone on with.
     fn prune(&self) {
         let names = self.names();
-        let Some(old) = names.len().checked_sub(KEPT) else { return };
+        let (Some(runs), Some(old)) = (&self.folder, names.len().checked_sub(KEPT)) else { return };
         for name in &names[..old] {
-            let folder = self.folder.join(name);
+            let folder = runs.join(name);
             if read(&folder).is_ok_and(|run| run.end.is_some()) {
                 // What cannot be removed now is met again next time.
                 let _ = fs::remove_dir_all(&folder);
@@ -221,9 +267,12 @@ impl Run {
     }
 }
 
-/// A run that is being written down.
+/// A run that is being written down, or not, where nothing is kept.
 #[derive(Debug)]
-pub struct Record {
+pub struct Record(Option<Journal>);
+
+#[derive(Debug)]
+struct Journal {
     path: PathBuf,
     file: File,
 }
@@ -234,25 +283,28 @@ impl Record {
     /// # Errors
     /// When it cannot be written: then nothing more must be begun.
     pub fn event(&mut self, event: &Event, at: Duration) -> Result<(), HistoryError> {
-        self.write(&Line::Event { at, event: event.clone() })
+        self.0.as_mut().map_or(Ok(()), |journal| journal.write(&Line::Event { at, event: event.clone() }))
     }
 
     /// Writes down the end.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn end(mut self, ending: Ending) -> Result<(), HistoryError> {
-        self.write(&Line::End(ending))?;
-        self.file.sync_all().map_err(failed(&self.path))?;
+    pub fn end(self, ending: Ending) -> Result<(), HistoryError> {
+        let Some(mut journal) = self.0 else { return Ok(()) };
+        journal.write(&Line::End(ending))?;
+        journal.file.sync_all().map_err(failed(&journal.path))?;
         crash::point();
         Ok(())
     }
 
     /// The file that is there once somebody said that hosts may follow the canaries.
-    pub fn approval(&self) -> PathBuf {
-        self.path.with_file_name(APPROVED)
+    pub fn approval(&self) -> Option<PathBuf> {
+        self.0.as_ref().map(|journal| journal.path.with_file_name(APPROVED))
     }
+}
 
+impl Journal {
     fn write(&mut self, line: &Line) -> Result<(), HistoryError> {
         crash::point();
         self.file.write_all(&text(line)).map_err(failed(&self.path))?;
@@ -275,7 +327,7 @@ fn begin_in(folder: &Path, head: &Head, plan: &[u8]) -> Result<Record, HistoryEr
     let file = write(&path, &text(&Line::Head(Box::new(head.clone())))).map_err(failed(&path))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
     crash::point();
-    Ok(Record { path, file })
+    Ok(Record(Some(Journal { path, file })))
 }
 
 fn text(line: &Line) -> Vec<u8> {

@@ -53,6 +53,7 @@ pub mod lease;
 pub mod ledger;
 pub mod name;
 pub mod observe;
+pub mod operation;
 pub mod plan;
 pub mod project;
 pub mod report;

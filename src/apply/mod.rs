@@ -7,6 +7,7 @@ mod deadman;
 mod event;
 mod intent;
 mod lease;
+mod outcome;
 mod queue;
 mod recover;
 mod roll;
@@ -15,6 +16,7 @@ mod steering;
 
 pub use event::{End, Event, Failure, Halt, Hold};
 pub use lease::{Leases, Refused, Terms, acquire, witnesses};
+pub use outcome::Outcome;
 pub use queue::Queue;
 pub use roll::ask as ask_members;
 pub use run::{Limits, Permit, Report, Signals, run};

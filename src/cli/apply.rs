@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::leases::{self, Ground};
+use super::consent::Consent;
+use super::environment::{self, Question};
 use super::part::{Lists, Only};
-use super::perform::Show;
 use super::plan::{self, Next, Shape};
-use super::proposal::{Consent, Proposal};
-use super::{Connection, Exit, Global, Selection, apply_file, environment, identity, load, saved, survey, ui};
-use crate::diag::Diagnostics;
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, apply_file, ended, hosts, load, saved};
+use crate::operation::Ground;
 
 /// Brings hosts to the state the files describe, or carries out a plan that `armilla plan -o FILE` saved.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,23 +46,14 @@ Ctrl-C finishes what runs and begins nothing more. After that, and after kill -9
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Apply) -> Exit {
     let command = &Apply { selection: command.selection.with(&command.only), ..command.clone() };
-    if let Some(file) = file(global, &command.selection) {
-        return ended(apply_file::apply(global, command, &file).await);
-    }
-    if let Some(listed) = plan::listed(global, &command.selection, &command.lists, &command.shape).await {
-        return ended(listed);
-    }
-    if !command.check {
-        return ended(apply(global, command).await);
-    }
-    let survey = plan::show(global, &command.selection, &command.connection, &command.shape).await;
-    ended(survey.map(|survey| plan::exit(&survey.plan, command.consent.detailed_exitcode)))
-}
-
-fn ended(result: Result<Exit, Diagnostics>) -> Exit {
-    result.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
+    let Apply { selection, connection, shape, .. } = command;
+    ended(match file(global, selection) {
+        Some(file) => apply_file::apply(global, command, &file).await,
+        None if command.lists.any() => plan::list(global, selection, &command.lists, shape).await,
+        None if command.check => {
+            plan::show(global, selection, connection, (shape, command.consent.detailed_exitcode)).await
+        }
+        None => apply(global, command).await,
     })
 }
 
@@ -70,54 +61,30 @@ fn ended(result: Result<Exit, Diagnostics>) -> Exit {
 fn file(global: &Global, selection: &Selection) -> Option<PathBuf> {
     let typed = selection.environment()?;
     let is_environment = load::workspace(global).is_ok_and(|workspace| workspace.has(typed));
-    let typed = PathBuf::from(typed);
-    (!is_environment && typed.is_file()).then_some(typed)
+    let path = PathBuf::from(typed);
+    (!is_environment && path.is_file()).then_some(path)
 }
 
-async fn apply(global: &Global, command: &Apply) -> Result<Exit, Diagnostics> {
-    let loaded = load::load(global, &command.selection, &command.connection).await?;
-    let fleet = survey::fleet(global, &command.connection, &loaded)?;
-    environment::banner(&loaded);
-    let run = identity::new_run()?;
-    let ground = Ground::of(&loaded, loaded.concerned());
-    // Before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
-    let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
-        Ok(leases) => leases,
-        Err(exit) => {
-            fleet.transport.close().await;
-            return Ok(exit);
-        }
+async fn apply(global: &Global, command: &Apply) -> Result<Exit, Failure> {
+    let Apply { selection, connection, consent, .. } = command;
+    let environment = load::load(global, selection, connection).await?;
+    environment::banner(&environment);
+    let telling = Telling {
+        json: command.shape.json,
+        detailed: consent.detailed_exitcode,
+        plan_command: plan::to_type("plan", selection, connection),
+        patience: Some(consent.patience.clone()),
     };
-    let exit = match survey::survey(&fleet, &loaded).await {
-        Ok(survey) => {
-            let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-            plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
-            let about = saved::about(&command.selection, &loaded, survey.revision.clone());
-            let proposal = Proposal {
-                fleet: &fleet,
-                leases,
-                survey: &survey,
-                about,
-                keys: &loaded.keys,
-                project: Some(&loaded.root),
-                run,
-                resumes: None,
-                consent: &command.consent,
-                show: Show::new(
-                    global,
-                    &command.shape,
-                    &command.consent,
-                    plan::to_type("plan", &command.selection, &command.connection),
-                ),
-            };
-            proposal.decide(|| environment::is_confirmed(&loaded)).await
-        }
-        Err(problems) => {
-            leases.release().await;
-            Err(problems)
-        }
-    };
-    fleet.tell_round_trips(&loaded.endpoints());
-    fleet.transport.close().await;
-    exit
+    let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+    hosts::contact(global, connection, telling, async |hosts| {
+        // Locked before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
+        let decide = async |locked: &hosts::Locks| {
+            let survey = locked.survey(&environment, &hosts.stop).await?;
+            plan::print(global, (selection, connection), &shape, &environment, &survey);
+            let proposal = saved::proposal(hosts, selection, &environment, survey);
+            consent.decide(hosts, proposal, &Question::of(&environment)).await
+        };
+        hosts.change(&Ground::of(&environment), decide).await
+    })
+    .await
 }

@@ -1,98 +1,53 @@
-//! `armilla apply FILE`: a plan that was saved, carried out as it is.
-//!
-//! In: a plan file. Out: the exit code. Never: a step on a host on which something of the plan moved since it was made.
+//! `armilla apply FILE`: a plan that was saved, applied as it is. A host that moved since it was made is refused.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::apply::Apply;
-use super::leases::{self, Ground};
-use super::perform::{self, Show, Undertaking};
+use super::consent::{Answer, confirmed};
+use super::environment::Question;
+use super::hosts::{self, Decision};
 use super::plan::{self, Next, Shape};
-use super::proposal::{approved, check, recovered};
-use super::survey::{self, Fleet};
-use super::{Connection, Exit, Global, Selection, environment, identity, saved, show};
-use crate::diag::{Diagnostic, Diagnostics, shown};
-use crate::name::RunId;
-use crate::plan::saved::{File, Hosts, SavedPlan};
-use crate::workspace::Workspace;
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, saved, show};
+use crate::operation::{Ground, Proposal};
 
-/// Carries out a plan that was saved. Its hosts are read once before the first step; what moved since is refused.
+/// Applies a plan that was saved. Its hosts are read once before the first step.
 ///
 /// # Errors
 /// Why none of it is done.
-pub(super) async fn apply(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Diagnostics> {
-    let file = saved::read(path)?;
-    let name = file.about.environment.clone();
-    let (workspace, keys, settings) = saved::keys_for(global, &command.selection, &name)?;
-    let saved = saved::open(path, &file, &keys, &settings).await?;
-    let root = workspace.as_ref().map(Workspace::root);
-    let connection = saved::connection(&file, &command.connection)?;
-    let fleet = survey::fleet_of(global, &connection)?;
-    let production = environment::banner_of(workspace.as_ref(), &name, file.about.hosts);
-    show::print(global, path, &Shape { next: Next::Doing, ..command.shape.clone() }, &file);
+pub(super) async fn apply(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Failure> {
+    let opened = saved::open(global, path, &command.selection.keys).await?;
+    let connection = saved::connection(&opened.file, &command.connection)?;
+    let question = Question::of_saved(opened.workspace.as_ref(), &opened.file.about);
+    show::print(global, path, &Shape { next: Next::Doing, ..command.shape.clone() }, &opened.file);
+    let (shown, consent) = (&opened.file.shown, &command.consent);
     if command.check {
-        return Ok(plan::exit(&file.shown, command.consent.detailed_exitcode));
+        return Ok(plan::exit(shown, consent.detailed_exitcode));
     }
-    let run = identity::new_run()?;
-    let exit = carry_out(global, command, &fleet, (&file, saved), root, run, &production).await;
-    fleet.transport.close().await;
-    exit
+    let telling = Telling {
+        json: command.shape.json,
+        detailed: consent.detailed_exitcode,
+        plan_command: plan_command(&opened.file.about.environment, &connection),
+        patience: Some(consent.patience.clone()),
+    };
+    let about = &opened.file.about;
+    let ground = Ground::of_saved(about, opened.plan.catalog.endpoints().into_values().collect());
+    let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());
+    let proposal = Proposal::of_file(opened.plan, &opened.file, project, opened.sealer);
+    hosts::contact(global, &connection, telling, async |hosts| {
+        let approved = hosts.session.approve(proposal, &consent.limits(), &hosts.stop).await?;
+        if approved.is_empty() {
+            return Ok(plan::exit(shown, consent.detailed_exitcode));
+        }
+        if !consent.yes && confirmed(hosts, &question, "-y (--auto-approve)").await? == Answer::No {
+            return Ok(Exit::Error);
+        }
+        hosts.change(&ground, async |_| Ok(Decision::Apply(Box::new(approved)))).await
+    })
+    .await
 }
 
-async fn carry_out(
-    global: &Global,
-    command: &Apply,
-    fleet: &Fleet,
-    (file, saved): (&File, SavedPlan),
-    root: Option<&Path>,
-    run: RunId,
-    production: &environment::Question,
-) -> Result<Exit, Diagnostics> {
-    let (plan, catalog) = (&saved.plan, &saved.catalog);
-    let recovered = recovered(fleet, plan).await;
-    check(plan, root, saved.about.revision.as_ref(), (&command.consent, &recovered))?;
-    if plan.summary().changes() == 0 {
-        return Ok(plan::exit(plan, command.consent.detailed_exitcode));
-    }
-    if let Err(exit) = approved(&command.consent, || production.ask()) {
-        return Ok(exit);
-    }
-    let hosts: Vec<_> = catalog.endpoints().into_values().collect();
-    let ground = Ground::of_saved(&saved.about, hosts);
-    let leases = match leases::acquire(fleet, &ground, &run, &command.consent.patience).await {
-        Ok(leases) => leases,
-        Err(exit) => return Ok(exit),
-    };
-    let look = saved.moved(&file.digest, &survey::look(fleet, catalog).await);
-    if let Some(stale) = &look.stale {
-        leases.release().await;
-        let moved: Vec<String> = look.refused().iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
-        let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{}", moved.concat())));
-        return Err(problem.hint("plan again; what a run left undone: armilla resume RUN").into());
-    }
-    Ok(perform::perform(Undertaking {
-        fleet,
-        leases,
-        catalog,
-        plan,
-        refused: look.refused(),
-        unsettled: BTreeSet::new(),
-        run,
-        resumes: None,
-        project: root.map(Path::to_owned).unwrap_or_default(),
-        revision: saved.about.revision.clone(),
-        saved: (file.bytes().to_vec(), file.digest.clone()),
-        show: Show::new(
-            global,
-            &command.shape,
-            &command.consent,
-            plan::to_type(
-                "plan",
-                &Selection::of(plan.environment.as_str()),
-                &Connection { lab: saved.about.hosts == Hosts::Lab, ..command.connection.clone() },
-            ),
-        ),
-    })
-    .await)
+/// What to type to plan the environment of a saved plan again.
+pub(super) fn plan_command(environment: &crate::name::EnvName, connection: &Connection) -> String {
+    plan::to_type("plan", &Selection::of(environment.as_str()), connection)
 }

@@ -42,7 +42,7 @@ fn approve(command: &Approve) -> Result<Exit, Diagnostics> {
         let what = format!("the run {} does not wait for anybody", run.head.run);
         return Err(Diagnostic::error(what).hint("what it does now: armilla runs log").into());
     };
-    run.approve(&identity::who()).map_err(|error| Diagnostic::error(error.to_string()))?;
+    run.approve(&identity::this().who).map_err(|error| Diagnostic::error(error.to_string()))?;
     ui::say(&format!("{}: the others may follow {}", run.head.run, words::hosts(hosts)));
     Ok(Exit::Success)
 }

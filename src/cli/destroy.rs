@@ -1,15 +1,15 @@
-//! `armilla destroy ENV`: takes away everything armilla made on the hosts of an environment.
-//!
-//! In: an environment. Out: hosts without what armilla made there. Never: anything that was there before, that was changed by
-//! hand since, or that is protected.
+//! `armilla destroy ENV`: removes everything that armilla made on the hosts of an environment.
 
-use super::leases::{self, Ground};
-use super::perform::Show;
+use super::consent::{Answer, confirmed};
+use super::environment::{self, Question};
+use super::hosts::{self, Decision, Patience};
 use super::plan::{self, Next, Shape};
-use super::proposal::{Consent, Proposal};
-use super::{Connection, Exit, Global, Selection, environment, identity, load, saved, survey, ui};
-use crate::catalog::Catalog;
-use crate::diag::{Diagnostic, Diagnostics};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, load, saved};
+use crate::diag::Diagnostic;
+use crate::name::EnvName;
+use crate::operation::destroy::Data;
+use crate::operation::{Ground, Limits};
 use crate::workspace::revision;
 
 /// Takes away everything armilla made on the hosts of an environment, although the roles still want it. What was there before
@@ -31,7 +31,7 @@ pub(super) struct Destroy {
     #[arg(long)]
     with_data: bool,
     #[command(flatten)]
-    patience: leases::Patience,
+    patience: Patience,
     #[command(flatten)]
     connection: Connection,
 }
@@ -44,68 +44,54 @@ Examples:
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Destroy) -> Exit {
-    destroy(global, command).await.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(destroy(global, command).await)
 }
 
-async fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Diagnostics> {
+async fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Failure> {
+    let Destroy { selection, connection, .. } = command;
     // No role is needed to take away what roles brought: they may be broken, or gone.
-    let loaded = load::load_hosts(global, &command.selection, &command.connection).await?;
-    let name = loaded.name.clone();
+    let environment = load::load_hosts(global, selection, connection).await?;
+    let name = environment.name.clone();
+    check_consent(command, &name)?;
+    environment::banner(&environment);
+    let machines = environment.machines()?;
+    let telling = Telling {
+        json: command.shape.json,
+        plan_command: format!("armilla destroy {name}"),
+        patience: Some(command.patience.clone()),
+        ..Telling::default()
+    };
+    let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
+    let data = if command.with_data { Data::Removed } else { Data::Kept };
+    hosts::contact(global, connection, telling, async |hosts| {
+        let ground = Ground::of_hosts(&environment, machines.clone());
+        let decide = async |locked: &hosts::Locks| {
+            let mut survey = locked.survey_destruction(name.clone(), machines, data, &hosts.stop).await?;
+            survey.revision = revision::of(&environment.root);
+            plan::print(global, (selection, connection), &shape, &environment, &survey);
+            let proposal = saved::proposal(hosts, selection, &environment, survey);
+            let approved = hosts.session.approve(proposal, &Limits::none(), &hosts.stop).await?;
+            if approved.is_empty() || command.confirm.is_some() {
+                return Ok(Decision::Apply(Box::new(approved)));
+            }
+            let question = Question::by_name(&name, "Take all of this away");
+            Ok(match confirmed(hosts, &question, &format!("--confirm {name}")).await? {
+                Answer::Yes => Decision::Apply(Box::new(approved.after_pause())),
+                Answer::No => Decision::End(Exit::Error),
+            })
+        };
+        hosts.change(&ground, decide).await
+    })
+    .await
+}
+
+fn check_consent(command: &Destroy, name: &EnvName) -> Result<(), Diagnostic> {
     if command.yes {
         let problem = Diagnostic::error("`-y` is not enough to take everything away; nothing was changed");
-        return Err(problem.hint(format!("say which environment is meant: --confirm {name}")).into());
+        return Err(problem.hint(format!("say which environment is meant: --confirm {name}")));
     }
     if command.confirm.as_ref().is_some_and(|typed| typed != name.as_str()) {
-        let what = format!("--confirm names another environment than {name}; nothing was changed");
-        return Err(Diagnostic::error(what).into());
+        return Err(Diagnostic::error(format!("--confirm names another environment than {name}; nothing was changed")));
     }
-    let fleet = survey::fleet(global, &command.connection, &loaded)?;
-    environment::banner(&loaded);
-    let run = identity::new_run()?;
-    let consent = Consent {
-        yes: command.confirm.is_some(),
-        detailed_exitcode: false,
-        max_removals: usize::MAX,
-        allow_older: true,
-        patience: command.patience.clone(),
-        beforehand: Some(format!("--confirm {name}")),
-    };
-    let hosts = loaded.machines()?;
-    let ground = Ground::of(&loaded, hosts.clone());
-    let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
-        Ok(leases) => leases,
-        Err(exit) => {
-            fleet.transport.close().await;
-            return Ok(exit);
-        }
-    };
-    let mut survey = survey::of(&fleet, Catalog::of_nothing(name.clone(), hosts)).await;
-    survey.revision = revision::of(&loaded.root);
-    // A host that is away and may have something of ours matters here.
-    let away = std::mem::take(&mut survey.plan.silent);
-    survey.plan.unreachable.extend(away);
-    if command.with_data {
-        survey.plan.with_data();
-    }
-    survey.plan.without_copies();
-    let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
-    plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
-    let proposal = Proposal {
-        fleet: &fleet,
-        leases,
-        survey: &survey,
-        about: saved::about(&command.selection, &loaded, survey.revision.clone()),
-        keys: &loaded.keys,
-        project: Some(&loaded.root),
-        run,
-        resumes: None,
-        consent: &consent,
-        show: Show::new(global, &command.shape, &consent, format!("armilla destroy {name}")),
-    };
-    let exit = proposal.decide(|| environment::is_named(&loaded, "Take all of this away")).await;
-    fleet.transport.close().await;
-    exit
+    Ok(())
 }

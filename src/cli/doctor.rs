@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::load;
-use super::survey::{self, Fleet};
-use super::{Connection, Exit, Global, Selection, ui};
-use crate::diag::Diagnostics;
+use super::hosts::{self, Hosts};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
 use crate::doctor::{self, Finding, Tool, Weight};
 use crate::inventory::{Become, Endpoint};
 use crate::name::HostName;
 use crate::observe;
+use crate::operation::Session;
 use crate::report::human::doctor::{self as human, Examination, Patient, Setting};
-use crate::transport::TransportError;
+use crate::transport::{Connections, TransportError};
 use crate::workspace::Environment;
 
 /// Looks at this machine and at hosts: settings and where they come from, ssh, sudo, tools, clocks, disks.
@@ -29,21 +29,17 @@ pub(super) struct Doctor {
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Doctor) -> Exit {
-    examine(global, command).await.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(examine(global, command).await)
 }
 
-async fn examine(global: &Global, command: &Doctor) -> Result<Exit, Diagnostics> {
+async fn examine(global: &Global, command: &Doctor) -> Result<Exit, Failure> {
     let loaded = load::load(global, &command.selection, &command.connection).await?;
-    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     let endpoints = loaded.machines()?;
     let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;
     let tools: BTreeMap<HostName, Vec<Tool>> =
         endpoints.iter().map(|host| (host.name.clone(), doctor::needed(catalog.hosts.get(&host.name)))).collect();
-    let mut patients = patients(&fleet, &endpoints, &tools).await;
-    fleet.transport.close().await;
+    let ask = async |hosts: &Hosts| hosts.until_stopped(patients(&hosts.session, &endpoints, &tools)).await;
+    let mut patients = hosts::contact(global, &command.connection, Telling::default(), ask).await?;
     let (settings, here) = this_machine(global, command, &loaded);
     let examination = Examination {
         environment: loaded.name.to_string(),
@@ -82,14 +78,14 @@ fn exit(examination: &Examination) -> Exit {
 
 /// Asks every host; one whose sudo does not let us in is asked once more without it.
 async fn patients(
-    fleet: &Fleet,
+    session: &Session<Connections>,
     hosts: &[Endpoint],
     tools: &BTreeMap<HostName, Vec<Tool>>,
 ) -> BTreeMap<HostName, Patient> {
-    let mut patients = ask(fleet, hosts.to_vec(), tools).await;
+    let mut patients = ask(session, hosts.to_vec(), tools).await;
     let barred = |host: &&Endpoint| matches!(patients.get(&host.name), Some((_, Some(TransportError::Become { .. }))));
     let plain = |host: &Endpoint| Endpoint { become_user: Become::No, ..host.clone() };
-    let again = ask(fleet, hosts.iter().filter(barred).map(plain).collect(), tools).await;
+    let again = ask(session, hosts.iter().filter(barred).map(plain).collect(), tools).await;
     for (host, (other, _)) in again {
         if let Some((patient, _)) = patients.get_mut(&host) {
             patient.vitals = other.vitals;
@@ -101,14 +97,14 @@ async fn patients(
 }
 
 async fn ask(
-    fleet: &Fleet,
+    session: &Session<Connections>,
     hosts: Vec<Endpoint>,
     tools: &BTreeMap<HostName, Vec<Tool>>,
 ) -> BTreeMap<HostName, (Patient, Option<TransportError>)> {
     let questions = hosts.iter().map(|host| (host.clone(), vec![doctor::probe(&tools[&host.name])])).collect();
     let mut arrived: BTreeMap<HostName, i64> = BTreeMap::new();
     let bar = ui::Counter::new("hosts", hosts.len());
-    let mut answers = observe::ask(&fleet.transport, questions, fleet.forks, |host, problem| {
+    let mut answers = observe::ask(session.transport(), questions, session.options().forks, |host, problem| {
         arrived.insert(host.clone(), now());
         bar.answered(host, problem.is_some());
     })

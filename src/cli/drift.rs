@@ -1,15 +1,12 @@
-//! `armilla drift ENV`: what moved on the hosts since armilla last changed them.
-//!
-//! In: an environment, and what its settings say to ignore. Out: differences that somebody made on the hosts. Never: a
-//! change: this command has no way to make one, and takes no lease.
+//! `armilla drift ENV`: what somebody changed on the hosts since armilla last changed them. Nothing is written anywhere.
 
 use jiff::civil::Date;
 
 use super::plan::{self, Next, Shape};
-use super::survey::Survey;
-use super::{Connection, Exit, Global, Selection, survey, ui};
-use crate::diag::{Diagnostic, Diagnostics};
-use crate::plan::{Entry, Reason};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, hosts, load, ui};
+use crate::diag::Diagnostic;
+use crate::operation::drift::{Counts, keep_drift};
 use crate::report::human::words;
 use crate::settings::Ignored;
 
@@ -41,81 +38,47 @@ Known drift is ignored until a day, with a reason, in inventories/ENV/environmen
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Drift) -> Exit {
-    drift(global, command).await.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(drift(global, command).await)
 }
 
-async fn drift(global: &Global, command: &Drift) -> Result<Exit, Diagnostics> {
-    let (loaded, mut survey) = survey::read(global, &command.selection, &command.connection, &|_| ()).await?;
-    let today = jiff::Zoned::now().date();
-    tell_expired(&loaded.settings.ignore_drift, today);
-    let counts = keep_drift(&mut survey, &loaded.settings.ignore_drift, today);
-    let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-    if command.shape.json || counts.drifted > 0 || !survey.plan.unreachable.is_empty() {
-        plan::print(global, &command.selection, &command.connection, &shape, &loaded, &survey);
-    }
-    if !command.shape.json {
-        ui::result(&counts.line());
-    }
-    Ok(match () {
-        () if !survey.plan.unreachable.is_empty() => Exit::Unreachable,
-        () if command.detailed_exitcode && counts.drifted > 0 => Exit::Changes,
-        () => Exit::Success,
-    })
-}
-
-/// What was found, counted.
-struct Counts {
-    drifted: usize,
-    ignored: usize,
-    planned: usize,
-}
-
-impl Counts {
-    fn line(&self) -> String {
-        let mut parts = vec![match self.drifted {
-            0 => "nothing moved on the hosts".to_owned(),
-            n => format!("{} moved on the hosts", words::count(n, "resource")),
-        }];
-        if self.ignored > 0 {
-            parts.push(format!("{} ignored (see environment.yml)", self.ignored));
+async fn drift(global: &Global, command: &Drift) -> Result<Exit, Failure> {
+    let Drift { selection, connection, .. } = command;
+    let unchecked = load::begin(global, selection, connection).await?;
+    hosts::contact(global, connection, Telling::default(), async |hosts| {
+        let (environment, mut survey) = hosts.session.survey_unchecked(unchecked, &hosts.stop).await?;
+        ui::problems(&environment.warnings);
+        let today = jiff::Zoned::now().date();
+        let ignores = &environment.settings.ignore_drift;
+        tell_expired(ignores, today);
+        let counts = keep_drift(&mut survey, ignores, today);
+        let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+        if command.shape.json || counts.drifted > 0 || !survey.plan.unreachable.is_empty() {
+            plan::print(global, (selection, connection), &shape, &environment, &survey);
         }
-        if self.planned > 0 {
-            parts.push(format!("{} differ for other reasons: see `armilla plan`", self.planned));
+        if !command.shape.json {
+            ui::result(&line(counts));
         }
-        parts.join(", ")
+        Ok(match () {
+            () if !survey.plan.unreachable.is_empty() => Exit::Unreachable,
+            () if command.detailed_exitcode && counts.drifted > 0 => Exit::Changes,
+            () => Exit::Success,
+        })
+    })
+    .await
+}
+
+fn line(counts: Counts) -> String {
+    let mut parts = vec![match counts.drifted {
+        0 => "nothing moved on the hosts".to_owned(),
+        n => format!("{} moved on the hosts", words::count(n, "resource")),
+    }];
+    if counts.ignored > 0 {
+        parts.push(format!("{} ignored (see environment.yml)", counts.ignored));
     }
-}
-
-/// Leaves only what somebody changed on the hosts, and is not to be ignored.
-fn keep_drift(survey: &mut Survey, ignores: &[Ignored], today: Date) -> Counts {
-    let mut counts = Counts { drifted: 0, ignored: 0, planned: 0 };
-    survey.plan.retain(|entry| {
-        let (moved, known) = (entry.cause.is_drift(), is_ignored(entry, ignores, today));
-        let count = match (moved, known) {
-            (true, true) => &mut counts.ignored,
-            (true, false) => &mut counts.drifted,
-            // A restart that only follows is no difference of its own.
-            (false, _) if entry.is_kept() || follows(entry) => return false,
-            (false, _) => &mut counts.planned,
-        };
-        *count += 1;
-        moved && !known
-    });
-    counts
-}
-
-/// Whether it is only planned because something else differs.
-fn follows(entry: &Entry) -> bool {
-    matches!(entry.reason, Reason::Notified(_) | Reason::Stale(_))
-}
-
-fn is_ignored(entry: &Entry, ignores: &[Ignored], today: Date) -> bool {
-    let everywhere = format!("{} {}", entry.address.kind, entry.address.target);
-    let here = format!("{} {everywhere}", entry.address.host);
-    ignores.iter().any(|ignored| ignored.until >= today && (ignored.what == here || ignored.what == everywhere))
+    if counts.planned > 0 {
+        parts.push(format!("{} differ for other reasons: see `armilla plan`", counts.planned));
+    }
+    parts.join(", ")
 }
 
 fn tell_expired(ignores: &[Ignored], today: Date) {

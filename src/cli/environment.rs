@@ -5,7 +5,7 @@
 
 use super::ui;
 use crate::name::EnvName;
-use crate::plan::saved::Hosts;
+use crate::plan::saved::{About, Hosts};
 use crate::settings::{Confirm, EnvironmentSettings};
 use crate::workspace::{Environment, Workspace};
 
@@ -22,53 +22,58 @@ pub(super) fn banner(loaded: &Environment) {
     ui::say(&format!("{style} PRODUCTION {style:#} {}{why}", loaded.name));
 }
 
-/// What is asked before an environment is changed.
+/// What is asked before an environment is changed, and the one answer that means yes.
 pub(super) struct Question {
-    name: EnvName,
-    production: bool,
-    confirm: Option<Confirm>,
+    text: String,
+    yes: String,
 }
 
 impl Question {
-    /// Asks it.
-    pub(super) fn ask(&self) -> bool {
-        asked(&self.name, self.production, self.confirm)
+    /// Whether to change this environment. Whoever works on production types its name: a `yes` comes off the fingers in the
+    /// wrong window, too.
+    pub(super) fn of(environment: &Environment) -> Self {
+        Self::change(&environment.name, environment.is_production(), environment.settings.confirm)
     }
-}
 
-/// Says where one is, if that is production, for a plan that was saved. Without its project nothing is known of the
-/// environment, and unknown is production.
-pub(super) fn banner_of(workspace: Option<&Workspace>, name: &EnvName, hosts: Hosts) -> Question {
-    let settings = workspace.and_then(|workspace| workspace.settings(Some(name)).ok());
-    let settings = settings.map_or_else(EnvironmentSettings::default, |(_, environment)| environment);
-    let production = settings.production && hosts == Hosts::Real;
-    if production {
-        let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
-        ui::say(&format!("{style} PRODUCTION {style:#} {name}"));
-    }
-    Question { name: name.clone(), production, confirm: settings.confirm }
-}
-
-/// Asks for the name of the environment, whatever it is: there is no way back.
-pub(super) fn is_named(loaded: &Environment, what: &str) -> bool {
-    let name = &loaded.name;
-    ui::ask(&format!("\n{what}? Type the name of the environment to go on:")) == name.as_str()
-}
-
-/// Asks whether to change this environment. Whoever works on production types its name: a `yes` comes off the fingers
-/// in the wrong window, too.
-pub(super) fn is_confirmed(loaded: &Environment) -> bool {
-    asked(&loaded.name, loaded.is_production(), loaded.settings.confirm)
-}
-
-fn asked(name: &EnvName, production: bool, confirm: Option<Confirm>) -> bool {
-    let wanted = confirm.unwrap_or(if production { Confirm::Name } else { Confirm::Yes });
-    let place = if production { format!("PRODUCTION, {name}") } else { name.to_string() };
-    match wanted {
-        Confirm::Yes => ui::ask(&format!("\nDo exactly this to {place}? Only `yes` is taken for yes:")) == "yes",
-        Confirm::Name => {
-            let question = format!("\nDo exactly this to {place}? Type the name of the environment to go on:");
-            ui::ask(&question) == name.as_str()
+    /// The same for a plan that was saved; says where one is, if that is production. Without its project nothing is known of
+    /// the environment, and unknown is production.
+    pub(super) fn of_saved(workspace: Option<&Workspace>, about: &About) -> Self {
+        let name = &about.environment;
+        let settings = workspace.and_then(|workspace| workspace.settings(Some(name)).ok());
+        let settings = settings.map_or_else(EnvironmentSettings::default, |(_, environment)| environment);
+        let production = settings.production && about.hosts == Hosts::Real;
+        if production {
+            let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
+            ui::say(&format!("{style} PRODUCTION {style:#} {name}"));
         }
+        Self::change(name, production, settings.confirm)
+    }
+
+    /// For what cannot be taken back: the name of the environment is asked, whatever it is.
+    pub(super) fn by_name(name: &EnvName, what: &str) -> Self {
+        let text = format!("\n{what}? Type the name of the environment to go on:");
+        Self { text, yes: name.to_string() }
+    }
+
+    fn change(name: &EnvName, production: bool, confirm: Option<Confirm>) -> Self {
+        let wanted = confirm.unwrap_or(if production { Confirm::Name } else { Confirm::Yes });
+        let place = if production { format!("PRODUCTION, {name}") } else { name.to_string() };
+        match wanted {
+            Confirm::Yes => {
+                let text = format!("\nDo exactly this to {place}? Only `yes` is taken for yes:");
+                Self { text, yes: "yes".to_owned() }
+            }
+            Confirm::Name => Self::by_name(name, &format!("Do exactly this to {place}")),
+        }
+    }
+
+    /// The question.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this answer means yes.
+    pub(super) fn is_yes(&self, answer: &str) -> bool {
+        answer == self.yes
     }
 }

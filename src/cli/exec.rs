@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::load;
-use super::survey::{self, Fleet};
-use super::{Connection, Exit, Global, Selection, ui};
-use crate::diag::{Diagnostic, Diagnostics};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, hosts, load, ui};
+use crate::diag::Diagnostic;
 use crate::exec::{self, Ended, Heard, Hearer, Stream};
 use crate::name::HostName;
+use crate::operation::explained;
 use crate::report::human::exec as human;
 use crate::report::human::words;
 use crate::secret::Content;
@@ -68,33 +68,33 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Exec) -> Exit {
-    everywhere(global, command).await.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(everywhere(global, command).await)
 }
 
-async fn everywhere(global: &Global, command: &Exec) -> Result<Exit, Diagnostics> {
+async fn everywhere(global: &Global, command: &Exec) -> Result<Exit, Failure> {
     let program = program(command)?;
     let loaded = load::load(global, &command.selection, &command.connection).await?;
-    let fleet = survey::fleet(global, &command.connection, &loaded)?;
-    let hosts = loaded.machines()?;
-    if hosts.is_empty() {
+    let machines = loaded.machines()?;
+    if machines.is_empty() {
         return Err(Diagnostic::error(format!("there is no host in {}", loaded.name)).into());
     }
-    let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
+    let names: Vec<HostName> = machines.iter().map(|host| host.name.clone()).collect();
     announce(&loaded, &names);
     let shown = Arc::new(Shown::new(command.shape, names.clone()));
     let tell = Arc::clone(&shown);
-    let hearer = Hearer { tell: Arc::new(move |heard| tell.heard(heard)), explain: survey::explained };
-    let work = exec::everywhere(&fleet.transport, hosts, &program, fleet.forks, hearer);
-    Ok(match finish(work, &fleet).await {
-        Ok(ended) => shown.end(ended),
-        Err(signal) => {
-            ui::say("interrupted: the hosts end what they run within a few seconds");
-            signal
-        }
+    let hearer = Hearer { tell: Arc::new(move |heard| tell.heard(heard)), explain: explained };
+    hosts::contact(global, &command.connection, Telling::default(), async |contact| {
+        let session = &contact.session;
+        let work = exec::everywhere(session.transport(), machines, &program, session.options().forks, hearer);
+        Ok(contact.until_stopped(work).await.map_or_else(
+            |_| {
+                ui::say("interrupted: the hosts end what they run within a few seconds");
+                contact.signal().unwrap_or(Exit::Interrupted)
+            },
+            |ended| shown.end(ended),
+        ))
     })
+    .await
 }
 
 /// What is to be run, checked before any host is asked.
@@ -129,25 +129,6 @@ fn announce(loaded: &Environment, hosts: &[HostName]) {
     super::environment::banner(loaded);
     let kind = if loaded.rehearsal.is_some() { " (rehearsal on lab hosts)" } else { "" };
     ui::say(&format!("{}{kind}: {}: {}", loaded.name, words::count(hosts.len(), "host"), words::hosts(hosts)));
-}
-
-/// Waits for the end or for a signal. A second signal leaves at once.
-async fn finish(work: impl Future<Output = Vec<Ended>>, fleet: &Fleet) -> Result<Vec<Ended>, Exit> {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let ended = tokio::select! {
-        ended = work => Ok(ended),
-        _ = tokio::signal::ctrl_c() => Err(Exit::Interrupted),
-        () = terminate => Err(Exit::Terminated),
-    };
-    if ended.is_ok() {
-        fleet.transport.close().await;
-    }
-    ended
 }
 
 /// What is shown while hosts speak.

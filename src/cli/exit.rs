@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::operation::{Abort, Outcome};
+
 /// How a command ended, as the shell sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -44,5 +46,30 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         // The variants are exactly the codes, all below 256.
         Self::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// The exit code of an outcome. `detailed` tells changes apart; a stop was asked for by a signal.
+    pub(super) fn of(outcome: Outcome, detailed: bool, signal: Option<Self>) -> Self {
+        match outcome {
+            Outcome::Converged { changed: true } if detailed => Self::Changes,
+            Outcome::Converged { .. } => Self::Success,
+            Outcome::Failed => Self::Failed,
+            Outcome::Unreachable => Self::Unreachable,
+            Outcome::RolledBack => Self::RolledBack,
+            Outcome::Uncertain => Self::Uncertain,
+            Outcome::Stopped => signal.unwrap_or(Self::Interrupted),
+        }
+    }
+
+    /// The exit code of an operation that changed nothing.
+    pub(super) fn of_abort(abort: &Abort, signal: Option<Self>) -> Self {
+        match abort {
+            Abort::Stopped => signal.unwrap_or(Self::Interrupted),
+            Abort::Locked { .. } => Self::Locked,
+            Abort::NoQuorum { .. } => Self::Unreachable,
+            Abort::Refused(_) => Self::Error,
+        }
     }
 }

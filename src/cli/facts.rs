@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Connection, Exit, Global, Selection, load, survey, ui};
+use super::hosts::{self, Hosts};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::fact::FACTS;
 use crate::name::{HostName, did_you_mean};
@@ -24,25 +26,17 @@ pub(super) struct Facts {
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Facts) -> Exit {
-    match facts(global, command).await {
-        Ok(exit) => exit,
-        Err(problems) => {
-            ui::problems(&problems);
-            Exit::Error
-        }
-    }
+    ended(facts(global, command).await)
 }
 
-async fn facts(global: &Global, command: &Facts) -> Result<Exit, Diagnostics> {
+async fn facts(global: &Global, command: &Facts) -> Result<Exit, Failure> {
     let loaded = load::load(global, &command.selection, &command.connection).await?;
     let names = wanted(&command.names)?;
-    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     let endpoints = loaded.endpoints();
     let wanted: BTreeMap<HostName, BTreeSet<String>> =
         endpoints.iter().map(|endpoint| (endpoint.name.clone(), names.clone())).collect();
-    let (facts, unreachable) = survey::facts(&fleet, &loaded, &wanted).await;
-    fleet.tell_round_trips(&endpoints);
-    fleet.transport.close().await;
+    let read = async |hosts: &Hosts| hosts.session.facts(&loaded, &wanted, &hosts.stop).await;
+    let (facts, unreachable) = hosts::contact(global, &command.connection, Telling::default(), read).await?;
     if command.json {
         ui::result(&ui::data(&serde_json::to_string_pretty(&facts).unwrap_or_default()));
     } else {

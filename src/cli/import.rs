@@ -1,19 +1,16 @@
-//! `armilla import ENV --target ADDRESS`: gives armilla what is there already.
-//!
-//! In: an environment, and names of resources that are on hosts as the project wants them. Out: ledgers in which they are
-//! armilla's, so that they go when they leave the roles. Never: a change of anything else on a host.
+//! `armilla import ENV --target ADDRESS`: adopts what is on the hosts already and is as the project wants it.
 
-use super::leases::{self, Ground};
+use super::consent::{Answer, confirmed};
+use super::environment::{self, Question};
+use super::hosts::{self, Decision, Hosts, Locks, Patience};
 use super::part::Only;
-use super::proposal::{Consent, approved};
-use super::survey::{self, Fleet};
-use super::{Connection, Exit, Global, Selection, environment, identity, load, settle, ui};
-use crate::diag::{Diagnostic, Diagnostics};
-use crate::ledger::Applied;
-use crate::plan::{self, Import};
+use super::screen::{self, Telling};
+use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
+use crate::diag::Diagnostic;
+use crate::operation::{Abort, Ground};
+use crate::plan::Import;
 use crate::report::human;
-use crate::step::Digest;
-use crate::workspace::{Environment, revision};
+use crate::workspace::Environment;
 
 /// Gives armilla what is on the hosts already and is as the project wants it: from then on it is taken away when it leaves
 /// the roles. Nothing else on the hosts is changed.
@@ -28,7 +25,7 @@ pub(super) struct Give {
     #[arg(short, long = "auto-approve", visible_alias = "yes")]
     yes: bool,
     #[command(flatten)]
-    patience: leases::Patience,
+    patience: Patience,
     #[command(flatten)]
     connection: Connection,
 }
@@ -40,69 +37,39 @@ What armilla makes is its own; what it finds and changes is not, and stays when 
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Give) -> Exit {
-    import(global, command).await.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(import(global, command).await)
 }
 
-async fn import(global: &Global, command: &Give) -> Result<Exit, Diagnostics> {
+async fn import(global: &Global, command: &Give) -> Result<Exit, Failure> {
     if command.only.is_all() {
         let problem = Diagnostic::error("it is not said what to import");
         return Err(problem.hint("name it as the plan does: --target 'zk1 file /etc/motd'").into());
     }
-    let loaded = load::load(global, &command.selection.with(&command.only), &command.connection).await?;
-    let fleet = survey::fleet(global, &command.connection, &loaded)?;
-    environment::banner(&loaded);
-    let run = identity::new_run()?;
-    let ground = Ground::of(&loaded, loaded.endpoints());
-    let leases = match leases::acquire(&fleet, &ground, &run, &command.patience).await {
-        Ok(leases) => leases,
-        Err(exit) => {
-            fleet.transport.close().await;
-            return Ok(exit);
-        }
-    };
-    let applied = Applied {
-        run,
-        plan: Digest::of(b""),
-        at: identity::now(),
-        who: identity::who(),
-        revision: revision::of(&loaded.root),
-    };
-    let exit = given(&fleet, &loaded, &leases, command, &applied).await;
-    leases.release().await;
-    fleet.transport.close().await;
-    exit
+    let environment = load::load(global, &command.selection.with(&command.only), &command.connection).await?;
+    environment::banner(&environment);
+    let telling = Telling { patience: Some(command.patience.clone()), ..Telling::default() };
+    hosts::contact(global, &command.connection, telling, async |hosts| {
+        let ground = Ground::of_hosts(&environment, environment.endpoints());
+        let decide = async |locked: &Locks| adopt(hosts, locked, &environment, command).await.map(Decision::End);
+        hosts.change(&ground, decide).await
+    })
+    .await
 }
 
-async fn given(
-    fleet: &Fleet,
-    loaded: &Environment,
-    leases: &crate::apply::Leases<crate::transport::Connections>,
-    command: &Give,
-    applied: &Applied,
-) -> Result<Exit, Diagnostics> {
-    let survey = survey::survey(fleet, loaded).await?;
-    let mut import = plan::import(&survey.catalog, &survey.observed, applied);
-    import.unreachable.extend(survey.plan.unreachable.clone());
-    ui::result(&human::import(&loaded.name, &import, ui::width()));
+async fn adopt(hosts: &Hosts, locked: &Locks, environment: &Environment, command: &Give) -> Result<Exit, Abort> {
+    let survey = locked.survey(environment, &hosts.stop).await?;
+    ui::problems(&survey.warnings);
+    let import = locked.find_import(&survey);
+    ui::result(&human::import(&environment.name, &import, ui::width()));
     if import.taken.is_empty() {
         return nothing(&import);
     }
-    let consent = Consent {
-        yes: command.yes,
-        detailed_exitcode: false,
-        max_removals: 0,
-        allow_older: true,
-        patience: command.patience.clone(),
-        beforehand: None,
-    };
-    if let Err(exit) = approved(&consent, || environment::is_confirmed(loaded)) {
-        return Ok(exit);
+    let question = Question::of(environment);
+    if !command.yes && confirmed(hosts, &question, "-y (--auto-approve)").await? == Answer::No {
+        return Ok(Exit::Error);
     }
-    let unsaved = settle::save_steps(fleet, leases, &survey.catalog, import.saves.clone()).await;
-    settle::tell(&unsaved);
+    let unsaved = locked.import(&survey, &import).await;
+    screen::unsaved(&unsaved);
     Ok(match () {
         () if !unsaved.is_empty() => Exit::Failed,
         () if !import.unreachable.is_empty() => Exit::Unreachable,
@@ -110,7 +77,7 @@ async fn given(
     })
 }
 
-fn nothing(import: &Import) -> Result<Exit, Diagnostics> {
+fn nothing(import: &Import) -> Result<Exit, Abort> {
     if !import.unreachable.is_empty() {
         return Ok(Exit::Unreachable);
     }

@@ -1,13 +1,15 @@
 //! `armilla inventory ENV`: hosts, groups and variables as they are understood; with `--status`, what each host remembers.
 
+use super::hosts::{self, Hosts};
 use super::load;
-use super::{Connection, Exit, Global, Selection, leases, lock, survey, ui};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, ui};
 use crate::catalog::Catalog;
-use crate::diag::Diagnostics;
 use crate::inventory::{Host, Pattern};
 use crate::lease::{Answer, Request};
 use crate::ledger::Ledger;
 use crate::name::HostName;
+use crate::operation::{Reading, describe};
 use crate::report::inventory::{Details, Variables, View, pretty};
 use crate::report::status::{self, Said};
 use crate::step::{Probe, Readings};
@@ -45,10 +47,7 @@ pub(super) struct Inventory {
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Inventory) -> Exit {
     if command.status {
-        return told(global, command).await.unwrap_or_else(|problems| {
-            ui::problems(&problems);
-            Exit::Error
-        });
+        return ended(status(global, command).await);
     }
     let loaded = match load::offline(global, &command.selection).await {
         Ok(loaded) => loaded,
@@ -73,19 +72,21 @@ pub(super) async fn run(global: &Global, command: &Inventory) -> Exit {
 }
 
 /// Asks every host what it keeps for armilla, and nothing else.
-async fn told(global: &Global, command: &Inventory) -> Result<Exit, Diagnostics> {
+async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
     let loaded = load::load_hosts(global, &command.selection, &command.connection).await?;
-    let fleet = survey::fleet(global, &command.connection, &loaded)?;
     let hosts = loaded.machines()?;
     let probe = Probe::State(loaded.name.clone());
     let questions = Catalog::of_nothing(loaded.name.clone(), hosts.clone()).questions();
-    let observed = survey::observe(&fleet, "asking", questions).await;
-    let answering = hosts.into_iter().filter(|host| observed.get(&host.name).is_some_and(Result::is_ok)).collect();
-    let locks = lock::ask_all(&fleet, answering, &Request::Look).await;
-    fleet.transport.close().await;
+    let read = async |contact: &Hosts| {
+        let observed = contact.session.read(Reading::State, questions, &contact.stop).await?;
+        let answering = hosts.into_iter().filter(|host| observed.get(&host.name).is_some_and(Result::is_ok)).collect();
+        let locks = contact.until_stopped(contact.session.ask_locks(answering, &Request::Look)).await?;
+        Ok((observed, locks))
+    };
+    let (observed, locks) = hosts::contact(global, &command.connection, Telling::default(), read).await?;
     let said = |(host, answer): (&HostName, &Result<Readings, String>)| {
         let lock = match locks.get(host) {
-            Some(Ok(Answer::Taken(held))) => Some(leases::line(host, held)),
+            Some(Ok(Answer::Taken(held))) => Some(describe(host, held)),
             _ => None,
         };
         let said = answer.as_ref().map_or_else(|why| Said::Away(why.clone()), |answer| kept(&probe, answer, lock));

@@ -50,7 +50,9 @@ pub(super) async fn begin(
     connection: &Connection,
 ) -> Result<Unchecked, Diagnostics> {
     let workspace = workspace(global)?;
-    workspace.read(&connection.complete(selection.request(&workspace)?)?).await
+    let unchecked = workspace.read(&connection.complete(selection.request(&workspace)?)?).await?;
+    unchecked.environment().check_rehearsal()?;
+    Ok(unchecked)
 }
 
 /// Checks what is desired of each host, and shows warnings.

@@ -1,18 +1,14 @@
 //! `armilla lock status ENV` and `armilla lock break ENV ID`: who may change the hosts now.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::load;
-use super::survey::{self, Fleet};
-use super::{Connection, Exit, Global, Selection, leases, ui};
-use crate::diag::{Diagnostic, Diagnostics};
-use crate::inventory::Endpoint;
+use super::hosts::{self, Hosts};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
+use crate::diag::Diagnostic;
 use crate::lease::{Answer, Held, LeaseId, Request};
-use crate::name::HostName;
-use crate::transport::{Transport, TransportError};
+use crate::operation::{Locks, describe, explained};
+use crate::transport::TransportError;
 
 /// Looks at the locks of an environment, and breaks one.
 #[derive(Debug, clap::Subcommand)]
@@ -54,13 +50,8 @@ pub(super) async fn run(global: &Global, command: &LockCommand) -> Exit {
         LockCommand::Status(status) => self::status(global, status).await,
         LockCommand::Break(broken) => break_one(global, broken).await,
     };
-    result.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(result)
 }
-
-pub(super) type Answers = BTreeMap<HostName, Result<Answer, TransportError>>;
 
 /// Asks every host of the environment.
 async fn ask(
@@ -68,32 +59,14 @@ async fn ask(
     selection: &Selection,
     connection: &Connection,
     request: &Request,
-) -> Result<Answers, Diagnostics> {
-    let loaded = load::load(global, selection, connection).await?;
-    let fleet = survey::fleet(global, connection, &loaded)?;
-    let answers = ask_all(&fleet, loaded.machines()?, request).await;
-    fleet.transport.close().await;
-    Ok(answers)
+) -> Result<Locks, Failure> {
+    let environment = load::load(global, selection, connection).await?;
+    let machines = environment.machines()?;
+    let ask = async |hosts: &Hosts| hosts.until_stopped(hosts.session.ask_locks(machines, request)).await;
+    hosts::contact(global, connection, Telling::default(), ask).await
 }
 
-/// Asks these hosts.
-pub(super) async fn ask_all(fleet: &Fleet, hosts: Vec<Endpoint>, request: &Request) -> Answers {
-    let mut asked = JoinSet::new();
-    for host in hosts {
-        let (transport, request) = (std::sync::Arc::clone(&fleet.transport), request.clone());
-        asked.spawn(async move {
-            let answer = transport.lease(&host, &request).await;
-            (host.name, answer)
-        });
-    }
-    let mut answers = Answers::new();
-    while let Some(Ok((host, answer))) = asked.join_next().await {
-        answers.insert(host, answer);
-    }
-    answers
-}
-
-async fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> {
+async fn status(global: &Global, command: &Status) -> Result<Exit, Failure> {
     let answers = ask(global, &command.selection, &command.connection, &Request::Look).await?;
     let away = answers.values().any(Result::is_err);
     if command.json {
@@ -108,9 +81,9 @@ async fn status(global: &Global, command: &Status) -> Result<Exit, Diagnostics> 
                     crate::diag::shown(&held.lease.holder.who),
                     held.lease.holder.run
                 ),
-                Ok(Answer::Taken(held)) => leases::line(host, held),
+                Ok(Answer::Taken(held)) => describe(host, held),
                 Ok(_) => format!("{host} is free"),
-                Err(error) => format!("{host} did not answer: {}", survey::explained(error)),
+                Err(error) => format!("{host} did not answer: {}", explained(error)),
             });
         }
     }
@@ -128,7 +101,7 @@ fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
     }
 }
 
-async fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics> {
+async fn break_one(global: &Global, command: &Break) -> Result<Exit, Failure> {
     let Some(typed) = &command.id else {
         let problem = Diagnostic::error("it is not said which lease is to be broken: armilla lock break ENV ID");
         return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
@@ -142,8 +115,8 @@ async fn break_one(global: &Global, command: &Break) -> Result<Exit, Diagnostics
         .collect();
     for (host, answer) in &answers {
         match answer {
-            Err(error) => ui::say(&format!("{host} did not answer: {}", survey::explained(error))),
-            Ok(Answer::Taken(held)) => ui::say(&leases::line(host, held)),
+            Err(error) => ui::say(&format!("{host} did not answer: {}", explained(error))),
+            Ok(Answer::Taken(held)) => ui::say(&describe(host, held)),
             Ok(_) => {}
         }
     }

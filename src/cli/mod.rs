@@ -6,6 +6,7 @@ mod apply;
 mod apply_file;
 mod approve;
 mod completion;
+mod consent;
 mod destroy;
 mod doctor;
 mod drift;
@@ -17,27 +18,24 @@ mod explain;
 mod facts;
 mod fmt;
 mod graph;
+mod hosts;
 mod identity;
 mod import;
 mod init;
 mod inventory;
 mod keys;
 mod lab;
-mod leases;
 mod load;
 mod lock;
 mod man;
 mod part;
-mod perform;
 mod plan;
-mod proposal;
 mod resume;
 mod runs;
 mod saved;
-mod settle;
+mod screen;
 mod show;
 mod signals;
-mod survey;
 mod ui;
 mod validate;
 mod vault;
@@ -254,7 +252,7 @@ pub struct Connection {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
     connect_timeout: u16,
     /// Keep connections for so long after the last use, so that the next command need not log in
-    #[arg(long, value_name = "TIME", env = "ARMILLA_KEEP_CONNECTIONS", value_parser = leases::span)]
+    #[arg(long, value_name = "TIME", env = "ARMILLA_KEEP_CONNECTIONS", value_parser = hosts::span)]
     keep_connections: Option<std::time::Duration>,
     /// A rehearsal: work on the lab hosts of the same names (see `armilla lab`), not on the real ones
     #[arg(long)]
@@ -267,7 +265,7 @@ impl Connection {
     /// # Errors
     /// When there is no lab.
     fn complete(&self, request: Request) -> Result<Request, Diagnostic> {
-        let addresses = if self.lab { Addresses::Lab(survey::lab_hosts()?) } else { Addresses::Inventory };
+        let addresses = if self.lab { Addresses::Lab(hosts::lab_hosts()?) } else { Addresses::Inventory };
         let become_user = (self.become_root || self.ask_become_pass).then_some(Become::Root);
         Ok(Request { addresses, become_user, ..request })
     }
@@ -321,6 +319,37 @@ async fn run(global: &Global, command: &Command) -> Exit {
         Command::Version(command) => version::run(command),
         // It ran before there was a runtime.
         Command::Lab(_) => Exit::Success,
+    }
+}
+
+/// Why a command has no result.
+enum Failure {
+    /// This is wrong.
+    Wrong(Diagnostics),
+    /// It was said already.
+    Told(Exit),
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(problems: Diagnostics) -> Self {
+        Self::Wrong(problems)
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(problem: Diagnostic) -> Self {
+        Self::Wrong(problem.into())
+    }
+}
+
+/// The exit code of a command, after showing what is wrong.
+fn ended(result: Result<Exit, Failure>) -> Exit {
+    match result {
+        Ok(exit) | Err(Failure::Told(exit)) => exit,
+        Err(Failure::Wrong(problems)) => {
+            ui::problems(&problems);
+            Exit::Error
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! `armilla plan ENV`: what would change, and why.
 
-use super::part::{Lists, Only};
 use std::path::{Path, PathBuf};
 
-use super::survey::{self, Survey};
-use super::{Connection, Exit, Global, Selection, load, saved, ui};
-use crate::diag::Diagnostics;
+use super::part::{Lists, Only};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, Selection, ended, environment, hosts, load, saved, ui};
+use crate::operation::{Survey, plan_file};
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 use crate::workspace::{Environment, revision};
@@ -74,33 +74,28 @@ pub(super) enum Next {
 pub(super) async fn run(global: &Global, command: &Plan) -> Exit {
     let selection = command.selection.with(&command.only);
     let shape = Shape { out: command.out.clone(), ..command.shape.clone() };
-    let result = match listed(global, &selection, &command.lists, &shape).await {
-        Some(result) => result,
-        None => show(global, &selection, &command.connection, &shape)
-            .await
-            .map(|survey| exit(&survey.plan, command.detailed_exitcode)),
-    };
-    result.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
+    ended(if command.lists.any() {
+        list(global, &selection, &command.lists, &shape).await
+    } else {
+        show(global, &selection, &command.connection, (&shape, command.detailed_exitcode)).await
     })
 }
 
-/// Prints lists instead of a plan, if any is wanted.
-pub(super) async fn listed(
+/// Prints lists instead of a plan.
+///
+/// # Errors
+/// What is wrong in what a user wrote.
+pub(super) async fn list(
     global: &Global,
     selection: &Selection,
     lists: &Lists,
     shape: &Shape,
-) -> Option<Result<Exit, Diagnostics>> {
-    if !lists.any() {
-        return None;
-    }
-    let environment = load::offline(global, selection).await;
-    Some(environment.and_then(|environment| lists.print(&environment, shape.json)).map(|()| Exit::Success))
+) -> Result<Exit, Failure> {
+    lists.print(&load::offline(global, selection).await?, shape.json)?;
+    Ok(Exit::Success)
 }
 
-/// Reads the hosts and prints the plan.
+/// Reads the hosts, prints the plan, and saves it if that is wanted.
 ///
 /// # Errors
 /// What is wrong in what a user wrote.
@@ -108,26 +103,33 @@ pub(super) async fn show(
     global: &Global,
     selection: &Selection,
     connection: &Connection,
-    shape: &Shape,
-) -> Result<Survey, Diagnostics> {
-    shape.out.as_deref().map_or(Ok(()), saved::check_place)?;
-    let (loaded, survey) = survey::read(global, selection, connection, &super::environment::banner).await?;
-    print(global, selection, connection, shape, &loaded, &survey);
-    if let Some(path) = &shape.out {
-        saved::save(path, selection, &loaded, &survey).await?;
-    }
-    Ok(survey)
+    (shape, detailed): (&Shape, bool),
+) -> Result<Exit, Failure> {
+    shape.out.as_deref().map_or(Ok(()), plan_file::check_place)?;
+    let unchecked = load::begin(global, selection, connection).await?;
+    environment::banner(unchecked.environment());
+    hosts::contact(global, connection, Telling::default(), async |hosts| {
+        let (environment, survey) = hosts.session.survey_unchecked(unchecked, &hosts.stop).await?;
+        ui::problems(&environment.warnings);
+        print(global, (selection, connection), shape, &environment, &survey);
+        let exit = exit(&survey.plan, detailed);
+        if let Some(path) = &shape.out {
+            saved::save(path, &saved::proposal(hosts, selection, &environment, survey)).await?;
+        }
+        Ok(exit)
+    })
+    .await
 }
 
 /// Prints a plan.
 pub(super) fn print(
     global: &Global,
-    selection: &Selection,
-    connection: &Connection,
+    (selection, connection): (&Selection, &Connection),
     shape: &Shape,
-    loaded: &Environment,
+    environment: &Environment,
     survey: &Survey,
 ) {
+    ui::problems(&survey.warnings);
     if shape.json {
         let about = json::About {
             revision: survey.revision.as_ref().map(revision::shown),
@@ -148,7 +150,7 @@ pub(super) fn print(
         }),
         limit: selection.limit.clone(),
         part: selection.only.described(),
-        hosts_left_out: loaded.hosts_left_out(),
+        hosts_left_out: environment.hosts_left_out(),
         subject: match shape.next {
             Next::Destroying => human::Subject::Destruction { hosts: survey.catalog.endpoints().len() },
             Next::Typing | Next::Doing => human::Subject::Services,

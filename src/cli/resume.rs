@@ -1,23 +1,15 @@
-//! `armilla resume [RUN]`: goes on with a run that was cut off, by what it wanted then.
-//!
-//! In: a run of this machine. Out: the same hosts brought to what that run wanted. Never: a guess about a step: every host is
-//! read again, and what was done is not in the plan any more.
+//! `armilla resume [RUN]`: resumes an interrupted run, by what it wanted then.
 
-use std::collections::BTreeSet;
-
-use super::leases::{self, Ground};
-use super::perform::Show;
+use super::consent::Consent;
+use super::environment::Question;
 use super::plan::{Next, Shape};
-use super::proposal::{Consent, Proposal};
-use super::survey;
-use super::{Connection, Exit, Global, Selection, completion, environment, identity, load, runs, saved, show, ui};
-use crate::apply::{Event, Restoration};
+use super::screen::Telling;
+use super::{Connection, Exit, Failure, Global, apply_file, completion, ended, hosts, load, runs, saved, show, ui};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::history::Run;
-use crate::name::RunId;
-use crate::plan::{Begun, rollback};
+use crate::operation::resume::{Direction, Resumption, last_open};
+use crate::operation::{Ground, Proposal};
 use crate::report::human;
-use crate::workspace::Workspace;
 
 /// Goes on with a run that was cut off. The hosts are read again: what was done is not done twice, what is not known is
 /// looked at.
@@ -46,106 +38,55 @@ Examples:
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Resume) -> Exit {
-    resume(global, command).await.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(resume(global, command).await)
 }
 
-async fn resume(global: &Global, command: &Resume) -> Result<Exit, Diagnostics> {
+async fn resume(global: &Global, command: &Resume) -> Result<Exit, Failure> {
     let old = match &command.run {
         Some(typed) => runs::find(Some(typed))?,
-        None => last_open(global)?,
+        None => last(global)?,
     };
-    let path = old.plan_file();
-    let file = saved::read(&path)?;
-    let name = file.about.environment.clone();
-    let selection = Selection { keys: command.keys.clone(), ..Selection::of(name.as_str()) };
-    let global =
-        &Global { project: global.project.clone().or_else(|| Some(old.head.project.clone())), ..global.clone() };
-    let (workspace, keys, settings) = saved::keys_for(global, &selection, &name)?;
-    let saved = saved::open(&path, &file, &keys, &settings).await?;
-    let connection = saved::connection(&file, &command.connection)?;
-    let fleet = survey::fleet_of(global, &connection)?;
-    let question = environment::banner_of(workspace.as_ref(), &name, file.about.hosts);
-    let run = identity::new_run()?;
-    ui::say(&format!("going on with the run {} of {}", old.head.run, old.head.at));
-    let hosts: Vec<_> = saved.catalog.endpoints().into_values().collect();
-    let ground = Ground::of_saved(&saved.about, hosts);
-    let leases = match leases::acquire(&fleet, &ground, &run, &command.consent.patience).await {
-        Ok(leases) => leases,
-        Err(exit) => return Ok(exit),
+    let project = global.project.clone().or_else(|| Some(old.head.project.clone()));
+    let global = &Global { project, ..global.clone() };
+    let opened = saved::open(global, &old.plan_file(), &command.keys).await?;
+    let connection = saved::connection(&opened.file, &command.connection)?;
+    let about = &opened.plan.about;
+    let question = Question::of_saved(opened.workspace.as_ref(), about);
+    let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());
+    let ground = Ground::of_saved(about, opened.plan.catalog.endpoints().into_values().collect());
+    let telling = Telling {
+        json: command.shape.json,
+        detailed: command.consent.detailed_exitcode,
+        plan_command: apply_file::plan_command(&about.environment, &connection),
+        patience: Some(command.consent.patience.clone()),
     };
-    let mut survey = survey::of(&fleet, saved.catalog.clone()).await;
-    survey.plan.leave_out_done(&survey.observed, &chain(&old));
-    if let Some(back) = rollback(&saved.plan, &begun(&old)) {
-        ui::say("that run was putting back what it had changed: so does this one");
-        survey.plan = back;
-    }
     let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-    show::print_plan(global, &shape, &file.about, &survey.plan, human::Read::Now(survey.took), None);
-    let proposal = Proposal {
-        fleet: &fleet,
-        leases,
-        survey: &survey,
-        about: file.about.clone(),
-        keys: &keys,
-        project: workspace.as_ref().map(Workspace::root),
-        run,
-        resumes: Some(old.head.run.clone()),
-        consent: &command.consent,
-        show: Show::new(
-            global,
-            &command.shape,
-            &command.consent,
-            format!("armilla plan {name}{}", if connection.lab { " --lab" } else { "" }),
-        ),
-    };
-    let exit = proposal.decide(|| question.ask()).await;
-    fleet.transport.close().await;
-    exit
+    ui::say(&format!("going on with the run {} of {}", old.head.run, old.head.at));
+    hosts::contact(global, &connection, telling, async |hosts| {
+        let decide = async |locked: &hosts::Locks| {
+            let resumption = locked.survey_resumption(&opened.plan, &old, &hosts.stop).await?;
+            let Resumption { survey, direction } = resumption;
+            if direction == Direction::Back {
+                ui::say("that run was putting back what it had changed: so does this one");
+            }
+            show::print_plan(global, &shape, about, &survey.plan, human::Read::Now(survey.took), None);
+            let proposal = Proposal::new(survey, about.clone(), project, opened.sealer.clone());
+            command.consent.decide(hosts, proposal.resuming(old.head.run.clone()), &question).await
+        };
+        hosts.change(&ground, decide).await
+    })
+    .await
 }
 
 /// The last run that did not converge: of the project one is in, if one is in one. What another project left undone is
-/// gone on with only by its name.
-fn last_open(global: &Global) -> Result<Run, Diagnostics> {
+/// resumed only by its name.
+fn last(global: &Global) -> Result<Run, Diagnostics> {
     let here = load::workspace(global).ok();
-    let mut runs = runs::history()?.list();
-    runs.retain(|run| here.as_ref().is_none_or(|here| here.root() == run.head.project));
-    let gone_on: BTreeSet<RunId> = runs.iter().filter_map(|run| run.head.resumes.clone()).collect();
-    let open = |run: &&Run| run.end.as_ref().is_none_or(|end| !matches!(end.exit, 0 | 2 | 5));
-    let last = runs.iter().rev().filter(|run| !gone_on.contains(&run.head.run)).find(open).cloned();
+    let last = last_open(&runs::history()?, here.as_ref().map(crate::workspace::Workspace::root));
     last.ok_or_else(|| {
         let place = if here.is_some() { "this project" } else { "this machine" };
         Diagnostic::error(format!("no run of {place} is left to go on with"))
             .hint("`armilla runs list` shows all")
             .into()
     })
-}
-
-/// How far a run came, and what it was putting back.
-fn begun(run: &Run) -> Begun {
-    let mut begun = Begun::default();
-    for (_, event) in &run.events {
-        match event {
-            Event::StageEnded { stage, end, .. } => {
-                begun.changed.extend(end.has_changed().then_some(*stage));
-                begun.well.extend(end.is_well().then_some(*stage));
-            }
-            Event::RollingBack { service, .. } => drop(begun.services.insert(service.clone())),
-            Event::RolledBack { service, outcome: Restoration::Restored } => drop(begun.services.remove(service)),
-            _ => {}
-        }
-    }
-    begun
-}
-
-/// A run and those it went on with.
-fn chain(run: &Run) -> BTreeSet<RunId> {
-    let mut found = BTreeSet::from([run.head.run.clone()]);
-    let mut before = run.head.resumes.clone();
-    while let Some(name) = before.filter(|name| found.insert(name.clone())) {
-        before = runs::find(Some(name.as_str())).ok().and_then(|run| run.head.resumes);
-    }
-    found
 }

@@ -9,6 +9,7 @@ use super::{Exit, completion, identity, ui};
 use crate::apply::{End, Event, Failure};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{History, Run};
+use crate::operation::Outcome;
 use crate::plan::{Plan, Work};
 use crate::report::human::{self, Progress};
 
@@ -82,22 +83,30 @@ pub(super) fn find(typed: Option<&str>) -> Result<Run, Diagnostics> {
 }
 
 /// How a run ended, in a word or two.
-fn ended(run: &Run) -> String {
-    match run.end.as_ref().map(|end| end.exit) {
-        None => "did not end".to_owned(),
-        Some(0 | 2) => "converged".to_owned(),
-        Some(3) => "failed".to_owned(),
-        Some(4) => "unreachable".to_owned(),
-        Some(130 | 143) => "interrupted".to_owned(),
-        Some(code) => format!("exit {code}"),
+fn ended(run: &Run) -> &'static str {
+    match run.end.as_ref().map(|end| end.outcome) {
+        None => "did not end",
+        Some(Outcome::Converged { .. }) => "converged",
+        Some(Outcome::Failed) => "failed",
+        Some(Outcome::Unreachable) => "unreachable",
+        Some(Outcome::RolledBack) => "rolled back",
+        Some(Outcome::Uncertain) => "uncertain",
+        Some(Outcome::Stopped) => "interrupted",
     }
+}
+
+/// How a run ended, as data.
+fn end(run: &Run) -> Option<serde_json::Value> {
+    let end = run.end.as_ref()?;
+    let exit = Exit::of(end.outcome, false, None) as i32;
+    Some(json!({ "outcome": end.outcome, "exit": exit, "left": end.left, "seconds": end.seconds }))
 }
 
 fn list(command: &List) -> Result<Exit, Diagnostics> {
     let wanted = |run: &Run| command.environment.as_ref().is_none_or(|name| run.head.environment.as_str() == name);
     let runs: Vec<Run> = history()?.list().into_iter().filter(wanted).collect();
     if command.json {
-        let all: Vec<_> = runs.iter().map(|run| json!({ "run": run.head, "end": run.end })).collect();
+        let all: Vec<_> = runs.iter().map(|run| json!({ "run": run.head, "end": end(run) })).collect();
         ui::result(&ui::data(&json!({ "format": "armilla-runs", "version": 1, "runs": all }).to_string()));
         return Ok(Exit::Success);
     }
@@ -118,7 +127,7 @@ fn list(command: &List) -> Result<Exit, Diagnostics> {
 
 /// The plan of a run, with its secrets masked.
 fn plan(run: &Run) -> Result<Plan, Diagnostics> {
-    Ok(super::saved::read(&run.plan_file())?.shown)
+    Ok(crate::operation::plan_file::read(&run.plan_file())?.shown)
 }
 
 /// Shows one: what it was, and how far each host came.
@@ -128,7 +137,7 @@ fn plan(run: &Run) -> Result<Plan, Diagnostics> {
 pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
     if as_json {
         ui::result(&ui::data(
-            &json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": run.end }).to_string(),
+            &json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": end(run) }).to_string(),
         ));
         return Ok(Exit::Success);
     }
@@ -167,7 +176,7 @@ pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
         let host = host.map(ToString::to_string).unwrap_or_default();
         lines.push(shown(&format!("  {host}  {}  {state}", block.role)));
     }
-    if run.end.is_none() || run.end.as_ref().is_some_and(|end| !matches!(end.exit, 0 | 2)) {
+    if run.end.is_none() || run.end.as_ref().is_some_and(|end| !matches!(end.outcome, Outcome::Converged { .. })) {
         lines.push(format!("to go on with what is left of it: armilla resume {}", head.run));
     }
     ui::result(&lines.join("\n"));

@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::plan::{self, Shape};
-use super::{Exit, Global, runs, saved, ui};
+use super::{Exit, Global, runs, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{HistoryError, Run};
+use crate::operation::plan_file;
 use crate::plan::saved::{About, File, Hosts};
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
@@ -68,7 +69,7 @@ fn a_run(typed: &Path) -> Option<Result<Run, Diagnostics>> {
 }
 
 fn saved_plan(global: &Global, path: &Path, shape: &Shape) -> Result<File, Diagnostic> {
-    let file = saved::read(path)?;
+    let file = plan_file::read(path)?;
     print(global, path, shape, &file);
     Ok(file)
 }

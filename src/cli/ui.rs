@@ -114,13 +114,17 @@ pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks, and gives what was typed without the end of the line.
-pub(super) fn ask(question: &str) -> String {
-    // While it waits for an answer, others may have something to say.
+/// Asks, and gives what was typed without the end of the line. Whoever no longer waits for the answer may go on: it is read on
+/// a thread of its own.
+pub(super) async fn ask(question: &str) -> String {
     let _ = write!(anstream::stderr(), "{question} ").and_then(|()| anstream::stderr().flush());
-    let mut answer = String::new();
-    let _ = io::stdin().read_line(&mut answer);
-    answer.trim().to_owned()
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let _ = io::stdin().read_line(&mut answer);
+        let _ = tell.send(answer.trim().to_owned());
+    });
+    told.await.unwrap_or_default()
 }
 
 /// Counts hosts that answered, where somebody looks and it takes more than a moment.

@@ -2,6 +2,7 @@
 //!
 //! In: endpoints. Out: what [`Ssh`] or [`Local`] answers. Never: a third way.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::back;
@@ -29,11 +30,11 @@ impl Connections {
         self.ssh.connects(host)
     }
 
-    /// Makes the connection to a host that will be asked soon. If it cannot be made, the next who asks the host is told so.
-    pub async fn log_in(&self, host: &Endpoint, asked: Asked) {
-        if host.method == Method::Ssh {
-            self.ssh.log_in(host, asked).await;
-        }
+    /// How many round trips each host has cost so far, by name.
+    pub fn all_round_trips(&self) -> BTreeMap<String, usize> {
+        let mut trips = self.ssh.all_round_trips();
+        trips.extend(self.local.all_round_trips());
+        trips
     }
 
     /// Runs one program outside of any plan; tells what it says as it says it, and gives its exit code (124 if it ran
@@ -68,11 +69,6 @@ impl Connections {
         self.ssh.hang_up(host).await;
         back::wait(self, host, limit, tell).await
     }
-
-    /// Ends all connections.
-    pub async fn close(&self) {
-        self.ssh.close().await;
-    }
 }
 
 impl Transport for Connections {
@@ -106,6 +102,16 @@ impl Transport for Connections {
         if host.method == Method::Ssh {
             self.ssh.hang_up(host).await;
         }
+    }
+
+    async fn log_in(&self, host: &Endpoint, asked: Asked) {
+        if host.method == Method::Ssh {
+            self.ssh.log_in(host, asked).await;
+        }
+    }
+
+    async fn close(&self) {
+        self.ssh.close().await;
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

@@ -30,6 +30,11 @@ impl Local {
         Self { become_password, read_timeout, trips: RoundTrips::default() }
     }
 
+    /// How many round trips each host has cost so far, by name.
+    pub(super) fn all_round_trips(&self) -> std::collections::BTreeMap<String, usize> {
+        self.trips.all()
+    }
+
     /// Runs one program; see [`super::Connections::run`].
     pub(super) async fn run(
         &self,

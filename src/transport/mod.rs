@@ -60,6 +60,18 @@ pub trait Transport: Send + Sync + 'static {
         async {}
     }
 
+    /// Makes the connection to a host that will be asked soon. If it cannot be made, the next who asks the host is told so.
+    /// Nothing, for a way without logins.
+    fn log_in(&self, host: &Endpoint, asked: Asked) -> impl Future<Output = ()> + Send {
+        let _ = (host, asked);
+        async {}
+    }
+
+    /// Ends all connections. Nothing, for a way without any.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// How many round trips this host has cost so far.
     fn round_trips(&self, host: &Endpoint) -> usize;
 }

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::keys::KeyFlags;
 use super::load;
-use super::{Connection, Exit, Global, Selection, ui};
+use super::{Connection, Exit, Failure, Global, Selection, ended, ui};
 use crate::catalog::{Catalog, Instance};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::Diagnostic;
 use crate::name::{HostName, did_you_mean};
 use crate::report::reference;
 use crate::resource::{KINDS, kind};
@@ -51,13 +51,10 @@ const USAGE: &str = "armilla explain ENV VARIABLE --host HOST, armilla explain E
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Explain) -> Exit {
-    explain(global, command).await.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    ended(explain(global, command).await)
 }
 
-async fn explain(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
+async fn explain(global: &Global, command: &Explain) -> Result<Exit, Failure> {
     match (command.words.as_slice(), &command.inventory) {
         ([], None) => {
             ui::result(&format!("{}\n\nhow to ask: {USAGE}", reference::list(KINDS)));
@@ -68,7 +65,7 @@ async fn explain(global: &Global, command: &Explain) -> Result<Exit, Diagnostics
     }
 }
 
-fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Diagnostics> {
+fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Failure> {
     if let Some(kind) = kind(word) {
         if command.json {
             ui::line(&reference::data(kind).to_string());
@@ -89,7 +86,7 @@ fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Diagno
     Err(problem.into())
 }
 
-async fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Diagnostics> {
+async fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Failure> {
     let (environment, words) = match &command.inventory {
         None => (command.words.first().cloned(), command.words.get(1..).unwrap_or_default()),
         Some(_) => (None, command.words.as_slice()),

@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::survey::{self, Survey};
-use super::super::{Exit, ui};
+use super::super::hosts::{self, Hosts};
+use super::super::screen::Telling;
+use super::super::{Exit, Failure, ui};
 use super::Asked;
 use crate::catalog::explain as why;
 use crate::catalog::{Block, Catalog, Facts, Wanted};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::Diagnostic;
 use crate::name::{GroupName, HostName, ServiceName};
+use crate::operation::Survey;
 use crate::report::human::explain::{self as human, Now, Resource};
 use crate::workspace::Environment;
 
@@ -22,7 +24,7 @@ impl Asked<'_> {
         loaded: &Environment,
         offline: Catalog,
         (block, item): (usize, usize),
-    ) -> Result<Exit, Diagnostics> {
+    ) -> Result<Exit, Failure> {
         let address = |catalog: &Catalog| {
             let resource = &catalog.hosts[&self.host].blocks[block].items[item].resource;
             (resource.kind(), resource.target())
@@ -50,12 +52,12 @@ impl Asked<'_> {
     }
 
     /// Asks the host what there is.
-    async fn look(&self, loaded: &Environment) -> Result<(Survey, Facts), Diagnostics> {
-        let fleet = survey::fleet(self.global, &self.command.connection, loaded)?;
-        let (facts, _) = survey::facts(&fleet, loaded, &loaded.facts_needed()).await;
-        let survey = survey::survey(&fleet, loaded).await;
-        fleet.transport.close().await;
-        Ok((survey?, facts))
+    async fn look(&self, loaded: &Environment) -> Result<(Survey, Facts), Failure> {
+        let read = async |hosts: &Hosts| {
+            let (facts, _) = hosts.session.facts(loaded, &loaded.facts_needed(), &hosts.stop).await?;
+            Ok((hosts.session.survey(loaded, &hosts.stop).await?, facts))
+        };
+        hosts::contact(self.global, &self.command.connection, Telling::default(), read).await
     }
 
     fn now(&self, survey: Option<&(Survey, Facts)>, wanted: &(&'static str, String)) -> Now {

@@ -4,11 +4,12 @@
 
 use serde_json::Value;
 
-use super::super::{Exit, survey, ui};
+use super::super::hosts::{self, Hosts};
+use super::super::screen::Telling;
+use super::super::{Exit, Failure, ui};
 use super::{Asked, instances};
 use crate::catalog::explain::{self as why, Reader};
 use crate::catalog::{Facts, Instance};
-use crate::diag::Diagnostics;
 use crate::name::ServiceName;
 use crate::report::human::explain::{self as human, Input, Setting};
 use crate::role::{self, InputType};
@@ -17,7 +18,7 @@ use crate::vars::{Level, Variable};
 use crate::workspace::Environment;
 
 impl Asked<'_> {
-    pub(super) async fn variable(&self, loaded: &Environment) -> Result<Exit, Diagnostics> {
+    pub(super) async fn variable(&self, loaded: &Environment) -> Result<Exit, Failure> {
         let facts = if self.depends_on_facts(loaded) { self.facts(loaded).await? } else { Ok(Facts::new()) };
         let name = self.text.as_str();
         let secret = loaded.roles.values().flat_map(|role| &role.inputs).any(|i| i.name == name && is_secret(i));
@@ -54,13 +55,13 @@ impl Asked<'_> {
     }
 
     /// The facts of the host, or why they are not known.
-    async fn facts(&self, loaded: &Environment) -> Result<Result<Facts, String>, Diagnostics> {
+    async fn facts(&self, loaded: &Environment) -> Result<Result<Facts, String>, Failure> {
         if self.command.offline {
             return Ok(Err("the host was not asked (--offline)".to_owned()));
         }
-        let fleet = survey::fleet(self.global, &self.command.connection, loaded)?;
-        let (facts, mut unreachable) = survey::facts(&fleet, loaded, &loaded.facts_needed()).await;
-        fleet.transport.close().await;
+        let read = async |hosts: &Hosts| hosts.session.facts(loaded, &loaded.facts_needed(), &hosts.stop).await;
+        let contact = hosts::contact(self.global, &self.command.connection, Telling::default(), read);
+        let (facts, mut unreachable) = contact.await?;
         Ok(unreachable.remove(&self.host).map_or(Ok(facts), Err))
     }
 

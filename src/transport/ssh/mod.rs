@@ -143,6 +143,11 @@ impl Ssh {
         self.connects.of(host.name.as_str())
     }
 
+    /// How many round trips each host has cost so far, by name.
+    pub(super) fn all_round_trips(&self) -> BTreeMap<String, usize> {
+        self.trips.all()
+    }
+
     /// Ends all connections. Without this, they end when the last user of this value drops it.
     pub async fn close(&self) {
         let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));

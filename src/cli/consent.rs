@@ -1,0 +1,79 @@
+//! What may be done without a question, and the question.
+
+use super::environment::Question;
+use super::hosts::{Decision, Hosts, Patience};
+use super::{Exit, ui};
+use crate::diag::Diagnostic;
+use crate::operation::guard::Older;
+use crate::operation::{Abort, Limits, Proposal};
+
+/// What a command that changes hosts may do without a question.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Consent {
+    /// Do not ask
+    #[arg(short, long = "auto-approve", visible_alias = "yes")]
+    pub yes: bool,
+    /// Exit with 2 if something was changed
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Take away this many resources at most that left the roles; a plan with more is refused
+    #[arg(long, value_name = "N", default_value_t = crate::plan::MAX_REMOVALS)]
+    pub max_removals: usize,
+    /// Apply an older revision of the project over a newer one
+    #[arg(long)]
+    pub allow_older: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+impl Consent {
+    /// What the plan may do.
+    pub(super) fn limits(&self) -> Limits {
+        let older = if self.allow_older { Older::Allowed } else { Older::Refused };
+        Limits { max_removals: self.max_removals, older }
+    }
+
+    /// Has a plan approved, and asks whether to apply it.
+    ///
+    /// # Errors
+    /// Why it must not be applied.
+    pub(super) async fn decide(
+        &self,
+        hosts: &Hosts,
+        proposal: Proposal,
+        question: &Question,
+    ) -> Result<Decision, Abort> {
+        let approved = hosts.session.approve(proposal, &self.limits(), &hosts.stop).await?;
+        if approved.is_empty() || self.yes {
+            return Ok(Decision::Apply(Box::new(approved)));
+        }
+        Ok(match confirmed(hosts, question, "-y (--auto-approve)").await? {
+            Answer::Yes => Decision::Apply(Box::new(approved.after_pause())),
+            Answer::No => Decision::End(Exit::Error),
+        })
+    }
+}
+
+/// What a person said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Yes,
+    No,
+}
+
+/// Asks whether to go on.
+///
+/// # Errors
+/// When there is nobody to ask; the hint names the flag that says yes beforehand. When a signal asks to stop.
+pub(super) async fn confirmed(hosts: &Hosts, question: &Question, flag: &str) -> Result<Answer, Abort> {
+    if !ui::can_ask() {
+        let problem = Diagnostic::error("there is no terminal to ask whether to do this; nothing was changed");
+        return Err(problem.hint(format!("say so beforehand with {flag}")).into());
+    }
+    let typed = hosts.until_stopped(ui::ask(question.text())).await?;
+    if question.is_yes(&typed) {
+        return Ok(Answer::Yes);
+    }
+    ui::say("Nothing was changed.");
+    Ok(Answer::No)
+}
