@@ -169,7 +169,7 @@ fn merge(stronger: Variable, weaker: &Variable) -> Variable {
 fn merge_nodes(stronger: Node, weaker: Node) -> Node {
     let (strong, mut entries) = match (stronger.value, weaker.value) {
         (Yaml::Map(strong), Yaml::Map(weak)) => (strong, weak),
-        (value, _) => return Node { origin: stronger.origin, value },
+        (value, _) => return Node { origin: stronger.origin, value, mark: stronger.mark },
     };
     for (key, node) in strong {
         match entries.iter().position(|(known, _)| known.name == key.name) {
@@ -180,7 +180,7 @@ fn merge_nodes(stronger: Node, weaker: Node) -> Node {
             None => entries.push((key, node)),
         }
     }
-    Node { origin: stronger.origin, value: Yaml::Map(entries) }
+    Node { origin: stronger.origin, value: Yaml::Map(entries), mark: stronger.mark }
 }
 
 fn variable((level, settings): &(Level, Settings), name: &str) -> Option<Variable> {

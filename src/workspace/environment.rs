@@ -8,8 +8,8 @@ use super::reader::Reader;
 use super::secrets::Values;
 use super::{Encrypted, Keyring, NoMatch, Request, blocking};
 use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
-use crate::diag::{Diagnostic, Diagnostics};
-use crate::inventory::{Become, Endpoint, Host, Inventory};
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::inventory::{Become, Endpoint, Host, Inventory, Rules};
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
 use crate::project::Project;
 use crate::role::Role;
@@ -60,6 +60,8 @@ pub struct Environment {
 pub struct Unchecked {
     environment: Environment,
     problems: Diagnostics,
+    /// Where the variables of the request are written.
+    ours: Vec<Arc<Source>>,
 }
 
 /// The part of a catalog that was selected.
@@ -71,8 +73,8 @@ pub struct Selected {
 }
 
 impl Unchecked {
-    pub(super) fn new(environment: Environment, problems: Diagnostics) -> Self {
-        Self { environment, problems }
+    pub(super) fn new(environment: Environment, problems: Diagnostics, ours: Vec<Arc<Source>>) -> Self {
+        Self { environment, problems, ours }
     }
 
     /// Decrypts the values that roles read, and selects resources.
@@ -81,12 +83,28 @@ impl Unchecked {
         let decrypted = Values::open(read.iter().map(Arc::as_ref), &self.environment.keys).await;
         let Some(decrypted) = self.problems.keep(decrypted) else { return Err(self.problems) };
         self.environment.decrypted = decrypted;
+        self.templates();
         self.select(request);
         if self.problems.has_errors() {
             // Problems inside roles show even if others were found before.
             return Err(self.check().await.err().unwrap_or_default());
         }
         Ok(self)
+    }
+
+    /// Refuses values that Ansible would render: a role would get the text of the template. What a request or `site.yml` sets
+    /// is none of Ansible's, and what no role reads does no harm.
+    fn templates(&mut self) {
+        if self.environment.inventory.rules != Rules::Ansible {
+            return;
+        }
+        for (name, node) in self.environment.inventory_values() {
+            for origin in self.environment.decrypted.templates(&node) {
+                if !self.ours.iter().any(|source| Arc::ptr_eq(source, &origin.source)) {
+                    self.problems.push(template(&name, origin));
+                }
+            }
+        }
     }
 
     fn select(&mut self, request: &Request) {
@@ -109,7 +127,7 @@ impl Unchecked {
     }
 
     fn checked(self) -> Result<Environment, Diagnostics> {
-        let Self { mut environment, mut problems } = self;
+        let Self { mut environment, mut problems, .. } = self;
         let read = |(name, role): (&RoleName, &Role)| (name.clone(), catalog::facts_read(role, &environment.project));
         environment.facts_read = environment.roles.iter().map(read).collect();
         let example = problems.keep(environment.catalog(&environment.example_facts(), &BTreeSet::new()));
@@ -136,6 +154,7 @@ impl Environment {
         for (_, origin) in unchecked.environment.values_read().iter().flat_map(|node| node.encrypted()) {
             unchecked.problems.push(Encrypted::Value(origin.clone()).without_key());
         }
+        unchecked.templates();
         unchecked.select(request);
         unchecked.checked()
     }
@@ -297,6 +316,18 @@ impl Environment {
         catalog
     }
 
+    /// The value of every input of every role on every host that the inventory or the request sets, with its name, each once.
+    fn inventory_values(&self) -> Vec<(String, Arc<Node>)> {
+        let mut known = BTreeSet::new();
+        let placed = self.placement.hosts.iter().flat_map(|(host, instances)| instances.iter().map(move |i| (host, i)));
+        let read = placed.flat_map(|(host, instance)| {
+            let layers = self.variables.get(host);
+            let inputs = self.roles.get(&instance.role).into_iter().flat_map(|role| &role.inputs);
+            inputs.filter_map(move |input| Some((input.name.clone(), layers?.get(&input.name)?.node)))
+        });
+        read.filter(|(_, node)| known.insert(Arc::as_ptr(node))).collect()
+    }
+
     /// The value of every input of every role on every host, each once, however many share it.
     fn values_read(&self) -> Vec<Arc<Node>> {
         let mut known = BTreeSet::new();
@@ -321,4 +352,11 @@ impl Environment {
         };
         self.variables.get(host).and_then(|layers| layers.get(name)).map(|set| set.node).or_else(of_service)
     }
+}
+
+fn template(name: &str, origin: &Origin) -> Diagnostic {
+    let what = format!("the value of `{name}` holds a template, and armilla does not render values of an inventory");
+    let hint = "write the value itself, or compute it as the `default` of an input in a role; in YAML, `!unsafe` before a text \
+                says that it is no template";
+    Diagnostic::error(what).at(origin).hint(hint)
 }

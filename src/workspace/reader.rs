@@ -8,15 +8,15 @@ use super::{
     Addresses, Depth, Environment, Keyring, NoMatch, Programs, Request, Unchecked, blocking, neighbours, secrets,
 };
 use crate::catalog::{self, Placement};
-use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
-use crate::inventory::{self, Endpoint, Host, Inventory, Pattern, Rules, Texts};
+use crate::diag::{Diagnostic, Diagnostics, Source};
+use crate::inventory::{self, Endpoint, Host, Inventory, Pattern, Texts};
 use crate::name::{HostName, RoleName};
 use crate::project::Project;
 use crate::role::Role;
 use crate::settings::{EnvironmentSettings, Program, ProjectSettings};
 use crate::site::{Definition, Site};
 use crate::vars::{self, Layers, Level, Setting};
-use crate::yaml::{Node, Yaml};
+use crate::yaml::Node;
 
 /// Where the settings of an environment are, in its folder.
 pub(super) const SETTINGS: &str = "environment.yml";
@@ -128,13 +128,11 @@ impl Reader {
         if request.depth == Depth::Whole {
             self.unread_settings(&set);
         }
+        let ours: Vec<Arc<Source>> = set.iter().map(|(_, node)| Arc::clone(&node.origin.source)).collect();
         let given: inventory::Settings = set.into_iter().collect();
         let layers = |host| Layers::of(&inventory, host).with(Level::CommandLine, given.clone());
         let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();
         let placement = self.place(&inventory);
-        if inventory.rules == Rules::Ansible {
-            self.templates(&placement, &variables);
-        }
         let limit = request.limit.as_deref().map(|limit| self.limit(limit, request.selector.no_match, &inventory));
         let environment = Environment {
             root: root.unwrap_or_default(),
@@ -156,23 +154,7 @@ impl Reader {
             facts_read: BTreeMap::new(),
             example: None,
         };
-        Ok(Unchecked::new(environment, self.problems))
-    }
-
-    /// Ansible would render these, armilla does not; only what a role reads is worth a word.
-    fn templates(&mut self, placement: &Placement, variables: &BTreeMap<HostName, Layers>) {
-        for (host, instances) in &placement.hosts {
-            let inputs =
-                instances.iter().filter_map(|instance| self.roles.get(&instance.role)).flat_map(|role| &role.inputs);
-            let layers = variables.get(host);
-            for (input, set) in inputs.filter_map(|input| Some((input, layers?.get(&input.name)?))) {
-                if let Some(origin) = template_in(&set.node) {
-                    let what = format!("`{}` is a template, and values of an inventory are not rendered", input.name);
-                    let hint = "write the value itself here: what is computed from other values belongs into a role";
-                    self.problems.push(Diagnostic::warning(what).at(origin).hint(hint));
-                }
-            }
-        }
+        Ok(Unchecked::new(environment, self.problems, ours))
     }
 
     /// Places the services whose roles could be read.
@@ -262,16 +244,6 @@ pub fn proxy_commands<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, setting
         }
     }
     problems
-}
-
-/// Where a value holds what Ansible would render, if it does.
-fn template_in(node: &Node) -> Option<&Origin> {
-    match &node.value {
-        Yaml::Text(text) => (text.contains("{{") || text.contains("{%")).then_some(&node.origin),
-        Yaml::List(items) => items.iter().find_map(template_in),
-        Yaml::Map(entries) => entries.iter().find_map(|(_, node)| template_in(node)),
-        _ => None,
-    }
 }
 
 /// A file of `--var @FILE`. As in a shell, a relative path begins at the working directory.

@@ -10,7 +10,7 @@ use super::{Encrypted, Keyring};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::secret::Secret;
 use crate::vault;
-use crate::yaml::Node;
+use crate::yaml::{Mark, Node, Yaml};
 
 /// Encrypted texts, as written, and what is in them.
 #[derive(Debug, Default)]
@@ -34,6 +34,20 @@ impl Values {
         problems.result(Self(known))
     }
 
+    /// Where a value holds what Ansible would render, at any depth and also in what is encrypted.
+    pub(super) fn templates<'a>(&self, node: &'a Node) -> Vec<&'a Origin> {
+        let is_found = match &node.value {
+            _ if node.mark == Mark::Unsafe => false,
+            Yaml::Text(text) => is_template(text),
+            Yaml::Encrypted(text) => self.0.get(text).is_some_and(|text| is_template(text.expose())),
+            Yaml::List(items) => return items.iter().flat_map(|item| self.templates(item)).collect(),
+            Yaml::Map(entries) => return entries.iter().flat_map(|(_, node)| self.templates(node)).collect(),
+            Yaml::Secret(inner) => return self.templates(inner.expose()),
+            Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => false,
+        };
+        if is_found { vec![&node.origin] } else { Vec::new() }
+    }
+
     /// The value, decrypted. What was not opened stays encrypted, and masked.
     pub(super) fn decrypt(&self, node: &Node) -> Node {
         let open = |text: &str, at: &Origin| {
@@ -42,6 +56,11 @@ impl Values {
         };
         node.decrypted(&open).unwrap_or_else(|_| node.clone())
     }
+}
+
+/// Whether Ansible would render a text.
+fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.split_once("{#").is_some_and(|(_, rest)| rest.contains("#}"))
 }
 
 /// Decrypts those files that set variables and are encrypted as a whole; the others stay.

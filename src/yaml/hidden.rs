@@ -25,7 +25,7 @@ impl Node {
         match self.value {
             Yaml::Map(entries) => {
                 let entries = entries.into_iter().map(|(key, node)| (key, hide(node))).collect();
-                Self { origin: self.origin, value: Yaml::Map(entries) }
+                Self { value: Yaml::Map(entries), ..self }
             }
             Yaml::Null => self,
             _ => hide(self),
@@ -60,7 +60,7 @@ impl Node {
             Yaml::Secret(inner) => Yaml::Secret(Secret::new(Box::new(each(inner.expose())))),
             plain => plain.clone(),
         };
-        problems.result(Self { origin: self.origin.clone(), value })
+        problems.result(Self { origin: self.origin.clone(), value, mark: self.mark })
     }
 
     /// As plain data with every secret in it, and whether there is one. Only for what keeps the two together. What is

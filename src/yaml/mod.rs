@@ -36,6 +36,18 @@ pub struct Node {
     pub origin: Origin,
     /// What.
     pub value: Yaml,
+    /// How it is marked.
+    pub mark: Mark,
+}
+
+/// What a tag says of a value besides its type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing.
+    #[default]
+    None,
+    /// `!unsafe`: it is no template, also where Ansible would render one.
+    Unsafe,
 }
 
 /// A value of YAML 1.2's core schema.
@@ -73,7 +85,22 @@ pub struct Key {
 impl Node {
     /// A node that nobody wrote, at the place that caused it.
     pub fn new(origin: &Origin, value: Yaml) -> Self {
-        Self { origin: origin.clone(), value }
+        Self { origin: origin.clone(), value, mark: Mark::None }
+    }
+
+    /// The same, marked. A mark holds for everything in a list or map.
+    #[must_use]
+    fn marked(mut self, mark: Mark) -> Self {
+        if mark == Mark::None {
+            return self;
+        }
+        self.mark = mark;
+        self.value = match self.value {
+            Yaml::List(items) => Yaml::List(items.into_iter().map(|item| item.marked(mark)).collect()),
+            Yaml::Map(entries) => Yaml::Map(entries.into_iter().map(|(key, node)| (key, node.marked(mark))).collect()),
+            value => value,
+        };
+        self
     }
 
     /// The text, if it is one.
@@ -210,30 +237,30 @@ impl<'a> Reader<'a> {
         if depth > DEEPEST {
             return Err(Diagnostic::error(format!("nested deeper than {DEEPEST} levels")).at(&at));
         }
-        let (value, anchor) = match event {
+        let (value, anchor, mark) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let meaning = meaning(tag.as_deref(), &at)?;
                 let quoted = style != ScalarStyle::Plain;
                 let value = match meaning {
                     Meaning::Encrypted => Yaml::Encrypted(text.into_owned()),
-                    Meaning::Text => Yaml::Text(text.into_owned()),
+                    Meaning::Text | Meaning::Unsafe => Yaml::Text(text.into_owned()),
                     Meaning::Own if quoted => Yaml::Text(text.into_owned()),
                     Meaning::Own | Meaning::Collection => self.dialect.plain(&text),
                 };
-                (value, anchor)
+                (value, anchor, meaning.mark())
             }
             Event::SequenceStart(anchor, tag) => {
-                collection(tag.as_deref(), &at)?;
-                (self.items(depth)?, anchor)
+                let mark = collection(tag.as_deref(), &at)?;
+                (self.items(depth)?, anchor, mark)
             }
             Event::MappingStart(anchor, tag) => {
-                collection(tag.as_deref(), &at)?;
-                (self.entries(depth)?, anchor)
+                let mark = collection(tag.as_deref(), &at)?;
+                (self.entries(depth)?, anchor, mark)
             }
             Event::Alias(anchor) => return self.alias(anchor, &at),
-            _ => (Yaml::Null, 0),
+            _ => (Yaml::Null, 0, Mark::None),
         };
-        let node = Node { origin: at, value };
+        let node = Node::new(&at, value).marked(mark);
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before));
         }
@@ -245,7 +272,7 @@ impl<'a> Reader<'a> {
             return Err(Diagnostic::error("an alias of something that is not finished yet").at(at));
         };
         self.count(size, at)?;
-        Ok(Node { origin: at.clone(), value: node.value })
+        Ok(Node { origin: at.clone(), ..node })
     }
 
     fn count(&mut self, nodes: usize, at: &Origin) -> Result<(), Diagnostic> {
@@ -348,10 +375,10 @@ fn meaning(tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<Meaning, Dia
     tag::meaning(&tag.handle, &tag.suffix).ok_or_else(|| tag::unknown(&tag.handle, &tag.suffix, at))
 }
 
-fn collection(tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<(), Diagnostic> {
+fn collection(tag: Option<&saphyr_parser::Tag>, at: &Origin) -> Result<Mark, Diagnostic> {
     match meaning(tag, at)? {
         Meaning::Encrypted => Err(Diagnostic::error("`!vault` stands before a text, not a list or map").at(at)),
-        _ => Ok(()),
+        meaning => Ok(meaning.mark()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: the two parts of a tag. Out: what it makes of the value behind it, or what is wrong. Never: a tag passed over: what
 //! it asks for would not happen, and nobody would know.
 
+use super::Mark;
 use crate::diag::{Diagnostic, Origin};
 
 /// YAML's own tags, as they are written with `!!`.
@@ -15,17 +16,27 @@ pub(super) enum Meaning {
     Own,
     /// A text, also if it looks like a number.
     Text,
+    /// The same, and no template.
+    Unsafe,
     /// A list or a map.
     Collection,
     /// A text that `ansible-vault` encrypted.
     Encrypted,
 }
 
-/// What a tag means, if it means something. `!unsafe` says that a value is no template, which no value is.
+impl Meaning {
+    /// What it says besides the type.
+    pub(super) fn mark(self) -> Mark {
+        if self == Self::Unsafe { Mark::Unsafe } else { Mark::None }
+    }
+}
+
+/// What a tag means, if it means something.
 pub(super) fn meaning(handle: &str, suffix: &str) -> Option<Meaning> {
     match (handle, suffix) {
         ("!", "vault" | "vault-encrypted") => Some(Meaning::Encrypted),
-        ("!", "unsafe") | ("", "!") | (SCHEMA, "str") => Some(Meaning::Text),
+        ("!", "unsafe") => Some(Meaning::Unsafe),
+        ("", "!") | (SCHEMA, "str") => Some(Meaning::Text),
         (SCHEMA, "int" | "float" | "bool" | "null") => Some(Meaning::Own),
         (SCHEMA, "seq" | "map") => Some(Meaning::Collection),
         _ => None,

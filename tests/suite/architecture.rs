@@ -137,6 +137,46 @@ fn some_crates_are_named_in_one_place_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Rooms that a daemon uses as the command line does: nothing in them takes from this process or talks to a person.
+const SHARED: &[&str] = &["workspace", "operation"];
+
+const PROCESS: &[&str] = &[
+    "clap",
+    "std::env",
+    "process::exit",
+    "println",
+    "anstream",
+    "anstyle",
+    "indicatif",
+    "rpassword",
+    "terminal_size",
+    "IsTerminal",
+    "tokio::signal",
+    "ctrl_c",
+    "runtime::",
+];
+
+#[test]
+fn shared_rooms_leave_the_process_and_the_terminal_to_their_callers() {
+    let mut wrong = Vec::new();
+    for (room, file, text) in sources().iter().filter(|(room, ..)| SHARED.contains(&room.as_str())) {
+        for word in PROCESS.iter().filter(|word| text.contains(**word)) {
+            wrong.push(format!("{}: the room `{room}` holds `{word}`", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn there_is_one_runtime() {
+    // The simulator runs what is async from tests that are not.
+    let homes = ["cli/mod.rs", "sim/world.rs"];
+    let makes = |text: &str| text.contains("runtime::Builder") || text.contains("Runtime::new");
+    let found = sources().into_iter().filter(|(_, _, text)| makes(text)).map(|(_, file, _)| file);
+    let others: Vec<PathBuf> = found.filter(|file| !homes.iter().any(|home| file.ends_with(home))).collect();
+    assert!(others.is_empty(), "{others:?} make a runtime: a second one panics inside the first");
+}
+
 #[test]
 fn no_kind_names_another() {
     let kinds: BTreeSet<&str> = armilla::resource::KINDS.iter().map(|kind| kind.name).collect();

@@ -40,3 +40,4 @@ mod stories;
 mod undo;
 mod unpack;
 mod vault;
+mod workspace;

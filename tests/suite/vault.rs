@@ -340,11 +340,34 @@ fn a_program_gives_a_key_only_where_the_project_allows_it() {
     );
     assert_eq!(room.armilla(&view, ""), b"a: 1\n");
     assert_eq!(room.armilla(&flag, ""), b"a: 1\n");
-    for (program, why) in [("yes", "larger than 64 KiB"), ("\"false\"", "it ended with exit status: 1")] {
+    for (program, why) in [("yes", "it printed more than 16 MiB"), ("\"false\"", "it failed with exit code 1")] {
         room.file("inventories/e/environment.yml", format!("vault:\n  - {{ command: [{program}] }}\n"));
         let said = room.refused(&view);
         assert!(said.contains(why) && said.contains("environment.yml:2:"), "{said}");
     }
+}
+
+#[test]
+fn a_program_gives_the_key_that_seals_a_run_in_which_nothing_was_encrypted() {
+    let project = Project::new("sealed-by-program", "token: x\n");
+    let room = &project.room;
+    let role = room.text("roles/only/role.yml").replace("token: { type: string }", "token: { type: secret }");
+    room.file("roles/only/role.yml", role).file("key.sh", "#!/bin/sh\necho ran >>ran\necho correct horse\n");
+    room.mode("key.sh", 0o700).file("armilla.yml", "allow_commands: [[./key.sh]]\n");
+    room.file("inventories/here/environment.yml", "vault: [{ id: prod, command: [./key.sh] }]\n");
+    room.armilla(&["apply", "here", "-y"], "");
+    assert_eq!(room.text("made"), "token x\n");
+    room.armilla(&["apply", "here", "-y", "-e", &format!("token={CANARY}")], "");
+    assert_eq!(room.text("made"), format!("token {CANARY}\n"));
+    assert_eq!(room.text("ran"), "ran\nran\n", "once a run");
+
+    // The same key opens a plan that was saved.
+    room.armilla(&["plan", "here", "-o", "friday.plan", "-e", "token=other"], "");
+    assert!(room.text("friday.plan").contains("$ANSIBLE_VAULT;1.2;AES256;prod"));
+    room.armilla(&["apply", "friday.plan", "-y"], "");
+    assert_eq!(room.text("made"), "token other\n");
+    let status = room.armilla(&["lock", "status", "here"], "");
+    assert!(String::from_utf8_lossy(&status).contains("laptop is free"), "{}", String::from_utf8_lossy(&status));
 }
 
 #[test]
