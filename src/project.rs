@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::diag::Source;
 use crate::name::RoleName;
+use crate::template::{Folder, Library};
 
 /// All texts of a project that its environments share, and those of one environment.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +21,9 @@ pub struct Project {
     /// The roles: those of the project first, then those the binary carries.
     pub roles: BTreeMap<RoleName, RoleTexts>,
     /// The project's own `templates/`, by path below it.
-    pub templates: BTreeMap<String, Arc<Source>>,
+    pub templates: Folder,
+    /// The templates that the binary carries for all roles, by path below `templates/`.
+    pub shared: Folder,
     /// The project's own `files/`, by path below it.
     pub files: BTreeMap<String, Vec<u8>>,
     /// The files of the environment's folder, by path below it.
@@ -33,7 +36,7 @@ pub struct RoleTexts {
     /// `role.yml`.
     pub role: Arc<Source>,
     /// `templates/`, by path below it.
-    pub templates: BTreeMap<String, Arc<Source>>,
+    pub templates: Folder,
     /// `files/`, by path below it.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Where it comes from.
@@ -50,21 +53,16 @@ pub enum From {
 }
 
 impl Project {
-    /// A template for a role: the role's own comes before the project's.
-    pub fn template(&self, role: &RoleName, name: &str) -> Option<&Arc<Source>> {
-        self.roles.get(role).and_then(|texts| texts.templates.get(name)).or_else(|| self.templates.get(name))
+    /// The templates a role can use: its own come before the project's, and those before the built-in ones.
+    pub fn library(&self, role: &RoleName) -> Library<'_> {
+        let own = self.roles.get(role).map(|texts| &texts.templates);
+        Library::new(own.into_iter().chain([&self.templates, &self.shared]))
     }
 
     /// A file for a role: the role's own comes before the project's.
     pub fn file(&self, role: &RoleName, name: &str) -> Option<&[u8]> {
         let own = self.roles.get(role).and_then(|texts| texts.files.get(name));
         own.or_else(|| self.files.get(name)).map(Vec::as_slice)
-    }
-
-    /// The names of the templates a role can use.
-    pub fn template_names(&self, role: &RoleName) -> Vec<&str> {
-        let own = self.roles.get(role).into_iter().flat_map(|texts| texts.templates.keys());
-        own.chain(self.templates.keys()).map(String::as_str).collect()
     }
 
     /// The names of the files a role can use.

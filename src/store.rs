@@ -13,9 +13,13 @@ use include_dir::{Dir, include_dir};
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::name::{EnvName, RoleName, did_you_mean};
 use crate::project::{From, Project, RoleTexts};
+use crate::template::Folder;
 
 /// The roles that travel in the binary.
 static BUILT_IN: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/roles");
+
+/// The templates that travel in the binary, for all roles.
+static SHARED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 
 /// A larger text is no configuration; a larger file for a host wants another way than a project folder.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -46,14 +50,14 @@ pub fn environments(root: &Path) -> Vec<String> {
 /// What cannot be read, and an environment that does not exist.
 pub fn read_project(root: &Path, environment: Option<&EnvName>) -> Result<Project, Diagnostics> {
     let mut problems = Diagnostics::new();
-    let mut project = Project { roles: built_in(&mut problems), ..Project::default() };
+    let mut project = Project { roles: built_in(&mut problems), shared: shared_templates(), ..Project::default() };
     project.site = text(root, &root.join("site.yml"), &mut problems);
     let mut optional =
         |name| Some(root.join(name)).filter(|path| path.exists()).and_then(|path| text(root, &path, &mut problems));
     project.settings = optional("armilla.yml");
     project.ansible = optional("ansible.cfg");
     project.roles.extend(own_roles(root, &mut problems));
-    project.templates = texts(root, &root.join("templates"), &mut problems);
+    project.templates = templates(root, root, &mut problems);
     project.files = bytes(&root.join("files"), &mut problems);
     if let Some(environment) = environment {
         project.environment = environment_texts(root, environment, &mut problems);
@@ -143,7 +147,7 @@ fn own_roles(root: &Path, problems: &mut Diagnostics) -> BTreeMap<RoleName, Role
             continue;
         }
         let Some(role) = text(root, &path.join("role.yml"), problems) else { continue };
-        let templates = texts(root, &path.join("templates"), problems);
+        let templates = templates(root, &path, problems);
         let files = bytes(&path.join("files"), problems);
         roles.insert(role_name, RoleTexts { role, templates, files, from: From::Project });
     }
@@ -160,19 +164,12 @@ fn built_in(problems: &mut Diagnostics) -> BTreeMap<RoleName, RoleTexts> {
             problems.push(Diagnostic::error(format!("the built-in role {name} has no role.yml")));
             continue;
         };
-        let (templates, files) = (carried(&name, "templates"), carried(&name, "files"));
-        let source = |path: &str, bytes: &[u8]| Source::new(path, String::from_utf8_lossy(bytes));
+        let (templates, files) = (carried(&BUILT_IN, &format!("{name}/templates")), format!("{name}/files"));
         let named = |part: &str| format!("(built in) roles/{name}/{part}");
         let texts = RoleTexts {
             role: Source::new(named("role.yml"), role),
-            templates: templates
-                .into_iter()
-                .map(|(key, bytes)| {
-                    let s = source(&named(&format!("templates/{key}")), bytes);
-                    (key, s)
-                })
-                .collect(),
-            files: files.into_iter().map(|(key, bytes)| (key, bytes.to_vec())).collect(),
+            templates: sources(templates, &named("templates")),
+            files: carried(&BUILT_IN, &files).into_iter().map(|(key, bytes)| (key, bytes.to_vec())).collect(),
             from: From::BuiltIn,
         };
         roles.insert(role_name, texts);
@@ -180,15 +177,25 @@ fn built_in(problems: &mut Diagnostics) -> BTreeMap<RoleName, RoleTexts> {
     roles
 }
 
-/// The files that the binary carries in one folder of a role, by path below it.
-fn carried(role: &str, folder: &str) -> Vec<(String, &'static [u8])> {
-    let root = format!("{role}/{folder}");
-    let mut open: Vec<&Dir<'static>> = BUILT_IN.get_dir(&root).into_iter().collect();
+/// The templates that the binary carries for all roles.
+pub fn shared_templates() -> Folder {
+    sources(carried(&SHARED, ""), "(built in) templates")
+}
+
+fn sources(files: Vec<(String, &'static [u8])>, folder: &str) -> Folder {
+    let source = |key: &str, bytes: &[u8]| Source::new(format!("{folder}/{key}"), String::from_utf8_lossy(bytes));
+    files.into_iter().map(|(key, bytes)| (key.clone(), source(&key, bytes))).collect()
+}
+
+/// The files that the binary carries below a folder, by path below it.
+fn carried(all: &'static Dir<'static>, folder: &str) -> Vec<(String, &'static [u8])> {
+    let start = if folder.is_empty() { Some(all) } else { all.get_dir(folder) };
+    let mut open: Vec<&Dir<'static>> = start.into_iter().collect();
     let mut found = Vec::new();
     while let Some(dir) = open.pop() {
         open.extend(dir.dirs());
         for file in dir.files() {
-            let below = file.path().strip_prefix(&root).unwrap_or(file.path());
+            let below = file.path().strip_prefix(folder).unwrap_or(file.path());
             found.push((below.to_string_lossy().into_owned(), file.contents()));
         }
     }
@@ -232,6 +239,29 @@ fn files(folder: &Path, problems: &mut Diagnostics) -> Vec<(String, PathBuf)> {
     }
     found.sort();
     found
+}
+
+/// The templates below `templates/` of a role or of the project.
+fn templates(root: &Path, owner: &Path, problems: &mut Diagnostics) -> Folder {
+    let mut found = files(&owner.join("templates"), problems);
+    found.retain(|(_, path)| {
+        let outside = leads_outside(path, &[root, owner]);
+        if outside {
+            let name = path.strip_prefix(root).unwrap_or(path).display();
+            let problem = Diagnostic::error(format!("the template {name} is a link to a file outside the project"));
+            problems.push(problem.hint("copy that file into templates/: a project holds all its texts"));
+        }
+        !outside
+    });
+    found.into_iter().filter_map(|(below, path)| Some((below, text(root, &path, problems)?))).collect()
+}
+
+/// Whether a file is a link that leads out of all of these folders.
+fn leads_outside(path: &Path, folders: &[&Path]) -> bool {
+    let link = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+    // A link that leads nowhere is reported where it is read.
+    let Some(end) = path.canonicalize().ok().filter(|_| link) else { return false };
+    !folders.iter().any(|folder| folder.canonicalize().is_ok_and(|folder| end.starts_with(folder)))
 }
 
 fn texts(root: &Path, folder: &Path, problems: &mut Diagnostics) -> BTreeMap<String, Arc<Source>> {

@@ -12,11 +12,13 @@ use serde_json::{Value as Json, json};
 use super::place::Instance;
 use super::scope::Known;
 use super::{Block, Catalog, Chosen, Desired, Extent, HostCatalog, Service, Wanted, risk};
-use crate::diag::{Diagnostic, Diagnostics, Origin, Source as Text};
+use crate::diag::{Diagnostic, Diagnostics, Origin};
+use crate::fact::FACTS;
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
+use crate::project::Project;
 use crate::resource::{Claim, Data, Hold, ParseError, Resource, Source};
 use crate::role::{Item, Member, Role};
-use crate::template::{self, Rendered, Scope};
+use crate::template::{self, Library, Rendered, Scope};
 
 /// Compiles what is desired of every host of the placement that is not left out by a limit.
 ///
@@ -190,13 +192,14 @@ impl Compiler<'_> {
     }
 
     fn rendered_file(&self, role: &Role, name: &str, scope: &Scope, place: &Origin) -> Result<Json, Diagnostics> {
-        let project = self.desired.project;
-        let Some(source) = project.template(&role.name, name) else {
-            return Err(missing("template", "templates", role, name, place, &project.template_names(&role.name)).into());
-        };
+        let library = self.desired.project.library(&role.name);
+        if library.get(name).is_none() {
+            let known: Vec<&str> = library.names().into_iter().collect();
+            return Err(missing("template", "templates", role, name, place, &known).into());
+        }
         let key = (role.name.clone(), name.to_owned());
         if !self.templates.borrow().contains_key(&key) {
-            let compiled = template::Text::parse(&source.text, &Origin::start(source));
+            let compiled = template::Text::load(name, &library);
             let kept = compiled.as_ref().ok().cloned();
             self.templates.borrow_mut().insert(key.clone(), kept);
             compiled?;
@@ -334,12 +337,23 @@ impl Clashes {
     }
 }
 
-/// The names of facts that a role reads, its templates included.
-pub fn facts_read(role: &Role, project: &crate::project::Project) -> BTreeSet<String> {
-    let files = role.resources.iter().filter(|item| item.kind.source == Source::Template);
-    let names = files.filter_map(|item| item.body.text_of("src"));
-    let sources: Vec<&Arc<Text>> = names.filter_map(|name| project.template(&role.name, name)).collect();
-    let in_files = sources.iter().filter_map(|source| template::Text::parse(&source.text, &Origin::start(source)).ok());
-    let reads = role.reads().into_iter().chain(in_files.flat_map(|text| text.reads()));
-    reads.filter_map(|name| name.strip_prefix("facts.")?.split('.').next().map(str::to_owned)).collect()
+/// The names of facts that a role reads, in its templates and what those include, too.
+pub fn facts_read(role: &Role, project: &Project) -> BTreeSet<String> {
+    let library = project.library(&role.name);
+    let names: BTreeSet<&str> = role.resources.iter().flat_map(|item| sources(item, &library)).collect();
+    let templates = names.into_iter().filter_map(|name| template::Text::load(name, &library).ok());
+    let reads: BTreeSet<String> = role.reads().into_iter().chain(templates.flat_map(|text| text.reads())).collect();
+    // `facts` as a whole, as in `facts[name]` or a macro's argument, may be any of them.
+    if reads.contains("facts") {
+        return FACTS.iter().map(|fact| fact.name.to_owned()).collect();
+    }
+    reads.iter().filter_map(|name| name.strip_prefix("facts.")?.split('.').next().map(str::to_owned)).collect()
+}
+
+/// The templates that a resource may be made from: one, or any if the name is computed.
+fn sources<'a>(item: &'a Item, library: &Library<'a>) -> Vec<&'a str> {
+    if item.kind.source != Source::Template || !item.keys.iter().any(|key| key.name == "src") {
+        return Vec::new();
+    }
+    item.body.text_of("src").map_or_else(|| library.names().into_iter().collect(), |name| vec![name])
 }

@@ -3,6 +3,8 @@
 //! In: what a catalog is made of, and one input or one resource of it. Out: values with the answer to "is it secret", keys
 //! as they were rendered, and every place that reads a name. Never: a secret in the open.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
 use super::compile::{applies, repeated};
@@ -136,19 +138,17 @@ impl Found<'_> {
         self.recipe(&item.body, &|key| Reader::Key(item.kind.name, key.to_owned()));
         if item.kind.source == Source::Template
             && let Some(file) = item.body.text_of("src")
-            && let Some(source) = project.template(&role.name, file)
+            && let Ok(text) = template::Text::load(file, &project.library(&role.name))
         {
-            self.template(file, source);
+            text.files().for_each(|(file, start, reads)| self.template(file, start, &reads));
         }
     }
 
-    fn template(&mut self, file: &str, source: &std::sync::Arc<crate::diag::Source>) {
-        let start = Origin::start(source);
-        let reads = template::Text::parse(&source.text, &start).map(|text| text.reads()).unwrap_or_default();
-        if !reads.iter().any(|read| self.means(read)) {
+    fn template(&mut self, file: &str, start: &Origin, reads: &BTreeSet<String>) {
+        if !self.is_read(reads) {
             return;
         }
-        for (row, line) in source.text.lines().enumerate() {
+        for (row, line) in start.source.text.lines().enumerate() {
             let (Some(at), true) = (word(line, self.name), line.contains("{{") || line.contains("{%")) else {
                 continue;
             };
@@ -182,7 +182,7 @@ impl Found<'_> {
         }
     }
 
-    fn is_read(&self, reads: &std::collections::BTreeSet<String>) -> bool {
+    fn is_read(&self, reads: &BTreeSet<String>) -> bool {
         reads.iter().any(|read| self.means(read))
     }
 
