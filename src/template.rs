@@ -20,7 +20,7 @@ pub use minijinja::Value;
 
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::nearest;
-use crate::secret::Secrecy;
+use crate::secret::{Datum, Secrecy};
 use crate::yaml::{Node, Yaml};
 
 /// What to do with a secret where a role is written.
@@ -181,33 +181,16 @@ impl Scope {
 /// What came out of an expression or template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendered {
-    /// As plain data. Print it only if it is not secret.
-    pub data: serde_json::Value,
-    /// Whether a secret went into it.
+    /// The value. What a secret went into is secret in it.
+    pub data: Datum,
+    /// Whether a secret went into any of it.
     pub secrecy: Secrecy,
 }
 
 impl Rendered {
-    fn plain(data: serde_json::Value) -> Self {
-        Self { data, secrecy: Secrecy::Open }
-    }
-
-    /// With every text, number and truth value marked, if a secret went into it.
-    fn marked(self, mark: &Mark<'_>) -> Self {
-        if self.secrecy.is_secret() { Self { data: marked(self.data, mark), ..self } } else { self }
-    }
-}
-
-/// Makes of a text, number or truth value that a secret went into what the reader of the data expects.
-pub type Mark<'a> = dyn Fn(serde_json::Value) -> serde_json::Value + 'a;
-
-fn marked(data: serde_json::Value, mark: &Mark<'_>) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match data {
-        Json::Null => Json::Null,
-        Json::Array(items) => items.into_iter().map(|item| marked(item, mark)).collect(),
-        Json::Object(entries) => entries.into_iter().map(|(key, item)| (key, marked(item, mark))).collect(),
-        leaf => mark(leaf),
+    fn new(data: serde_json::Value, secrecy: Secrecy) -> Self {
+        let data = if secrecy.is_secret() { Datum::hidden(data) } else { Datum::from(data) };
+        Self { data, secrecy }
     }
 }
 
@@ -284,7 +267,7 @@ impl Formula {
         let value = self.value(scope)?;
         let data = serde_json::to_value(&value)
             .map_err(|e| Diagnostic::error(format!("`{}` is not plain data: {e}", self.text)).at(&self.origin))?;
-        Ok(Rendered { data, secrecy: TOUCHED.get() })
+        Ok(Rendered::new(data, TOUCHED.get()))
     }
 }
 
@@ -403,7 +386,7 @@ fn cause(error: &minijinja::Error) -> Option<&minijinja::Error> {
 #[derive(Debug, Clone)]
 pub enum Recipe {
     /// Nothing to compute.
-    Literal(serde_json::Value, Origin),
+    Literal(Datum, Origin),
     /// One single `{{ expression }}`: keeps its type.
     Formula(Formula),
     /// A text with expressions in it.
@@ -435,9 +418,9 @@ impl Recipe {
                 let problem = Diagnostic::error(format!("{} cannot be here", node.kind())).at(&node.origin);
                 return Err(problem.hint(ELSEWHERE).into());
             }
-            _ => Self::Literal(node.to_json(), at()),
+            _ => Self::Literal(node.to_json().into(), at()),
         };
-        Ok(if recipe.is_constant() { Self::Literal(node.to_json(), at()) } else { recipe })
+        Ok(if recipe.is_constant() { Self::Literal(node.to_json().into(), at()) } else { recipe })
     }
 
     fn text(text: &str, node: &Node) -> Result<Self, Diagnostics> {
@@ -473,38 +456,41 @@ impl Recipe {
     /// The text of a key, if it is a map that has it and nothing in the text must be computed.
     pub fn text_of(&self, key: &str) -> Option<&str> {
         match self {
-            Self::Literal(data, _) => data.get(key)?.as_str(),
+            Self::Literal(data, _) => data.get(key)?.text(),
             Self::Map(entries, _) => match entries.iter().find(|(k, _)| k == key).map(|(_, value)| value) {
-                Some(Self::Literal(data, _)) => data.as_str(),
+                Some(Self::Literal(data, _)) => data.text(),
                 _ => None,
             },
             _ => None,
         }
     }
 
-    /// Computes it, and marks what a secret went into.
+    /// Computes it.
     ///
     /// # Errors
     /// Everything in it that cannot be computed.
-    pub fn render(&self, scope: &Scope, mark: &Mark<'_>) -> Result<Rendered, Diagnostics> {
+    pub fn render(&self, scope: &Scope) -> Result<Rendered, Diagnostics> {
         let secrecy = |parts: &[Rendered]| parts.iter().fold(Secrecy::Open, |all, part| all.with(part.secrecy));
         match self {
-            Self::Literal(data, _) => Ok(Rendered::plain(data.clone())),
-            Self::Formula(formula) => Ok(formula.render(scope)?.marked(mark)),
+            Self::Literal(data, _) => Ok(Rendered { data: data.clone(), secrecy: Secrecy::Open }),
+            Self::Formula(formula) => Ok(formula.render(scope)?),
             Self::Text(text) => {
                 let (text, secrecy) = text.render(scope)?;
-                Ok(Rendered { data: text.into(), secrecy }.marked(mark))
+                Ok(Rendered::new(text.into(), secrecy))
             }
             Self::List(items, _) => {
-                let items = collect(items.iter().map(|item| item.render(scope, mark)))?;
+                let items = collect(items.iter().map(|item| item.render(scope)))?;
                 let secrecy = secrecy(&items);
-                Ok(Rendered { data: items.into_iter().map(|item| item.data).collect(), secrecy })
+                Ok(Rendered { data: Datum::List(items.into_iter().map(|item| item.data).collect()), secrecy })
             }
             Self::Map(entries, _) => {
-                let values = collect(entries.iter().map(|(_, value)| value.render(scope, mark)))?;
+                let values = collect(entries.iter().map(|(_, value)| value.render(scope)))?;
                 let secrecy = secrecy(&values);
                 let keys = entries.iter().map(|(key, _)| key.clone());
-                Ok(Rendered { data: keys.zip(values.into_iter().map(|value| value.data)).collect(), secrecy })
+                Ok(Rendered {
+                    data: Datum::Map(keys.zip(values.into_iter().map(|value| value.data)).collect()),
+                    secrecy,
+                })
             }
         }
     }
@@ -702,16 +688,16 @@ mod tests {
 
     fn render(yaml: &str) -> Result<Rendered, Diagnostics> {
         let node = crate::yaml::parse(&Source::new("role.yml", yaml))?;
-        Recipe::parse(&node)?.render(&scope(), &|leaf| serde_json::json!({ "$secret": leaf }))
+        Recipe::parse(&node)?.render(&scope())
     }
 
     #[test]
     fn one_single_expression_keeps_its_type() {
-        assert_eq!(render("\"{{ port }}\"").map(|r| r.data), Ok(serde_json::json!(2181)));
-        assert_eq!(render("\"{{ port }}!\"").map(|r| r.data), Ok(serde_json::json!("2181!")));
-        assert_eq!(render("\"{{ port }}\\n\"").map(|r| r.data), Ok(serde_json::json!("2181\n")));
-        assert_eq!(render("[\"{{ hosts }}\"]").map(|r| r.data), Ok(serde_json::json!([["a", "b"]])));
-        assert_eq!(render("{a: 1, b: [x]}").map(|r| r.data), Ok(serde_json::json!({"a": 1, "b": ["x"]})));
+        assert_eq!(render("\"{{ port }}\"").map(|r| r.data), Ok(serde_json::json!(2181).into()));
+        assert_eq!(render("\"{{ port }}!\"").map(|r| r.data), Ok(serde_json::json!("2181!").into()));
+        assert_eq!(render("\"{{ port }}\\n\"").map(|r| r.data), Ok(serde_json::json!("2181\n").into()));
+        assert_eq!(render("[\"{{ hosts }}\"]").map(|r| r.data), Ok(serde_json::json!([["a", "b"]]).into()));
+        assert_eq!(render("{a: 1, b: [x]}").map(|r| r.data), Ok(serde_json::json!({"a": 1, "b": ["x"]}).into()));
     }
 
     #[test]
@@ -720,7 +706,7 @@ mod tests {
         let mut scope = Scope::default();
         scope.set("x", Value::from("{{ 7 * 7 }}"));
         let recipe = Recipe::parse(&node).unwrap_or_else(|d| panic!("{d}"));
-        assert_eq!(recipe.render(&scope, &|leaf| leaf).map(|r| r.data), Ok("{{ 7 * 7 }}".into()));
+        assert_eq!(recipe.render(&scope).map(|r| r.data), Ok("{{ 7 * 7 }}".into()));
     }
 
     #[test]
@@ -739,16 +725,16 @@ mod tests {
             for yaml in [format!("\"{{{{ {text} }}}}\""), format!("\"a {{{{ {text} }}}} b\"")] {
                 let rendered = render(&yaml).unwrap_or_else(|d| panic!("{d}"));
                 assert!(rendered.secrecy.is_secret(), "{yaml}: {rendered:?}");
-                assert!(rendered.data.get("$secret").is_some(), "{yaml}: {rendered:?}");
+                assert!(matches!(rendered.data, Datum::Secret(_)), "{yaml}: {rendered:?}");
             }
         }
         let whole = |text: &str| render(text).unwrap_or_else(|d| panic!("{d}"));
-        assert_eq!(whole("\"{{ pins }}\"").data, serde_json::json!([[{ "$secret": 1234 }]]));
-        assert_eq!(whole("\"{{ db }}\"").data["password"], serde_json::json!({ "$secret": "hunter2" }));
         assert_eq!(
-            whole("\"{% for n in pins %}{{ n[0] }}{% endfor %}\"").data,
-            serde_json::json!({ "$secret": "1234" })
+            whole("\"{{ pins }}\"").data,
+            Datum::List(vec![Datum::List(vec![Datum::hidden(serde_json::json!(1234))])])
         );
+        assert_eq!(whole("\"{{ db }}\"").data.get("password"), Some(&Datum::secret("hunter2")));
+        assert_eq!(whole("\"{% for n in pins %}{{ n[0] }}{% endfor %}\"").data, Datum::secret("1234"));
         for text in ["\"{{ port }}\"", "\"{{ db.address }}\"", "\"{% set x = port %}{{ x }}\""] {
             assert!(!whole(text).secrecy.is_secret(), "{text}");
         }

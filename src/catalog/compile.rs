@@ -6,9 +6,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use serde_json::{Value as Json, json};
-
 use super::place::Instance;
 use super::scope::Known;
 use super::{Block, Catalog, Chosen, Desired, Extent, HostCatalog, Service, Wanted, risk};
@@ -16,9 +13,10 @@ use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::fact::FACTS;
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
 use crate::project::Project;
-use crate::resource::{Claim, Data, Hold, ParseError, Resource, Source};
+use crate::resource::{Claim, Hold, ParseError, Resource, Source};
 use crate::role::{Item, Member, Role};
-use crate::template::{self, Library, Rendered, Scope};
+use crate::secret::Datum;
+use crate::template::{self, Library, Scope};
 
 /// Compiles what is desired of every host of the placement that is not left out by a limit.
 ///
@@ -65,7 +63,7 @@ struct Compiler<'a> {
     made: RefCell<Made>,
 }
 
-type Made = HashMap<(*const Item, String), (Arc<dyn Resource>, Arc<Json>)>;
+type Made = HashMap<(*const Item, Arc<Datum>), Arc<dyn Resource>>;
 
 impl Compiler<'_> {
     fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<Block> {
@@ -143,30 +141,34 @@ impl Compiler<'_> {
         problems.result(wanted.collect())
     }
 
-    fn resource(&self, role: &Role, item: &Item, scope: &Scope) -> Result<(Arc<dyn Resource>, Arc<Json>), Diagnostics> {
-        let mut rendered = item.body.render(scope, &sealed)?;
-        self.source(role, item, scope, &mut rendered)?;
-        let key = (std::ptr::from_ref(item), rendered.data.to_string());
-        if let Some(made) = self.made.borrow().get(&key) {
-            return Ok(made.clone());
+    fn resource(
+        &self,
+        role: &Role,
+        item: &Item,
+        scope: &Scope,
+    ) -> Result<(Arc<dyn Resource>, Arc<Datum>), Diagnostics> {
+        let mut keys = item.body.render(scope)?.data;
+        self.source(role, item, scope, &mut keys)?;
+        let key = (std::ptr::from_ref(item), Arc::new(keys));
+        if let Some(resource) = self.made.borrow().get(&key) {
+            return Ok((Arc::clone(resource), key.1));
         }
-        let made = (parse(item, &rendered.data)?, Arc::new(rendered.data));
-        self.made.borrow_mut().insert(key, made.clone());
-        Ok(made)
+        let resource = parse(item, &key.1)?;
+        self.made.borrow_mut().insert(key.clone(), Arc::clone(&resource));
+        Ok((resource, key.1))
     }
 
     /// Replaces `src` by the content it names.
-    fn source(&self, role: &Role, item: &Item, scope: &Scope, rendered: &mut Rendered) -> Result<(), Diagnostics> {
-        let Some(entries) = rendered.data.as_object_mut() else { return Ok(()) };
-        if item.kind.source == Source::None || !entries.contains_key("src") {
+    fn source(&self, role: &Role, item: &Item, scope: &Scope, keys: &mut Datum) -> Result<(), Diagnostics> {
+        if item.kind.source == Source::None || keys.get("src").is_none() {
             return Ok(());
         }
         let place = place(item, "src");
-        if entries.contains_key("content") {
+        if keys.get("content").is_some() {
             let problem = Diagnostic::error("`src` and `content` exclude each other").at(&place);
             return Err(problem.hint("keep one of the two").into());
         }
-        let Some(Json::String(name)) = entries.remove("src") else {
+        let Some(Datum::Text(name)) = keys.remove("src") else {
             let problem = Diagnostic::error("`src` is the name of a file").at(&place);
             return Err(problem
                 .hint(format!("for example `src: motd`, which is roles/{}/files/motd", role.name))
@@ -176,22 +178,24 @@ impl Compiler<'_> {
             Source::Template => self.rendered_file(role, &name, scope, &place)?,
             _ => self.plain_file(role, &name, &place)?,
         };
-        entries.insert("content".to_owned(), content);
+        if let Datum::Map(entries) = keys {
+            entries.push(("content".to_owned(), content));
+        }
         Ok(())
     }
 
-    fn plain_file(&self, role: &Role, name: &str, place: &Origin) -> Result<Json, Diagnostics> {
+    fn plain_file(&self, role: &Role, name: &str, place: &Origin) -> Result<Datum, Diagnostics> {
         let project = self.desired.project;
         let Some(bytes) = project.file(&role.name, name) else {
             return Err(missing("file", "files", role, name, place, &project.file_names(&role.name)).into());
         };
         Ok(match std::str::from_utf8(bytes) {
             Ok(text) => text.into(),
-            Err(_) => json!({ Data::BYTES: base64::engine::general_purpose::STANDARD.encode(bytes) }),
+            Err(_) => Datum::Bytes(bytes.to_vec()),
         })
     }
 
-    fn rendered_file(&self, role: &Role, name: &str, scope: &Scope, place: &Origin) -> Result<Json, Diagnostics> {
+    fn rendered_file(&self, role: &Role, name: &str, scope: &Scope, place: &Origin) -> Result<Datum, Diagnostics> {
         let library = self.desired.project.library(&role.name);
         if library.get(name).is_none() {
             let known: Vec<&str> = library.names().into_iter().collect();
@@ -205,9 +209,9 @@ impl Compiler<'_> {
             compiled?;
         }
         // A template that does not compile was reported when it was first met.
-        let Some(Some(text)) = self.templates.borrow().get(&key).cloned() else { return Ok(Json::from("")) };
+        let Some(Some(text)) = self.templates.borrow().get(&key).cloned() else { return Ok(Datum::from("")) };
         let (content, secrecy) = text.render(scope)?;
-        Ok(if secrecy.is_secret() { sealed(content.into()) } else { content.into() })
+        Ok(if secrecy.is_secret() { Datum::secret(content) } else { Datum::Text(content) })
     }
 }
 
@@ -216,15 +220,6 @@ pub(super) fn repeated(item: &Item, scope: &Scope) -> Result<Vec<Scope>, Diagnos
     let Some(list) = &item.repeat else { return Ok(vec![scope.clone()]) };
     let (items, secrecy) = list.items(scope)?;
     Ok(items.into_iter().map(|value| scope.with("item", value, secrecy)).collect())
-}
-
-/// A text that a secret went into, as kinds know it. What is no text becomes one: kinds take secrets only as texts.
-fn sealed(leaf: Json) -> Json {
-    let text = match leaf {
-        Json::String(text) => text,
-        other => other.to_string(),
-    };
-    json!({ Data::SECRET: text })
 }
 
 /// Whether it is there at all.
@@ -244,7 +239,7 @@ fn place(item: &Item, key: &str) -> Origin {
 }
 
 /// Makes the resource. A wrong key is taken out and the rest tried again, so that all wrong keys are found at once.
-fn parse(item: &Item, data: &Json) -> Result<Arc<dyn Resource>, Diagnostics> {
+fn parse(item: &Item, data: &Datum) -> Result<Arc<dyn Resource>, Diagnostics> {
     let mut problems = Diagnostics::new();
     let mut rest = data.clone();
     let mut removed: BTreeSet<String> = BTreeSet::new();
@@ -259,13 +254,12 @@ fn parse(item: &Item, data: &Json) -> Result<Arc<dyn Resource>, Diagnostics> {
         if !problems.has_errors() || certain {
             problems.push(wrong_key(item, data, &error, missing));
         }
-        let Some(entries) = rest.as_object_mut() else { return Err(problems) };
-        let Some(key) = error.path.first().filter(|key| entries.remove(*key).is_some()) else { return Err(problems) };
+        let Some(key) = error.path.first().filter(|key| rest.remove(key).is_some()) else { return Err(problems) };
         removed.insert(key.clone());
     }
 }
 
-fn wrong_key(item: &Item, data: &Json, error: &ParseError, missing: Option<&str>) -> Diagnostic {
+fn wrong_key(item: &Item, data: &Datum, error: &ParseError, missing: Option<&str>) -> Diagnostic {
     let kind = item.kind.name;
     let example = format!("for example: {}", item.kind.example);
     let (what, hint) = error.what.split_once('\n').unwrap_or((&error.what, &example));
@@ -273,7 +267,7 @@ fn wrong_key(item: &Item, data: &Json, error: &ParseError, missing: Option<&str>
         let what = missing.map_or_else(|| what.to_owned(), |key| format!("a `{kind}` needs `{key}`"));
         return Diagnostic::error(what).at(&item.origin).wide(kind.len()).hint(hint);
     };
-    let secret = data.get(key).is_some_and(|value| value.to_string().contains(Data::SECRET));
+    let secret = data.get(key).is_some_and(Datum::has_secret);
     let (what, hint) = if secret {
         let what = format!("a secret must not be in `{key}` of a `{kind}`: others on the host could see it");
         (what, "give it to a program by `stdin`, or in a file with `mode: \"0600\"`")

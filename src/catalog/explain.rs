@@ -16,10 +16,10 @@ use crate::name::HostName;
 use crate::project::Project;
 use crate::resource::Source;
 use crate::role::{Item, Role};
-use crate::secret::MASK;
-use crate::template::{self, Formula, Recipe, Rendered};
+use crate::secret::{MASK, Secrecy};
+use crate::template::{self, Formula, Recipe};
 
-/// What a name means to a role on a host, in the form its expressions use.
+/// What a name means to a role on a host, in the form its expressions use, and whether it is secret: then it is masked.
 ///
 /// # Errors
 /// What is wrong with the inputs of the role.
@@ -28,17 +28,17 @@ pub fn value_of(
     host: &HostName,
     instance: &Instance,
     name: &str,
-) -> Result<Rendered, Diagnostics> {
+) -> Result<(Json, Secrecy), Diagnostics> {
     let origin = &desired.roles[&instance.role].origin;
     // What cannot work all the same has values; only if this one has none, the reason is an answer.
     let (scope, problems) = known(desired).inputs(desired, host, instance);
     let formula = Recipe::Formula(Formula::parse(name, origin)?);
-    let rendered = match formula.render(&scope, &|_| MASK.into()) {
+    let rendered = match formula.render(&scope) {
         Err(_) if problems.has_errors() => return Err(problems),
         rendered => rendered?,
     };
-    let data = if rendered.secrecy.is_secret() { MASK.into() } else { rendered.data };
-    Ok(Rendered { data, secrecy: rendered.secrecy })
+    let data = if rendered.secrecy.is_secret() { MASK.into() } else { rendered.data.exposed() };
+    Ok((data, rendered.secrecy))
 }
 
 /// The keys of a resource as they were rendered, secrets masked; `item` is its place in the block.
@@ -64,7 +64,7 @@ pub fn keys_of(
         }
     }
     let Some(scope) = open.get(before) else { return Ok(json!({})) };
-    Ok(entry.body.render(scope, &|_| MASK.into())?.data)
+    Ok(entry.body.render(scope)?.data.masked())
 }
 
 fn known(desired: &Desired<'_>) -> Known {

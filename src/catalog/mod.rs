@@ -26,7 +26,7 @@ use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
 use crate::project::Project;
 use crate::resource::{Resource, Verb};
 use crate::role::Role;
-use crate::secret::Secret;
+use crate::secret::{Datum, Secret};
 use crate::step::{Check, Probe};
 use crate::yaml::Node;
 
@@ -161,8 +161,8 @@ pub struct Block {
 pub struct Wanted {
     /// The thing itself.
     pub resource: Arc<dyn Resource>,
-    /// The keys it was made from. Whatever a secret went into is marked: see [`crate::resource::Data`].
-    pub keys: Arc<serde_json::Value>,
+    /// The keys it was made from.
+    pub keys: Arc<Datum>,
     /// Its place among all resources of its host.
     pub order: u32,
     /// Whether it stays on the host even if it leaves the role.

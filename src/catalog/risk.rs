@@ -61,7 +61,7 @@ mod tests {
     use crate::resource::kind;
 
     fn risky(name: &str, keys: &serde_json::Value) -> Option<Duration> {
-        let resource = (kind(name).expect("a kind").parse)(keys).expect("a resource");
+        let resource = (kind(name).expect("a kind").parse)(&keys.clone().into()).expect("a resource");
         wait(None, &*resource)
     }
 
@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_role_has_the_last_word() {
-        let resource = (kind("service").expect("a kind").parse)(&serde_json::json!({ "name": "ssh" })).expect("one");
+        let resource =
+            (kind("service").expect("a kind").parse)(&serde_json::json!({ "name": "ssh" }).into()).expect("one");
         assert_eq!(wait(Some(Risk::None), &*resource), None);
         assert_eq!(wait(Some(Risk::Within(Duration::from_secs(9))), &*resource), Some(Duration::from_secs(9)));
     }

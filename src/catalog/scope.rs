@@ -42,9 +42,10 @@ impl Known {
             // Inputs that are wrong are reported where the role itself is compiled.
             let (scope, _) = self.inputs(desired, first, &instance);
             for (key, recipe) in &role.provides {
-                if let Some(rendered) = problems.keep(recipe.render(&scope, &|leaf| leaf)) {
-                    self.remember(&rendered.data, rendered.secrecy);
-                    provided.set_as(key, value(&rendered.data), rendered.secrecy);
+                if let Some(rendered) = problems.keep(recipe.render(&scope)) {
+                    let data = rendered.data.exposed();
+                    self.remember(&data, rendered.secrecy);
+                    provided.set_as(key, value(&data), rendered.secrecy);
                 }
             }
         }
@@ -129,8 +130,8 @@ impl Known {
         let ((data, secrecy), origin) = if let Some(node) = (desired.variable)(host, service, &input.name) {
             (node.exposed(), node.origin.clone())
         } else if let Some(recipe) = &input.default {
-            let rendered = recipe.render(scope, &|leaf| leaf)?;
-            ((rendered.data, rendered.secrecy), recipe.origin().clone())
+            let rendered = recipe.render(scope)?;
+            ((rendered.data.exposed(), rendered.secrecy), recipe.origin().clone())
         } else if input.required {
             return Err(missing(input, service).on(host).into());
         } else {
@@ -189,8 +190,8 @@ fn refused(
         return problems;
     }
     let mut text = |recipe: &crate::template::Recipe| {
-        let rendered = problems.keep(recipe.render(scope, &|_| crate::secret::MASK.into()));
-        rendered.map(|r| r.data.as_str().map_or_else(|| r.data.to_string(), str::to_owned)).unwrap_or_default()
+        let rendered = problems.keep(recipe.render(scope)).map(|rendered| rendered.data.masked());
+        rendered.map(|data| data.as_str().map_or_else(|| data.to_string(), str::to_owned)).unwrap_or_default()
     };
     let because = text(&refusal.because);
     let hint = refusal.hint.as_ref().map(&mut text);

@@ -11,6 +11,8 @@ mod settle;
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Intended, Intent, Journal, Reached, StageRecord};
@@ -18,6 +20,7 @@ pub use settle::{Found, Parted};
 
 use crate::name::{Address, EnvName, RoleName, RunId, ServiceName};
 use crate::resource::Verb;
+use crate::secret::{Datum, as_text};
 use crate::step::Digest;
 
 /// The format. A newer one is refused, never misread.
@@ -146,21 +149,30 @@ pub struct Pending {
 }
 
 /// The digest of what is wanted: of a kind and its keys, in whatever order they are written.
-pub fn want(kind: &str, keys: &serde_json::Value) -> Digest {
+pub fn want(kind: &str, keys: &Datum) -> Digest {
     Digest::of(format!("{kind} {}", in_order(keys)).as_bytes())
 }
 
-/// The same with the entries of every map in the order of their names.
-fn in_order(value: &serde_json::Value) -> serde_json::Value {
+/// As JSON with the entries of every map in the order of their names. Ledgers keep the digest of it, so it stays as it is:
+/// secrets and bytes are maps of one entry, and data that looks like one of these gets another name.
+fn in_order(value: &Datum) -> serde_json::Value {
     match value {
-        serde_json::Value::Object(entries) => {
+        Datum::Secret(secret) => serde_json::json!({ "$secret": as_text(secret).expose() }),
+        Datum::Bytes(bytes) => serde_json::json!({ "$bytes": STANDARD.encode(bytes) }),
+        Datum::Map(entries) => {
             let sorted: BTreeMap<&String, serde_json::Value> =
                 entries.iter().map(|(key, value)| (key, in_order(value))).collect();
-            sorted.into_iter().map(|(key, value)| (key.clone(), value)).collect()
+            sorted.into_iter().map(|(key, value)| (apart(key), value)).collect()
         }
-        serde_json::Value::Array(items) => items.iter().map(in_order).collect(),
-        other => other.clone(),
+        Datum::List(items) => items.iter().map(in_order).collect(),
+        plain => plain.exposed(),
     }
+}
+
+/// The key of a map of data, never that of a secret or of bytes.
+fn apart(key: &str) -> String {
+    let word = key.trim_start_matches('$');
+    if word.len() < key.len() && ["secret", "bytes"].contains(&word) { format!("${key}") } else { key.to_owned() }
 }
 
 /// Why a ledger cannot be used.

@@ -352,7 +352,7 @@ fn remembered(
             want: (!leaves).then(|| crate::ledger::want(item.resource.kind(), &item.keys)),
             // Of what cannot be told it is not said that it is ours.
             existed: seen.map_or(true, |seen| seen.exists),
-            absent: if leaves { Some((*item.keys).clone()) } else { item.resource.absent() },
+            absent: if leaves { item.keys.plain() } else { item.resource.absent() },
             order: item.order,
             protect: item.protect,
             notifies: item.notify.map(|verb| others.map(|other| (other.clone(), verb)).collect()).unwrap_or_default(),

@@ -183,14 +183,14 @@ pub(super) fn address(host: &HostName, place: &Place) -> Option<Address> {
 
 /// What takes something away, if anything does.
 pub(super) fn resource_of(place: &Place, owned: &Owned) -> Option<Arc<dyn Resource>> {
-    (kind(&place.kind)?.parse)(owned.absent.as_ref()?).ok()
+    (kind(&place.kind)?.parse)(&owned.absent.clone()?.into()).ok()
 }
 
 /// A resource that leaves, as if a role wanted it away.
 pub(super) fn wanted_away(leaving: &Leaving) -> Wanted {
     Wanted {
         resource: Arc::clone(&leaving.resource),
-        keys: Arc::new(leaving.owned.absent.clone().unwrap_or_default()),
+        keys: Arc::new(leaving.owned.absent.clone().unwrap_or_default().into()),
         order: leaving.owned.order,
         protect: leaving.owned.protect,
         risk: risk::wait(None, &*leaving.resource),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{Field, FieldValue};
 use crate::edit::{EditError, Part, Path, Place, State, pattern};
-use crate::secret::{Content, Secret};
+use crate::secret::{Content, Datum, Secret, as_text};
 use crate::step::{Attributes, Command, Mode, Ownership, PathReading};
 
 /// Whether a thing is wanted.
@@ -63,7 +63,7 @@ impl JsonSchema for FileMode {
     }
 }
 
-/// A wrong value as an error may show it. A map could be a secret.
+/// A wrong value as an error may show it.
 fn named(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Object(_) => "a map".to_owned(),
@@ -72,33 +72,20 @@ fn named(value: &serde_json::Value) -> String {
     }
 }
 
-/// What is to be in a file. Bytes and secrets come from the catalog, as a map with one of these keys.
+/// What is to be in a file: a text, a secret, or bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data(pub Content);
 
-impl Data {
-    /// The key under which the catalog hands over a text that a secret went into.
-    pub const SECRET: &'static str = "$secret";
-    /// The key under which the catalog hands over bytes that are no text, in base64.
-    pub const BYTES: &'static str = "$bytes";
-}
-
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use base64::Engine as _;
-        let value = serde_json::Value::deserialize(deserializer)?;
-        if let Some(text) = value.as_str() {
-            return Ok(Self(Content::from(text)));
-        }
-        if let Some(text) = value.get(Self::SECRET).and_then(|v| v.as_str()) {
-            return Ok(Self(Content::Secret(Secret::new(text.as_bytes().to_vec()))));
-        }
-        let bytes = value.get(Self::BYTES).and_then(|v| v.as_str()).map(|text| {
-            base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| D::Error::custom(error.to_string()))
-        });
-        match bytes {
-            Some(bytes) => bytes.map(|bytes| Self(Content::Plain(bytes))),
-            None => Err(D::Error::custom("content must be a text; put a number in quotes")),
+        match Datum::deserialize(deserializer)? {
+            Datum::Text(text) => Ok(Self(Content::Plain(text.into_bytes()))),
+            Datum::Bytes(bytes) => Ok(Self(Content::Plain(bytes))),
+            Datum::Secret(secret) => {
+                let text = as_text(&secret).expose().clone();
+                Ok(Self(Content::Secret(Secret::new(text.into_bytes()))))
+            }
+            _ => Err(D::Error::custom("content must be a text; put a number in quotes")),
         }
     }
 }
@@ -119,9 +106,9 @@ pub struct Argv(pub Vec<String>);
 
 impl<'de> Deserialize<'de> for Argv {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let Some(items) = value.as_array() else {
-            let words: Vec<&str> = value.as_str().unwrap_or("systemctl daemon-reload").split_whitespace().collect();
+        let value = Datum::deserialize(deserializer)?;
+        let Datum::List(items) = &value else {
+            let words: Vec<&str> = value.text().unwrap_or("systemctl daemon-reload").split_whitespace().collect();
             let example = words.join(", ").escape_debug().to_string();
             return Err(D::Error::custom(format!("a program and its arguments are a list, like [{example}]")));
         };
@@ -129,14 +116,14 @@ impl<'de> Deserialize<'de> for Argv {
     }
 }
 
-fn argument(value: &serde_json::Value) -> Result<String, String> {
-    if let Some(text) = value.as_str() {
-        return Ok(text.to_owned());
+fn argument(value: &Datum) -> Result<String, String> {
+    match value {
+        Datum::Text(text) => Ok(text.clone()),
+        Datum::Secret(_) => {
+            Err("a secret is no argument, everyone on the host can read those: use `stdin` or a file".to_owned())
+        }
+        other => Err(format!("an argument is a text: put {} in quotes, as it would be typed", named(&other.masked()))),
     }
-    if value.get(Data::SECRET).is_some() {
-        return Err("a secret is no argument, everyone on the host can read those: use `stdin` or a file".to_owned());
-    }
-    Err(format!("an argument is a text: put {} in quotes, as it would be typed", named(value)))
 }
 
 impl JsonSchema for Argv {
@@ -186,23 +173,9 @@ pub(super) struct Tree(pub Content);
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = serde_json::Value::deserialize(deserializer)?;
-        let secret = reveal(&mut value);
-        let text = value.to_string().into_bytes();
-        Ok(Self(if secret { Content::Secret(Secret::new(text)) } else { Content::Plain(text) }))
-    }
-}
-
-/// Puts secrets in the place of their maps; tells whether there were any.
-fn reveal(value: &mut serde_json::Value) -> bool {
-    if let Some(text) = value.get(Data::SECRET).and_then(|text| text.as_str()) {
-        *value = text.into();
-        return true;
-    }
-    match value {
-        serde_json::Value::Array(items) => items.iter_mut().map(reveal).filter(|secret| *secret).count() > 0,
-        serde_json::Value::Object(entries) => entries.values_mut().map(reveal).filter(|secret| *secret).count() > 0,
-        _ => false,
+        let value = Datum::deserialize(deserializer)?;
+        let text = value.exposed().to_string().into_bytes();
+        Ok(Self(if value.has_secret() { Content::Secret(Secret::new(text)) } else { Content::Plain(text) }))
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::name::Word;
-use crate::secret::Secret;
+use crate::secret::{Datum, Secret};
 use crate::step::{Probe, Readings, Step, Unreadable};
 
 mod fields;
@@ -415,7 +415,7 @@ pub struct KindInfo {
 }
 
 /// Reads a resource from plain data. The error has the path of the key that is wrong.
-pub type Parse = fn(&serde_json::Value) -> Result<Arc<dyn Resource>, ParseError>;
+pub type Parse = fn(&Datum) -> Result<Arc<dyn Resource>, ParseError>;
 
 /// What is wrong with a resource's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -453,7 +453,7 @@ impl KindInfo {
     }
 }
 
-fn parse<K: Kind>(value: &serde_json::Value) -> Result<Arc<dyn Resource>, ParseError> {
+fn parse<K: Kind>(value: &Datum) -> Result<Arc<dyn Resource>, ParseError> {
     let resource: K = serde_path_to_error::deserialize(value).map_err(|error| ParseError {
         path: error.path().iter().filter_map(segment).collect(),
         what: plainly(&error.inner().to_string()),

@@ -109,8 +109,7 @@ impl Kind for Script {
             return Err("`wanted` is a map: what is wanted of the thing, by name".to_owned());
         };
         if self.format == Format::Lines {
-            let values = self.wanted.expose();
-            map.keys().try_for_each(|key| check_line(key, values.expose().get(key).unwrap_or(&Value::Null)))?;
+            map.iter().try_for_each(|(key, value)| check_line(key, &value.exposed()))?;
         }
         Ok(())
     }
@@ -155,10 +154,7 @@ impl Kind for Script {
     /// It is taken away by the program that made it, which is therefore kept. One that is told a secret cannot be asked
     /// without it.
     fn absent(&self) -> Option<serde_json::Value> {
-        if self.wanted.has_secrets() {
-            return None;
-        }
-        let wanted = self.wanted.map().filter(|map| !map.is_empty()).cloned().map(Value::Object);
+        let wanted = Some(self.wanted.plain()?).filter(|_| self.wanted.map().is_some_and(|map| !map.is_empty()));
         let lines = (self.format == Format::Lines).then_some("lines");
         let needs = (!self.needs.is_empty()).then_some(&self.needs);
         let arguments = self.arguments.as_ref().map(|arguments| &arguments.0);
@@ -178,9 +174,9 @@ impl Kind for Script {
     /// What else it reports may move by itself.
     fn fingerprint(&self, state: &State) -> String {
         let State::Found(found) = state else { return format!("{state:?}") };
-        let wanted = self.wanted.map().into_iter().flat_map(Map::keys);
+        let wanted = self.wanted.map().into_iter().flatten();
         let reported: Map<String, Value> =
-            wanted.filter_map(|key| Some((key.clone(), found.get(key)?.clone()))).collect();
+            wanted.filter_map(|(key, _)| Some((key.clone(), found.get(key)?.clone()))).collect();
         format!("found {}", Value::Object(reported))
     }
 }
@@ -289,7 +285,7 @@ impl Script {
         let state = found.ok_or_else(|| self.no_answer(answer))?;
         if let State::Found(found) = &state
             && self.state == Presence::Present
-            && let Some(key) = self.wanted.map().into_iter().flat_map(Map::keys).find(|key| !found.contains_key(*key))
+            && let Some((key, _)) = self.wanted.map().into_iter().flatten().find(|(key, _)| !found.contains_key(key))
         {
             return Err(Unreadable(format!(
                 "`read` of its script does not report `{key}`, so nobody can tell whether it is as wanted"

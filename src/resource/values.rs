@@ -3,19 +3,16 @@
 //! In: values as the catalog hands them over, and what a host answered. Out: whether they are the same, and two texts that
 //! show the difference. Never: a secret in a text that is shown.
 
-use std::fmt;
-
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::fields::Data;
 use super::{Field, FieldValue};
-use crate::secret::{Content, MASK, Secret, masked};
+use crate::secret::{Content, Datum, MASK, Secret, as_text, masked};
 
-/// Any plain data. A secret is a map with the one key [`Data::SECRET`].
-#[derive(Clone, PartialEq)]
-pub(super) struct Values(Value);
+/// Any data, secrets among it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Values(Datum);
 
 /// What may be there that nobody asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -28,21 +25,9 @@ pub(super) enum Compare {
     Exact,
 }
 
-impl fmt::Debug for Values {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", shown(&self.0))
-    }
-}
-
 impl Default for Values {
     fn default() -> Self {
-        Self(Value::Object(Map::new()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Values {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(Self)
+        Self(Datum::Map(Vec::new()))
     }
 }
 
@@ -57,14 +42,19 @@ impl JsonSchema for Values {
 }
 
 impl Values {
-    /// The map, if it is one.
-    pub(super) fn map(&self) -> Option<&Map<String, Value>> {
-        self.0.as_object().filter(|_| secret(&self.0).is_none())
+    /// The entries, if it is a map.
+    pub(super) fn map(&self) -> Option<&[(String, Datum)]> {
+        self.0.map()
     }
 
     /// The values themselves, secrets among them.
     pub(super) fn expose(&self) -> Secret<Value> {
-        Secret::new(plain(&self.0))
+        Secret::new(self.0.exposed())
+    }
+
+    /// As plain data, if there is no secret among them.
+    pub(super) fn plain(&self) -> Option<Value> {
+        self.0.plain()
     }
 
     /// All of it as JSON in one line, for a program or a server.
@@ -74,27 +64,29 @@ impl Values {
 
     /// Whether a secret is among them.
     pub(super) fn has_secrets(&self) -> bool {
-        !self.secrets().is_empty()
+        self.0.has_secret()
     }
 
     /// Every secret among them.
     pub(super) fn secrets(&self) -> Vec<Secret<String>> {
-        let mut found = Vec::new();
-        collect(&self.0, &mut found);
-        found
+        self.0.secrets()
     }
 
     /// The same without some keys of its outermost map.
     pub(super) fn without(&self, keys: &[String]) -> Self {
-        Self(without(&self.0, keys))
+        let Datum::Map(entries) = &self.0 else { return self.clone() };
+        Self(Datum::Map(entries.iter().filter(|(key, _)| !keys.contains(key)).cloned().collect()))
     }
 
     /// The same with every number and every yes or no of its outermost map as a text.
     pub(super) fn in_lines(&self) -> Self {
-        let text = |value: &Value| {
-            if value.is_object() || value.is_string() { value.clone() } else { value.to_string().into() }
+        let text = |value: &Datum| match value {
+            Datum::Map(_) | Datum::Text(_) => value.clone(),
+            Datum::Secret(secret) => Datum::secret(as_text(secret).expose().as_str()),
+            other if other.has_secret() => Datum::secret(other.exposed().to_string()),
+            other => Datum::Text(other.exposed().to_string()),
         };
-        Self(self.map().into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect())
+        Self(Datum::Map(self.map().into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()))
     }
 
     /// How what was found differs; none if it does not.
@@ -105,7 +97,7 @@ impl Values {
 
     /// All of it as something new.
     pub(super) fn made(&self, name: &'static str) -> Field {
-        diff(name, "", &text(&shown(&self.0)))
+        diff(name, "", &text(&self.0.masked()))
     }
 
     /// What was found as something that goes.
@@ -134,42 +126,6 @@ fn text(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn secret(value: &Value) -> Option<&str> {
-    value.as_object().filter(|map| map.len() == 1)?.get(Data::SECRET)?.as_str()
-}
-
-/// Applies a function to secrets, and keeps everything else.
-fn with_secrets(value: &Value, change: &dyn Fn(&str) -> String) -> Value {
-    if let Some(text) = secret(value) {
-        return change(text).into();
-    }
-    match value {
-        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), with_secrets(value, change))).collect(),
-        Value::Array(items) => items.iter().map(|item| with_secrets(item, change)).collect(),
-        other => other.clone(),
-    }
-}
-
-fn plain(value: &Value) -> Value {
-    with_secrets(value, &str::to_owned)
-}
-
-fn shown(value: &Value) -> Value {
-    with_secrets(value, &|_| MASK.to_owned())
-}
-
-fn collect(value: &Value, found: &mut Vec<Secret<String>>) {
-    if let Some(text) = secret(value) {
-        found.push(Secret::new(text.to_owned()));
-        return;
-    }
-    match value {
-        Value::Object(map) => map.values().for_each(|value| collect(value, found)),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-        _ => {}
-    }
-}
-
 struct Comparison {
     how: Compare,
     secrets: Vec<Secret<String>>,
@@ -183,24 +139,28 @@ struct Sides {
 }
 
 impl Comparison {
-    fn sides(&self, wanted: &Value, found: &Value) -> Sides {
-        if let Some(text) = secret(wanted) {
-            let same = found.as_str() == Some(text);
-            let other = if found.is_null() { Value::Null } else { format!("{MASK} (another)").into() };
-            return Sides { from: if same { MASK.into() } else { other }, to: MASK.into(), same };
-        }
+    fn sides(&self, wanted: &Datum, found: &Value) -> Sides {
         match (wanted, found) {
-            (Value::Object(wanted), Value::Object(found)) => self.maps(wanted, found),
-            (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => self.lists(wanted, found),
-            _ => Sides { from: self.masked(found), to: shown(wanted), same: equal(wanted, found) },
+            (Datum::Secret(leaf), _) => {
+                let same = equal(leaf.expose(), found);
+                let other = if found.is_null() { Value::Null } else { format!("{MASK} (another)").into() };
+                Sides { from: if same { MASK.into() } else { other }, to: MASK.into(), same }
+            }
+            (Datum::Map(wanted), Value::Object(found)) => self.maps(wanted, found),
+            (Datum::List(wanted), Value::Array(found)) if wanted.len() == found.len() => self.lists(wanted, found),
+            _ => Sides {
+                from: self.masked(found),
+                to: wanted.masked(),
+                same: wanted.plain().is_some_and(|wanted| equal(&wanted, found)),
+            },
         }
     }
 
-    fn maps(&self, wanted: &Map<String, Value>, found: &Map<String, Value>) -> Sides {
+    fn maps(&self, wanted: &[(String, Datum)], found: &Map<String, Value>) -> Sides {
         let (mut from, mut to, mut same) = (Map::new(), Map::new(), true);
         for (key, value) in wanted {
             let Some(there) = found.get(key) else {
-                to.insert(key.clone(), shown(value));
+                to.insert(key.clone(), value.masked());
                 same = false;
                 continue;
             };
@@ -209,15 +169,15 @@ impl Comparison {
             to.insert(key.clone(), sides.to);
             same &= sides.same;
         }
-        let more = found.iter().filter(|(key, _)| self.how == Compare::Exact && !wanted.contains_key(*key));
-        for (key, value) in more {
+        let more = found.iter().filter(|(key, _)| wanted.iter().all(|(wanted, _)| wanted != *key));
+        for (key, value) in more.filter(|_| self.how == Compare::Exact) {
             from.insert(masked(key, &self.secrets), self.masked(value));
             same = false;
         }
         Sides { from: from.into(), to: to.into(), same }
     }
 
-    fn lists(&self, wanted: &[Value], found: &[Value]) -> Sides {
+    fn lists(&self, wanted: &[Datum], found: &[Value]) -> Sides {
         let sides: Vec<Sides> = wanted.iter().zip(found).map(|(wanted, found)| self.sides(wanted, found)).collect();
         let same = sides.iter().all(|sides| sides.same);
         let (from, to): (Vec<Value>, Vec<Value>) = sides.into_iter().map(|sides| (sides.from, sides.to)).unzip();
@@ -251,8 +211,8 @@ mod tests {
 
     use super::*;
 
-    fn difference(wanted: Value, found: &Value, how: Compare) -> Option<(String, String)> {
-        match Values(wanted).difference("values", found, how).map(|field| field.value) {
+    fn difference(wanted: impl Into<Datum>, found: &Value, how: Compare) -> Option<(String, String)> {
+        match Values(wanted.into()).difference("values", found, how).map(|field| field.value) {
             Some(FieldValue::Diff { from, to }) => Some((from, to)),
             None => None,
             other => panic!("{other:?}"),
@@ -274,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_compared_and_never_shown() {
-        let wanted = || json!({ "token": { "$secret": "hunter2" }, "note": "x" });
+        let wanted = || Datum::Map(vec![("token".into(), Datum::secret("hunter2")), ("note".into(), "x".into())]);
         assert_eq!(difference(wanted(), &json!({ "token": "hunter2", "note": "x" }), Compare::Subset), None);
         let found = json!({ "token": "older-secret", "note": "it was hunter2", "hunter2": 1 });
         let (from, to) = difference(wanted(), &found, Compare::Exact).expect("it differs");

@@ -75,13 +75,14 @@ impl HealthCheck {
     /// # Errors
     /// What cannot be computed or does not fit.
     pub fn check(&self, scope: &Scope) -> Result<Check, Diagnostics> {
-        let rendered = self.body.render(scope, &|leaf| leaf)?;
+        let rendered = self.body.render(scope)?;
         if rendered.secrecy.is_secret() {
             let text = "a secret must not be in a health check: its command line can be seen by others on the host";
             let hint = "let a program on the host read it from a file: `run: [/usr/local/bin/check]`";
             return Err(Diagnostic::error(text).at(&self.origin).hint(hint).into());
         }
-        let fields = Fields { data: &rendered.data, check: self, above: "" };
+        let data = rendered.data.exposed();
+        let fields = Fields { data: &data, check: self, above: "" };
         let (probe, expect) = self.question(&fields)?;
         let stable_for = fields.duration("stable_for", 0.0)?;
         let within = fields.duration("within", WITHIN.as_secs_f64())?;

@@ -221,9 +221,10 @@ fn pattern(table: &Table<'_>, problems: &mut Diagnostics) -> Option<Regex> {
 /// A default that needs no host is checked at once.
 fn check_default(input: &Input, problems: &mut Diagnostics) {
     if let Some(Recipe::Literal(data, origin)) = &input.default
-        && let Err(why) = input.accept(data, Secrecy::Open)
+        && let data = data.exposed()
+        && let Err(why) = input.accept(&data, Secrecy::Open)
     {
-        problems.push(Diagnostic::error(why).at(origin).hint(input.example(data, Secrecy::Open)));
+        problems.push(Diagnostic::error(why).at(origin).hint(input.example(&data, Secrecy::Open)));
     }
 }
 

@@ -4,10 +4,12 @@
 //! Never: a secret in `Debug`, `Display`, a log or a plan; who needs the value says [`Secret::expose`].
 
 pub mod bytes;
+mod datum;
 mod sealed;
 
 use std::fmt;
 
+pub use datum::{Datum, as_text};
 pub use sealed::{Guard, Secrets, guards_digests, hiding, sealing, unsealing};
 
 /// Whether somebody must not see a value.

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use armilla::diag::Source as Text;
 use armilla::fact::{FACTS, Fact};
 use armilla::resource::{
-    Change, Data, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Resource, Source, Verb, Verdict,
+    Change, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Resource, Source, Verb, Verdict,
 };
+use armilla::secret::Datum;
 use armilla::step::{
     Alternative, Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, MembershipReading, Mode,
     Ownership, PackageReading, Packed, PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits,
@@ -65,7 +66,7 @@ fn every_example_parses() {
         {
             keys.insert("content".to_owned(), "#!/bin/sh\n".into());
         }
-        let resource = (kind.parse)(&keys).unwrap_or_else(|error| panic!("{}: {}", kind.name, error.what));
+        let resource = (kind.parse)(&keys.into()).unwrap_or_else(|error| panic!("{}: {}", kind.name, error.what));
         assert!(!resource.target().is_empty(), "{} owns nothing", kind.name);
     }
 }
@@ -244,7 +245,7 @@ fn resource_case(path: &Path) -> Result<(), String> {
     let (name, keys) = only_entry(&case.resource).ok_or("  the case itself: `resource` has one entry, its kind")?;
     let kind = KINDS.iter().find(|kind| kind.name == name && name == subject(path));
     let kind = kind.ok_or_else(|| format!("  the case itself: {name} is not the kind of this folder"))?;
-    let found = decided(kind, &keys, &case)?;
+    let found = decided(kind, &self::keys(&keys), &case)?;
     compare(&case.expect.shown(&found), &found.shown(&case.expect))
 }
 
@@ -252,7 +253,7 @@ fn resource_case(path: &Path) -> Result<(), String> {
 pub(crate) struct Told {
     pub(crate) path: String,
     pub(crate) kind: &'static KindInfo,
-    pub(crate) keys: Value,
+    pub(crate) keys: Datum,
     pub(crate) resource: Arc<dyn Resource>,
     /// What the host answered, where that can be read.
     pub(crate) readings: Option<Readings>,
@@ -262,7 +263,7 @@ pub(crate) struct Told {
 pub(crate) fn resources() -> Vec<Told> {
     let one = |path: PathBuf| {
         let case: ResourceCase = load(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
-        let (name, keys) = only_entry(&case.resource)?;
+        let (name, keys) = only_entry(&case.resource).map(|(name, keys)| (name, self::keys(&keys)))?;
         let kind = KINDS.iter().find(|kind| kind.name == name)?;
         let resource = (kind.parse)(&keys).ok()?;
         let readings = answers(&resource.probes(), &case.readings).ok();
@@ -271,7 +272,7 @@ pub(crate) fn resources() -> Vec<Told> {
     files("resource").into_iter().filter_map(one).collect()
 }
 
-fn decided(kind: &KindInfo, keys: &Value, case: &ResourceCase) -> Result<Expect, String> {
+fn decided(kind: &KindInfo, keys: &Datum, case: &ResourceCase) -> Result<Expect, String> {
     let resource = match (kind.parse)(keys) {
         Ok(resource) => resource,
         Err(error) => {
@@ -299,7 +300,7 @@ fn decided(kind: &KindInfo, keys: &Value, case: &ResourceCase) -> Result<Expect,
 /// A case whose keys are those of a resource.
 pub(crate) struct Valid {
     pub(crate) path: PathBuf,
-    pub(crate) keys: Value,
+    pub(crate) keys: Datum,
     pub(crate) resource: Arc<dyn Resource>,
     pub(crate) decision: Option<Decision>,
 }
@@ -308,7 +309,7 @@ pub(crate) struct Valid {
 pub(crate) fn valid() -> Vec<Valid> {
     let read = |path: PathBuf| {
         let case: ResourceCase = load(&path).ok()?;
-        let (name, keys) = only_entry(&case.resource)?;
+        let (name, keys) = only_entry(&case.resource).map(|(name, keys)| (name, self::keys(&keys)))?;
         let resource = (KINDS.iter().find(|kind| kind.name == name)?.parse)(&keys).ok()?;
         let readings = answers(&resource.probes(), &case.readings).ok()?;
         let verb = case.notified.as_deref().map(|verb| if verb == "reload" { Verb::Reload } else { Verb::Restart });
@@ -319,21 +320,27 @@ pub(crate) fn valid() -> Vec<Valid> {
 }
 
 /// No secret of the resource is in what a plan, an error or a log could print of it.
-fn unseen(keys: &Value, printed: &str) -> Result<(), String> {
-    if secrets(keys).iter().any(|secret| printed.contains(secret.trim())) {
+fn unseen(keys: &Datum, printed: &str) -> Result<(), String> {
+    if keys.secrets().iter().any(|secret| printed.contains(secret.expose().trim())) {
         return Err("  the secret can be seen in what is printed".to_owned());
     }
     Ok(())
 }
 
-pub(crate) fn secrets(value: &Value) -> Vec<&str> {
-    match value {
-        Value::Object(entries) => match entries.get(Data::SECRET).and_then(Value::as_str) {
-            Some(secret) => vec![secret],
-            None => entries.values().flat_map(secrets).collect(),
-        },
-        Value::Array(items) => items.iter().flat_map(secrets).collect(),
-        _ => Vec::new(),
+/// Keys as a case writes them: `{ $secret: text }` is a secret text, `{ $bytes: base64 }` are bytes.
+pub(crate) fn keys(written: &Value) -> Datum {
+    use base64::Engine as _;
+    let only = |key: &str| written.as_object().filter(|map| map.len() == 1)?.get(key)?.as_str();
+    if let Some(text) = only("$secret") {
+        return Datum::secret(text);
+    }
+    if let Some(bytes) = only("$bytes") {
+        return Datum::Bytes(base64::engine::general_purpose::STANDARD.decode(bytes).expect("base64"));
+    }
+    match written {
+        Value::Object(entries) => Datum::Map(entries.iter().map(|(key, value)| (key.clone(), keys(value))).collect()),
+        Value::Array(items) => Datum::List(items.iter().map(keys).collect()),
+        plain => plain.clone().into(),
     }
 }
 
@@ -415,6 +422,14 @@ fn from<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, String> {
     T::deserialize(value).map_err(|error| error.to_string())
 }
 
+fn bytes_of(content: &Value) -> Result<Vec<u8>, String> {
+    match keys(content) {
+        Datum::Text(text) => Ok(text.into_bytes()),
+        Datum::Bytes(bytes) => Ok(bytes),
+        other => Err(format!("{other:?} is neither a text nor bytes")),
+    }
+}
+
 fn path_reading(value: &Value, fetch: &Fetch) -> Result<PathReading, String> {
     let found: Found = from(value)?;
     let mode = found.mode.map(|mode| mode.0);
@@ -426,7 +441,7 @@ fn path_reading(value: &Value, fetch: &Fetch) -> Result<PathReading, String> {
     };
     Ok(match found.is.as_str() {
         "file" => {
-            let bytes = found.content.as_ref().map(|data| data.0.bytes().to_vec()).unwrap_or_default();
+            let bytes = found.content.as_ref().map(bytes_of).transpose()?.unwrap_or_default();
             let digest = Digest::of(&bytes);
             let size = found.size.unwrap_or(bytes.len() as u64);
             let wanted = match fetch {
@@ -449,7 +464,7 @@ fn path_reading(value: &Value, fetch: &Fetch) -> Result<PathReading, String> {
 struct Found {
     is: String,
     #[serde(default)]
-    content: Option<Data>,
+    content: Option<Value>,
     /// If it is not the content's own.
     #[serde(default)]
     size: Option<u64>,

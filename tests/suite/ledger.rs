@@ -256,7 +256,7 @@ fn what_is_wanted_and_what_takes_it_away_look_the_same() {
         for (name, host) in &catalog.hosts {
             for item in host.blocks.iter().flat_map(|block| &block.items) {
                 let Some(absent) = item.resource.absent() else { continue };
-                let away = (kind(item.resource.kind()).expect("a kind").parse)(&absent).expect("its own keys");
+                let away = (kind(item.resource.kind()).expect("a kind").parse)(&absent.into()).expect("its own keys");
                 let probes: Vec<Probe> = item.resource.probes().into_iter().chain(away.probes()).collect();
                 let readings = world.look(name, &probes);
                 let (wanted, away) = (item.resource.seen(&readings), away.seen(&readings));

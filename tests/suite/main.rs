@@ -36,6 +36,7 @@ mod role_pages;
 mod rollout;
 mod saved;
 mod script;
+mod secrecy;
 mod ssh;
 mod stories;
 mod undo;

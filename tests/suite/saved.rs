@@ -20,14 +20,14 @@ use armilla::plan::{
     Verdict, Work,
 };
 use armilla::resource::{self, Verb};
-use armilla::secret::Secret;
+use armilla::secret::{Datum, Secret};
 use armilla::sim::World;
 use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, StateReading, Step};
 use armilla::vault::{self, Envelope, Key};
 use base64::Engine as _;
 use proptest::prelude::*;
 
-use crate::cases::{Valid, secrets, valid};
+use crate::cases::{Valid, valid};
 use crate::generator::project;
 
 const CHANCE: [u8; 32] = [7; 32];
@@ -75,7 +75,7 @@ fn same(one: &SavedPlan, other: &SavedPlan) {
     assert_eq!(one.about, other.about);
     assert_eq!(one.plan, other.plan);
     assert_eq!(format!("{:#?}", one.catalog), format!("{:#?}", other.catalog));
-    let keys = |saved: &SavedPlan| -> Vec<serde_json::Value> {
+    let keys = |saved: &SavedPlan| -> Vec<Datum> {
         let blocks = saved.catalog.hosts.values().flat_map(|host| &host.blocks);
         blocks.flat_map(|block| &block.items).map(|item| (*item.keys).clone()).collect()
     };
@@ -112,7 +112,7 @@ fn host(name: &str) -> HostName {
     HostName::new(name).expect("a name")
 }
 
-fn wanted(resource: Arc<dyn armilla::resource::Resource>, keys: serde_json::Value) -> Wanted {
+fn wanted(resource: Arc<dyn armilla::resource::Resource>, keys: Datum) -> Wanted {
     Wanted {
         resource,
         keys: Arc::new(keys),
@@ -291,7 +291,7 @@ fn a_plan_for_every_kind_is_read_as_it_was_written_and_shows_no_secret() {
     let mut kinds = BTreeSet::new();
     let mut wrong = Vec::new();
     for case in valid() {
-        let hidden: Vec<String> = secrets(&case.keys).into_iter().map(str::to_owned).collect();
+        let hidden: Vec<String> = case.keys.secrets().iter().map(|secret| secret.expose().clone()).collect();
         let known = hidden.iter().cloned().map(Secret::new).collect();
         let catalog = catalog(vec![wanted(case.resource.clone(), case.keys.clone())], known);
         let made = saved(planned(&case, &catalog), catalog);
@@ -347,7 +347,10 @@ fn shows(text: &str, secret: &str) -> bool {
 
 /// A small plan with a secret.
 fn small() -> SavedPlan {
-    let keys = serde_json::json!({ "path": "/etc/token", "mode": "0600", "content": { "$secret": "correct-horse-battery\n" } });
+    let mut keys = Datum::from(serde_json::json!({ "path": "/etc/token", "mode": "0600" }));
+    if let Datum::Map(entries) = &mut keys {
+        entries.push(("content".to_owned(), Datum::secret("correct-horse-battery\n")));
+    }
     let parsed = (resource::kind("file").expect("a kind").parse)(&keys).expect("keys");
     let readings = parsed.probes().into_iter().map(|probe| (probe, Reading::Path(PathReading::Absent))).collect();
     let decision = parsed.decide(&readings, None).ok();
@@ -478,6 +481,37 @@ fn f6_a_file_of_the_first_format_is_readable_for_ever() {
     }
     let again = read(case("v1.plan")).unwrap_or_else(|error| panic!("{error}"));
     same(&made, &again);
+}
+
+#[test]
+fn data_that_looks_like_a_mark_is_read_as_it_was_written() {
+    let literal = serde_json::json!({
+        "$secret": "x", "deep": [{ "$bytes": "AP8A" }, { "$secret": { "sealed": 0 } }, { "at": [], "is": { "secret": "x" } }],
+    });
+    for hidden in
+        [None, Some(Datum::secret("hunter2")), Some(Datum::hidden(4711.into())), Some(Datum::Bytes(vec![0, 255]))]
+    {
+        let mut value = Datum::from(literal.clone());
+        if let (Datum::Map(entries), Some(hidden)) = (&mut value, hidden) {
+            entries.push((
+                "0".to_owned(),
+                Datum::List(vec![hidden.clone(), Datum::Map(vec![("$secret".to_owned(), hidden)])]),
+            ));
+        }
+        let keys = Datum::Map(vec![
+            ("path".to_owned(), "/etc/a.json".into()),
+            ("key".to_owned(), Datum::List(vec!["a".into()])),
+            ("value".to_owned(), value),
+        ]);
+        let parsed = (resource::kind("json").expect("a kind").parse)(&keys).expect("keys");
+        let readings = parsed.probes().into_iter().map(|probe| (probe, Reading::Path(PathReading::Absent))).collect();
+        let decision = parsed.decide(&readings, None).ok();
+        let case = Valid { path: PathBuf::new(), keys: keys.clone(), resource: parsed.clone(), decision };
+        let catalog = catalog(vec![wanted(parsed, keys)], Vec::new());
+        let made = saved(planned(&case, &catalog), catalog);
+        let again = read(bytes(&made).0).unwrap_or_else(|error| panic!("{error}"));
+        same(&made, &again);
+    }
 }
 
 // -- what moved -------------------------------------------------------------------------------------------------------

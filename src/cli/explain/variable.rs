@@ -89,7 +89,7 @@ impl Asked<'_> {
         Input {
             role: role.name.to_string(),
             service: instance.service.as_ref().map(ToString::to_string),
-            value: value.map_or(Value::Null, |rendered| if is_secret(input) { MASK.into() } else { rendered.data }),
+            value: value.map_or(Value::Null, |(data, _)| if is_secret(input) { MASK.into() } else { data }),
             doubt,
             unit: unit(input),
             kind: declared(input),
@@ -128,7 +128,7 @@ fn default(role: &role::Role, input: &role::Input) -> Option<Setting> {
     let recipe = input.default.as_ref()?;
     let value = match recipe {
         _ if is_secret(input) => MASK.to_owned(),
-        crate::template::Recipe::Literal(data, _) => data.to_string(),
+        crate::template::Recipe::Literal(data, _) => data.masked().to_string(),
         other => format!("computed from {}", other.reads().into_iter().collect::<Vec<_>>().join(", ")),
     };
     let level = Level::Role(role.name.clone()).to_string();

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::{self, Mark};
 use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Member, Move, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
-use crate::resource::{Data, Verb, kind};
-use crate::secret::Secret;
-use crate::step::{Check, Digest};
+use crate::resource::{Verb, kind};
+use crate::secret::{Datum, Secret};
+use crate::step::Check;
 
 /// A catalog as it is written. The environment and the secrets are the plan's.
 #[derive(Serialize, Deserialize)]
@@ -33,8 +34,10 @@ pub(super) struct Stored {
 #[serde(deny_unknown_fields)]
 struct Item {
     kind: String,
-    #[serde(with = "keys")]
-    keys: Arc<serde_json::Value>,
+    keys: serde_json::Value,
+    /// What `keys` cannot say. None in older plans, where keys were marked in `keys` itself, if there is nothing to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    marks: Option<Vec<Mark>>,
     protect: bool,
     /// In seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +73,7 @@ struct Part {
 #[derive(Default)]
 struct Table {
     items: Vec<Item>,
-    known: HashMap<Digest, usize>,
+    known: HashMap<(Arc<Datum>, String), usize>,
 }
 
 impl Table {
@@ -78,14 +81,13 @@ impl Table {
         let kind = wanted.resource.kind();
         let (notify, tags, chosen) = (wanted.notify, &wanted.tags, wanted.chosen);
         let risk = wanted.risk.map(|wait| wait.as_secs());
-        let all = format!(
-            "{kind} {} {} {risk:?} {notify:?} {tags:?} {chosen:?} {}",
-            wanted.keys, wanted.protect, wanted.origin
-        );
-        *self.known.entry(Digest::of(all.as_bytes())).or_insert_with(|| {
+        let rest = format!("{kind} {} {risk:?} {notify:?} {tags:?} {chosen:?} {}", wanted.protect, wanted.origin);
+        *self.known.entry((Arc::clone(&wanted.keys), rest)).or_insert_with(|| {
+            let (keys, marks) = keys::written(&wanted.keys);
             self.items.push(Item {
                 kind: kind.to_owned(),
-                keys: Arc::clone(&wanted.keys),
+                keys,
+                marks,
                 protect: wanted.protect,
                 risk,
                 notify,
@@ -128,7 +130,7 @@ impl Stored {
     /// The catalog again.
     ///
     /// # Errors
-    /// When a resource is of no kind that is known, or its keys are wrong.
+    /// When a resource is of no kind that is known, or its keys are wrong. Only where secrets are unsealed.
     pub(super) fn catalog(self, environment: EnvName, secrets: Vec<Secret<String>>) -> Result<Catalog, String> {
         let Self { services, items, hosts, spare, moved, extent } = self;
         let items = items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
@@ -151,10 +153,12 @@ impl Item {
         let wrong = |error: crate::resource::ParseError| {
             format!("a {} of {}: {}: {}", self.kind, self.origin, error.path.join("."), error.what)
         };
-        let resource = (known.parse)(&self.keys).map_err(wrong)?;
-        let Self { keys, protect, risk, notify, tags, chosen, origin, .. } = self;
+        let keys = keys::read(self.keys.clone(), self.marks.clone())
+            .map_err(|why| format!("a {} of {}: {why}", self.kind, self.origin))?;
+        let resource = (known.parse)(&keys).map_err(wrong)?;
+        let Self { protect, risk, notify, tags, chosen, origin, .. } = self;
         let (risk, tags) = (risk.map(Duration::from_secs), Arc::new(tags));
-        Ok(Wanted { resource, keys, order: 0, protect, risk, notify, tags, chosen, origin })
+        Ok(Wanted { resource, keys: Arc::new(keys), order: 0, protect, risk, notify, tags, chosen, origin })
     }
 }
 
@@ -171,50 +175,5 @@ impl Part {
         let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
         let Self { role, service, requires, health, member, .. } = self;
         Ok(Block { role, service, requires, items, left_out, health, member })
-    }
-}
-
-/// The keys of a resource, in which secrets are marked (see [`Data::SECRET`]): each mark stays, what is behind it is sealed.
-mod keys {
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de, ser};
-    use serde_json::Value;
-
-    use super::{Arc, Data, Secret};
-
-    pub(super) fn serialize<S: Serializer>(keys: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut keys = Value::clone(keys);
-        marks(&mut keys, &mut |mark| {
-            let Value::String(text) = mark else { return Ok(()) };
-            *mark = serde_json::to_value(Secret::new(std::mem::take(text)))?;
-            Ok(())
-        })
-        .map_err(ser::Error::custom)?;
-        keys.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Value>, D::Error> {
-        let mut keys = Value::deserialize(deserializer)?;
-        marks(&mut keys, &mut |mark| {
-            let secret = Secret::<String>::deserialize(&*mark)?;
-            *mark = Value::String(secret.expose().clone());
-            Ok(())
-        })
-        .map_err(de::Error::custom)?;
-        Ok(Arc::new(keys))
-    }
-
-    /// Does something with what is behind each mark.
-    fn marks(
-        value: &mut Value,
-        work: &mut dyn FnMut(&mut Value) -> Result<(), serde_json::Error>,
-    ) -> Result<(), serde_json::Error> {
-        match value {
-            Value::Array(items) => items.iter_mut().try_for_each(|item| marks(item, work)),
-            Value::Object(entries) => entries.iter_mut().try_for_each(|(key, value)| match key.as_str() {
-                Data::SECRET => work(value),
-                _ => marks(value, work),
-            }),
-            _ => Ok(()),
-        }
     }
 }

@@ -19,13 +19,15 @@
 //! The digest is that of the whole file, byte for byte, with zeros in the place of its own digits. It is no signature:
 //! whoever may change the file may change what will be done. It finds what was cut short or touched by accident.
 //!
-//! Where a secret was, stands `{"sealed":N}`, and `sealed` holds all of them, encrypted as a vault file. In a plan with
+//! Where a secret was, stands `{"sealed":N}`, and `sealed` holds all of them, encrypted as a vault file. The keys of a
+//! resource are plain JSON, and `marks` beside them says where in them secrets and bytes are. In a plan with
 //! secrets the digests of what was seen on the hosts are keyed with `key`, which is sealed, too, and the digests
 //! of what is wanted are sealed: from none of them a short secret can be guessed.
 //!
 //! A format that was written once is readable for ever: `tests/cases/plan/` holds a file of each.
 
 mod catalog;
+mod keys;
 mod moved;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -353,10 +355,11 @@ impl File {
             (Some(_), None) => return Err(SavedError::Sealed),
             (Some(_), Some(plain)) => Secrets::parse(plain.expose()).map_err(SavedError::Broken)?,
         };
-        let whole = unsealing(secrets, || serde_json::from_str(&self.text));
-        let Whole { about, plan, catalog, key } = whole.map_err(broken)?;
-        let catalog = catalog.catalog(about.environment.clone(), plan.secrets.clone()).map_err(SavedError::Broken)?;
-        let saved = SavedPlan { about, plan, catalog, key };
+        let saved = unsealing(secrets, || {
+            let Whole { about, plan, catalog, key } = serde_json::from_str(&self.text).map_err(broken)?;
+            let catalog = catalog.catalog(about.environment.clone(), plan.secrets.clone());
+            Ok(SavedPlan { about, plan, catalog: catalog.map_err(SavedError::Broken)?, key })
+        })?;
         saved.check()?;
         Ok(saved)
     }

@@ -215,9 +215,9 @@ fn resources(saved: &SavedPlan, host: &HostName, base: &Base, readings: &Reading
 /// A resource that no role wants any more, as the ledger knows it.
 fn left(address: &Address, ledger: &Ledger) -> Result<std::sync::Arc<dyn Resource>, String> {
     let place = Place { role: address.role.clone(), kind: address.kind.to_owned(), target: address.target.clone() };
-    let keys = ledger.owned.get(&place).and_then(|owned| owned.absent.as_ref());
+    let keys = ledger.owned.get(&place).and_then(|owned| owned.absent.clone());
     let (Some(keys), Some(known)) = (keys, kind(address.kind)) else {
         return Err("the host does not remember it".to_owned());
     };
-    (known.parse)(keys).map_err(|error| error.what)
+    (known.parse)(&keys.into()).map_err(|error| error.what)
 }

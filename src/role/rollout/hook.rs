@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::HookRecipe;
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::role::parse_duration;
+use crate::secret::Datum;
 use crate::step::{Command, Gate, Step};
 use crate::template::{Recipe, Scope};
 
@@ -48,12 +49,12 @@ pub(super) fn hook(recipe: &HookRecipe, scope: &Scope) -> Result<Hook, Diagnosti
         }
         HookRecipe::Act(recipe) => recipe,
     };
-    let rendered = recipe.render(scope, &|leaf| leaf)?;
+    let rendered = recipe.render(scope)?;
     let origin = recipe.origin();
     if rendered.secrecy.is_secret() {
         return Err(no_secret(origin).into());
     }
-    let data = &rendered.data;
+    let data = &rendered.data.exposed();
     let within = match data.get("within") {
         None => WITHIN,
         Some(written) => {
@@ -80,11 +81,11 @@ pub(super) fn hook(recipe: &HookRecipe, scope: &Scope) -> Result<Hook, Diagnosti
 /// # Errors
 /// What cannot be computed, or is no list of words.
 pub(super) fn command(recipe: &Recipe, key: &str, scope: &Scope) -> Result<Command, Diagnostics> {
-    let rendered = recipe.render(scope, &|leaf| leaf)?;
+    let rendered = recipe.render(scope)?;
     if rendered.secrecy.is_secret() {
         return Err(no_secret(recipe.origin()).into());
     }
-    let argv = words(&rendered.data).ok_or_else(|| wrong(recipe.origin(), key, "[zookeeper-mode]"))?;
+    let argv = words(&rendered.data.exposed()).ok_or_else(|| wrong(recipe.origin(), key, "[zookeeper-mode]"))?;
     Ok(Command::new(argv).within(Duration::from_secs(10)))
 }
 
@@ -93,10 +94,10 @@ pub(super) fn command(recipe: &Recipe, key: &str, scope: &Scope) -> Result<Comma
 /// # Errors
 /// What cannot be computed, or is neither a text nor a number.
 pub(super) fn zone(recipe: &Recipe, scope: &Scope) -> Result<String, Diagnostics> {
-    let rendered = recipe.render(scope, &|leaf| leaf)?;
-    match rendered.data {
-        Json::String(text) if !text.is_empty() => Ok(text),
-        Json::Number(number) => Ok(number.to_string()),
+    match recipe.render(scope)?.data {
+        Datum::Text(text) if !text.is_empty() => Ok(text),
+        Datum::Number(number) => Ok(number.to_string()),
+        Datum::Secret(_) => Err(no_secret(recipe.origin()).into()),
         _ => Err(wrong(recipe.origin(), "zone", "\"{{ rack }}\"").into()),
     }
 }
