@@ -3,8 +3,8 @@
 //! A room may name the rooms in its row. Pure rooms hold no effects: time, paths and random numbers are arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+
+use crate::imports::{self, File};
 
 const WORDS: &[&str] = &["name", "secret", "edit", "step", "diag"];
 
@@ -81,15 +81,16 @@ const EFFECTS: &[&str] =
 #[test]
 fn every_room_names_only_rooms_of_its_row() {
     let mut wrong = Vec::new();
-    for (room, file, text) in sources() {
+    for (room, file) in sources() {
+        let path = file.path.display();
         let Some((_, _, allowed)) = ROOMS.iter().find(|(name, ..)| *name == room) else {
-            wrong.push(format!("{}: the room `{room}` is not in the table", file.display()));
+            wrong.push(format!("{path}: the room `{room}` is not in the table"));
             continue;
         };
-        for other in named(&text) {
-            let words = WORDS.contains(&other.as_str()) && (!WORDS.contains(&room.as_str()) || before(&other, &room));
-            if other != room && !words && *allowed != ANY && !allowed.contains(&other.as_str()) {
-                wrong.push(format!("{}: `{room}` must not name `{other}`", file.display()));
+        for other in named(&file) {
+            let words = WORDS.contains(&other) && (!WORDS.contains(&room.as_str()) || before(other, &room));
+            if other != room && !words && *allowed != ANY && !allowed.contains(&other) {
+                wrong.push(format!("{path}: `{room}` must not name `{other}`"));
             }
         }
     }
@@ -99,16 +100,16 @@ fn every_room_names_only_rooms_of_its_row() {
 #[test]
 fn pure_rooms_hold_no_effects() {
     let mut wrong = Vec::new();
-    for (room, file, text) in sources() {
+    for (room, file) in sources() {
         if !ROOMS.iter().any(|(name, pure, _)| *name == room && *pure) {
             continue;
         }
         // What only draws on a terminal is the report's own, kept in one file.
-        if file.ends_with("report/human/progress.rs") {
+        if file.path.ends_with("report/human/progress.rs") {
             continue;
         }
-        for effect in EFFECTS.iter().filter(|effect| text.contains(**effect)) {
-            wrong.push(format!("{}: the pure room `{room}` holds `{effect}`", file.display()));
+        for effect in EFFECTS.iter().filter(|effect| file.code.contains(**effect)) {
+            wrong.push(format!("{}: the pure room `{room}` holds `{effect}`", file.path.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -127,10 +128,10 @@ fn some_crates_are_named_in_one_place_only() {
         ("jsonc_parser", &["edit/json.rs"]),
     ];
     let mut wrong = Vec::new();
-    for (_, file, text) in sources() {
+    for (_, file) in sources() {
         for (krate, homes) in homes {
-            if text.contains(krate) && !homes.iter().any(|home| file.to_string_lossy().contains(home)) {
-                wrong.push(format!("{}: only {} names {krate}", file.display(), homes.join(" and ")));
+            if file.code.contains(krate) && !homes.iter().any(|home| file.path.to_string_lossy().contains(home)) {
+                wrong.push(format!("{}: only {} names {krate}", file.path.display(), homes.join(" and ")));
             }
         }
     }
@@ -181,14 +182,14 @@ fn there_is_one_runtime() {
 fn no_kind_names_another() {
     let kinds: BTreeSet<&str> = armilla::resource::KINDS.iter().map(|kind| kind.name).collect();
     let mut wrong = Vec::new();
-    for (room, file, text) in sources() {
-        let own = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    for (room, file) in sources() {
+        let own = file.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         if room != "resource" || !kinds.contains(own.as_str()) {
             continue;
         }
         for other in kinds.iter().filter(|other| **other != own) {
-            if text.contains(&format!("super::{other}::")) {
-                wrong.push(format!("{}: names the kind `{other}`", file.display()));
+            if file.names.iter().any(|path| path.len() > 2 && path[0] == "resource" && path[1] == **other) {
+                wrong.push(format!("{}: names the kind `{other}`", file.path.display()));
             }
         }
     }
@@ -200,43 +201,49 @@ fn before(one: &str, other: &str) -> bool {
     place(one) < place(other)
 }
 
-/// Every source file with its room, without comments and without its unit tests.
-fn sources() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut open = vec![root.clone()];
-    let mut found = BTreeMap::new();
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(&folder).expect("src can be read").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let text = fs::read_to_string(&path).expect("a source file can be read");
-                found.insert(path.strip_prefix(&root).expect("below src").to_owned(), text);
-            }
+/// Every source file with its room.
+fn sources() -> Vec<(String, File)> {
+    let room = |(module, file): (Vec<String>, File)| Some((module.first()?.clone(), file));
+    imports::files().into_iter().filter_map(room).collect()
+}
+
+/// The rooms a file names.
+fn named(file: &File) -> BTreeSet<&str> {
+    let rooms = file.names.iter().filter_map(|path| path.first());
+    rooms.map(String::as_str).filter(|name| ROOMS.iter().any(|(room, ..)| room == name)).collect()
+}
+
+/// Files that name each other in a circle have no order in which they could be read. What a `mod.rs` defines is the
+/// vocabulary of the files below it, so a file may name the `mod.rs` above it.
+#[test]
+fn no_files_name_each_other_in_a_circle() {
+    let files = imports::files();
+    let mut named: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for (module, file) in &files {
+        let homes = file.names.iter().filter_map(|path| imports::home(&files, path));
+        let others = homes.filter(|other| !module.starts_with(other) && !other.is_empty());
+        named.insert(module, others.collect());
+    }
+    let mut circles = BTreeSet::new();
+    for module in files.keys() {
+        // Everything that can be reached from here, and leads back.
+        let (mut open, mut reached) = (vec![module], BTreeSet::new());
+        while let Some(next) = open.pop() {
+            open.extend(named[next].iter().filter(|other| reached.insert(*other)));
+        }
+        let circle: Vec<&Vec<String>> =
+            reached.iter().copied().filter(|other| *other == module || leads(&named, other, module)).collect();
+        if reached.contains(module) {
+            circles.insert(circle.iter().map(|module| module.join("::")).collect::<Vec<_>>().join(", "));
         }
     }
-    let crate_itself = |file: &Path| file == Path::new("lib.rs") || file == Path::new("main.rs");
-    found
-        .into_iter()
-        .filter(|(file, _)| !crate_itself(file))
-        .map(|(file, text)| {
-            let first = file.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
-            (first.trim_end_matches(".rs").to_owned(), file.clone(), code(&text))
-        })
-        .collect()
+    assert!(circles.is_empty(), "circles:\n{}", circles.into_iter().collect::<Vec<_>>().join("\n"));
 }
 
-fn code(text: &str) -> String {
-    let body = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
-    let lines = body.lines().map(|line| line.split("//").next().unwrap_or(line));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The rooms a text names, as `crate::room`.
-fn named(text: &str) -> BTreeSet<String> {
-    let rooms: BTreeSet<&str> = ROOMS.iter().map(|(name, ..)| *name).collect();
-    let after = text.split("crate::").skip(1);
-    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    after.map(word).filter(|name| rooms.contains(name.as_str())).collect()
+fn leads(named: &BTreeMap<&Vec<String>, BTreeSet<Vec<String>>>, from: &Vec<String>, to: &Vec<String>) -> bool {
+    let (mut open, mut reached) = (vec![from], BTreeSet::new());
+    while let Some(next) = open.pop() {
+        open.extend(named[next].iter().filter(|other| reached.insert(*other)));
+    }
+    reached.contains(to)
 }

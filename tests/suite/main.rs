@@ -18,6 +18,7 @@ mod faults;
 mod format;
 mod gate;
 mod generator;
+mod imports;
 mod includes;
 mod inventory;
 mod lease;
