@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 
 use super::error::LabError;
 use super::files;
-use super::program::Program;
+use super::program::{Program, find};
 use super::site::Site;
 
 /// Programs that every order needs, each with the Debian package that brings it.
@@ -24,9 +24,6 @@ const PROGRAMS: [(&str, &str); 6] = [
 /// A host takes 7 inotify instances and 10 with a login, all charged to the machine's root: the kernel's default of
 /// 128 would be spent at 18 hosts.
 const INOTIFY_INSTANCES: u32 = 8192;
-
-/// Folders of system programs that a user's PATH may lack.
-const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// Checks what every order needs.
 pub(crate) fn check() -> Result<(), LabError> {
@@ -46,13 +43,6 @@ pub(crate) fn need(wanted: &[(&str, &str)]) -> Result<(), LabError> {
     packages.dedup();
     let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
     Err(LabError::Missing { programs: programs.join(", "), packages: packages.join(" ") })
-}
-
-/// Where a program lies; a path is taken as it is.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from));
-    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Makes the bridge and the kernel settings, unless they are there.

@@ -2,10 +2,21 @@
 //! a shell.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use super::error::LabError;
-use super::{files, machine};
+use super::files;
+
+/// Folders of system programs that a user's PATH may lack.
+const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Where a program lies; a path is taken as it is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
 
 /// A program together with why it is run.
 pub(crate) struct Program {
@@ -17,7 +28,7 @@ impl Program {
     /// Names a program and the purpose that its error will give.
     pub(crate) fn new(program: &str, doing: impl Into<String>) -> Self {
         // A user's PATH may lack the folders of system programs.
-        let mut command = Command::new(machine::find(program).unwrap_or_else(|| program.into()));
+        let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
         command.stdin(Stdio::null());
         Self { doing: doing.into(), command }
     }

@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Uid, User, chown};
 use super::error::LabError;
 use super::process::Process;
 use super::site::Site;
-use super::{files, machine, power};
+use super::{files, power, program};
 
 /// Not the usual 3142, which the machine's own apt-cacher-ng may hold on all addresses.
 const PORT: u16 = 13142;
@@ -146,7 +146,7 @@ fn command(site: &Site) -> Result<Command, LabError> {
 pub(crate) fn become_proxy(site: &Site) -> Result<Infallible, LabError> {
     power::leave_starter();
     let user = user()?;
-    let program = machine::find(USER).unwrap_or_else(|| PathBuf::from(USER));
+    let program = program::find(USER).unwrap_or_else(|| PathBuf::from(USER));
     let mut command = Command::new(program);
     command.arg("-c").arg(site.folder.join("apt/conf")).uid(user.uid.as_raw()).gid(user.gid.as_raw());
     files::context(Err(command.exec()), "starting", Path::new(USER))
