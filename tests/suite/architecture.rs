@@ -3,6 +3,7 @@
 //! A room may name the rooms in its row. Pure rooms hold no effects: time, paths and random numbers are arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::imports::{self, File};
 
@@ -160,9 +161,9 @@ const PROCESS: &[&str] = &[
 #[test]
 fn shared_rooms_leave_the_process_and_the_terminal_to_their_callers() {
     let mut wrong = Vec::new();
-    for (room, file, text) in sources().iter().filter(|(room, ..)| SHARED.contains(&room.as_str())) {
-        for word in PROCESS.iter().filter(|word| text.contains(**word)) {
-            wrong.push(format!("{}: the room `{room}` holds `{word}`", file.display()));
+    for (room, file) in sources().iter().filter(|(room, _)| SHARED.contains(&room.as_str())) {
+        for word in PROCESS.iter().filter(|word| file.code.contains(**word)) {
+            wrong.push(format!("{}: the room `{room}` holds `{word}`", file.path.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -173,7 +174,7 @@ fn there_is_one_runtime() {
     // The simulator runs what is async from tests that are not.
     let homes = ["cli/mod.rs", "sim/world.rs"];
     let makes = |text: &str| text.contains("runtime::Builder") || text.contains("Runtime::new");
-    let found = sources().into_iter().filter(|(_, _, text)| makes(text)).map(|(_, file, _)| file);
+    let found = sources().into_iter().filter(|(_, file)| makes(&file.code)).map(|(_, file)| file.path);
     let others: Vec<PathBuf> = found.filter(|file| !homes.iter().any(|home| file.ends_with(home))).collect();
     assert!(others.is_empty(), "{others:?} make a runtime: a second one panics inside the first");
 }

@@ -55,7 +55,7 @@ fn open(environment: &[(&str, &str)], request: &Request) -> Result<Environment, 
 fn content(environment: &Environment) -> BTreeMap<String, String> {
     let catalog = environment.catalog(&Facts::new(), &BTreeSet::new()).unwrap_or_else(|problems| panic!("{problems}"));
     let file = |(host, catalog): (&HostName, &armilla::catalog::HostCatalog)| {
-        (host.to_string(), catalog.blocks[0].items[0].keys["content"].to_string())
+        (host.to_string(), catalog.blocks[0].items[0].keys.get("content").expect("a content").masked().to_string())
     };
     catalog.hosts.iter().map(file).collect()
 }
