@@ -196,6 +196,7 @@ pub fn unreachable(host: &Endpoint, error: &TransportError) -> Finding {
             (Weight::Unreachable, format!("only if it was installed anew: ssh-keygen -R {name}"))
         }
         TransportError::Become { why, .. } => (Weight::Fault, sudo(host, why)),
+        TransportError::Local { .. } => (Weight::Fault, "this machine is at fault, not the host".to_owned()),
         TransportError::Protocol { .. } => {
             (Weight::Unreachable, "its login shell must run /bin/sh -c and print nothing that never ends".to_owned())
         }
@@ -212,7 +213,7 @@ pub fn unreachable(host: &Endpoint, error: &TransportError) -> Finding {
 
 fn sudo(host: &Endpoint, why: &str) -> String {
     let user = host.user.as_deref().unwrap_or("USER");
-    if why.contains("has no sudo") {
+    if why.contains("not installed") {
         "log in as root and: apt-get install sudo".to_owned()
     } else {
         format!(

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Transport, TransportError};
+use super::api::Transport;
+use super::error::TransportError;
 use crate::inventory::Endpoint;
 use crate::step::{Command, Probe};
 

@@ -5,8 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::api::{Asked, Order, StepEvent, Stream, Transport};
 use super::back;
-use super::{Asked, Local, Order, Ssh, SshOptions, StepEvent, Stream, Transport, TransportError};
+use super::error::TransportError;
+use super::local::Local;
+use super::ssh::{Ssh, SshOptions};
 use crate::inventory::{Endpoint, Method};
 use crate::lease::{Answer, Request};
 use crate::step::{Command, Outcome, Probe, Readings};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::bootstrap::{NO_SUDO, READY};
+use super::bootstrap::{NO_SUDO, NOT_ROOT, READY, SUDO};
 use crate::secret::Secret;
 
 /// The streams of a running shell.
@@ -94,7 +94,7 @@ const LAST_WORDS: usize = 16 * 1024;
 const REST: usize = 256;
 
 /// How long sudo may take until it asks or lets us in. A custom prompt of PAM is never recognized as ours.
-const SUDO: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether the answer is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,10 +150,7 @@ pub(super) async fn converse(
                 }
             }
             Event::Impatient => {
-                return Err(Broken::Become(format!(
-                    "it neither let us in nor asked for a password within {} s",
-                    SUDO.as_secs()
-                )));
+                return Err(talk.silent());
             }
         }
     }
@@ -233,7 +230,7 @@ impl<'a> Talk<'a> {
     }
 
     fn patience(&self) -> Option<Duration> {
-        (self.speech.password.is_some() && !self.ready).then_some(SUDO)
+        (self.speech.password.is_some() && !self.ready).then_some(PATIENCE)
     }
 
     /// Waits for whatever comes first: a piece said, heard or complained.
@@ -314,6 +311,18 @@ impl<'a> Talk<'a> {
         (count > 0).then_some(bytes)
     }
 
+    /// sudo neither let us in nor asked for the password as it was told to. It may have asked for something else.
+    fn silent(&self) -> Broken {
+        let complaint = String::from_utf8_lossy(&self.complaint);
+        let answer = complaint.rsplit_once(SUDO).map_or("", |(_, answer)| answer).trim();
+        if answer.to_lowercase().contains("expired") {
+            return Broken::Become(meaning(answer, self.asked));
+        }
+        let said = super::exchange::brief(answer);
+        let said = if said.is_empty() { said } else { format!("; it said: {said}") };
+        Broken::Become(format!("it neither let us in nor asked for the password within {} s{said}", PATIENCE.as_secs()))
+    }
+
     /// Why the answer ended too early.
     fn ended(&self) -> Broken {
         let complaint = String::from_utf8_lossy(&self.complaint).trim().to_owned();
@@ -345,22 +354,47 @@ async fn read(from: &mut Option<Pin<Box<dyn AsyncRead + Send>>>, bytes: &mut [u8
     }
 }
 
-/// What sudo means. It speaks English: its locale was set.
+/// Why we are not root, if sudo stands between us and the shell.
 fn refusal(complaint: &str, asked: usize) -> Option<String> {
-    let says = |text: &str| complaint.contains(text);
-    if says(NO_SUDO) {
-        Some("this host has no sudo: install it, or log in as root".to_owned())
-    } else if says("must have a tty") {
-        Some("it wants a terminal: take `requiretty` for this user out of the host's sudoers".to_owned())
-    } else if asked > 0 && (says("incorrect password") || says("no password was provided")) {
-        Some("wrong password".to_owned())
-    } else if says("password is required") || says("terminal is required") {
-        Some("it wants a password: give one with -K (--ask-become-pass)".to_owned())
-    } else if says("not in the sudoers file") || says("not allowed to") || says("may not run sudo") || says("sudo: ") {
-        complaint.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
-    } else {
-        None
+    if complaint.contains(NO_SUDO) {
+        return Some("it is not installed: install it on the host, or log in as root (-u root)".to_owned());
     }
+    if let Some((_, user)) = complaint.split_once(NOT_ROOT) {
+        let user = user.split_ascii_whitespace().next().unwrap_or("unknown");
+        return Some(format!(
+            "it made us the user with the id {user}, not root: check the rules for this user in the host's sudoers"
+        ));
+    }
+    complaint.rsplit_once(SUDO).map(|(_, answer)| meaning(answer, asked))
+}
+
+/// What an answer of sudo means, and what to do. Its locale was set, so it speaks English: that of Todd Miller as well as
+/// the one in Rust. Another answer is passed on.
+fn meaning(answer: &str, asked: usize) -> String {
+    let lower = answer.to_lowercase();
+    let says = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    let meaning = if says(&["must have a tty"]) {
+        "a terminal is required: remove `requiretty` for this user from the host's sudoers"
+    } else if says(&["expired"]) {
+        "the account or the password of this user has expired: renew it on the host (`chage -l USER` shows when)"
+    } else if asked > 0
+        && says(&["incorrect password", "no password was provided", "authentication fail", "incorrect auth"])
+    {
+        "wrong password"
+    } else if says(&["password is required", "terminal is required", "no tty present", "authentication is required"]) {
+        "a password is required, and none was given: give it with -K (--ask-become-pass), or let this user use sudo \
+         without one (`NOPASSWD:` in the host's sudoers)"
+    } else if says(&["not in the sudoers file"]) {
+        "this user is not in the sudoers file of the host: add a rule for it there, or log in as another user (-u)"
+    } else if says(&["not allowed to", "may not run sudo", "afraid i can't"]) {
+        "the host's sudoers do not allow this user to run /bin/sh as root; rules for other programs are not enough"
+    } else {
+        return match super::exchange::brief(answer) {
+            words if words.is_empty() => "it ended without a word".to_owned(),
+            words => words,
+        };
+    };
+    meaning.to_owned()
 }
 
 fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -377,4 +411,34 @@ pub(super) fn random() -> io::Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_of_sudo_is_a_reason_whatever_its_make_and_language() {
+        let after = |answer: &str, asked| refusal(&format!("motd\n{SUDO}\n{answer}"), asked).expect("a reason");
+        for answer in [
+            "sudo: a password is required\n",
+            "sudo: a terminal is required to read the password; either use the -S option",
+            "sudo: no tty present and no askpass program specified",
+            "sudo: interactive authentication is required",
+        ] {
+            assert!(after(answer, 0).contains("-K (--ask-become-pass)"), "{answer}");
+        }
+        for answer in
+            ["Sorry, try again.\nsudo: 1 incorrect password attempt\n", "sudo: Authentication failed, try again."]
+        {
+            assert_eq!(after(answer, 1), "wrong password", "{answer}");
+        }
+        assert!(after("sudo: Account or password is expired, reset your password", 0).contains("has expired"));
+        assert!(after("Sorry, user ada is not allowed to execute '/bin/sh -c LC_ALL=C; x' as root", 1).len() < 120);
+        assert_eq!(after("sudo: il faut un mot de passe\n", 0), "sudo: il faut un mot de passe");
+        assert_eq!(after("", 0), "it ended without a word");
+        let other = refusal(&format!("{SUDO}\n{NOT_ROOT} 1001\n"), 0).expect("a reason");
+        assert!(other.contains("id 1001, not root"), "{other}");
+        assert_eq!(refusal("sudo: this is what a login shell says", 0), None, "sudo was not started");
+    }
 }

@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::{Order, StepEvent, Transport, TransportError};
+use super::api::{Order, StepEvent, Transport};
+use super::error::TransportError;
 use crate::edit::Edit;
 use crate::inventory::Endpoint;
 use crate::lease::{Part, Ticket};

@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
+use super::api::{Order, StepEvent, Stream};
 use super::bootstrap::Password;
 use super::dialogue::{Answer, Broken, Channel, LARGEST, Piece, Speech, converse, random};
+use super::error::TransportError;
 use super::script::{
     NoAnswer, Progress, Refusal, Relay, lease_script, longest, order_script, parse_lease, parse_readings, quote,
     read_script, run_script,
 };
-use super::{Order, StepEvent, Stream, TransportError};
 use crate::crash;
 use crate::inventory::{Become, Endpoint};
 use crate::lease::{Answer as Granting, Request};
@@ -211,8 +212,8 @@ impl<'a> Exchange<'a> {
 }
 
 fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
-    let why = format!("no random numbers on this machine: {error}");
-    TransportError::Unreachable { host: host.name.to_string(), why }
+    let why = super::shortage::shortage(error).unwrap_or_else(|| format!("it has no random numbers: {error}"));
+    TransportError::Local { host: host.name.to_string(), why }
 }
 
 fn whole(progress: &Progress) -> Answer {

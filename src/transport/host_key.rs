@@ -12,6 +12,8 @@ pub(super) enum Refusal {
     Changed { file: String, line: usize, offered: String },
     /// No key is known.
     Unknown { offered: String },
+    /// Something on this machine, such as a mistake in the configuration of ssh.
+    Local(String),
     /// Anything else: ssh's last line.
     Other(String),
 }
@@ -28,7 +30,20 @@ pub(super) fn explain(log: &str) -> Refusal {
     if said("host key is known for") {
         return Refusal::Unknown { offered };
     }
-    Refusal::Other(last_words(log))
+    if is_local(log) { Refusal::Local(last_words(log)) } else { Refusal::Other(last_words(log)) }
+}
+
+/// Whether ssh ended before it tried to connect, for another reason than a name that nobody knows, or had no place for its
+/// socket. What a host says comes after the connection, so no host can look like this.
+fn is_local(log: &str) -> bool {
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let tries =
+        |line: &&str| line.starts_with("debug1: Connecting to ") || line.starts_with("debug1: Executing proxy ");
+    if lines.iter().any(tries) {
+        return lines.iter().any(|line| line.starts_with("unix_listener: "));
+    }
+    let nobody_knows = lines.iter().any(|line| line.contains("Could not resolve hostname"));
+    !nobody_knows && lines.iter().any(|line| !is_debug(line))
 }
 
 /// `debug1: Server host key: ssh-ed25519 SHA256:...`
@@ -86,7 +101,14 @@ Host key verification failed.\r\n";
         );
         let unknown = "debug1: Server host key: ssh-rsa SHA256:x\nNo RSA host key is known for h and you have requested strict checking.";
         assert_eq!(explain(unknown), Refusal::Unknown { offered: "ssh-rsa SHA256:x".to_owned() });
-        let refused = "debug1: x\nssh: connect to host h port 1: Connection \x1b[31mrefused\ndebug1: y";
+        let mistake = "OpenSSH_9.2\r\n/home/ada/.ssh/config: line 3: Bad configuration option: hst\r\n";
+        assert!(matches!(explain(mistake), Refusal::Local(why) if why.contains("line 3")));
+        let nobody = "OpenSSH_9.2\nssh: Could not resolve hostname h: Name or service not known\n";
+        assert!(matches!(explain(nobody), Refusal::Other(_)));
+        let banner = "debug1: Connecting to h [10.0.0.1] port 22.\nBad configuration option: x\n";
+        assert!(matches!(explain(banner), Refusal::Other(_)));
+        let refused =
+            "debug1: Connecting to h.\ndebug1: x\nssh: connect to host h port 1: Connection \x1b[31mrefused\ndebug1: y";
         assert_eq!(
             explain(refused),
             Refusal::Other("ssh: connect to host h port 1: Connection  [31mrefused".to_owned())

@@ -6,11 +6,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::api::{Order, StepEvent, Stream, Transport};
 use super::bootstrap;
 use super::dialogue::Channel;
+use super::error::TransportError;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
-use super::{Order, StepEvent, Stream, Transport, TransportError};
+use super::shortage::shortage;
 use crate::inventory::Endpoint;
 use crate::lease::{Answer, Request};
 use crate::secret::Secret;
@@ -50,9 +52,9 @@ impl Local {
         let exchange = Exchange::new(host, self.become_password.as_ref())?;
         let token = exchange.token()?;
         let words = bootstrap::words(host.become_user, exchange.password(), &token);
-        let channel = open(&words, &token).map_err(|error| TransportError::Unreachable {
+        let channel = open(&words, &token).map_err(|error| TransportError::Local {
             host: host.name.to_string(),
-            why: format!("{} cannot be started: {error}", words[0]),
+            why: shortage(&error).unwrap_or_else(|| format!("{} cannot be started: {error}", words[0])),
         })?;
         self.trips.count(host.name.as_str());
         Ok((exchange, Some(channel)))

@@ -4,196 +4,24 @@
 
 #![expect(clippy::disallowed_methods, reason = "the transport is one of the rooms that start programs")]
 
+mod api;
 mod back;
 mod bootstrap;
 mod connections;
 mod dialogue;
 mod edit;
+mod error;
 mod exchange;
 mod host_key;
 mod local;
 mod round_trips;
 pub mod script;
+mod shortage;
 mod ssh;
 
+pub use api::{Asked, Order, StepEvent, Stream, Transport};
 pub use connections::Connections;
 pub use edit::perform;
+pub use error::{TransportError, setup_problems};
 pub use local::Local;
-pub use ssh::{Asked, KnownHosts, Ssh, SshOptions};
-
-use std::future::Future;
-use std::time::Duration;
-
-use crate::inventory::Endpoint;
-use crate::lease::{Answer, Request, Ticket};
-use crate::step::{Outcome, Probe, Readings, Step};
-
-/// A way to hosts.
-pub trait Transport: Send + Sync + 'static {
-    /// Asks a host everything in one round trip.
-    ///
-    /// # Errors
-    /// When the host cannot be reached or does not answer in the agreed form. A single probe that fails is a
-    /// [`crate::step::Reading::Failed`], not an error.
-    fn read(&self, host: &Endpoint, probes: &[Probe]) -> impl Future<Output = Result<Readings, TransportError>> + Send;
-
-    /// Does steps in order in one round trip, up to the first that fails. Tells of each as it begins and ends.
-    ///
-    /// # Errors
-    /// When the connection is lost; what was told until then did happen.
-    fn perform(
-        &self,
-        host: &Endpoint,
-        order: Order<'_>,
-        watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> impl Future<Output = Result<Vec<Outcome>, TransportError>> + Send;
-
-    /// Asks a host for a lease, or about the one it gave.
-    ///
-    /// # Errors
-    /// When the host cannot be reached, or cannot keep anything.
-    fn lease(&self, host: &Endpoint, request: &Request) -> impl Future<Output = Result<Answer, TransportError>> + Send;
-
-    /// Gives up the connection to a host: what is asked next logs in anew. Nothing, for a way without logins.
-    fn hang_up(&self, host: &Endpoint) -> impl Future<Output = ()> + Send {
-        let _ = host;
-        async {}
-    }
-
-    /// Makes the connection to a host that will be asked soon. If it cannot be made, the next who asks the host is told so.
-    /// Nothing, for a way without logins.
-    fn log_in(&self, host: &Endpoint, asked: Asked) -> impl Future<Output = ()> + Send {
-        let _ = (host, asked);
-        async {}
-    }
-
-    /// Ends all connections. Nothing, for a way without any.
-    fn close(&self) -> impl Future<Output = ()> + Send {
-        async {}
-    }
-
-    /// How many round trips this host has cost so far.
-    fn round_trips(&self, host: &Endpoint) -> usize;
-}
-
-/// Steps to do, and by what right.
-#[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
-    /// In order.
-    pub steps: &'a [Step],
-    /// The lease it is done under. A host refuses one that has ended. Without one it asks nobody, and writes down nothing.
-    pub ticket: Option<&'a Ticket>,
-}
-
-impl<'a> Order<'a> {
-    /// Steps under nobody's lease.
-    pub fn of(steps: &'a [Step]) -> Self {
-        Self { steps, ticket: None }
-    }
-}
-
-/// Which of the two things a program writes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stream {
-    /// Its standard output.
-    Out,
-    /// Its standard error.
-    Err,
-}
-
-/// What happens while steps are done. `index` counts from 0 in the list given to [`Transport::perform`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepEvent {
-    /// It begins.
-    Started {
-        /// Which.
-        index: usize,
-    },
-    /// A check does not hold yet, or not for long enough.
-    Waiting {
-        /// Which.
-        index: usize,
-        /// What was answered last, in one line.
-        why: String,
-    },
-    /// It is over.
-    Ended {
-        /// Which.
-        index: usize,
-        /// How.
-        outcome: Outcome,
-        /// How long it took.
-        took: Duration,
-    },
-}
-
-/// Why a host could not be worked with.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TransportError {
-    /// No connection; ssh's own words.
-    #[error("{host} cannot be reached: {why}")]
-    Unreachable {
-        /// Which host.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// Its key is not the one we know. Somebody may be in between, or it was installed anew.
-    #[error("{host} has another host key than known: known {known}, offered {offered}")]
-    HostKeyChanged {
-        /// Which host.
-        host: String,
-        /// The fingerprint in `known_hosts`, with file and line.
-        known: String,
-        /// The fingerprint the host offered.
-        offered: String,
-    },
-    /// Its key is not known yet.
-    #[error("the host key of {host} is not known: {offered}")]
-    HostKeyUnknown {
-        /// Which host.
-        host: String,
-        /// The fingerprint the host offered, if ssh said it.
-        offered: String,
-    },
-    /// sudo did not let us.
-    #[error("sudo on {host}: {why}")]
-    Become {
-        /// Which host.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// The connection ended in the middle.
-    #[error("the connection to {host} was lost: {why}")]
-    Lost {
-        /// Which host.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// It gave its lease to somebody else, or ended it: nothing was done.
-    #[error("{host} refuses: {why}")]
-    Fenced {
-        /// Which host.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// It has no place, program or room for what it must write down; nothing was done.
-    #[error("{host} cannot keep what armilla must know about it: {why}")]
-    Unable {
-        /// Which host.
-        host: String,
-        /// Why.
-        why: String,
-    },
-    /// It answered something that is not our protocol.
-    #[error("{host} answered something unexpected: {why}")]
-    Protocol {
-        /// Which host.
-        host: String,
-        /// What.
-        why: String,
-    },
-}
+pub use ssh::{KnownHosts, Ssh, SshOptions};

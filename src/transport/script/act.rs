@@ -20,7 +20,7 @@ use crate::step::{
     Alternative, Check, Command, Expect, HttpRequest, Occupied, Ownership, Packed, Probe, Remote, Removable, Step,
     UnpackLimits, Unpacking, WebAnswer, home_of,
 };
-use crate::transport::Order;
+use crate::transport::api::Order;
 
 static SOURCES: [Source; 16] = sources![
     "pin.sh",

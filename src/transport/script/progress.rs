@@ -10,7 +10,7 @@ use super::frame::{Frame, Frames};
 use super::lease;
 use crate::lease::Lease;
 use crate::step::Outcome;
-use crate::transport::StepEvent;
+use crate::transport::api::StepEvent;
 
 /// Reads the answer to [`super::step_script`].
 #[derive(Debug)]

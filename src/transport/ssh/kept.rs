@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
+use super::directory::{first_fit, parents};
 use crate::step::Digest;
 
 /// Where a connection is, or will be.
@@ -61,15 +62,18 @@ async fn answers(socket: &Path) -> bool {
     matches!(tokio::time::timeout(Duration::from_secs(2), session.check()).await, Ok(Ok(())))
 }
 
-/// Below the given one, or that which systemd gives each user, or else that for temporary files: the path of a socket must
-/// be short.
+/// Below the given one, or that which systemd gives each user, or else one for temporary files.
 fn folder(parent: Option<&Utf8Path>) -> io::Result<PathBuf> {
     let us = nix::unistd::getuid().as_raw();
-    let ours = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|given| given.is_dir());
+    let ours = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let ours = ours.filter(|ours| first_fit(std::slice::from_ref(ours), "armilla").is_ok());
     let folder = match (parent, ours) {
         (Some(parent), _) => parent.as_std_path().join("kept"),
         (None, Some(ours)) => ours.join("armilla"),
-        (None, None) => std::env::temp_dir().join(format!("armilla-{us}")),
+        (None, None) => {
+            let name = format!("armilla-{us}");
+            first_fit(&parents(), &name)?.join(name)
+        }
     };
     let why = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
     match fs::DirBuilder::new().mode(0o700).create(&folder) {

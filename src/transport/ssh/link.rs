@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,14 +14,16 @@ use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::kept::{self, Spot};
-use super::{KnownHosts, SshOptions};
+use super::options::{KnownHosts, SshOptions};
 use crate::inventory::{Become, Endpoint};
-use crate::transport::TransportError;
 use crate::transport::dialogue::Channel;
+use crate::transport::error::TransportError;
 use crate::transport::host_key::{Refusal, explain, fingerprint, last_words};
+use crate::transport::shortage::shortage;
 
-/// How long a master outlives us when we are killed. Long enough for a person to think over a plan.
-pub(super) const ORPHAN: Duration = Duration::from_secs(900);
+/// How long a master outlives us when we are killed: it ends when nobody has been connected to its socket for so long, and
+/// as long as we live we are (see [`Link::hold`]). Long enough to be connected to after a login on a busy machine.
+pub(super) const ORPHAN: Duration = Duration::from_secs(5);
 
 /// How long a shell that has nothing to do is asked for more.
 const FRESH: Duration = Duration::from_secs(2);
@@ -38,6 +41,9 @@ pub(super) struct Link {
     idle: Mutex<Option<(Instant, Become, Channel)>>,
     /// Whether it stays for the next who wants it.
     kept: bool,
+    /// A connection to the master over which nothing is said. The kernel closes it however we end, and then the time of
+    /// the master begins to run.
+    hold: Mutex<Option<UnixStream>>,
     /// Removed when the last connection in it is gone.
     _directory: Arc<Directory>,
 }
@@ -49,41 +55,43 @@ pub(super) async fn connect(
     directory: Arc<Directory>,
 ) -> Result<Link, TransportError> {
     let unreachable = |why: String| TransportError::Unreachable { host: host.name.to_string(), why };
+    let local = |why: String| TransportError::Local { host: host.name.to_string(), why };
     let arguments = arguments(host, options).map_err(unreachable)?;
-    let link = |socket: PathBuf, kept: bool| Link {
-        session: Arc::new(openssh::Session::resume_mux(socket.clone().into_boxed_path(), None)),
-        log: socket.with_extension("log"),
-        socket,
-        closed: AtomicBool::new(false),
-        begun: AtomicUsize::new(0),
-        idle: Mutex::default(),
-        kept,
-        _directory: Arc::clone(&directory),
+    let link = |socket: PathBuf, kept: bool| {
+        Link::hold(socket, kept, Arc::clone(&directory)).map_err(|error| {
+            shortage(&error).map_or_else(|| unreachable(format!("its connection ended at once: {error}")), local)
+        })
     };
     let spot = match options.keep {
         None => Spot::Taken,
         Some(_) => kept::spot(&arguments, options.control_dir.as_deref())
             .await
-            .map_err(|error| unreachable(format!("connections cannot be kept: {error}")))?,
+            .map_err(|error| local(format!("connections cannot be kept: {error}")))?,
     };
     let (socket, alone) = match spot {
-        Spot::There(socket) => return Ok(link(socket, true)),
+        Spot::There(socket) => return link(socket, true),
         Spot::Free(socket, alone) => (socket, Some(alone)),
         Spot::Taken => (directory.next(), None),
     };
     let log = socket.with_extension("log");
-    let mut master = master(&arguments, &socket, &log).map_err(unreachable)?;
+    let mut master = master(&arguments, &socket, &log).map_err(|error| {
+        local(shortage(&error).unwrap_or_else(|| format!("{} cannot be written: {error}", log.display())))
+    })?;
     // `-f`: it comes back when the login succeeded, and goes on in the background.
     let limit = options.connect_timeout * 2;
     let ended = match tokio::time::timeout(limit, master.status()).await {
         Ok(Ok(ended)) => ended,
-        Ok(Err(error)) => return Err(unreachable(format!("the program ssh cannot be started: {error}"))),
+        Ok(Err(error)) => {
+            return Err(local(
+                shortage(&error).unwrap_or_else(|| format!("the program ssh cannot be started: {error}")),
+            ));
+        }
         Err(_) => return Err(unreachable(format!("no login within {} s", limit.as_secs()))),
     };
     if !ended.success() {
         return Err(refused(host, &read_log(&log)));
     }
-    Ok(link(socket, alone.is_some()))
+    link(socket, alone.is_some())
 }
 
 /// What the master is told besides where its socket is.
@@ -117,8 +125,8 @@ fn arguments(host: &Endpoint, options: &SshOptions) -> Result<Vec<OsString>, Str
 }
 
 /// The program that makes the connection and keeps it.
-fn master(arguments: &[OsString], socket: &Path, log: &Path) -> Result<tokio::process::Command, String> {
-    let own_words = fs::File::options().create(true).append(true).open(log).map_err(|error| error.to_string())?;
+fn master(arguments: &[OsString], socket: &Path, log: &Path) -> std::io::Result<tokio::process::Command> {
+    let own_words = fs::File::options().create(true).append(true).open(log)?;
     let mut ssh = tokio::process::Command::new("ssh");
     ssh.args(["-M", "-N", "-f", "-S"]).arg(percent(socket)).arg("-E").arg(log).args(arguments);
     // A jump host's ssh does not know that nobody is there to ask; this tells it.
@@ -181,6 +189,7 @@ fn refused(host: &Endpoint, log: &str) -> TransportError {
             TransportError::HostKeyChanged { host, known: format!("{known} ({file}:{line})"), offered }
         }
         Refusal::Unknown { offered } => TransportError::HostKeyUnknown { host, offered },
+        Refusal::Local(why) => TransportError::Local { host, why },
         Refusal::Other(why) => TransportError::Unreachable { host, why },
     }
 }
@@ -189,7 +198,32 @@ fn read_log(log: &Path) -> String {
     String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned()
 }
 
+/// Why no command could be started over a connection.
+#[derive(Debug)]
+pub(super) enum NotStarted {
+    /// This machine has too little of something. The connection is as it was.
+    Local(String),
+    /// The connection does not work.
+    Lost(String),
+}
+
 impl Link {
+    /// Takes a connection whose master has just been started, or is there, and keeps it alive.
+    fn hold(socket: PathBuf, kept: bool, directory: Arc<Directory>) -> std::io::Result<Self> {
+        let hold = UnixStream::connect(&socket)?;
+        Ok(Self {
+            session: Arc::new(openssh::Session::resume_mux(socket.clone().into_boxed_path(), None)),
+            log: socket.with_extension("log"),
+            socket,
+            closed: AtomicBool::new(false),
+            begun: AtomicUsize::new(0),
+            idle: Mutex::default(),
+            kept,
+            hold: Mutex::new(Some(hold)),
+            _directory: directory,
+        })
+    }
+
     /// The shell that was just started, or has just done something and is ready for more, if there is one with these
     /// rights; [`Link::ended`] must be told when that is known to be over. One that had nothing to do for longer may be
     /// behind a connection that is gone without a sign; a new one would show that at once.
@@ -210,16 +244,18 @@ impl Link {
     }
 
     /// Starts a command on the host; [`Link::ended`] must be told when it is known to be over.
-    pub(super) async fn open(&self, line: &str, token: String, limit: Duration) -> Result<Channel, String> {
+    pub(super) async fn open(&self, line: &str, token: String, limit: Duration) -> Result<Channel, NotStarted> {
         let mut command = Arc::clone(&self.session).arc_raw_command(line);
         command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
         let mut child = match tokio::time::timeout(limit, command.spawn()).await {
             Ok(Ok(child)) => child,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err(format!("no answer within {} s", limit.as_secs())),
+            Ok(Err(error)) => {
+                return Err(shortage(&error).map_or_else(|| NotStarted::Lost(error.to_string()), NotStarted::Local));
+            }
+            Err(_) => return Err(NotStarted::Lost(format!("no answer within {} s", limit.as_secs()))),
         };
         self.begun.fetch_add(1, Ordering::Relaxed);
-        let missing = || "a pipe is missing".to_owned();
+        let missing = || NotStarted::Lost("a pipe is missing".to_owned());
         Ok(Channel {
             stdin: Box::pin(child.stdin().take().ok_or_else(missing)?),
             stdout: Box::pin(child.stdout().take().ok_or_else(missing)?),
@@ -251,9 +287,10 @@ impl Link {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A shell that waits for more to do ends.
+    /// A shell that waits for more to do ends, and the master is no longer kept alive.
     fn dismiss(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Is done with it. One that is to be kept stays, unless something may still go on over it.

@@ -7,77 +7,25 @@
 mod directory;
 mod kept;
 mod link;
+mod options;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
-
 use self::directory::Directory;
-use self::link::Link;
+use self::link::{Link, NotStarted};
+pub use self::options::{KnownHosts, SshOptions};
+use super::api::{Asked, Order, StepEvent, Stream, Transport};
 use super::bootstrap::{self, Password};
 use super::dialogue::Channel;
+use super::error::TransportError;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
-use super::{Order, StepEvent, Stream, Transport, TransportError};
+use super::shortage::shortage;
 use crate::inventory::Endpoint;
 use crate::lease::{Answer, Request};
-use crate::secret::Secret;
 use crate::step::{Command, Outcome, Probe, Readings};
-
-/// What to do with the key of a host that was never seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum KnownHosts {
-    /// Refuse it.
-    #[default]
-    Strict,
-    /// Write it down and go on. A key that changed is refused all the same.
-    AcceptNew,
-}
-
-/// How to connect, where neither the inventory nor the user's ssh configuration says so.
-#[derive(Debug, Clone)]
-pub struct SshOptions {
-    /// Instead of `~/.ssh/config` and the system's.
-    pub config: Option<Utf8PathBuf>,
-    /// What to do with unknown keys.
-    pub known_hosts: KnownHosts,
-    /// How long to wait for a connection; twice that for the whole login.
-    pub connect_timeout: Duration,
-    /// How long one read may take, and how long steps may take beyond their own limits.
-    pub read_timeout: Duration,
-    /// A connection that is silent for three times as long is lost. As it is, one that stalls for 30 s is not.
-    pub keep_alive: Duration,
-    /// Whom to log in as.
-    pub user: Option<String>,
-    /// A private key.
-    pub key: Option<Utf8PathBuf>,
-    /// How long a connection that nobody uses stays for the next run; not at all if not given. Nobody but this user can use it.
-    pub keep: Option<Duration>,
-    /// What sudo may ask for.
-    pub become_password: Option<Secret<String>>,
-    /// Where the control sockets are put, in a new directory that is removed at the end; the directory for temporary
-    /// files if not given. The path must be short: Unix allows a socket about 100 bytes.
-    pub control_dir: Option<Utf8PathBuf>,
-}
-
-impl Default for SshOptions {
-    fn default() -> Self {
-        Self {
-            config: None,
-            known_hosts: KnownHosts::Strict,
-            connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(60),
-            keep_alive: Duration::from_secs(15),
-            user: None,
-            key: None,
-            keep: None,
-            become_password: None,
-            control_dir: None,
-        }
-    }
-}
 
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -94,15 +42,6 @@ fn was_turned_away(why: &str) -> bool {
     ["Connection refused", "Connection reset", "Connection closed", "closed by remote host", "Broken pipe"]
         .iter()
         .any(|words| why.contains(words))
-}
-
-/// When a host is asked that is logged in to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// At once.
-    AtOnce,
-    /// When others have been.
-    Later,
 }
 
 /// Ends a connection that does not work. A master that is kept and answers, but has no way to the host, would be taken
@@ -199,7 +138,7 @@ impl Ssh {
         }
         let made = self.made(host).await;
         if let (Ok(link), Asked::AtOnce) = (&made, asked)
-            && self.prepare(host, link).await.is_err()
+            && let Err(NotStarted::Lost(_)) = self.prepare(host, link).await
         {
             abandon(link).await;
             return;
@@ -209,7 +148,7 @@ impl Ssh {
 
     /// Starts a shell for whoever asks first. Not where sudo wants a password: a shell that nobody comes to use would be a
     /// failed attempt in the log of the host.
-    async fn prepare(&self, host: &Endpoint, link: &Link) -> Result<(), String> {
+    async fn prepare(&self, host: &Endpoint, link: &Link) -> Result<(), NotStarted> {
         let Ok(exchange) = Exchange::new(host, self.options.become_password.as_ref()) else { return Ok(()) };
         let (Password::None, Ok(token)) = (exchange.password(), exchange.token()) else { return Ok(()) };
         let words = bootstrap::line(host.become_user, Password::None, &token);
@@ -220,9 +159,9 @@ impl Ssh {
     }
 
     async fn made(&self, host: &Endpoint) -> Result<Arc<Link>, TransportError> {
-        let directory = self.directory().map_err(|error| TransportError::Unreachable {
+        let directory = self.directory().map_err(|error| TransportError::Local {
             host: host.name.to_string(),
-            why: format!("no directory for control sockets: {error}"),
+            why: shortage(&error).unwrap_or_else(|| format!("no directory for control sockets: {error}")),
         })?;
         self.connect(host, directory).await.map(Arc::new)
     }
@@ -271,7 +210,7 @@ impl Ssh {
         let token = exchange.token()?;
         let words = bootstrap::line(host.become_user, exchange.password(), &token);
         let mut opened = link.open(&words, token.clone(), self.options.connect_timeout).await;
-        if opened.is_err() {
+        if let Err(NotStarted::Lost(_)) = opened {
             self.forget(host, &link).await;
             abandon(&link).await;
             link = self.link(host).await?;
@@ -282,7 +221,8 @@ impl Ssh {
                 self.trips.count(host.name.as_str());
                 Ok((exchange, Some(channel), link))
             }
-            Err(why) => {
+            Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
+            Err(NotStarted::Lost(why)) => {
                 self.forget(host, &link).await;
                 Err(TransportError::Lost { host: host.name.to_string(), why })
             }

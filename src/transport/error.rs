@@ -1,0 +1,146 @@
+//! Why a host could not be worked with.
+
+use std::collections::BTreeMap;
+
+use crate::diag::{Diagnostic, Diagnostics, shown};
+use crate::name::HostName;
+
+/// Why a host could not be worked with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No connection; ssh's own words.
+    #[error("{host} cannot be reached: {why}")]
+    Unreachable {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// Its key is not the one we know. Somebody may be in between, or it was installed anew.
+    #[error("{host} has another host key than known: known {known}, offered {offered}")]
+    HostKeyChanged {
+        /// Which host.
+        host: String,
+        /// The fingerprint in `known_hosts`, with file and line.
+        known: String,
+        /// The fingerprint the host offered.
+        offered: String,
+    },
+    /// Its key is not known yet.
+    #[error("the host key of {host} is not known: {offered}")]
+    HostKeyUnknown {
+        /// Which host.
+        host: String,
+        /// The fingerprint the host offered, if ssh said it.
+        offered: String,
+    },
+    /// Something on this machine is missing or used up. The host was not asked.
+    #[error("{host} cannot be reached from this machine: {why}")]
+    Local {
+        /// Which host.
+        host: String,
+        /// What is missing, and what to do about it.
+        why: String,
+    },
+    /// sudo did not make us root.
+    #[error("sudo on {host}: {why}")]
+    Become {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// The connection ended in the middle.
+    #[error("the connection to {host} was lost: {why}")]
+    Lost {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// It gave its lease to somebody else, or ended it: nothing was done.
+    #[error("{host} refuses: {why}")]
+    Fenced {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// It has no place, program or room for what it must write down; nothing was done.
+    #[error("{host} cannot keep what armilla must know about it: {why}")]
+    Unable {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// It answered something that is not our protocol.
+    #[error("{host} answered something unexpected: {why}")]
+    Protocol {
+        /// Which host.
+        host: String,
+        /// What.
+        why: String,
+    },
+}
+
+impl TransportError {
+    /// Whether the setup is at fault, not the network or the host: sudo does not make us root, or this machine lacks
+    /// something. It does not pass by itself, so a command that has changed nothing yet stops and says what to do.
+    pub fn is_setup(&self) -> bool {
+        matches!(self, Self::Become { .. } | Self::Local { .. })
+    }
+
+    /// What to do about it, without the host.
+    fn why(&self) -> &str {
+        match self {
+            Self::Unreachable { why, .. }
+            | Self::Local { why, .. }
+            | Self::Become { why, .. }
+            | Self::Lost { why, .. }
+            | Self::Fenced { why, .. }
+            | Self::Unable { why, .. }
+            | Self::Protocol { why, .. } => why,
+            Self::HostKeyChanged { .. } => "another host key than known",
+            Self::HostKeyUnknown { .. } => "an unknown host key",
+        }
+    }
+}
+
+/// The problems of the setup among these errors: one for each reason, with all its hosts.
+pub fn setup_problems<'a>(errors: impl IntoIterator<Item = (&'a HostName, &'a TransportError)>) -> Diagnostics {
+    let mut reasons: BTreeMap<(bool, &str), Vec<&str>> = BTreeMap::new();
+    for (host, error) in errors.into_iter().filter(|(_, error)| error.is_setup()) {
+        let is_sudo = matches!(error, TransportError::Become { .. });
+        reasons.entry((is_sudo, error.why())).or_default().push(host.as_str());
+    }
+    let mut problems = Diagnostics::new();
+    for ((is_sudo, why), hosts) in reasons {
+        let hosts = hosts.join(", ");
+        problems.push(if is_sudo {
+            Diagnostic::error(shown(&format!("sudo on {hosts}: {why}")))
+                .hint("to work on the other hosts only, leave these out with -l 'all:!HOST'")
+        } else {
+            Diagnostic::error(shown(&format!("{hosts} cannot be reached from this machine: {why}")))
+        });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_of_the_setup_are_listed_by_reason_and_the_network_is_none() {
+        let host = |name: &str| HostName::new(name).expect("a name");
+        let sudo =
+            |name: &str| TransportError::Become { host: name.to_owned(), why: "a password is required".to_owned() };
+        let away = TransportError::Unreachable { host: "h3".to_owned(), why: "timed out".to_owned() };
+        let local = TransportError::Local { host: "h4".to_owned(), why: "too many open files".to_owned() };
+        let errors = [(host("h1"), sudo("h1")), (host("h2"), sudo("h2")), (host("h3"), away), (host("h4"), local)];
+        let text = setup_problems(errors.iter().map(|(host, error)| (host, error))).to_string();
+        assert!(text.contains("sudo on h1, h2: a password is required") && text.contains("-l"), "{text}");
+        assert!(text.contains("h4 cannot be reached from this machine: too many") && !text.contains("h3"), "{text}");
+    }
+}
