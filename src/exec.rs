@@ -40,9 +40,27 @@ pub struct Ended {
     /// Which host.
     pub host: HostName,
     /// The exit code (124: it ran out of time), or why there is none.
-    pub how: Result<i32, String>,
+    pub how: Result<i32, NoEnd>,
     /// How long it took, the way there included.
     pub took: Duration,
+}
+
+/// Why there is no exit code, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoEnd {
+    /// It was not started: sudo does not make us root there, or this machine lacks something.
+    NotStarted(String),
+    /// The host is unreachable, or was lost.
+    Unreachable(String),
+}
+
+impl NoEnd {
+    /// Why.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::NotStarted(why) | Self::Unreachable(why) => why,
+        }
+    }
 }
 
 /// Who hears of it.
@@ -92,7 +110,10 @@ async fn one(connections: &Connections, host: &Endpoint, command: &Command, hear
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines[stream as usize].push(bytes).into_iter().for_each(|bytes| line(stream, bytes));
     };
-    let how = connections.run(host, command, &heard).await.map_err(|error| (hearer.explain)(&error));
+    let how = connections.run(host, command, &heard).await.map_err(|error| {
+        let why = (hearer.explain)(&error);
+        if error.is_setup() { NoEnd::NotStarted(why) } else { NoEnd::Unreachable(why) }
+    });
     let rest = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
     for (stream, lines) in [Stream::Out, Stream::Err].into_iter().zip(rest) {
         lines.end().into_iter().for_each(|bytes| line(stream, bytes));

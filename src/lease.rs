@@ -40,6 +40,10 @@ pub struct Holder {
     pub pid: u32,
     /// When that process began, in the kernel's ticks since its boot: a number that is used again has another beginning.
     pub ticks: u64,
+    /// The namespaces in which `pid` and `ticks` mean what they say: containers on one machine have their own. Empty if
+    /// that is not known, as in a lock of an earlier version.
+    #[serde(default)]
+    pub namespace: String,
     /// When, by the controller's clock, in RFC 3339.
     pub since: String,
 }

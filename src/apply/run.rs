@@ -355,7 +355,7 @@ impl<T: Transport> Task<T> {
                 return End::Failed(Failure::Fenced { step: self.step(), why: error.to_string() });
             }
             Err(error) => {
-                let failure = Failure::Host { step: self.step(), why: error.to_string() };
+                let failure = self.failure(&error);
                 // What was sent before the connection was lost may have been done, whatever we heard of it.
                 let begun = self.step().is_some() || matches!(error, TransportError::Lost { .. });
                 if !begun {
@@ -416,15 +416,22 @@ impl<T: Transport> Task<T> {
         (self.tell)(event);
     }
 
+    /// What an error is for the stage. Where the setup kept us from the host before a step had begun, nothing was done.
+    fn failure(&self, error: &TransportError) -> Failure {
+        match self.step() {
+            None if error.is_setup() => Failure::Refused { why: error.to_string() },
+            step => Failure::Host { step, why: error.to_string() },
+        }
+    }
+
     /// From which step it goes on after an error.
     async fn onward(&self, error: TransportError) -> Result<usize, Failure> {
-        let host = |error: &TransportError| Failure::Host { step: self.step(), why: error.to_string() };
         let (ticket, run) = match (&error, &self.right) {
             (TransportError::Fenced { .. }, _) => {
                 return Err(Failure::Fenced { step: self.step(), why: error.to_string() });
             }
             (TransportError::Lost { .. }, Some((ticket, run))) if !self.patience.is_zero() => (ticket, run),
-            _ => return Err(host(&error)),
+            _ => return Err(self.failure(&error)),
         };
         let cut = Cut {
             transport: &*self.transport,
@@ -447,7 +454,7 @@ impl<T: Transport> Task<T> {
                     "the host went down in the middle of this step: a new plan will look at what it did".to_owned();
                 Err(Failure::Host { step: Some(step), why })
             }
-            Onward::Away(error) => Err(host(&error)),
+            Onward::Away(error) => Err(Failure::Host { step: self.step(), why: error.to_string() }),
             Onward::Fenced(error) => Err(Failure::Fenced { step: self.step(), why: error.to_string() }),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, ended, hosts, load, ui};
 use crate::diag::Diagnostic;
-use crate::exec::{self, Ended, Heard, Hearer, Stream};
+use crate::exec::{self, Ended, Heard, Hearer, NoEnd, Stream};
 use crate::name::HostName;
 use crate::operation::explained;
 use crate::report::human::exec as human;
@@ -177,8 +177,9 @@ impl Shown {
         let sum = human::Sum::of(&ended);
         if self.shape.json {
             ui::line(
-                &json!({ "event": "summary", "ok": sum.ok, "failed": sum.failed, "unreachable": sum.unreachable })
-                    .to_string(),
+                &json!({ "event": "summary", "ok": sum.ok, "failed": sum.failed,
+                    "not_started": sum.not_started, "unreachable": sum.unreachable })
+                .to_string(),
             );
         } else {
             if self.shape.grouped {
@@ -187,7 +188,8 @@ impl Shown {
             ui::say(&human::summary(&ended));
         }
         match () {
-            () if sum.failed > 0 => Exit::Failed,
+            () if sum.not_started == ended.len() => Exit::Error,
+            () if sum.failed + sum.not_started > 0 => Exit::Failed,
             () if sum.unreachable > 0 => Exit::Unreachable,
             () => Exit::Success,
         }
@@ -202,6 +204,6 @@ impl Shown {
 }
 
 fn end(ended: &Ended) -> serde_json::Value {
-    let (code, error) = (ended.how.as_ref().ok(), ended.how.as_ref().err());
+    let (code, error) = (ended.how.as_ref().ok(), ended.how.as_ref().err().map(NoEnd::why));
     json!({ "event": "end", "host": ended.host, "exit": code, "error": error, "seconds": ended.took.as_secs_f64() })
 }

@@ -68,7 +68,6 @@ async fn ask(
 
 async fn status(global: &Global, command: &Status) -> Result<Exit, Failure> {
     let answers = ask(global, &command.selection, &command.connection, &Request::Look).await?;
-    let away = answers.values().any(Result::is_err);
     if command.json {
         let hosts: serde_json::Map<String, serde_json::Value> =
             answers.iter().map(|(host, answer)| (host.to_string(), shown(answer))).collect();
@@ -87,7 +86,17 @@ async fn status(global: &Global, command: &Status) -> Result<Exit, Failure> {
             });
         }
     }
-    Ok(if away { Exit::Unreachable } else { Exit::Success })
+    Ok(exit(&answers))
+}
+
+/// A host that did not answer may be locked.
+fn exit(answers: &Locks) -> Exit {
+    let errors: Vec<&TransportError> = answers.values().filter_map(|answer| answer.as_ref().err()).collect();
+    match () {
+        () if errors.iter().any(|error| error.is_setup()) => Exit::Error,
+        () if !errors.is_empty() => Exit::Unreachable,
+        () => Exit::Success,
+    }
 }
 
 fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
@@ -125,5 +134,5 @@ async fn break_one(global: &Global, command: &Break) -> Result<Exit, Failure> {
         return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
     }
     ui::result(&format!("broken on {}: its owner is refused from now on", broken.join(", ")));
-    Ok(if answers.values().any(Result::is_err) { Exit::Unreachable } else { Exit::Success })
+    Ok(exit(&answers))
 }

@@ -25,6 +25,7 @@ mod init;
 mod inventory;
 mod keys;
 mod lab;
+mod limits;
 mod load;
 mod lock;
 mod man;
@@ -284,6 +285,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
         }
     };
     colours(&cli.global);
+    if let Err(problem) = limits::raise_open_files() {
+        ui::problems(&problem.into());
+        return Exit::Error.into();
+    }
     match cli.command {
         Command::Lab(command) => lab_command(&cli.global, command),
         command => block_on(run(&cli.global, &command)).into(),

@@ -187,12 +187,16 @@ impl<T: Transport> Run<'_, T> {
         self.session.notify(Notice::Begun { run: &self.applied.run, plan: &plan });
         let (report, course) = self.carry_out(&plan, record, begun).await;
         let touched = &touched(&plan, &report) | &survey.unsettled();
-        let Settled { again, unsaved } = self.locked.settle(&survey.catalog, &touched, &self.applied).await;
+        let Settled { again, unsaved, setup } = self.locked.settle(&survey.catalog, &touched, &self.applied).await;
         crate::crash::point();
         let unlocked = |host: &HostName| self.locked.unreachable().contains_key(host);
         let outcome = match report.stopped && self.stop.is_requested() {
             true => Outcome::Stopped,
-            false => Outcome::of(&plan, &report, &again, unlocked),
+            false => match Outcome::of(&plan, &report, &again, unlocked) {
+                // It does not pass by itself: somebody must change sudo on the host, or something on this machine.
+                Outcome::Unreachable if !setup.is_empty() => Outcome::Failed,
+                outcome => outcome,
+            },
         };
         let left = again.entries().filter(|entry| !entry.is_always()).count();
         let ending = history::Ending { outcome, left, seconds: begun.elapsed().as_secs() };

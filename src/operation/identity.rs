@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use crate::diag::{Diagnostic, shown};
 use crate::lease::{Holder, LeaseId};
 use crate::name::{EnvName, RunId};
@@ -34,6 +38,8 @@ pub struct Process {
     pub pid: u32,
     /// When the process began, in the kernel's ticks since its boot: a pid that is used again has another beginning.
     pub ticks: u64,
+    /// The namespaces in which the pid and the ticks mean what they say; empty if unknown.
+    pub namespace: String,
 }
 
 impl Process {
@@ -44,6 +50,7 @@ impl Process {
             boot: line("/proc/sys/kernel/random/boot_id"),
             pid: std::process::id(),
             ticks: ticks("self").unwrap_or_default(),
+            namespace: namespace().unwrap_or_default(),
         }
     }
 }
@@ -69,7 +76,7 @@ impl Identity {
 
     /// What others are told about the holder of a lock.
     pub(super) fn holder(&self, environment: &EnvName, run: &RunId) -> Holder {
-        let Process { machine, boot, pid, ticks } = self.process.clone();
+        let Process { machine, boot, pid, ticks, namespace } = self.process.clone();
         Holder {
             environment: environment.clone(),
             run: run.clone(),
@@ -79,6 +86,7 @@ impl Identity {
             boot,
             pid,
             ticks,
+            namespace,
             since: self.now(),
         }
     }
@@ -126,11 +134,32 @@ pub fn random<const N: usize>() -> Result<[u8; N], Diagnostic> {
     Ok(bytes)
 }
 
-/// Whether a holder was a process of this machine that has ended.
+/// Whether a holder was a process that has certainly ended. That can be known only of one under the same running kernel and
+/// in the same namespace of processes: anywhere else its pid may be another process, or none. A machine id says nothing:
+/// containers, and machines made from one image, share theirs.
 pub(super) fn is_dead(holder: &Holder) -> bool {
-    let here = !holder.machine.is_empty() && holder.machine == line("/etc/machine-id");
-    let booted_since = holder.boot != line("/proc/sys/kernel/random/boot_id");
-    here && (booted_since || ticks(&holder.pid.to_string()) != Some(holder.ticks))
+    let boot = line("/proc/sys/kernel/random/boot_id");
+    let same_kernel = !boot.is_empty() && holder.boot == boot;
+    let same_namespace = namespace().is_some_and(|namespace| namespace == holder.namespace);
+    same_kernel && same_namespace && has_ended(holder.pid, holder.ticks)
+}
+
+/// Whether the process that had this pid and began at this tick has ended. One that /proc hides from us may live.
+fn has_ended(pid: u32, began: u64) -> bool {
+    let Ok(number) = i32::try_from(pid) else { return false };
+    match kill(Pid::from_raw(number), None) {
+        Err(Errno::ESRCH) => true,
+        _ => ticks(&pid.to_string()).is_some_and(|ticks| ticks != began),
+    }
+}
+
+/// The namespaces that give pids and ticks their meaning. None where /proc shows another namespace of processes than ours.
+fn namespace() -> Option<String> {
+    let link = |path: &str| std::fs::read_link(path).map(|to| to.to_string_lossy().into_owned());
+    let is_ours = link("/proc/self").is_ok_and(|pid| pid == std::process::id().to_string());
+    let processes = link("/proc/self/ns/pid").ok().filter(|_| is_ours)?;
+    // Older kernels have none for the time.
+    Some(format!("{processes} {}", link("/proc/self/ns/time").unwrap_or_default()))
 }
 
 fn line(path: &str) -> String {
@@ -168,8 +197,23 @@ mod tests {
         let holder = identity.holder(&environment, &identity.new_run().expect("a name"));
         assert!(!is_dead(&holder));
         let other = Holder { ticks: holder.ticks + 1, ..holder.clone() };
-        assert!(holder.machine.is_empty() || is_dead(&other), "the number is used again");
-        let elsewhere = Holder { machine: "other".into(), ..other };
-        assert!(!is_dead(&elsewhere), "of another machine nothing is known");
+        assert!(is_dead(&other), "the pid is used again");
+        let ended = Holder { pid: i32::MAX.cast_unsigned(), ..other.clone() };
+        assert!(is_dead(&ended));
+        for elsewhere in [
+            Holder { boot: "other".into(), ..ended.clone() },
+            Holder { namespace: "pid:[1] time:[1]".into(), ..ended.clone() },
+            Holder { namespace: String::new(), ..ended.clone() },
+        ] {
+            assert!(!is_dead(&elsewhere), "nothing is known of a process elsewhere: {elsewhere:?}");
+        }
+    }
+
+    #[test]
+    fn a_lock_of_an_earlier_version_is_read() {
+        let text = r#"{"environment":"staging","run":"run-1","who":"ada@desk","command":"armilla apply","machine":"m",
+            "boot":"b","pid":7,"ticks":8,"since":"2026-01-01T00:00:00Z"}"#;
+        let holder: Holder = serde_json::from_str(text).expect("a holder");
+        assert!(holder.namespace.is_empty() && !is_dead(&holder));
     }
 }

@@ -12,7 +12,7 @@ use crate::inventory::{Endpoint, Host};
 use crate::lease::{Answer, Held, Request};
 use crate::name::{EnvName, HostName, RunId};
 use crate::plan::saved::About;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Transport, TransportError, setup_problems};
 use crate::workspace::Environment;
 
 /// What each host answered about its lock.
@@ -130,9 +130,37 @@ impl<T: Transport> Session<T> {
         let witnesses = apply::witnesses(ground.all.iter().cloned());
         let leases = apply::acquire(self.transport(), &ground.hosts, &witnesses, &terms, &waiting).await;
         crate::crash::point();
-        let leases = leases.map_err(|refused| aborted(&ground.environment, refused))?;
+        let leases = match leases {
+            Ok(leases) => leases,
+            Err(refused) => {
+                if let Refused::Alone { away, .. } = &refused {
+                    self.refuse_setup(&ground.hosts, away).await?;
+                }
+                return Err(aborted(&ground.environment, refused));
+            }
+        };
+        if let Err(abort) = self.refuse_setup(&ground.hosts, &leases.away).await {
+            leases.release().await;
+            return Err(abort);
+        }
         let unreachable = leases.away.clone();
         Ok(Locked { session: self.clone(), run, leases: Some(leases), unreachable })
+    }
+
+    /// Ends an operation if the setup keeps us from one of these hosts: sudo, or this machine. The others are asked as well,
+    /// so that everything that is wrong is said at once; but a wrong password is not tried on every host.
+    async fn refuse_setup(&self, hosts: &[Endpoint], known: &Unreachable) -> Result<(), Abort> {
+        let setup: Vec<&TransportError> = known.values().filter(|error| error.is_setup()).collect();
+        if setup.is_empty() {
+            return Ok(());
+        }
+        let mut all = known.clone();
+        if !setup.iter().any(|error| error.is_wrong_password()) {
+            let rest = hosts.iter().filter(|host| !known.contains_key(&host.name)).cloned().collect();
+            let answers = self.ask_locks(rest, &Request::Look).await;
+            all.extend(answers.into_iter().filter_map(|(host, answer)| Some((host, answer.err()?))));
+        }
+        Ok(setup_problems(&all).result(())?)
     }
 
     /// Asks hosts about their locks, or to end one.

@@ -1,10 +1,11 @@
 //! After a run: every host that was touched is read again, and its ledger is brought up to date.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+use super::survey::{Reader, Setup};
 use super::{Locked, Stop, Survey};
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
@@ -21,6 +22,8 @@ pub(super) struct Settled {
     pub(super) again: Plan,
     /// Hosts whose ledger could not be written, and why. Their journal has all that was done, and the next run works it in.
     pub(super) unsaved: BTreeMap<HostName, String>,
+    /// Hosts that the setup keeps us from now: sudo, or this machine.
+    pub(super) setup: BTreeSet<HostName>,
 }
 
 impl<T: Transport> Locked<T> {
@@ -30,10 +33,13 @@ impl<T: Transport> Locked<T> {
         catalog.hosts.retain(|host, _| touched.contains(host));
         catalog.spare.retain(|host, _| touched.contains(host));
         let never = Stop::never();
-        let observed = self.reader(&never).look(&catalog).await.unwrap_or_default();
+        let setup = Mutex::default();
+        let reader = Reader { setup: Setup::Noted(&setup), ..self.reader(&never) };
+        let observed = reader.look(&catalog).await.unwrap_or_default();
         let steps = plan::settle(&catalog, &observed, applied);
         let unsaved = self.save(&catalog, steps).await;
-        Settled { again: plan::plan(&catalog, &observed), unsaved }
+        let setup = setup.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Settled { again: plan::plan(&catalog, &observed), unsaved, setup }
     }
 
     /// Brings the ledgers of hosts up to date on which there is nothing to do: what an interrupted run left in their journals,

@@ -1,7 +1,7 @@
 //! From what is desired to a plan: facts, then everything else there is to know about the hosts, then the comparison.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Abort, Locked, Notice, Reading, Session, Stop};
@@ -14,7 +14,7 @@ use crate::name::HostName;
 use crate::observe;
 use crate::plan::{self, Observed, Plan};
 use crate::step::{Probe, Readings};
-use crate::transport::{Asked, Transport, TransportError};
+use crate::transport::{Asked, Transport, TransportError, setup_problems};
 use crate::workspace::{Environment, Selected, Unchecked, revision};
 
 /// Hosts that cannot be worked with, and why.
@@ -70,7 +70,7 @@ impl<T: Transport> Session<T> {
     /// What is wrong in the files, also after templating with real facts.
     pub async fn survey(&self, environment: &Environment, stop: &Stop) -> Result<Survey, Abort> {
         let none = Unreachable::new();
-        Reader { session: self, unreachable: &none, stop }.survey(environment).await
+        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }.survey(environment).await
     }
 
     /// The same of an environment that is checked while hosts are logged in to.
@@ -95,7 +95,7 @@ impl<T: Transport> Session<T> {
         stop: &Stop,
     ) -> Result<Observed, Abort> {
         let none = Unreachable::new();
-        Reader { session: self, unreachable: &none, stop }.observe(what, questions).await
+        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }.observe(what, questions).await
     }
 
     /// Reads facts of hosts of an environment; `wanted` names them by host. Gives also why hosts are unreachable.
@@ -109,7 +109,7 @@ impl<T: Transport> Session<T> {
         stop: &Stop,
     ) -> Result<(Facts, BTreeMap<HostName, String>), Abort> {
         let none = Unreachable::new();
-        Reader { session: self, unreachable: &none, stop }.facts(environment, wanted).await
+        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }.facts(environment, wanted).await
     }
 
     /// Makes connections that will be needed, as many at a time as hosts are worked on. Those that are still being made are
@@ -148,8 +148,16 @@ impl<T: Transport> Locked<T> {
     }
 
     pub(super) fn reader<'a>(&'a self, stop: &'a Stop) -> Reader<'a, T> {
-        Reader { session: self.session(), unreachable: self.unreachable(), stop }
+        Reader { session: self.session(), unreachable: self.unreachable(), setup: Setup::Refused, stop }
     }
+}
+
+/// What becomes of a reading when the setup keeps us from a host: sudo, or this machine. See [`TransportError::is_setup`].
+pub(super) enum Setup<'a> {
+    /// It ends, and says what is wrong: a plan without the host would be another one than was asked for.
+    Refused,
+    /// It goes on, because hosts were changed already. The host is noted.
+    Noted(&'a Mutex<BTreeSet<HostName>>),
 }
 
 /// Reads hosts, until it is stopped.
@@ -157,6 +165,7 @@ pub(super) struct Reader<'a, T: Transport> {
     pub(super) session: &'a Session<T>,
     /// Hosts that gave no lock: to wait for each of them again and again would only cost time.
     pub(super) unreachable: &'a Unreachable,
+    pub(super) setup: Setup<'a>,
     pub(super) stop: &'a Stop,
 }
 
@@ -266,6 +275,14 @@ impl<T: Transport> Reader<'_, T> {
             answers.insert(host.name, Err(why.clone()));
         }
         session.notify(Notice::Read);
+        let errors = answers.iter().filter_map(|(host, answer)| Some((host, answer.as_ref().err()?)));
+        match self.setup {
+            Setup::Refused => setup_problems(errors).result(())?,
+            Setup::Noted(hosts) => {
+                let setup = errors.filter(|(_, error)| error.is_setup()).map(|(host, _)| host.clone());
+                hosts.lock().unwrap_or_else(PoisonError::into_inner).extend(setup);
+            }
+        }
         Ok(answers)
     }
 }

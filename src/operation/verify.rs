@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::survey::{Reader, Unreachable, selected};
+use super::survey::{Reader, Setup, Unreachable, selected};
 use super::{Abort, Reading, Session, Stop};
 use crate::catalog::{Catalog, Instance};
 use crate::diag::Diagnostics;
@@ -44,7 +44,7 @@ impl<T: Transport> Session<T> {
     /// What is wrong in the files, also after templating with real facts.
     pub async fn verify(&self, environment: &Environment, checked: Checked, stop: &Stop) -> Result<Verified, Abort> {
         let none = Unreachable::new();
-        let reader = Reader { session: self, unreachable: &none, stop };
+        let reader = Reader { session: self, unreachable: &none, setup: Setup::Refused, stop };
         let (facts, away) = reader.facts(environment, &environment.facts_needed()).await?;
         let hosts: BTreeSet<HostName> = away.keys().cloned().collect();
         let catalog = environment.catalog(&facts, &hosts)?;

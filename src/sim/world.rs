@@ -276,6 +276,7 @@ impl World {
             boot: String::new(),
             pid: 1,
             ticks: 0,
+            namespace: String::new(),
             since: applied.at.clone(),
         };
         let acquire = Request::Acquire { id: id.clone(), holder, seconds: SECONDS, instead_of: None };

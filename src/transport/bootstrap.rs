@@ -12,6 +12,10 @@ pub(super) const READY: &str = "armilla-ready";
 /// What the host writes to standard error before it starts sudo: whatever follows is sudo's answer, in any language.
 pub(super) const SUDO: &str = "armilla-sudo";
 
+/// The word before the token in the prompt of sudo. The token alone may also stand in an answer of sudo that repeats what it
+/// was to run.
+pub(super) const PROMPT: &str = "armilla-password";
+
 /// What the host says when it has no sudo.
 pub(super) const NO_SUDO: &str = "armilla-no-sudo";
 
@@ -53,8 +57,8 @@ const AS_ROOT: &str = concat!(
 /// Becomes root without a password.
 const BECOME: &str = become_root!("sudo -n");
 
-/// Becomes root with a password; its prompt is the token.
-const BECOME_ASKED: &str = become_root!(r#"sudo -S -p "$2""#);
+/// Becomes root with a password.
+const BECOME_ASKED: &str = become_root!(r#"sudo -S -p "armilla-password $2""#);
 
 /// Whether there is a password for sudo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +93,7 @@ mod tests {
             assert!(!text.contains(['\'', '\\', '\n', '!']), "{text}");
         }
         assert!(READ.contains(READY) && AS_ROOT.contains(READY) && AS_ROOT.contains(NOT_ROOT));
+        assert!(BECOME_ASKED.contains(PROMPT));
         for text in [BECOME, BECOME_ASKED] {
             assert!(text.contains(NO_SUDO) && text.contains(SUDO), "{text}");
         }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::bootstrap::{NO_SUDO, NOT_ROOT, READY, SUDO};
+use super::bootstrap::{NO_SUDO, NOT_ROOT, PROMPT, READY, SUDO};
+use super::error::WRONG_PASSWORD;
 use crate::secret::Secret;
 
 /// The streams of a running shell.
@@ -21,7 +22,7 @@ pub(super) struct Channel {
     pub(super) stderr: Pin<Box<dyn AsyncRead + Send>>,
     /// What must live as long as the streams are used.
     pub(super) keep: Box<dyn Send>,
-    /// The random word by which it says that it is ready, and sudo's prompt.
+    /// The random word by which it says that it is ready, and by which sudo asks for the password.
     pub(super) token: String,
     /// What it has said since its last script, where that is over.
     pub(super) rest: Option<Vec<u8>>,
@@ -288,13 +289,13 @@ impl<'a> Talk<'a> {
         self.complaint.extend_from_slice(bytes);
         let surplus = self.complaint.len().saturating_sub(LAST_WORDS);
         self.complaint.drain(..surplus);
-        let token = self.token.as_bytes();
-        while let Some(password) = self.speech.password.filter(|_| !self.ready && contains(&self.complaint, token)) {
-            let prompt = position(&self.complaint, token).unwrap_or_default();
-            self.complaint.drain(prompt..prompt + token.len());
+        let Some(password) = self.speech.password.filter(|_| !self.ready) else { return Ok(()) };
+        let prompt = format!("{PROMPT} {}", self.token).into_bytes();
+        while let Some(at) = position(&self.complaint, &prompt) {
+            self.complaint.drain(at..at + prompt.len());
             self.asked += 1;
             if self.asked > 1 {
-                return Err(Broken::Become("wrong password".to_owned()));
+                return Err(Broken::Become(WRONG_PASSWORD.to_owned()));
             }
             self.writing = format!("{}\n", password.expose()).into_bytes();
             self.written = 0;
@@ -354,13 +355,15 @@ async fn read(from: &mut Option<Pin<Box<dyn AsyncRead + Send>>>, bytes: &mut [u8
     }
 }
 
-/// Why we are not root, if sudo stands between us and the shell.
+/// Why we are not root, if sudo stands between us and the shell. What the host says for us are lines of their own; sudo may
+/// repeat the same words as part of what it was to run.
 fn refusal(complaint: &str, asked: usize) -> Option<String> {
-    if complaint.contains(NO_SUDO) {
+    let mut lines = complaint.lines().map(str::trim);
+    if lines.clone().any(|line| line == NO_SUDO) {
         return Some("it is not installed: install it on the host, or log in as root (-u root)".to_owned());
     }
-    if let Some((_, user)) = complaint.split_once(NOT_ROOT) {
-        let user = user.split_ascii_whitespace().next().unwrap_or("unknown");
+    let other = |line: &str| line.strip_prefix(NOT_ROOT)?.trim().parse::<u32>().ok();
+    if let Some(user) = lines.find_map(other) {
         return Some(format!(
             "it made us the user with the id {user}, not root: check the rules for this user in the host's sudoers"
         ));
@@ -380,7 +383,7 @@ fn meaning(answer: &str, asked: usize) -> String {
     } else if asked > 0
         && says(&["incorrect password", "no password was provided", "authentication fail", "incorrect auth"])
     {
-        "wrong password"
+        WRONG_PASSWORD
     } else if says(&["password is required", "terminal is required", "no tty present", "authentication is required"]) {
         "a password is required, and none was given: give it with -K (--ask-become-pass), or let this user use sudo \
          without one (`NOPASSWD:` in the host's sudoers)"
@@ -437,6 +440,10 @@ mod tests {
         assert!(after("Sorry, user ada is not allowed to execute '/bin/sh -c LC_ALL=C; x' as root", 1).len() < 120);
         assert_eq!(after("sudo: il faut un mot de passe\n", 0), "sudo: il faut un mot de passe");
         assert_eq!(after("", 0), "it ended without a word");
+        let repeated = format!(
+            "Sorry, user ada is not allowed to execute '/bin/sh -c x || {{ echo \"{NOT_ROOT} $u\" >&2; }}' as root"
+        );
+        assert!(after(&repeated, 1).contains("do not allow"));
         let other = refusal(&format!("{SUDO}\n{NOT_ROOT} 1001\n"), 0).expect("a reason");
         assert!(other.contains("id 1001, not root"), "{other}");
         assert_eq!(refusal("sudo: this is what a login shell says", 0), None, "sudo was not started");

@@ -91,7 +91,12 @@ impl TransportError {
         matches!(self, Self::Become { .. } | Self::Local { .. })
     }
 
-    /// What to do about it, without the host.
+    /// Whether sudo did not take the password that it was given.
+    pub fn is_wrong_password(&self) -> bool {
+        matches!(self, Self::Become { why, .. } if why == WRONG_PASSWORD)
+    }
+
+    /// Why, without the host.
     fn why(&self) -> &str {
         match self {
             Self::Unreachable { why, .. }
@@ -107,6 +112,12 @@ impl TransportError {
     }
 }
 
+/// Why sudo did not make us root, if it did not take the password.
+pub(super) const WRONG_PASSWORD: &str = "wrong password";
+
+/// So many hosts are left out in the pattern that is suggested; who has more knows how it goes on.
+const NAMED: usize = 5;
+
 /// The problems of the setup among these errors: one for each reason, with all its hosts.
 pub fn setup_problems<'a>(errors: impl IntoIterator<Item = (&'a HostName, &'a TransportError)>) -> Diagnostics {
     let mut reasons: BTreeMap<(bool, &str), Vec<&str>> = BTreeMap::new();
@@ -116,12 +127,13 @@ pub fn setup_problems<'a>(errors: impl IntoIterator<Item = (&'a HostName, &'a Tr
     }
     let mut problems = Diagnostics::new();
     for ((is_sudo, why), hosts) in reasons {
-        let hosts = hosts.join(", ");
+        let names = hosts.join(", ");
         problems.push(if is_sudo {
-            Diagnostic::error(shown(&format!("sudo on {hosts}: {why}")))
-                .hint("to work on the other hosts only, leave these out with -l 'all:!HOST'")
+            let others: String = hosts.iter().take(NAMED).map(|host| format!(":!{host}")).collect();
+            Diagnostic::error(shown(&format!("sudo on {names}: {why}")))
+                .hint(format!("nothing was changed; to work on the other hosts only: -l 'all{others}'"))
         } else {
-            Diagnostic::error(shown(&format!("{hosts} cannot be reached from this machine: {why}")))
+            Diagnostic::error(shown(&format!("{names} cannot be reached from this machine: {why}")))
         });
     }
     problems
@@ -140,7 +152,7 @@ mod tests {
         let local = TransportError::Local { host: "h4".to_owned(), why: "too many open files".to_owned() };
         let errors = [(host("h1"), sudo("h1")), (host("h2"), sudo("h2")), (host("h3"), away), (host("h4"), local)];
         let text = setup_problems(errors.iter().map(|(host, error)| (host, error))).to_string();
-        assert!(text.contains("sudo on h1, h2: a password is required") && text.contains("-l"), "{text}");
+        assert!(text.contains("sudo on h1, h2: a password is required") && text.contains("-l 'all:!h1:!h2'"), "{text}");
         assert!(text.contains("h4 cannot be reached from this machine: too many") && !text.contains("h3"), "{text}");
     }
 }

@@ -189,12 +189,11 @@ impl Environment {
     /// The way to a host. In a rehearsal it leads to the lab host of its name, and never to the real one.
     pub fn endpoint(&self, host: &HostName) -> Option<Endpoint> {
         let real = &self.inventory.host(host.as_str())?.endpoint;
+        // Lab hosts are logged in to as root, where it changes nothing, or as whom the command line names.
+        let become_user = self.become_user.unwrap_or(real.become_user);
         match &self.rehearsal {
-            None => {
-                let become_user = self.become_user.unwrap_or(real.become_user);
-                Some(Endpoint { become_user, ..real.clone() })
-            }
-            Some(lab) => Some(Endpoint { address: lab.get(host)?.clone(), ..Endpoint::new(host.clone()) }),
+            None => Some(Endpoint { become_user, ..real.clone() }),
+            Some(lab) => Some(Endpoint { address: lab.get(host)?.clone(), become_user, ..Endpoint::new(host.clone()) }),
         }
     }
 

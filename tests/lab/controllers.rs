@@ -393,6 +393,7 @@ pub(crate) fn f25_autoscaler(house: &House) {
             boot: String::new(),
             pid: 1,
             ticks: 1,
+            namespace: String::new(),
             since: "2026-01-01T00:00:00Z".to_owned(),
         },
         seconds: 4,

@@ -37,6 +37,7 @@ fn acquire(name: &str, seconds: u32) -> Request {
         boot: String::new(),
         pid: 1,
         ticks: 1,
+        namespace: String::new(),
         since: "2026-01-01T00:00:00Z".to_owned(),
     };
     Request::Acquire { id: id(name), holder, seconds, instead_of: None }

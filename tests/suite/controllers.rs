@@ -30,6 +30,7 @@ fn holder(name: &str) -> Holder {
         boot: String::new(),
         pid: 1,
         ticks: 1,
+        namespace: String::new(),
         since: "2026-01-01T00:00:00Z".to_owned(),
     }
 }

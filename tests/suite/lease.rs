@@ -135,6 +135,7 @@ fn holder() -> Holder {
         boot: "b".to_owned(),
         pid: 7,
         ticks: 8,
+        namespace: String::new(),
         since: "2026-01-01T00:00:00Z".to_owned(),
     }
 }

@@ -38,6 +38,7 @@ mod rollout;
 mod saved;
 mod script;
 mod secrecy;
+mod setup;
 mod ssh;
 mod stories;
 mod undo;

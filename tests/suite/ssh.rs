@@ -328,7 +328,7 @@ async fn a_connection_that_is_kept_serves_the_next_run_and_then_ends() {
     let folder = server.home.join("kept");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).expect("a mode");
     match said(&Connections::new(options(60)), &host, "echo here").await {
-        Err(TransportError::Unreachable { why, .. }) => assert!(why.contains("only we can read"), "{why}"),
+        Err(TransportError::Local { why, .. }) => assert!(why.contains("only we can read"), "{why}"),
         other => panic!("{other:?}"),
     }
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a mode");
@@ -352,7 +352,7 @@ async fn what_programs_that_were_killed_left_on_this_machine_goes() {
         socket
     };
     drop(folder("armilla-00000000deadbeef", 3600));
-    drop(folder("armilla-00000000deadbee1", 60));
+    drop(folder("armilla-00000000deadbee1", 5));
     let _alive = folder("armilla-00000000deadbee2", 3600);
     drop(folder("armilla-of-somebody-else", 3600));
     // A program that lives may have no connection for a while.
@@ -548,12 +548,12 @@ async fn jump_hosts_of_the_users_configuration_are_used() {
 }
 
 /// A user that is gone afterwards.
-struct User(String);
+pub(crate) struct User(pub(crate) String);
 
 const PASSWORD: &str = "let-me-in-7";
 
 impl User {
-    fn new(rule: &str) -> Self {
+    pub(crate) fn new(rule: &str) -> Self {
         assert!(Path::new("/usr/bin/sudo").exists(), "sudo is missing: install the package sudo");
         let name = format!("armilla-t{}-{}", std::process::id(), SERVERS.fetch_add(1, Ordering::Relaxed));
         let made = Process::new("useradd").args(["-M", "-s", "/bin/sh", &name]).status();
@@ -618,6 +618,64 @@ async fn f21_sudo_is_given_a_password_once_and_only_when_it_asks() {
     let terminal = User::new("Defaults:USER requiretty\nUSER ALL=(ALL) NOPASSWD: ALL\n");
     assert!(refusal(sudo(&server, &terminal.0, None).await).contains("requiretty"));
     assert!(refusal(sudo(&server, &terminal.0, Some(PASSWORD)).await).contains("requiretty"));
+    let other = User::new("Defaults:USER runas_default=nobody\nUSER ALL=(ALL) NOPASSWD: ALL\n");
+    assert_eq!(sudo(&server, &other.0, None).await, root, "root is meant, whatever the default is");
+    let little = User::new("USER ALL=(ALL) NOPASSWD: /bin/ls\n");
+    let why = refusal(sudo(&server, &little.0, Some(PASSWORD)).await);
+    assert!(why.contains("do not allow this user to run /bin/sh as root"), "{why}");
+}
+
+/// A host with another sudo than its own: `ForceCommand` puts a directory before the others.
+fn with_sudo(script: Option<&str>) -> Option<Server> {
+    let place = std::env::temp_dir().join(format!("armilla-sudo-{}", SERVERS.fetch_add(1, Ordering::Relaxed)));
+    let path = match script {
+        Some(_) => format!("{}:$PATH", place.display()),
+        None => place.display().to_string(),
+    };
+    let server = Server::start(&format!("ForceCommand PATH={path}; eval \"$SSH_ORIGINAL_COMMAND\""))?;
+    let _ = fs::remove_dir_all(&place);
+    fs::create_dir(&place).expect("a directory");
+    if let Some(script) = script {
+        fs::write(place.join("sudo"), format!("#!/bin/sh\n{script}\n")).expect("a file");
+        fs::set_permissions(place.join("sudo"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+    Some(server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f59_a_host_where_sudo_does_not_make_us_root_reads_no_script() {
+    let plain = User::new("");
+    // It lets everybody in, and changes nothing.
+    let Some(server) = with_sudo(Some("while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"")) else { return };
+    for password in [None, Some(PASSWORD)] {
+        let why = refusal(sudo(&server, &plain.0, password).await);
+        assert!(why.contains("not root"), "{why}");
+    }
+    drop(server);
+    for (script, says) in [
+        ("echo 'Il faut un mot de passe' >&2; exit 1", "Il faut un mot de passe"),
+        ("exit 1", "without a word"),
+        ("echo \"sudo: I'm sorry $USER. I'm afraid I can't do that\" >&2; exit 1", "do not allow"),
+    ] {
+        let Some(server) = with_sudo(Some(script)) else { return };
+        let why = refusal(sudo(&server, &plain.0, None).await);
+        assert!(why.contains(says), "{why}");
+    }
+    let Some(server) = with_sudo(None) else { return };
+    assert!(refusal(sudo(&server, &plain.0, None).await).contains("not installed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_lives_as_long_as_it_may_be_needed() {
+    let Some(server) = Server::start("") else { return };
+    let (host, connections) = (server.host(), Connections::new(server.options()));
+    assert_eq!(said(&connections, &host, "echo yes").await, Ok("yes".to_owned()));
+    // Longer than a master outlives its program.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(said(&connections, &host, "echo yes").await, Ok("yes".to_owned()));
+    assert_eq!(connections.connects(&host), 1);
+    connections.close().await;
+    assert!(gone(&server).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

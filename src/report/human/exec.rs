@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{NAME, QUIET, WELL, WRONG, pad, paint};
 use super::words;
-use crate::exec::{Ended, Stream};
+use crate::exec::{Ended, NoEnd, Stream};
 use crate::name::HostName;
 
 /// One line of a host, harmless for a terminal. `column` is the width of the longest name; nothing stands before the line
@@ -64,7 +64,7 @@ fn how(ended: &Ended) -> String {
         Ok(0) => paint(WELL, "ok"),
         Ok(124) => paint(WRONG, "ran out of time and was ended (exit code 124)"),
         Ok(code) => paint(WRONG, &format!("exit code {code}")),
-        Err(why) => paint(WRONG, &words::one_line(why)),
+        Err(none) => paint(WRONG, &words::one_line(none.why())),
     }
 }
 
@@ -75,6 +75,8 @@ pub struct Sum {
     pub ok: usize,
     /// Any other.
     pub failed: usize,
+    /// None, because sudo or this machine did not allow to start it.
+    pub not_started: usize,
     /// None: the host could not be reached, or was lost.
     pub unreachable: usize,
 }
@@ -87,7 +89,8 @@ impl Sum {
             match ended.how {
                 Ok(0) => sum.ok += 1,
                 Ok(_) => sum.failed += 1,
-                Err(_) => sum.unreachable += 1,
+                Err(NoEnd::NotStarted(_)) => sum.not_started += 1,
+                Err(NoEnd::Unreachable(_)) => sum.unreachable += 1,
             }
         }
         sum
@@ -102,7 +105,9 @@ pub fn summary(all: &[Ended]) -> String {
         match &ended.how {
             Ok(0) => {}
             Ok(code) => codes.entry(*code).or_default().push(&ended.host),
-            Err(why) => lines.push(format!("{}   {}", paint(NAME, ended.host.as_str()), words::one_line(why))),
+            Err(none) => {
+                lines.push(format!("{}   {}", paint(NAME, ended.host.as_str()), words::one_line(none.why())));
+            }
         }
     }
     let failed = codes.into_iter().map(|(code, hosts)| {
@@ -113,7 +118,8 @@ pub fn summary(all: &[Ended]) -> String {
     let sum = Sum::of(all);
     let part = |style, number, word: &str| (number > 0).then(|| paint(style, &format!("{number} {word}")));
     let counts = [part(WELL, sum.ok, "ok"), part(WRONG, sum.failed, "failed")];
-    let counts = counts.into_iter().chain([part(WRONG, sum.unreachable, "unreachable")]);
+    let none = [part(WRONG, sum.not_started, "not started"), part(WRONG, sum.unreachable, "unreachable")];
+    let counts = counts.into_iter().chain(none);
     lines.push(counts.flatten().collect::<Vec<_>>().join("   "));
     lines.join("\n")
 }
@@ -123,7 +129,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn ended(host: &str, how: Result<i32, String>) -> Ended {
+    fn ended(host: &str, how: Result<i32, NoEnd>) -> Ended {
         Ended { host: HostName::new(host).expect("a name"), how, took: Duration::ZERO }
     }
 
@@ -148,8 +154,13 @@ mod tests {
 
     #[test]
     fn the_sum_names_who_failed_and_how() {
-        let all = [ended("a", Ok(0)), ended("c", Ok(7)), ended("b", Ok(7)), ended("d", Err("is away".into()))];
+        let none = [NoEnd::Unreachable("is away".into()), NoEnd::NotStarted("no sudo".into())];
+        let [away, barred] = none.map(Err);
+        let all = [ended("a", Ok(0)), ended("c", Ok(7)), ended("b", Ok(7)), ended("d", away), ended("e", barred)];
         let text = anstream::adapter::strip_str(&summary(&all)).to_string();
-        assert_eq!(text, "c b   exit code 7\nd   is away\n1 ok   2 failed   1 unreachable");
+        assert_eq!(
+            text,
+            "c b   exit code 7\nd   is away\ne   no sudo\n1 ok   2 failed   1 not started   1 unreachable"
+        );
     }
 }

@@ -1,0 +1,249 @@
+//! What keeps a command from its hosts that is not the network: sudo, and too little of something on this machine. And
+//! what a command that is killed leaves on this machine: nothing.
+//!
+//! In: a real sshd, and the program itself. Out: exit codes, messages, processes. Never: the ssh settings of this machine.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command as Process, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::ssh::{Server, User, gone};
+
+/// A project with hosts that are all the one of this sshd.
+struct Project<'a>(&'a Server);
+
+impl<'a> Project<'a> {
+    fn new(server: &'a Server, user: &str, hosts: usize) -> Self {
+        let project = Self(server);
+        let mut text = format!(
+            "connection: {{ user: {user}, key: {}, port: {} }}\ngroups:\n  all_hosts:\n    hosts:\n",
+            server.path("user"),
+            server.port
+        );
+        for number in 1..=hosts {
+            text.push_str(&format!("      h{number}: {{ address: 127.0.0.1 }}\n"));
+        }
+        project.file("inventories/x/hosts.yml", &text);
+        project.file("site.yml", "services:\n  one: { hosts: all_hosts }\n");
+        let file = server.path("made");
+        project.file(
+            "roles/one/role.yml",
+            &format!("summary: x\nresources:\n  - file: {{ path: {file}, content: x, mode: \"0600\" }}\nhealth:\n  - command: {{ run: [test, -e, {file}], expect: \"\" }}\n"),
+        );
+        project
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.0.home.join("project").join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+
+    /// The program, behind some words, such as a shell that sets a limit.
+    fn command(&self, before: &[&str], arguments: &[&str]) -> Process {
+        let words = [before, &[env!("CARGO_BIN_EXE_armilla")], arguments].concat();
+        let mut command = Process::new(words[0]);
+        command
+            .args(&words[1..])
+            .env("ARMILLA_PROJECT", self.0.home.join("project"))
+            .env("ARMILLA_STATE_DIR", self.0.home.join("state"))
+            .env("ARMILLA_SSH_CONFIG", self.0.path("config"))
+            .env("TMPDIR", &self.0.home)
+            .env("NO_COLOR", "1");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/").process_group(0);
+        command
+    }
+
+    fn armilla(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        told(self.command(&[], arguments).output().expect("armilla runs"))
+    }
+}
+
+/// How it ended, and all it said.
+fn told(output: Output) -> (Option<i32>, String) {
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn f59_every_command_stops_where_sudo_wants_a_password_and_says_how_to_give_one() {
+    let Some(server) = Server::start("") else { return };
+    let asked = User::new("USER ALL=(ALL) ALL\n");
+    let project = Project::new(&server, &asked.0, 2);
+    for command in [
+        &["plan", "x", "-b"][..],
+        &["apply", "x", "-y", "-b"],
+        &["exec", "x", "-b", "--", "touch", "/tmp/never-made-by-armilla"],
+        &["facts", "x", "-b"],
+        &["verify", "x", "-b"],
+        &["verify", "x", "-b", "--wait"],
+        &["drift", "x", "-b"],
+        &["doctor", "x", "-b"],
+        &["lock", "status", "x", "-b"],
+        &["import", "x", "-b", "--target", "h1 file /etc/passwd"],
+        &["destroy", "x", "-b", "--confirm", "x"],
+        &["inventory", "x", "-b", "--status"],
+    ] {
+        let (code, text) = project.armilla(command);
+        assert_eq!(code, Some(1), "{command:?}\n{text}");
+        for part in ["h1", "h2", "a password is required", "-K (--ask-become-pass)", "NOPASSWD"] {
+            assert!(text.contains(part), "{command:?}: no `{part}` in\n{text}");
+        }
+    }
+    assert!(!server.home.join("made").exists() && !server.home.join("kept-by-host").exists(), "nothing was changed");
+    assert!(!fs::exists("/tmp/never-made-by-armilla").expect("a directory"), "nothing ran");
+
+    // A host that the network keeps away is something else, and the two do not hide each other.
+    let silent = "groups:\n  all_hosts:\n    hosts:\n      h3: { address: 127.0.0.1, port: 1 }\n";
+    let hosts = fs::read_to_string(server.home.join("project/inventories/x/hosts.yml")).expect("a file");
+    project.file("inventories/x/hosts.yml", &hosts.replace("groups:\n  all_hosts:\n    hosts:\n", silent));
+    let (code, text) = project.armilla(&["plan", "x", "-b"]);
+    assert!(code == Some(1) && text.contains("sudo on h1, h2"), "{text}");
+    let (code, text) = project.armilla(&["plan", "x"]);
+    assert!(code == Some(4) && text.contains("Connection refused"), "{code:?}\n{text}");
+}
+
+#[test]
+fn f58_too_few_files_are_an_error_of_this_machine_and_no_host_is_called_unreachable() {
+    let Some(server) = Server::start("") else { return };
+    let project = Project::new(&server, "root", 12);
+    let limited = |limit: &str, arguments: &[&str]| {
+        let shell = format!("ulimit {limit}; exec \"$@\"");
+        told(project.command(&["sh", "-c", &shell, "sh"], arguments).output().expect("armilla runs"))
+    };
+    let (code, text) = limited("-n 40", &["plan", "x"]);
+    assert!(code == Some(1) && text.contains("only 40 files open") && text.contains("ulimit -n"), "{code:?}\n{text}");
+    assert!(!text.contains("unreachable") && !text.contains("did not answer"), "{text}");
+    let (code, text) = limited("-n 40", &["exec", "x", "--", "true"]);
+    assert!(matches!(code, Some(1 | 3)) && !text.contains("unreachable"), "{code:?}\n{text}");
+    let (code, text) = limited("-n 15", &["plan", "x"]);
+    assert!(code == Some(1) && text.contains("only 15 files open"), "{code:?}\n{text}");
+    let (code, text) = limited("-S -n 40", &["plan", "x"]);
+    assert_eq!(code, Some(0), "what is allowed is taken\n{text}");
+    let (code, text) = limited("-n 40", &["plan", "x", "-f", "1", "-l", "h1"]);
+    assert_eq!(code, Some(0), "one host needs few\n{text}");
+}
+
+#[test]
+fn f58_a_long_tmpdir_is_no_hindrance() {
+    let Some(server) = Server::start("") else { return };
+    let project = Project::new(&server, "root", 1);
+    let long = server.home.join("x".repeat(95));
+    fs::DirBuilder::new().mode(0o700).create(&long).expect("a directory");
+    let mut command = project.command(&[], &["exec", "x", "--keep-connections", "2s", "--", "echo", "here"]);
+    command.env("TMPDIR", &long).env_remove("XDG_RUNTIME_DIR");
+    let (code, text) = told(command.output().expect("armilla runs"));
+    assert!(code == Some(0) && text.contains("here"), "{code:?}\n{text}");
+}
+
+#[test]
+fn f58_a_mistake_in_the_ssh_configuration_or_a_missing_ssh_is_an_error_of_this_machine() {
+    let Some(server) = Server::start("") else { return };
+    let project = Project::new(&server, "root", 1);
+    let none = server.home.join("empty");
+    fs::create_dir(&none).expect("a directory");
+    let mut command = project.command(&[], &["plan", "x"]);
+    let (code, text) = told(command.env("PATH", &none).output().expect("armilla runs"));
+    assert!(code == Some(1) && text.contains("the program ssh cannot be started"), "{code:?}\n{text}");
+    server.configure("Host *\nHstName 127.0.0.1\n");
+    let (code, text) = project.armilla(&["plan", "x"]);
+    assert!(code == Some(1) && text.contains("configuration option"), "{code:?}\n{text}");
+}
+
+/// A command that works for so many seconds, once it does so on a host.
+fn busy(project: &Project<'_>, seconds: u32) -> Child {
+    let begun = project.0.path("begun");
+    let _ = fs::remove_file(&begun);
+    let program = format!("touch {begun}; sleep {seconds}");
+    let child = project.command(&[], &["exec", "x", "--shell", "--", &program]).spawn().expect("armilla runs");
+    until("it works on a host", || fs::exists(&begun).expect("a directory"));
+    child
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "it never came true that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f02_no_connection_outlives_a_command_that_was_ended_in_any_way() {
+    let Some(server) = Server::start("") else { return };
+    let project = Project::new(&server, "root", 2);
+    for signals in [&[Signal::SIGKILL][..], &[Signal::SIGHUP], &[Signal::SIGINT, Signal::SIGINT], &[Signal::SIGTERM]] {
+        let mut child = busy(&project, 60);
+        for signal in signals {
+            let _ = kill(Pid::from_raw(child.id().cast_signed()), *signal);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        child.wait().expect("it ends");
+        let since = Instant::now();
+        until("no connection is left", || server.sessions().is_empty());
+        assert!(since.elapsed() < Duration::from_secs(12), "{signals:?}: it took {:?}", since.elapsed());
+        assert!(gone(&server).await, "{signals:?}");
+    }
+    let mut shown = String::new();
+    let mut child = busy(&project, 1);
+    child.stderr.take().expect("a pipe").read_to_string(&mut shown).expect("a text");
+    assert!(child.wait().expect("it ends").success(), "{shown}");
+}
+
+#[test]
+fn f06_the_process_of_a_holder_is_judged_only_where_its_number_means_the_same() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not tried: a namespace of processes needs root");
+        return;
+    }
+    let Some(server) = Server::start("") else { return };
+    let project = Project::new(&server, "root", 1);
+    project.file(
+        "roles/one/role.yml",
+        &format!(
+            "summary: x\nresources:\n  - command: {{ run: [sh, -c, 'touch {}; sleep 3'] }}\n",
+            server.path("begun")
+        ),
+    );
+    let contained = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let mut first = project.command(&contained, &["apply", "x", "-y"]).spawn().expect("armilla runs");
+    until("the first one works", || server.home.join("begun").exists());
+    for before in [&contained[..], &[]] {
+        let (code, text) = told(project.command(before, &["apply", "x", "-y"]).output().expect("armilla runs"));
+        assert!(code == Some(75) && text.contains("is locked by"), "{before:?} {code:?}\n{text}");
+    }
+    assert!(first.wait().expect("it ends").success());
+
+    // Killed: the next one in the same namespace need not wait, all others wait until the lock ends by itself.
+    fs::remove_file(server.home.join("begun")).expect("a file");
+    let mut killed = project.command(&[], &["apply", "x", "-y"]).spawn().expect("armilla runs");
+    until("it works", || server.home.join("begun").exists());
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    until("its last step is over", || {
+        let (_, text) = project.armilla(&["lock", "status", "x"]);
+        !text.contains("still running") && !text.contains("is running")
+    });
+    let (code, text) = told(project.command(&contained, &["apply", "x", "-y"]).output().expect("armilla runs"));
+    assert!(code == Some(75), "{code:?}\n{text}");
+    let (code, text) = project.armilla(&["apply", "x", "-y"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn the_directory_of_sockets_is_ours_alone() {
+    let Some(server) = Server::start("") else { return };
+    let project = Project::new(&server, "root", 1);
+    let mut child = busy(&project, 2);
+    let folders = fs::read_dir(&server.home).expect("a directory").flatten();
+    let ours = folders.filter(|entry| entry.file_name().to_string_lossy().starts_with("armilla-"));
+    let modes: Vec<u32> = ours.map(|entry| entry.metadata().expect("it").permissions().mode() & 0o777).collect();
+    assert_eq!(modes, [0o700]);
+    assert!(child.wait().expect("it ends").success());
+}
