@@ -542,6 +542,102 @@ fn what_a_killed_order_left_beside_a_file_goes_with_the_next() {
     }
 }
 
+/// The directories for temporary files that the shell with this number made.
+fn temporary(process: u32) -> Vec<PathBuf> {
+    let folders = ["/run", "/var/tmp", "/tmp"].into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+    let names = folders.flatten().map(|entry| entry.path());
+    let mine = format!(".{process}.");
+    let is_ours = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("armilla.boot.") && name.contains(&mine)
+        })
+    };
+    names.filter(is_ours).collect()
+}
+
+#[test]
+fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that_runs() {
+    for shell in shells() {
+        let host = Host::new("swept", &shell);
+        let ticket = recording(&host.acquired("a"));
+        let folder = host.room.0.join("etc");
+        fs::create_dir(&folder).expect("a directory");
+        let begun = host.room.path("begun");
+        let path = folder.join("file").to_str().expect("a path").to_owned();
+        let link = folder.join("link").to_str().expect("a path").to_owned();
+        let steps = [
+            Step::WriteFile { path, content: Content::from("new"), ownership: Ownership::default() },
+            Step::MakeLink { path: link, target: "file".to_owned() },
+            sh(&format!("touch {begun}; sleep 300")),
+        ];
+        let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
+        let mut child = host.start(&script);
+        until("the last step begins", || PathBuf::from(&begun).exists());
+        assert_eq!(temporary(child.id()).len(), 1, "{shell:?}");
+        assert_eq!(host.read("staging@/drafts"), format!("{}/\n", folder.display()), "{shell:?}");
+        // What the order had not renamed yet, and a ledger and a journal that were being written.
+        let file = folder.join(format!(".armilla-{NONCE}-7"));
+        let symlink_left = folder.join(format!(".armilla-{NONCE}-8"));
+        let others = folder.join(".armilla-archive");
+        let news = [".new-ledger", ".new-journal"].map(|name| host.place().join("staging@").join(name));
+        let make = || {
+            for path in news.iter().chain([&file, &others]) {
+                fs::write(path, "half").expect("written");
+            }
+            let _ = symlink("file", &symlink_left);
+        };
+        make();
+        // It runs, and its lock has ended: whoever comes now waits, and removes nothing.
+        host.at("boot-1", 9000);
+        assert!(matches!(host.ask(&acquire("b", 120, None)), Answer::Taken(held) if held.busy), "{shell:?}");
+        assert!(file.exists() && news.iter().all(|path| path.exists()), "{shell:?}");
+        assert_eq!(temporary(child.id()).len(), 1, "{shell:?}");
+
+        let group = format!("-{}", child.id());
+        assert!(Process::new("kill").args(["-KILL", "--", &group]).status().expect("kill").success());
+        child.wait().expect("it ends");
+        until("nothing runs", || !busy(&host));
+        // The nonce of another conversation than the one that is asked now.
+        let other = |path: &PathBuf| PathBuf::from(path.to_str().expect("a path").replace(NONCE, &"e".repeat(32)));
+        fs::rename(&file, other(&file)).expect("renamed");
+        fs::rename(&symlink_left, other(&symlink_left)).expect("renamed");
+        assert_eq!(host.ask(&acquire("b", 120, None)), Answer::Granted(2), "{shell:?}");
+        for path in news.iter().chain([&other(&file), &host.place().join("staging@/drafts")]) {
+            assert!(!path.exists(), "{shell:?}: {} is left", path.display());
+        }
+        assert!(fs::symlink_metadata(other(&symlink_left)).is_err() && others.exists(), "{shell:?}");
+        assert_eq!(temporary(child.id()), Vec::<PathBuf>::new(), "{shell:?}");
+        assert!(folder.join("file").exists() && folder.join("link").exists(), "what was done stays");
+    }
+}
+
+#[test]
+fn a_directory_of_another_boot_goes_and_one_of_a_living_shell_stays() {
+    for shell in shells() {
+        let host = Host::new("boots", &shell);
+        let stat = fs::read_to_string("/proc/self/stat").expect("a process");
+        let ticks =
+            stat.rsplit_once(')').expect("a name").1.split_whitespace().nth(19).expect("its beginning").to_owned();
+        let us = std::process::id();
+        let name = |boot: &str, ticks: &str| {
+            PathBuf::from(format!("/var/tmp/armilla.{boot}.{us}.{ticks}.{}", host.room.path("").len()))
+        };
+        let (alive, before, again) = (name("boot", &ticks), name("earlier", &ticks), name("boot", "1"));
+        let strange = PathBuf::from(format!("/var/tmp/armilla.boot.x.{us}.of-somebody"));
+        for folder in [&alive, &before, &again, &strange] {
+            let _ = fs::remove_dir_all(folder);
+            fs::create_dir(folder).expect("a directory");
+        }
+        host.acquired("a");
+        let left: Vec<bool> = [&alive, &before, &again, &strange].map(|folder| folder.exists()).into();
+        for folder in [&alive, &before, &again, &strange] {
+            let _ = fs::remove_dir_all(folder);
+        }
+        assert_eq!(left, [true, false, false, true], "{shell:?}");
+    }
+}
+
 #[test]
 fn a_place_that_others_could_have_made_is_not_believed() {
     for shell in shells() {

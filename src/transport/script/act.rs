@@ -22,10 +22,11 @@ use crate::step::{
 };
 use crate::transport::api::Order;
 
-static SOURCES: [Source; 16] = sources![
+static SOURCES: [Source; 17] = sources![
     "pin.sh",
     "place.sh",
     "keep.sh",
+    "left.sh",
     "ledger.sh",
     "programs.sh",
     "was.sh",
@@ -53,7 +54,7 @@ pub fn step_script(steps: &[Step], nonce: &str) -> String {
 /// # Errors
 /// Why the ticket is none.
 pub fn order_script(order: Order<'_>, nonce: &str) -> Result<String, String> {
-    let ticket = order.ticket.map(|ticket| admission(ticket, order.steps.len())).transpose()?;
+    let ticket = order.ticket.map(|ticket| admission(ticket, order.steps)).transpose()?;
     Ok(script(order.steps, nonce, order.ticket.zip(ticket.as_deref())))
 }
 
@@ -121,7 +122,7 @@ fn drafts(first: usize, steps: &[Step]) -> Vec<String> {
 }
 
 /// What must be so before the first step.
-fn admission(ticket: &Ticket, steps: usize) -> Result<String, String> {
+fn admission(ticket: &Ticket, steps: &[Step]) -> Result<String, String> {
     let Ticket { environment, id, fence, intent, first, part } = ticket;
     let (each, over) = match part {
         Part::Rest => ("each", "over"),
@@ -137,9 +138,34 @@ fn admission(ticket: &Ticket, steps: usize) -> Result<String, String> {
         // Only the first part of a stage begins it.
         let intent = if *first == 0 { write_bytes(intent.as_bytes()) } else { ":".to_owned() };
         let environment = folder(environment);
-        let _ = write!(text, "intend() {{\n{intent}\n}}\njournal {environment} {first} {each} '{over}' {steps}\n");
+        let drafts = draft_directories(steps);
+        let (function, word) = if drafts.is_empty() {
+            (String::new(), "")
+        } else {
+            (format!("beside() {{\n{}\n}}\n", write_bytes(drafts.as_bytes())), " beside")
+        };
+        let _ = write!(text, "intend() {{\n{intent}\n}}\n{function}");
+        let _ = writeln!(text, "journal {environment} {first} {each} '{over}' {}{word}", steps.len());
     }
     Ok(text)
+}
+
+/// The directories in which these steps make drafts, one a line. A path that is not one fails when its step is done.
+fn draft_directories(steps: &[Step]) -> String {
+    let directory = |step: &Step| match step {
+        Step::WriteFile { path, .. } | Step::Download { path, .. } | Step::MakeLink { path, .. } => {
+            file_word(path).ok()?;
+            path.rsplit_once('/').map(|(directory, _)| format!("{directory}/\n"))
+        }
+        _ => None,
+    };
+    steps
+        .iter()
+        .filter_map(directory)
+        .filter(|line| line.matches('\n').count() == 1)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// The directory of an environment and host beside what is kept for all. One machine may be many hosts of an environment;

@@ -10,7 +10,7 @@ use super::library::{Source, sources};
 use super::quote::quote;
 use crate::lease::{Answer, Held, Lease, LeaseId, Request, VERSION};
 
-static SOURCES: [Source; 4] = sources!["pin.sh", "place.sh", "keep.sh", "lease.sh"];
+static SOURCES: [Source; 5] = sources!["pin.sh", "place.sh", "keep.sh", "left.sh", "lease.sh"];
 
 /// The longest description of a holder, in bytes.
 const LONGEST: usize = 32 * 1024;

@@ -87,6 +87,7 @@ acquire() {
     if [ "$busy_" = yes ]; then told taken; return; fi
     if [ "$left" != 0 ] && [ "$id" != "$2" ]; then told taken; return; fi
   fi
+  [ "$busy_" = yes ] || (sweep)
   # A power loss may have kept the lease without its fence.
   [ "${no:-0}" -le "$fence" ] || fence=$no
   fence=$((fence + 1))

@@ -1,16 +1,19 @@
 # How steps are done. A step is a function; it succeeds, or complains and returns another code than 0.
 gone=
 trap 'gone=1' HUP INT TERM PIPE
-trap '[ -z "$T" ] || rm -rf -- "$T"; discard' EXIT
+trap '[ -z "$T" ] || rm -rf -- "$T"; discard; closed' EXIT
 T= drafts=
-# temporary: $T becomes a directory only we can look into.
+# temporary: $T becomes a directory only we can look into. Its name says whose it is; see `abandoned`.
 temporary() {
-  T=$(mktemp -d /run/armilla.XXXXXXXXXXXX 2>/dev/null || mktemp -d /var/tmp/armilla.XXXXXXXXXXXX 2>/dev/null ||
-    mktemp -d "$scratch/armilla.XXXXXXXXXXXX") || T=
+  mark_shell
+  o=armilla.${mark:+$mark.}XXXXXXXXXXXX
+  T=$(mktemp -d "/run/$o" 2>/dev/null || mktemp -d "/var/tmp/$o" 2>/dev/null || mktemp -d "$scratch/$o") || T=
 }
 finish() { over; exit 0; }
 # tidy: what orders that were killed left here goes, where nobody but us can be at work.
 tidy() { :; }
+# closed: says that no draft is left, where drafts were announced.
+closed() { :; }
 # note WORD: writes down what becomes of the step, where there is a journal.
 note() { :; }
 # step INDEX FUNCTION: does one; after the first that fails, or when nobody listens any more, no other begins.

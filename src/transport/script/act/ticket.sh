@@ -31,19 +31,25 @@ taken() {
   exec 9<>./busy
   flock -n 9 && [ ./busy -ef /proc/self/fd/9 ]
 }
-journal= stuck=
-# journal ENVIRONMENT FIRST each|one OVER COUNT: COUNT steps, each in a line of its own or all as one.
+journal= stuck= beside=
+# journal ENVIRONMENT FIRST each|one OVER COUNT [DRAFTS]: COUNT steps, each in a line of its own or all as one. DRAFTS writes
+# the directories in which they will make drafts: a killed order could not remove them.
 journal() {
   first=$2 counts=$3 over=$4 most=$5
   mended "$1" >/dev/null || unable "$(mended "$1")"
   { true >>./journal; } 2>/dev/null || unable "$S/$1/journal cannot be written; is the disk full?"
   exec 6>>./journal
   journal=$S/$1/journal
+  [ ! -f ./drafts ] || (undraft ./drafts)
+  if [ -n "$6" ]; then
+    beside=$S/$1/drafts
+    { "$6" >./drafts; } 2>/dev/null || unable "$beside cannot be written; is the disk full?"
+  fi
   # crash point
   if [ "$first" = 0 ]; then
     read -r o </proc/sys/kernel/random/boot_id
     { { printf 'stage %s ' "$o" && intend && printf '\n'; } >&6; } 2>/dev/null &&
-      { sync ./journal . 2>/dev/null || sync; } || unable "$journal cannot be written; is the disk full?"
+      { sync ./journal ${6:+./drafts} . 2>/dev/null || sync; } || unable "$journal cannot be written; is the disk full?"
   fi
   # crash point
   cd /
@@ -79,11 +85,5 @@ recorded() {
   # crash point
 }
 # tidy: we hold the lock, so that a file which only another order of ours makes, and renames or removes, has been given up.
-tidy() {
-  set +f
-  for o in ./.armilla-????????????????????????????????-*; do
-    case $o in "./.armilla-$N-"*) continue ;; esac
-    [ ! -f "$o" ] || [ -L "$o" ] || ! [ -O "$o" ] || rm -f -- "$o"
-  done
-  set -f
-}
+tidy() { tidied; }
+closed() { [ -z "$beside" ] || rm -f -- "$beside"; }
