@@ -1,7 +1,7 @@
 # How steps are done. A step is a function; it succeeds, or complains and returns another code than 0.
 gone=
 trap 'gone=1' HUP INT TERM PIPE
-trap '[ -z "$T" ] || rm -rf -- "$T"; discard; closed' EXIT
+trap '[ -z "$T" ] || rm -rf -- "$T"; discard; undrafted' EXIT
 T= drafts=
 # temporary: $T becomes a directory only we can look into. Its name says whose it is; see `abandoned`.
 temporary() {
@@ -12,8 +12,8 @@ temporary() {
 finish() { over; exit 0; }
 # tidy: what orders that were killed left here goes, where nobody but us can be at work.
 tidy() { :; }
-# closed: says that no draft is left, where drafts were announced.
-closed() { :; }
+# undrafted: says that no draft is left, where drafts were announced.
+undrafted() { :; }
 # note WORD: writes down what becomes of the step, where there is a journal.
 note() { :; }
 # step INDEX FUNCTION: does one; after the first that fails, or when nobody listens any more, no other begins.

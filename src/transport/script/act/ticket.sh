@@ -86,4 +86,4 @@ recorded() {
 }
 # tidy: we hold the lock, so that a file which only another order of ours makes, and renames or removes, has been given up.
 tidy() { tidied; }
-closed() { [ -z "$beside" ] || rm -f -- "$beside"; }
+undrafted() { [ -z "$beside" ] || rm -f -- "$beside"; }
