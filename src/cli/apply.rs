@@ -10,7 +10,7 @@ use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, apply_file, ended, hosts, load, saved};
 use crate::operation::Ground;
 
-/// Brings hosts to the state the files describe, or carries out a plan that `armilla plan -o FILE` saved.
+/// Brings hosts to the state that the files describe, or applies a plan that `armilla plan -o FILE` saved.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = HELP, mut_arg("environment", |argument| argument.value_name("ENV|FILE").help(WHAT)))]
 pub(super) struct Apply {
@@ -19,7 +19,7 @@ pub(super) struct Apply {
     pub selection: Selection,
     #[command(flatten)]
     pub shape: Shape,
-    /// Only show the plan, as `armilla plan` does
+    /// Show the plan and stop, like `armilla plan`
     #[arg(short = 'C', long)]
     pub check: bool,
     #[command(flatten)]
@@ -37,11 +37,11 @@ const WHAT: &str = "The environment, a folder of inventories/; or a file that `a
 
 const HELP: &str = "\
 Examples:
-  armilla apply staging               shows the plan, asks, does it
-  armilla apply friday.plan -y        does the plan in this file; a host that moved since is refused
-  armilla apply staging --lock-timeout 10m      waits for a colleague's run
+  armilla apply staging               show the plan, ask, apply it
+  armilla apply friday.plan -y        apply this saved plan; refuses hosts that changed since
+  armilla apply staging --lock-timeout 10m      wait for a colleague's run
 
-Ctrl-C finishes what runs and begins nothing more. After that, and after kill -9: armilla resume";
+Ctrl-C lets running steps finish and starts nothing new; a second Ctrl-C stops at once. To continue: armilla resume";
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Apply) -> Exit {

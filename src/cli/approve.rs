@@ -8,21 +8,21 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::history::{History, Run};
 use crate::report::human::words;
 
-/// Lets the other hosts follow the canaries of a run that waits for it.
+/// Approves the canaries of a run that waits, so that the other hosts follow.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Approve {
-    /// The run, or the beginning of its name; the one that waits if not given
+    /// The run, or a prefix of its name; the one that waits by default
     #[arg(value_name = "RUN", add = clap_complete::ArgValueCompleter::new(completion::runs))]
     run: Option<String>,
 }
 
 const HELP: &str = "\
-From another terminal of the same machine, or from a job of a pipeline that shares its state folder (ARMILLA_STATE_DIR).
+Run it from another terminal on the same machine, or from a CI job that shares the state folder (ARMILLA_STATE_DIR).
 
 Examples:
-  armilla approve                     the run that waits for a person
-  armilla approve 20261121-1402       the run whose name begins so (armilla runs list)";
+  armilla approve                     the run that waits for approval
+  armilla approve 20261121-1402       the run with this prefix (see armilla runs list)";
 
 /// Runs the command.
 pub(super) fn run(command: &Approve) -> Exit {

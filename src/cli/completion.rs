@@ -35,7 +35,7 @@ pub(super) struct Completion {
 const VARIABLE: &str = "ARMILLA_COMPLETE";
 
 const HELP: &str = "\
-For good:
+To install permanently:
   bash  armilla completion bash > ~/.local/share/bash-completion/completions/armilla
   zsh   armilla completion zsh > \"${fpath[1]}/_armilla\"
   fish  armilla completion fish > ~/.config/fish/completions/armilla.fish";

@@ -16,7 +16,7 @@ pub(super) struct Consent {
     /// Exit with 2 if something was changed
     #[arg(long)]
     pub detailed_exitcode: bool,
-    /// Take away this many resources at most that left the roles; a plan with more is refused
+    /// Maximum number of removed resources to delete; a plan with more is refused
     #[arg(long, value_name = "N", default_value_t = crate::plan::MAX_REMOVALS)]
     pub max_removals: usize,
     /// Apply an older revision of the project over a newer one

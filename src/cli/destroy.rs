@@ -12,8 +12,8 @@ use crate::operation::destroy::Data;
 use crate::operation::{Ground, Limits};
 use crate::workspace::revision;
 
-/// Takes away everything armilla made on the hosts of an environment, although the roles still want it. What was there before
-/// armilla stays, and so do what somebody changed since and what has `protect: true`; the plan says why.
+/// Removes everything that armilla created on the hosts of an environment. What existed before, what was changed since, and
+/// what has `protect: true` stays; the plan says why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Destroy {
@@ -21,13 +21,13 @@ pub(super) struct Destroy {
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    /// The name of the environment once more, instead of typing it when asked
+    /// Confirm with the name of the environment instead of being asked
     #[arg(long, value_name = "ENV")]
     confirm: Option<String>,
     /// What other commands take for yes: here it is an error with a hint
     #[arg(short, long = "auto-approve", alias = "yes", hide = true)]
     yes: bool,
-    /// Take away the directories that armilla made with everything in them: the data of the services, too
+    /// Also remove the contents of directories that armilla created: deletes the data of the services
     #[arg(long)]
     with_data: bool,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(super) struct Destroy {
 
 const HELP: &str = "\
 Examples:
-  armilla destroy staging             shows what goes and what stays, and asks for the name
+  armilla destroy staging             show what is removed and what stays, and ask for the name
   armilla destroy staging -l web3     one host
   armilla destroy staging --confirm staging --with-data";
 

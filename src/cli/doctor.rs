@@ -15,14 +15,14 @@ use crate::report::human::doctor::{self as human, Examination, Patient, Setting}
 use crate::transport::{Connections, TransportError};
 use crate::workspace::Environment;
 
-/// Looks at this machine and at hosts: settings and where they come from, ssh, sudo, tools, clocks, disks.
+/// Checks this machine and the hosts: settings and their origin, ssh, sudo, tools, clocks, disks.
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     connection: Connection,
-    /// Print JSON (its shape has a version)
+    /// Print JSON (versioned)
     #[arg(long)]
     json: bool,
 }

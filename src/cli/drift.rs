@@ -10,8 +10,7 @@ use crate::operation::drift::{Counts, keep_drift};
 use crate::report::human::words;
 use crate::settings::Ignored;
 
-/// Shows what was changed on hosts since armilla last changed it there. What the project changed since is only counted.
-/// Nothing is written anywhere.
+/// Shows what changed on the hosts since the last apply. Pending changes of the project are only counted. Writes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Drift {
@@ -19,7 +18,7 @@ pub(super) struct Drift {
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    /// Exit with 2 if something moved
+    /// Exit with 2 if there is drift
     #[arg(long)]
     detailed_exitcode: bool,
     #[command(flatten)]
@@ -29,9 +28,9 @@ pub(super) struct Drift {
 const HELP: &str = "\
 Examples:
   armilla drift staging -D            every difference in full
-  armilla drift staging --detailed-exitcode     0 nothing moved, 2 something did, 4 a host is away
+  armilla drift staging --detailed-exitcode     0 no drift, 2 drift, 4 a host is unreachable
 
-Known drift is ignored until a day, with a reason, in inventories/ENV/environment.yml:
+To ignore known drift until a date, with a reason, in inventories/ENV/environment.yml:
   ignore_drift:
     - { what: zk1 file /etc/motd, until: 2026-12-24, because: the banner of the security team }
     - { what: template /etc/ntp.conf, until: 2027-01-31, because: the network team tries another server }";

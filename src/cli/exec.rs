@@ -20,8 +20,8 @@ use crate::step::Command;
 use crate::transport::script::run_script;
 use crate::workspace::Environment;
 
-/// Runs one program on hosts: those of -l, or all of the environment. It runs in / with a plain PATH, without a shell and
-/// without a terminal, and is ended when this program is.
+/// Runs a program on the hosts of -l, or on all hosts of the environment, in / with a plain PATH, without a shell or a terminal.
+/// It ends when armilla ends.
 #[derive(Debug, clap::Args)]
 pub(super) struct Exec {
     #[command(flatten)]
@@ -30,16 +30,16 @@ pub(super) struct Exec {
     connection: Connection,
     #[command(flatten)]
     shape: Shape,
-    /// What it reads from its standard input; nothing if not given
+    /// File to pass to its standard input
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
-    /// Where it runs
+    /// Working directory on the host
     #[arg(long, value_name = "DIR", default_value = "/")]
     chdir: String,
-    /// How long it may take on each host: 90s, 10m, 2h
+    /// Time limit on each host: 90s, 10m, 2h
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
     timeout: Duration,
-    /// The program and its arguments, taken word by word; behind `--`
+    /// The program and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     argv: Vec<String>,
 }
@@ -47,13 +47,13 @@ pub(super) struct Exec {
 /// How what hosts say is shown.
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Shape {
-    /// The program is one text, which /bin/sh of each host reads
+    /// Run the program as a script with /bin/sh on each host
     #[arg(long)]
     shell: bool,
-    /// Show what hosts say when all have ended: in their order, those that said the same together
+    /// Show output when all hosts have finished, grouped by equal output
     #[arg(long)]
     grouped: bool,
-    /// Print each line, each end and the sum as one line of JSON
+    /// Print each output line, each result and the summary as a line of JSON
     #[arg(long, conflicts_with = "grouped")]
     json: bool,
 }

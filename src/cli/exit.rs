@@ -32,15 +32,15 @@ pub enum Exit {
 /// The table for `--help`.
 pub const HELP: &str = "\
 Exit codes:
-  0    no error (plan: changes or not), converged (apply)
-  1    error in usage or files, nothing selected, plan refused: nothing was changed
-  2    with --detailed-exitcode: changes found (plan) or made (apply)
-  3    apply: some hosts failed; `armilla resume` goes on. verify: something is not healthy
-  4    some hosts could not be reached
-  5    apply: a check or a new login failed, and everything it concerned was put back as it was
-  6    apply: it could not be put back, or nobody knows whether it was: a person must look
-  75   somebody else works on these hosts: nothing was changed
-  130  interrupted (143: terminated); the roles that ran were finished; `armilla resume` goes on";
+  0    success: no error (plan, with changes or not), converged (apply)
+  1    error in usage or files, a selector that matches nothing, or a refused plan: nothing was changed
+  2    with --detailed-exitcode: changes found (plan) or applied (apply)
+  3    apply: some hosts failed; continue with `armilla resume`. verify: something is unhealthy
+  4    some hosts were unreachable
+  5    apply: a check or a new login failed, and the change was rolled back
+  6    apply: the rollback failed, or its result is unknown: check the hosts
+  75   locked by somebody else: nothing was changed
+  130  interrupted (143: terminated); running steps were completed; continue with `armilla resume`";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

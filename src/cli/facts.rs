@@ -17,7 +17,7 @@ pub(super) struct Facts {
     /// Only these facts [default: all]
     #[arg(long = "fact", value_name = "NAME")]
     names: Vec<String>,
-    /// Print them as JSON, by host
+    /// Print JSON, by host
     #[arg(long)]
     json: bool,
     #[command(flatten)]

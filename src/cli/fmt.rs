@@ -18,7 +18,7 @@ pub(super) struct Fmt {
     /// Files and folders [default: site.yml, armilla.yml, roles and inventories of the project, without variables]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Write nothing; exit with 1 if a file would look otherwise
+    /// Write nothing; exit with 1 if a file would change
     #[arg(long)]
     check: bool,
     /// Show every difference

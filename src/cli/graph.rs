@@ -15,13 +15,13 @@ use crate::report::{diagram, page};
 pub(super) struct Graph {
     #[command(flatten)]
     selection: Selection,
-    /// In which form; `html` is a page to look around in, `dot` is for Graphviz
+    /// Output format; `html` is an interactive page, `dot` is for Graphviz
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
     /// Also the resources of each role
     #[arg(short, long)]
     resources: bool,
-    /// Write it there instead of printing it
+    /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -24,10 +24,10 @@ const HURRY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Waiting")]
 pub(super) struct Patience {
-    /// How long to wait for somebody else who works on these hosts: 90s, 10m; 0 does not wait
+    /// How long to wait for a lock that somebody else holds: 90s, 10m; 0 does not wait
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = span)]
     lock_timeout: Duration,
-    /// How long to wait for a host that was lost in the middle, as when it reboots
+    /// How long to wait for a host that becomes unreachable during the run, such as for a reboot
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]
     reboot_timeout: Duration,
 }

@@ -12,8 +12,8 @@ use crate::plan::Import;
 use crate::report::human;
 use crate::workspace::Environment;
 
-/// Gives armilla what is on the hosts already and is as the project wants it: from then on it is taken away when it leaves
-/// the roles. Nothing else on the hosts is changed.
+/// Imports resources that exist on the hosts and are as described: armilla owns them from then on, and removes them when they
+/// are deleted from the roles. Changes nothing else on the hosts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Give {
@@ -31,7 +31,7 @@ pub(super) struct Give {
 }
 
 const HELP: &str = "\
-What armilla makes is its own; what it finds and changes is not, and stays when it leaves the roles. To give it that, too:
+armilla removes only what it owns: what it created, and what was imported. Examples:
   armilla import staging --target 'zk1 file /etc/motd'
   armilla import staging --target 'file /etc/motd'      on all hosts that have it";
 

@@ -9,7 +9,7 @@ use super::{Exit, ui};
 /// Makes a new project.
 #[derive(Debug, clap::Args)]
 pub(super) struct Init {
-    /// Where; made if it is not there
+    /// The folder; created if it does not exist
     #[arg(default_value = ".")]
     folder: PathBuf,
 }

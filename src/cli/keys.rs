@@ -14,13 +14,13 @@ use super::ui;
 /// Where the keys of vault files come from.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct KeyFlags {
-    /// A key for vault files: ID@FILE, ID@prompt or FILE; tried before those of environment.yml
+    /// A vault key: ID@FILE, ID@prompt or FILE; tried before the keys in environment.yml
     #[arg(long = "vault-id", value_name = "ID@SOURCE")]
     pub(super) vault_ids: Vec<String>,
-    /// A file with the key of vault files
+    /// Read the vault key from this file
     #[arg(long = "vault-password-file", visible_alias = "vault-pass-file", value_name = "FILE")]
     pub(super) password_files: Vec<String>,
-    /// Ask for the key of vault files
+    /// Ask for the vault key
     #[arg(short = 'J', long = "ask-vault-pass", visible_alias = "ask-vault-password")]
     pub(super) ask_vault_pass: bool,
 }

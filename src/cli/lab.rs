@@ -18,7 +18,7 @@ pub(super) enum LabCommand {
         #[arg(long)]
         rebuild: bool,
     },
-    /// Make and start hosts, and wait until ssh answers in each
+    /// Create and start hosts, and wait until each answers by ssh
     ///
     /// Hosts that exist keep their disk and are started if they are off. Every host resolves all others by name.
     #[command(
@@ -31,7 +31,7 @@ pub(super) enum LabCommand {
         /// First part of their names, before the number
         #[arg(long, default_value = "h", conflicts_with = "env")]
         prefix: String,
-        /// Make the hosts of this environment's inventory instead, by their names there
+        /// Create the hosts of this environment's inventory, with the same names
         #[arg(long)]
         env: Option<String>,
     },
@@ -43,13 +43,13 @@ pub(super) enum LabCommand {
     },
     /// Show all hosts: name, address, power
     List {
-        /// As JSON, for scripts
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Run a program as root inside a host, without ssh (works also while it is cut off)
     Exec {
-        /// Which host
+        /// The host
         name: String,
         /// The program and its arguments, after --
         #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -57,37 +57,37 @@ pub(super) enum LabCommand {
     },
     /// Log in to a host, or run a command there, over ssh
     Ssh {
-        /// Which host
+        /// The host
         name: String,
         /// A command for the host's shell [default: a login]
         #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// Cut hosts off the network: every frame is dropped, as when a switch fails
+    /// Disconnect hosts from the network: every frame is dropped, as when a switch fails
     Cut {
-        /// Which hosts
+        /// The hosts
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
     },
-    /// End a cut
+    /// Reconnect hosts to the network
     Heal {
-        /// Which hosts
+        /// The hosts
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
     },
-    /// Pull the plug of hosts: silence on the wire, no shutdown; the disk stays
+    /// Power off hosts without a shutdown, as when the plug is pulled; they keep their disks
     Kill {
-        /// Which hosts
+        /// The hosts
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
     },
-    /// Switch hosts on again with the disk they have
+    /// Boot hosts that are off; they keep their disks
     Boot {
-        /// Which hosts
+        /// The hosts
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
     },
-    /// Wait until ssh answers in hosts
+    /// Wait until hosts answer by ssh
     Wait {
         /// Which hosts [default: all that are on]
         #[arg(value_name = "NAME")]
@@ -96,7 +96,7 @@ pub(super) enum LabCommand {
     /// Play the hardware of a host
     #[command(name = "__supervise", hide = true)]
     Supervise {
-        /// Which host
+        /// The host
         name: String,
     },
     /// Be the apt proxy
@@ -105,13 +105,13 @@ pub(super) enum LabCommand {
     /// Be the first process of a host
     #[command(name = "__init", hide = true)]
     Init {
-        /// Which host
+        /// The host
         name: String,
     },
     /// Be a program inside a host
     #[command(name = "__enter", hide = true)]
     Enter {
-        /// Which host
+        /// The host
         name: String,
         /// The program and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

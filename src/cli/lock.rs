@@ -13,9 +13,9 @@ use crate::transport::TransportError;
 /// Looks at the locks of an environment, and breaks one.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LockCommand {
-    /// Say who works on each host now, since when and with what; changes nothing
+    /// Show who holds the lock of each host, since when, and for which command
     Status(Status),
-    /// End a lease. The step that runs under it goes on to its end; its owner is refused the next
+    /// Break a lock. A step that runs under it completes; its holder is refused the next one
     Break(Break),
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Status {
 pub(super) struct Break {
     #[command(flatten)]
     selection: Selection,
-    /// The lease, as `lock status` shows it
+    /// The ID of the lock, as `lock status` shows it
     #[arg(value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]

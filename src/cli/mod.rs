@@ -71,16 +71,16 @@ pub struct Cli {
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// The project: a folder with a site.yml [default: the nearest at or above this one]
+    /// The project folder, which has a site.yml [default: the nearest at or above this one]
     #[arg(long, global = true, value_name = "DIR", env = "ARMILLA_PROJECT")]
     project: Option<PathBuf>,
-    /// Colours: `NO_COLOR` and pipes are respected
+    /// When to use colors; `NO_COLOR` and pipes are respected
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
     /// The same as --color never
     #[arg(long, global = true)]
     no_color: bool,
-    /// Say more; twice: round trips and timings
+    /// Show more detail; twice: round trips and timings
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
 }
@@ -94,59 +94,59 @@ enum Colour {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a new project
+    /// Create a new project
     Init(init::Init),
-    /// Check everything that can be checked without a host
+    /// Check a project without contacting any host
     Validate(validate::Validate),
-    /// Give the project's files one look: keys in order, indented by two; comments and meaning stay
+    /// Rewrite the project's files in a consistent format; comments and meaning stay
     Fmt(fmt::Fmt),
-    /// Show what would change on every host, and why; changes nothing
+    /// Show what would change on each host, and why; changes nothing
     Plan(plan::Plan),
-    /// Do it: shows the plan, asks, and does exactly what it showed; or a plan that was saved
+    /// Apply a plan: show it, ask, and do exactly what it shows; or apply a saved plan
     Apply(apply::Apply),
-    /// Show a saved plan again, or what a run did; no host is asked
+    /// Show a saved plan or a run; contacts no host
     Show(show::Show),
-    /// Ask every service whether it is healthy, by the checks of its role; changes nothing
+    /// Check the health of every service; changes nothing
     Verify(verify::Verify),
-    /// Show what was changed on the hosts since armilla last changed them; changes nothing
+    /// Show what changed on the hosts since the last apply; changes nothing
     Drift(drift::Drift),
-    /// Go on with a run that was cut off
+    /// Resume an interrupted run
     Resume(resume::Resume),
-    /// Let the other hosts follow the canaries of a run that waits for a person
+    /// Approve the canaries of a run that waits, so that the other hosts follow
     Approve(approve::Approve),
-    /// Show what was done from this machine, how far it came, and how it ended
+    /// List and show the runs of this machine
     #[command(subcommand)]
     Runs(runs::RunsCommand),
-    /// Say who may change the hosts now, and end a lease whose owner is dead
+    /// Show the locks of the hosts, and break one
     #[command(subcommand)]
     Lock(lock::LockCommand),
-    /// Give armilla what is there already and as it is wanted: then it goes when it leaves the roles
+    /// Import existing resources, so that armilla owns them
     Import(import::Give),
-    /// Take away everything armilla made on the hosts of an environment
+    /// Remove everything that armilla created on the hosts of an environment
     Destroy(destroy::Destroy),
-    /// Show services, roles and what they wait for
+    /// Show the dependency graph of the services
     Graph(graph::Graph),
-    /// Say where a value comes from, why a resource is on a host, or what a kind of resource is
+    /// Explain a value, a resource or a kind of resource
     Explain(explain::Explain),
     /// Show hosts, groups and variables
     Inventory(inventory::Inventory),
-    /// Ask hosts for facts
+    /// Read facts from hosts
     Facts(facts::Facts),
-    /// Run one program on hosts, and show what it says while it runs
+    /// Run a program on hosts, and stream its output
     Exec(exec::Exec),
-    /// Look into vault files, change them, and make them
+    /// Create, edit, encrypt and decrypt vault files
     #[command(subcommand)]
     Vault(vault::VaultCommand),
-    /// Look whether everything is there, on this machine and on hosts; changes nothing
+    /// Check this machine and the hosts for missing requirements; changes nothing
     Doctor(doctor::Doctor),
-    /// Disposable real hosts on this machine (Linux, root)
+    /// Create disposable real hosts on this machine (Linux, root)
     #[command(subcommand)]
     Lab(lab::LabCommand),
     /// Print a completion script for a shell
     Completion(completion::Completion),
     /// Show the manual page of a command, or write all of them
     Man(man::Man),
-    /// Show the version, and what this program was built from and for
+    /// Show version and build information
     Version(version::Version),
 }
 
@@ -156,14 +156,14 @@ pub struct Selection {
     /// The environment: a folder of inventories/
     #[arg(value_name = "ENV", add = ArgValueCompleter::new(completion::environments))]
     environment: Option<String>,
-    /// The same, as Ansible names it: inventories/ENV
+    /// The environment as a path, as in Ansible: inventories/ENV
     #[arg(short, long, value_name = "PATH", conflicts_with = "environment")]
     inventory: Option<PathBuf>,
     // Not a doc comment: rustdoc would take the range for a link.
     #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(completion::patterns))]
     #[arg(help = "Only these hosts: a name, group, glob, ~regex, a:b, a:&b, a:!b, group[0:2]")]
     limit: Option<String>,
-    /// Set a variable above all others: NAME=VALUE, or @FILE with a map
+    /// Set a variable, overriding all other sources: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
     #[command(flatten)]
@@ -228,34 +228,34 @@ impl Selection {
 #[command(next_help_heading = "Connections")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Connection {
-    /// Hosts worked on at the same time
+    /// Maximum number of hosts to work on at the same time
     #[arg(short, long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     forks: u16,
     /// Log in as this user
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
-    /// Work as root by sudo
+    /// Become root with sudo
     #[arg(short, long = "become")]
     become_root: bool,
     /// Ask for the sudo password
     #[arg(short = 'K', long)]
     ask_become_pass: bool,
-    /// The private key to log in with
+    /// Private key to log in with
     #[arg(long, value_name = "FILE", visible_alias = "key-file")]
     private_key: Option<PathBuf>,
-    /// Another ssh configuration than ~/.ssh/config
+    /// Use this ssh configuration file instead of ~/.ssh/config
     #[arg(long, value_name = "FILE", env = "ARMILLA_SSH_CONFIG")]
     ssh_config: Option<PathBuf>,
-    /// Record the keys of hosts that are not known yet; a changed key is still refused
+    /// Accept and record the keys of unknown hosts; a changed key is still refused
     #[arg(long)]
     accept_new: bool,
     /// Seconds to wait for a connection
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
     connect_timeout: u16,
-    /// Keep connections for so long after the last use, so that the next command need not log in
+    /// Keep idle connections open for this long, so that the next command can reuse them
     #[arg(long, value_name = "TIME", env = "ARMILLA_KEEP_CONNECTIONS", value_parser = hosts::span)]
     keep_connections: Option<std::time::Duration>,
-    /// A rehearsal: work on the lab hosts of the same names (see `armilla lab`), not on the real ones
+    /// Rehearse on the lab hosts of the same names (see `armilla lab`) instead of the real hosts
     #[arg(long)]
     lab: bool,
 }

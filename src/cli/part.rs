@@ -23,10 +23,10 @@ pub(super) struct Only {
     /// Not resources with one of these tags
     #[arg(long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
     skip_tags: Vec<String>,
-    /// Only what this names, as the plan shows it: a service, a role, a host, 'zk1 template /etc/zoo.cfg'
+    /// Only this resource, service, role or host, as the plan shows it: 'zk1 template /etc/zoo.cfg'
     #[arg(long = "target", value_name = "ADDRESS", add = ArgValueCompleter::new(completion::targets))]
     targets: Vec<String>,
-    /// Do not mind if what was asked for is not there
+    /// Accept selectors that match nothing
     #[arg(long)]
     pub(super) allow_empty: bool,
 }
@@ -35,7 +35,7 @@ pub(super) struct Only {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Lists instead of a plan")]
 pub(super) struct Lists {
-    /// List the hosts; no host is asked
+    /// List the hosts; contacts none
     #[arg(long)]
     list_hosts: bool,
     /// List the tags

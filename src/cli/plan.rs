@@ -13,8 +13,8 @@ use crate::workspace::{Environment, revision};
 const HELP: &str = "\
 Examples:
   armilla plan staging -l web1        one host
-  armilla plan staging -o friday.plan    saves it; then: armilla apply friday.plan
-  armilla plan staging --detailed-exitcode      0 nothing to do, 2 changes, 4 a host is away";
+  armilla plan staging -o friday.plan    save the plan; then: armilla apply friday.plan
+  armilla plan staging --detailed-exitcode      0 no changes, 2 changes, 4 a host is unreachable";
 
 /// Shows what would change.
 #[derive(Debug, clap::Args)]
@@ -24,10 +24,10 @@ pub(super) struct Plan {
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    /// Exit with 2 if there is something to do
+    /// Exit with 2 if the plan has changes
     #[arg(long)]
     detailed_exitcode: bool,
-    /// Save the plan to a file, for `armilla show FILE` and `armilla apply FILE`; secrets in it are sealed
+    /// Save the plan to this file, for `armilla show` and `armilla apply`; secrets in it are encrypted
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with_all = LISTS)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub(super) struct Shape {
     /// Show every difference in full
     #[arg(short = 'D', long)]
     pub diff: bool,
-    /// Print JSON (its shape has a version)
+    /// Print JSON (versioned)
     #[arg(long)]
     pub json: bool,
     /// What comes after the plan.

@@ -16,7 +16,7 @@ use crate::report::human;
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Resume {
-    /// The run, or the beginning of its name; the last one that did not converge if not given
+    /// The run, or a prefix of its name; the last interrupted or failed run of this project by default
     #[arg(value_name = "RUN", add = clap_complete::ArgValueCompleter::new(completion::runs))]
     run: Option<String>,
     #[command(flatten)]
@@ -30,11 +30,11 @@ pub(super) struct Resume {
 }
 
 const HELP: &str = "\
-It wants what that run wanted, whatever the project's files say today. For what they say today: `armilla apply`.
+It applies what the interrupted run was to apply, not what the project's files say now. For that: `armilla apply`.
 
 Examples:
-  armilla resume                      the last run of this machine that did not converge
-  armilla resume 20261121-1402        the run whose name begins so (armilla runs list)";
+  armilla resume                      the last interrupted or failed run of this project
+  armilla resume 20261121-1402        the run with this prefix (see armilla runs list)";
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Resume) -> Exit {

@@ -16,11 +16,11 @@ use crate::report::human::{self, Progress};
 /// Shows the runs of this machine.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum RunsCommand {
-    /// List them, the last one at the end
+    /// List the runs, the latest last
     List(List),
-    /// Show one: what it was, how far each host came, and what to type now
+    /// Show a run: its plan, how far each host came, and what to do next
     Show(One),
-    /// Print what happened, line by line, as it was told then
+    /// Print the events of a run, line by line
     Log(One),
 }
 
@@ -38,7 +38,7 @@ pub(super) struct List {
 /// Names a run.
 #[derive(Debug, clap::Args)]
 pub(super) struct One {
-    /// The run, or the beginning of its name; the last one if not given
+    /// The run, or a prefix of its name; the last one by default
     #[arg(value_name = "RUN", add = ArgValueCompleter::new(completion::runs))]
     run: Option<String>,
     /// Print JSON

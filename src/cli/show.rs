@@ -17,7 +17,7 @@ use crate::workspace::revision;
 
 const HELP: &str = "\
 Examples:
-  armilla show friday.plan            as `armilla plan` showed it, and who made it when
+  armilla show friday.plan            the plan as it was shown, who made it, and when
   armilla show friday.plan -D         every difference in full
   armilla show 20261121-140203-k3fq   how far that run came";
 
@@ -30,7 +30,7 @@ pub(super) struct Show {
     what: PathBuf,
     #[command(flatten)]
     shape: Shape,
-    /// Exit with 2 if there is something to do
+    /// Exit with 2 if the plan has changes
     #[arg(long)]
     detailed_exitcode: bool,
 }

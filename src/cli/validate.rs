@@ -11,7 +11,7 @@ pub(super) struct Validate {
     /// The environment: a folder of inventories/ [default: all of them]
     #[arg(value_name = "ENV", add = clap_complete::ArgValueCompleter::new(super::completion::environments))]
     environment: Option<String>,
-    /// Set a variable above all others: NAME=VALUE, or @FILE with a map
+    /// Set a variable, overriding all other sources: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
     #[command(flatten)]

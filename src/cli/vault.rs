@@ -18,19 +18,19 @@ use crate::workspace::{Encrypted, KeySources, Keyring, NewKey, Opened};
 /// Looks into vault files, changes them, and makes them.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum VaultCommand {
-    /// Print what is in vault files
+    /// Print the contents of vault files
     View(View),
-    /// Change one in an editor; nothing decrypted stays on the disk
+    /// Edit a vault file in an editor; nothing decrypted stays on the disk
     Edit(Edit),
-    /// Make a new one in an editor
+    /// Create a vault file in an editor
     Create(Edit),
     /// Encrypt files
     Encrypt(Convert),
     /// Decrypt files
     Decrypt(Convert),
-    /// Encrypt files with another key
+    /// Encrypt vault files with a new key
     Rekey(Rekey),
-    /// Encrypt one value, to put it into a file of variables
+    /// Encrypt a value for a variables file
     #[command(alias = "encrypt_string")]
     EncryptString(EncryptString),
 }

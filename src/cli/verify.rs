@@ -18,13 +18,13 @@ pub(super) struct Verify {
     selection: Selection,
     #[command(flatten)]
     only: Only,
-    /// Ask again until each check holds for its `stable_for`, or its time is over (`within`, `at_most`)
+    /// Wait until each check has passed for its `stable_for`, or its time is over (`within`, `at_most`)
     #[arg(long)]
     wait: bool,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
-    /// Also write it there as CI systems read it (`JUnit`'s XML): a suite for each service, a case for each check on each host
+    /// Also write a JUnit XML report to this file: a suite for each service, a case for each check on each host
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     #[command(flatten)]
@@ -37,8 +37,8 @@ Examples:
   armilla verify staging --target zookeeper -v    one service, each check
   armilla verify staging --wait --junit health.xml     in CI, after a change
 
-Exits with 0 if all is healthy, 3 if something is sick, and 4 if nothing is but somewhere nobody can say: a host
-that does not answer is never healthy.";
+Exits with 0 if everything is healthy, 3 if something is unhealthy, and 4 if the health of a host is not known:
+an unreachable host is never healthy.";
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Verify) -> Exit {

@@ -25,19 +25,19 @@ pub(super) struct Explain {
     /// ENV and a variable or resource (`client_port`, `/etc/hosts`, `service zookeeper`), or just a kind (`template`)
     #[arg(value_name = "WORD")]
     words: Vec<String>,
-    /// On which host
+    /// The host
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// The environment, as Ansible names it: inventories/ENV
+    /// The environment as a path, as in Ansible: inventories/ENV
     #[arg(short, long, value_name = "PATH")]
     inventory: Option<PathBuf>,
-    /// Set a variable above all others: NAME=VALUE, or @FILE with a map
+    /// Set a variable, overriding all other sources: NAME=VALUE, or @FILE with a map
     #[arg(short = 'e', long = "var", visible_alias = "extra-vars", value_name = "NAME=VALUE")]
     variables: Vec<String>,
-    /// Do not ask the host
+    /// Do not contact the host
     #[arg(long)]
     offline: bool,
-    /// Print JSON (its shape has a version)
+    /// Print JSON (versioned)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
