@@ -7,7 +7,7 @@ use super::environment::{self, Question};
 use super::part::{Lists, Only};
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, apply_file, ended, hosts, load, saved};
+use super::{Connection, Exit, Failure, Global, Selection, apply_file, hosts, load, saved};
 use crate::operation::Ground;
 
 /// Brings hosts to the state that the files describe, or applies a plan that `armilla plan -o FILE` saved.
@@ -44,17 +44,17 @@ Examples:
 Ctrl-C lets running steps finish and starts nothing new; a second Ctrl-C stops at once. To continue: armilla resume";
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Apply) -> Exit {
+pub(super) async fn run(global: &Global, command: &Apply) -> Result<Exit, Failure> {
     let command = &Apply { selection: command.selection.with(&command.only), ..command.clone() };
     let Apply { selection, connection, shape, .. } = command;
-    ended(match file(global, selection) {
+    match file(global, selection) {
         Some(file) => apply_file::apply(global, command, &file).await,
         None if command.lists.any() => plan::list(global, selection, &command.lists, shape).await,
         None if command.check => {
             plan::show(global, selection, connection, (shape, command.consent.detailed_exitcode)).await
         }
         None => apply(global, command).await,
-    })
+    }
 }
 
 /// The file that is meant, if what was typed is no environment of the project.

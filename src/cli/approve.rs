@@ -2,7 +2,7 @@
 //!
 //! In: a run of this machine. Out: a note beside its journal, which that run finds within a second. Never: a host.
 
-use super::{Exit, completion, identity, runs, ui};
+use super::{Exit, Failure, completion, identity, runs, ui};
 use crate::apply::{Event, Hold};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::history::{History, Run};
@@ -25,14 +25,7 @@ Examples:
   armilla approve 20261121-1402       the run with this prefix (see armilla runs list)";
 
 /// Runs the command.
-pub(super) fn run(command: &Approve) -> Exit {
-    approve(command).unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
-}
-
-fn approve(command: &Approve) -> Result<Exit, Diagnostics> {
+pub(super) fn run(command: &Approve) -> Result<Exit, Failure> {
     let history = runs::history()?;
     let run = match &command.run {
         Some(typed) => runs::find(Some(typed))?,

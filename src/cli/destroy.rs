@@ -5,7 +5,7 @@ use super::environment::{self, Question};
 use super::hosts::{self, Decision, Patience};
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, load, saved};
+use super::{Connection, Exit, Failure, Global, Selection, load, saved};
 use crate::diag::Diagnostic;
 use crate::name::EnvName;
 use crate::operation::destroy::Data;
@@ -43,11 +43,7 @@ Examples:
   armilla destroy staging --confirm staging --with-data";
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Destroy) -> Exit {
-    ended(destroy(global, command).await)
-}
-
-async fn destroy(global: &Global, command: &Destroy) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Failure> {
     let Destroy { selection, connection, .. } = command;
     // No role is needed to take away what roles brought: they may be broken, or gone.
     let environment = load::load_hosts(global, selection, connection).await?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::hosts::{self, Hosts};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::doctor::{self, Finding, Tool, Weight};
 use crate::inventory::{Become, Endpoint};
 use crate::name::HostName;
@@ -28,11 +28,7 @@ pub(super) struct Doctor {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Doctor) -> Exit {
-    ended(examine(global, command).await)
-}
-
-async fn examine(global: &Global, command: &Doctor) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Doctor) -> Result<Exit, Failure> {
     let loaded = load::load(global, &command.selection, &command.connection).await?;
     let endpoints = loaded.machines()?;
     let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, hosts, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, hosts, load, ui};
 use crate::diag::Diagnostic;
 use crate::operation::drift::{Counts, keep_drift};
 use crate::report::human::words;
@@ -36,11 +36,7 @@ To ignore known drift until a date, with a reason, in inventories/ENV/environmen
     - { what: template /etc/ntp.conf, until: 2027-01-31, because: the network team tries another server }";
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Drift) -> Exit {
-    ended(drift(global, command).await)
-}
-
-async fn drift(global: &Global, command: &Drift) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failure> {
     let Drift { selection, connection, .. } = command;
     let unchecked = load::begin(global, selection, connection).await?;
     hosts::contact(global, connection, Telling::default(), async |hosts| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, hosts, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, hosts, load, ui};
 use crate::diag::Diagnostic;
 use crate::exec::{self, Ended, Heard, Hearer, NoEnd, Stream};
 use crate::name::HostName;
@@ -67,11 +67,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Exec) -> Exit {
-    ended(everywhere(global, command).await)
-}
-
-async fn everywhere(global: &Global, command: &Exec) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Exec) -> Result<Exit, Failure> {
     let program = program(command)?;
     let loaded = load::load(global, &command.selection, &command.connection).await?;
     let machines = loaded.machines()?;

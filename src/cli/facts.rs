@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::hosts::{self, Hosts};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::fact::FACTS;
 use crate::name::{HostName, did_you_mean};
@@ -25,11 +25,7 @@ pub(super) struct Facts {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Facts) -> Exit {
-    ended(facts(global, command).await)
-}
-
-async fn facts(global: &Global, command: &Facts) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Facts) -> Result<Exit, Failure> {
     let loaded = load::load(global, &command.selection, &command.connection).await?;
     let names = wanted(&command.names)?;
     let endpoints = loaded.endpoints();

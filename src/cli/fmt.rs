@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Exit, Global, load, ui};
+use super::{Exit, Failure, Global, load, ui};
 use crate::diag::{Diagnostic, Diagnostics, Source, shown};
 use crate::format::{self, Sort};
 use crate::{inventory, store, vault};
@@ -35,14 +35,9 @@ struct Change {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Fmt) -> Exit {
-    match changes(global, command).and_then(|changes| deliver(command, &changes)) {
-        Ok(exit) => exit,
-        Err(problems) => {
-            ui::problems(&problems);
-            Exit::Error
-        }
-    }
+pub(super) fn run(global: &Global, command: &Fmt) -> Result<Exit, Failure> {
+    let changes = changes(global, command)?;
+    Ok(deliver(command, &changes)?)
 }
 
 /// Every file that should be replaced, or everything that is wrong with some: then none is.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{Exit, Global, Selection, load, ui};
+use super::{Exit, Failure, Global, Selection, load, ui};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::report::graph::{self, Detail, GraphView};
 use crate::report::{diagram, page};
@@ -36,14 +36,10 @@ enum Format {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Graph) -> Exit {
-    match drawn(global, command).await.and_then(|text| deliver(command, &text)) {
-        Ok(()) => Exit::Success,
-        Err(problems) => {
-            ui::problems(&problems);
-            Exit::Error
-        }
-    }
+pub(super) async fn run(global: &Global, command: &Graph) -> Result<Exit, Failure> {
+    let text = drawn(global, command).await?;
+    deliver(command, &text)?;
+    Ok(Exit::Success)
 }
 
 async fn drawn(global: &Global, command: &Graph) -> Result<String, Diagnostics> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
+use super::keys::Terminal;
 use super::screen::{Screen, Telling};
 use super::signals::Signals;
 use super::{Connection, Exit, Failure, Global, identity, runs, ui};
@@ -16,6 +17,7 @@ use crate::lease;
 use crate::operation::{Abort, Approved, Ground, Locked, Options, Session, Stop, Stopper};
 use crate::secret::Secret;
 use crate::transport::{Connections, KnownHosts, SshOptions, Transport as _};
+use crate::workspace::{Prompt as _, PromptError};
 
 /// How long locks and connections may take to end after a signal.
 const HURRY: Duration = Duration::from_secs(2);
@@ -200,11 +202,12 @@ fn path(path: PathBuf) -> Result<Utf8PathBuf, Diagnostic> {
 }
 
 fn password() -> Result<Secret<String>, Diagnostic> {
-    if !ui::can_ask() {
-        return Err(Diagnostic::error("--ask-become-pass: there is no terminal to ask for the sudo password"));
-    }
-    let typed = rpassword::prompt_password("sudo password: ");
-    typed.map(Secret::new).map_err(|error| Diagnostic::error(format!("no password could be read: {error}")))
+    Terminal.password("sudo password: ").map_err(|error| match error {
+        PromptError::Unavailable => {
+            Diagnostic::error("--ask-become-pass: there is no terminal to ask for the sudo password")
+        }
+        PromptError::Failed(why) => Diagnostic::error(format!("no password could be read: {why}")),
+    })
 }
 
 fn lab() -> Result<crate::lab::Lab, Diagnostic> {

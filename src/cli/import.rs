@@ -5,7 +5,7 @@ use super::environment::{self, Question};
 use super::hosts::{self, Decision, Hosts, Locks, Patience};
 use super::part::Only;
 use super::screen::{self, Telling};
-use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::diag::Diagnostic;
 use crate::operation::{Abort, Ground};
 use crate::plan::Import;
@@ -36,11 +36,7 @@ armilla removes only what it owns: what it created, and what was imported. Examp
   armilla import staging --target 'file /etc/motd'      on all hosts that have it";
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Give) -> Exit {
-    ended(import(global, command).await)
-}
-
-async fn import(global: &Global, command: &Give) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Give) -> Result<Exit, Failure> {
     if command.only.is_all() {
         let problem = Diagnostic::error("it is not said what to import");
         return Err(problem.hint("name it as the plan does: --target 'zk1 file /etc/motd'").into());

@@ -3,8 +3,9 @@
 use super::hosts::{self, Hosts};
 use super::load;
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, ui};
+use super::{Connection, Exit, Failure, Global, Selection, ui};
 use crate::catalog::Catalog;
+use crate::diag::Diagnostic;
 use crate::inventory::{Host, Pattern};
 use crate::lease::{Answer, Request};
 use crate::ledger::Ledger;
@@ -45,30 +46,24 @@ pub(super) struct Inventory {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Inventory) -> Exit {
+pub(super) async fn run(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
     if command.status {
-        return ended(status(global, command).await);
+        return status(global, command).await;
     }
-    let loaded = match load::offline(global, &command.selection).await {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            ui::problems(&problems);
-            return Exit::Error;
-        }
-    };
+    let loaded = load::offline(global, &command.selection).await?;
     let layers = |host: &Host| loaded.variables.get(host.name()).cloned().unwrap_or_default();
     let wanted = |name: &HostName| loaded.limit.as_ref().is_none_or(|limit| limit.contains(name));
     let view = View { inventory: &loaded.inventory, layers: &layers, wanted: &wanted };
     let variables = if command.export { Variables::Own } else { Variables::Merged };
     match &command.host {
-        Some(pattern) => return one(&view, pattern, variables),
+        Some(pattern) => one(&view, pattern, variables)?,
         None if command.graph => {
             ui::result(&view.graph(if command.vars { Details::Variables } else { Details::Names }));
         }
         None if command.list => ui::result(&ui::data(&pretty(&view.list(variables)))),
         None => ui::result(&table(&loaded)),
     }
-    Exit::Success
+    Ok(Exit::Success)
 }
 
 /// Asks every host what it keeps for armilla, and nothing else.
@@ -115,20 +110,12 @@ fn kept(probe: &Probe, answer: &Readings, lock: Option<String>) -> Said {
     }
 }
 
-fn one(view: &View<'_>, name: &str, variables: Variables) -> Exit {
-    let selected = Pattern::parse(name).and_then(|pattern| pattern.select(view.inventory));
-    match selected {
-        Ok(hosts) => {
-            for host in hosts.iter().filter_map(|host| view.inventory.host(host.as_str())) {
-                ui::result(&ui::data(&pretty(&view.host(host, variables))));
-            }
-            Exit::Success
-        }
-        Err(problem) => {
-            ui::problems(&problem.into());
-            Exit::Error
-        }
+fn one(view: &View<'_>, name: &str, variables: Variables) -> Result<(), Diagnostic> {
+    let hosts = Pattern::parse(name)?.select(view.inventory)?;
+    for host in hosts.iter().filter_map(|host| view.inventory.host(host.as_str())) {
+        ui::result(&ui::data(&pretty(&view.host(host, variables))));
     }
+    Ok(())
 }
 
 fn table(loaded: &Environment) -> String {

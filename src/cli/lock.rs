@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::hosts::{self, Hosts};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::diag::Diagnostic;
 use crate::lease::{Answer, Held, LeaseId, Request};
 use crate::operation::{Locks, describe, explained};
@@ -45,12 +45,11 @@ pub(super) struct Break {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &LockCommand) -> Exit {
-    let result = match command {
+pub(super) async fn run(global: &Global, command: &LockCommand) -> Result<Exit, Failure> {
+    match command {
         LockCommand::Status(status) => self::status(global, status).await,
         LockCommand::Break(broken) => break_one(global, broken).await,
-    };
-    ended(result)
+    }
 }
 
 /// Asks every host of the environment.

@@ -10,7 +10,7 @@ use std::process::{Command as Program, Stdio};
 use clap::{Command, CommandFactory as _};
 use clap_mangen::roff::{Roff, roman};
 
-use super::{Cli, Exit, ui};
+use super::{Cli, Exit, Failure, ui};
 use crate::diag::Diagnostic;
 use crate::name::did_you_mean;
 
@@ -26,20 +26,14 @@ pub(super) struct Man {
 }
 
 /// Runs the command.
-pub(super) fn run(command: &Man) -> Exit {
+pub(super) fn run(command: &Man) -> Result<Exit, Failure> {
     let mut root = Cli::command();
     root.build();
-    let done = match &command.dir {
-        Some(folder) => write_all(&root, folder).map_err(|error| unwritten(&error)),
-        None => one(&root, &command.command),
-    };
-    match done {
-        Ok(()) => Exit::Success,
-        Err(problem) => {
-            ui::problems(&problem.into());
-            Exit::Error
-        }
+    match &command.dir {
+        Some(folder) => write_all(&root, folder).map_err(|error| unwritten(&error))?,
+        None => one(&root, &command.command)?,
     }
+    Ok(Exit::Success)
 }
 
 fn unwritten(error: &io::Error) -> Diagnostic {

@@ -291,15 +291,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::Exit
     }
     match cli.command {
         Command::Lab(command) => lab_command(&cli.global, command),
-        command => block_on(run(&cli.global, &command)).into(),
+        command => ended(block_on(run(&cli.global, &command))).into(),
     }
 }
 
 /// Runs one command.
-async fn run(global: &Global, command: &Command) -> Exit {
+async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     match command {
-        Command::Init(command) => init::run(command),
-        Command::Validate(command) => validate::run(global, command).await,
+        Command::Init(command) => Ok(init::run(command)),
+        Command::Validate(command) => Ok(validate::run(global, command).await),
         Command::Fmt(command) => fmt::run(global, command),
         Command::Plan(command) => plan::run(global, command).await,
         Command::Apply(command) => apply::run(global, command).await,
@@ -315,15 +315,15 @@ async fn run(global: &Global, command: &Command) -> Exit {
         Command::Import(command) => import::run(global, command).await,
         Command::Resume(command) => resume::run(global, command).await,
         Command::Approve(command) => approve::run(command),
-        Command::Runs(command) => runs::run(global.verbose, command),
+        Command::Runs(command) => Ok(runs::run(global.verbose, command)?),
         Command::Destroy(command) => destroy::run(global, command).await,
         Command::Lock(command) => lock::run(global, command).await,
         Command::Doctor(command) => doctor::run(global, command).await,
-        Command::Completion(command) => completion::run(command),
+        Command::Completion(command) => Ok(completion::run(command)),
         Command::Man(command) => man::run(command),
-        Command::Version(command) => version::run(command),
+        Command::Version(command) => Ok(version::run(command)),
         // It ran before there was a runtime.
-        Command::Lab(_) => Exit::Success,
+        Command::Lab(_) => Ok(Exit::Success),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::part::{Lists, Only};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, environment, hosts, load, saved, ui};
+use super::{Connection, Exit, Failure, Global, Selection, environment, hosts, load, saved, ui};
 use crate::operation::{Survey, plan_file};
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
@@ -71,14 +71,14 @@ pub(super) enum Next {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Plan) -> Exit {
+pub(super) async fn run(global: &Global, command: &Plan) -> Result<Exit, Failure> {
     let selection = command.selection.with(&command.only);
     let shape = Shape { out: command.out.clone(), ..command.shape.clone() };
-    ended(if command.lists.any() {
+    if command.lists.any() {
         list(global, &selection, &command.lists, &shape).await
     } else {
         show(global, &selection, &command.connection, (&shape, command.detailed_exitcode)).await
-    })
+    }
 }
 
 /// Prints lists instead of a plan.

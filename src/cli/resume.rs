@@ -4,7 +4,7 @@ use super::consent::Consent;
 use super::environment::Question;
 use super::plan::{Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, apply_file, completion, ended, hosts, load, runs, saved, show, ui};
+use super::{Connection, Exit, Failure, Global, apply_file, completion, hosts, load, runs, saved, show, ui};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::history::Run;
 use crate::operation::resume::{Direction, Resumption, last_open};
@@ -37,11 +37,7 @@ Examples:
   armilla resume 20261121-1402        the run with this prefix (see armilla runs list)";
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Resume) -> Exit {
-    ended(resume(global, command).await)
-}
-
-async fn resume(global: &Global, command: &Resume) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failure> {
     let old = match &command.run {
         Some(typed) => runs::find(Some(typed))?,
         None => last(global)?,

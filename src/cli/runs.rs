@@ -47,16 +47,12 @@ pub(super) struct One {
 }
 
 /// Runs the command.
-pub(super) fn run(verbose: u8, command: &RunsCommand) -> Exit {
-    let result = match command {
+pub(super) fn run(verbose: u8, command: &RunsCommand) -> Result<Exit, Diagnostics> {
+    match command {
         RunsCommand::List(list) => self::list(list),
         RunsCommand::Show(one) => find(one.run.as_deref()).and_then(|run| show(&run, one.json)),
         RunsCommand::Log(one) => find(one.run.as_deref()).and_then(|run| log(&run, one.json, verbose)),
-    };
-    result.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    }
 }
 
 /// The runs of this machine.

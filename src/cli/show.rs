@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::plan::{self, Shape};
-use super::{Exit, Global, runs, ui};
+use super::{Exit, Failure, Global, runs, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{HistoryError, Run};
 use crate::operation::plan_file;
@@ -36,17 +36,14 @@ pub(super) struct Show {
 }
 
 /// Runs the command.
-pub(super) fn run(global: &Global, command: &Show) -> Exit {
+pub(super) fn run(global: &Global, command: &Show) -> Result<Exit, Failure> {
     let shown = match a_run(&command.what) {
         Some(run) => run.and_then(|run| runs::show(&run, command.shape.json)),
         None => saved_plan(global, &command.what, &command.shape)
             .map(|file| plan::exit(&file.shown, command.detailed_exitcode))
             .map_err(Into::into),
     };
-    shown.unwrap_or_else(|problems| {
-        ui::problems(&problems);
-        Exit::Error
-    })
+    Ok(shown?)
 }
 
 /// The run that is meant, if what was typed is nothing on this machine's disks.

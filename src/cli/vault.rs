@@ -5,15 +5,15 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::keys::{self, KeyFlags};
-use super::{Exit, Global, editor, load, ui};
+use super::keys::{self, KeyFlags, Terminal};
+use super::{Exit, Failure, Global, editor, load, ui};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::EnvName;
 use crate::secret::Secret;
 use crate::settings::ProjectSettings;
 use crate::store;
 use crate::vault::{self, Key};
-use crate::workspace::{Encrypted, KeySources, Keyring, NewKey, Opened};
+use crate::workspace::{Encrypted, KeySources, Keyring, NewKey, Opened, Prompt as _, PromptError};
 
 /// Looks into vault files, changes them, and makes them.
 #[derive(Debug, clap::Subcommand)]
@@ -122,8 +122,8 @@ pub(super) struct EncryptString {
 }
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &VaultCommand) -> Exit {
-    let done = match command {
+pub(super) async fn run(global: &Global, command: &VaultCommand) -> Result<Exit, Failure> {
+    match command {
         VaultCommand::View(command) => view(global, command).await,
         VaultCommand::Edit(command) => edit(global, command).await,
         VaultCommand::Create(command) => create(global, command).await,
@@ -131,14 +131,8 @@ pub(super) async fn run(global: &Global, command: &VaultCommand) -> Exit {
         VaultCommand::Decrypt(command) => convert(global, command, Way::Decrypt).await,
         VaultCommand::Rekey(command) => rekey(global, command).await,
         VaultCommand::EncryptString(command) => encrypt_string(global, command).await,
-    };
-    match done {
-        Ok(()) => Exit::Success,
-        Err(problems) => {
-            ui::problems(&problems);
-            Exit::Error
-        }
-    }
+    }?;
+    Ok(Exit::Success)
 }
 
 type Done = Result<(), Diagnostics>;
@@ -274,11 +268,10 @@ async fn encrypt_string(global: &Global, command: &EncryptString) -> Done {
     }
     let mut rings = Rings::new(global, &command.whose);
     let NewKey { key, id, .. } = rings.of("-")?.to_encrypt(command.with.id.as_deref()).await?;
-    let plain = if ui::can_ask() {
-        let typed = rpassword::prompt_password("Text to encrypt: ");
-        Secret::new(typed.map_err(|error| Diagnostic::error(format!("no text could be read: {error}")))?.into_bytes())
-    } else {
-        Secret::new(read("-")?)
+    let plain = match Terminal.password("Text to encrypt: ") {
+        Ok(typed) => Secret::new(typed.expose().clone().into_bytes()),
+        Err(PromptError::Unavailable) => Secret::new(read("-")?),
+        Err(PromptError::Failed(why)) => return Err(Diagnostic::error(format!("no text could be read: {why}")).into()),
     };
     if plain.expose().ends_with(b"\n") {
         ui::say("note: the text ends with a line break, which is a part of it now: `printf %s TEXT` prints none");

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::part::Only;
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, ended, hosts, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, hosts, load, ui};
 use crate::diag::Diagnostic;
 use crate::operation::{Checked, Verified};
 use crate::report::verify::{self, Depth, Tally};
@@ -41,11 +41,7 @@ Exits with 0 if everything is healthy, 3 if something is unhealthy, and 4 if the
 an unreachable host is never healthy.";
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Verify) -> Exit {
-    ended(verify(global, command).await)
-}
-
-async fn verify(global: &Global, command: &Verify) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Verify) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let environment = load::load(global, &command.selection.with(&command.only), &command.connection).await?;
     let checked = if command.wait { Checked::UntilStable } else { Checked::Once };

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::reader::Reader;
 use super::secrets::Values;
 use super::{Encrypted, Keyring, NoMatch, Request, blocking};
-use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
+use crate::catalog::{self, Catalog, Desired, Facts, Instance, Part, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::inventory::{Become, Endpoint, Host, Inventory, Rules};
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
 use crate::project::Project;
-use crate::role::Role;
+use crate::role::{Input, Role};
 use crate::settings::EnvironmentSettings;
 use crate::vars::Layers;
 use crate::yaml::Node;
@@ -315,27 +315,32 @@ impl Environment {
         catalog
     }
 
-    /// The value of every input of every role on every host that the inventory or the request sets, with its name, each once.
+    /// What the inventory or the request sets for inputs, with their names, each value once.
     fn inventory_values(&self) -> Vec<(String, Arc<Node>)> {
         let mut known = BTreeSet::new();
-        let placed = self.placement.hosts.iter().flat_map(|(host, instances)| instances.iter().map(move |i| (host, i)));
-        let read = placed.flat_map(|(host, instance)| {
-            let layers = self.variables.get(host);
-            let inputs = self.roles.get(&instance.role).into_iter().flat_map(|role| &role.inputs);
-            inputs.filter_map(move |input| Some((input.name.clone(), layers?.get(&input.name)?.node)))
-        });
-        read.filter(|(_, node)| known.insert(Arc::as_ptr(node))).collect()
+        let set = |(host, _, input): (&HostName, &Instance, &Input)| {
+            let variable = self.variables.get(host)?.get(&input.name)?;
+            Some((input.name.clone(), variable.node))
+        };
+        self.inputs().filter_map(set).filter(|(_, node)| known.insert(Arc::as_ptr(node))).collect()
     }
 
-    /// The value of every input of every role on every host, each once, however many share it.
+    /// The value of every input, each once, however many share it.
     fn values_read(&self) -> Vec<Arc<Node>> {
         let mut known = BTreeSet::new();
+        let value = |(host, instance, input): (&HostName, &Instance, &Input)| {
+            self.written(host, instance.service.as_ref(), &input.name)
+        };
+        self.inputs().filter_map(value).filter(|node| known.insert(Arc::as_ptr(node))).collect()
+    }
+
+    /// Every input of every role on every host.
+    fn inputs(&self) -> impl Iterator<Item = (&HostName, &Instance, &Input)> {
         let placed = self.placement.hosts.iter().flat_map(|(host, instances)| instances.iter().map(move |i| (host, i)));
-        let read = placed.flat_map(|(host, instance)| {
+        placed.flat_map(|(host, instance)| {
             let inputs = self.roles.get(&instance.role).into_iter().flat_map(|role| &role.inputs);
-            inputs.filter_map(move |input| self.written(host, instance.service.as_ref(), &input.name))
-        });
-        read.filter(|node| known.insert(Arc::as_ptr(node))).collect()
+            inputs.map(move |input| (host, instance, input))
+        })
     }
 
     fn variable(&self, host: &HostName, service: Option<&ServiceName>, name: &str) -> Option<Node> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::keys::KeyFlags;
 use super::load;
-use super::{Connection, Exit, Failure, Global, Selection, ended, ui};
+use super::{Connection, Exit, Failure, Global, Selection, ui};
 use crate::catalog::{Catalog, Instance};
 use crate::diag::Diagnostic;
 use crate::name::{HostName, did_you_mean};
@@ -50,11 +50,7 @@ const USAGE: &str = "armilla explain ENV VARIABLE --host HOST, armilla explain E
                      or armilla explain KIND";
 
 /// Runs the command.
-pub(super) async fn run(global: &Global, command: &Explain) -> Exit {
-    ended(explain(global, command).await)
-}
-
-async fn explain(global: &Global, command: &Explain) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, command: &Explain) -> Result<Exit, Failure> {
     match (command.words.as_slice(), &command.inventory) {
         ([], None) => {
             ui::result(&format!("{}\n\nhow to ask: {USAGE}", reference::list(KINDS)));
