@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::reader::Reader;
 use super::secrets::Values;
 use super::{Encrypted, Keyring, NoMatch, Request, blocking};
 use crate::catalog::{self, Catalog, Desired, Facts, Instance, Part, Placement};
@@ -77,6 +76,19 @@ impl Unchecked {
         Self { environment, problems, ours }
     }
 
+    /// Selects resources and checks everything, where there is no key.
+    ///
+    /// # Errors
+    /// Everything that is wrong, and each value that is encrypted.
+    pub(super) fn check_without_keys(mut self, request: &Request) -> Result<Environment, Diagnostics> {
+        for (_, origin) in self.environment.values_read().iter().flat_map(|node| node.encrypted()) {
+            self.problems.push(Encrypted::Value(origin.clone()).without_key());
+        }
+        self.templates();
+        self.select(request);
+        self.checked()
+    }
+
     /// Decrypts the values that roles read, and selects resources.
     pub(super) async fn decrypt(mut self, request: &Request) -> Result<Self, Diagnostics> {
         let read = self.environment.values_read();
@@ -109,7 +121,9 @@ impl Unchecked {
 
     fn select(&mut self, request: &Request) {
         if !self.problems.has_errors() {
-            self.environment.part = request.selector.part(&self.environment, &mut self.problems);
+            let (known, problems) = (&self.environment, &mut self.problems);
+            let part = request.selector.part(&known.placement, &known.tags(), problems);
+            self.environment.part = part;
         }
     }
 
@@ -142,23 +156,6 @@ impl Unchecked {
 }
 
 impl Environment {
-    /// Reads and checks an environment of a project that is only texts, as a test or a simulation makes it. No program is
-    /// run and no key is fetched: what is encrypted is an error.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn from_texts(project: Project, request: &Request) -> Result<Self, Diagnostics> {
-        let reader = Reader::new(project, request);
-        let (texts, set) = (reader.plain_texts(), reader.plain_variables(&request.variables)?);
-        let mut unchecked = reader.finish(None, &texts, set, (request, Arc::new(Keyring::empty())))?;
-        for (_, origin) in unchecked.environment.values_read().iter().flat_map(|node| node.encrypted()) {
-            unchecked.problems.push(Encrypted::Value(origin.clone()).without_key());
-        }
-        unchecked.templates();
-        unchecked.select(request);
-        unchecked.checked()
-    }
-
     /// The hosts that have a role and are within the limit, and the way to each.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let wanted = self.placement.hosts.keys().filter(|host| self.limit.as_ref().is_none_or(|l| l.contains(*host)));

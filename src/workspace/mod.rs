@@ -38,6 +38,9 @@ use crate::settings::{EnvironmentSettings, ProjectSettings};
 use crate::store;
 use reader::Reader;
 
+/// Where the settings of an environment are, in its folder.
+const SETTINGS: &str = "environment.yml";
+
 /// A project folder.
 #[derive(Clone)]
 pub struct Workspace {
@@ -144,7 +147,7 @@ impl Workspace {
         let [project, environment] = store::read_settings(&self.root, environment)?;
         let project = Project {
             settings: project,
-            environment: environment.into_iter().map(|source| (reader::SETTINGS.to_owned(), source)).collect(),
+            environment: environment.into_iter().map(|source| (SETTINGS.to_owned(), source)).collect(),
             ..Project::default()
         };
         let mut problems = Diagnostics::new();

@@ -10,7 +10,7 @@ use crate::settings::EnvironmentSettings;
 use crate::store;
 use crate::yaml;
 
-use super::reader::SETTINGS;
+use super::SETTINGS;
 
 /// Where sshd listens unless told otherwise.
 const SSH: u16 = 22;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    Addresses, Depth, Environment, Keyring, NoMatch, Programs, Request, Unchecked, blocking, neighbours, secrets,
+    Addresses, Depth, Environment, Keyring, NoMatch, Programs, Request, SETTINGS, Unchecked, blocking, neighbours,
+    secrets,
 };
 use crate::catalog::{self, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
@@ -17,9 +18,6 @@ use crate::settings::{EnvironmentSettings, Program, ProjectSettings};
 use crate::site::{Definition, Site};
 use crate::vars::{self, Layers, Level, Setting};
 use crate::yaml::Node;
-
-/// Where the settings of an environment are, in its folder.
-pub(super) const SETTINGS: &str = "environment.yml";
 
 /// The settings of the project and of the environment.
 pub(super) fn settings(project: &Project, problems: &mut Diagnostics) -> (ProjectSettings, EnvironmentSettings) {
@@ -211,6 +209,20 @@ impl Reader {
                 }
             }
         }
+    }
+}
+
+impl Environment {
+    /// Reads and checks an environment of a project that is only texts, as a test or a simulation makes it. No program is
+    /// run and no key is fetched: what is encrypted is an error.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_texts(project: Project, request: &Request) -> Result<Self, Diagnostics> {
+        let reader = Reader::new(project, request);
+        let (texts, set) = (reader.plain_texts(), reader.plain_variables(&request.variables)?);
+        let unchecked = reader.finish(None, &texts, set, (request, Arc::new(Keyring::empty())))?;
+        unchecked.check_without_keys(request)
     }
 }
 
