@@ -11,7 +11,7 @@ use armilla::transport::{Connections, SshOptions, Transport as _};
 use armilla::workspace::{Request, Workspace};
 
 /// Brings the hosts of an environment to what the files of the project say. Runs are recorded below `state`.
-pub async fn converge(project: &Path, environment: &str, state: &Path) -> Result<Finished, Abort> {
+pub(crate) async fn converge(project: &Path, environment: &str, state: &Path) -> Result<Finished, Abort> {
     let name = EnvName::new(environment).map_err(Diagnostic::from)?;
     let environment = Workspace::open(project)?.environment(&Request::of(name)).await?;
     let transport = Arc::new(Connections::new(SshOptions::default()));

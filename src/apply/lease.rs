@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::inventory::Endpoint;
@@ -77,7 +77,7 @@ pub struct Leases<T: Transport> {
     held: BTreeMap<HostName, (Endpoint, u64)>,
     /// Hosts that did not answer.
     pub away: BTreeMap<HostName, TransportError>,
-    heart: JoinHandle<()>,
+    heart: Heart,
     lost: watch::Receiver<BTreeMap<HostName, String>>,
 }
 
@@ -105,7 +105,7 @@ pub async fn acquire<T: Transport>(
             Some(Err(refused)) => refused,
             None => {
                 // What was asked last may be granted all the same: all are told.
-                round.heart.abort();
+                round.heart.stop();
                 let all = release(transport, &terms.id, hosts.iter().cloned());
                 let _ = tokio::time::timeout(HURRY, all).await;
                 return Err(Refused::Stopped);
@@ -149,7 +149,7 @@ struct Round<'a, T> {
     away: BTreeMap<HostName, TransportError>,
     /// The hosts that hear signs of life: those that gave a lease.
     alive: Alive,
-    heart: JoinHandle<()>,
+    heart: Heart,
     lost: watch::Receiver<BTreeMap<HostName, String>>,
 }
 
@@ -161,7 +161,8 @@ impl<'a, T: Transport> Round<'a, T> {
         let (tell, lost) = watch::channel(BTreeMap::new());
         let alive = Alive::default();
         let every = Duration::from_millis(u64::from(terms.seconds) * 250).max(Duration::from_millis(250));
-        let heart = tokio::spawn(beat(Arc::clone(transport), terms.id.clone(), Arc::clone(&alive), every, tell));
+        let pulse = Pulse { transport: Arc::clone(transport), id: terms.id.clone(), alive: Arc::clone(&alive), every };
+        let heart = Heart::start(pulse, tell);
         Self { transport, terms, held: BTreeMap::new(), away: BTreeMap::new(), alive, heart, lost }
     }
 
@@ -227,7 +228,7 @@ impl<'a, T: Transport> Round<'a, T> {
     }
 
     async fn give_back(self) {
-        self.heart.abort();
+        self.heart.stop();
         release(self.transport, &self.terms.id, self.held.into_values().map(|(host, _)| host)).await;
     }
 
@@ -269,42 +270,77 @@ async fn ask_for<T: Transport>(
     transport.lease(host, &Request::Acquire { id, holder, seconds, instead_of }).await
 }
 
-/// Signs of life, until the task is ended. A host that does not answer is asked again; one that says that the lease is
-/// not ours any more is told of.
-async fn beat<T: Transport>(
+/// Sends signs of life as long as it is there. When it is dropped, the leases are released.
+struct Heart {
+    task: JoinHandle<()>,
+    _owner: oneshot::Sender<()>,
+}
+
+impl Heart {
+    fn start<T: Transport>(pulse: Pulse<T>, lose: watch::Sender<BTreeMap<HostName, String>>) -> Self {
+        let (owner, gone) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = pulse.beat(&lose) => {}
+                _ = gone => pulse.release().await,
+            }
+        });
+        Self { task, _owner: owner }
+    }
+
+    /// Sends no other sign of life: somebody else releases the leases.
+    fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+/// What a heart needs.
+struct Pulse<T> {
     transport: Arc<T>,
     id: LeaseId,
     alive: Alive,
     every: Duration,
-    lose: watch::Sender<BTreeMap<HostName, String>>,
-) {
-    let mut clock = tokio::time::interval(every);
-    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    clock.tick().await;
-    loop {
+}
+
+impl<T: Transport> Pulse<T> {
+    fn hosts(&self) -> Vec<Endpoint> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    async fn release(&self) {
+        release(&self.transport, &self.id, self.hosts().into_iter()).await;
+    }
+
+    /// Signs of life, until the task is ended. A host that does not answer is asked again; one that says that the lease is
+    /// not ours any more is told of.
+    async fn beat(&self, lose: &watch::Sender<BTreeMap<HostName, String>>) {
+        let mut clock = tokio::time::interval(self.every);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         clock.tick().await;
-        let mut beats = JoinSet::new();
-        let hosts: Vec<Endpoint> = alive.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for host in hosts {
-            let (transport, id) = (Arc::clone(&transport), id.clone());
-            beats.spawn(async move {
-                let answer = transport.lease(&host, &Request::Renew { id }).await;
-                (host.name, answer)
-            });
-        }
-        while let Some(Ok((host, answer))) = beats.join_next().await {
-            if let Ok(Answer::Lost(held)) = answer {
-                let why = match held {
-                    Some(held) if held.lease.is_ended() => "it was broken by hand".to_owned(),
-                    Some(held) => {
-                        let holder = &held.lease.holder;
-                        format!("{} has it now, since {} (run {})", holder.who, holder.since, holder.run)
-                    }
-                    None => {
-                        "it was silent for too long and somebody else had it meanwhile, or it was broken".to_owned()
-                    }
-                };
-                lose.send_modify(|lost| drop(lost.insert(host, why)));
+        loop {
+            clock.tick().await;
+            let mut beats = JoinSet::new();
+            for host in self.hosts() {
+                let (transport, id) = (Arc::clone(&self.transport), self.id.clone());
+                beats.spawn(async move {
+                    let answer = transport.lease(&host, &Request::Renew { id }).await;
+                    (host.name, answer)
+                });
+            }
+            while let Some(Ok((host, answer))) = beats.join_next().await {
+                if let Ok(Answer::Lost(held)) = answer {
+                    let why = match held {
+                        Some(held) if held.lease.is_ended() => "it was broken by hand".to_owned(),
+                        Some(held) => {
+                            let holder = &held.lease.holder;
+                            format!("{} has it now, since {} (run {})", holder.who, holder.since, holder.run)
+                        }
+                        None => {
+                            "it was silent for too long and somebody else had it meanwhile, or it was broken".to_owned()
+                        }
+                    };
+                    lose.send_modify(|lost| drop(lost.insert(host, why)));
+                }
             }
         }
     }
@@ -344,22 +380,10 @@ impl<T: Transport> Leases<T> {
         self.lost.clone()
     }
 
-    /// Gives all back.
+    /// Releases all of them. Without this, they are released beside whatever comes next.
     pub async fn release(self) {
-        self.heart.abort();
-        self.end().await;
-    }
-
-    /// The end of all, for whoever must leave in a hurry: it can be waited for while they are used.
-    pub fn end(&self) -> impl Future<Output = ()> + Send + use<T> {
-        let (transport, id) = (Arc::clone(&self.transport), self.id.clone());
+        self.heart.stop();
         let hosts: Vec<Endpoint> = self.held.values().map(|(host, _)| host.clone()).collect();
-        async move { release(&transport, &id, hosts.into_iter()).await }
-    }
-}
-
-impl<T: Transport> Drop for Leases<T> {
-    fn drop(&mut self) {
-        self.heart.abort();
+        release(&self.transport, &self.id, hosts.into_iter()).await;
     }
 }

@@ -215,9 +215,7 @@ impl<T: Transport> Run<'_, T> {
         beside.spawn(forward(self.stop.clone(), halt.clone()));
         beside.spawn(approvals(record.approval(), self.session.options().approval, approve));
         let observer = Arc::clone(&self.session.shared.observer);
-        if let Some(leases) = self.locked.leases() {
-            beside.spawn(lost(leases.lost(), Arc::clone(&observer), halt.clone()));
-        }
+        beside.spawn(lost(self.locked.leases().lost(), Arc::clone(&observer), halt.clone()));
         let course = Course { record: Some(record), unrecorded: None, halt, observer };
         let course = Arc::new(Mutex::new(course));
         let told = Arc::clone(&course);
@@ -232,7 +230,7 @@ impl<T: Transport> Run<'_, T> {
     }
 
     fn tickets(&self) -> BTreeMap<HostName, crate::lease::Ticket> {
-        let Some(leases) = self.locked.leases() else { return BTreeMap::new() };
+        let leases = self.locked.leases();
         leases.hosts().filter_map(|host| Some((host.clone(), leases.ticket(host)?))).collect()
     }
 }

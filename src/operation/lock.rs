@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::survey::Unreachable;
 use super::{Abort, Notice, Session, Stop, identity};
 use crate::apply::{self, Leases, Refused, Terms};
 use crate::inventory::{Endpoint, Host};
@@ -64,12 +63,11 @@ pub(super) fn witnesses(environment: &Environment) -> Vec<HostName> {
     if with_role.is_empty() { all() } else { with_role }
 }
 
-/// The locks of an operation. They are released when it is dropped inside a runtime; [`Locked::release`] waits for that.
+/// The locks of an operation. They are released when it is dropped; [`Locked::release`] waits for that.
 pub struct Locked<T: Transport> {
     session: Session<T>,
     run: RunId,
-    leases: Option<Leases<T>>,
-    unreachable: Unreachable,
+    leases: Leases<T>,
 }
 
 impl<T: Transport> Locked<T> {
@@ -80,31 +78,20 @@ impl<T: Transport> Locked<T> {
 
     /// Hosts that did not answer when they were to be locked, and why: nothing can be changed there.
     pub fn unreachable(&self) -> &BTreeMap<HostName, TransportError> {
-        &self.unreachable
+        &self.leases.away
     }
 
     pub(super) fn session(&self) -> &Session<T> {
         &self.session
     }
 
-    pub(super) fn leases(&self) -> Option<&Leases<T>> {
-        self.leases.as_ref()
+    pub(super) fn leases(&self) -> &Leases<T> {
+        &self.leases
     }
 
     /// Releases the locks.
-    pub async fn release(mut self) {
-        if let Some(leases) = self.leases.take() {
-            leases.release().await;
-        }
-    }
-}
-
-impl<T: Transport> Drop for Locked<T> {
-    fn drop(&mut self) {
-        let leases = self.leases.take();
-        if let (Some(leases), Ok(runtime)) = (leases, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(leases.release());
-        }
+    pub async fn release(self) {
+        self.leases.release().await;
     }
 }
 
@@ -143,8 +130,7 @@ impl<T: Transport> Session<T> {
             leases.release().await;
             return Err(abort);
         }
-        let unreachable = leases.away.clone();
-        Ok(Locked { session: self.clone(), run, leases: Some(leases), unreachable })
+        Ok(Locked { session: self.clone(), run, leases })
     }
 
     /// Ends an operation if the setup keeps us from one of these hosts: sudo, or this machine. The others are asked as well,

@@ -57,7 +57,7 @@ impl<T: Transport> Locked<T> {
         let endpoints = catalog.endpoints();
         let mut saving = JoinSet::new();
         for (host, step) in steps {
-            let ticket = self.leases().and_then(|leases| leases.ticket(&host));
+            let ticket = self.leases().ticket(&host);
             let (Some(endpoint), Some(ticket)) = (endpoints.get(&host).cloned(), ticket) else { continue };
             let transport = Arc::clone(self.session().transport());
             saving.spawn(async move { (host, save(&*transport, &endpoint, &step, &ticket).await) });

@@ -61,6 +61,28 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
             "store",
         ],
     ),
+    (
+        "operation",
+        false,
+        &[
+            "workspace",
+            "catalog",
+            "plan",
+            "observe",
+            "transport",
+            "apply",
+            "history",
+            "ledger",
+            "lease",
+            // What it reads of hosts and keeps in plan files.
+            "fact",
+            "inventory",
+            "settings",
+            "store",
+            "vault",
+            "crash",
+        ],
+    ),
     ("crash", false, &[]),
     ("history", false, &["apply", "crash", "ledger"]),
     (

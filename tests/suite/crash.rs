@@ -60,16 +60,16 @@ fn f06_a_run_of_format_1_is_read() {
 
 #[test]
 fn f06_a_run_of_a_newer_format_is_refused() {
-    let newer = |text: &str| text.replacen("\"version\":1", "\"version\":2,\"new\":true", 1);
+    let newer = |text: &str| text.replacen("\"version\":1", "\"version\":9,\"new\":true", 1);
     let room = machine("newer", newer);
     for arguments in [&["runs", "show", RUN][..], &["runs", "log", RUN], &["resume", RUN, "-y"]] {
         let (code, said) = armilla(&room, arguments);
-        assert!(code == Some(1) && said.contains("has format 2") && said.contains("newer armilla"), "{said}");
+        assert!(code == Some(1) && said.contains("has format 9") && said.contains("newer armilla"), "{said}");
     }
     let plan = room.0.join("runs").join(RUN).join("plan.json");
     for arguments in [["show", plan.to_str().expect("a name")], ["apply", plan.to_str().expect("a name")]] {
         let (code, said) = armilla(&room, &arguments);
-        assert!(code == Some(1) && said.contains("plan of format 2"), "{arguments:?}: {said}");
+        assert!(code == Some(1) && said.contains("plan of format 9"), "{arguments:?}: {said}");
     }
 }
 

@@ -25,6 +25,7 @@ mod lease;
 mod ledger;
 mod mistakes;
 mod network;
+mod operation;
 mod order;
 mod part;
 #[path = "../proxy/mod.rs"]
