@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::guard::Reread;
 use super::plan_file::Made;
+use super::proposal::Saved;
 use super::settle::Settled;
 use super::{Abort, Approval, Approved, Locked, Notice, Observer, Outcome, Proposal, Session, Stop};
 use crate::apply::{self, End, Event, Failure, Limits, Permit, Report};
@@ -82,10 +83,10 @@ impl<T: Transport> Session<T> {
         if proposal.is_empty() {
             return Ok(self.settle_only(locked, &proposal).await);
         }
-        let Stored { plan, bytes, digest } = stored(&proposal).await?;
-        let refused = match reread {
-            Reread::No => BTreeMap::new(),
-            Reread::Yes => moved(locked, &plan, &digest, stop).await?,
+        let Stored { plan, bytes, digest } = self.stored(&proposal, locked.run()).await?;
+        let refused = match (reread, plan) {
+            (Reread::Yes, Some(plan)) => moved(locked, &plan, &digest, stop).await?,
+            _ => BTreeMap::new(),
         };
         if stop.is_requested() {
             return Err(Abort::Stopped);
@@ -94,6 +95,18 @@ impl<T: Transport> Session<T> {
         let record = self.begin(&applied, &proposal, &bytes)?;
         let run = Run { session: self, locked, proposal: &proposal, applied, refused, stop };
         Ok(run.finish(record).await)
+    }
+
+    async fn stored(&self, proposal: &Proposal, run: &RunId) -> Result<Stored, Abort> {
+        if let Some(Saved { plan, bytes, digest }) = &proposal.saved {
+            return Ok(Stored { plan: Some(plan.clone()), bytes: bytes.clone(), digest: digest.clone() });
+        }
+        if self.history().state().is_none() {
+            let digest = Digest::of(run.as_str().as_bytes());
+            return Ok(Stored { plan: None, bytes: Vec::new(), digest });
+        }
+        let Made { plan, bytes, digest, .. } = proposal.made().await?;
+        Ok(Stored { plan: Some(plan), bytes, digest })
     }
 
     /// A run in which there is nothing to do: it is recorded nowhere.
@@ -139,17 +152,10 @@ impl<T: Transport> Session<T> {
 
 /// A plan as it is recorded.
 struct Stored {
-    plan: SavedPlan,
+    /// Not where nothing is recorded.
+    plan: Option<SavedPlan>,
     bytes: Vec<u8>,
     digest: Digest,
-}
-
-async fn stored(proposal: &Proposal) -> Result<Stored, Abort> {
-    if let Some(saved) = &proposal.saved {
-        return Ok(Stored { plan: saved.plan.clone(), bytes: saved.bytes.clone(), digest: saved.digest.clone() });
-    }
-    let Made { plan, bytes, digest, .. } = proposal.made().await?;
-    Ok(Stored { plan, bytes, digest })
 }
 
 /// Hosts that are not any more as the plan saw them, and why.
@@ -216,7 +222,7 @@ impl<T: Transport> Run<'_, T> {
         beside.spawn(approvals(record.approval(), self.session.options().approval, approve));
         let observer = Arc::clone(&self.session.shared.observer);
         beside.spawn(lost(self.locked.leases().lost(), Arc::clone(&observer), halt.clone()));
-        let course = Course { record: Some(record), unrecorded: None, halt, observer };
+        let course = Course { record: Some(record), unrecorded: None, halt, observer, stop: self.stop.clone() };
         let course = Arc::new(Mutex::new(course));
         let told = Arc::clone(&course);
         let tell = Arc::new(move |event: Event| lock(&told).event(&event, begun.elapsed()));
@@ -241,12 +247,17 @@ struct Course {
     unrecorded: Option<String>,
     halt: watch::Sender<bool>,
     observer: Arc<dyn Observer>,
+    stop: Stop,
 }
 
 impl Course {
     fn event(&mut self, event: &Event, at: Duration) {
         self.write(event, at);
         self.observer.notice(Notice::Event { event, at });
+        // Not only soon after, as a task would find it: what was stopped by what it heard begins nothing more.
+        if self.stop.is_requested() {
+            self.halt.send_replace(true);
+        }
     }
 
     /// What cannot be recorded any more is not continued: the stages that run end, and no other begins.

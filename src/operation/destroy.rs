@@ -29,14 +29,19 @@ impl<T: Transport> Locked<T> {
         data: Data,
         stop: &Stop,
     ) -> Result<Survey, Abort> {
-        let mut survey = self.survey_catalog(Catalog::of_nothing(environment, hosts), stop).await?;
-        // An unreachable host may have something of ours: here it matters.
-        let silent = std::mem::take(&mut survey.plan.silent);
-        survey.plan.unreachable.extend(silent);
-        if data == Data::Removed {
-            survey.plan.with_data();
-        }
-        survey.plan.without_copies();
-        Ok(survey)
+        let survey = self.survey_catalog(Catalog::of_nothing(environment, hosts), stop).await?;
+        Ok(destruction(survey, data))
     }
+}
+
+/// The plan to remove everything that armilla made, from a survey in which nothing is desired.
+pub fn destruction(mut survey: Survey, data: Data) -> Survey {
+    // An unreachable host may have something of ours: here it matters.
+    let silent = std::mem::take(&mut survey.plan.silent);
+    survey.plan.unreachable.extend(silent);
+    if data == Data::Removed {
+        survey.plan.with_data();
+    }
+    survey.plan.without_copies();
+    survey
 }

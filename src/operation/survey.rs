@@ -73,6 +73,15 @@ impl<T: Transport> Session<T> {
         Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }.survey(environment).await
     }
 
+    /// Reads the hosts of a catalog and plans, without a lock.
+    ///
+    /// # Errors
+    /// When it is stopped.
+    pub async fn survey_catalog(&self, catalog: Catalog, stop: &Stop) -> Result<Survey, Abort> {
+        let none = Unreachable::new();
+        Reader { session: self, unreachable: &none, stop }.plan(catalog, BTreeMap::new()).await
+    }
+
     /// The same of an environment that is checked while hosts are logged in to.
     ///
     /// # Errors
@@ -175,7 +184,9 @@ impl<T: Transport> Reader<'_, T> {
         // Beside each other: hosts are logged in to and git looks, while it is worked out what to ask.
         let _logins = self.session.log_in(hosts_to_read(environment));
         let root = environment.root.clone();
-        let revision = tokio::task::spawn_blocking(move || revision::of(&root));
+        // A project that is only texts has no folder.
+        let of = move || if root.as_os_str().is_empty() { None } else { revision::of(&root) };
+        let revision = tokio::task::spawn_blocking(of);
         let (facts, unreachable) = self.facts(environment, &environment.facts_needed()).await?;
         let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
         let catalog = environment.catalog(&facts, &away)?;

@@ -493,17 +493,6 @@ pub fn left(catalog: &Catalog, observed: &Observed) -> Vec<(Endpoint, Vec<Probe>
     questions.collect()
 }
 
-/// Everything that armilla made on these hosts for an environment, taken away. No site is needed for it: `observed` is
-/// what the hosts said to the questions of [`Catalog::of_nothing`], with the answers to [`left`].
-pub fn destroy(environment: &EnvName, hosts: &[Endpoint], observed: &Observed) -> Plan {
-    let nothing = Catalog::of_nothing(environment.clone(), hosts.iter().cloned());
-    let mut plan = plan(&nothing, observed);
-    // Here each of them matters.
-    plan.unreachable.append(&mut plan.silent);
-    plan.without_copies();
-    plan
-}
-
 /// What of a plan is there because somebody changed a host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drift<'a> {

@@ -1,30 +1,35 @@
 //! A project and a fleet together: everything from texts to a run, without a file or a host.
 //!
-//! In: a site and roles as texts, and hosts. Out: catalogs, plans and runs. Never: another way through the program than
-//! the one users take.
+//! In: a site and roles as texts, and hosts. Out: catalogs, plans and runs, by the same two rooms that the command line uses.
+//! Never: another way through the program than the one users take.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::watch;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Fleet, Host};
-use crate::apply::{self, Event, Limits, Permit, Report};
-use crate::catalog::{self, Catalog, Desired, Facts, Part, Placement};
-use crate::diag::{Diagnostic, Diagnostics, Source};
+use crate::apply::{End, Event, Failure, Report};
+use crate::catalog::{Catalog, Facts, Part};
+use crate::diag::{Diagnostics, Source};
+use crate::history::History;
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Holder, LeaseId, Part as OrderPart, Request, SECONDS, Ticket};
-use crate::ledger::Applied;
-use crate::name::{EnvName, HostName, InvalidName, RoleName, RunId, ServiceName};
-use crate::observe;
+use crate::lease::{Answer, Request};
+use crate::name::{EnvName, HostName, InvalidName, RoleName};
+use crate::operation::destroy::{Data, destruction};
+use crate::operation::guard::{Known, approve};
+use crate::operation::{
+    Abort, Approval, Ground, Identity, Limits, Notice, Observer, Options, Process, Session, Silent, Stop, Stopper,
+    Survey,
+};
 use crate::plan::{self, Observed, Plan};
 use crate::project::{From, Project, RoleTexts};
-use crate::role::Role;
-use crate::site::{Definition, Site};
-use crate::step::{Digest, Probe, Readings, Step};
-use crate::transport::{Order, Transport as _};
-use crate::yaml::{self, Node};
+use crate::step::{Probe, Readings};
+use crate::transport::Transport as _;
+use crate::workspace::{Environment, Request as Wanted};
+
+/// When the first run of a world begins: 14 November 2023, 08:00 UTC.
+const BEGINNING: i64 = 1_699_948_800;
 
 /// A project and its fleet.
 #[derive(Debug, Default)]
@@ -33,11 +38,12 @@ pub struct World {
     pub fleet: Arc<Fleet>,
     project: Project,
     hosts: Vec<HostName>,
-    endpoints: BTreeMap<HostName, Endpoint>,
     /// How many hosts are worked on at once; 0 means 10.
     forks: usize,
-    /// How many plans were done.
-    runs: AtomicUsize,
+    /// Seconds since the first run began: whoever looks at the clock makes one pass.
+    clock: Arc<AtomicI64>,
+    /// What the last plan was made from.
+    last: Mutex<Option<Survey>>,
 }
 
 /// A plan that was done.
@@ -61,7 +67,6 @@ impl World {
     /// When the name is none.
     pub fn host(&mut self, name: &str) -> Result<(), Diagnostics> {
         let host = HostName::new(name).map_err(|why| wrong(&why))?;
-        self.endpoints.insert(host.clone(), Endpoint::new(host.clone()));
         self.hosts.push(host);
         self.fleet.add(name, Host::new());
         Ok(())
@@ -88,9 +93,20 @@ impl World {
         self.project.files.insert(name.to_owned(), text.as_bytes().to_vec());
     }
 
-    /// Writes `site.yml`. The hosts of a service are names with blanks between, or `all`.
+    /// Writes `site.yml`.
     pub fn site(&mut self, text: &str) {
         self.project.site = Some(Source::new("site.yml", text));
+    }
+
+    /// The environment that the texts describe, and all hosts.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the texts.
+    pub fn environment(&self) -> Result<Environment, Diagnostics> {
+        let hosts: String = self.hosts.iter().map(|host| format!("  {host}: {{}}\n")).collect();
+        let mut project = self.project.clone();
+        project.environment = vec![("hosts.yml".to_owned(), Source::new("hosts.yml", format!("hosts:\n{hosts}")))];
+        Environment::from_texts(project, &Wanted::of(name()))
     }
 
     /// What is desired.
@@ -98,58 +114,18 @@ impl World {
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn catalog(&self) -> Result<Catalog, Diagnostics> {
-        let site =
-            self.project.site.as_ref().map(|source| Site::read(&yaml::parse(source)?)).transpose()?.unwrap_or_default();
-        let roles = self.roles()?;
-        let placement = catalog::place(&site, &roles, &|service| self.members(service))?;
-        let variable = |_: &HostName, service: Option<&ServiceName>, name: &str| variable(&placement, service, name);
-        let endpoint = |host: &HostName| self.endpoints.get(host).cloned();
-        let environment = EnvName::new("sim").map_err(|why| wrong(&why))?;
-        catalog::compile(&Desired {
-            environment: &environment,
-            project: &self.project,
-            roles: &roles,
-            placement: &placement,
-            endpoint: &endpoint,
-            variable: &variable,
-            facts: &Facts::new(),
-            limit: None,
-            spare: &self.hosts,
-        })
-    }
-
-    fn roles(&self) -> Result<BTreeMap<RoleName, Role>, Diagnostics> {
-        let read =
-            |(name, texts): (&RoleName, &RoleTexts)| Ok((name.clone(), Role::read(name, &yaml::parse(&texts.role)?)?));
-        self.project.roles.iter().map(read).collect()
-    }
-
-    fn members(&self, service: &Definition) -> Result<Vec<HostName>, Diagnostic> {
-        let known = |name: &str| self.hosts.iter().find(|host| host.as_str() == name).cloned();
-        if service.hosts == "all" {
-            return Ok(self.hosts.clone());
-        }
-        let found = |name| known(name).ok_or_else(|| Diagnostic::error(format!("there is no host `{name}`")));
-        service.hosts.split_whitespace().map(found).collect()
+        self.environment()?.catalog(&Facts::new(), &std::collections::BTreeSet::new())
     }
 
     /// What the hosts answer to everything a catalog asks.
     pub fn observe(&self, catalog: &Catalog) -> Observed {
-        let questions = catalog.questions();
-        let mut observed = self.ask(questions);
-        for (host, more) in self.ask(plan::left(catalog, &observed)) {
-            match (observed.get_mut(&host), more) {
-                (Some(Ok(readings)), Ok(more)) => readings.extend(more),
-                (_, Err(why)) => drop(observed.insert(host, Err(why))),
-                _ => {}
-            }
-        }
-        observed
+        self.survey(catalog.clone()).observed
     }
 
-    fn ask(&self, questions: Vec<(Endpoint, Vec<Probe>)>) -> Observed {
-        let answers = wait_for(observe::ask(&self.fleet, questions, self.forks(), |_, _| ()));
-        answers.into_iter().map(|(host, answer)| (host, answer.map_err(|error| error.to_string()))).collect()
+    fn survey(&self, catalog: Catalog) -> Survey {
+        let session = self.session(Arc::new(Silent));
+        let survey = wait_for(session.survey_catalog(catalog, &Stop::never()));
+        survey.expect("nobody stops it")
     }
 
     /// What would change now.
@@ -167,47 +143,45 @@ impl World {
     pub fn plan_part(&self, part: &Part) -> Result<Plan, Diagnostics> {
         let mut catalog = self.catalog()?;
         part.choose(&mut catalog);
-        Ok(plan::plan(&catalog, &self.observe(&catalog)))
+        Ok(self.remember(self.survey(catalog)))
     }
 
-    /// What would be taken away if there were no site.
-    ///
-    /// # Panics
-    /// Never: the name is one.
+    /// What would be removed if nothing were desired.
     pub fn destroy(&self) -> Plan {
-        let environment = EnvName::new("sim").expect("a name");
-        let hosts: Vec<Endpoint> = self.endpoints.values().cloned().collect();
-        let nothing = Catalog::of_nothing(environment.clone(), hosts.clone());
-        plan::destroy(&environment, &hosts, &self.observe(&nothing))
+        let survey = self.survey(Catalog::of_nothing(name(), self.endpoints()));
+        self.remember(destruction(survey, Data::Kept))
     }
 
-    /// Gives armilla what is there of a part and as it is wanted, as `armilla import` does.
+    fn remember(&self, survey: Survey) -> Plan {
+        let plan = survey.plan.clone();
+        *lock(&self.last) = Some(survey);
+        plan
+    }
+
+    /// Adopts what is there of a part and as it is wanted, as `armilla import` does.
     ///
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn import(&self, part: &Part) -> Result<plan::Import, Diagnostics> {
-        let mut catalog = self.catalog()?;
-        part.choose(&mut catalog);
-        let observed = self.observe(&catalog);
-        // Leases are on the hosts of a plan; here on those of the import.
-        let base = plan::plan(&catalog, &observed);
-        let permit = self.permit(&Plan { endpoints: catalog.endpoints(), ..base });
-        let import = plan::import(&catalog, &observed, &permit.applied);
-        for (host, ticket) in &permit.tickets {
-            let Some(endpoint) = self.endpoints.get(host) else { continue };
-            if let Some(step) = import.saves.get(host) {
-                let order = Order { steps: std::slice::from_ref(step), ticket: Some(ticket) };
-                drop(wait_for(self.fleet.perform(endpoint, order, &|_| ())));
-            }
-            drop(wait_for(self.fleet.lease(endpoint, &Request::Release { id: ticket.id.clone() })));
-        }
-        Ok(import)
+        let mut environment = self.environment()?;
+        environment.part = part.clone();
+        let session = self.session(Arc::new(Silent));
+        let import = wait_for(async {
+            self.break_locks().await;
+            let stop = Stop::never();
+            let locked = session.lock(&Ground::of(&environment), &stop).await?;
+            let survey = locked.survey(&environment, &stop).await?;
+            let import = locked.find_import(&survey);
+            locked.import(&survey, &import).await;
+            locked.release().await;
+            Ok(import)
+        });
+        import.map_err(|abort: Abort| abort.problems())
     }
 
     /// What one host answers.
     pub fn look(&self, host: &HostName, probes: &[Probe]) -> Readings {
-        let answer = self.endpoints.get(host).map(|endpoint| wait_for(self.fleet.read(endpoint, probes)));
-        answer.and_then(Result::ok).unwrap_or_default()
+        wait_for(self.fleet.read(&Endpoint::new(host.clone()), probes)).unwrap_or_default()
     }
 
     /// Does a plan.
@@ -215,105 +189,104 @@ impl World {
         self.apply_until(plan, |_| false)
     }
 
-    /// Does a plan; as soon as `enough` says so of an event, the user stops it. As users do it: under leases, with a journal,
-    /// and at the end each host keeps a new ledger.
+    /// Does a plan; as soon as `enough` says so of an event, the user stops it. As users do it: under locks, with a journal, and
+    /// at the end each host keeps a new ledger. Every limit of the guard is off, as with the flags that turn them off.
     pub fn apply_until(&self, plan: &Plan, enough: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Run {
-        let (stop, stopped) = watch::channel(false);
-        let signals = apply::Signals { stop: stopped, approved: watch::channel(true).1 };
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&events);
-        let tell = move |event: Event| {
-            if enough(&event) {
-                stop.send_replace(true);
-            }
-            heard.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-        };
-        let limits = Limits { forks: self.forks(), patience: std::time::Duration::ZERO };
-        let permit = self.permit(plan);
-        let run = apply::run(plan, Arc::clone(&self.fleet), limits, Some(permit.clone()), signals, Arc::new(tell));
-        let report = wait_for(run);
-        self.settle(plan, &permit);
-        let events = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
+        let (stopper, stop) = Stop::channel();
+        let watcher = Arc::new(Watcher { enough: Box::new(enough), stopper, events: Mutex::default() });
+        let session = self.session(Arc::clone(&watcher) as Arc<dyn Observer>);
+        let finished = wait_for(self.applied(&session, plan, stop));
+        let report = finished.unwrap_or_else(|abort| refused(plan, &abort));
+        let events = std::mem::take(&mut *lock(&watcher.events));
         Run { events, report }
     }
 
-    /// Leases on all hosts of a plan that answer. Whoever has one is dead: there is one controller in a world.
-    fn permit(&self, plan: &Plan) -> Permit {
-        let number = self.runs.fetch_add(1, Ordering::Relaxed);
-        let name = format!("20231114-{number:06}-simu");
-        let run = RunId::new(&name).expect("a name");
-        let at = format!("2023-11-14T{:02}:{:02}:{:02}Z", 8 + number / 3600 % 16, number / 60 % 60, number % 60);
-        let applied =
-            Applied { run, plan: Digest::of(name.as_bytes()), at, who: "somebody@here".to_owned(), revision: None };
-        let id = LeaseId(format!("{number:016x}"));
-        let ticket = |host: &Endpoint| {
-            let fence = self.lease(host, &id, &applied)?;
-            let ticket = Ticket {
-                environment: plan.environment.clone(),
-                id: id.clone(),
-                fence,
-                intent: None,
-                first: 0,
-                part: OrderPart::Rest,
-            };
-            Some((host.name.clone(), ticket))
-        };
-        let tickets = plan.endpoints.values().filter_map(ticket).collect();
-        Permit { applied, tickets, refused: BTreeMap::new() }
-    }
-
-    fn lease(&self, host: &Endpoint, id: &LeaseId, applied: &Applied) -> Option<u64> {
-        let ask = |request: &Request| wait_for(self.fleet.lease(host, request)).ok();
-        if let Answer::Taken(held) = ask(&Request::Look)? {
-            ask(&Request::Break { id: held.lease.id })?;
-        }
-        let holder = Holder {
-            environment: EnvName::new("sim").expect("a name"),
-            run: applied.run.clone(),
-            who: applied.who.clone(),
-            command: "armilla apply sim".to_owned(),
-            machine: String::new(),
-            boot: String::new(),
-            pid: 1,
-            ticks: 0,
-            namespace: String::new(),
-            since: applied.at.clone(),
-        };
-        let acquire = Request::Acquire { id: id.clone(), holder, seconds: SECONDS, instead_of: None };
-        if let Answer::Granted(fence) = ask(&acquire)? { Some(fence) } else { None }
-    }
-
-    /// Looks again, writes down what is ours now, and gives the leases back. A run that was killed does nothing of it.
-    fn settle(&self, done: &Plan, permit: &Permit) {
-        let Ok(mut catalog) = self.catalog() else { return };
-        Part::default().choose(&mut catalog);
-        catalog.hosts.retain(|host, _| done.endpoints.contains_key(host));
-        catalog.spare.retain(|host, _| done.endpoints.contains_key(host));
-        let observed = self.observe(&catalog);
-        let steps: BTreeMap<HostName, Step> = plan::settle(&catalog, &observed, &permit.applied);
-        for (host, ticket) in &permit.tickets {
-            let Some(endpoint) = done.endpoints.get(host) else { continue };
-            if let Some(step) = steps.get(host) {
-                let order = Order { steps: std::slice::from_ref(step), ticket: Some(ticket) };
-                // What is not written down now is worked in by the next run.
-                drop(wait_for(self.fleet.perform(endpoint, order, &|_| ())));
+    async fn applied(&self, session: &Session<Fleet>, plan: &Plan, stop: Stop) -> Result<Report, Abort> {
+        let environment = self.environment()?;
+        let last = lock(&self.last).clone();
+        let survey = match last {
+            Some(last) if last.plan.environment == plan.environment => Survey { plan: plan.clone(), ..last },
+            _ => {
+                let catalog = environment.catalog(&Facts::new(), &std::collections::BTreeSet::new())?;
+                let survey = session.survey_catalog(catalog, &stop).await?;
+                Survey { plan: plan.clone(), ..survey }
             }
-            drop(wait_for(self.fleet.lease(endpoint, &Request::Release { id: ticket.id.clone() })));
+        };
+        let approved = approve(session.propose(&environment, survey), &Limits::none(), &Known::default())?;
+        self.break_locks().await;
+        let locked = session.lock(&Ground::of(&environment), &stop).await?;
+        let ran = session.apply(locked, approved, stop).await?.ran;
+        let nothing = Report { ends: Vec::new(), stopped: false, restored: BTreeMap::new() };
+        Ok(ran.map_or(nothing, |ran| ran.report))
+    }
+
+    /// Whoever holds a lock is dead: there is one controller in a world.
+    async fn break_locks(&self) {
+        for host in self.endpoints() {
+            if let Ok(Answer::Taken(held)) = self.fleet.lease(&host, &Request::Look).await {
+                drop(self.fleet.lease(&host, &Request::Break { id: held.lease.id }).await);
+            }
         }
     }
 
-    fn forks(&self) -> usize {
-        if self.forks == 0 { 10 } else { self.forks }
+    fn endpoints(&self) -> Vec<Endpoint> {
+        self.hosts.iter().cloned().map(Endpoint::new).collect()
     }
+
+    fn session(&self, observer: Arc<dyn Observer>) -> Session<Fleet> {
+        let clock = Arc::clone(&self.clock);
+        let identity = Identity {
+            who: "somebody@here".to_owned(),
+            command: "armilla apply sim".to_owned(),
+            process: Process::default(),
+            clock: Arc::new(move || {
+                let seconds = BEGINNING + clock.fetch_add(1, Ordering::Relaxed);
+                jiff::Timestamp::from_second(seconds).unwrap_or_default()
+            }),
+        };
+        let forks = if self.forks == 0 { 10 } else { self.forks };
+        // Nobody waits for a host in memory that was lost, or for a person.
+        let options =
+            Options { forks, reboot_timeout: Duration::ZERO, approval: Approval::Given, ..Options::default() };
+        Session::new(Arc::clone(&self.fleet), identity, History::none(), observer).with(options)
+    }
+}
+
+/// Keeps the events of a run, and stops it when that is enough.
+struct Watcher {
+    enough: Box<dyn Fn(&Event) -> bool + Send + Sync>,
+    stopper: Stopper,
+    events: Mutex<Vec<Event>>,
+}
+
+impl Observer for Watcher {
+    fn notice(&self, notice: Notice<'_>) {
+        if let Notice::Event { event, .. } = notice {
+            if (self.enough)(event) {
+                self.stopper.request();
+            }
+            lock(&self.events).push(event.clone());
+        }
+    }
+}
+
+/// The report of a plan of which nothing was begun.
+fn refused(plan: &Plan, abort: &Abort) -> Report {
+    let why = abort.problems().to_string();
+    let end = End::Failed(Failure::Refused { why });
+    Report { ends: vec![end; plan.stages.len()], stopped: false, restored: BTreeMap::new() }
+}
+
+fn name() -> EnvName {
+    EnvName::new("sim").expect("a name")
 }
 
 fn wrong(why: &InvalidName) -> Diagnostics {
-    Diagnostic::from(why.clone()).into()
+    crate::diag::Diagnostic::from(why.clone()).into()
 }
 
-fn variable(placement: &Placement, service: Option<&ServiceName>, name: &str) -> Option<Node> {
-    let placed = placement.services.iter().find(|placed| Some(&placed.definition.name) == service)?;
-    placed.definition.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node.clone())
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs to the end on this thread alone, so that the same input gives the same order.

@@ -222,7 +222,7 @@ impl Project {
     }
 
     pub(crate) fn site(&self) -> String {
-        let line = |index: usize| format!("  s{index}: {{ hosts: {} }}\n", self.members(index).join(" "));
+        let line = |index: usize| format!("  s{index}: {{ hosts: {} }}\n", self.members(index).join(":"));
         let mut lines: Vec<String> = (0..self.services.len()).map(line).collect();
         if self.backwards {
             lines.reverse();

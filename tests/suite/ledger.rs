@@ -434,7 +434,7 @@ fn a_service_that_leaves_a_host_is_taken_away_there() {
         world.host(host).expect("a name");
     }
     world.role("it", "summary: It.\nresources:\n  - package: nginx\n  - service: nginx\n").expect("a role");
-    world.site("services:\n  it: { hosts: h1 h2 }\n");
+    world.site("services:\n  it: { hosts: h1:h2 }\n");
     let before = shapes(&world);
     converge(&world);
     world.site("services:\n  it: { hosts: h2 }\n");

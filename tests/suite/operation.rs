@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use armilla::apply::End;
 use armilla::history::History;
@@ -133,12 +133,12 @@ async fn a_stop_before_the_run_leaves_everything_as_it_was() {
 }
 
 /// Requests a stop as soon as the run begins.
-struct StopAtOnce(Mutex<Option<armilla::operation::Stopper>>);
+struct StopAtOnce(armilla::operation::Stopper);
 
 impl Observer for StopAtOnce {
     fn notice(&self, notice: Notice<'_>) {
-        if let (Notice::Begun { .. }, Some(stopper)) = (notice, self.0.lock().expect("no panic").take()) {
-            stopper.request();
+        if let Notice::Begun { .. } = notice {
+            self.0.request();
         }
     }
 }
@@ -148,7 +148,7 @@ async fn a_stop_as_the_run_begins_is_an_outcome_and_begins_no_stage() {
     let room = project("begin");
     let environment = environment(&room.0).await;
     let (stopper, stop) = Stop::channel();
-    let session = session(&room, Arc::new(StopAtOnce(Mutex::new(Some(stopper)))));
+    let session = session(&room, Arc::new(StopAtOnce(stopper)));
     let locked = session.lock(&Ground::of(&environment), &stop).await.expect("a lock");
     let survey = locked.survey(&environment, &stop).await.expect("a survey");
     let proposal = session.propose(&environment, survey);
