@@ -17,7 +17,7 @@ use crate::operation::{Ground, Proposal};
 /// Why none of it is done.
 pub(super) async fn apply(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Failure> {
     let opened = saved::open(global, path, &command.selection.keys).await?;
-    let connection = saved::connection(&opened.file, &command.connection)?;
+    let connection = saved::connection(&opened, &command.connection)?;
     let question = Question::of_saved(opened.workspace.as_ref(), &opened.file.about);
     show::print(global, path, &Shape { next: Next::Doing, ..command.shape.clone() }, &opened.file);
     let (shown, consent) = (&opened.file.shown, &command.consent);

@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
     let project = global.project.clone().or_else(|| Some(old.head.project.clone()));
     let global = &Global { project, ..global.clone() };
     let opened = saved::open(global, &old.plan_file(), &command.keys).await?;
-    let connection = saved::connection(&opened.file, &command.connection)?;
+    let connection = saved::connection(&opened, &command.connection)?;
     let about = &opened.plan.about;
     let question = Question::of_saved(opened.workspace.as_ref(), about);
     let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());

@@ -7,6 +7,7 @@ use super::hosts::Hosts;
 use super::keys::{self, KeyFlags};
 use super::{Connection, Global, Selection, identity, load, ui};
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::inventory::{Become, Endpoint};
 use crate::operation::plan_file::{self, Sealer};
 use crate::operation::{Proposal, Survey};
 use crate::plan::saved::{File, Hosts as Meant, SavedPlan};
@@ -60,12 +61,19 @@ pub(super) async fn save(path: &Path, proposal: &Proposal) -> Result<(), Diagnos
 /// How the hosts of a saved plan are reached: as the command says, and in a lab if it was made for one.
 ///
 /// # Errors
-/// When a lab is wanted for a plan of the inventory's hosts.
-pub(super) fn connection(file: &File, given: &Connection) -> Result<Connection, Diagnostic> {
-    let lab = file.about.hosts == Meant::Lab;
+/// When a lab is wanted for a plan of the inventory's hosts, or root for one that was made as another user.
+pub(super) fn connection(opened: &Opened, given: &Connection) -> Result<Connection, Diagnostic> {
+    let lab = opened.file.about.hosts == Meant::Lab;
     if given.lab && !lab {
         let what = "this plan was made for the hosts of the inventory, not for a rehearsal; nothing was changed";
         return Err(Diagnostic::error(what).hint("leave --lab out, or plan with it"));
+    }
+    let flag = [(given.ask_become_pass, "-K"), (given.become_root, "-b")].into_iter().find(|(is_given, _)| *is_given);
+    let is_plain = |host: &Endpoint| host.become_user == Become::No;
+    if let (Some((_, flag)), Some(host)) = (flag, opened.plan.catalog.endpoints().values().find(|host| is_plain(host)))
+    {
+        let what = format!("{flag}: this plan was made without becoming root on {}; nothing was changed", host.name);
+        return Err(Diagnostic::error(what).hint(format!("plan again with {flag}, or leave it out")));
     }
     Ok(Connection { lab, ..given.clone() })
 }

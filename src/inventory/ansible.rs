@@ -66,7 +66,9 @@ impl Word<'_> {
             "ansible_connection" => found.method = self.method(),
             "ansible_become" => found.become_user = self.truth().map(|yes| if yes { Become::Root } else { Become::No }),
             "ansible_become_user" => found.becoming = self.text().map(|user| (user, self.node.origin.clone())),
-            "ansible_become_method" => self.become_method(),
+            "ansible_become_method" => {
+                found.become_method = self.text().map(|method| (method, self.node.origin.clone()));
+            }
             "ansible_ssh_common_args" => found.common = self.arguments(),
             "ansible_ssh_extra_args" => found.extra = self.arguments(),
             name if PASSWORDS.contains(&name) => self.password(),
@@ -146,14 +148,6 @@ impl Word<'_> {
                 );
                 None
             }
-        }
-    }
-
-    fn become_method(&mut self) {
-        let Some(text) = self.text() else { return };
-        if !matches!(text.as_str(), "sudo" | "ansible.builtin.sudo") {
-            let what = format!("`{}` has no effect: armilla works as root by sudo", text.escape_debug());
-            self.problems.push(Diagnostic::warning(what).at(&self.node.origin));
         }
     }
 

@@ -76,6 +76,8 @@ pub(super) struct Connection {
     pub(super) second: Second,
     /// Whom an Ansible inventory wants to become, and where it says so.
     pub(super) becoming: Option<(String, Origin)>,
+    /// How an Ansible inventory wants to become root, and where it says so.
+    pub(super) become_method: Option<(String, Origin)>,
     pub(super) common: Option<Arc<SshArguments>>,
     pub(super) extra: Option<Arc<SshArguments>>,
 }
@@ -103,6 +105,7 @@ impl Connection {
         take(&mut self.second.user, stronger.second.user.as_ref());
         take(&mut self.second.key, stronger.second.key.as_ref());
         take(&mut self.becoming, stronger.becoming.as_ref());
+        take(&mut self.become_method, stronger.become_method.as_ref());
         take(&mut self.common, stronger.common.as_ref());
         take(&mut self.extra, stronger.extra.as_ref());
     }
@@ -110,6 +113,11 @@ impl Connection {
     /// Whom to become, if it is neither root nor nobody: armilla cannot.
     pub(super) fn stranger(&self) -> Option<&(String, Origin)> {
         self.becoming.as_ref().filter(|(user, _)| self.become_user == Some(Become::Root) && user != "root")
+    }
+
+    /// The way to become root, if it is another than sudo: armilla has no other.
+    pub(super) fn strange_method(&self) -> Option<&(String, Origin)> {
+        self.become_method.as_ref().filter(|(method, _)| !matches!(method.as_str(), "sudo" | "ansible.builtin.sudo"))
     }
 
     /// The keys that are given on both sides.

@@ -277,6 +277,9 @@ impl Inventory {
                     Diagnostic::error(what).at(origin).hint("take `ansible_become` or `ansible_become_user` away"),
                 );
             }
+            if let Some((method, origin)) = connection.strange_method() {
+                warnings.push(strange_method(method, connection.become_user).at(origin));
+            }
             host.endpoint = connection.endpoint(host.endpoint.name.clone());
         }
         let host_index = hosts.iter().enumerate().map(|(index, host)| (host.name().clone(), index)).collect();
@@ -334,4 +337,15 @@ fn connection(host: &Host, groups: &[Group]) -> Connection {
     connection.absorb(&host.connection);
     connection.absorb(&host.file_connection);
     connection
+}
+/// An `ansible_become_method` that armilla does not have. It is an error only where somebody becomes root by it.
+fn strange_method(method: &str, becoming: Option<Become>) -> Diagnostic {
+    let method = method.escape_debug();
+    match becoming {
+        Some(Become::Root) => {
+            Diagnostic::error(format!("become method `{method}` is not supported: armilla uses sudo"))
+                .hint("allow this user to use sudo on the host and remove `ansible_become_method`, or log in as root")
+        }
+        _ => Diagnostic::warning(format!("become method `{method}` has no effect: armilla uses sudo")),
+    }
 }

@@ -85,6 +85,7 @@ const STORIES: &[Story] = &[
     ("doctor says what is missing where and what mends it", inspect::doctor),
     ("explain says where a value comes from and how a resource stands", inspect::explain),
     ("F21: sudo without a password just works", password::f21_none_needed),
+    ("F59: root is root in a rehearsal", password::f59_root_is_root_in_a_rehearsal),
     ("F21: sudo with a password asks once and shows it to nobody", password::f21_asked_once),
     ("F15: power loss in the middle of an installation is recovered from", failure::f15_power_loss),
     ("F9: hosts behind bad cables are done, or given up by their own limit", faults::f09_bad_cables),

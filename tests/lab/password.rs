@@ -35,13 +35,13 @@ pub(crate) fn f21_asked_once(house: &House) {
     let failures = "journalctl --no-pager -q -t sudo | grep -c 'authentication failure' || true";
     let before = house.sh("h1", failures);
 
-    apply(house, &project, &[]).says("-K").ends(4);
+    apply(house, &project, &[]).says("-K (--ask-become-pass)").says("NOPASSWD").ends(1);
     apply(house, &project, &["-K"]).ends(1).says("no terminal");
     assert_eq!(house.sh("h1", failures), before, "no password was tried");
 
     let run = typed(house, &project, "wrong-guess");
     assert!(run.said().contains("wrong password"), "\n{run}");
-    let run = run.ends(4).keeps("wrong-guess");
+    let run = run.ends(1).keeps("wrong-guess");
     let after: u32 = house.sh("h1", failures).parse().expect("a number");
     assert_eq!(after, before.parse::<u32>().expect("a number") + 1, "one attempt\n{run}");
     assert!(!house.holds("h1", "test -e /srv/sudo"));
@@ -54,6 +54,20 @@ pub(crate) fn f21_asked_once(house: &House) {
         !house.holds("h1", &format!("grep -rlsa {PASSWORD} /tmp /var /etc /root /run /srv /home")),
         "no trace of it"
     );
+}
+
+/// A rehearsal logs in as root unless -u says otherwise; then -b counts, and so does a sudo that wants a password.
+pub(crate) fn f59_root_is_root_in_a_rehearsal(house: &House) {
+    user(house, "guest", "guest ALL=(ALL) ALL");
+    let project = by_user(house, "rehearsed", "guest");
+    inventory(house, &project, "connection: { user: root }");
+    project.run(&["exec", "lab", "--lab", "-u", "guest", "--", "id", "-un"]).ends(0).says("guest");
+    for command in [&["plan", "lab"][..], &["apply", "lab", "-y"], &["exec", "lab"]] {
+        let program: &[&str] = if command[0] == "exec" { &["--", "id", "-un"] } else { &[] };
+        project.run(&[command, &["--lab", "-b", "-u", "guest"], program].concat()).says("-K").says("NOPASSWD").ends(1);
+    }
+    house.sh("h1", "echo 'guest ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/guest");
+    project.run(&["exec", "lab", "--lab", "-b", "-u", "guest", "--", "id", "-un"]).ends(0).says("root");
 }
 
 fn user(house: &House, name: &str, rule: &str) {

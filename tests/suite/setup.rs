@@ -197,42 +197,44 @@ async fn f02_no_connection_outlives_a_command_that_was_ended_in_any_way() {
 }
 
 #[test]
-fn f06_the_process_of_a_holder_is_judged_only_where_its_number_means_the_same() {
+fn f23_the_process_of_a_holder_is_judged_only_where_its_number_means_the_same() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("not tried: a namespace of processes needs root");
         return;
     }
     let Some(server) = Server::start("") else { return };
     let project = Project::new(&server, "root", 1);
+    let [begun, release] = ["begun", "release"].map(|name| server.path(name));
+    let program = format!("touch {begun}; until [ -e {release} ]; do sleep 0.1; done");
     project.file(
         "roles/one/role.yml",
-        &format!(
-            "summary: x\nresources:\n  - command: {{ run: [sh, -c, 'touch {}; sleep 3'] }}\n",
-            server.path("begun")
-        ),
+        &format!("summary: x\nresources:\n  - command: {{ run: [sh, -c, '{program}'] }}\n"),
     );
+    let exists = |path: &str| fs::exists(path).expect("a directory");
+    let apply = ["apply", "x", "-y"];
     let contained = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
-    let mut first = project.command(&contained, &["apply", "x", "-y"]).spawn().expect("armilla runs");
-    until("the first one works", || server.home.join("begun").exists());
+    let run = |before: &[&str]| told(project.command(before, &apply).output().expect("armilla runs"));
+    let first = project.command(&contained, &apply).spawn().expect("armilla runs");
+    until("the first one works", || exists(&begun));
     for before in [&contained[..], &[]] {
-        let (code, text) = told(project.command(before, &["apply", "x", "-y"]).output().expect("armilla runs"));
+        let (code, text) = run(before);
         assert!(code == Some(75) && text.contains("is locked by"), "{before:?} {code:?}\n{text}");
     }
-    assert!(first.wait().expect("it ends").success());
+    fs::write(&release, "").expect("a file");
+    let (code, text) = told(first.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(0), "{text}");
 
-    // Killed: the next one in the same namespace need not wait, all others wait until the lock ends by itself.
-    fs::remove_file(server.home.join("begun")).expect("a file");
-    let mut killed = project.command(&[], &["apply", "x", "-y"]).spawn().expect("armilla runs");
-    until("it works", || server.home.join("begun").exists());
+    // Killed: the next one in the same namespace need not wait; any other waits until the lock ends by itself.
+    [&begun, &release].map(|path| fs::remove_file(path).expect("a file"));
+    let mut killed = project.command(&[], &apply).spawn().expect("armilla runs");
+    until("it works", || exists(&begun));
     killed.kill().expect("it runs");
     killed.wait().expect("it ends");
-    until("its last step is over", || {
-        let (_, text) = project.armilla(&["lock", "status", "x"]);
-        !text.contains("still running") && !text.contains("is running")
-    });
-    let (code, text) = told(project.command(&contained, &["apply", "x", "-y"]).output().expect("armilla runs"));
+    fs::write(&release, "").expect("a file");
+    until("its last step is over", || !project.armilla(&["lock", "status", "x"]).1.contains("running"));
+    let (code, text) = run(&contained);
     assert!(code == Some(75), "{code:?}\n{text}");
-    let (code, text) = project.armilla(&["apply", "x", "-y"]);
+    let (code, text) = run(&[]);
     assert_eq!(code, Some(0), "{text}");
 }
 
