@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::survey::Unreachable;
 use super::{Abort, Notice, Session, Stop, identity};
 use crate::apply::{self, Leases, Refused, Terms};
 use crate::inventory::{Endpoint, Host};

@@ -79,7 +79,7 @@ impl<T: Transport> Session<T> {
     /// When it is stopped.
     pub async fn survey_catalog(&self, catalog: Catalog, stop: &Stop) -> Result<Survey, Abort> {
         let none = Unreachable::new();
-        Reader { session: self, unreachable: &none, stop }.plan(catalog, BTreeMap::new()).await
+        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }.plan(catalog, BTreeMap::new()).await
     }
 
     /// The same of an environment that is checked while hosts are logged in to.

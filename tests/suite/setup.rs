@@ -225,7 +225,9 @@ fn f23_the_process_of_a_holder_is_judged_only_where_its_number_means_the_same() 
     assert_eq!(code, Some(0), "{text}");
 
     // Killed: the next one in the same namespace need not wait; any other waits until the lock ends by itself.
-    [&begun, &release].map(|path| fs::remove_file(path).expect("a file"));
+    for path in [&begun, &release] {
+        fs::remove_file(path).expect("a file");
+    }
     let mut killed = project.command(&[], &apply).spawn().expect("armilla runs");
     until("it works", || exists(&begun));
     killed.kill().expect("it runs");
