@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{Fleet, Host};
@@ -32,7 +32,7 @@ use crate::workspace::{Environment, Request as Wanted};
 const BEGINNING: i64 = 1_699_948_800;
 
 /// A project and its fleet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct World {
     /// The hosts.
     pub fleet: Arc<Fleet>,
@@ -42,6 +42,8 @@ pub struct World {
     forks: usize,
     /// Seconds since the first run began: whoever looks at the clock makes one pass.
     clock: Arc<AtomicI64>,
+    /// What the texts describe, until they change.
+    environment: OnceLock<Result<Arc<Environment>, Diagnostics>>,
     /// What the last plan was made from.
     last: Mutex<Option<Survey>>,
 }
@@ -68,6 +70,7 @@ impl World {
     pub fn host(&mut self, name: &str) -> Result<(), Diagnostics> {
         let host = HostName::new(name).map_err(|why| wrong(&why))?;
         self.hosts.push(host);
+        self.environment = OnceLock::new();
         self.fleet.add(name, Host::new());
         Ok(())
     }
@@ -79,34 +82,45 @@ impl World {
     pub fn role(&mut self, name: &str, text: &str) -> Result<(), Diagnostics> {
         let role = Source::new(format!("roles/{name}/role.yml"), text);
         let texts = RoleTexts { role, templates: BTreeMap::new(), files: BTreeMap::new(), from: From::Project };
-        self.project.roles.insert(RoleName::new(name).map_err(|why| wrong(&why))?, texts);
+        let name = RoleName::new(name).map_err(|why| wrong(&why))?;
+        self.texts().roles.insert(name, texts);
         Ok(())
     }
 
     /// Adds a template of the project, or writes it anew.
     pub fn template(&mut self, name: &str, text: &str) {
-        self.project.templates.insert(name.to_owned(), Source::new(format!("templates/{name}"), text));
+        self.texts().templates.insert(name.to_owned(), Source::new(format!("templates/{name}"), text));
     }
 
     /// Adds a file of the project, or writes it anew.
     pub fn file(&mut self, name: &str, text: &str) {
-        self.project.files.insert(name.to_owned(), text.as_bytes().to_vec());
+        self.texts().files.insert(name.to_owned(), text.as_bytes().to_vec());
     }
 
     /// Writes `site.yml`.
     pub fn site(&mut self, text: &str) {
-        self.project.site = Some(Source::new("site.yml", text));
+        self.texts().site = Some(Source::new("site.yml", text));
     }
 
     /// The environment that the texts describe, and all hosts.
     ///
     /// # Errors
     /// Everything that is wrong with the texts.
-    pub fn environment(&self) -> Result<Environment, Diagnostics> {
+    pub fn environment(&self) -> Result<Arc<Environment>, Diagnostics> {
+        self.environment.get_or_init(|| self.read().map(Arc::new)).clone()
+    }
+
+    fn read(&self) -> Result<Environment, Diagnostics> {
         let hosts: String = self.hosts.iter().map(|host| format!("  {host}: {{}}\n")).collect();
         let mut project = self.project.clone();
         project.environment = vec![("hosts.yml".to_owned(), Source::new("hosts.yml", format!("hosts:\n{hosts}")))];
         Environment::from_texts(project, &Wanted::of(name()))
+    }
+
+    /// The texts, to be changed.
+    fn texts(&mut self) -> &mut Project {
+        self.environment = OnceLock::new();
+        &mut self.project
     }
 
     /// What is desired.
@@ -163,7 +177,7 @@ impl World {
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn import(&self, part: &Part) -> Result<plan::Import, Diagnostics> {
-        let mut environment = self.environment()?;
+        let mut environment = self.read()?;
         environment.part = part.clone();
         let session = self.session(Arc::new(Silent));
         let import = wait_for(async {
