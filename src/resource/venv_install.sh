@@ -2,7 +2,12 @@
 # In: on standard input the list, which may hold an address with a password; as argument the environment.
 # The list goes through a pipe with a name: pip wants a file, and others must not find one.
 umask 077
-folder=$(mktemp -d "${TMPDIR:-/tmp}/armilla.XXXXXXXXXX") || exit 125
+# The name of the folder says whose it is: if we are killed, the next run on this host removes it.
+nth20() { shift 19; printf .%s "$1"; }
+mark=
+{ read -r boot </proc/sys/kernel/random/boot_id && read -r stat <"/proc/$$/stat"; } 2>/dev/null &&
+  mark=${boot%%-*}.$$$(nth20 ${stat##*) }).
+folder=$(mktemp -d "${TMPDIR:-/tmp}/armilla.${mark}XXXXXXXXXX") || exit 125
 feeder=
 trap '[ -z "$feeder" ] || kill "$feeder" 2>/dev/null; rm -rf -- "$folder"' EXIT
 trap 'exit 143' HUP INT TERM

@@ -21,6 +21,7 @@ mod inspect;
 mod kinds;
 mod lease;
 mod ledger;
+mod leftovers;
 mod network;
 mod password;
 mod project;
@@ -105,6 +106,8 @@ const STORIES: &[Story] = &[
     ("F3: a run that cannot be written down is not gone on with", crash::f03_no_room_to_write_down),
     ("F5: after a panic in the middle a run is gone on with", crash::f05_panic),
     ("F8: a run connects again and goes on with a step that ended meanwhile", crash::f08_connects_again_and_goes_on),
+    ("what killed orders left on a host goes with the next lock", leftovers::killed),
+    ("what a power loss left on a host goes with the next lock", leftovers::without_power),
     ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
     ("verify says of every service on every host whether it is healthy", verify::every_service),
     ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
