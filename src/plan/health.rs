@@ -2,7 +2,7 @@
 //!
 //! In: a check and readings. Out: healthy, sick with the reason, or unknown. Never: unknown taken for sick.
 
-use crate::step::{Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, WebAnswer};
+use crate::step::{Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, UnitReading, WebAnswer};
 
 /// How a service is on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ fn one(check: &Check, readings: &Readings) -> Health {
         (Expect::Open, Reading::Port(PortReading::Closed)) => Some(format!("{} is closed", port(&check.probe))),
         (Expect::Closed, Reading::Port(PortReading::Open)) => Some(format!("{} is open", port(&check.probe))),
         (Expect::Open | Expect::Closed, Reading::Port(_)) => None,
-        (Expect::Active, Reading::Unit(unit)) => (unit.active != "active").then(|| format!("it is {}", unit.active)),
+        (Expect::Active, Reading::Unit(unit)) => inactive(unit),
         (Expect::Output(pattern), Reading::Command(command)) => output(pattern.as_deref(), command),
         (Expect::Answer(wanted), Reading::Http(answer)) => match answer {
             Err(why) => Some(why.clone()),
@@ -48,6 +48,16 @@ fn one(check: &Check, readings: &Readings) -> Health {
         _ => return Health::Unknown("it answered something else".to_owned()),
     };
     problem.map_or(Health::Healthy, Health::Sick)
+}
+
+/// Why a unit does not count as active, if it does not.
+fn inactive(unit: &UnitReading) -> Option<String> {
+    match unit.active.as_str() {
+        "active" if unit.is_restarting() => Some("it is active, but systemd keeps restarting it".to_owned()),
+        "active" => None,
+        other if unit.is_restarting() => Some(format!("it is {other}: systemd keeps restarting it")),
+        other => Some(format!("it is {other}")),
+    }
 }
 
 fn port(probe: &Probe) -> String {
@@ -143,6 +153,24 @@ mod tests {
         assert!(matches!(health(&checks, &answer(Reading::Failed("no".into()))), Health::Unknown(_)));
         assert!(matches!(health(&checks, &Readings::default()), Health::Unknown(_)));
         assert_eq!(health(&[], &Readings::default()), Health::Healthy);
+    }
+
+    #[test]
+    fn a_unit_that_systemd_keeps_restarting_is_never_healthy() {
+        let probe = Probe::Unit("app.service".into());
+        let checks = [Check::new(probe.clone(), Expect::Active)];
+        let unit = |active: &str, sub: &str, restarts, age| {
+            let (active, sub) = (active.to_owned(), sub.to_owned());
+            let reading = UnitReading { active, sub, restarts, age, ..UnitReading::default() };
+            health(&checks, &[(probe.clone(), Reading::Unit(reading))].into_iter().collect())
+        };
+        let sick = |why: &str| Health::Sick(why.to_owned());
+        assert_eq!(unit("active", "running", 0, Some(0)), Health::Healthy);
+        assert_eq!(unit("active", "running", 9, Some(600)), Health::Healthy);
+        assert_eq!(unit("active", "running", 9, Some(2)), sick("it is active, but systemd keeps restarting it"));
+        let waits = unit("activating", "auto-restart", 9, None);
+        assert_eq!(waits, sick("it is activating: systemd keeps restarting it"));
+        assert_eq!(unit("failed", "failed", 9, None), sick("it is failed"));
     }
 
     #[test]

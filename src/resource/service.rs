@@ -4,7 +4,9 @@
 //! notified. Never: an end to a mask, which somebody set on purpose.
 //!
 //! `failed`, `activating` and `deactivating` are not running: `systemctl start` joins a start that is under way, waits
-//! for it and tells if it fails, while a service in a crash loop also calls itself `activating`.
+//! for it and tells if it fails, while a service that systemd keeps restarting also calls itself `activating`. Such a
+//! service is not running in the moments in which it is `active` either, and one that failed or is restarted counts as
+//! started only when it has run for a while.
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fields;
 use super::{Action, Change, Field, FieldValue, Kind, Verb, Verdict};
-use crate::step::{Command, Probe, Readings, Step, UnitReading, Unreadable};
+use crate::step::{Check, Command, Expect, Gate, Probe, Readings, Step, UnitReading, Unreadable};
 
 /// Whether a systemd unit runs.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -54,9 +56,14 @@ enum Activity {
     Running,
     Stopped,
     Failed,
+    /// It fails, and systemd starts it again, and so on.
+    Restarting,
     /// On its way from one to the other.
     Moving,
 }
+
+/// How long a service that failed before must run to count as started.
+const SETTLING: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Enablement {
@@ -94,7 +101,7 @@ impl Kind for Service {
 
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let unit = readings.unit(&Probe::Unit(self.unit()))?.clone();
-        let activity = activity(&unit.active)?;
+        let activity = if unit.is_restarting() { Activity::Restarting } else { activity(&unit.active)? };
         let enablement = enablement(&unit.enabled)?;
         Ok(State { unit, activity, enablement })
     }
@@ -232,12 +239,21 @@ impl Service {
         let reload = (starts && state.unit.needs_reload).then(|| Command::new(["systemctl", "daemon-reload"]));
         // One that failed too often in a row is not started again before this.
         let reset = (starts && state.activity == Activity::Failed).then(|| self.systemctl("reset-failed"));
-        reload.into_iter().chain(reset).chain([self.systemctl(call)]).map(Step::Run).collect()
+        let settles = starts && matches!(state.activity, Activity::Failed | Activity::Restarting);
+        let calls = reload.into_iter().chain(reset).chain([self.systemctl(call)]).map(Step::Run);
+        calls.chain(settles.then(|| self.settling())).collect()
+    }
+
+    /// Waits until it has run for a while: that it could be started says little of what failed before.
+    fn settling(&self) -> Step {
+        let check = Check { stable_for: SETTLING, ..Check::new(Probe::Unit(self.unit()), Expect::Active) };
+        Step::Await(Gate { of: self.unit(), checks: vec![check] })
     }
 
     fn shown(&self, state: &State, enable: Option<&str>) -> Vec<Field> {
         let there = state.unit.load != "not-found";
-        let from = there.then(|| state.unit.active.clone());
+        let restarting = state.activity == Activity::Restarting;
+        let from = there.then(|| if restarting { "restarting".to_owned() } else { state.unit.active.clone() });
         let value = FieldValue::Text { from, to: Some(self.wanted().to_owned()) };
         let activity = (!self.is_wanted(state.activity)).then_some(Field { name: "state", value });
         let enabled = enable.map(|verb| fields::text("enabled", &(verb != "enable"), &(verb == "enable")));

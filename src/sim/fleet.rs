@@ -620,8 +620,8 @@ impl State {
         let known = self.machines.get(name).and_then(|machine| machine.host.units.get(unit));
         known.is_some_and(|known| {
             let warm = known.since.is_some_and(|since| self.now - since >= known.definition.warm);
-            let running = known.activity == super::Activity::Active;
-            running && warm && (!known.definition.quorum || self.has_quorum(unit))
+            let (_, age) = known.restarts(self.now);
+            age.is_some() && warm && (!known.definition.quorum || self.has_quorum(unit))
         })
     }
 

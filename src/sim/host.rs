@@ -144,7 +144,7 @@ impl Host {
 
     /// A unit.
     pub fn unit(&self, name: &str) -> UnitReading {
-        self.units.reading(name, &self.paths)
+        self.units.reading(name, &self.paths, self.now)
     }
 
     /// A path with the home it begins in, if it does; see [`home_of`].

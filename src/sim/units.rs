@@ -56,6 +56,8 @@ pub struct Definition {
     pub quorum: bool,
     /// Seconds it needs before it works.
     pub warm: i64,
+    /// Seconds after which it fails each time; systemd starts it again a second later. 0 if it does not fail.
+    pub fails_after: i64,
     /// The files and folders it reads when it starts.
     pub reads: Vec<String>,
     /// The paths it cannot start without.
@@ -96,6 +98,7 @@ impl Definition {
                 "--port" => self.port = value.parse().ok(),
                 "--quorum" => self.quorum = true,
                 "--warm" => self.warm = value.parse().unwrap_or_default(),
+                "--fails-after" => self.fails_after = value.parse().unwrap_or_default(),
                 "--config" => self.reads.push(value.to_owned()),
                 "--needs" => self.needs.push(value.to_owned()),
                 _ => {}
@@ -111,6 +114,21 @@ impl Definition {
 
     fn installable(&self) -> bool {
         self.text.contains("[Install]")
+    }
+}
+
+impl Unit {
+    /// How often systemd restarted it until now, and for how many seconds it has run since; none while systemd waits to
+    /// restart it, or where it does not run at all.
+    pub fn restarts(&self, now: i64) -> (u64, Option<u64>) {
+        let Some(since) = self.since.filter(|_| self.activity == Activity::Active) else { return (0, None) };
+        let (ran, fails_after) = (now - since, self.definition.fails_after);
+        let number = |seconds: i64| u64::try_from(seconds).unwrap_or_default();
+        if fails_after == 0 {
+            return (0, Some(number(ran)));
+        }
+        let (restarts, ran) = (ran / (fails_after + 1), ran % (fails_after + 1));
+        (number(restarts), (ran < fails_after).then(|| number(ran)))
     }
 }
 
@@ -131,7 +149,7 @@ impl Units {
     }
 
     /// What `systemctl show` would say.
-    pub fn reading(&self, name: &str, paths: &Tree) -> UnitReading {
+    pub fn reading(&self, name: &str, paths: &Tree, now: i64) -> UnitReading {
         let on_disk = Definition::read(name, paths);
         let known = self.0.get(name);
         let masked = is_masked(name, paths);
@@ -140,13 +158,22 @@ impl Units {
             (None, None) => "not-found",
             _ => "loaded",
         };
-        let active = known.map_or("inactive", |unit| unit.activity.word());
+        let (restarts, age) = known.map_or((0, None), |unit| unit.restarts(now));
+        let (active, sub) = match known.map(|unit| unit.activity) {
+            Some(Activity::Active) if age.is_none() => ("activating", "auto-restart"),
+            Some(Activity::Active) => ("active", "running"),
+            Some(Activity::Failed) => ("failed", "failed"),
+            Some(Activity::Inactive) | None => ("inactive", "dead"),
+        };
         UnitReading {
             load: load.to_owned(),
             active: active.to_owned(),
+            sub: sub.to_owned(),
             enabled: enabled(name, masked, on_disk.as_ref(), paths).to_owned(),
             needs_reload: known.is_some_and(|unit| Some(&unit.definition) != on_disk.as_ref()),
             since: known.filter(|unit| unit.activity == Activity::Active).and_then(|unit| unit.since),
+            restarts,
+            age,
         }
     }
 
@@ -248,16 +275,6 @@ impl Units {
             self.0.insert(name.to_owned(), unit);
         }
         self.0.get_mut(name).ok_or_else(|| Trouble::new(5, format!("Unit {name} could not be found.")))
-    }
-}
-
-impl Activity {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Inactive => "inactive",
-            Self::Failed => "failed",
-        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod deadman;
 pub mod guarded;
 pub mod span;
 mod undo;
+mod unit;
 mod web;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use web::{HttpReading, HttpRequest, Method, Trust};
 
 use check::question;
 pub use undo::{Snapshot, Touched};
+pub use unit::{RESTARTED, SETTLED, UnitReading};
 
 use crate::edit::Edit;
 use crate::name::{EnvName, RoleName};
@@ -349,22 +351,6 @@ pub struct MembershipReading {
     pub group: String,
     /// The supplementary groups, by name, sorted.
     pub groups: Vec<String>,
-}
-
-/// A systemd unit, in systemd's own words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnitReading {
-    /// `loaded`, `not-found`, `masked`, ...
-    pub load: String,
-    /// `active`, `inactive`, `failed`, `activating`, ...
-    pub active: String,
-    /// `enabled`, `disabled`, `static`, ... or empty. Of a script of System V what `systemctl is-enabled` says, as systemd
-    /// itself only calls it `generated`.
-    pub enabled: String,
-    /// Whether its file changed since systemd read it.
-    pub needs_reload: bool,
-    /// When it became active, in seconds since 1970 by the host's own clock.
-    pub since: Option<i64>,
 }
 
 /// How a program ended.

@@ -18,7 +18,7 @@ use armilla::resource::{
 };
 use armilla::secret::Datum;
 use armilla::step::{
-    Alternative, Attributes, Command, CommandReading, Digest, Fetch, Holding, Manager, MembershipReading, Mode,
+    Alternative, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate, Holding, Manager, MembershipReading, Mode,
     Ownership, PackageReading, Packed, PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits,
     Unpacking, UserReading,
 };
@@ -505,7 +505,16 @@ readings! {
     }
     User => UserReading { uid: u32, gid: u32, home: String, shell: String, comment: String }
     Membership => MembershipReading { group: String, groups: Vec<String> }
-    Unit => UnitReading { load: String, active: String, enabled: String, needs_reload: bool, since: Option<i64> }
+    Unit => UnitReading {
+        load: String,
+        active: String,
+        sub: String,
+        enabled: String,
+        needs_reload: bool,
+        since: Option<i64>,
+        restarts: u64,
+        age: Option<u64>,
+    }
     Ended => CommandReading { exit: i32, stdout: String, stderr: String }
 }
 
@@ -590,7 +599,7 @@ fn show_step(step: &Step) -> String {
             format!("run {}", show_command(command)) + &alternatives.iter().map(or).collect::<String>()
         }
         Step::RunUnless(command, guard) => format!("run {} unless {}", show_command(command), show_command(guard)),
-        Step::Await(gate) => format!("{gate:?}"),
+        Step::Await(gate) => show_gate(gate),
     }
 }
 
@@ -610,6 +619,14 @@ fn show_unpacking(unpacking: &Unpacking) -> String {
     let UnpackLimits { bytes, entries, ratio } = limits;
     let limits = format!("{bytes} bytes, {entries} entries, {ratio} times");
     format!("unpack {source} to {path} {owner} {group} strip {strip} [{limits}] {occupied:?} {marker:?}")
+}
+
+fn show_gate(gate: &Gate) -> String {
+    let checks = gate.checks.iter().map(|check| match (&check.probe, &check.expect) {
+        (Probe::Unit(name), Outcome::Active) => format!("{name} is active for {} s", check.stable_for.as_secs()),
+        other => format!("{other:?}"),
+    });
+    format!("wait until {}", checks.collect::<Vec<_>>().join(" and "))
 }
 
 fn show_ownership(ownership: &Ownership) -> String {

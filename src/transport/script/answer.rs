@@ -59,6 +59,8 @@ struct Answer {
     locks: Option<String>,
     /// Of scripts of System V: what `systemctl is-enabled` says.
     generated: BTreeMap<String, String>,
+    /// The host's monotonic clock after it looked at the units, in hundredths of a second.
+    uptime: Option<u64>,
     /// Of each probe of a unit, by index: which block of systemctl's answer is its own.
     places: BTreeMap<usize, usize>,
 }
@@ -105,6 +107,7 @@ impl Answer {
             "packages" | "units" | "passwd" | "group" | "id" => self.sort_tool(&frame),
             "interrupted" => self.interrupted = true,
             "locks" => self.locks = Some(frame.text()),
+            "uptime" => self.uptime = frame.arguments.first().and_then(|now| now.parse().ok()),
             "generated" => {
                 let text = frame.text();
                 let mut words = text.split_ascii_whitespace().map(str::to_owned);
@@ -407,10 +410,19 @@ impl Answer {
         Ok(UnitReading {
             load: word("LoadState").ok_or_else(|| silent("whether the unit is loaded"))?,
             active: word("ActiveState").ok_or_else(|| silent("whether the unit is active"))?,
+            sub: word("SubState").unwrap_or_default(),
             enabled: if enabled == "generated" { of_script().unwrap_or(enabled) } else { enabled },
             needs_reload: block.get("NeedDaemonReload") == Some(&"yes"),
             since: block.get("ActiveEnterTimestamp").and_then(|text| timestamp(text)),
+            restarts: block.get("NRestarts").and_then(|text| text.parse().ok()).unwrap_or_default(),
+            age: block.get("ActiveEnterTimestampMonotonic").and_then(|text| self.age(text)),
         })
+    }
+
+    /// Seconds since a moment of the monotonic clock, which systemd writes in microseconds; 0 means never.
+    fn age(&self, at: &str) -> Option<u64> {
+        let at: u64 = at.parse().ok().filter(|at| *at > 0)?;
+        Some(self.uptime?.saturating_sub(at / 10_000) / 100)
     }
 }
 
@@ -519,6 +531,21 @@ mod tests {
         assert_eq!(unit(2).load, "not-found");
         let down = answer(&probes, &told("units", "", 1, "System has not been booted with systemd as init system"));
         assert!(down.unit(&probes[0]).expect_err("no systemd").0.contains("not been booted"));
+    }
+
+    #[test]
+    fn the_age_of_a_unit_is_told_by_the_monotonic_clock() {
+        let probes = ["loop", "never", "old"].map(|name| Probe::Unit(format!("{name}.service")));
+        let block = |name: &str, more: &str| format!("LoadState=loaded\nActiveState=active\nId={name}.service\n{more}\n");
+        let output = block("loop", "SubState=running\nNRestarts=7\nActiveEnterTimestampMonotonic=98000000\n")
+            + &block("never", "SubState=dead\nNRestarts=0\nActiveEnterTimestampMonotonic=0\n")
+            // Before systemd 235 nobody counts restarts.
+            + &block("old", "SubState=running\nActiveEnterTimestampMonotonic=5000000\n");
+        let readings = answer(&probes, &(told("units", &output, 0, "") + "\nN uptime 10000\n"));
+        let unit = |at: usize| readings.unit(&probes[at]).expect("an answer");
+        assert_eq!((unit(0).restarts, unit(0).age, unit(0).is_restarting()), (7, Some(2), true));
+        assert_eq!((unit(1).sub.as_str(), unit(1).age), ("dead", None));
+        assert_eq!((unit(2).restarts, unit(2).age), (0, Some(95)));
     }
 
     #[test]

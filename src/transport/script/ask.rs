@@ -173,7 +173,8 @@ fn packages(probes: &[Probe]) -> String {
 }
 
 /// What is asked of systemd about a unit.
-const UNIT_PROPERTIES: &str = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,Id";
+const UNIT_PROPERTIES: &str = "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,\
+     ActiveEnterTimestampMonotonic,NRestarts,Id";
 
 fn units(probes: &[Probe]) -> String {
     let names = askable(probes).filter_map(|(_, probe)| match probe {

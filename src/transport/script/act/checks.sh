@@ -76,6 +76,19 @@ active() {
   if ! has systemctl; then why='this host has no systemctl'; return 2; fi
   o=$(limit 10 systemctl is-active -- "$1" 2>&1 3>&-)
   [ "$o" = active ] || { why="$1 is ${o:-in no known state}"; return 1; }
+  o=$(limit 10 systemctl show --property=NRestarts,ActiveEnterTimestampMonotonic -- "$1" 2>/dev/null 3>&-)
+  ! restarted "$o" || { why="$1 is active, but systemd keeps restarting it"; return 1; }
+}
+# restarted PROPERTIES: whether systemd restarted it so recently that the next failure may be near: see step/unit.rs.
+restarted() {
+  o=$nl$1$nl
+  case $o in *"${nl}NRestarts="[1-9]*) ;; *) return 1 ;; esac
+  case $o in *"${nl}ActiveEnterTimestampMonotonic="[1-9]*) ;; *) return 1 ;; esac
+  p=${o#*"${nl}NRestarts="} o=${o#*"${nl}ActiveEnterTimestampMonotonic="}
+  p=${p%%"$nl"*} o=${o%%"$nl"*}
+  [ "$p" -lt 3 ] || p=3
+  tick
+  [ $((now - o / 10000)) -lt $((p * 1000)) ]
 }
 # answers LIMIT FUNCTION PATTERN: PATTERN is empty when any output will do.
 answers() {
