@@ -236,3 +236,11 @@ impl Block {
         items.chain(health).chain(self.member.by.clone())
     }
 }
+        let items = items.flat_map(|probe| parent(&probe).into_iter().chain([probe]));
+
+/// What is asked of the directory of a path: what is not there is to be written into it.
+fn parent(probe: &Probe) -> Option<Probe> {
+    let Probe::Path { path, .. } = probe else { return None };
+    let is_kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
+    Probe::directory_of(path).filter(|_| !is_kernels)
+}

@@ -213,8 +213,10 @@ impl<'a> Told<'a> {
                     item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change));
                 // What was not chosen is not done, so nothing can build on it.
                 if item.chosen == Chosen::Yes {
+                    let verdict = std::mem::replace(&mut decision.verdict, Said::InSync);
+                    decision.verdict = foresight.grounded(verdict, self.known.readings);
                     brought = if brings { Some(self.address(item)) } else { brought };
-                    foresight.expect(&*item.resource, &decision.verdict);
+                    foresight.expect((&*item.resource, &self.address(item)), &decision.verdict);
                 }
             }
             self.seen.push(seen);

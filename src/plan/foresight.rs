@@ -1,12 +1,14 @@
-//! What a plan's own changes will have made of files of which several resources hold a part.
+//! What a plan's own changes will have made: of files of which several resources hold a part, and of directories.
 //!
 //! In: what a host answered, and what was decided so far. Out: the same answers with those changes done, for the next
-//! resource that holds a part of such a file. Never: a guess about anything else a change may bring.
+//! resource that holds a part of such a file; and whether what is to be written has a directory to be in. Never: a guess
+//! about anything else a change may bring.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::resource::{Hold, Resource, Verdict};
+use crate::name::Address;
+use crate::resource::{Action, Hold, Resource, Verdict};
 use crate::step::{Attributes, Digest, Mode, Ownership, PathReading, Probe, Reading, Readings, Step};
 
 /// One host's files as they will be.
@@ -14,6 +16,10 @@ use crate::step::{Attributes, Digest, Mode, Ownership, PathReading, Probe, Readi
 pub(super) struct Foresight {
     /// By path, with the blocks that have changed it so far. A plan without parts of files has none.
     paths: BTreeMap<String, Foreseen>,
+    /// Directories that changes so far make, each with its block.
+    directories: BTreeMap<String, usize>,
+    /// The last change that may make directories nobody named.
+    maker: Option<Address>,
     block: usize,
     builds_on: Vec<usize>,
 }
@@ -66,8 +72,65 @@ impl Foresight {
         reading
     }
 
+    /// The same verdict if everything it writes has a directory to be in. Otherwise it may only be done if a change before
+    /// it brings the directory, and is refused if none can.
+    pub(super) fn grounded(&mut self, verdict: Verdict, readings: &Readings) -> Verdict {
+        let (Verdict::Change(change) | Verdict::MayChange(change, _)) = &verdict else { return verdict };
+        let mut made: BTreeSet<&str> = BTreeSet::new();
+        for step in &change.steps {
+            match written(step).map(|path| self.ground(path, &made, readings)) {
+                None | Some(Ground::There) => made.extend(directories(step)),
+                Some(Ground::Missing(directory)) => return self.without(&directory, verdict),
+                Some(Ground::File(file)) => {
+                    return Verdict::Refuse(format!("{file}, which should be its directory, is a file"));
+                }
+            }
+        }
+        verdict
+    }
+
+    /// The verdict on what is to be written into a directory that is not there.
+    fn without(&self, directory: &str, verdict: Verdict) -> Verdict {
+        match (&self.maker, verdict) {
+            (Some(maker), Verdict::Change(change)) => {
+                Verdict::MayChange(change, format!("{maker}, before it, may bring {directory}"))
+            }
+            (Some(_), verdict) => verdict,
+            (None, _) => Verdict::Refuse(format!(
+                "its directory {directory} does not exist: add `directory: {{ path: {directory} }}` before it"
+            )),
+        }
+    }
+
+    /// Whether the directory of a path is there when its turn comes.
+    fn ground(&mut self, path: &str, made: &BTreeSet<&str>, readings: &Readings) -> Ground {
+        let Some(probe) = Probe::directory_of(path) else { return Ground::There };
+        let Probe::Path { path: directory, .. } = &probe else { return Ground::There };
+        if made.contains(directory.as_str()) {
+            return Ground::There;
+        }
+        if let Some(block) = self.directories.get(directory) {
+            self.builds_on.extend((*block != self.block).then_some(*block));
+            return Ground::There;
+        }
+        match readings.get(&probe) {
+            Some(Reading::Path(PathReading::Absent)) => Ground::Missing(directory.clone()),
+            Some(Reading::Path(PathReading::File { .. })) => Ground::File(directory.clone()),
+            // Where a link leads is not known, and what was not answered neither.
+            _ => Ground::There,
+        }
+    }
+
     /// Takes note of what a resource will have done.
-    pub(super) fn expect(&mut self, resource: &dyn Resource, verdict: &Verdict) {
+    pub(super) fn expect(&mut self, (resource, address): (&dyn Resource, &Address), verdict: &Verdict) {
+        if let Verdict::Change(change) | Verdict::MayChange(change, _) = verdict {
+            let block = self.block;
+            let made = change.steps.iter().flat_map(directories);
+            self.directories.extend(made.map(|directory| (directory.to_owned(), block)));
+            if resource.makes_directories() && !matches!(change.action, Action::Remove | Action::Stop) {
+                self.maker = Some(address.clone());
+            }
+        }
         if !matches!(resource.holds(), Some(Hold::Part(_))) {
             return;
         }
@@ -89,6 +152,36 @@ impl Foresight {
         foreseen.by.push(self.block);
         after(&mut foreseen.reading, step);
     }
+}
+
+/// Whether something has a directory to be in.
+enum Ground {
+    There,
+    /// This directory is not there.
+    Missing(String),
+    /// This should be a directory.
+    File(String),
+}
+
+/// What a step writes that needs a directory to be in.
+fn written(step: &Step) -> Option<&str> {
+    match step {
+        Step::WriteFile { path, .. }
+        | Step::Download { path, .. }
+        | Step::MakeLink { path, .. }
+        | Step::EditFile { path, create: Some(_), .. } => Some(path),
+        _ => None,
+    }
+}
+
+/// The directories that a step makes, with all above them.
+fn directories(step: &Step) -> impl Iterator<Item = &str> {
+    let made = match step {
+        Step::MakeDirectory { path, .. } => Some(path.as_str()),
+        Step::Unpack(unpacking) => Some(unpacking.path.as_str()),
+        _ => None,
+    };
+    std::iter::successors(made, |path| path.rsplit_once('/').map(|(above, _)| above).filter(|above| !above.is_empty()))
 }
 
 /// What is at a path after a step.

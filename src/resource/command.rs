@@ -70,6 +70,7 @@ impl Kind for Command {
     const SUMMARY: &'static str = "A program that runs when a guard says that it must";
     const EXAMPLE: &'static str = "command: { run: [mkfs.ext4, /dev/vdb], unless: [blkid, /dev/vdb], timeout: 5m }";
     const SHORT: &'static str = "run";
+    const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
     fn target(&self) -> String {

@@ -109,6 +109,7 @@ impl Kind for Git {
     const EXAMPLE: &'static str =
         "git: { path: /opt/dags, repository: \"https://git.example.org/data/dags.git\", revision: v1.4, depth: 1 }";
     const SHORT: &'static str = "path";
+    const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
     fn target(&self) -> String {

@@ -29,6 +29,7 @@ impl Kind for Link {
     const SUMMARY: &'static str = "A symbolic link";
     const EXAMPLE: &'static str = "link: { path: /opt/spark/current, target: /opt/spark/3.5.1 }";
     const SHORT: &'static str = "path";
+    const MAKES_DIRECTORIES: bool = true;
     type State = PathReading;
 
     fn target(&self) -> String {

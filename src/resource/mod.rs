@@ -88,6 +88,10 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// Whether a change of it can bring what other resources speak about, as a package brings files and services.
     const BRINGS: bool = false;
 
+    /// Whether a change of it may make directories that its steps do not name, as an installed package or a program does. A
+    /// file in a directory that is not there is refused, unless such a change is before it.
+    const MAKES_DIRECTORIES: bool = Self::BRINGS;
+
     /// What takes it away if something before it brings it in the same run, and does nothing otherwise. For a resource
     /// that is in sync because there is nothing; empty for one that does not mind.
     fn unwanted(&self, _state: &Self::State) -> Option<Change> {
@@ -294,6 +298,8 @@ pub trait Resource: Debug + Send + Sync {
     fn holds(&self) -> Option<Hold>;
     /// See [`Kind::BRINGS`].
     fn brings(&self) -> bool;
+    /// See [`Kind::MAKES_DIRECTORIES`].
+    fn makes_directories(&self) -> bool;
     /// See [`Kind::HEARS`].
     fn hears(&self) -> bool;
     /// What to ask a host.
@@ -357,6 +363,10 @@ impl<K: Kind> Resource for K {
 
     fn brings(&self) -> bool {
         K::BRINGS
+    }
+
+    fn makes_directories(&self) -> bool {
+        K::MAKES_DIRECTORIES
     }
 
     fn hears(&self) -> bool {

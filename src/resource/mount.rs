@@ -81,6 +81,7 @@ impl Kind for Mount {
     const EXAMPLE: &'static str =
         "mount: { path: /srv/scratch, source: tmpfs, type: tmpfs, options: [size=1G, nosuid, nodev] }";
     const SHORT: &'static str = "path";
+    const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
     fn target(&self) -> String {

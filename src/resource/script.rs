@@ -88,6 +88,7 @@ impl Kind for Script {
          wanted: { path: /usr/bin/vim.tiny } }";
     const SHORT: &'static str = "name";
     const SOURCE: Source = Source::File;
+    const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
     fn target(&self) -> String {

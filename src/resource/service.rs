@@ -82,6 +82,7 @@ impl Kind for Service {
     const EXAMPLE: &'static str = "service: { name: zookeeper, state: running, enabled: true }";
     const SHORT: &'static str = "name";
     const HEARS: bool = true;
+    const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
     fn target(&self) -> String {

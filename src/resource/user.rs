@@ -69,6 +69,7 @@ impl Kind for User {
     const EXAMPLE: &'static str =
         "user: { name: zookeeper, system: true, home: /var/lib/zookeeper, shell: /usr/sbin/nologin }";
     const SHORT: &'static str = "name";
+    const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
     fn target(&self) -> String {

@@ -115,6 +115,7 @@ impl Kind for Venv {
     const EXAMPLE: &'static str = "venv: { path: /opt/notebooks, src: notebooks.lock }";
     const SHORT: &'static str = "path";
     const SOURCE: Source = Source::File;
+    const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
     fn target(&self) -> String {

@@ -165,6 +165,12 @@ pub enum Probe {
 }
 
 impl Probe {
+    /// What is at the directory that holds a path; none of the root, and of what is in a home.
+    pub fn directory_of(path: &str) -> Option<Self> {
+        let (directory, _) = path.rsplit_once('/').filter(|(directory, _)| directory.starts_with('/'))?;
+        Some(Self::Path { path: directory.to_owned(), content: Fetch::Digest })
+    }
+
     /// Whether a port accepts connections, with ten seconds for the answer.
     pub fn port(address: impl Into<String>, port: u16) -> Self {
         Self::Port { address: address.into(), port, timeout: question() }
