@@ -6,8 +6,8 @@ use super::plan::{self, Next, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, hosts, load, ui};
 use crate::diag::Diagnostic;
-use crate::operation::drift::{Counts, keep_drift};
-use crate::report::human::words;
+use crate::operation::drift::keep_drift;
+use crate::report::human;
 use crate::settings::Ignored;
 
 /// Shows what changed on the hosts since the last apply. Pending changes of the project are only counted. Writes nothing.
@@ -51,7 +51,7 @@ pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failur
             plan::print(global, (selection, connection), &shape, &environment, &survey);
         }
         if !command.shape.json {
-            ui::result(&line(counts));
+            ui::result(&human::drift(&counts));
         }
         Ok(match () {
             () if !survey.plan.unreachable.is_empty() => Exit::Unreachable,
@@ -60,20 +60,6 @@ pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failur
         })
     })
     .await
-}
-
-fn line(counts: Counts) -> String {
-    let mut parts = vec![match counts.drifted {
-        0 => "nothing moved on the hosts".to_owned(),
-        n => format!("{} moved on the hosts", words::count(n, "resource")),
-    }];
-    if counts.ignored > 0 {
-        parts.push(format!("{} ignored (see environment.yml)", counts.ignored));
-    }
-    if counts.planned > 0 {
-        parts.push(format!("{} differ for other reasons: see `armilla plan`", counts.planned));
-    }
-    parts.join(", ")
 }
 
 fn tell_expired(ignores: &[Ignored], today: Date) {

@@ -305,11 +305,18 @@ impl<'a> Told<'a> {
         let (wanted, known) = (self.wanted, self.known);
         let hearing: Vec<Address> =
             wanted.items.iter().filter(|item| item.resource.hears()).map(|item| self.address(item)).collect();
+        let differ: Vec<bool> = self.alone.iter().map(differs).collect();
         let said = self.alone.into_iter().zip(self.heard).zip(speaks);
         let one = |(address, ((alone, heard), speaks))| if speaks { entry(address, alone, heard) } else { None };
-        let entries = addresses.into_iter().zip(said).map(one);
+        let entries = addresses.into_iter().zip(said).map(one).zip(differ);
         let told = wanted.items.iter().zip(entries);
-        told.map(|(item, entry)| Some(remembered(wanted, item, known, &hearing, entry?))).collect()
+        let one = |(item, (entry, differs)): (&Wanted, (Option<Entry>, bool))| {
+            let place = place(wanted, item);
+            let owned = known.past.owned(&place).filter(|_| !known.past.leaves(&place));
+            let cause = history::cause(differs, item, owned, known.readings);
+            Some(remembered(wanted, item, known, &hearing, Entry { cause, ..entry? }))
+        };
+        told.map(one).collect()
     }
 
     /// Whether what a resource says counts. One that was not chosen is heard only where chosen ones ask something of it.
@@ -335,7 +342,7 @@ fn remembered(
     mut entry: Entry,
 ) -> Entry {
     let place: Place = place(block, item);
-    let leaves = known.past.leaving.iter().any(|leaving| leaving.place == place);
+    let leaves = known.past.leaves(&place);
     if leaves && !entry.steps().is_empty() {
         entry.reason = Reason::Left;
         let generation = known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation);
@@ -343,8 +350,6 @@ fn remembered(
     } else if leaves {
         // It is not worth refusing a plan for.
         entry.verdict = Verdict::Keep;
-    } else {
-        entry.cause = history::cause(&entry, item, known.past.owned(&place), known.readings);
     }
     if !entry.steps().is_empty() {
         entry.risk = item.risk;
@@ -395,6 +400,15 @@ fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said,
         Said::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
     };
     Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None, risk: None })
+}
+
+/// Whether something is different by itself, and not only notified or run every time.
+fn differs(alone: &Result<Decision, String>) -> bool {
+    match alone.as_ref().map(|decision| &decision.verdict) {
+        Ok(Said::Change(change)) => reason(change) != Reason::Unguarded,
+        Ok(Said::Refuse(_)) => true,
+        Ok(Said::InSync | Said::MayChange(..)) | Err(_) => false,
+    }
 }
 
 fn reason(change: &Change) -> Reason {

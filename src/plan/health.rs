@@ -2,10 +2,14 @@
 //!
 //! In: a check and readings. Out: healthy, sick with the reason, or unknown. Never: unknown taken for sick.
 
-use crate::step::{Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, UnitReading, WebAnswer};
+use crate::secret::{Secret, masked};
+use crate::step::{
+    Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, UnitReading, WebAnswer,
+};
 
 /// How a service is on a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Health {
     /// All checks hold.
     Healthy,
@@ -13,6 +17,46 @@ pub enum Health {
     Sick(String),
     /// One could not be asked.
     Unknown(String),
+}
+
+/// A health check that a member of a service does not pass, and what it answered.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedCheck {
+    /// The check.
+    pub check: Check,
+    /// [`Health::Sick`], or [`Health::Unknown`] where it could not be asked.
+    pub health: Health,
+}
+
+impl Health {
+    /// What was answered, or why nothing was; none of what is healthy.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Healthy => None,
+            Self::Sick(why) | Self::Unknown(why) => Some(why),
+        }
+    }
+}
+
+impl FailedCheck {
+    /// What was answered, or why nothing was.
+    pub fn why(&self) -> &str {
+        self.health.why().unwrap_or_default()
+    }
+}
+
+/// The checks that do not hold. What a host answered may hold secrets, which are masked.
+pub(super) fn failed(checks: &[Check], readings: &Readings, secrets: &[Secret<String>]) -> Vec<FailedCheck> {
+    let failed = |check: &Check| {
+        let health = match one(check, readings) {
+            Health::Healthy => return None,
+            Health::Sick(why) => Health::Sick(masked(&why, secrets)),
+            Health::Unknown(why) => Health::Unknown(masked(&why, secrets)),
+        };
+        Some(FailedCheck { check: check.clone(), health })
+    };
+    checks.iter().filter_map(failed).collect()
 }
 
 /// How a service with these checks is. Without checks it is healthy.
@@ -53,9 +97,9 @@ fn one(check: &Check, readings: &Readings) -> Health {
 /// Why a unit does not count as active, if it does not.
 fn inactive(unit: &UnitReading) -> Option<String> {
     match unit.active.as_str() {
-        "active" if unit.is_restarting() => Some("it is active, but systemd keeps restarting it".to_owned()),
+        // The same in all its states, which would be news to whoever waits for it.
+        _ if unit.is_restarting() => Some("it fails, and systemd keeps restarting it".to_owned()),
         "active" => None,
-        other if unit.is_restarting() => Some(format!("it is {other}: systemd keeps restarting it")),
         other => Some(format!("it is {other}")),
     }
 }
@@ -167,9 +211,9 @@ mod tests {
         let sick = |why: &str| Health::Sick(why.to_owned());
         assert_eq!(unit("active", "running", 0, Some(0)), Health::Healthy);
         assert_eq!(unit("active", "running", 9, Some(600)), Health::Healthy);
-        assert_eq!(unit("active", "running", 9, Some(2)), sick("it is active, but systemd keeps restarting it"));
+        assert_eq!(unit("active", "running", 9, Some(2)), sick("it fails, and systemd keeps restarting it"));
         let waits = unit("activating", "auto-restart", 9, None);
-        assert_eq!(waits, sick("it is activating: systemd keeps restarting it"));
+        assert_eq!(waits, sick("it fails, and systemd keeps restarting it"));
         assert_eq!(unit("failed", "failed", 9, None), sick("it is failed"));
     }
 

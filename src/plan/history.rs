@@ -6,17 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::past::{Known, digest, place};
-use super::{Base, Cause, Entry, Observed, Reason, Verdict, decide};
+use super::{Base, Cause, Entry, Health, Observed, decide, health};
 use crate::catalog::{Catalog, Chosen, Extent, HostCatalog, Wanted};
 use crate::ledger::{self, Applied, Found, Owned, Place};
 use crate::name::{Address, HostName};
 use crate::step::{Readings, Step};
 
-/// Who made the difference. A service that only hears of others made none, and what runs every time neither.
-pub(super) fn cause(entry: &Entry, item: &Wanted, owned: Option<&Owned>, readings: &Readings) -> Cause {
-    let by_itself = matches!(entry.reason, Reason::Missing | Reason::Unwanted | Reason::Differs | Reason::Needed)
-        || entry.verdict == Verdict::Refused;
-    let Some(owned) = owned.filter(|_| by_itself) else { return Cause::Unknown };
+/// Who made the difference. What only hears of others differs from nothing, and what runs every time neither: `differs` is
+/// whether something would be to do without the others.
+pub(super) fn cause(differs: bool, item: &Wanted, owned: Option<&Owned>, readings: &Readings) -> Cause {
+    let Some(owned) = owned.filter(|_| differs) else { return Cause::Unknown };
     let project = owned.want != ledger::want(item.resource.kind(), &item.keys);
     let seen = item.resource.seen(readings).ok();
     let changed = owned.imprint.as_ref().zip(seen).map(|(imprint, seen)| *imprint != digest(seen.imprint.expose()));

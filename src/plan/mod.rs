@@ -4,6 +4,7 @@
 //! Never: a host, a clock, or an error; what cannot be known is said in the plan itself.
 
 mod decide;
+mod drift;
 mod foresight;
 mod health;
 mod history;
@@ -21,7 +22,8 @@ mod wait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub use health::{Health, health};
+pub use drift::{Drift, drift};
+pub use health::{FailedCheck, Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
 pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
@@ -493,22 +495,6 @@ pub fn left(catalog: &Catalog, observed: &Observed) -> Vec<(Endpoint, Vec<Probe>
     questions.collect()
 }
 
-/// What of a plan is there because somebody changed a host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Drift<'a> {
-    /// What somebody changed, whether the project changed as well or not.
-    pub drifted: Vec<&'a Entry>,
-    /// What the project changed, or what was never applied.
-    pub planned: usize,
-}
-
-/// Tells what somebody changed on the hosts from what the project changed.
-pub fn drift(plan: &Plan) -> Drift<'_> {
-    let open = plan.entries().filter(|entry| entry.verdict != Verdict::Keep);
-    let (drifted, planned): (Vec<&Entry>, Vec<&Entry>) = open.partition(|entry| entry.cause.is_drift());
-    Drift { drifted, planned: planned.len() }
-}
-
 impl Plan {
     /// Every role on every host with something to do or to say.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
@@ -534,6 +520,15 @@ impl Plan {
             let here = left < steps;
             left = left.saturating_sub(steps);
             here
+    /// The same, to be changed.
+    fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        let blocks = self.stages.iter_mut().filter_map(|stage| match &mut stage.work {
+            Work::Change(block) => Some(block),
+            _ => None,
+        });
+        blocks.flat_map(|block| &mut block.entries)
+    }
+
         })
     }
 

@@ -126,6 +126,11 @@ impl Past {
         self.ledger.as_ref()?.owned.get(place)
     }
 
+    /// Whether something is taken away.
+    pub(super) fn leaves(&self, place: &Place) -> bool {
+        self.leaving.iter().any(|leaving| leaving.place == *place)
+    }
+
     /// What something is owed in this boot, and because of what.
     pub(super) fn owed(&self, host: &HostName, place: &Place) -> Option<(Verb, Vec<Address>)> {
         let pending = self.ledger.as_ref()?.pending.get(place).filter(|pending| pending.boot == self.boot)?;

@@ -18,9 +18,9 @@ use armilla::resource::{
 };
 use armilla::secret::Datum;
 use armilla::step::{
-    Alternative, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate, Holding, Manager, MembershipReading, Mode,
-    Ownership, PackageReading, Packed, PathReading, Probe, Reading, Readings, Remote, Step, UnitReading, UnpackLimits,
-    Unpacking, UserReading,
+    Alternative, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate, Holding, Manager,
+    MembershipReading, Mode, Ownership, PackageReading, Packed, PathReading, Probe, Reading, Readings, Remote, Step,
+    UnitReading, UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;

@@ -389,12 +389,13 @@ fn a_difference_is_the_projects_or_the_hosts_or_of_both() {
     world.fleet.drift("h1", &Drift::Edit("/etc/a".to_owned()));
     world.fleet.drift("h1", &Drift::Edit("/etc/b".to_owned()));
     of_role(&mut world, &role(1, 2));
-    let plan = plan(&world);
+    let mut plan = plan(&world);
     assert!(matches!(about(&plan, "/etc/a").cause, Cause::Host { .. }));
     assert!(matches!(about(&plan, "/etc/b").cause, Cause::Both { .. }));
     assert_eq!(about(&plan, "/etc/c").cause, Cause::Project);
-    let drift = plan::drift(&plan);
-    assert_eq!((drift.drifted.len(), drift.planned), (2, 1));
+    let drift = plan::drift(&mut plan, |entry| entry.address.target == "/etc/b");
+    assert_eq!((drift.drifted, drift.ignored, drift.planned), (1, 1, 1));
+    assert_eq!(plan.entries().map(|entry| entry.address.target.as_str()).collect::<Vec<_>>(), ["/etc/a"]);
 }
 
 #[test]

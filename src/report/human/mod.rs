@@ -6,6 +6,7 @@
 mod course;
 mod diff;
 pub mod doctor;
+mod drift;
 pub mod exec;
 pub mod explain;
 mod failure;
@@ -19,6 +20,7 @@ mod service;
 mod summary;
 pub mod words;
 
+pub use drift::drift;
 pub use import::import;
 pub use plan::{Diffs, Read, Subject, View, plan};
 pub use progress::Progress;

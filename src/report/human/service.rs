@@ -31,6 +31,8 @@ pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
     let mut current = batches.next();
     let mut begun = false;
     for stage in &plan.stages {
+        // Also what is not shown is a part of its batch.
+        begun |= matches!(stage.work, crate::plan::Work::Change(_));
         match &stage.work {
             // What only stays is told elsewhere.
             crate::plan::Work::Change(block) if block.entries.iter().all(Entry::is_kept) => {}
@@ -40,7 +42,6 @@ pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
                 groups[own.unwrap_or(plan.services.len())].push(block);
             }
             crate::plan::Work::Change(block) => {
-                begun = true;
                 let here = current.as_ref().filter(|(_, batch)| batch.contains(&block.host)).map(|(index, _)| *index);
                 let index = here.or_else(|| owner(plan, block)).unwrap_or(plan.services.len());
                 groups[index].push(block);

@@ -536,7 +536,8 @@ mod tests {
     #[test]
     fn the_age_of_a_unit_is_told_by_the_monotonic_clock() {
         let probes = ["loop", "never", "old"].map(|name| Probe::Unit(format!("{name}.service")));
-        let block = |name: &str, more: &str| format!("LoadState=loaded\nActiveState=active\nId={name}.service\n{more}\n");
+        let block =
+            |name: &str, more: &str| format!("LoadState=loaded\nActiveState=active\nId={name}.service\n{more}\n");
         let output = block("loop", "SubState=running\nNRestarts=7\nActiveEnterTimestampMonotonic=98000000\n")
             + &block("never", "SubState=dead\nNRestarts=0\nActiveEnterTimestampMonotonic=0\n")
             // Before systemd 235 nobody counts restarts.

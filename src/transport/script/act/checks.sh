@@ -75,13 +75,17 @@ closed() {
 active() {
   if ! has systemctl; then why='this host has no systemctl'; return 2; fi
   o=$(limit 10 systemctl is-active -- "$1" 2>&1 3>&-)
-  [ "$o" = active ] || { why="$1 is ${o:-in no known state}"; return 1; }
-  o=$(limit 10 systemctl show --property=NRestarts,ActiveEnterTimestampMonotonic -- "$1" 2>/dev/null 3>&-)
-  ! restarted "$o" || { why="$1 is active, but systemd keeps restarting it"; return 1; }
+  why="$1 is ${o:-in no known state}"
+  case $o in active|activating) ;; *) return 1 ;; esac
+  o=$(limit 10 systemctl show --property=SubState,NRestarts,ActiveEnterTimestampMonotonic -- "$1" 2>/dev/null 3>&-)
+  if restarts "$o"; then why="$1 fails, and systemd keeps restarting it"; return 1; fi
+  case $why in *' is active') ;; *) return 1 ;; esac
 }
-# restarted PROPERTIES: whether systemd restarted it so recently that the next failure may be near: see step/unit.rs.
-restarted() {
+# restarts PROPERTIES: whether systemd keeps restarting it: it waits for the next start, or was restarted so recently that
+# the next failure may be near. See step/unit.rs.
+restarts() {
   o=$nl$1$nl
+  case $o in *"${nl}SubState=auto-restart"*) return 0 ;; esac
   case $o in *"${nl}NRestarts="[1-9]*) ;; *) return 1 ;; esac
   case $o in *"${nl}ActiveEnterTimestampMonotonic="[1-9]*) ;; *) return 1 ;; esac
   p=${o#*"${nl}NRestarts="} o=${o#*"${nl}ActiveEnterTimestampMonotonic="}
