@@ -2,13 +2,13 @@
 
 use super::{End, Failure, Report, Restoration};
 use crate::name::HostName;
-use crate::plan::{Plan, Stage, Work};
+use crate::plan::{Finding, Health, Plan, Stage, Work};
 
 /// How a run ended. Never an exit code: whoever asked for the run turns it into what its callers expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every host is as the plan wants it.
+    /// Every host is as the plan wants it, and every service of the selection is healthy.
     Converged {
         /// Whether the run changed anything.
         changed: bool,
@@ -31,9 +31,16 @@ impl Outcome {
         matches!(self, Self::Converged { .. } | Self::RolledBack)
     }
 
-    /// The outcome of a run: its plan, how its stages ended, and the plan that a new survey of its hosts gives. Hosts that
-    /// `unlocked` names did not answer when they were to be locked: they failed at nothing.
-    pub fn of(plan: &Plan, report: &Report, again: &Plan, unlocked: impl Fn(&HostName) -> bool) -> Self {
+    /// The outcome of a run: its plan, how its stages ended, the plan that a new survey of its hosts gives, and the members of
+    /// services that are not healthy then. Hosts that `unlocked` names did not answer when they were to be locked: they failed
+    /// at nothing.
+    pub fn of(
+        plan: &Plan,
+        report: &Report,
+        (again, unhealthy): (&Plan, &[Finding]),
+        unlocked: impl Fn(&HostName) -> bool,
+    ) -> Self {
+        let fails = |finding: &Finding| matches!(finding.health, Health::Sick(_));
         let ended = Ended::of(plan, report, unlocked);
         // What has nothing to compare with (a command without a guard) is in every plan.
         let differs = again.entries().any(|entry| !entry.is_always() && !entry.is_kept());
@@ -43,8 +50,11 @@ impl Outcome {
             () if is_rolled_back(plan, report) => Self::RolledBack,
             () if ended.failed => Self::Failed,
             () if ended.undone => Self::RolledBack,
+            () if unhealthy.iter().any(fails) => Self::Failed,
             () if ended.unreachable || !again.unreachable.is_empty() => Self::Unreachable,
             () if differs => Self::Failed,
+            // Whether a member is healthy that nobody could ask is not known.
+            () if !unhealthy.is_empty() => Self::Unreachable,
             () => Self::Converged { changed: changed() },
         }
     }

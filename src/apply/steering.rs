@@ -367,11 +367,12 @@ impl<'p> Steering<'p> {
     /// The first in order that is ready. Nobody overtakes a host that says it is earlier.
     fn head(&self, ready: &BTreeSet<HostName>) -> Option<HostName> {
         let waiting = || self.rollout.waiting.iter().filter(|host| self.places[*host] == Place::Waiting);
-        let answer = |host: &HostName| match &self.known {
-            Some(known) => known.get(host).and_then(|(_, answer)| answer.as_deref()),
-            None => None,
+        let rank = |host: &&HostName| {
+            let asked = self.known.as_ref().and_then(|known| known.get(*host));
+            let planned = || self.rollout.members.get(*host).map(|member| (&member.standing, member.answer.as_deref()));
+            let now = asked.map(|(standing, answer)| (standing, answer.as_deref())).or_else(planned);
+            now.map(|(standing, answer)| self.rollout.place(standing, answer))
         };
-        let rank = |host: &&HostName| self.rollout.rank(answer(host));
         let first = waiting().map(|host| rank(&host)).min()?;
         let begun = self.begun.last().and_then(|host| self.rollout.members.get(host)?.zone.as_deref());
         let candidates: Vec<&HostName> =

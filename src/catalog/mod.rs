@@ -205,6 +205,11 @@ impl Catalog {
         self.hosts.values().map(|host| (host.endpoint.clone(), host.probes(&self.environment))).chain(spare).collect()
     }
 
+    /// Whether a role on a host belongs to the part that is wanted.
+    pub fn chooses(&self, block: &Block) -> bool {
+        self.extent == Extent::Whole || block.items.iter().any(|item| item.chosen == Chosen::Yes)
+    }
+
     /// Of an environment in which nothing is desired of these hosts.
     pub fn of_nothing(environment: EnvName, hosts: impl IntoIterator<Item = Endpoint>) -> Self {
         Self {
@@ -233,10 +238,10 @@ impl Block {
     fn probes(&self) -> impl Iterator<Item = Probe> {
         let health = self.health.iter().map(|check| check.probe.clone());
         let items = self.items.iter().flat_map(|item| item.resource.probes());
+        let items = items.flat_map(|probe| parent(&probe).into_iter().chain([probe]));
         items.chain(health).chain(self.member.by.clone())
     }
 }
-        let items = items.flat_map(|probe| parent(&probe).into_iter().chain([probe]));
 
 /// What is asked of the directory of a path: what is not there is to be written into it.
 fn parent(probe: &Probe) -> Option<Probe> {

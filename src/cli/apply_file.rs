@@ -39,7 +39,8 @@ pub(super) async fn apply(global: &Global, command: &Apply, path: &Path) -> Resu
         if approved.is_empty() {
             return Ok(plan::exit(shown, consent.detailed_exitcode));
         }
-        if !consent.yes && confirmed(hosts, &question, "-y (--auto-approve)").await? == Answer::No {
+        let asks = approved.changes_hosts() && !consent.yes;
+        if asks && confirmed(hosts, &question, "-y (--auto-approve)").await? == Answer::No {
             return Ok(Exit::Error);
         }
         hosts.change(&ground, async |_| Ok(Decision::Apply(Box::new(approved)))).await

@@ -44,7 +44,7 @@ impl Consent {
         question: &Question,
     ) -> Result<Decision, Abort> {
         let approved = hosts.session.approve(proposal, &self.limits(), &hosts.stop).await?;
-        if approved.is_empty() || self.yes {
+        if !approved.changes_hosts() || self.yes {
             return Ok(Decision::Apply(Box::new(approved)));
         }
         Ok(match confirmed(hosts, question, "-y (--auto-approve)").await? {

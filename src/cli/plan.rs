@@ -14,7 +14,7 @@ const HELP: &str = "\
 Examples:
   armilla plan staging -l web1        one host
   armilla plan staging -o friday.plan    save the plan; then: armilla apply friday.plan
-  armilla plan staging --detailed-exitcode      0 no changes, 2 changes, 4 a host is unreachable";
+  armilla plan staging --detailed-exitcode      0 no changes, 2 changes or unhealthy, 4 a host is unreachable";
 
 /// Shows what would change.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(super) struct Plan {
     selection: Selection,
     #[command(flatten)]
     shape: Shape,
-    /// Exit with 2 if the plan has changes
+    /// Exit with 2 if the plan has changes, or a service is unhealthy
     #[arg(long)]
     detailed_exitcode: bool,
     /// Save the plan to this file, for `armilla show` and `armilla apply`; secrets in it are encrypted
@@ -187,7 +187,7 @@ pub(super) fn exit(plan: &crate::plan::Plan, detailed: bool) -> Exit {
     match () {
         () if summary.unreachable > 0 => Exit::Unreachable,
         () if summary.refused + summary.unreadable > 0 => Exit::Error,
-        () if detailed && summary.changes() > 0 => Exit::Changes,
+        () if detailed && summary.changes() + summary.unhealthy > 0 => Exit::Changes,
         () => Exit::Success,
     }
 }

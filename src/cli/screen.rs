@@ -119,7 +119,7 @@ impl Screen {
 
     fn report(&self, ran: &Ran, record: &Record) {
         if self.telling.json {
-            ui::line(&json::report(&ran.plan, &ran.report, &ran.again, ran.took).to_string());
+            ui::line(&json::report(&ran.plan, &ran.report, &ran.again, &ran.unhealthy, ran.took).to_string());
             return;
         }
         let ending = Ending {
@@ -128,6 +128,7 @@ impl Screen {
             width: ui::width(),
             record,
             again: Ok(&ran.again),
+            unhealthy: &ran.unhealthy,
             plan_command: self.telling.plan_command.clone(),
             apply_command: format!("armilla resume {}", ran.run),
         };
@@ -174,6 +175,9 @@ impl Observer for Screen {
                 }
             }
             Notice::AwaitingService { service, why } => ui::say(&shown(&format!("waiting for {service}: {why}"))),
+            Notice::AwaitingMember { service, host, why } => {
+                ui::say(&shown(&format!("waiting for {service} on {host}: {why}")));
+            }
             Notice::Begun { run, plan } => self.begin(run, plan),
             Notice::Event { event, at } => {
                 if let Some(course) = &mut self.state().course {

@@ -11,15 +11,15 @@ use tokio::task::JoinSet;
 use super::guard::Reread;
 use super::plan_file::Made;
 use super::proposal::Saved;
-use super::settle::Settled;
+use super::settle::{Over, Settled};
 use super::{Abort, Approval, Approved, Locked, Notice, Observer, Outcome, Proposal, Session, Stop};
 use crate::apply::{self, End, Event, Failure, Limits, Permit, Report};
 use crate::diag::{Diagnostic, shown};
 use crate::history::{self, Head, Record};
 use crate::ledger::Applied;
 use crate::name::{HostName, RunId};
-use crate::plan::Plan;
 use crate::plan::saved::SavedPlan;
+use crate::plan::{Finding, Plan};
 use crate::step::Digest;
 use crate::transport::Transport;
 
@@ -48,6 +48,8 @@ pub struct Ran {
     pub report: Report,
     /// What still differs on the hosts that it touched.
     pub again: Plan,
+    /// The members of services that are not healthy although all was done.
+    pub unhealthy: Vec<Finding>,
     /// How long it took.
     pub took: Duration,
     /// Whether all of it was recorded.
@@ -193,23 +195,28 @@ impl<T: Transport> Run<'_, T> {
         self.session.notify(Notice::Begun { run: &self.applied.run, plan: &plan });
         let (report, course) = self.carry_out(&plan, record, begun).await;
         let touched = &touched(&plan, &report) | &survey.unsettled();
-        let Settled { again, unsaved, setup } = self.locked.settle(&survey.catalog, &touched, &self.applied).await;
+        let over = Over { catalog: &survey.catalog, plan: &plan, touched: &touched, applied: &self.applied };
+        let Settled { again, unsaved, setup, unhealthy } = match report.converged() {
+            true => self.locked.settle_healthy(&over, self.stop).await,
+            false => self.locked.settle(&over).await,
+        };
         crate::crash::point();
         let unlocked = |host: &HostName| self.locked.unreachable().contains_key(host);
-        let outcome = match report.stopped && self.stop.is_requested() {
+        let cut_short = report.stopped || !unhealthy.is_empty();
+        let outcome = match cut_short && self.stop.is_requested() {
             true => Outcome::Stopped,
-            false => match Outcome::of(&plan, &report, &again, unlocked) {
+            false => match Outcome::of(&plan, &report, (&again, &unhealthy), unlocked) {
                 // It does not pass by itself: somebody must change sudo on the host, or something on this machine.
                 Outcome::Unreachable if !setup.is_empty() => Outcome::Failed,
                 outcome => outcome,
             },
         };
-        let left = again.entries().filter(|entry| !entry.is_always()).count();
+        let left = again.entries().filter(|entry| !entry.is_always()).count() + unhealthy.len();
         let ending = history::Ending { outcome, left, seconds: begun.elapsed().as_secs() };
         let recorded = lock(&course).end(ending);
         crate::crash::point();
         let run = self.applied.run;
-        let ran = Ran { run, plan, report, again, took: begun.elapsed(), recorded };
+        let ran = Ran { run, plan, report, again, unhealthy, took: begun.elapsed(), recorded };
         Finished { outcome, unsaved, ran: Some(ran) }
     }
 

@@ -76,6 +76,11 @@ impl Approved {
         self.proposal.is_empty()
     }
 
+    /// Whether it changes anything on a host. Waiting for health checks does not, and is not asked about.
+    pub fn changes_hosts(&self) -> bool {
+        self.proposal.survey.plan.changes_hosts()
+    }
+
     /// The same after a pause, as when a person was asked: what changed on a host meanwhile is found before its first step,
     /// and that host is refused.
     #[must_use]

@@ -81,6 +81,15 @@ pub enum Notice<'a> {
         /// What is wrong with it.
         why: &'a str,
     },
+    /// A member of a service is not healthy after the run, and is waited for as its checks allow.
+    AwaitingMember {
+        /// The service.
+        service: &'a str,
+        /// The host.
+        host: &'a HostName,
+        /// What its check answers.
+        why: &'a str,
+    },
     /// The run begins. From here on a stop lets the running stages end.
     Begun {
         /// The run.

@@ -79,10 +79,9 @@ impl Proposal {
         plan_file::make(self.about.clone(), &self.survey.plan, &self.survey.catalog, &self.sealer).await
     }
 
-    /// Whether there is nothing to do on any host.
+    /// Whether there is nothing to do on any host: nothing to change, and no health check to wait for.
     pub fn is_empty(&self) -> bool {
-        let plan = &self.survey.plan;
-        plan.summary().changes() == 0 && !plan.puts_back()
+        !self.survey.plan.has_work()
     }
 }
 

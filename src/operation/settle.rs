@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
 use super::survey::{Reader, Setup};
-use super::{Locked, Stop, Survey};
+use super::{Locked, Notice, Stop, Survey, verify};
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
 use crate::lease::Ticket;
 use crate::ledger::Applied;
 use crate::name::HostName;
-use crate::plan::{self, Plan};
-use crate::step::{Outcome, Step};
+use crate::plan::{self, Finding, Health, Plan};
+use crate::step::{Gate, Outcome, Step};
 use crate::transport::{Order, Transport};
 
 /// What was found after a run.
@@ -24,22 +24,100 @@ pub(super) struct Settled {
     pub(super) unsaved: BTreeMap<HostName, String>,
     /// Hosts that the setup keeps us from now: sudo, or this machine.
     pub(super) setup: BTreeSet<HostName>,
+    /// The members of services that are not healthy. Empty where nobody looked, because the run did not do all it should.
+    pub(super) unhealthy: Vec<Finding>,
+}
+
+/// A run that is over.
+#[derive(Clone, Copy)]
+pub(super) struct Over<'a> {
+    /// What is desired.
+    pub(super) catalog: &'a Catalog,
+    /// What was done.
+    pub(super) plan: &'a Plan,
+    /// The hosts on which something was begun.
+    pub(super) touched: &'a BTreeSet<HostName>,
+    /// The run.
+    pub(super) applied: &'a Applied,
 }
 
 impl<T: Transport> Locked<T> {
     /// Reads the hosts of a run again and writes their ledgers. A stop does not keep it from that.
-    pub(super) async fn settle(&self, catalog: &Catalog, touched: &BTreeSet<HostName>, applied: &Applied) -> Settled {
-        let mut catalog = catalog.clone();
-        catalog.hosts.retain(|host, _| touched.contains(host));
-        catalog.spare.retain(|host, _| touched.contains(host));
+    pub(super) async fn settle(&self, over: &Over<'_>) -> Settled {
+        let mut catalog = over.catalog.clone();
+        catalog.hosts.retain(|host, _| over.touched.contains(host));
+        catalog.spare.retain(|host, _| over.touched.contains(host));
         let never = Stop::never();
         let setup = Mutex::default();
         let reader = Reader { setup: Setup::Noted(&setup), ..self.reader(&never) };
         let observed = reader.look(&catalog).await.unwrap_or_default();
-        let steps = plan::settle(&catalog, &observed, applied);
+        let steps = plan::settle(&catalog, &observed, over.applied);
         let unsaved = self.save(&catalog, steps).await;
         let setup = setup.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Settled { again: plan::plan(&catalog, &observed), unsaved, setup }
+        Settled { again: plan::plan(&catalog, &observed), unsaved, setup, unhealthy: Vec::new() }
+    }
+
+    /// The same after a run that did all it should, and whether every service of the selection is healthy now, also on hosts
+    /// that did not change: a member that lost its leader by the run is waited for, as its checks allow.
+    pub(super) async fn settle_healthy(&self, over: &Over<'_>, stop: &Stop) -> Settled {
+        let mut settled = self.settle(over).await;
+        let open = self.unhealthy(over, &settled.again, stop).await;
+        if open.is_empty() {
+            return settled;
+        }
+        let waited: BTreeSet<HostName> = open.iter().map(|finding| finding.host.clone()).collect();
+        settled.unhealthy = self.recovered(over.catalog, open, stop).await;
+        // Hosts that are healthy only now have not written down that they converged.
+        let well =
+            |host: &&HostName| over.touched.contains(*host) && settled.unhealthy.iter().all(|f| f.host != **host);
+        let well: BTreeSet<HostName> = waited.iter().filter(well).cloned().collect();
+        if !well.is_empty() {
+            settled.unsaved.extend(self.settle(&Over { touched: &well, ..*over }).await.unsaved);
+        }
+        settled
+    }
+
+    /// The members that are not healthy. The hosts of the run were just read; the others are asked once.
+    async fn unhealthy(&self, over: &Over<'_>, again: &Plan, stop: &Stop) -> Vec<Finding> {
+        let wanted = |finding: &Finding| {
+            finding.is_of_service(over.catalog) && !over.plan.unreachable.contains_key(&finding.host)
+        };
+        let checks = plan::checks(over.catalog).into_iter().filter(wanted);
+        let (read, other): (Vec<_>, Vec<_>) = checks.partition(|finding| over.touched.contains(&finding.host));
+        let asked = verify::once(&self.reader(stop), over.catalog, other.clone()).await;
+        let read = read.into_iter().map(|finding| finding.found_in(again));
+        not_healthy(read.chain(asked.unwrap_or(other)), over.catalog)
+    }
+
+    /// Waits for these members as for a gate; gives those that are not healthy in the end. As a gate of the run it is not cut
+    /// short, but after a stop it does not begin.
+    async fn recovered(&self, catalog: &Catalog, open: Vec<Finding>, stop: &Stop) -> Vec<Finding> {
+        if stop.is_requested() {
+            return open;
+        }
+        let endpoints = catalog.endpoints();
+        let mut by_host: BTreeMap<HostName, Vec<Finding>> = BTreeMap::new();
+        for finding in open {
+            let (service, host) = (&finding.service, &finding.host);
+            let why = finding.health.why().unwrap_or_default();
+            self.session().notify(Notice::AwaitingMember { service, host, why });
+            by_host.entry(host.clone()).or_default().push(finding);
+        }
+        let (mut waiting, mut found) = (JoinSet::new(), Vec::new());
+        for (host, findings) in by_host {
+            let ticket = self.leases().and_then(|leases| leases.ticket(&host));
+            match endpoints.get(&host).cloned().zip(ticket) {
+                Some((endpoint, ticket)) => {
+                    let transport = Arc::clone(self.session().transport());
+                    waiting.spawn(async move { awaited(&*transport, &endpoint, &ticket, findings).await });
+                }
+                None => found.extend(findings),
+            }
+        }
+        while let Some(Ok(findings)) = waiting.join_next().await {
+            found.extend(findings);
+        }
+        not_healthy(found, catalog)
     }
 
     /// Brings the ledgers of hosts up to date on which there is nothing to do: what an interrupted run left in their journals,
@@ -82,4 +160,32 @@ async fn save<T: Transport>(transport: &T, host: &Endpoint, step: &Step, ticket:
         Some(_) => Ok(()),
         None => Err("it said nothing".to_owned()),
     }
+}
+
+/// What becomes of the checks of one host that are waited for, one after the other.
+async fn awaited<T: Transport>(
+    transport: &T,
+    host: &Endpoint,
+    ticket: &Ticket,
+    mut findings: Vec<Finding>,
+) -> Vec<Finding> {
+    for finding in &mut findings {
+        let Some(check) = finding.check.clone() else { continue };
+        let steps = [Step::Await(Gate { of: finding.service.clone(), checks: vec![check] })];
+        let order = Order { steps: &steps, ticket: Some(ticket) };
+        finding.health = match transport.perform(host, order, &|_| ()).await {
+            Ok(outcomes) => match outcomes.into_iter().next() {
+                Some(Outcome::Failed { stderr, .. }) => Health::Sick(stderr),
+                Some(_) => Health::Healthy,
+                None => Health::Unknown("it said nothing".to_owned()),
+            },
+            Err(error) => Health::Unknown(error.to_string()),
+        };
+    }
+    findings
+}
+
+fn not_healthy(findings: impl IntoIterator<Item = Finding>, catalog: &Catalog) -> Vec<Finding> {
+    let open = findings.into_iter().filter(|finding| finding.health != Health::Healthy);
+    open.map(|finding| verify::without_secrets(finding, catalog)).collect()
 }

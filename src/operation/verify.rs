@@ -62,7 +62,7 @@ impl<T: Transport> Session<T> {
 }
 
 /// What a host says is shown without the secrets that the catalog knows.
-fn without_secrets(finding: Finding, catalog: &Catalog) -> Finding {
+pub(super) fn without_secrets(finding: Finding, catalog: &Catalog) -> Finding {
     let health = match finding.health {
         Health::Healthy => Health::Healthy,
         Health::Sick(why) => Health::Sick(masked(&why, &catalog.secrets)),
@@ -87,7 +87,7 @@ fn unreachable(environment: &Environment, away: &BTreeMap<HostName, String>) -> 
 }
 
 /// Asks everything once: what holds now is healthy.
-async fn once<T: Transport>(
+pub(super) async fn once<T: Transport>(
     reader: &Reader<'_, T>,
     catalog: &Catalog,
     checks: Vec<Finding>,

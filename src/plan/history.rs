@@ -74,7 +74,7 @@ fn save(
     let mut ledger = past.ledger.clone()?;
     let host = catalog.hosts.get(name);
     let found = host.map(|host| found(name, host, known, open)).unwrap_or_default();
-    let converged = open.is_empty() && catalog.extent == Extent::Whole;
+    let converged = open.is_empty() && catalog.extent == Extent::Whole && host.is_none_or(|host| healthy(host, known));
     ledger.settle(&found, &past.parted, &past.boot, converged.then_some(run));
     let nothing = host.is_none() && ledger.owned.is_empty() && ledger.pending.is_empty();
     let text = (!nothing).then(|| ledger.text());
@@ -84,6 +84,12 @@ fn save(
         ledger: text,
         journal,
     })
+}
+
+/// Whether every service of a host is healthy there. What could not be asked is not healthy.
+fn healthy(host: &HostCatalog, known: &Known<'_>) -> bool {
+    let services = host.blocks.iter().filter(|block| block.service.is_some());
+    services.into_iter().all(|block| health(&block.health, known.readings) == Health::Healthy)
 }
 
 /// What a host's ledger speaks of, as it is now.

@@ -107,8 +107,20 @@ pub struct ServicePlan {
     pub needs: Vec<ServiceName>,
     /// Hosts where it does not run and is not healthy now, and why.
     pub sick: BTreeMap<HostName, String>,
+    /// Every member that does not pass its health checks now, with the checks that fail. A member that changes in this
+    /// plan is asked with the values that are wanted, so it may seem unhealthy only because they are new.
+    #[serde(default)]
+    pub unhealthy: BTreeMap<HostName, Vec<FailedCheck>>,
     /// How its hosts follow each other; none if all change at once.
     pub rollout: Option<Rollout>,
+}
+
+impl ServicePlan {
+    /// The unhealthy members that this plan does not change. Apply only waits for their health checks.
+    pub fn unhealthy_unchanged(&self) -> impl Iterator<Item = (&HostName, &[FailedCheck])> {
+        let changes = |host: &HostName| self.batches.iter().flatten().any(|changing| changing == host);
+        self.unhealthy.iter().filter(move |(host, _)| !changes(host)).map(|(host, checks)| (host, checks.as_slice()))
+    }
 }
 
 /// The place of a stage in [`Plan::stages`].
@@ -423,6 +435,8 @@ pub struct Summary {
     pub left_out: usize,
     /// Hosts that did not answer.
     pub unreachable: usize,
+    /// Members of services that are unhealthy and not changed.
+    pub unhealthy: usize,
 }
 
 impl Summary {
@@ -506,6 +520,15 @@ impl Plan {
         self.blocks().flat_map(|block| &block.entries)
     }
 
+    /// The same, to be changed.
+    fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        let blocks = self.stages.iter_mut().filter_map(|stage| match &mut stage.work {
+            Work::Change(block) => Some(block),
+            _ => None,
+        });
+        blocks.flat_map(|block| &mut block.entries)
+    }
+
     /// Every resource of a host that is not in sync.
     pub fn entries_of(&self, host: &HostName) -> impl Iterator<Item = &Entry> {
         self.blocks().filter(move |block| block.host == *host).flat_map(|block| &block.entries)
@@ -520,15 +543,6 @@ impl Plan {
             let here = left < steps;
             left = left.saturating_sub(steps);
             here
-    /// The same, to be changed.
-    fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        let blocks = self.stages.iter_mut().filter_map(|stage| match &mut stage.work {
-            Work::Change(block) => Some(block),
-            _ => None,
-        });
-        blocks.flat_map(|block| &mut block.entries)
-    }
-
         })
     }
 
@@ -538,6 +552,7 @@ impl Plan {
             in_sync: self.in_sync,
             left_out: self.left_out,
             unreachable: self.unreachable.len(),
+            unhealthy: self.services.iter().map(|service| service.unhealthy_unchanged().count()).sum(),
             ..Summary::default()
         };
         for entry in self.entries() {
@@ -617,8 +632,19 @@ impl Plan {
         counts
     }
 
-    /// Whether there is nothing to do, nothing refused, and everything was read.
+    /// Whether there is nothing to do, nothing refused, everything was read, and every service is healthy.
     pub fn is_empty(&self) -> bool {
-        self.entries().all(|entry| entry.verdict == Verdict::Keep) && self.unreachable.is_empty()
+        let healthy = self.services.iter().all(|service| service.unhealthy.is_empty());
+        self.entries().all(|entry| entry.verdict == Verdict::Keep) && self.unreachable.is_empty() && healthy
+    }
+
+    /// Whether it changes anything on a host. Only this is asked about.
+    pub fn changes_hosts(&self) -> bool {
+        self.summary().changes() > 0 || self.puts_back()
+    }
+
+    /// Whether there is anything for an apply to do: changes, or health checks to wait for.
+    pub fn has_work(&self) -> bool {
+        self.changes_hosts() || self.stages.iter().any(|stage| matches!(stage.work, Work::Gate { .. }))
     }
 }

@@ -187,6 +187,12 @@ impl Rollout {
         }
     }
 
+    /// Where a member comes, by how it is and what it says: the lowest is first. One that is not known to be healthy comes
+    /// before the healthy ones, which must not go down before it is well again; but never before its turn by what it says.
+    pub fn place(&self, standing: &Standing, answer: Option<&str>) -> (u8, bool) {
+        (self.rank(answer), *standing == Standing::Up)
+    }
+
     /// How long a service below what it promises is waited for: as long as its slowest check may take.
     pub fn patience(&self) -> Duration {
         let checks = self.members.values().flat_map(|member| &member.checks);
@@ -226,7 +232,7 @@ impl Rollout {
             let member = self.members.get(host);
             let zone = member.and_then(|member| member.zone.as_deref());
             (
-                self.rank(member.and_then(|member| member.answer.as_deref())),
+                member.map(|member| self.place(&member.standing, member.answer.as_deref())),
                 zones.iter().position(|known| Some(*known) == zone),
             )
         };

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decided, closure};
+use super::health::failed;
 use super::past::Known;
 use super::{
-    Block, Condition, Health, Member, Moment, OnFailure, Otherwise, Rollout, ServicePlan, Stage, StageId, Standing,
-    Turn, Work, health, rollback,
+    Block, Condition, FailedCheck, Health, Member, Moment, OnFailure, Otherwise, Rollout, ServicePlan, Stage, StageId,
+    Standing, Turn, Work, health, rollback,
 };
 use crate::catalog::{self, Catalog, Hook, Service};
 use crate::name::{HostName, ServiceName};
+use crate::secret::masked;
 use crate::step::{Check, Gate};
 
 /// The services with their batches, and the stages in an order in which each comes after all it waits for.
@@ -30,16 +32,18 @@ pub(super) fn stages(
         stages: Vec::new(),
         placed: BTreeMap::new(),
         ends: BTreeMap::new(),
+        last: BTreeMap::new(),
         needed,
         turn: None,
         keeps: false,
     };
-    let services =
+    let services: Vec<ServicePlan> =
         catalog.services.iter().enumerate().map(|(index, service)| builder.service(index, service)).collect();
     let there = builder.by_host(0);
     for (host, blocks) in removed {
         builder.removed(there.get(&host).map(Vec::as_slice).unwrap_or_default(), blocks);
     }
+    builder.unhealthy_gates(&services);
     (services, builder.stages)
 }
 
@@ -63,6 +67,8 @@ struct Builder<'a> {
     placed: BTreeMap<(HostName, usize), StageId>,
     /// What waits for a service waits for this.
     ends: BTreeMap<ServiceName, StageId>,
+    /// What waits for a service on one host waits for these: its last stages there.
+    last: BTreeMap<(HostName, ServiceName), Vec<StageId>>,
     needed: BTreeSet<ServiceName>,
     /// Whose turn what is built now belongs to.
     turn: Option<Turn>,
@@ -72,7 +78,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn service(&mut self, index: usize, service: &Service) -> ServicePlan {
-        let sick = self.sick(service);
+        let (sick, unhealthy) = (self.sick(service), self.unhealthy(service));
         let mut rollout = self.rollout(service, &sick);
         let mut before: Vec<StageId> = service.needs.iter().filter_map(|need| self.ends.get(need).copied()).collect();
         let batches = match &mut rollout {
@@ -103,6 +109,7 @@ impl Builder<'_> {
             batches,
             needs: service.needs.clone(),
             sick,
+            unhealthy,
             rollout,
         }
     }
@@ -167,7 +174,7 @@ impl Builder<'_> {
         let mut changes = Vec::new();
         for host in hosts {
             self.turn = Some(Turn { service: index, host: host.clone() });
-            changes.push((host.clone(), self.host(service, host, before)));
+            changes.push((host.clone(), self.first(service, host, before)));
         }
         self.turn = None;
         let over = self.join(changes.iter().flat_map(|(_, stages)| stages.clone()), Condition::Over);
@@ -176,13 +183,15 @@ impl Builder<'_> {
             self.turn = Some(Turn { service: index, host: host.clone() });
             let mut after = done(&stages);
             after.push((over, Condition::Over));
-            match self.gate(service, &host, after) {
+            let own = match self.gate(service, &host, after) {
                 Some(gate) => {
                     self.commit(gate, &stages);
-                    ends.push(gate);
+                    vec![gate]
                 }
-                None => ends.extend(stages),
-            }
+                None => stages,
+            };
+            ends.extend(&own);
+            self.last.insert((host, service.name.clone()), own);
         }
         self.turn = None;
         ends
@@ -192,8 +201,9 @@ impl Builder<'_> {
     fn turn(&mut self, index: usize, service: &Service, host: &HostName, before: &[StageId]) -> Vec<StageId> {
         self.turn = Some(Turn { service: index, host: host.clone() });
         let member = self.block(service, host).map(|block| block.member.clone()).unwrap_or_default();
-        let begin = self.hooks(service, host, (Moment::Drain, &member.drain), done(before));
-        let mut ends = self.host_after(service, host, &begin);
+        let begin = self.begin(service, host, before);
+        let begin = self.hooks(service, host, (Moment::Drain, &member.drain), begin);
+        let mut ends = self.host(service, host, &begin);
         if let Some(gate) = self.gate(service, host, done(&ends)) {
             self.commit(gate, &ends);
             ends = vec![gate];
@@ -203,7 +213,38 @@ impl Builder<'_> {
             ends = vec![self.join_all(after)];
         }
         self.turn = None;
+        self.last.insert((host.clone(), service.name.clone()), ends.clone());
         ends
+    }
+
+    /// What the first stage of a service on a host waits for: what is before the service, and on this host the last stages
+    /// of every service that is before it. A service may be well enough for those that need it although it failed on some
+    /// hosts; on these hosts nothing may build on it.
+    fn begin(&self, service: &Service, host: &HostName, before: &[StageId]) -> Vec<(StageId, Condition)> {
+        let below = self.below(service, host);
+        let here = below.into_iter().filter_map(|name| self.last.get(&(host.clone(), name.clone())));
+        let after: BTreeSet<StageId> = here.flatten().chain(before).copied().collect();
+        after.into_iter().map(|id| (id, Condition::Done)).collect()
+    }
+
+    /// The services that come before one on a host, directly or by way of others: those it needs, and those whose roles its
+    /// own requires there.
+    fn below(&self, service: &Service, host: &HostName) -> BTreeSet<&ServiceName> {
+        let blocks = self.catalog.hosts.get(host).map(|host| host.blocks.as_slice()).unwrap_or_default();
+        let required = self.family(service, host).into_iter().filter_map(|index| blocks[index].service.as_ref());
+        let mut open: Vec<&ServiceName> = required.chain(self.services_needed(&service.name)).collect();
+        let mut found = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if *name != service.name && found.insert(name) {
+                open.extend(self.services_needed(name));
+            }
+        }
+        found
+    }
+
+    fn services_needed(&self, name: &ServiceName) -> &[ServiceName] {
+        let found = self.catalog.services.iter().find(|service| service.name == *name);
+        found.map(|service| service.needs.as_slice()).unwrap_or_default()
     }
 
     /// What was kept for these changes is what was before them, as soon as the gate after them is open.
@@ -332,11 +373,44 @@ impl Builder<'_> {
             }
             let known = self.known.get(host)?.as_ref().ok()?;
             match health(&self.block(service, host)?.health, known.readings) {
-                Health::Sick(why) => Some((host.clone(), why)),
+                Health::Sick(why) => Some((host.clone(), masked(&why, &self.catalog.secrets))),
                 Health::Healthy | Health::Unknown(_) => None,
             }
         };
         service.hosts.iter().filter_map(sick).collect()
+    }
+
+    /// Every chosen member that does not pass its checks now. What could not be asked counts only where nothing changes:
+    /// what is not there yet can often not be asked.
+    fn unhealthy(&self, service: &Service) -> BTreeMap<HostName, Vec<FailedCheck>> {
+        let unhealthy = |host: &HostName| {
+            let known = self.known.get(host)?.as_ref().ok()?;
+            let block = self.block(service, host).filter(|block| self.catalog.chooses(block))?;
+            let mut failed = failed(&block.health, known.readings, &self.catalog.secrets);
+            if self.changes(service, host) {
+                failed.retain(|check| matches!(check.health, Health::Sick(_)));
+            }
+            (!failed.is_empty()).then(|| (host.clone(), failed))
+        };
+        service.hosts.iter().filter_map(unhealthy).collect()
+    }
+
+    /// The gates of unhealthy members that nothing changes: after everything else on their hosts, which may be what they
+    /// were waiting for. Those of a service that something needs are there already.
+    fn unhealthy_gates(&mut self, services: &[ServicePlan]) {
+        let there = self.by_host(0);
+        let catalog = self.catalog;
+        for (service, plan) in catalog.services.iter().zip(services) {
+            if self.needed.contains(&service.name) {
+                continue;
+            }
+            let end = self.ends.get(&service.name).copied();
+            for (host, _) in plan.unhealthy_unchanged() {
+                let here = there.get(host).into_iter().flatten().map(|id| (*id, Condition::Over));
+                let after = here.chain(end.map(|id| (id, Condition::Done))).collect();
+                self.gate(service, host, after);
+            }
+        }
     }
 
     /// Hosts where the service does not run have nothing to lose: they change first and together, as a first install
@@ -350,26 +424,27 @@ impl Builder<'_> {
     /// One batch: the changes of its hosts side by side, then the gates; gives the stage at its end.
     fn batch(&mut self, service: &Service, hosts: &[HostName], before: &[StageId]) -> StageId {
         let changes: Vec<(HostName, Vec<StageId>)> =
-            hosts.iter().map(|host| (host.clone(), self.host(service, host, before))).collect();
+            hosts.iter().map(|host| (host.clone(), self.first(service, host, before))).collect();
         let over = self.join(changes.iter().flat_map(|(_, stages)| stages.clone()), Condition::Over);
         let mut ends: Vec<StageId> = Vec::new();
         for (host, stages) in &changes {
             let mut after = done(stages);
             after.push((over, Condition::Over));
-            match self.gate(service, host, after) {
-                Some(gate) => ends.push(gate),
-                None => ends.extend(stages),
-            }
+            let own = self.gate(service, host, after).map_or_else(|| stages.clone(), |gate| vec![gate]);
+            ends.extend(&own);
+            self.last.insert((host.clone(), service.name.clone()), own);
         }
         self.join(ends, Condition::Done)
     }
 
-    /// The changes of one host for a service; what it requires comes first.
-    fn host(&mut self, service: &Service, host: &HostName, before: &[StageId]) -> Vec<StageId> {
-        self.host_after(service, host, &done(before))
+    /// The same after what is before them on this host, too.
+    fn first(&mut self, service: &Service, host: &HostName, before: &[StageId]) -> Vec<StageId> {
+        let begin = self.begin(service, host, before);
+        self.host(service, host, &begin)
     }
 
-    fn host_after(&mut self, service: &Service, host: &HostName, before: &[(StageId, Condition)]) -> Vec<StageId> {
+    /// The changes of one host for a service; what it requires comes first.
+    fn host(&mut self, service: &Service, host: &HostName, before: &[(StageId, Condition)]) -> Vec<StageId> {
         let mut made = Vec::new();
         for index in self.family(service, host) {
             let key = (host.clone(), index);

@@ -3,8 +3,8 @@
 //! In: a catalog and what the hosts answered. Out: a finding for each check of each service on each host. Never: a host left
 //! out, or one that did not answer called healthy.
 
-use super::{Health, health};
-use crate::catalog::{Block, Catalog, Chosen, Extent};
+use super::{Health, Plan, health};
+use crate::catalog::{Block, Catalog};
 use crate::name::HostName;
 use crate::step::{Check, Probe, Readings};
 
@@ -39,10 +39,32 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// Whether it is about a member of a service, and not about a role that others brought in.
+    pub fn is_of_service(&self, catalog: &Catalog) -> bool {
+        catalog
+            .services
+            .iter()
+            .any(|service| service.name.as_str() == self.service && service.hosts.contains(&self.host))
+    }
+
+    /// What a plan found that read its host: what it does not call unhealthy is healthy, unless it did not read the host.
+    #[must_use]
+    pub fn found_in(self, plan: &Plan) -> Self {
+        if let Some(why) = plan.unreachable.get(&self.host) {
+            return Self { health: Health::Unknown(why.clone()), ..self };
+        }
+        let service = plan.services.iter().find(|service| service.name.as_str() == self.service);
+        let mut failed = service.and_then(|service| service.unhealthy.get(&self.host)).into_iter().flatten();
+        let health = failed.find(|failed| Some(&failed.check) == self.check.as_ref());
+        Self { health: health.map_or(Health::Healthy, |failed| failed.health.clone()), ..self }
+    }
+}
+
 /// All checks of the chosen part of a catalog. Nothing is known of them yet.
 pub fn checks(catalog: &Catalog) -> Vec<Finding> {
     let blocks = catalog.hosts.iter().flat_map(|(host, all)| all.blocks.iter().map(move |block| (host, block)));
-    let wanted = blocks.filter(|(_, block)| catalog.extent == Extent::Whole || is_chosen(block));
+    let wanted = blocks.filter(|(_, block)| catalog.chooses(block));
     let one = |host: &HostName, block: &Block, check: &Check| Finding {
         service: block.service.as_ref().map_or_else(|| block.role.to_string(), ToString::to_string),
         host: host.clone(),
@@ -53,8 +75,4 @@ pub fn checks(catalog: &Catalog) -> Vec<Finding> {
     let mut found: Vec<Finding> = found.collect();
     found.sort_by(|a, b| a.service.cmp(&b.service));
     found
-}
-
-fn is_chosen(block: &Block) -> bool {
-    block.items.iter().any(|item| item.chosen == Chosen::Yes)
 }

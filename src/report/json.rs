@@ -34,6 +34,7 @@
 //!         batches: vec![vec![host]],
 //!         needs: vec![],
 //!         sick: BTreeMap::new(),
+//!         unhealthy: BTreeMap::new(),
 //!         rollout: None,
 //!     }],
 //!     endpoints: BTreeMap::new(),
@@ -56,11 +57,11 @@
 //!     "summary": {
 //!         "actions": { "change": 1 },
 //!         "may_change": 0, "refused": 0, "unreadable": 0, "in_sync": 4, "kept": 0, "left_out": 0,
-//!         "unreachable": 1
+//!         "unreachable": 1, "unhealthy": 0
 //!     },
 //!     "services": [{
 //!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "sick": {},
-//!         "rollout": null
+//!         "unhealthy": {}, "rollout": null
 //!     }],
 //!     "stages": [{
 //!         "stage": 0, "type": "change", "host": "zk1", "role": "zookeeper", "service": "zookeeper", "after": [],
@@ -81,6 +82,10 @@
 //! }));
 //! ```
 //!
+//! Under `unhealthy`, each service has the members that fail a health check, with each check that fails (`status` is
+//! `unhealthy`, or `unknown` where it could not be asked); `sick` are those of them where the service does not run. In the
+//! summary, `unhealthy` counts the members that fail and are not changed.
+//!
 //! Words: a verdict is `change`, `may_change`, `refused`, `unreadable`, `blocked` or `keep` (no role wants it any more, and
 //! it stays; the reason says why); a cause is `project`, `host` (drift), `both` or `unknown`, and `since` is when armilla
 //! last applied what somebody then changed; `silent` are hosts without a role that did not answer; a stage is of type `change`, `gate`,
@@ -100,7 +105,10 @@ use super::human::words;
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::Address;
 use crate::plan::saved::File;
-use crate::plan::{Budget, Cause, Condition, Entry, Plan, Reason, Rollout, ServicePlan, Stage, StageId, Verdict, Work};
+use crate::plan::{
+    Budget, Cause, Condition, Entry, FailedCheck, Finding, Health, Plan, Reason, Rollout, ServicePlan, Stage, StageId,
+    Verdict, Work,
+};
 use crate::resource::{Field, FieldValue};
 use crate::step::Outcome;
 
@@ -156,6 +164,11 @@ pub fn saved(saved: &File, revision: Option<String>) -> Value {
 fn service(service: &ServicePlan) -> Value {
     let sick: Map<String, Value> =
         service.sick.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
+    let unhealthy: Map<String, Value> = service
+        .unhealthy
+        .iter()
+        .map(|(host, checks)| (host.to_string(), checks.iter().map(failed_check).collect()))
+        .collect();
     json!({
         "name": service.name,
         "role": service.role,
@@ -163,8 +176,21 @@ fn service(service: &ServicePlan) -> Value {
         "batches": service.batches,
         "needs": service.needs,
         "sick": sick,
+        "unhealthy": unhealthy,
         "rollout": service.rollout.as_ref().map(rollout),
     })
+}
+
+fn failed_check(failed: &FailedCheck) -> Value {
+    json!({ "check": words::check(&failed.check), "status": status(&failed.health), "answer": failed.why() })
+}
+
+fn status(health: &Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Sick(_) => "unhealthy",
+        Health::Unknown(_) => "unknown",
+    }
 }
 
 fn rollout(rollout: &Rollout) -> Value {
@@ -326,21 +352,36 @@ pub fn event(plan: &Plan, event: &Event, at: Duration) -> Value {
 }
 
 /// How a run ended, `"format": "armilla-report"`. `again` is what a new look at the touched hosts finds: what is still not
-/// as described is under `left`, without what runs every time anyway.
-pub fn report(plan: &Plan, report: &Report, again: &Plan, took: Duration) -> Value {
+/// as described is under `left`, without what runs every time anyway; the members of services that are not healthy then are
+/// under `unhealthy`.
+pub fn report(plan: &Plan, report: &Report, again: &Plan, unhealthy: &[Finding], took: Duration) -> Value {
     let left: Vec<Value> = again.entries().filter(|entry| !entry.is_always()).map(entry).collect();
     let stages = report.ends.iter().enumerate().map(|(id, how)| merged(place(plan, id), end(how)));
     json!({
         "format": "armilla-report",
         "version": 1,
         "environment": plan.environment,
-        "converged": report.converged() && left.is_empty() && again.unreachable.is_empty(),
+        "converged": report.converged()
+            && left.is_empty()
+            && again.unreachable.is_empty()
+            && unhealthy.is_empty(),
         "stopped": report.stopped,
         "restored": report.restored,
         "seconds": took.as_secs_f64(),
         "stages": stages.collect::<Vec<_>>(),
         "left": left,
+        "unhealthy": unhealthy.iter().map(finding).collect::<Vec<_>>(),
         "unreachable": plan.unreachable.keys().chain(again.unreachable.keys()).collect::<BTreeSet<_>>(),
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "host": finding.host,
+        "service": finding.service,
+        "check": finding.check.as_ref().map(words::check),
+        "status": status(&finding.health),
+        "answer": finding.health.why(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::Run;
 use crate::apply::{End, Event, Failure};
-use crate::plan::{Entry, Plan, Reason, StageId, Verdict, Work};
+use crate::plan::{Entry, FailedCheck, Plan, Reason, StageId, Verdict, Work};
 use crate::report::human::rollout;
 use crate::resource::{Change, Field, FieldValue};
 use crate::step::Outcome;
@@ -24,6 +24,12 @@ pub fn show_plan(plan: &Plan) -> String {
             let _ = writeln!(text, "  {} {}", block.host, line(entry));
         }
     }
+    for service in &plan.services {
+        for (host, failed) in service.unhealthy_unchanged() {
+            let why: Vec<&str> = failed.iter().map(FailedCheck::why).collect();
+            let _ = writeln!(text, "  {host} {} is unhealthy: {}", service.name, why.join(", "));
+        }
+    }
     for (host, why) in &plan.unreachable {
         let _ = writeln!(text, "  {host} did not answer: {why}");
     }
@@ -31,7 +37,9 @@ pub fn show_plan(plan: &Plan) -> String {
     let counts = summary.actions.iter().map(|(action, n)| format!("{n} to {}", format!("{action:?}").to_lowercase()));
     let more = [(summary.may_change, "may change"), (summary.refused, "refused"), (summary.unreadable, "not known")];
     let more = more.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
-    let all: Vec<String> = counts.chain(more).chain([format!("{} in sync", summary.in_sync)]).collect();
+    let all = counts.chain(more).chain([format!("{} in sync", summary.in_sync)]);
+    let all: Vec<String> =
+        all.chain((summary.unhealthy > 0).then(|| format!("{} unhealthy", summary.unhealthy))).collect();
     let _ = writeln!(text, "{}", all.join(", "));
     text
 }

@@ -166,6 +166,7 @@ impl Build {
             batches: batches.iter().map(|batch| hosts(batch)).collect(),
             needs: needs.iter().map(|need| service(need)).collect(),
             sick: sick.iter().map(|(name, why)| (host(name), (*why).to_owned())).collect(),
+            unhealthy: BTreeMap::new(),
             rollout: None,
         });
         self
@@ -567,6 +568,7 @@ fn ending<'a>(record: &'a Record, again: Result<&'a Plan, String>) -> Ending<'a>
         width: 100,
         record,
         again,
+        unhealthy: &[],
         plan_command: "armilla plan staging".into(),
         apply_command: "armilla resume 20261121-140211-k7xq".into(),
     }
@@ -723,7 +725,7 @@ fn json_says_the_same_to_programs() {
         stopped: true,
         restored: BTreeMap::new(),
     };
-    compare("report.json", &pretty(&json::report(&plan, &report, &plan, second)));
+    compare("report.json", &pretty(&json::report(&plan, &report, &plan, &[], second)));
 }
 
 fn platform() -> GraphView {

@@ -241,12 +241,26 @@ fn a_service_does_not_fall_below_what_it_promises() {
     steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
     assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::TooFew { healthy: 1, floor: 2, .. }, None)));
     steering.ended(&name(0), None, NOW);
-    // Another one fell: it is waited for, asked again, and given up.
+    // The one that changed fell: it is waited for, asked again, and given up.
     assert_eq!(steering.next(&ready, NOW), Next::Ask);
-    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "")]), NOW);
+    steering.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
     let next = steering.next(&ready, NOW);
     let Next::Stop(Halt::TooFew { hold: Hold::TooFew { host, down, .. } }) = next else { panic!("{next:?}") };
-    assert_eq!((host, down), (name(1), vec![(name(2), "port 1 is closed".to_owned())]));
+    assert_eq!((host, down), (name(1), vec![(name(0), "port 1 is closed".to_owned())]));
+}
+
+/// The plan that repairs a member must be possible: a member that runs and fails its checks is not overtaken.
+#[test]
+fn an_unhealthy_member_is_repaired_before_a_healthy_one_goes_down() {
+    let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
+    let mut steering = Steering::new(&rollout);
+    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "")]), NOW);
+    assert_eq!(steering.next(&all(&rollout), NOW), Next::Begin(name(2)));
+    let last = Rollout { last: Some("leader".to_owned()), ..rollout.clone() };
+    let mut steering = Steering::new(&last);
+    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "leader")]), NOW);
+    let next = steering.next(&all(&last), NOW);
+    assert!(!matches!(&next, Next::Begin(host) if *host == name(2)), "the leader stays last: {next:?}");
 }
 
 #[test]

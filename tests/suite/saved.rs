@@ -16,8 +16,8 @@ use armilla::ledger::{Applied, Ledger, Revision};
 use armilla::name::{Address, EnvName, HostName, RoleName, RunId, ServiceName, Tag};
 use armilla::plan::saved::{About, File, Hosts, Look, Moved, SavedError, SavedPlan, Stale, is_plan};
 use armilla::plan::{
-    self, Base, Budget, Cause, Condition, Entry, Mark, Observed, Plan, Reason, Rollout, ServicePlan, Stage, Standing,
-    Verdict, Work,
+    self, Base, Budget, Cause, Condition, Entry, FailedCheck, Health, Mark, Observed, Plan, Reason, Rollout,
+    ServicePlan, Stage, Standing, Verdict, Work,
 };
 use armilla::resource::{self, Verb};
 use armilla::secret::{Datum, Secret};
@@ -269,6 +269,7 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
             batches: vec![vec![host("zk1")], vec![host("zk2")]],
             needs: vec![],
             sick: [(host("zk1"), "port 2181 is closed".to_owned())].into(),
+            unhealthy: [(host("zk1"), vec![closed()])].into(),
             rollout: Some(rollout()),
         }],
         endpoints: catalog.hosts.iter().map(|(name, host)| (name.clone(), host.endpoint.clone())).collect(),
@@ -280,6 +281,11 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
         silent: BTreeMap::new(),
         bases: [(host("zk1"), base(vec![(address(&target), Digest::of(b"seen"))]))].into(),
     }
+}
+
+fn closed() -> FailedCheck {
+    let check = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
+    FailedCheck { check, health: Health::Sick("port 2181 is closed".to_owned()) }
 }
 
 fn base(seen: Vec<(Address, Digest)>) -> Base {
@@ -466,8 +472,10 @@ fn case(name: &str) -> Vec<u8> {
 #[test]
 fn f6_a_file_of_the_first_format_is_readable_for_ever() {
     let mut made = small();
-    // Rollouts came later, and what is armed around a change.
-    made.plan.services.iter_mut().for_each(|service| service.rollout = None);
+    // Rollouts came later, what is armed around a change, and the checks that fail.
+    for service in &mut made.plan.services {
+        (service.rollout, service.unhealthy) = (None, BTreeMap::new());
+    }
     for stage in &mut made.plan.stages {
         if let Work::Change(block) = &mut stage.work {
             (block.before, block.after) = (Vec::new(), Vec::new());

@@ -280,6 +280,9 @@ fn counts(summary: &Summary, blocked: usize, view: &View) -> Vec<String> {
     let more = std::iter::once((summary.may_change, "may change")).chain(stops);
     texts.extend(more.filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")));
     texts.push(format!("{} in sync", summary.in_sync));
+    if summary.unhealthy > 0 {
+        texts.push(format!("{} unhealthy", words::count(summary.unhealthy, "member")));
+    }
     if summary.kept > 0 {
         texts.push(format!("{} kept", summary.kept));
     }
@@ -290,6 +293,19 @@ fn counts(summary: &Summary, blocked: usize, view: &View) -> Vec<String> {
         texts.push(format!("{} unreachable", words::count(summary.unreachable, "host")));
     }
     parts(&texts, view.width, 0)
+}
+
+/// What an apply does that has nothing to change.
+fn waits(summary: &Summary, view: &View) -> String {
+    let doubt = if summary.unreachable > 0 { " on the hosts that answered" } else { "" };
+    let text = format!("Nothing to change{doubt}, but not every service is healthy.");
+    match &view.command {
+        Some(command) => {
+            let command = paint(layout::NAME, &words::one_line(command));
+            format!("{text} To wait for the health checks:  {command}")
+        }
+        None => format!("{text} Apply waits for the health checks."),
+    }
 }
 
 const ACTIONS: &[(Action, &str, &str)] = &[
@@ -308,6 +324,9 @@ fn next(summary: &Summary, view: &View) -> Option<String> {
         let text =
             "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again.";
         return Some(text.to_owned());
+    }
+    if summary.changes() == 0 && summary.unhealthy > 0 {
+        return Some(waits(summary, view));
     }
     if summary.changes() == 0 {
         let text = "Nothing was changed. Nothing to do on the hosts that answered; of the others nothing is known.";

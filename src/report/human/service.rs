@@ -11,7 +11,7 @@ use super::layout::{self, pad, paint, parts, width, wrap};
 use super::plan::View;
 use super::{diff, rollout, words};
 use crate::name::{HostName, RoleName};
-use crate::plan::{Block, Entry, Plan, ServicePlan, Verdict};
+use crate::plan::{Block, Entry, FailedCheck, Health, Plan, ServicePlan, Verdict};
 use crate::resource::Action;
 
 /// A longer list of hosts gets a line of its own.
@@ -65,7 +65,7 @@ fn owner(plan: &Plan, block: &Block) -> Option<usize> {
 
 /// Whether there is anything to say about it.
 pub(super) fn is_quiet(plan: &Plan, service: &ServicePlan, blocks: &[&Block]) -> bool {
-    blocks.is_empty() && service.sick.is_empty() && silent(plan, service).is_empty()
+    blocks.is_empty() && service.sick.is_empty() && service.unhealthy.is_empty() && silent(plan, service).is_empty()
 }
 
 fn silent<'a>(plan: &Plan, service: &'a ServicePlan) -> Vec<&'a HostName> {
@@ -143,24 +143,55 @@ fn head(plan: &Plan, service: &ServicePlan, view: &View) -> Vec<String> {
         let lines_of = wrap(&text, view.width.saturating_sub(2));
         lines.extend(lines_of.into_iter().map(|line| format!("  {}", paint(layout::WRONG, &line))));
     }
-    for (why, hosts) in sick(service) {
-        let text = format!("not healthy now: {} ({})", words::hosts(hosts), words::one_line(why));
-        lines.extend(wrap(&text, view.width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
+    for (what, hosts) in unhealthy(service) {
+        let text = format!("{}: {} ({})", what.word, words::hosts(hosts), what.why);
+        let shown = |line: String| if what.changes { line } else { paint(layout::WRONG, &line) };
+        let wrapped = wrap(&text, view.width.saturating_sub(2)).into_iter();
+        lines.extend(wrapped.map(|line| format!("  {}", shown(line))));
     }
     lines
 }
 
-/// The hosts where it is not healthy, by the reason.
-fn sick(service: &ServicePlan) -> Vec<(&str, Vec<&HostName>)> {
-    let mut found: Vec<(&str, Vec<&HostName>)> = Vec::new();
-    let in_order = service.hosts.iter().filter_map(|host| Some((host, service.sick.get(host)?)));
-    for (host, why) in in_order {
-        match found.iter_mut().find(|(known, _)| *known == why.as_str()) {
-            Some((_, hosts)) => hosts.push(host),
-            None => found.push((why, vec![host])),
+/// A health check that fails, in words.
+#[derive(PartialEq, Eq)]
+struct Ailment {
+    word: &'static str,
+    why: String,
+    /// Whether the plan changes the hosts on which it fails.
+    changes: bool,
+}
+
+/// The hosts that fail a health check, by the check and the answer.
+fn unhealthy(service: &ServicePlan) -> Vec<(Ailment, Vec<&HostName>)> {
+    let mut found: Vec<(Ailment, Vec<&HostName>)> = Vec::new();
+    for host in &service.hosts {
+        for ailment in ailments(service, host) {
+            match found.iter_mut().find(|(known, _)| *known == ailment) {
+                Some((_, hosts)) => hosts.push(host),
+                None => found.push((ailment, vec![host])),
+            }
         }
     }
     found
+}
+
+fn ailments(service: &ServicePlan, host: &HostName) -> Vec<Ailment> {
+    let changes = service.batches.iter().flatten().any(|changing| changing == host);
+    let Some(failed) = service.unhealthy.get(host) else {
+        // A plan that was saved before it named the checks.
+        let why = service.sick.get(host).into_iter();
+        return why.map(|why| Ailment { word: "unhealthy now", why: words::one_line(why), changes }).collect();
+    };
+    let one = |failed: &FailedCheck| Ailment {
+        word: match (&failed.health, changes) {
+            (Health::Unknown(_), _) => "health unknown",
+            (_, true) => "unhealthy now",
+            (_, false) => "unhealthy",
+        },
+        why: words::failed_check(failed),
+        changes,
+    };
+    failed.iter().map(one).collect()
 }
 
 /// In which order and how many at a time its hosts change.

@@ -11,7 +11,7 @@ use super::plan::{Diffs, Read, Subject, View};
 use super::{failure, service, words};
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::{Address, HostName};
-use crate::plan::{Block, Entry, Plan, StageId, Work};
+use crate::plan::{Block, Entry, Finding, Plan, StageId, Work};
 use crate::step::Outcome;
 
 /// How many of the slowest steps are shown.
@@ -80,6 +80,8 @@ pub struct Ending<'a> {
     pub record: &'a Record,
     /// The plan that a new look at all hosts gives, or why there was none.
     pub again: Result<&'a Plan, String>,
+    /// The members of services that are not healthy when all was done.
+    pub unhealthy: &'a [Finding],
     /// What to type to plan again: `armilla plan staging`.
     pub plan_command: String,
     /// What to type to go on: `armilla resume RUN`.
@@ -95,8 +97,9 @@ pub fn summary(plan: &Plan, report: &Report, ending: &Ending<'_>) -> String {
     lines.extend(failures(plan, report, ending.width));
     lines.extend(untouched(plan));
     lines.extend(left(&surprises, ending));
+    lines.extend(unhealthy(ending));
     lines.extend(slowest(plan, ending));
-    lines.extend(next(plan, report, ending, surprises.is_empty()));
+    lines.extend(next(plan, report, ending, surprises.is_empty() && ending.unhealthy.is_empty()));
     let mut text = lines.join("\n");
     text.push('\n');
     text
@@ -192,6 +195,9 @@ impl<'a> Outcomes<'a> {
         }
         let (style, word, seen) = match &ending.again {
             Ok(_) if surprises > 0 => (layout::WRONG, "Done", "but not all is as planned".to_owned()),
+            Ok(_) if !ending.unhealthy.is_empty() => {
+                (layout::WRONG, "Done", "but not every service is healthy".to_owned())
+            }
             Ok(_) => (layout::WELL, "Converged", "read again and as described".to_owned()),
             Err(why) => (layout::CHANGE, "Done", format!("not checked: {}", words::one_line(why))),
         };
@@ -379,6 +385,21 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
     for (role, blocks) in service::by_role(&blocks) {
         lines.push(format!("  {}", paint(layout::QUIET, &format!("role {role}"))));
         lines.extend(service::roles(&blocks, &role, &view, |_| true));
+    }
+    lines
+}
+
+/// The members that are not healthy although all was done, each with what its check answers.
+fn unhealthy(ending: &Ending<'_>) -> Vec<String> {
+    if ending.unhealthy.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new(), paint(layout::WRONG, "Not healthy after the run:")];
+    for finding in ending.unhealthy {
+        let check = finding.check.as_ref().map(|check| format!("check: {}; ", words::check(check)));
+        let answer = words::one_line(finding.health.why().unwrap_or_default());
+        let text = format!("{} on {} ({}answer: {answer})", finding.service, finding.host, check.unwrap_or_default());
+        lines.extend(wrap(&text, ending.width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
     }
     lines
 }

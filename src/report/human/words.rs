@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::diag::shown;
 use crate::name::{Address, HostName};
-use crate::plan::{Cause, Reason};
+use crate::plan::{Cause, FailedCheck, Reason};
 use crate::secret::Content;
 use crate::step::{
     Alternative, Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking, WebAnswer,
@@ -277,6 +277,11 @@ fn program(command: &Command) -> String {
 fn await_gate(gate: &Gate) -> String {
     let checks: Vec<String> = gate.checks.iter().map(check).collect();
     format!("wait until {} is healthy: {}", one_line(&gate.of), list(&checks))
+}
+
+/// A health check that fails, and what it answered.
+pub fn failed_check(failed: &FailedCheck) -> String {
+    format!("check: {}; answer: {}", check(&failed.check), one_line(failed.why()))
 }
 
 /// What must hold, and for how long.
