@@ -186,6 +186,8 @@ struct Told<'a> {
     /// What each sees of the host when its turn comes.
     seen: Vec<Cow<'a, Readings>>,
     alone: Vec<Result<Decision, String>>,
+    /// What those that are added need and is not there yet, by their place.
+    doubts: BTreeMap<usize, String>,
     /// What those say for which it makes a difference that they hear of others, and of which.
     heard: Vec<Option<(Said, Reason)>>,
     /// The last resource that notifies and changes.
@@ -194,7 +196,16 @@ struct Told<'a> {
 
 impl<'a> Told<'a> {
     fn new(host: &'a HostName, wanted: &'a catalog::Block, known: &'a Known<'a>) -> Self {
-        Self { host, wanted, known, seen: Vec::new(), alone: Vec::new(), heard: Vec::new(), last: None }
+        Self {
+            host,
+            wanted,
+            known,
+            seen: Vec::new(),
+            alone: Vec::new(),
+            doubts: BTreeMap::new(),
+            heard: Vec::new(),
+            last: None,
+        }
     }
 
     /// What each says, one after the other: it builds on what those before it will have written. What is so only because
@@ -214,7 +225,9 @@ impl<'a> Told<'a> {
                 // What was not chosen is not done, so nothing can build on it.
                 if item.chosen == Chosen::Yes {
                     let verdict = std::mem::replace(&mut decision.verdict, Said::InSync);
-                    decision.verdict = foresight.grounded(verdict, self.known.readings);
+                    let (verdict, doubt) = foresight.grounded(verdict, self.known.readings);
+                    decision.verdict = verdict;
+                    self.doubts.extend(doubt.map(|doubt| (self.alone.len(), doubt)));
                     brought = if brings { Some(self.address(item)) } else { brought };
                     foresight.expect((&*item.resource, &self.address(item)), &decision.verdict);
                 }
@@ -308,8 +321,13 @@ impl<'a> Told<'a> {
         let differ: Vec<bool> = self.alone.iter().map(differs).collect();
         let said = self.alone.into_iter().zip(self.heard).zip(speaks);
         let one = |(address, ((alone, heard), speaks))| if speaks { entry(address, alone, heard) } else { None };
-        let entries = addresses.into_iter().zip(said).map(one).zip(differ);
-        let told = wanted.items.iter().zip(entries);
+        let mut entries: Vec<Option<Entry>> = addresses.into_iter().zip(said).map(one).collect();
+        for (index, doubt) in self.doubts {
+            if let Some(entry) = entries[index].as_mut().filter(|entry| entry.reason == Reason::Missing) {
+                entry.reason = Reason::Because(doubt);
+            }
+        }
+        let told = wanted.items.iter().zip(entries.into_iter().zip(differ));
         let one = |(item, (entry, differs)): (&Wanted, (Option<Entry>, bool))| {
             let place = place(wanted, item);
             let owned = known.past.owned(&place).filter(|_| !known.past.leaves(&place));

@@ -72,34 +72,30 @@ impl Foresight {
         reading
     }
 
-    /// The same verdict if everything it writes has a directory to be in. Otherwise it may only be done if a change before
-    /// it brings the directory, and is refused if none can.
-    pub(super) fn grounded(&mut self, verdict: Verdict, readings: &Readings) -> Verdict {
-        let (Verdict::Change(change) | Verdict::MayChange(change, _)) = &verdict else { return verdict };
+    /// What is written must have a directory to be in: the verdict is a refusal where that is not there and nothing before it
+    /// can bring it. Where only a change before it can, the text says so.
+    pub(super) fn grounded(&mut self, verdict: Verdict, readings: &Readings) -> (Verdict, Option<String>) {
+        let (Verdict::Change(change) | Verdict::MayChange(change, _)) = &verdict else { return (verdict, None) };
         let mut made: BTreeSet<&str> = BTreeSet::new();
+        let mut doubt = None;
         for step in &change.steps {
-            match written(step).map(|path| self.ground(path, &made, readings)) {
-                None | Some(Ground::There) => made.extend(directories(step)),
-                Some(Ground::Missing(directory)) => return self.without(&directory, verdict),
-                Some(Ground::File(file)) => {
-                    return Verdict::Refuse(format!("{file}, which should be its directory, is a file"));
+            match (written(step).map(|path| self.ground(path, &made, readings)), &self.maker) {
+                (None | Some(Ground::There), _) => made.extend(directories(step)),
+                (Some(Ground::Missing(directory)), Some(maker)) => {
+                    doubt = Some(format!("{maker}, before it, may bring {directory}"));
+                }
+                (Some(Ground::Missing(directory)), None) => {
+                    let why = format!(
+                        "its directory {directory} does not exist: add `directory: {{ path: {directory} }}` before it"
+                    );
+                    return (Verdict::Refuse(why), None);
+                }
+                (Some(Ground::File(file)), _) => {
+                    return (Verdict::Refuse(format!("{file}, which should be its directory, is a file")), None);
                 }
             }
         }
-        verdict
-    }
-
-    /// The verdict on what is to be written into a directory that is not there.
-    fn without(&self, directory: &str, verdict: Verdict) -> Verdict {
-        match (&self.maker, verdict) {
-            (Some(maker), Verdict::Change(change)) => {
-                Verdict::MayChange(change, format!("{maker}, before it, may bring {directory}"))
-            }
-            (Some(_), verdict) => verdict,
-            (None, _) => Verdict::Refuse(format!(
-                "its directory {directory} does not exist: add `directory: {{ path: {directory} }}` before it"
-            )),
-        }
+        (verdict, doubt)
     }
 
     /// Whether the directory of a path is there when its turn comes.

@@ -110,6 +110,7 @@ const STORIES: &[Story] = &[
     ("what a power loss left on a host goes with the next lock", leftovers::without_power),
     ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
     ("verify says of every service on every host whether it is healthy", verify::every_service),
+    ("an unhealthy service is never as described", verify::unhealthy_is_never_as_described),
     ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),

@@ -100,3 +100,58 @@ pub(crate) fn f27_health_of_real_services(house: &House) {
         "systemctl stop fickle; rm -f /etc/systemd/system/fickle.service /run/fickle; systemctl daemon-reload",
     );
 }
+
+/// A role with a unit that does this and is restarted for ever, and more lines of the role.
+fn restarted(script: &str, more: &str) -> String {
+    let unit = format!("[Service]\\nExecStart=/bin/sh -c '{script}'\\nRestart=always\\n");
+    format!(
+        "summary: x
+resources:
+  - unit: {{ name: fickle.service, content: \"{unit}\" }}
+    notify: restart
+  - service: {{ name: fickle, state: running }}
+{more}"
+    )
+}
+
+/// A service that runs while its check fails, or is restarted for ever, is never as described, whatever else is done.
+pub(crate) fn unhealthy_is_never_as_described(house: &House) {
+    house.up(&["h1"]);
+    let clean = || {
+        house.sh("h1", "systemctl stop fickle 2>/dev/null; rm -f /etc/systemd/system/fickle.service /run/fickle /srv/note; systemctl daemon-reload; systemctl reset-failed");
+    };
+    clean();
+    let project = house.project("unhealthy");
+    let plan = || project.plan(&["--detailed-exitcode"]);
+    let closed = "health:\n  - tcp: { port: 9, within: 3s }\n";
+    project.only(&["h1"], &restarted("sleep infinity", closed));
+    project.apply(&[]).ends(3);
+    let shown = plan().ends(2).says("unhealthy: h1").says("127.0.0.1:9 is open").says("port 9 is closed");
+    shown.says("1 member unhealthy").keeps("Nothing to do").keeps("as described");
+    project.apply(&[]).ends(3).says("not within 3 s").keeps("Converged").keeps("Nothing to do");
+    let note = "  - file: { path: /srv/note, content: x }\n";
+    project.only(&["h1"], &restarted("sleep infinity", &(note.to_owned() + closed)));
+    project.apply(&[]).ends(3).keeps("Converged");
+
+    // What an apply waits for may come.
+    let well = "health:\n  - command: { run: [cat, /run/fickle], within: 30s }\n";
+    project.only(&["h1"], &restarted("sleep infinity", well));
+    project.run(&["plan", "lab", "--lab", "--detailed-exitcode"]).ends(2).says("unhealthy");
+    house.sh("h1", "systemd-run --quiet --on-active=3 --timer-property=AccuracySec=100ms touch /run/fickle");
+    project.apply(&[]).ends(0).says("Converged");
+    plan().ends(0).says("Nothing to do");
+
+    for health in ["", "health:\n  - unit: { name: fickle, within: 20s }\n"] {
+        clean();
+        project.only(&["h1"], &restarted("sleep 2; exit 1", health));
+        project.apply(&[]);
+        for pause in ["3", "0.7", "1.1"] {
+            house.sh("h1", &format!("sleep {pause}"));
+            plan().ends(2).says("restarting").keeps("Nothing to do");
+        }
+        project.apply(&[]).ends(3).says("systemd keeps restarting it").keeps("Converged");
+    }
+    project.only(&["h1"], &restarted("sleep infinity", ""));
+    project.apply(&[]).ends(0).says("Converged");
+    clean();
+}
