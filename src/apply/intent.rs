@@ -27,6 +27,8 @@ fn intended(entry: &Entry) -> Option<Intended> {
         steps,
         want: mark.want.clone(),
         existed: mark.existed,
+        expected: mark.expected.clone(),
+        conditional: mark.conditional,
         absent: mark.absent.clone(),
         order: mark.order,
         protect: mark.protect,

@@ -1,19 +1,23 @@
 //! `armilla destroy ENV`: removes everything that armilla made on the hosts of an environment.
 
+use std::sync::OnceLock;
+
 use super::consent::{Answer, confirmed};
 use super::environment::{self, Question};
 use super::hosts::{self, Decision, Patience};
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, load, saved};
-use crate::diag::Diagnostic;
+use super::{Connection, Exit, Failure, Global, Selection, load, saved, ui};
+use crate::diag::{Diagnostic, shown};
 use crate::name::EnvName;
 use crate::operation::destroy::Data;
 use crate::operation::{Ground, Limits};
+use crate::plan::Plan;
 use crate::workspace::revision;
 
-/// Removes everything that armilla created on the hosts of an environment. What existed before, what was changed since, and
-/// what has `protect: true` stays; the plan says why.
+/// Removes everything that armilla created on the hosts of an environment. What existed before, what was changed since, what
+/// something else needs, and what has `protect: true` stays; the plan says why. Exit code 6: something stays of which it is
+/// not known whether it should.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Destroy {
@@ -27,7 +31,7 @@ pub(super) struct Destroy {
     /// What other commands take for yes: here it is an error with a hint
     #[arg(short, long = "auto-approve", alias = "yes", hide = true)]
     yes: bool,
-    /// Also remove the contents of directories that armilla created: deletes the data of the services
+    /// Also remove the contents of directories that armilla created, and purge packages: deletes the data of the services
     #[arg(long)]
     with_data: bool,
     #[command(flatten)]
@@ -59,11 +63,13 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
     };
     let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
     let data = if command.with_data { Data::Removed } else { Data::Kept };
-    hosts::contact(global, connection, telling, async |hosts| {
+    let undecided = OnceLock::new();
+    let exit = hosts::contact(global, connection, telling, async |hosts| {
         let ground = Ground::of_hosts(&environment, machines.clone());
         let decide = async |locked: &hosts::Locks| {
             let mut survey = locked.survey_destruction(name.clone(), machines, data, &hosts.stop).await?;
             survey.revision = revision::of(&environment.root);
+            let _ = undecided.set(undecided_names(&survey.plan));
             plan::print(global, (selection, connection), &shape, &environment, &survey);
             let proposal = saved::proposal(hosts, selection, &environment, survey);
             let approved = hosts.session.approve(proposal, &Limits::none(), &hosts.stop).await?;
@@ -78,7 +84,8 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
         };
         hosts.change(&ground, decide).await
     })
-    .await
+    .await?;
+    Ok(decided(exit, undecided.get().map(Vec::as_slice).unwrap_or_default()))
 }
 
 fn check_consent(command: &Destroy, name: &EnvName) -> Result<(), Diagnostic> {
@@ -90,4 +97,19 @@ fn check_consent(command: &Destroy, name: &EnvName) -> Result<(), Diagnostic> {
         return Err(Diagnostic::error(format!("--confirm names another environment than {name}; nothing was changed")));
     }
     Ok(())
+}
+
+/// What stays because it is not known whether it should.
+fn undecided_names(plan: &Plan) -> Vec<String> {
+    plan.undecided().map(|entry| entry.address.to_string()).collect()
+}
+
+/// The exit code, given that these stay.
+fn decided(exit: Exit, undecided: &[String]) -> Exit {
+    if undecided.is_empty() || !matches!(exit, Exit::Success | Exit::Changes) {
+        return exit;
+    }
+    ui::say(&shown(&format!("error: how these are is not known, and they stay: {}", undecided.join(", "))));
+    ui::say("hint: look at them; what you remove by hand, the next destroy forgets");
+    Exit::Uncertain
 }

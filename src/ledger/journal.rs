@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applied, Ledger, LedgerError, Origin, Owned, Pending, Place, Versioned};
+use super::{Applied, Expected, Ledger, LedgerError, Origin, Owned, Pending, Place, Versioned};
 use crate::name::{RoleName, ServiceName};
 use crate::resource::Verb;
 use crate::step::Digest;
@@ -61,6 +61,12 @@ pub struct Intended {
     pub want: Option<Digest>,
     /// Whether it is there now.
     pub existed: bool,
+    /// How it will look.
+    #[serde(default, skip_serializing_if = "Expected::is_unknown")]
+    pub expected: Expected,
+    /// Whether it stays where something turns out to need it, although it is to be taken away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conditional: bool,
     /// See [`Owned::absent`].
     pub absent: Option<serde_json::Value>,
     /// See [`Owned::order`].
@@ -247,7 +253,8 @@ impl Ledger {
             self.pending.remove(&entry.place);
         }
         let Some(want) = &entry.want else {
-            if reached == Reached::Done {
+            // Of one that may have stayed the next look at the host tells.
+            if reached == Reached::Done && !entry.conditional {
                 self.owned.remove(&entry.place);
             } else if let Some(owned) = self.owned.get_mut(&entry.place) {
                 owned.leaving = true;
@@ -256,10 +263,15 @@ impl Ledger {
         };
         let before = self.owned.get(&entry.place);
         let origin = before.map_or(if entry.existed { Origin::Found } else { Origin::Made }, |owned| owned.origin);
+        let expected = match before.filter(|_| reached != Reached::Done) {
+            Some(before) => entry.expected.clone().or(before),
+            None => entry.expected.clone(),
+        };
         let owned = Owned {
             want: want.clone(),
             origin,
             imprint: None,
+            expected,
             absent: entry.absent.clone(),
             order: entry.order,
             protect: entry.protect,

@@ -99,8 +99,11 @@ pub struct Owned {
     /// Whether it was there before.
     pub origin: Origin,
     /// What it looked like after the last change (a digest of [`crate::resource::Kind::imprint`]); none if the run was
-    /// cut off before it could look.
+    /// interrupted before it could look.
     pub imprint: Option<Digest>,
+    /// What [`Self::imprint`] may be while it is none.
+    #[serde(default, skip_serializing_if = "Expected::is_unknown")]
+    pub expected: Expected,
     /// The keys that take it away; none if it cannot be taken away.
     pub absent: Option<serde_json::Value>,
     /// Its place among the resources of the host: what comes later is taken away first.
@@ -121,6 +124,53 @@ pub struct Owned {
     pub run: RunId,
     /// When, by the controller's clock, in RFC 3339.
     pub since: String,
+}
+
+/// How something looks that a run began to change, as far as its plan could tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expected {
+    /// It is not known.
+    #[default]
+    Unknown,
+    /// It makes no difference.
+    Any,
+    /// As one of these imprints: a run may have ended between two steps.
+    Among(#[serde(with = "crate::step::guarded::many")] Vec<Digest>),
+}
+
+impl Expected {
+    /// Whether it is not known.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+
+    /// Whether something that looks so is as expected, if that is known.
+    pub fn fits(&self, imprint: &Digest) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Any => Some(true),
+            Self::Among(imprints) => Some(imprints.contains(imprint)),
+        }
+    }
+
+    /// The same for something that looked so before a change which may not have been done.
+    #[must_use]
+    fn or(mut self, before: &Owned) -> Self {
+        if let Self::Among(imprints) = &mut self {
+            let more = match (&before.imprint, &before.expected) {
+                (Some(imprint), _) => std::slice::from_ref(imprint),
+                (None, Self::Among(imprints)) => imprints,
+                (None, Self::Unknown | Self::Any) => &[],
+            };
+            for imprint in more.iter().filter(|_| before.origin != Origin::Found) {
+                if !imprints.contains(imprint) {
+                    imprints.push(imprint.clone());
+                }
+            }
+        }
+        self
+    }
 }
 
 /// Whose a thing is.

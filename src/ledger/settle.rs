@@ -60,7 +60,8 @@ impl Ledger {
                     Some(new) => new.origin = old.origin,
                     // Another kind has another imprint.
                     None if from.kind != to.kind => {
-                        drop(self.owned.insert(to.clone(), super::Owned { imprint: None, ..old }));
+                        let expected = super::Expected::Unknown;
+                        drop(self.owned.insert(to.clone(), super::Owned { imprint: None, expected, ..old }));
                     }
                     None => drop(self.owned.insert(to.clone(), old)),
                 }
@@ -105,6 +106,7 @@ impl Ledger {
             owned.there = found.exists;
             // One that is known is of our last change: what somebody did since must not become ours.
             owned.imprint.get_or_insert_with(|| found.imprint.clone());
+            owned.expected = super::Expected::Unknown;
         }
     }
 }

@@ -105,7 +105,7 @@ impl<T: Transport> Locked<T> {
         }
         let (mut waiting, mut found) = (JoinSet::new(), Vec::new());
         for (host, findings) in by_host {
-            let ticket = self.leases().and_then(|leases| leases.ticket(&host));
+            let ticket = self.leases().ticket(&host);
             match endpoints.get(&host).cloned().zip(ticket) {
                 Some((endpoint, ticket)) => {
                     let transport = Arc::clone(self.session().transport());

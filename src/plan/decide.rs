@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use super::foresight::Foresight;
 use super::past::{Known, Leaving, place, wanted_away};
-use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, history, past};
+use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, expected, history, past};
 use crate::catalog::{self, Catalog, Chosen, Member, Wanted};
-use crate::ledger::Place;
+use crate::ledger::{Expected, Place};
 use crate::name::{Address, EnvName, HostName};
-use crate::resource::{Action, Change, Decision, Verb, Verdict as Said};
+use crate::resource::{Action, Change, Decision, Verb, Verdict as Said, Wish};
 use crate::step::{Readings, Removable, Step};
 
 /// One role on one host, decided. `block.entries` is empty if all of it is in sync.
@@ -138,7 +138,7 @@ fn kept(host: &HostName, known: &Known<'_>) -> Vec<Block> {
             target: kept.place.target.clone(),
         },
         verdict: Verdict::Keep,
-        reason: Reason::Because(kept.why.clone()),
+        reason: if kept.undecided { Reason::Undecided(kept.why.clone()) } else { Reason::Because(kept.why.clone()) },
         cause: kept.since.clone().map_or(Cause::Unknown, |since| Cause::Host { since }),
         mark: None,
         risk: None,
@@ -214,7 +214,9 @@ impl<'a> Told<'a> {
     fn decide(&mut self, mut brought: Option<Address>, foresight: &mut Foresight) -> Option<Address> {
         for item in &self.wanted.items {
             let seen = foresight.see(&*item.resource, self.known.readings);
-            let mut alone = item.resource.decide(&seen, None).map_err(|why| why.to_string());
+            let wish = if self.leaves(item) { Wish::Left } else { Wish::Written };
+            let others = &self.known.past.others;
+            let mut alone = item.resource.decide_among(&seen, wish, others).map_err(|why| why.to_string());
             if let Ok(decision) = &mut alone {
                 if let (Some(by), Some(change)) = (&brought, decision.otherwise.take()) {
                     decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
@@ -236,6 +238,12 @@ impl<'a> Told<'a> {
             self.alone.push(alone);
         }
         brought
+    }
+
+    /// Whether no role wants it any more.
+    fn leaves(&self, item: &Wanted) -> bool {
+        let place = place(self.wanted, item);
+        self.known.past.leaving.iter().any(|leaving| leaving.place == place)
     }
 
     fn address(&self, item: &Wanted) -> Address {
@@ -372,11 +380,14 @@ fn remembered(
     if !entry.steps().is_empty() {
         entry.risk = item.risk;
         let seen = item.resource.seen(known.readings);
+        let expected = expected::expected(&*item.resource, known.readings, entry.steps());
         let others = hearing.iter().filter(|other| **other != entry.address);
         entry.mark = Some(Mark {
             want: (!leaves).then(|| crate::ledger::want(item.resource.kind(), &item.keys)),
             // Of what cannot be told it is not said that it is ours.
             existed: seen.map_or(true, |seen| seen.exists),
+            expected: if leaves { Expected::Unknown } else { expected },
+            conditional: leaves && entry.steps().iter().any(is_conditional),
             absent: if leaves { item.keys.plain() } else { item.resource.absent() },
             order: item.order,
             protect: item.protect,
@@ -384,6 +395,11 @@ fn remembered(
         });
     }
     entry
+}
+
+/// Whether a step leaves what it would remove where something needs it.
+fn is_conditional(step: &Step) -> bool {
+    matches!(step, Step::RemovePackages(removal) if !removal.unless_needed_by.is_empty())
 }
 
 /// Before a file that left the roles goes, a copy of it is kept: who took it out of them may have erred.

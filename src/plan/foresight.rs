@@ -136,14 +136,7 @@ impl Foresight {
     }
 
     fn done(&mut self, step: &Step) {
-        let (Step::WriteFile { path, .. }
-        | Step::MakeDirectory { path, .. }
-        | Step::SetOwnership { path, .. }
-        | Step::Remove { path, .. }
-        | Step::EditFile { path, .. }) = step
-        else {
-            return;
-        };
+        let Some(path) = path_of(step) else { return };
         let Some(foreseen) = self.paths.get_mut(path) else { return };
         foreseen.by.push(self.block);
         after(&mut foreseen.reading, step);
@@ -170,6 +163,20 @@ fn written(step: &Step) -> Option<&str> {
     }
 }
 
+/// The one path that a step changes.
+pub(super) fn path_of(step: &Step) -> Option<&str> {
+    match step {
+        Step::WriteFile { path, .. }
+        | Step::MakeDirectory { path, .. }
+        | Step::MakeLink { path, .. }
+        | Step::SetOwnership { path, .. }
+        | Step::Remove { path, .. }
+        | Step::Download { path, .. }
+        | Step::EditFile { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
 /// The directories that a step makes, with all above them.
 fn directories(step: &Step) -> impl Iterator<Item = &str> {
     let made = match step {
@@ -181,7 +188,7 @@ fn directories(step: &Step) -> impl Iterator<Item = &str> {
 }
 
 /// What is at a path after a step.
-fn after(found: &mut PathReading, step: &Step) {
+pub(super) fn after(found: &mut PathReading, step: &Step) {
     match step {
         Step::WriteFile { content, ownership, .. } => {
             let bytes = content.bytes();
@@ -193,6 +200,17 @@ fn after(found: &mut PathReading, step: &Step) {
                 content: Some(bytes.to_vec()),
             };
         }
+        // How large it is makes no difference.
+        Step::Download { remote, ownership, .. } => {
+            *found = PathReading::File {
+                attributes: owned(found, ownership, Mode(0o644)),
+                size: remote.limit,
+                digest: remote.digest.clone(),
+                modified: 0,
+                content: None,
+            };
+        }
+        Step::MakeLink { target, .. } => *found = PathReading::Link { target: target.clone(), modified: 0 },
         Step::MakeDirectory { ownership, .. } => {
             *found = PathReading::Directory(owned(found, ownership, Mode(0o755)));
         }

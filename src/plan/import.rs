@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::past::{Known, digest, place};
 use super::{Entry, Observed, Verdict, decide};
 use crate::catalog::{Block, Catalog, Chosen, Wanted};
-use crate::ledger::{self, Applied, Ledger, Origin, Owned};
+use crate::ledger::{self, Applied, Expected, Ledger, Origin, Owned};
 use crate::name::{Address, HostName};
 use crate::step::Step;
 
@@ -106,6 +106,7 @@ fn look(block: &Block, item: &Wanted, known: &Known<'_>, open: Option<&Entry>, r
         want: ledger::want(item.resource.kind(), &item.keys),
         origin: Origin::Imported,
         imprint: Some(digest(seen.imprint.expose())),
+        expected: Expected::Unknown,
         absent: Some(absent),
         order: item.order,
         protect: item.protect,

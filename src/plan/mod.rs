@@ -5,6 +5,7 @@
 
 mod decide;
 mod drift;
+mod expected;
 mod foresight;
 mod health;
 mod history;
@@ -35,11 +36,11 @@ pub use crate::catalog::{Canary, Hook, OnFailure, Otherwise};
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
-use crate::ledger::{Applied, Ledger, Parted, Place};
+use crate::ledger::{Applied, Expected, Ledger, Parted, Place};
 use crate::name::{Address, EnvName, HostName, RoleName, RunId, ServiceName};
 use crate::resource::{Action, Change, Verb};
 use crate::secret::Secret;
-use crate::step::{Command, Digest, Gate, Probe, Readings, Step};
+use crate::step::{Command, Digest, Gate, Leftovers, Probe, Readings, Step};
 
 /// What each host answered, or why it did not.
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
@@ -334,6 +335,12 @@ pub struct Mark {
     pub want: Option<Digest>,
     /// Whether it is there now.
     pub existed: bool,
+    /// How it will look.
+    #[serde(default, skip_serializing_if = "Expected::is_unknown")]
+    pub expected: Expected,
+    /// Whether it stays where something turns out to need it, although it is to be taken away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conditional: bool,
     /// See [`crate::resource::Kind::absent`].
     pub absent: Option<serde_json::Value>,
     /// Its place among the resources of the host.
@@ -408,6 +415,8 @@ pub enum Reason {
     Needed,
     /// What is in the text.
     Because(String),
+    /// It is not known whether it should stay, for the reason in the text: a person must look.
+    Undecided(String),
     /// This one before it.
     After(Address),
     /// These changed in a run that was cut off before it heard of them.
@@ -610,7 +619,7 @@ impl Plan {
         }
     }
 
-    /// Takes directories away with all that others put into them.
+    /// Removes directories with all that others put into them, and purges packages.
     pub fn with_data(&mut self) {
         for stage in &mut self.stages {
             let Work::Change(block) = &mut stage.work else { continue };
@@ -619,6 +628,14 @@ impl Plan {
                 let remove = Command::new(["rm", "-rf", "--one-file-system", "--", &entry.address.target]);
                 let steps = vec![Step::Run(remove)];
                 entry.verdict = Verdict::Change(Change { action: Action::Remove, fields: Vec::new(), steps });
+            }
+            for entry in block.entries.iter_mut().filter(|entry| entry.is_removal()) {
+                let (Verdict::Change(change) | Verdict::MayChange(change)) = &mut entry.verdict else { continue };
+                for step in &mut change.steps {
+                    if let Step::RemovePackages(removal) = step {
+                        removal.leftovers = Leftovers::Purged;
+                    }
+                }
             }
         }
     }
@@ -630,6 +647,11 @@ impl Plan {
             *counts.entry(entry.address.host.clone()).or_default() += 1;
         }
         counts
+    }
+
+    /// What stays on the hosts because it is not known whether it should.
+    pub fn undecided(&self) -> impl Iterator<Item = &Entry> {
+        self.entries().filter(|entry| matches!(entry.reason, Reason::Undecided(_)))
     }
 
     /// Whether there is nothing to do, nothing refused, everything was read, and every service is healthy.

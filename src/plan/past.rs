@@ -10,7 +10,8 @@ use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wa
 use crate::diag::{Origin, Source};
 use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Place};
 use crate::name::{Address, EnvName, HostName, ServiceName};
-use crate::resource::{Claim, Decision, Hold, Resource, Seen, Verb, Verdict, kind};
+use crate::resource::{Action, Claim, Decision, Hold, Others, Resource, Seen, Verb, Verdict, Wish, kind};
+use crate::secret::Datum;
 use crate::step::{Digest, Probe, Readings, StateReading};
 
 /// A host that answered.
@@ -37,6 +38,8 @@ pub(super) struct Past {
     pub(super) leaving: Vec<Leaving>,
     /// What nothing wants any more and stays, and why.
     pub(super) kept_back: Vec<KeptBack>,
+    /// What else the plan does with the host, for what is removed.
+    pub(super) others: Others,
 }
 
 /// Something to take away.
@@ -57,14 +60,18 @@ pub(super) struct KeptBack {
     pub(super) why: String,
     /// When it was last changed by armilla, if somebody changed it since.
     pub(super) since: Option<String>,
+    /// Whether nobody knows whether it should stay.
+    pub(super) undecided: bool,
 }
 
 impl Past {
     /// Of a host that answered. The text says why what it keeps cannot be used.
     pub(super) fn of(catalog: &Catalog, name: &HostName, readings: &Readings) -> Result<Self, String> {
         let probe = Probe::State(catalog.environment.clone());
+        let desired = Desired::of(catalog, name);
+        let others = desired.others(readings);
         if readings.get(&probe).is_none() {
-            return Ok(Self::default());
+            return Ok(Self { others, ..Self::default() });
         }
         let state = readings.state(&probe).map_err(|why| format!("what it keeps for armilla cannot be read: {why}"))?;
         let ledger = Ledger::of(&catalog.environment, state.ledger.as_deref(), state.journal.as_deref());
@@ -72,11 +79,10 @@ impl Past {
         if ledger.environment != catalog.environment {
             return Err(format!("its ledger is that of the environment {}", ledger.environment));
         }
-        let mut past = Self::new(state, ledger);
+        let mut past = Self { others, ..Self::new(state, ledger) };
         let Some(ledger) = past.ledger.as_mut().filter(|l| !(l.owned.is_empty() && l.pending.is_empty())) else {
             return Ok(past);
         };
-        let desired = Desired::of(catalog, name);
         let left = desired.part(ledger, &mut past.parted);
         ledger.move_over(&past.parted.moved);
         let left: Vec<(Place, Owned)> =
@@ -141,9 +147,22 @@ impl Past {
     /// turn comes.
     fn sort_out(&mut self, mut left: Vec<(Place, Owned)>, desired: &Desired<'_>, readings: &Readings) {
         left.sort_by(|(a, x), (b, y)| (y.order, b).cmp(&(x.order, a)));
+        let made = self.made_paths();
+        for (place, owned) in &mut left {
+            let whose = resource_of(place, owned).and_then(|resource| resource.lives_by());
+            // Whoever made its file made it, too.
+            if owned.origin == Whose::Found && whose.is_some_and(|path| made.contains(&path)) {
+                owned.origin = Whose::Made;
+            }
+        }
+        // Each by itself first, as if all the others went.
+        let mut all = self.others.clone();
+        left.iter().for_each(|(place, _)| all.remove(&place.kind, &place.target));
+        let mut fates: Vec<Fate> = left.iter().map(|(place, owned)| fate(place, owned, readings, &all)).collect();
+        self.hold_back(&left, &mut fates, readings);
         let mut stays: Vec<String> = Vec::new();
-        for (place, owned) in left {
-            match fate(&place, &owned, readings) {
+        for ((place, owned), fate) in left.into_iter().zip(fates) {
+            match fate {
                 Fate::Gone => self.parted.forgotten.push(place),
                 Fate::Unasked => {}
                 // It is still ours, for the time when no version is wanted any more.
@@ -164,13 +183,49 @@ impl Past {
         }
     }
 
+    /// The paths that armilla made and owns as a whole.
+    fn made_paths(&self) -> BTreeSet<String> {
+        let owned = self.ledger.iter().flat_map(|ledger| &ledger.owned);
+        let made = owned.filter(|(_, owned)| owned.origin != Whose::Found);
+        let held = made.filter_map(|(place, owned)| resource_of(place, owned)?.holds());
+        held.filter_map(|held| if let Hold::Whole(path) = held { Some(path) } else { None }).collect()
+    }
+
+    /// Keeps what something that stays needs, or whose removal would take that along; then what the former needs, and so
+    /// on.
+    fn hold_back(&mut self, left: &[(Place, Owned)], fates: &mut [Fate], readings: &Readings) {
+        for ((place, _), _) in left.iter().zip(&*fates).filter(|(_, fate)| matches!(fate, Fate::Goes(_))) {
+            self.others.remove(&place.kind, &place.target);
+        }
+        loop {
+            let mut held = Vec::new();
+            for (index, fate) in fates.iter().enumerate() {
+                let Fate::Goes(resource) = fate else { continue };
+                let verdict =
+                    resource.decide_among(readings, Wish::Left, &self.others).map(|decision| decision.verdict);
+                if let Ok(Verdict::Refuse(why)) = verdict {
+                    held.push((index, why));
+                }
+            }
+            if held.is_empty() {
+                return;
+            }
+            for (index, why) in held {
+                let place = &left[index].0;
+                self.others.keep(&place.kind, &place.target);
+                fates[index] = Fate::Stays(why, Held::Back);
+            }
+        }
+    }
+
     fn keep(&mut self, place: Place, owned: &Owned, why: String, held: Held) {
         if held == Held::Forgotten {
             self.parted.forgotten.push(place.clone());
         }
         let Some(kind) = kind(&place.kind).map(|info| info.name) else { return };
         let since = (held == Held::Changed).then(|| owned.since.clone());
-        self.kept_back.push(KeptBack { place, kind, service: owned.service.clone(), why, since });
+        let undecided = held == Held::Undecided;
+        self.kept_back.push(KeptBack { place, kind, service: owned.service.clone(), why, since, undecided });
     }
 }
 
@@ -188,14 +243,26 @@ pub(super) fn address(host: &HostName, place: &Place) -> Option<Address> {
 
 /// What takes something away, if anything does.
 pub(super) fn resource_of(place: &Place, owned: &Owned) -> Option<Arc<dyn Resource>> {
-    (kind(&place.kind)?.parse)(&owned.absent.clone()?.into()).ok()
+    (kind(&place.kind)?.parse)(&keys_of(place, owned)?.into()).ok()
+}
+
+/// The keys of what takes something away. A ledger from before packages were asked what becomes of their configuration has
+/// all of them purged, which nobody asked for.
+fn keys_of(place: &Place, owned: &Owned) -> Option<serde_json::Value> {
+    let mut keys = owned.absent.clone()?;
+    if let Some(keys) = keys.as_object_mut().filter(|keys| place.kind == "package" && !keys.contains_key("autoremove"))
+    {
+        keys.remove("purge");
+        keys.insert("autoremove".to_owned(), true.into());
+    }
+    Some(keys)
 }
 
 /// A resource that leaves, as if a role wanted it away.
 pub(super) fn wanted_away(leaving: &Leaving) -> Wanted {
     Wanted {
         resource: Arc::clone(&leaving.resource),
-        keys: Arc::new(leaving.owned.absent.clone().unwrap_or_default().into()),
+        keys: Arc::new(keys_of(&leaving.place, &leaving.owned).unwrap_or_default().into()),
         order: leaving.owned.order,
         protect: leaving.owned.protect,
         risk: risk::wait(None, &*leaving.resource),
@@ -239,9 +306,11 @@ enum Held {
     Changed,
     /// It is not ours any more.
     Forgotten,
+    /// It is still known as ours, and nobody knows whether it is as armilla left it.
+    Undecided,
 }
 
-fn fate(place: &Place, owned: &Owned, readings: &Readings) -> Fate {
+fn fate(place: &Place, owned: &Owned, readings: &Readings, others: &Others) -> Fate {
     let stays = |why: &str, held| Fate::Stays(why.to_owned(), held);
     if owned.absent.is_none() {
         let never = stays("it cannot be taken away; armilla forgets it", Held::Forgotten);
@@ -254,7 +323,8 @@ fn fate(place: &Place, owned: &Owned, readings: &Readings) -> Fate {
     if resource.probes().iter().any(|probe| readings.get(probe).is_none()) {
         return Fate::Unasked;
     }
-    let looked = resource.decide(readings, None).and_then(|said| Ok((said, resource.seen(readings)?)));
+    let looked =
+        resource.decide_among(readings, Wish::Left, others).and_then(|said| Ok((said, resource.seen(readings)?)));
     match looked {
         Err(why) => Fate::Stays(format!("the host could not say how it is: {why}"), Held::Back),
         Ok((Decision { verdict: Verdict::InSync, .. }, _)) => Fate::Gone,
@@ -263,10 +333,11 @@ fn fate(place: &Place, owned: &Owned, readings: &Readings) -> Fate {
             stays("it was there before armilla, which forgets it", Held::Forgotten)
         }
         Ok((Decision { verdict: Verdict::Refuse(why), .. }, _)) => Fate::Stays(why, Held::Back),
-        Ok((_, seen)) => match unchanged(owned, &seen) {
-            Some(true) => Fate::Goes(resource),
-            Some(false) => stays("it was changed on the host", Held::Changed),
-            None => stays("how armilla left it is not known: its last run was cut off", Held::Back),
+        Ok((_, seen)) => match (unchanged(owned, &seen), &owned.imprint) {
+            (Some(true), _) => Fate::Goes(resource),
+            (Some(false), Some(_)) => stays("it was changed on the host", Held::Changed),
+            (Some(false), None) => stays("it is not as the interrupted run made it", Held::Changed),
+            (None, _) => stays("how the interrupted run left it is not known", Held::Undecided),
         },
     }
 }
@@ -276,7 +347,11 @@ fn unchanged(owned: &Owned, seen: &Seen) -> Option<bool> {
     if owned.leaving {
         return Some(true);
     }
-    owned.imprint.as_ref().map(|imprint| *imprint == digest(seen.imprint.expose()))
+    let now = digest(seen.imprint.expose());
+    match &owned.imprint {
+        Some(imprint) => Some(*imprint == now),
+        None => owned.expected.fits(&now),
+    }
 }
 
 /// What is kept of a text that may hold a secret.
@@ -296,6 +371,8 @@ struct Desired<'a> {
     wholes: BTreeSet<String>,
     /// That of which a version is desired, which looks after those before it.
     versions: BTreeSet<String>,
+    /// All of it.
+    items: Vec<&'a Wanted>,
 }
 
 impl<'a> Desired<'a> {
@@ -308,6 +385,7 @@ impl<'a> Desired<'a> {
             held: BTreeSet::new(),
             wholes: BTreeSet::new(),
             versions: BTreeSet::new(),
+            items: Vec::new(),
         };
         for block in catalog.hosts.get(name).into_iter().flat_map(|host: &HostCatalog| &host.blocks) {
             block.items.iter().chain(&block.left_out).for_each(|item| desired.add(block, item));
@@ -315,7 +393,8 @@ impl<'a> Desired<'a> {
         desired
     }
 
-    fn add(&mut self, block: &catalog::Block, item: &Wanted) {
+    fn add(&mut self, block: &'a catalog::Block, item: &'a Wanted) {
+        self.items.push(item);
         let place = place(block, item);
         if let Some(Hold::Whole(path)) = item.resource.holds() {
             self.wholes.insert(path);
@@ -324,6 +403,36 @@ impl<'a> Desired<'a> {
         self.versions.extend(item.resource.versions());
         self.claims.insert((item.resource.claim(), place.target.clone()), place.clone());
         self.places.insert(place);
+    }
+
+    /// What the plan does with the host beside removing what no role wants: what is wanted, with the accounts that this
+    /// names; what a role wants away; and what is installed first.
+    fn others(&self, readings: &Readings) -> Others {
+        let mut others = Others::default();
+        for item in &self.items {
+            let (kind, target) = (item.resource.kind(), item.resource.target());
+            if item.resource.absent().is_none() {
+                others.remove(kind, &target);
+                continue;
+            }
+            others.want(kind, &target);
+            for (key, account) in [("owner", "user"), ("user", "user"), ("group", "group"), ("groups", "group")] {
+                let named = item.keys.get(key);
+                let each = if let Some(Datum::List(each)) = named { each.as_slice() } else { &[] };
+                let names = each.iter().chain(named).filter_map(Datum::text);
+                names.for_each(|name| others.want(account, name));
+            }
+            let new = item.resource.brings()
+                && item.chosen == Chosen::Yes
+                && {
+                    let decision = item.resource.decide(readings, None);
+                    matches!(decision, Ok(Decision { verdict: Verdict::Change(change), .. }) if change.action == Action::Add)
+                };
+            if new {
+                others.install(kind, &target);
+            }
+        }
+        others
     }
 
     /// What of a ledger is wanted under another name, and what is wanted under none: that is given.

@@ -5,7 +5,7 @@
 
 use super::Entry;
 use crate::name::Address;
-use crate::step::{Command, Step, Touched};
+use crate::step::{Command, Manager, Step, Touched};
 
 /// What these changes touch, each once and in the order in which they do, and the resources with an effect that cannot be
 /// put back: programs of the project, accounts, what is sent to a server or set in a running kernel.
@@ -44,7 +44,10 @@ fn of_step(address: &Address, step: &Step) -> Option<Vec<Touched>> {
         | Step::Download { path: at, .. }
         | Step::RemoveUnpacked { path: at } => path(at),
         Step::Unpack(unpacking) => path(&unpacking.path),
-        Step::Purge { name } => Some(vec![Touched::Package(name.clone())]),
+        // A package that is not from apt cannot be put back.
+        Step::RemovePackages(removal) => {
+            (removal.manager == Manager::Apt).then(|| removal.names.iter().cloned().map(Touched::Package).collect())
+        }
         Step::Run(command) | Step::RunUnless(command, _) | Step::RunOr(command, _) => of_program(address, command),
         // They look, wait, fetch lists that fit every change, or write down what is armilla's own.
         Step::Unchanged { .. }
@@ -73,6 +76,8 @@ fn of_program(address: &Address, command: &Command) -> Option<Vec<Touched>> {
         | ("repository", ["sh" | "zypper" | "dnf" | "yum", ..])
         | ("timezone", ["ls", ..])
         | ("locale", ["sh", "-c", _, "locale-known", ..]) => Some(Vec::new()),
+        // Of a template, only its instances have a state, and which these are is not known.
+        (_, ["systemctl", _, "--", unit]) if unit.contains("@.") || unit.contains('*') => None,
         (_, ["systemctl", _, "--", unit]) => Some(vec![Touched::Unit((*unit).to_owned())]),
         // A package that is not from apt cannot be put back. The shell lets dpkg finish what was interrupted.
         ("package", ["apt-get" | "apt-mark", ..] | ["sh", "-c", _]) => {
@@ -101,7 +106,7 @@ mod tests {
     use crate::plan::{Cause, Reason, Verdict};
     use crate::resource::{Action, Change};
     use crate::secret::Content;
-    use crate::step::{Ownership, Removable};
+    use crate::step::{Leftovers, Ownership, PackageRemoval, Removable};
 
     fn entry(kind: &'static str, target: &str, steps: Vec<Step>) -> Entry {
         let (host, role) = (HostName::new("h").expect("a name"), RoleName::new("r").expect("a name"));
@@ -112,6 +117,12 @@ mod tests {
 
     fn run(argv: &[&str]) -> Step {
         Step::Run(Command::new(argv.iter().copied()))
+    }
+
+    fn removal(names: &[&str]) -> Step {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let (manager, leftovers, unless_needed_by) = (Manager::Apt, Leftovers::Kept, Vec::new());
+        Step::RemovePackages(PackageRemoval { manager, names, leftovers, unless_needed_by })
     }
 
     fn write(path: &str) -> Step {
@@ -137,7 +148,7 @@ mod tests {
             ),
             entry("timer", "backup", vec![run(&["systemctl", "enable", "--", "backup.timer"])]),
             entry("service", "zookeeper", vec![run(&["systemctl", "restart", "--", "zookeeper.service"])]),
-            entry("package", "old", vec![Step::Purge { name: "old".into() }]),
+            entry("package", "old", vec![removal(&["old", "only-for-it"])]),
             entry("unit", "worker@.service", vec![write("/etc/systemd/system/worker@.service")]),
         ];
         let path = |path: &str| Touched::Path(path.to_owned());
@@ -151,6 +162,7 @@ mod tests {
             unit("zookeeper.service"),
             unit("backup.timer"),
             package("old"),
+            package("only-for-it"),
             path("/etc/systemd/system/worker@.service"),
         ];
         assert_eq!(touched(&entries), (wanted, Vec::new()));

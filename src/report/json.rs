@@ -310,6 +310,7 @@ fn reason(reason: &Reason) -> Value {
         Reason::Unguarded => ("unguarded", &[]),
         Reason::Needed => ("needed", &[]),
         Reason::Because(_) => ("because", &[]),
+        Reason::Undecided(_) => ("undecided", &[]),
         Reason::After(from) => ("after", std::slice::from_ref(from)),
         Reason::Owed(from) => ("owed", from),
         Reason::Left => ("left", &[]),

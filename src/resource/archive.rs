@@ -14,16 +14,18 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence, Span};
 use super::remote::{self, Bytes, Request};
-use super::{Action, Claim, Field, Kind, Source, Verdict, regular, trace};
+use super::{Action, Claim, Field, Kind, Made, Others, Source, Verdict, Wish, regular, trace};
 use crate::secret::Content;
 use crate::step::{
-    Command, Digest, Fetch, MARKER, Occupied, Packed, PathReading, Probe, Readings, Removable, Step, UnpackLimits,
-    Unpacking, Unreadable,
+    Command, CommandReading, Digest, Fetch, MARKER, Occupied, Packed, PathReading, Probe, Readings, Removable, Step,
+    UnpackLimits, Unpacking, Unreadable,
 };
 
 /// A tar archive (plain, or packed with gzip, xz, zstd or bzip2) or a zip archive, unpacked. Which of them is told by its
@@ -63,7 +65,8 @@ pub(super) struct Archive {
     /// written into it since. Without it, that stops the plan.
     #[serde(default)]
     replace: bool,
-    /// Whether it is there. `absent` removes the directory with all in it, and the link if it points there.
+    /// Whether it is there. `absent` removes the directory with all in it, and the link if it points there. When no role wants
+    /// it any more, a file that was added or changed since it was unpacked keeps it.
     #[serde(default)]
     state: Presence,
     /// Added to the request, such as `Authorization`. With them, redirects are not followed, and the host needs `curl`.
@@ -94,6 +97,8 @@ pub(super) struct State {
     link: Option<PathReading>,
     /// Directories behind the same link, the latest first.
     versions: Vec<String>,
+    /// What was added or changed since it was unpacked, if it is to be absent.
+    added: Vec<String>,
 }
 
 impl Kind for Archive {
@@ -135,7 +140,7 @@ impl Kind for Archive {
     fn probes(&self) -> Vec<Probe> {
         let versions = self.earlier().map(Probe::Command);
         let link = self.link.as_ref().map(|link| at(link));
-        [at(&self.path), self.marker_probe()].into_iter().chain(link).chain(versions).collect()
+        [at(&self.path), self.marker_probe()].into_iter().chain(link).chain(versions).chain(self.newer()).collect()
     }
 
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
@@ -145,7 +150,21 @@ impl Kind for Archive {
             None => Vec::new(),
         };
         let path = readings.path(&at(&self.path))?.clone();
-        Ok(State { path, marker: readings.path(&self.marker_probe())?.clone(), link, versions })
+        let added = match self.newer().map(|probe| readings.command(&probe)).transpose()? {
+            Some(answer) if *readings.path(&self.marker_probe())? != PathReading::Absent => added(&self.path, answer)?,
+            _ => Vec::new(),
+        };
+        Ok(State { path, marker: readings.path(&self.marker_probe())?.clone(), link, versions, added })
+    }
+
+    fn among(&self, state: &State, wish: Wish, _others: &Others) -> Verdict {
+        match (wish, state.added.as_slice()) {
+            (Wish::Left, [first, rest @ ..]) => {
+                let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+                Verdict::Refuse(format!("files were added to it or changed since it was unpacked: {first}{more}"))
+            }
+            _ => self.change(state),
+        }
     }
 
     fn change(&self, state: &State) -> Verdict {
@@ -177,6 +196,11 @@ impl Kind for Archive {
 
     fn fingerprint(&self, state: &State) -> String {
         format!("{}\n{}\n{:?}", self.imprint(state), trace::paths(&state.link), state.versions)
+    }
+
+    /// What was added to it since keeps it.
+    fn made(&self) -> Made {
+        Made::Any
     }
 
     /// The link may lead to a later version by now: it then stays.
@@ -231,6 +255,13 @@ impl Archive {
             (Some(data), _) => Digest::of(data.0.bytes()),
             (None, sha256) => remote::digest(sha256.as_deref().unwrap_or_default()),
         }
+    }
+
+    /// Asks for what is in it that came after the marker, which is written last.
+    fn newer(&self) -> Option<Probe> {
+        let marker = self.marker_path();
+        let command = Command::new(["find", &self.path, "-xdev", "!", "-type", "d", "-newer", &marker]);
+        (self.state == Presence::Absent).then(|| Probe::Command(command.within(Duration::from_secs(60))))
     }
 
     fn marker_path(&self) -> String {
@@ -419,6 +450,17 @@ fn check_place(key: &str, path: &str) -> Result<(), String> {
 
 fn inside(inner: &str, outer: &str) -> bool {
     inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The names below the directory that `find` says.
+fn added(path: &str, answer: &CommandReading) -> Result<Vec<String>, Unreadable> {
+    if answer.exit != 0 {
+        let why = String::from_utf8_lossy(&answer.stderr);
+        return Err(Unreadable(format!("what was added to it is not known: {}", why.trim())));
+    }
+    let text = String::from_utf8_lossy(&answer.stdout);
+    let below = |line: &str| line.strip_prefix(path).unwrap_or(line).trim_start_matches('/').to_owned();
+    Ok(text.lines().map(below).collect())
 }
 
 fn not_ours(path: &str) -> String {

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Change, Claim, Field, FieldValue, Kind, Verdict, trace, tree};
+use super::{Action, Change, Claim, Field, FieldValue, Kind, Made, Verdict, trace, tree};
 use crate::step::{
     Attributes, Command, CommandReading, Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Unreadable,
 };
@@ -185,6 +185,11 @@ impl Kind for Git {
     /// Where the repository is by now makes no difference: what is checked out is the commit that the plan named.
     fn fingerprint(&self, state: &State) -> String {
         format!("{:?}", state.here)
+    }
+
+    /// Changes made on the host keep it.
+    fn made(&self) -> Made {
+        Made::Any
     }
 
     /// Changes made on the host stop the removal anyway; they are looked for in another way then.

@@ -1,14 +1,16 @@
 //! `group`: a group of users.
 //!
 //! In: its name and perhaps its number. Out: `groupadd` or `groupdel`. Never: another number for a group that is there,
-//! because its files would keep the old one.
+//! because its files would keep the old one, or the removal of a group that somebody is in.
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Kind, Verdict, trace};
-use crate::step::{Command, Probe, Readings, Step, Unreadable};
+use super::{Action, Kind, Made, Others, Verdict, Wish, generated, trace};
+use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
 
 /// A group of users.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -22,9 +24,37 @@ pub(super) struct Group {
     /// Whether a free number is taken from those for system groups. Matters only when the group is made.
     #[serde(default)]
     system: bool,
-    /// Whether it is there.
+    /// Whether it is there. Whoever is in it keeps it back.
     #[serde(default)]
     state: Presence,
+}
+
+/// Says who is in the group $1: `primary NAME` if it is somebody's primary group, `member NAME` of the others.
+const MEMBERS: &str = r#"# who is in a group
+line=$(getent group -- "$1") || exit 0
+rest=${line#*:*:} gid=${rest%%:*} members=${rest#*:}
+getent passwd | while IFS=: read -r name _ _ of _; do [ "$of" != "$gid" ] || echo "primary $name"; done
+for name in $(echo "$members" | tr , ' '); do echo "member $name"; done"#;
+
+/// Removes the group $1, if nobody is in it by now. `groupdel` looks only for whose primary group it is.
+const REMOVE: &str = r#"# removes a group that nobody is in
+line=$(getent group -- "$1") || exit 0
+[ -z "${line##*:}" ] || { echo "the group was not removed: ${line##*:} is in it; plan again" >&2; exit 1; }
+exec groupdel -- "$1""#;
+
+/// What was found.
+#[derive(Debug, PartialEq)]
+pub(super) struct State {
+    gid: Option<u32>,
+    /// Who is in it, if it is to be absent: a user, and in which way.
+    members: Vec<(String, Membership)>,
+}
+
+/// In which way somebody is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Primary,
+    Supplementary,
 }
 
 impl Kind for Group {
@@ -32,7 +62,7 @@ impl Kind for Group {
     const SUMMARY: &'static str = "A group of users";
     const EXAMPLE: &'static str = "group: { name: zookeeper, system: true }";
     const SHORT: &'static str = "name";
-    type State = Option<u32>;
+    type State = State;
 
     fn target(&self) -> String {
         self.name.clone()
@@ -43,15 +73,21 @@ impl Kind for Group {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        vec![Probe::Group(self.name.clone())]
+        std::iter::once(Probe::Group(self.name.clone())).chain(self.asking()).collect()
     }
 
-    fn observe(&self, readings: &Readings) -> Result<Option<u32>, Unreadable> {
-        readings.group(&Probe::Group(self.name.clone())).copied()
+    fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
+        let gid = *readings.group(&Probe::Group(self.name.clone()))?;
+        let members = match self.asking().map(|probe| readings.command(&probe)).transpose()? {
+            Some(CommandReading { exit: 0, stdout, .. }) => members(&String::from_utf8_lossy(stdout))?,
+            Some(answer) => return Err(Unreadable(String::from_utf8_lossy(&answer.stderr).trim().to_owned())),
+            None => Vec::new(),
+        };
+        Ok(State { gid, members })
     }
 
-    fn change(&self, state: &Option<u32>) -> Verdict {
-        match (self.state, *state) {
+    fn change(&self, state: &State) -> Verdict {
+        match (self.state, state.gid) {
             (Presence::Absent, None) => Verdict::InSync,
             (Presence::Absent, Some(_)) => Verdict::change(Action::Remove, Vec::new(), vec![self.removing()]),
             (Presence::Present, None) => Verdict::change(Action::Add, self.shown(), vec![self.making()]),
@@ -62,12 +98,38 @@ impl Kind for Group {
         }
     }
 
+    fn among(&self, state: &State, _wish: Wish, others: &Others) -> Verdict {
+        if self.state == Presence::Present || state.gid.is_none() {
+            return self.change(state);
+        }
+        if let Some((user, how)) = state.members.iter().find(|(user, _)| !others.removes("user", user)) {
+            let user = others.described("user", user);
+            return Verdict::Refuse(match how {
+                Membership::Primary => format!("it is the primary group of {user}"),
+                Membership::Supplementary => format!("{user} is in it"),
+            });
+        }
+        if others.wants(Self::NAME, &self.name) {
+            return Verdict::Refuse("a resource that is wanted belongs to it".to_owned());
+        }
+        self.change(state)
+    }
+
     fn absent(&self) -> Option<serde_json::Value> {
         trace::away(self.state, serde_json::json!({ "name": self.name }))
     }
 
-    fn exists(&self, state: &Option<u32>) -> bool {
-        state.is_some()
+    fn exists(&self, state: &State) -> bool {
+        state.gid.is_some()
+    }
+
+    /// Its number says nothing about it, where the system chose it.
+    fn made(&self) -> Made {
+        Made::Any
+    }
+
+    fn imprint(&self, state: &State) -> String {
+        format!("{:?}", state.gid)
     }
 }
 
@@ -89,6 +151,22 @@ impl Group {
     /// Guarded, because `userdel` takes a user's own group along.
     fn removing(&self) -> Step {
         let gone = Command::new(["sh", "-c", "! getent group -- \"$1\" >/dev/null", "sh", &self.name]);
-        Step::RunUnless(Command::new(["groupdel", "--", &self.name]), gone)
+        Step::RunUnless(generated::shell("group-remove", REMOVE, &[&self.name]), gone)
     }
+
+    /// Who is in it takes the host another program, which matters only where it is removed.
+    fn asking(&self) -> Option<Probe> {
+        let command = generated::shell("group-members", MEMBERS, &[&self.name]).within(Duration::from_secs(30));
+        (self.state == Presence::Absent).then_some(Probe::Command(command))
+    }
+}
+
+/// What [`MEMBERS`] says.
+fn members(said: &str) -> Result<Vec<(String, Membership)>, Unreadable> {
+    let member = |line: &str| match line.split_once(' ') {
+        Some(("primary", name)) => Ok((name.to_owned(), Membership::Primary)),
+        Some(("member", name)) => Ok((name.to_owned(), Membership::Supplementary)),
+        _ => Err(Unreadable(format!("who is in it is not understood: `{}`", line.escape_debug()))),
+    };
+    said.lines().map(member).collect()
 }

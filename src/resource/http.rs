@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::fields::{self, Data, Presence, Span};
 use super::values::{self, Compare, Values};
-use super::{Action, Change, Kind, Verdict, trace};
+use super::{Action, Change, Kind, Made, Verdict, trace};
 use crate::secret::{Secret, masked};
 use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
 
@@ -232,6 +232,10 @@ impl Kind for Http {
     }
 
     /// Without a body there is nothing to hold it against.
+    fn made(&self) -> Made {
+        Made::As(String::new())
+    }
+
     fn imprint(&self, _state: &State) -> String {
         String::new()
     }

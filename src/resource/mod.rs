@@ -20,6 +20,7 @@ mod keyed;
 mod part;
 mod regular;
 mod remote;
+mod removal;
 mod systemd;
 mod trace;
 mod tree;
@@ -27,6 +28,7 @@ mod values;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
+pub use removal::{Made, Others, Wish};
 
 /// What a kind implements. All functions are pure; the struct is the desired state, as written in YAML.
 pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send + Sync + 'static {
@@ -76,6 +78,12 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
 
     /// How to get from the state to the desired one.
     fn change(&self, state: &Self::State) -> Verdict;
+
+    /// The same, given what else the plan does with the host. A kind whose removal would take more than its own, or break
+    /// what needs it, refuses it here and says what that is. See also [`Others`].
+    fn among(&self, state: &Self::State, _wish: Wish, _others: &Others) -> Verdict {
+        self.change(state)
+    }
 
     /// Whether it hears when others notify it: whether it has a `notified` of its own.
     const HEARS: bool = false;
@@ -128,6 +136,16 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// resource that is desired away (see [`Kind::absent`]), so it must not depend on what is only written in the other.
     fn imprint(&self, state: &Self::State) -> String {
         self.fingerprint(state)
+    }
+
+    /// What [`Kind::imprint`] is right after it was made.
+    fn made(&self) -> Made {
+        Made::BySteps
+    }
+
+    /// The file without which it does not exist: whoever made that made this, too.
+    fn lives_by(&self) -> Option<String> {
+        None
     }
 
     /// What is done instead if something before it may bring, in the same run, what it now does not find and is to be a
@@ -318,6 +336,15 @@ pub trait Resource: Debug + Send + Sync {
     /// # Errors
     /// When an answer is missing or is not understood.
     fn decide(&self, readings: &Readings, verb: Option<Verb>) -> Result<Decision, Unreadable>;
+    /// The same for one that nothing notified, given what else the plan does with the host: see [`Kind::among`].
+    ///
+    /// # Errors
+    /// When an answer is missing or is not understood.
+    fn decide_among(&self, readings: &Readings, wish: Wish, others: &Others) -> Result<Decision, Unreadable>;
+    /// See [`Kind::made`].
+    fn made(&self) -> Made;
+    /// See [`Kind::lives_by`].
+    fn lives_by(&self) -> Option<String>;
 }
 
 /// A thing as it was found on a host. The texts may hold secrets: only a digest of them is ever kept.
@@ -400,10 +427,27 @@ impl<K: Kind> Resource for K {
             Some(verb) => self.notified(&state, verb),
             None => self.change(&state),
         };
-        let unwanted = if verdict == Verdict::InSync { self.unwanted(&state) } else { None };
-        let otherwise = unwanted.or_else(|| self.unforeseen(&state));
-        Ok(Decision { verdict, written: self.written(&state), loaded: self.loaded(&state), otherwise })
+        Ok(decision(self, &state, verdict))
     }
+
+    fn decide_among(&self, readings: &Readings, wish: Wish, others: &Others) -> Result<Decision, Unreadable> {
+        let state = self.observe(readings)?;
+        Ok(decision(self, &state, self.among(&state, wish, others)))
+    }
+
+    fn made(&self) -> Made {
+        Kind::made(self)
+    }
+
+    fn lives_by(&self) -> Option<String> {
+        Kind::lives_by(self)
+    }
+}
+
+fn decision<K: Kind>(kind: &K, state: &K::State, verdict: Verdict) -> Decision {
+    let unwanted = if verdict == Verdict::InSync { kind.unwanted(state) } else { None };
+    let otherwise = unwanted.or_else(|| kind.unforeseen(state));
+    Decision { verdict, written: kind.written(state), loaded: kind.loaded(state), otherwise }
 }
 
 /// A kind as the registry knows it.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::fields::{self, Presence};
 use super::generated::Parts;
 use super::systemd::{self, Units, escaped};
-use super::{Claim, Kind, Verdict, trace};
+use super::{Claim, Kind, Others, Verdict, Wish, trace};
 use crate::step::{Command, Fetch, PathReading, Probe, Readings, Unreadable};
 
 const FSTAB: &str = "/etc/fstab";
@@ -136,6 +136,13 @@ impl Kind for Mount {
             return Verdict::Refuse(why);
         }
         self.parted(state).map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn among(&self, state: &State, _wish: Wish, others: &Others) -> Verdict {
+        match self.state {
+            Presence::Absent => self.units().absent_among(&state.units, others),
+            Presence::Present => self.change(state),
+        }
     }
 
     fn absent(&self) -> Option<serde_json::Value> {

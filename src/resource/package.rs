@@ -2,7 +2,7 @@
 //!
 //! In: name, version and whether it is held. Out: literal calls of the manager that the host says it has, which never
 //! ask anything. Never: the purge of a package's configuration or data unless that is said, a change of a package that
-//! somebody else holds, or a removal that takes along what is needed and the plan did not show.
+//! somebody else holds, or a removal that takes along what something else needs.
 
 use std::time::Duration;
 
@@ -11,13 +11,18 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::version;
-use super::{Action, Field, Kind, Verdict, trace};
-use crate::step::{Command, CommandReading, Holding, Manager, PackageReading, Probe, Readings, Step, Unreadable};
+use super::{Action, Change, Field, Kind, Made, Others, Verdict, Wish, generated, trace};
+use crate::step::{
+    Command, CommandReading, Holding, Leftovers, Manager, PackageReading, PackageRemoval, Probe, Readings, Step,
+    Unreadable,
+};
 
 /// Package lists older than this many seconds are fetched again before something is installed: a day.
 const LISTS_EXPIRE: u64 = 86_400;
 /// A large package over a slow line, and up to five minutes for another `apt` to finish.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// Finds out what a removal would take along.
+const REMOVAL: &str = include_str!("package_removal.sh");
 /// How long `apt-get` waits for another one, such as unattended-upgrades.
 const WAIT_FOR_LOCK: &str = "DPkg::Lock::Timeout=300";
 
@@ -35,13 +40,18 @@ pub(super) struct Package {
     /// apk and pacman cannot.
     #[serde(default)]
     hold: Option<bool>,
-    /// Whether it is installed. `absent` keeps its configuration and the packages that came with it.
+    /// Whether it is installed. `absent` keeps its configuration and the packages that came with it. What depends on it keeps
+    /// it back, unless that is to be absent, too.
     #[serde(default)]
     state: Presence,
-    /// With `state: absent`: whether its configuration goes, too, and every package that came only because it needs it.
-    /// With apt, a package may then throw its data away. What armilla installed and no role wants any more is purged.
+    /// Whether its configuration goes with it: when it is to be absent, or when no role wants it any more. With apt, the
+    /// package's own scripts may then delete its data, too.
     #[serde(default)]
     purge: bool,
+    /// With `state: absent`: whether every package goes, too, that came only because it needs it (apt, apk, pacman).
+    /// `purge` includes it, and so does the removal of what no role wants any more.
+    #[serde(default)]
+    autoremove: bool,
     /// Whether installing it may start its services. With `false` they wait for the `service` that starts them.
     #[serde(default = "fields::yes")]
     start: bool,
@@ -51,10 +61,44 @@ pub(super) struct Package {
 #[derive(Debug, PartialEq)]
 pub(super) struct State {
     package: PackageReading,
-    /// What `apt-get` would do to remove it: one field for each sort of thing. Empty if it should be there.
-    others: Vec<(&'static str, String)>,
-    /// Whether it is gone and its configuration is not, where that matters.
+    /// What its removal would take along.
+    removal: Removal,
+}
+
+/// What the removal of a package would take along, by name. Empty if it should be there.
+#[derive(Debug, Default, PartialEq)]
+struct Removal {
+    /// What depends on it.
+    needs: Vec<String>,
+    /// The same, where each needs the other and this one came only for it.
+    serves: Vec<String>,
+    /// What came only for it and nothing else needs.
+    along: Vec<String>,
+    /// What would be installed in its place.
+    instead: Vec<String>,
+    /// Whether it is gone and its configuration is not.
     left: bool,
+}
+
+impl Removal {
+    fn parse(answer: &CommandReading) -> Result<Self, Unreadable> {
+        if answer.exit != 0 {
+            let why = String::from_utf8_lossy(&answer.stderr);
+            return Err(Unreadable(format!("what its removal would take along is not known: {}", why.trim())));
+        }
+        let mut removal = Self::default();
+        for line in String::from_utf8_lossy(&answer.stdout).lines() {
+            match line.split_once(' ') {
+                Some(("needs", name)) => removal.needs.push(name.to_owned()),
+                Some(("serves", name)) => removal.serves.push(name.to_owned()),
+                Some(("along", name)) => removal.along.push(name.to_owned()),
+                Some(("instead", name)) => removal.instead.push(name.to_owned()),
+                None if line == "left" => removal.left = true,
+                _ => return Err(Unreadable(format!("its removal is not understood: `{}`", line.escape_debug()))),
+            }
+        }
+        Ok(removal)
+    }
 }
 
 impl Kind for Package {
@@ -75,31 +119,25 @@ impl Kind for Package {
         match (self.state, &self.version, self.hold) {
             (Presence::Absent, Some(_), _) => Err("a package that is to be absent has no `version`".to_owned()),
             (Presence::Absent, _, Some(true)) => Err("a package that is to be absent is not held".to_owned()),
-            (Presence::Present, ..) if self.purge => Err("`purge` is of a package that is to be absent".to_owned()),
+            (Presence::Present, ..) if self.autoremove => {
+                Err("`autoremove` is of a package that is to be absent".to_owned())
+            }
             _ => Ok(()),
         }
     }
 
     fn probes(&self) -> Vec<Probe> {
-        let idle = self.purge.then(idle);
-        let rehearsal = [Some(self.rehearsal()), idle].into_iter().flatten().filter(|_| self.state == Presence::Absent);
+        let rehearsal = (self.state == Presence::Absent).then(|| self.rehearsal());
         std::iter::once(Probe::Package(self.name.clone())).chain(rehearsal).collect()
     }
 
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let package = readings.package(&Probe::Package(self.name.clone()))?.clone();
-        let mut state = State { package, others: Vec::new(), left: false };
-        if self.state == Presence::Present || state.package.manager != Manager::Apt {
-            return Ok(state);
-        }
-        let rehearsal = readings.command(&self.rehearsal())?;
-        if state.package.installed.is_some() {
-            let idle = if self.purge { Some(readings.command(&idle())?) } else { None };
-            state.others = self.others(rehearsal, idle)?;
-        } else if self.purge {
-            state.left = goes(rehearsal, &["Purg "]).contains(&self.name);
-        }
-        Ok(state)
+        let removal = match self.state {
+            Presence::Absent => Removal::parse(readings.command(&self.rehearsal())?)?,
+            Presence::Present => Removal::default(),
+        };
+        Ok(State { package, removal })
     }
 
     fn change(&self, state: &State) -> Verdict {
@@ -107,24 +145,37 @@ impl Kind for Package {
             return Verdict::Refuse(why);
         }
         match self.state {
-            Presence::Absent => self.removal(state),
+            Presence::Absent => self.removal(state, &Others::default()),
             Presence::Present => self.presence(&state.package),
         }
     }
 
-    /// Purged: nobody else wanted what it brought. A hold was ours.
+    fn among(&self, state: &State, _wish: Wish, others: &Others) -> Verdict {
+        match (self.impossible(&state.package), self.state) {
+            (Some(why), _) => Verdict::Refuse(why),
+            (None, Presence::Absent) => self.removal(state, others),
+            (None, Presence::Present) => self.presence(&state.package),
+        }
+    }
+
+    /// With what came only for it: nobody else wanted that. A hold was ours.
     fn absent(&self) -> Option<serde_json::Value> {
-        let hold = (self.hold == Some(true)).then_some(false);
-        trace::away(self.state, serde_json::json!({ "name": self.name, "purge": true, "hold": hold }))
+        let (hold, purge) = ((self.hold == Some(true)).then_some(false), self.purge.then_some(true));
+        let keys = serde_json::json!({ "name": self.name, "autoremove": true, "purge": purge, "hold": hold });
+        trace::away(self.state, keys)
     }
 
     fn exists(&self, state: &State) -> bool {
-        state.package.installed.is_some() || state.left
+        state.package.installed.is_some() || self.purge && state.removal.left
+    }
+
+    fn made(&self) -> Made {
+        Made::As(true.to_string())
     }
 
     fn fingerprint(&self, state: &State) -> String {
         let PackageReading { manager, holding, installed, held, interrupted, .. } = &state.package;
-        format!("{manager} {holding:?} {installed:?} {held} {interrupted} {:?} {}", state.others, state.left)
+        format!("{manager} {holding:?} {installed:?} {held} {interrupted} {:?}", state.removal)
     }
 
     /// Upgrades are others' business.
@@ -315,114 +366,89 @@ impl Package {
         })
     }
 
-    fn removal(&self, found: &State) -> Verdict {
-        if found.left {
+    fn removal(&self, found: &State, others: &Others) -> Verdict {
+        let State { package, removal } = found;
+        if package.installed.is_none() {
+            if !(self.purge && removal.left) {
+                return Verdict::InSync;
+            }
             let shown = vec![fields::text("configuration", "left of it", "none")];
-            return Verdict::change(Action::Remove, shown, vec![self.purging()]);
+            return Verdict::change(Action::Remove, shown, vec![self.removing(package.manager, Vec::new(), others)]);
         }
-        if found.package.installed.is_none() {
-            return Verdict::InSync;
-        }
-        if found.package.held && self.hold.is_none() {
+        if package.held && self.hold.is_none() {
             return Verdict::Refuse(held("hold: false"));
         }
-        let manager = found.package.manager;
-        let mut steps: Vec<Step> = found.package.held.then(|| self.mark(manager, Mark::Unhold)).into_iter().collect();
-        if manager != Manager::Apt {
-            steps.extend(self.removing(manager));
-            return Verdict::change(Action::Remove, Vec::new(), steps);
-        }
-        steps.extend(self.finishing(&found.package));
-        steps.push(if self.purge { self.purging() } else { self.uninstalling() });
-        let shown = found.others.iter().map(|(name, packages)| fields::new(name, packages)).collect();
-        Verdict::change(Action::Remove, shown, steps)
-    }
-
-    fn purging(&self) -> Step {
-        Step::Purge { name: self.name.clone() }
-    }
-
-    fn uninstalling(&self) -> Step {
-        let argv = ["apt-get", "remove", "-y", "-q", "-o", WAIT_FOR_LOCK, "--", &self.name];
-        Step::Run(silent(Command::new(argv)))
-    }
-
-    /// Removes it alone, or with what came only for it. Where others need it that fails, as nobody said that they should
-    /// go. RPM keeps a configuration that was changed under another name, purged or not.
-    fn removing(&self, manager: Manager) -> Vec<Step> {
-        let name = self.name.as_str();
-        let run = |argv: &[&str]| Step::Run(patient(Command::new(argv.iter().copied())));
-        let alone = run(&["rpm", "--erase", "--test", name]);
-        let purge = self.purge;
-        match manager {
-            Manager::Pacman => {
-                let verb = if purge { "-Rns" } else { "-R" };
-                vec![run(&["pacman", verb, "--noconfirm", "--noprogressbar", "--", name])]
-            }
-            // It always takes along what came only for it.
-            Manager::Apk if purge => vec![run(&["apk", "del", "--purge", "--wait", "300", "--no-progress", name])],
-            Manager::Apk => vec![run(&["apk", "del", "--wait", "300", "--no-progress", name])],
-            Manager::Zypper => {
-                let needed = if purge { "--clean-deps" } else { "--no-clean-deps" };
-                vec![alone, run(&["zypper", "--non-interactive", "remove", needed, name])]
-            }
-            manager => {
-                let needed = if purge { "True" } else { "False" };
-                let needed = format!("--setopt=clean_requirements_on_remove={needed}");
-                vec![alone, run(&[&manager.to_string(), "-q", "-y", &needed, "remove", name])]
-            }
-        }
-    }
-
-    /// Asks what would go with it: a plan must not hide that.
-    fn rehearsal(&self) -> Probe {
-        let along = ["--auto-remove", "-o", UNSUGGESTED];
-        let (verb, along) = if self.purge { ("purge", &along[..]) } else { ("remove", &[][..]) };
-        let argv = ["apt-get", verb, "-s", "-q"].into_iter().chain(along.iter().copied()).chain(["--", &self.name]);
-        Probe::Command(Command::new(argv).within(Duration::from_secs(60)))
-    }
-
-    /// What goes with it, but for what nothing needed before.
-    fn others(
-        &self,
-        rehearsal: &CommandReading,
-        idle: Option<&CommandReading>,
-    ) -> Result<Vec<(&'static str, String)>, Unreadable> {
-        let failed = [Some(rehearsal), idle].into_iter().flatten().find(|answer| answer.exit != 0);
-        if let Some(answer) = failed {
-            let why = String::from_utf8_lossy(&answer.stderr);
-            return Err(Unreadable(format!("apt-get cannot remove {}: {}", self.name, why.trim())));
-        }
-        let before = idle.map(|idle| goes(idle, GOES)).unwrap_or_default();
-        let packages = |verbs: &[&str]| {
-            let names = goes(rehearsal, verbs).into_iter();
-            names.filter(|name| *name != self.name && !before.contains(name)).collect::<Vec<_>>().join(", ")
+        let along = match self.along(found, others) {
+            Ok(along) => along,
+            Err(why) => return Verdict::Refuse(why),
         };
-        let sorts = [("also removed", packages(GOES)), ("also installed", packages(&["Inst "]))];
-        Ok(sorts.into_iter().filter(|(_, names)| !names.is_empty()).collect())
+        let shown = self.taken(removal, &along);
+        let mut steps: Vec<Step> = package.held.then(|| self.mark(package.manager, Mark::Unhold)).into_iter().collect();
+        steps.extend(self.finishing(package));
+        steps.push(self.removing(package.manager, along, others));
+        let change = Change { action: Action::Remove, fields: shown, steps };
+        match others.installs(Self::NAME).as_slice() {
+            [] => Verdict::Change(change),
+            new => Verdict::MayChange(
+                change,
+                format!("only if what is installed before ({}) does not need it", new.join(", ")),
+            ),
+        }
     }
-}
 
-/// How a rehearsal of `apt-get` begins a line about a package that goes.
-const GOES: &[&str] = &["Remv ", "Purg "];
-/// A package that another one merely suggests is not needed by it.
-const UNSUGGESTED: &str = "APT::AutoRemove::SuggestsImportant=false";
+    /// What goes with it.
+    ///
+    /// # Errors
+    /// What depends on it and stays.
+    fn along(&self, found: &State, others: &Others) -> Result<Vec<String>, String> {
+        let Removal { needs, serves, along, .. } = &found.removal;
+        let stays = |name: &&String| !others.removes(Self::NAME, name);
+        let wanted = |name: &&String| others.wants(Self::NAME, name);
+        let needed = needs.iter().filter(stays).chain(serves.iter().filter(wanted)).collect::<Vec<_>>();
+        if !needed.is_empty() {
+            let named: Vec<String> = needed.iter().map(|name| others.described(Self::NAME, name)).collect();
+            let depend = if needed.len() == 1 { "depends" } else { "depend" };
+            return Err(format!("{} {depend} on it", named.join(" and ")));
+        }
+        let unneeded = match along.iter().find(wanted) {
+            // It always takes them along.
+            Some(name) if found.package.manager == Manager::Apk => {
+                let named = others.described(Self::NAME, name);
+                return Err(format!("{named} would be removed with it: `apk add {name}` keeps it"));
+            }
+            // What these need is among the others.
+            Some(_) => Vec::new(),
+            None if self.autoremove || self.purge || found.package.manager == Manager::Apk => along.clone(),
+            None => Vec::new(),
+        };
+        Ok([needs.clone(), serves.clone(), unneeded].concat())
+    }
 
-/// Asks what nothing needs.
-fn idle() -> Probe {
-    Probe::Command(
-        Command::new(["apt-get", "autoremove", "-s", "-q", "-o", UNSUGGESTED]).within(Duration::from_secs(60)),
-    )
-}
+    /// What goes beside the package itself, for a person.
+    fn taken(&self, removal: &Removal, along: &[String]) -> Vec<Field> {
+        let purged = self.purge.then(|| "deleted, and what its own scripts delete with it, as data".to_owned());
+        let sorts = [
+            ("also removed", (!along.is_empty()).then(|| along.join(", "))),
+            ("also installed", (!removal.instead.is_empty()).then(|| removal.instead.join(", "))),
+            ("configuration", purged),
+        ];
+        sorts.into_iter().filter_map(|(name, text)| Some(fields::new(name, &text?))).collect()
+    }
 
-/// The packages in the lines that begin with one of some words.
-fn goes(rehearsal: &CommandReading, verbs: &[&str]) -> Vec<String> {
-    let text = String::from_utf8_lossy(&rehearsal.stdout);
-    let name = |line: &str| {
-        let rest = verbs.iter().find_map(|verb| line.strip_prefix(verb))?;
-        rest.split_whitespace().next().map(str::to_owned)
-    };
-    text.lines().filter_map(name).collect()
+    fn removing(&self, manager: Manager, along: Vec<String>, others: &Others) -> Step {
+        let names = std::iter::once(self.name.clone()).chain(along).collect();
+        let leftovers = if self.purge { Leftovers::Purged } else { Leftovers::Kept };
+        Step::RemovePackages(PackageRemoval {
+            manager,
+            names,
+            leftovers,
+            unless_needed_by: others.installs(Self::NAME),
+        })
+    }
+
+    fn rehearsal(&self) -> Probe {
+        Probe::Command(generated::shell("package-removal", REMOVAL, &[&self.name]).within(Duration::from_secs(120)))
+    }
 }
 
 /// The same, asking nobody anything and restarting nothing that it was not told to.

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use similar::{ChangeTag, TextDiff};
 
 use super::fields::{self, Presence};
-use super::{Action, Change, Field, FieldValue, Hold, Kind, Verdict, trace};
+use super::{Action, Change, Field, FieldValue, Hold, Kind, Made, Verdict, trace};
 use crate::edit::Edit;
 use crate::secret::{Content, Secret};
 use crate::step::{
@@ -95,6 +95,10 @@ impl<P: Part> Kind for P {
         removal(self).map_or_else(String::new, |piece| piece.imprint(state))
     }
 
+    fn made(&self) -> Made {
+        alone(self).map_or(Made::BySteps, Made::As)
+    }
+
     fn unforeseen(&self, state: &PathReading) -> Option<Change> {
         self.piece().unforeseen(state)
     }
@@ -111,6 +115,16 @@ fn removal<P: Part>(part: &P) -> Option<Piece> {
     }
     let away: P = serde_json::from_value(Kind::absent(part)?).ok()?;
     Some(away.piece())
+}
+
+/// What would be taken away of a file with nothing in it but this part; none if it cannot be alone.
+fn alone<P: Part>(part: &P) -> Option<String> {
+    let edit = part.piece().edit;
+    let content = edit.apply(None).or_else(|_| edit.apply(Some(b""))).ok()??;
+    let (digest, size) = (Digest::of(&content), content.len() as u64);
+    let attributes = Attributes { mode: Mode(0o644), owner: fields::root(), group: fields::root() };
+    let found = PathReading::File { attributes, size, digest, modified: 0, content: Some(content) };
+    Some(removal(part)?.imprint(&found))
 }
 
 /// A part of a file as it should be.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::fields::{self, Argv, Data, Presence, Span};
 use super::values::{self, Compare, Values};
-use super::{Action, Change, Kind, Source, Verdict, trace};
+use super::{Action, Change, Kind, Made, Source, Verdict, trace};
 use crate::secret::masked;
 use crate::step::{Command, CommandReading, FETCH_LIMIT, Probe, Readings, Step, Unreadable};
 
@@ -170,6 +170,12 @@ impl Kind for Script {
 
     fn exists(&self, state: &State) -> bool {
         matches!(state, State::Found(_))
+    }
+
+    fn made(&self) -> Made {
+        let wanted = self.wanted.map().into_iter().flatten();
+        let wanted: Map<String, Value> = wanted.map(|(key, value)| (key.clone(), value.exposed())).collect();
+        Made::As(format!("found {}", Value::Object(wanted)))
     }
 
     /// What else it reports may move by itself.

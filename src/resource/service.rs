@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fields;
-use super::{Action, Change, Field, FieldValue, Kind, Verb, Verdict};
+use super::{Action, Change, Field, FieldValue, Kind, Made, Others, Verb, Verdict, Wish, systemd};
 use crate::step::{Check, Command, Expect, Gate, Probe, Readings, Step, UnitReading, Unreadable};
 
 /// Whether a systemd unit runs.
@@ -155,13 +155,37 @@ impl Kind for Service {
         (self.state == Running::Running).then_some(keys)
     }
 
+    /// That there is a unit says nothing: it may be ours, or come with a package.
     fn exists(&self, state: &State) -> bool {
-        state.unit.load != "not-found"
+        matches!(state.activity, Activity::Running | Activity::Moving) || state.enablement == Enablement::Enabled
+    }
+
+    fn among(&self, state: &State, wish: Wish, others: &Others) -> Verdict {
+        let needed = match wish {
+            Wish::Left => systemd::needed(&state.unit, others),
+            // A person wants it stopped, and systemd stops what requires it.
+            Wish::Written => None,
+        };
+        match (needed, self.change(state)) {
+            (Some(why), Verdict::Change(_)) => Verdict::Refuse(why),
+            (_, verdict) => verdict,
+        }
+    }
+
+    fn lives_by(&self) -> Option<String> {
+        let unit = self.unit();
+        let (stem, instance) = unit.split_once('@').unwrap_or((&unit, ""));
+        let template = instance.rsplit_once('.').map(|(_, ending)| format!("{stem}@.{ending}"));
+        Some(systemd::path(&template.unwrap_or_else(|| unit.clone())))
+    }
+
+    fn made(&self) -> Made {
+        Made::As(String::new())
     }
 
     fn fingerprint(&self, state: &State) -> String {
         let State { unit, activity, enablement } = state;
-        format!("{} {activity:?} {enablement:?} {}", unit.load, unit.needs_reload)
+        format!("{} {activity:?} {enablement:?} {} {:?}", unit.load, unit.needs_reload, unit.required_by)
     }
 
     /// It starts and stops by other hands all the time.

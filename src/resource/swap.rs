@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::fields::{self, Presence};
 use super::generated::{Parts, shell};
 use super::systemd::{self, Units, escaped};
-use super::{Action, Change, Claim, Kind, Verdict, trace};
+use super::{Action, Change, Claim, Kind, Made, Verdict, trace};
 use crate::step::{Command, Probe, Readings, Removable, Step, Unreadable};
 
 /// Makes the file beside its place and moves it there when it is whole. Not every file system can give blocks that were
@@ -139,6 +139,11 @@ impl Kind for Swap {
 
     fn fingerprint(&self, state: &State) -> String {
         format!("{}\n{:?}", state.units.fingerprint(), state.size)
+    }
+
+    /// It holds no data.
+    fn made(&self) -> Made {
+        Made::Any
     }
 
     fn imprint(&self, state: &State) -> String {

@@ -6,11 +6,32 @@
 use std::time::Duration;
 
 use super::generated::{Generated, Parts, newest};
-use super::{Action, Field, FieldValue, Verdict, trace};
+use super::{Action, Field, FieldValue, Others, Verdict, trace};
 use crate::step::{Command, PathReading, Probe, Readings, Step, UnitReading, Unreadable};
 
 /// Where the administrator's units are (systemd.unit(5)).
 const FOLDER: &str = "/etc/systemd/system";
+
+/// Where the file of an administrator's unit is.
+pub(super) fn path(unit: &str) -> String {
+    format!("{FOLDER}/{unit}")
+}
+
+/// Why a unit has to stay: what requires it and stays itself. systemd stops that, too, and does not start it again.
+pub(super) fn needed(unit: &UnitReading, others: &Others) -> Option<String> {
+    let goes = |name: &&String| {
+        let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+        let service = name.strip_suffix(".service").unwrap_or(name);
+        others.removes("unit", name) || others.removes("service", service) || others.removes("timer", stem)
+    };
+    // A target that requires it was made to by its own links.
+    let stays = |name: &&String| !name.ends_with(".target") && !goes(name);
+    let name = unit.required_by.iter().find(stays)?;
+    let service = name.strip_suffix(".service").unwrap_or(name);
+    let wanted = others.wants("unit", name) || others.wants("service", service);
+    let wanted = if wanted { " (which a role wants)" } else { "" };
+    Some(format!("the unit {name}{wanted} requires it"))
+}
 
 /// Units that a kind writes.
 #[derive(Debug)]
@@ -69,7 +90,7 @@ impl Units {
     /// Units with their texts, the main one last. A text's name is what plans call it.
     pub(super) fn new(main: String, texts: Vec<(&'static str, String, String)>) -> Self {
         let file = |(name, unit, text): (&'static str, String, String)| {
-            (Generated::new(name, format!("{FOLDER}/{unit}"), &text), Probe::Unit(unit))
+            (Generated::new(name, path(&unit), &text), Probe::Unit(unit))
         };
         Self { main, files: texts.into_iter().map(file).collect() }
     }
@@ -113,6 +134,14 @@ impl Units {
                 parts.steps.extend((other == "failed").then(|| self.run("reset-failed")));
                 parts.add(from_to("state", unit, other, "active"), self.run("start"));
             }
+        }
+    }
+
+    /// [`Self::absent`], unless units that stay require one of these.
+    pub(super) fn absent_among(&self, state: &State, others: &Others) -> Verdict {
+        match (self.absent(state), state.units.iter().find_map(|unit| needed(unit, others))) {
+            (Verdict::Change(_), Some(why)) => Verdict::Refuse(why),
+            (verdict, _) => verdict,
         }
     }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::fields::{self, Argv, Presence, Span};
 use super::generated::Parts;
 use super::systemd::{self, Units, quoted};
-use super::{Kind, Verdict, trace};
+use super::{Kind, Others, Verdict, Wish, trace};
 use crate::step::{Command, Probe, Readings, Unreadable};
 
 /// A program that runs again and again.
@@ -109,6 +109,13 @@ impl Kind for Timer {
             return Verdict::Refuse(format!("the host has a unit {unit} that is not armilla's: choose another name"));
         }
         self.parted(&state.units).map_or_else(Verdict::Refuse, Parts::verdict)
+    }
+
+    fn among(&self, state: &State, _wish: Wish, others: &Others) -> Verdict {
+        match self.state {
+            Presence::Absent => self.units().absent_among(&state.units, others),
+            Presence::Present => self.change(state),
+        }
     }
 
     fn absent(&self) -> Option<serde_json::Value> {

@@ -1,17 +1,26 @@
 //! `unit`: a systemd unit file or drop-in of our own.
 //!
-//! In: its name and content. Out: the file below `/etc/systemd/system`, and systemd told to read it. Never: a start or
-//! stop, which is the `service`'s business, or a secret, because everyone can read units.
+//! In: its name and content. Out: the file below `/etc/systemd/system`, and systemd told to read it; what runs by a unit
+//! stops and is disabled before the unit is removed. Never: a start, which is the `service`'s business, or a secret,
+//! because everyone can read units.
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
 use super::regular::{self, Regular};
-use super::{Action, Change, Hold, Kind, Source, Verdict, trace};
-use crate::step::{Command, PathReading, Probe, Readings, Step, Unreadable};
+use super::systemd;
+use super::{Action, Change, Hold, Kind, Others, Source, Verdict, Wish, trace};
+use crate::step::{Command, PathReading, Probe, Readings, Step, UnitReading, Unreadable};
 
-const FOLDER: &str = "/etc/systemd/system";
+/// Says by exit code 0 that a unit need not be stopped (`is-active`) or disabled (`is-enabled`) before its file is removed:
+/// because it is not, or because there is another file by which it goes on.
+const NOT_NEEDED: &str = r#"# whether a unit has ended or goes on by another file
+for d in /run/systemd/system /run/systemd/generator /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system; do [ ! -e "$d/$2" ] || exit 0; done
+[ "$1" = is-active ] || { ! systemctl "$1" --quiet -- "$2"; exit; }
+case $(systemctl is-active -- "$2") in inactive | failed | unknown) ;; *) exit 1 ;; esac"#;
 
 /// A systemd unit file or drop-in.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -31,8 +40,15 @@ pub(super) struct Unit {
 #[derive(Debug, PartialEq)]
 pub(super) struct State {
     file: PathReading,
+    /// What systemd knows of the unit; none of a template, which is no unit itself.
+    unit: Option<UnitReading>,
+}
+
+impl State {
     /// Whether systemd still goes by an older file.
-    stale: bool,
+    fn stale(&self) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.needs_reload)
+    }
 }
 
 impl Kind for Unit {
@@ -75,14 +91,14 @@ impl Kind for Unit {
 
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let file = readings.path(&self.regular(&self.path()).probe())?.clone();
-        let unit = self.loaded_unit().map(|probe| readings.unit(&probe)).transpose()?;
-        Ok(State { file, stale: unit.is_some_and(|unit| unit.needs_reload) })
+        let unit = self.loaded_unit().map(|probe| readings.unit(&probe).cloned()).transpose()?;
+        Ok(State { file, unit })
     }
 
     fn change(&self, state: &State) -> Verdict {
         match self.regular(&self.path()).verdict(&state.file) {
             Verdict::Change(change) => Verdict::Change(self.told(change)),
-            Verdict::InSync if state.stale => {
+            Verdict::InSync if state.stale() => {
                 let shown = vec![fields::text("loaded", "an older file", "this one")];
                 Verdict::change(Action::Reload, shown, vec![daemon_reload()])
             }
@@ -91,6 +107,23 @@ impl Kind for Unit {
             }
             verdict => verdict,
         }
+    }
+
+    fn among(&self, state: &State, _wish: Wish, others: &Others) -> Verdict {
+        let mut verdict = self.change(state);
+        let Verdict::Change(change) = &mut verdict else { return verdict };
+        if change.action != Action::Remove || self.parts().1.is_some() {
+            return verdict;
+        }
+        if let Some(why) = state.unit.as_ref().and_then(|unit| systemd::needed(unit, others)) {
+            return Verdict::Refuse(why);
+        }
+        // It goes on by another file: that of a package.
+        if others.wants("service", self.name.strip_suffix(".service").unwrap_or(&self.name)) {
+            let ends = self.ending();
+            change.steps.retain(|step| !ends.contains(step));
+        }
+        verdict
     }
 
     fn written(&self, state: &State) -> Option<i64> {
@@ -106,7 +139,10 @@ impl Kind for Unit {
     }
 
     fn fingerprint(&self, state: &State) -> String {
-        format!("{}\nstale {}", trace::path(&state.file), state.stale)
+        let required_by =
+            state.unit.iter().flat_map(|unit| &unit.required_by).filter(|_| self.state == Presence::Absent);
+        let required_by: Vec<&String> = required_by.collect();
+        format!("{}\nstale {} {required_by:?}", trace::path(&state.file), state.stale())
     }
 
     fn imprint(&self, state: &State) -> String {
@@ -124,7 +160,7 @@ impl Unit {
     }
 
     fn path(&self) -> String {
-        format!("{FOLDER}/{}", self.name)
+        systemd::path(&self.name)
     }
 
     fn regular<'a>(&'a self, path: &'a str) -> Regular<'a> {
@@ -144,14 +180,30 @@ impl Unit {
         let (unit, drop_in) = self.parts();
         if change.action == Action::Add && drop_in.is_some() {
             let ownership = fields::ownership("root", "root", fields::mode_755());
-            change.steps.insert(0, Step::MakeDirectory { path: format!("{FOLDER}/{unit}.d"), ownership });
+            change.steps.insert(0, Step::MakeDirectory { path: format!("{}.d", systemd::path(unit)), ownership });
         }
         if change.action == Action::Remove && drop_in.is_some() {
-            let folder = format!("{FOLDER}/{unit}.d");
+            let folder = format!("{}.d", systemd::path(unit));
             change.steps.push(Step::Run(Command::new(["rmdir", "--ignore-fail-on-non-empty", "--", &folder])));
+        }
+        if change.action == Action::Remove && drop_in.is_none() {
+            change.steps.splice(..0, self.ending());
         }
         change.steps.push(daemon_reload());
         change
+    }
+
+    /// What ends a unit whose file is removed: without the file, its process would run on, and its links would lead nowhere.
+    fn ending(&self) -> Vec<Step> {
+        let run = |verb: &str, unit: &str| Command::new(["systemctl", verb, "--", unit]);
+        if let Some((stem, ending)) = self.name.split_once("@.") {
+            return vec![Step::Run(run("disable", &self.name)), Step::Run(run("stop", &format!("{stem}@*.{ending}")))];
+        }
+        let unless = |question: &str, verb: &str| {
+            let guard = Command::new(["sh", "-c", NOT_NEEDED, "unit-ended", question, &self.name]);
+            Step::RunUnless(run(verb, &self.name), guard.within(Duration::from_secs(30)))
+        };
+        vec![unless("is-enabled", "disable"), unless("is-active", "stop")]
     }
 }
 

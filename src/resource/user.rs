@@ -1,16 +1,23 @@
 //! `user`: a user account.
 //!
 //! In: its name and what of it should be so. Out: `useradd`, `usermod` with only what differs, or `userdel`.
-//! Never: a password, another number for a user that is there, or the removal of a home directory.
+//! Never: a password, another number for a user that is there, or the removal of a home directory, of a group that somebody
+//! wants, or of an account that something else uses.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Field, Kind, Verdict, trace};
-use crate::step::{Alternative, Command, MembershipReading, Probe, Readings, Step, Unreadable, UserReading};
+use super::{Action, Field, Kind, Made, Others, Verdict, Wish, generated, trace};
+use crate::step::{
+    Alternative, Command, CommandReading, MembershipReading, Probe, Readings, Step, Unreadable, UserReading,
+};
+
+/// Finds out what uses an account.
+const USAGE: &str = include_str!("user_usage.sh");
 
 /// A user account. What is not given is left as it is, or as the system makes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -21,7 +28,7 @@ pub(super) struct User {
     /// Its number; the next free one if not given. A user that is there never gets another.
     #[serde(default)]
     uid: Option<u32>,
-    /// Its primary group. A new user without it gets a group of its own name.
+    /// Its primary group. A new user without it gets a group of its own name, which goes with it.
     #[serde(default)]
     group: Option<String>,
     /// Exactly the supplementary groups it is in; `[]` for none.
@@ -42,7 +49,7 @@ pub(super) struct User {
     /// Whether the home directory is made with the user. Yes if not given, but no for a system user.
     #[serde(default)]
     create_home: Option<bool>,
-    /// Whether it is there. `absent` keeps its home directory and its files.
+    /// Whether it is there. `absent` keeps its home directory and its files. A process or crontab of it keeps it back.
     #[serde(default)]
     state: Presence,
 }
@@ -61,6 +68,46 @@ pub(super) struct State {
     user: Option<UserReading>,
     /// Its groups, where something is given about them.
     membership: Option<MembershipReading>,
+    /// What uses it, if it is to be absent.
+    usage: Vec<Usage>,
+}
+
+/// What uses an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Usage {
+    /// A process of this unit.
+    Unit(String),
+    /// A process of no unit: its number and name.
+    Process(String),
+    /// Jobs of its own.
+    Crontab,
+}
+
+impl Usage {
+    fn parse(line: &str) -> Result<Self, Unreadable> {
+        match line.split_once(' ') {
+            Some(("unit", name)) => Ok(Self::Unit(name.to_owned())),
+            Some(("process", process)) => Ok(Self::Process(process.to_owned())),
+            None if line == "crontab" => Ok(Self::Crontab),
+            _ => Err(Unreadable(format!("what uses it is not understood: `{}`", line.escape_debug()))),
+        }
+    }
+
+    /// Why the account has to stay; none if this ends with the same plan.
+    fn keeps(&self, others: &Others) -> Option<String> {
+        match self {
+            // What comes with a package stops with it.
+            Self::Unit(_) if others.removes_any("package") => None,
+            Self::Unit(unit) => {
+                let service = unit.strip_suffix(".service").unwrap_or(unit);
+                let names = [("unit", unit.as_str()), ("service", service), ("timer", service)];
+                let ends = names.iter().any(|(kind, name)| others.removes(kind, name));
+                (!ends).then(|| format!("{} runs as it", others.described("service", service)))
+            }
+            Self::Process(process) => Some(format!("the process {process} runs as it")),
+            Self::Crontab => Some("it has a crontab".to_owned()),
+        }
+    }
 }
 
 impl Kind for User {
@@ -86,33 +133,60 @@ impl Kind for User {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        [Some(Probe::User(self.name.clone())), self.membership()].into_iter().flatten().collect()
+        [Some(Probe::User(self.name.clone())), self.membership(), self.usage()].into_iter().flatten().collect()
     }
 
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let user = readings.user(&Probe::User(self.name.clone()))?.clone();
         let membership = self.membership().map(|probe| readings.membership(&probe).cloned()).transpose()?.flatten();
-        Ok(State { user, membership })
+        let usage = match self.usage().map(|probe| readings.command(&probe)).transpose()? {
+            Some(CommandReading { exit: 0, stdout, .. }) => {
+                String::from_utf8_lossy(stdout).lines().map(Usage::parse).collect::<Result<_, _>>()?
+            }
+            Some(answer) => return Err(Unreadable(String::from_utf8_lossy(&answer.stderr).trim().to_owned())),
+            None => Vec::new(),
+        };
+        Ok(State { user, membership, usage })
     }
 
     fn change(&self, state: &State) -> Verdict {
         match (self.state, &state.user) {
             (Presence::Absent, None) => Verdict::InSync,
-            (Presence::Absent, Some(_)) => {
-                let step = Step::Run(Command::new(["userdel", "--", &self.name]));
-                Verdict::change(Action::Remove, Vec::new(), vec![step])
-            }
+            (Presence::Absent, Some(found)) => self.removal(found, self.shares_group()),
             (Presence::Present, None) => self.making(),
             (Presence::Present, Some(found)) => self.mending(found, state.membership.as_ref()),
         }
     }
 
+    fn among(&self, state: &State, _wish: Wish, others: &Others) -> Verdict {
+        let (Presence::Absent, Some(found)) = (self.state, &state.user) else { return self.change(state) };
+        if others.wants(Self::NAME, &self.name) {
+            return Verdict::Refuse("a resource that is wanted belongs to it or runs as it".to_owned());
+        }
+        if let Some(why) = state.usage.iter().find_map(|usage| usage.keeps(others)) {
+            return Verdict::Refuse(why);
+        }
+        let given = self.shares_group() && !others.removes("group", &self.name);
+        self.removal(found, given || others.wants("group", &self.name))
+    }
+
+    /// With the primary group, which came from elsewhere.
     fn absent(&self) -> Option<serde_json::Value> {
-        trace::away(self.state, serde_json::json!({ "name": self.name }))
+        trace::away(self.state, serde_json::json!({ "name": self.name, "group": self.group }))
     }
 
     fn exists(&self, state: &State) -> bool {
         state.user.is_some()
+    }
+
+    /// Who is logged in comes and goes.
+    fn fingerprint(&self, state: &State) -> String {
+        format!("{:?} {:?}", state.user, state.membership)
+    }
+
+    /// Its files stay.
+    fn made(&self) -> Made {
+        Made::Any
     }
 
     /// Groups and comment are others' to change.
@@ -122,6 +196,26 @@ impl Kind for User {
 }
 
 impl User {
+    fn usage(&self) -> Option<Probe> {
+        let command = generated::shell("user-usage", USAGE, &[&self.name]).within(Duration::from_secs(60));
+        (self.state == Presence::Absent).then_some(Probe::Command(command))
+    }
+
+    /// Whether it was given a group of its own name, which came from elsewhere.
+    fn shares_group(&self) -> bool {
+        self.group.as_ref() == Some(&self.name)
+    }
+
+    /// `userdel` takes the group of the user's own name along (`USERGROUPS_ENAB` in login.defs(5)) and cannot be told not to.
+    fn removal(&self, found: &UserReading, keeps_group: bool) -> Verdict {
+        let delete = Step::Run(Command::new(["userdel", "--", &self.name]));
+        let again = keeps_group.then(|| {
+            let add = Command::new(["groupadd", "--gid", &found.gid.to_string(), "--", &self.name]);
+            Step::RunUnless(add, fields::known("group", &self.name))
+        });
+        Verdict::change(Action::Remove, Vec::new(), std::iter::once(delete).chain(again).collect())
+    }
+
     /// Who is in which group takes the host another program, which most accounts do not need.
     fn membership(&self) -> Option<Probe> {
         let given = self.state == Presence::Present && (self.group.is_some() || self.groups.is_some());

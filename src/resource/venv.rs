@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
-use super::{Action, Claim, Field, FieldValue, Kind, Source, Verdict, trace, tree, values};
+use super::{Action, Claim, Field, FieldValue, Kind, Made, Source, Verdict, trace, tree, values};
 use crate::step::{
     Attributes, Command, CommandReading, Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Unreadable,
 };
@@ -189,6 +189,11 @@ impl Kind for Venv {
     }
 
     /// Not by which Python it would be made now.
+    /// It can be made again from its list of packages.
+    fn made(&self) -> Made {
+        Made::Any
+    }
+
     fn imprint(&self, state: &State) -> String {
         match state {
             State::There { python, packages, .. } => format!("{python} {packages:?}"),

@@ -8,14 +8,13 @@ use std::collections::BTreeSet;
 use super::archive::{Package, package};
 use super::host::{Host, User};
 use super::{Trouble, program, units};
-use crate::step::{Mode, Removable};
+use crate::step::{Leftovers, Manager, Mode, PackageRemoval, Removable};
 
 /// What `apt-get` or `apt-mark` does. `offline`: services are neither started nor stopped.
 pub(super) fn run(host: &mut Host, words: &[&str], offline: bool) -> Result<String, Trouble> {
     match words {
         ["apt-mark", "hold", "--", name] => mark(host, name, true),
         ["apt-mark", "unhold", "--", name] => mark(host, name, false),
-        ["apt-get", "remove", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", "--", name] => remove(host, name),
         ["apt-get", "install", options @ .., "--", wish] => install(host, options, wish, offline),
         _ => Err(Trouble::new(100, format!("E: Command line not understood: {}", words.join(" ")))),
     }
@@ -180,10 +179,18 @@ fn service(host: &mut Host, name: &str, text: &str, first: bool, offline: bool) 
     Ok(())
 }
 
+/// What goes with a package: those that depend on it first.
 fn going(host: &Host, name: &str) -> Vec<String> {
-    let needs = |other: &&String| package(other).is_some_and(|package| package.depends.contains(&name));
-    let above = host.packages.keys().filter(needs).flat_map(|other| going(host, other));
-    above.chain([name.to_owned()]).collect()
+    let (mut found, mut open) = (Vec::new(), vec![name.to_owned()]);
+    while let Some(next) = open.pop() {
+        if !found.contains(&next) {
+            let needs = |other: &&String| package(other).is_some_and(|of| of.depends.contains(&next.as_str()));
+            open.extend(host.packages.keys().filter(needs).cloned());
+            found.push(next);
+        }
+    }
+    found.reverse();
+    found
 }
 
 /// What was installed for others and is needed by none.
@@ -199,30 +206,35 @@ fn idle(host: &Host) -> Vec<String> {
     host.packages.keys().filter(|name| !needed.contains(name.as_str())).cloned().collect()
 }
 
-/// What goes with a package that is purged, in order.
-fn purged(host: &Host, name: &str) -> Vec<String> {
-    let mut names = if host.packages.contains_key(name) { going(host, name) } else { Vec::new() };
-    let before = idle(host);
+/// Everything that a package depends on, directly or by way of others.
+fn below(name: &str) -> BTreeSet<&'static str> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&str> = package(name).map(|package| package.depends.to_vec()).unwrap_or_default();
+    while let Some(next) = open.pop() {
+        if let Some(package) = package(next).filter(|package| found.insert(package.name)) {
+            open.extend(package.depends);
+        }
+    }
+    found
+}
+
+/// What the removal of a package would take along, as `package_removal.sh` says it.
+pub(super) fn rehearse(host: &Host, name: &str) -> String {
+    if !host.packages.contains_key(name) {
+        return if is_left(host, name) { "left\n".to_owned() } else { String::new() };
+    }
+    let (direct, before) = (going(host, name), idle(host));
     let mut after = host.clone();
-    after.packages.retain(|name, _| !names.contains(name));
-    names.extend(idle(&after).into_iter().filter(|name| !before.contains(name)));
-    names
-}
-
-/// What rehearsing an `autoremove` says.
-pub(super) fn rehearse_idle(host: &Host) -> String {
-    let lines: Vec<String> = idle(host).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect();
-    lines.concat()
-}
-
-/// What rehearsing a purge says, with what is needed by nothing then.
-pub(super) fn rehearse_purge(host: &Host, name: &str) -> Result<String, Trouble> {
-    package(name).ok_or_else(|| Trouble::new(100, format!("E: Unable to locate package {name}")))?;
-    let left = !host.packages.contains_key(name) && is_left(host, name);
-    let names = purged(host, name).into_iter().chain(idle(host)).chain(left.then(|| name.to_owned()));
-    let version = |name: &str| host.packages.get(name).map(|version| format!(" [{version}]")).unwrap_or_default();
-    let lines: Vec<String> = names.map(|name| format!("Purg {name}{}\n", version(&name))).collect();
-    Ok(lines.concat())
+    after.packages.retain(|name, _| !direct.contains(name));
+    let line = |other: &String| {
+        let only_for_it = host.automatic.contains(other) && below(name).contains(other.as_str());
+        let word = if only_for_it && !before.contains(other) { "serves" } else { "needs" };
+        format!("{word} {other}\n")
+    };
+    let direct = direct.iter().filter(|other| *other != name).map(line);
+    let along =
+        idle(&after).into_iter().filter(|other| !before.contains(other)).map(|other| format!("along {other}\n"));
+    direct.chain(along).collect()
 }
 
 /// Whether the configuration of a package outlived it.
@@ -231,17 +243,42 @@ fn is_left(host: &Host, name: &str) -> bool {
     files.iter().any(|(path, _)| host.paths.file(path).is_some())
 }
 
-/// What [`crate::step::Step::Purge`] does.
-pub(super) fn purge(host: &mut Host, name: &str) -> Result<(), Trouble> {
-    let mut names = purged(host, name);
+/// What [`crate::step::Step::RemovePackages`] does. Gives whether there was anything to do.
+pub(super) fn remove_all(host: &mut Host, removal: &PackageRemoval) -> Result<bool, Trouble> {
+    let purged = removal.leftovers == Leftovers::Purged;
+    let there = |name: &&String| host.packages.contains_key(*name) || purged && is_left(host, name);
+    let names: Vec<String> = removal.names.iter().filter(there).cloned().collect();
+    let goes: BTreeSet<String> =
+        names.iter().filter(|name| host.packages.contains_key(*name)).flat_map(|name| going(host, name)).collect();
+    if names.is_empty() || goes.iter().any(|name| removal.unless_needed_by.contains(name)) {
+        return Ok(false);
+    }
+    if let Some(more) = goes.iter().find(|name| !names.contains(name)) {
+        return Err(Trouble::new(1, format!("nothing was removed: it is needed by or would take along {more}")));
+    }
     if names.iter().any(|name| host.held.contains(name)) {
         return Err(changed_held());
     }
     names.iter().try_for_each(|name| take_away(host, name))?;
-    if names.is_empty() {
-        names.push(name.to_owned());
+    if purged {
+        names.iter().filter_map(|name| package(name)).try_for_each(|package| clear(host, package))?;
     }
-    names.iter().filter_map(|name| package(name)).try_for_each(|package| clear(host, package))
+    Ok(true)
+}
+
+/// What `purge.sh` does: the package with what came only for it, configuration and all.
+pub(super) fn purge(host: &mut Host, name: &str) -> Result<(), Trouble> {
+    let named = |word: &str, said: &str| {
+        said.lines()
+            .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let said = rehearse(host, name);
+    let along = [named("serves", &said), named("along", &said)].concat();
+    let names = std::iter::once(name.to_owned()).chain(along).collect();
+    let (leftovers, unless_needed_by) = (Leftovers::Purged, Vec::new());
+    remove_all(host, &PackageRemoval { manager: Manager::Apt, names, leftovers, unless_needed_by }).map(drop)
 }
 
 /// Takes away what a package leaves when it is removed.
@@ -261,25 +298,6 @@ fn clear(host: &mut Host, package: &Package) -> Result<(), Trouble> {
         host.groups.remove(name);
     }
     Ok(())
-}
-
-/// What a removal would take along.
-pub(super) fn rehearse(host: &Host, name: &str) -> String {
-    if !host.packages.contains_key(name) {
-        return format!("Package '{name}' is not installed, so not removed\n");
-    }
-    let lines: Vec<String> =
-        going(host, name).iter().map(|name| format!("Remv {name} [{}]\n", host.packages[name])).collect();
-    lines.concat()
-}
-
-fn remove(host: &mut Host, name: &str) -> Result<String, Trouble> {
-    let names = if host.packages.contains_key(name) { going(host, name) } else { Vec::new() };
-    if names.iter().any(|name| host.held.contains(name)) {
-        return Err(changed_held());
-    }
-    names.iter().try_for_each(|name| take_away(host, name))?;
-    Ok(String::new())
 }
 
 /// Removes a package; its configuration and its user stay.

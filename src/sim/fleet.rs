@@ -680,7 +680,10 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             host.lists = Some(host.now);
             Ok(())
         }
-        Step::Purge { name } => super::apt::purge(host, name),
+        Step::RemovePackages(removal) => match super::apt::remove_all(host, removal) {
+            Ok(false) => return Outcome::NotNeeded,
+            done => done.map(drop),
+        },
         Step::Run(command) => host.run(command).map(drop),
         Step::RunUnless(command, guard) => match look(host, guard, mode) {
             Ok(_) => return Outcome::NotNeeded,

@@ -4,11 +4,9 @@
 //! Never: success of a program, or of an option, that is not known here.
 
 use super::host::{Host, User};
-use super::{Trouble, apt, foreign, system, units, web};
+use super::tree::What;
+use super::{Activity, Trouble, apt, foreign, system, units, web};
 use crate::step::{Command, MARKER, Removable};
-
-/// An option of `apt-get`.
-const KEEP_NO_SUGGESTED: &str = "APT::AutoRemove::SuggestsImportant=false";
 
 /// What a program prints that only looks, or how it failed.
 pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
@@ -23,11 +21,11 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["sh", "-c", "! getent group -- \"$1\" >/dev/null", "sh", name] => no_group(host, name),
         ["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, unit] => no_to(host, question, unit),
         ["sh", "-c", script, "sh", parent, link] if script.contains(MARKER) => Ok(web::versions(host, parent, link)),
-        ["apt-get", "remove", "-s", "-q", "--", name] => Ok(apt::rehearse(host, name)),
-        ["apt-get", "autoremove", "-s", "-q", "-o", KEEP_NO_SUGGESTED] => Ok(apt::rehearse_idle(host)),
-        ["apt-get", "purge", "-s", "-q", "--auto-remove", "-o", KEEP_NO_SUGGESTED, "--", name] => {
-            apt::rehearse_purge(host, name)
-        }
+        ["find", path, "-xdev", "!", "-type", "d", "-newer", marker] => newer(host, path, marker),
+        ["sh", "-c", _, "package-removal", name] => Ok(apt::rehearse(host, name)),
+        ["sh", "-c", _, "unit-ended", question, unit] => ended(host, question, unit),
+        ["sh", "-c", _, "group-members", name] => Ok(members(host, name)),
+        ["sh", "-c", _, "user-usage", name] => Ok(usage(host, name)),
         _ => foreign::look(host, &words, command.stdin.bytes()).unwrap_or_else(|| system::look(host, &words)),
     }
 }
@@ -46,6 +44,7 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
         ["groupadd" | "groupdel" | "useradd" | "usermod" | "userdel", ..] => account(host, &words),
         ["sh", "-c", script] if script.contains("apt-get update") => apt::try_source(host, command.stdin.bytes()),
         ["systemctl", rest @ ..] => systemctl(host, rest),
+        ["sh", "-c", _, "group-remove", name] => group_remove(host, name),
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
         ["sh", "-c", _, name, ..] if system::KNOWN.contains(name) => system::run(host, &words, command.stdin.bytes()),
         ["nft" | "modprobe", ..] => system::run(host, &words, command.stdin.bytes()),
@@ -101,6 +100,46 @@ fn no_to(host: &Host, question: &str, unit: &str) -> Result<String, Trouble> {
         _ => return Err(Trouble::new(127, format!("systemctl {question}: not known to the simulator"))),
     };
     if yes { Err(Trouble::new(1, "")) } else { Ok(String::new()) }
+}
+
+fn newer(host: &Host, path: &str, marker: &str) -> Result<String, Trouble> {
+    let missing = || Trouble::new(1, format!("find: '{marker}': No such file or directory"));
+    let than = host.paths.get(marker).ok_or_else(missing)?.modified;
+    let newer = host.paths.below(path).filter(|(_, node)| node.what != What::Directory && node.modified > than);
+    Ok(newer.map(|(path, _)| format!("{path}\n")).collect())
+}
+
+/// Whether a unit need not be stopped or disabled before its file is removed.
+fn ended(host: &Host, question: &str, unit: &str) -> Result<String, Trouble> {
+    if host.paths.get(&format!("/usr/lib/systemd/system/{unit}")).is_some() {
+        return Ok(String::new());
+    }
+    no_to(host, question, unit)
+}
+
+fn members(host: &Host, name: &str) -> String {
+    let Some(gid) = host.groups.get(name) else { return String::new() };
+    let primary = host.users.iter().filter(|(_, user)| user.gid == *gid).map(|(user, _)| format!("primary {user}\n"));
+    let others = host.users.iter().filter(|(_, user)| user.groups.contains(name));
+    primary.chain(others.map(|(user, _)| format!("member {user}\n"))).collect()
+}
+
+fn usage(host: &Host, name: &str) -> String {
+    let own = |unit: &&String| {
+        let unit = host.units.get(unit).filter(|unit| unit.activity == Activity::Active);
+        unit.is_some_and(|unit| unit.definition.user.as_deref() == Some(name))
+    };
+    let units = host.units.iter().map(|(unit, _)| unit).filter(own).map(|unit| format!("unit {unit}\n"));
+    let tab = host.paths.get(&format!("/var/spool/cron/crontabs/{name}")).map(|_| "crontab\n".to_owned());
+    if host.users.contains_key(name) { units.chain(tab).collect() } else { String::new() }
+}
+
+fn group_remove(host: &mut Host, name: &str) -> Result<String, Trouble> {
+    match members(host, name).lines().find_map(|line| line.strip_prefix("member ").map(str::to_owned)) {
+        Some(user) => Err(Trouble::new(1, format!("the group was not removed: {user} is in it; plan again"))),
+        None if !host.groups.contains_key(name) => Ok(String::new()),
+        None => account(host, &["groupdel", "--", name]),
+    }
 }
 
 /// The options of one of the account programs, and the name at its end.
@@ -293,9 +332,12 @@ fn systemctl(host: &mut Host, words: &[&str]) -> Result<String, Trouble> {
     match words {
         ["daemon-reload"] => host.units.reload_all(&host.paths),
         ["enable", "--", unit] => units::enable(unit, &mut host.paths, host.now)?,
+        // Instances of a template are not simulated.
+        ["disable", "--", unit] if unit.contains("@.") => {}
+        ["stop", "--", pattern] if pattern.contains('*') => {}
         ["disable", "--", unit] => units::disable(unit, &mut host.paths)?,
         ["reset-failed", "--", unit] => host.units.reset(unit, &host.paths)?,
-        ["stop", "--", unit] => host.units.stop(unit, &host.paths)?,
+        ["stop", "--", unit] => stop(host, unit)?,
         ["restart", "--", unit] => restart(host, unit)?,
         ["reload-or-restart", "--", unit] if host.units.is_active(unit) => host.units.reload(unit, &host.paths)?,
         ["start" | "reload-or-restart", "--", unit] => start(host, unit)?,
@@ -308,6 +350,16 @@ fn systemctl(host: &mut Host, words: &[&str]) -> Result<String, Trouble> {
 pub(super) fn start(host: &mut Host, unit: &str) -> Result<(), Trouble> {
     let users = &host.users;
     host.units.start(unit, &host.paths, |name| users.contains_key(name), host.now)
+}
+
+/// Stops a unit, and what requires it.
+fn stop(host: &mut Host, unit: &str) -> Result<(), Trouble> {
+    for other in host.units.required_by(unit, &host.paths) {
+        if host.units.is_active(&other) {
+            host.units.stop(&other, &host.paths)?;
+        }
+    }
+    host.units.stop(unit, &host.paths)
 }
 
 /// Stops and starts a unit.

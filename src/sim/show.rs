@@ -85,7 +85,7 @@ fn reason(reason: &Reason) -> String {
             format!(" (because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
         Reason::Stale(from) => format!(" (because it has not read {from} yet)"),
-        Reason::Because(why) => format!(" ({why})"),
+        Reason::Because(why) | Reason::Undecided(why) => format!(" ({why})"),
         Reason::After(first) => format!(" (after {first})"),
         Reason::Owed(from) => {
             format!(" (owed because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))

@@ -3,7 +3,7 @@
 //! In: unit files among the paths, and calls of `systemctl`. Out: which units run, since when, and with which
 //! configuration. Never: a configuration that a service did not read when it started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Trouble;
 use super::tree::{Tree, What};
@@ -62,6 +62,8 @@ pub struct Definition {
     pub reads: Vec<String>,
     /// The paths it cannot start without.
     pub needs: Vec<String>,
+    /// The units it requires.
+    pub requires: Vec<String>,
 }
 
 impl Definition {
@@ -82,6 +84,9 @@ impl Definition {
         for line in text.lines() {
             if let Some(user) = line.strip_prefix("User=") {
                 definition.user = Some(user.to_owned());
+            }
+            if let Some(units) = line.strip_prefix("Requires=") {
+                definition.requires.extend(units.split_whitespace().map(str::to_owned));
             }
             if let Some(program) = line.strip_prefix("ExecStart=") {
                 definition.options(program);
@@ -174,7 +179,19 @@ impl Units {
             since: known.filter(|unit| unit.activity == Activity::Active).and_then(|unit| unit.since),
             restarts,
             age,
+            required_by: self.required_by(name, paths),
         }
+    }
+
+    /// The units that require one.
+    pub(super) fn required_by(&self, name: &str, paths: &Tree) -> Vec<String> {
+        let files = [ADMIN, VENDOR].iter().flat_map(|folder| {
+            paths.below(folder).filter_map(move |(path, _)| path.strip_prefix(*folder)?.strip_prefix('/'))
+        });
+        let units: BTreeSet<&str> = files.filter(|file| !file.contains('/')).collect();
+        let requires =
+            |unit: &&str| Definition::read(unit, paths).is_some_and(|of| of.requires.iter().any(|of| of == name));
+        units.into_iter().filter(requires).map(str::to_owned).collect()
     }
 
     /// Whether a unit that runs has read its present files, its own included.

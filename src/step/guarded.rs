@@ -25,14 +25,51 @@ pub fn serialize<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Resul
 /// # Errors
 /// When it is neither.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Any {
-        Open(Digest),
-        Sealed(Secret<String>),
+    Ok(Option::<Written>::deserialize(deserializer)?.map(Written::digest))
+}
+
+/// A digest as it may be written down.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Open(Digest),
+    Sealed(Secret<String>),
+}
+
+impl Written {
+    fn digest(self) -> Digest {
+        match self {
+            Self::Open(digest) => digest,
+            Self::Sealed(secret) => Digest(secret.expose().clone()),
+        }
     }
-    Ok(Option::<Any>::deserialize(deserializer)?.map(|any| match any {
-        Any::Open(digest) => digest,
-        Any::Sealed(secret) => Digest(secret.expose().clone()),
-    }))
+}
+
+/// The same for several.
+pub mod many {
+    use super::{Deserialize, Deserializer, Digest, Serializer, Written};
+
+    #[derive(serde::Serialize)]
+    struct One<'a>(#[serde(serialize_with = "one")] &'a Digest);
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    fn one<S: Serializer>(digest: &&Digest, serializer: S) -> Result<S::Ok, S::Error> {
+        super::serialize(&Some((*digest).clone()), serializer)
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(digests: &[Digest], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(digests.iter().map(One))
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {
+        Ok(Vec::<Written>::deserialize(deserializer)?.into_iter().map(Written::digest).collect())
+    }
 }

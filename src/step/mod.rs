@@ -262,7 +262,8 @@ pub struct Attributes {
 }
 
 /// What manages the packages of a host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Manager {
     /// Debian, Ubuntu.
     #[default]
@@ -606,12 +607,9 @@ pub enum Step {
     },
     /// Fetches the package lists. A plan has it once a host at most.
     RefreshPackages,
-    /// Removes a package of apt with its configuration, and in the same transaction every package that was needed before
-    /// and is needed by nothing without it. What nothing needed before stays.
-    Purge {
-        /// As apt knows it.
-        name: String,
-    },
+    /// Removes packages in one transaction; those that are gone already are left out. Where that would take any other
+    /// package along it fails, and nothing is changed.
+    RemovePackages(PackageRemoval),
     /// Runs a program; an exit code other than 0 is an error.
     Run(Command),
     /// Runs the first program unless the second says (by exit code 0) that it is not needed.
@@ -650,6 +648,31 @@ pub enum Step {
         /// What it was kept under.
         name: String,
     },
+}
+
+/// Packages that are removed together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageRemoval {
+    /// By which program.
+    pub manager: Manager,
+    /// As it knows them: first the one that is meant, then what goes with it.
+    pub names: Vec<String>,
+    /// What becomes of what they leave.
+    pub leftovers: Leftovers,
+    /// Packages that the same plan installs first. Where the removal would take one of these along, it is not needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unless_needed_by: Vec<String>,
+}
+
+/// What becomes of the configuration of a package that is removed, and of what its own scripts delete with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leftovers {
+    /// It stays.
+    Kept,
+    /// It goes. The scripts of a package of apt may delete its data, too.
+    Purged,
 }
 
 /// What is run in the place of a program that could not do it.

@@ -29,6 +29,8 @@ pub struct UnitReading {
     pub restarts: u64,
     /// How long ago it became active, in seconds by the host's monotonic clock.
     pub age: Option<u64>,
+    /// The units that stop when it stops, because they require it, are bound to it or are a part of it.
+    pub required_by: Vec<String>,
 }
 
 impl UnitReading {

@@ -169,6 +169,56 @@ pub(crate) fn destroyed(house: &House) {
     project.run(&["inventory", "lab", "--lab", "--status"]).ends(0).says("zk1 never");
 }
 
+/// A service that never becomes healthy: its run can be killed in the gate.
+const SICK: &str = r#"
+summary: It.
+resources:
+  - group: { name: crew }
+  - user: { name: sailor, group: crew, system: true }
+  - directory: { path: /srv/hold, owner: sailor }
+  - file: { path: /srv/hold/log, content: "one\n", owner: sailor }
+  - unit: { name: sail.service, content: "$UNIT" }
+  - service: { name: sail, enabled: true }
+health:
+  - tcp: { port: 65001, within: 300s }
+"#;
+
+/// Of a first run that was killed in its gate nothing stays, whether all is destroyed or the role left; and a service is ours
+/// also where an earlier run made its unit.
+pub(crate) fn interrupted_and_gone(house: &House) {
+    house.fresh(&["h1"]);
+    let project = house.project("ledger-interrupted");
+    let before = house.sh("h1", LASTS);
+    let gone = |when: &str| {
+        same(&before, &house.sh("h1", LASTS), when);
+        assert!(!house.holds("h1", "pgrep -u sailor . || pgrep -x sleep -a | grep infinity"), "{when}: it runs on");
+    };
+    let killed = || {
+        project.only(&["h1"], &SICK.replace("$UNIT", UNIT));
+        let mut run = project.start(&["apply", "lab", "--lab", "-y"]);
+        until("it is asked for its health", || house.holds("h1", "systemctl is-active -q sail"));
+        run.child.kill().expect("it is killed");
+        drop(run);
+        project.run(&["runs", "show"]).ends(0).keeps("  h1  only  not begun");
+    };
+    killed();
+    let destroyed = destroy(&project, &["--confirm", "lab", "--lock-timeout", "60s"]).ends(0);
+    destroyed.keeps("nothing of armilla's");
+    gone("destroyed");
+    killed();
+    nothing(&project);
+    project.apply(&["--lock-timeout", "60s"]).ends(0);
+    gone("left the roles");
+
+    let unit = "  - unit: { name: sail.service, content: \"$UNIT\" }\n";
+    project.only(&["h1"], &role(unit));
+    project.converges();
+    project.only(&["h1"], &role(&format!("{unit}  - service: {{ name: sail, enabled: true }}\n")));
+    project.converges();
+    destroy(&project, &["--confirm", "lab"]).ends(0);
+    gone("its unit came first");
+}
+
 /// What was changed after the plan is refused on its host, with its path; the others are done.
 pub(crate) fn moved_since_the_plan(house: &House) {
     let hosts = ["h1", "h2"];

@@ -66,6 +66,108 @@ pub(crate) fn packages(house: &House) {
     assert_eq!(sh("ls /etc/screenrc 2>/dev/null; dpkg -l screen 2>/dev/null | grep -c ^rc || true"), "0");
 }
 
+/// A repository on the host: `keel` with a configuration file and data that its own script deletes when it is purged; `hull`
+/// and `mast` depend on it.
+const SHIPYARD: &str = r#"mkdir -p /srv/debs && cd /srv/debs && rm -rf ./* && : >Packages
+deb() {
+  mkdir -p "$1/DEBIAN" "$1/usr/share/$1"
+  printf 'Package: %s\nVersion: 1.0\nArchitecture: all\nMaintainer: Ada <ada@example.org>\nDescription: A part\n' "$1" >"$1/DEBIAN/control"
+  [ -z "$2" ] || echo "Depends: $2" >>"$1/DEBIAN/control"
+  if [ "$1" = keel ]; then
+    mkdir keel/etc && echo 'oak' >keel/etc/keel.conf && echo /etc/keel.conf >keel/DEBIAN/conffiles
+    printf '#!/bin/sh\n[ "$1" != purge ] || rm -rf /var/lib/keel\n' >keel/DEBIAN/postrm && chmod 755 keel/DEBIAN/postrm
+  fi
+  dpkg-deb --root-owner-group --build "$1" "$1.deb" >/dev/null
+  { cat "$1/DEBIAN/control"; printf 'Filename: ./%s.deb\nSize: %s\nSHA256: %s\n\n' "$1" "$(stat -c %s "$1.deb")" "$(sha256sum "$1.deb" | cut -d' ' -f1)"; } >>Packages
+}
+deb keel ''; deb hull keel; deb mast keel
+echo 'deb [trusted=yes] file:/srv/debs ./' >/etc/apt/sources.list.d/shipyard.list
+apt-get update -q >/dev/null"#;
+
+/// What needs a package keeps it, and its data outlive it, unless somebody says that they are purged.
+pub(crate) fn dependencies(house: &House) {
+    house.fresh(&["h1"]);
+    let project = house.project("dependencies");
+    let sh = |script: &str| house.sh("h1", script);
+    let role = |resources: &str| {
+        project.only(&["h1"], &format!("summary: It.\nresources:\n{resources}"));
+    };
+    let there = |name: &str| {
+        house.holds("h1", &format!("dpkg -s {name} 2>/dev/null | grep -q '^Status: install ok installed'"))
+    };
+    let data = || house.holds("h1", "test -e /var/lib/keel/log && test -e /etc/keel.conf");
+    sh(SHIPYARD);
+    role("  - package: keel\n");
+    project.converges();
+    sh("mkdir -p /var/lib/keel && echo miles >/var/lib/keel/log");
+
+    // Somebody installs what depends on it.
+    sh("DEBIAN_FRONTEND=noninteractive apt-get install -y -q hull >/dev/null 2>&1");
+    role("  - file: { path: /srv/other, content: x }\n");
+    project.plan(&[]).ends(0).says("package hull depends on it");
+    project.apply(&[]).ends(0);
+    assert!(there("keel") && there("hull") && data());
+
+    // It leaves for what depends on it, in one run.
+    sh("apt-get remove -y -q hull >/dev/null 2>&1");
+    role("  - package: mast\n");
+    project.plan(&[]).ends(0).says("1 to add").says("1 may change");
+    project.apply(&[]).ends(0);
+    assert!(there("keel") && there("mast") && data());
+    project.plan(&["--detailed-exitcode"]).ends(0).says("package mast (which a role wants) depends on it");
+
+    // What was planned without it is refused by the step itself.
+    project.file("site.yml", "services: {}\n");
+    let file = project.path("saved.plan");
+    let file = file.to_str().expect("a path");
+    project.plan(&["-o", file]).ends(0).says("2 to remove");
+    sh("DEBIAN_FRONTEND=noninteractive apt-get install -y -q hull >/dev/null 2>&1");
+    project.run(&["apply", file, "-y"]).ends(3).says("package keel moved since the plan was made");
+    assert!(there("keel") && there("hull") && data());
+    sh("apt-get remove -y -q hull >/dev/null 2>&1");
+
+    // Both go; the data stay.
+    project.converges();
+    assert!(!there("keel") && !there("mast") && data());
+    role("  - package: { name: keel, purge: true }\n");
+    project.converges();
+    project.file("site.yml", "services: {}\n");
+    project.plan(&[]).ends(0).says("configuration: deleted");
+    project.converges();
+    assert!(!there("keel") && !data() && !house.holds("h1", "test -e /var/lib/keel"));
+}
+
+/// Who is in a group, uses an account or requires a unit keeps them.
+pub(crate) fn accounts_and_units(house: &House) {
+    house.fresh(&["h1"]);
+    let project = house.project("users");
+    let sh = |script: &str| house.sh("h1", script);
+    let unit = "[Service]\\nUser=sailor\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n";
+    let role = format!(
+        "summary: It.\nresources:\n  - group: {{ name: sailor }}\n  - user: {{ name: sailor, group: sailor, system: true }}\n  - unit: {{ name: sail.service, content: \"{unit}\" }}\n  - service: {{ name: sail, enabled: true }}\n"
+    );
+    project.only(&["h1"], &role);
+    project.converges();
+    sh("printf '[Unit]\\nRequires=sail.service\\n[Service]\\nExecStart=/bin/sleep infinity\\n' >/etc/systemd/system/theirs.service
+systemctl daemon-reload; systemctl start theirs; useradd -G sailor passenger");
+    project.file("site.yml", "services: {}\n");
+    let plan = project.plan(&[]).ends(0).says("the unit theirs.service requires it").says("user passenger is in it");
+    plan.says("service sail runs as it").says("4 kept");
+    project.apply(&[]).ends(0);
+    assert!(house.holds("h1", "systemctl is-active -q sail theirs && id sailor"));
+
+    sh("systemctl stop theirs; rm /etc/systemd/system/theirs.service; systemctl daemon-reload");
+    sh(
+        "echo '0 0 * * * true' >/var/spool/cron/crontabs/sailor 2>/dev/null || { mkdir -p /var/spool/cron/crontabs; echo '0 0 * * * true' >/var/spool/cron/crontabs/sailor; }",
+    );
+    project.plan(&[]).ends(0).says("it has a crontab");
+    project.apply(&[]).ends(0);
+    assert!(!house.holds("h1", "systemctl is-active -q sail || systemctl cat sail") && house.holds("h1", "id sailor"));
+    sh("rm /var/spool/cron/crontabs/sailor");
+    project.apply(&[]).ends(0);
+    assert_eq!(sh("id sailor 2>/dev/null; getent group sailor | cut -d: -f1,4"), "sailor:passenger");
+}
+
 fn same(before: &str, after: &str) {
     let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line)).map(|line| format!("-{line}"));
     let new = after.lines().filter(|line| !before.lines().any(|other| other == *line)).map(|line| format!("+{line}"));

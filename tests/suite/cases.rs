@@ -14,13 +14,13 @@ use std::sync::Arc;
 use armilla::diag::Source as Text;
 use armilla::fact::{FACTS, Fact};
 use armilla::resource::{
-    Change, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Resource, Source, Verb, Verdict,
+    Change, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Others, Resource, Source, Verb, Verdict, Wish,
 };
 use armilla::secret::Datum;
 use armilla::step::{
-    Alternative, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate, Holding, Manager,
-    MembershipReading, Mode, Ownership, PackageReading, Packed, PathReading, Probe, Reading, Readings, Remote, Step,
-    UnitReading, UnpackLimits, Unpacking, UserReading,
+    Alternative, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate, Holding, Leftovers,
+    Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed, PathReading, Probe, Reading,
+    Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -235,9 +235,37 @@ struct ResourceCase {
     resource: Value,
     #[serde(default)]
     notified: Option<String>,
+    /// Whether no role wants it any more.
+    #[serde(default)]
+    left: bool,
+    /// What else the plan does, as `package nginx`.
+    #[serde(default)]
+    others: CaseOthers,
     #[serde(default)]
     readings: BTreeMap<String, Value>,
     expect: Expect,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CaseOthers {
+    wanted: Vec<String>,
+    removed: Vec<String>,
+    installed: Vec<String>,
+}
+
+impl CaseOthers {
+    fn others(&self) -> Others {
+        let mut others = Others::default();
+        let split = |text: &String| {
+            let (kind, target) = text.split_once(' ').unwrap_or_else(|| panic!("`{text}` is no kind with a target"));
+            (kind.to_owned(), target.to_owned())
+        };
+        self.wanted.iter().map(split).for_each(|(kind, target)| others.want(&kind, &target));
+        self.removed.iter().map(split).for_each(|(kind, target)| others.remove(&kind, &target));
+        self.installed.iter().map(split).for_each(|(kind, target)| others.install(&kind, &target));
+        others
+    }
 }
 
 fn resource_case(path: &Path) -> Result<(), String> {
@@ -289,7 +317,11 @@ fn decided(kind: &KindInfo, keys: &Datum, case: &ResourceCase) -> Result<Expect,
         Some("reload") => Some(Verb::Reload),
         Some(other) => return Err(format!("  the case itself: notified: {other}")),
     };
-    let decision = resource.decide(&readings, verb);
+    let wish = if case.left { Wish::Left } else { Wish::Written };
+    let decision = match verb {
+        Some(verb) => resource.decide(&readings, Some(verb)),
+        None => resource.decide_among(&readings, wish, &case.others.others()),
+    };
     unseen(keys, &format!("{resource:?} {decision:?} {readings:?}"))?;
     Ok(match decision {
         Ok(decision) => Expect::from_decision(&decision),
@@ -514,6 +546,7 @@ readings! {
         since: Option<i64>,
         restarts: u64,
         age: Option<u64>,
+        required_by: Vec<String>,
     }
     Ended => CommandReading { exit: i32, stdout: String, stderr: String }
 }
@@ -592,7 +625,12 @@ fn show_step(step: &Step) -> String {
         Step::Unpack(unpacking) => show_unpacking(unpacking),
         Step::RemoveUnpacked { path } => format!("remove what was unpacked to {path}"),
         Step::RefreshPackages => "refresh packages".to_owned(),
-        Step::Purge { name } => format!("purge {name}"),
+        Step::RemovePackages(removal) => {
+            let PackageRemoval { manager, names, leftovers, unless_needed_by } = removal;
+            let verb = if *leftovers == Leftovers::Purged { "purge" } else { "remove" };
+            let unless = if unless_needed_by.is_empty() { "" } else { " unless needed by " };
+            format!("{verb} {} with {manager}{unless}{}", names.join(" "), unless_needed_by.join(" "))
+        }
         Step::Run(command) => format!("run {}", show_command(command)),
         Step::RunOr(command, alternatives) => {
             let or = |other: &Alternative| format!(", after {} {}", other.after, show_command(&other.command));

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use armilla::secret::Content;
 use armilla::step::{
-    Check, Command, Digest, Expect, Fetch, Gate, HttpRequest, Occupied, Outcome, Ownership, Packed, Probe, Removable,
-    Step, Trust, UnpackLimits, Unpacking, WebAnswer,
+    Check, Command, Digest, Expect, Fetch, Gate, HttpRequest, Leftovers, Manager, Occupied, Outcome, Ownership,
+    PackageRemoval, Packed, Probe, Removable, Step, Trust, UnpackLimits, Unpacking, WebAnswer,
 };
 use armilla::transport::script::{Progress, parse_readings, read_script, step_script};
 use armilla::transport::{Connections, SshOptions, Transport};
@@ -724,7 +724,12 @@ fn every_step(evil: &str) -> Vec<Step> {
         Step::Remove { path: path(evil), what: Removable::File },
         Step::Remove { path: evil.to_owned(), what: Removable::EmptyDirectory },
         Step::RemoveUnpacked { path: path(evil) },
-        Step::Purge { name: evil.to_owned() },
+        Step::RemovePackages(PackageRemoval {
+            manager: Manager::Apt,
+            names: vec![evil.to_owned()],
+            leftovers: Leftovers::Kept,
+            unless_needed_by: Vec::new(),
+        }),
         Step::Run(command.clone()),
         Step::Run(program.clone()),
         Step::RunUnless(program.clone(), command),

@@ -277,7 +277,7 @@ impl Project {
             self.versions[index]
         );
         if let Some(package) = provider.package {
-            let _ = writeln!(text, "  - package: {package}");
+            let _ = writeln!(text, "  - package: {{ name: {package}, purge: true }}");
             return;
         }
         let quorum = if self.services[index].quorum { " --quorum" } else { "" };

@@ -206,6 +206,275 @@ fn killed_at_every_point_of_a_removal_the_next_run_ends_it() {
     assert!(points > 50, "only {points} points");
 }
 
+/// How everything is taken away.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Destroyed,
+    LeftTheRoles,
+}
+
+fn end(world: &mut World, end: End, when: &str) {
+    let plan = match end {
+        End::Destroyed => world.destroy(),
+        End::LeftTheRoles => {
+            world.site(NOTHING);
+            plan(world)
+        }
+    };
+    let run = world.apply(&plan);
+    assert!(run.report.converged(), "{when}:\n{}{}", show_plan(&plan), show_run(&plan, &run));
+    let kept: Vec<&Entry> = plan.entries().filter(|entry| entry.is_kept()).collect();
+    // What ran cannot be undone, and what was removed has gone.
+    let forgotten = Reason::Because("it cannot be taken away; armilla forgets it".to_owned());
+    assert!(kept.iter().all(|entry| entry.reason == forgotten), "{when}:\n{}", show_plan(&plan));
+}
+
+/// Kills a run at each of its points, and then takes everything away: nothing of it stays, and nothing else goes.
+fn killed_and_gone(project: &Project, update: bool, name: &str) -> usize {
+    let before = undone(&shapes(&project.world()));
+    for point in 0..2000 {
+        let mut undisturbed = false;
+        for how in [End::Destroyed, End::LeftTheRoles] {
+            let mut world = if update { installed(project) } else { project.world() };
+            if update {
+                world.fleet.wait(3600);
+                project.next().write(&mut world);
+            }
+            let plan = plan(&world);
+            world.fleet.cut(Some(point));
+            let run = world.apply(&plan);
+            undisturbed = run.report.converged() && all_is_written_down(&world);
+            world.fleet.cut(None);
+            let when = format!("{name}, killed at {point}, {how:?}");
+            end(&mut world, how, &when);
+            same(&before, &undone(&shapes(&world)), &when);
+        }
+        if undisturbed {
+            return point;
+        }
+    }
+    panic!("{name} never ends");
+}
+
+#[test]
+fn of_an_installation_that_was_killed_at_any_point_nothing_stays() {
+    let projects = projects(4);
+    let points: usize = projects.iter().enumerate().map(|(n, one)| killed_and_gone(one, false, &format!("{n}"))).sum();
+    assert!(points > 50, "only {points} points");
+}
+
+#[test]
+fn of_an_update_that_was_killed_at_any_point_nothing_stays() {
+    let projects = projects(4);
+    let points: usize = projects.iter().enumerate().map(|(n, one)| killed_and_gone(one, true, &format!("{n}"))).sum();
+    assert!(points > 20, "only {points} points");
+}
+
+#[test]
+fn of_an_installation_that_failed_anywhere_nothing_stays() {
+    for (index, project) in projects(3).into_iter().enumerate() {
+        let before = undone(&shapes(&project.world()));
+        for fault in [Fault::PowerLossIn, Fault::PowerLossAfter, Fault::CutAfter, Fault::Fails] {
+            for step in 0..20 {
+                let mut world = project.world();
+                world.fleet.fault("h1", step, fault);
+                world.apply(&plan(&world));
+                world.fleet.heal();
+                world.fleet.boot("h1");
+                let when = format!("project {index}, {fault:?} at {step}");
+                end(&mut world, End::Destroyed, &when);
+                same(&before, &undone(&shapes(&world)), &when);
+            }
+        }
+    }
+}
+
+const SAIL: &str = "  - unit: { name: sail.service, content: \"[Service]\\nExecStart=/bin/s\\n[Install]\\n\" }\n";
+const SAILS: &str = "  - service: { name: sail, enabled: true }\n";
+
+fn link(world: &World) -> bool {
+    there(world, "/etc/systemd/system/multi-user.target.wants/sail.service")
+}
+
+#[test]
+fn a_service_is_ours_where_an_earlier_run_made_its_unit() {
+    let mut world = applied(SAIL);
+    of_role(&mut world, &format!("{SAIL}{SAILS}"));
+    converge(&world);
+    assert!(is_active(&world, "sail.service") && link(&world));
+    let plan = world.destroy();
+    assert_eq!(plan.summary().kept, 0, "{}", show_plan(&plan));
+    assert!(world.apply(&plan).report.converged());
+    assert!(!is_active(&world, "sail.service") && !link(&world) && !there(&world, "/etc/systemd/system/sail.service"));
+}
+
+#[test]
+fn what_runs_by_a_unit_of_ours_ends_with_it_whoever_started_it() {
+    let mut world = applied(SAIL);
+    world.fleet.drift("h1", &Drift::Start("sail.service".to_owned()));
+    of_role(&mut world, "");
+    world.site(NOTHING);
+    converge(&world);
+    assert!(!is_active(&world, "sail.service") && !there(&world, "/etc/systemd/system/sail.service"));
+}
+
+#[test]
+fn a_service_of_others_that_was_started_is_stopped_again_and_one_that_ran_is_not() {
+    for runs in [false, true] {
+        let mut world = world("  - service: { name: sail, enabled: true }\n");
+        put(&world, "/etc/systemd/system/sail.service", "[Service]\nExecStart=/bin/s\n[Install]\n");
+        if runs {
+            world.fleet.drift("h1", &Drift::Start("sail.service".to_owned()));
+        }
+        converge(&world);
+        world.site(NOTHING);
+        converge(&world);
+        assert!(there(&world, "/etc/systemd/system/sail.service"), "its unit is not ours");
+        assert_eq!(is_active(&world, "sail.service"), runs);
+    }
+}
+
+#[test]
+fn what_differs_from_what_an_interrupted_run_made_stays() {
+    let mut world = world("  - file: { path: /etc/a, content: a }\n  - file: { path: /etc/b, content: b }\n");
+    world.fleet.cut(Some(2));
+    world.apply(&plan(&world));
+    world.fleet.cut(None);
+    assert!(there(&world, "/etc/a") && there(&world, "/etc/b"));
+    world.fleet.drift("h1", &Drift::Edit("/etc/a".to_owned()));
+    let plan = world.destroy();
+    let entry = about(&plan, "/etc/a");
+    assert_eq!(entry.reason, Reason::Because("it is not as the interrupted run made it".to_owned()));
+    world.apply(&plan);
+    assert!(there(&world, "/etc/a") && !there(&world, "/etc/b"));
+    world.site(NOTHING);
+}
+
+#[test]
+fn of_what_an_older_journal_does_not_tell_it_is_said_that_it_is_not_known() {
+    let world = applied("  - file: { path: /etc/a, content: a }\n");
+    let environment = EnvName::new("sim").expect("a name");
+    let (ledger, _) = world.fleet.kept("h1", &environment).expect("a ledger");
+    let mut ledger = Ledger::parse(&ledger.expect("a ledger")).expect("a ledger");
+    ledger.owned.values_mut().for_each(|owned| owned.imprint = None);
+    world.fleet.write_ledger("h1", &environment, &ledger.text());
+    let plan = world.destroy();
+    assert_eq!(plan.undecided().count(), 1, "{}", show_plan(&plan));
+    world.apply(&plan);
+    assert!(there(&world, "/etc/a"));
+}
+
+fn install(world: &World, package: &str) {
+    world.fleet.on("h1", |host| host.packages.insert(package.to_owned(), "1".to_owned()));
+}
+
+fn is_installed(world: &World, package: &str) -> bool {
+    world.fleet.on("h1", |host| host.packages.contains_key(package)).unwrap_or_default()
+}
+
+fn kept(plan: &Plan, target: &str, why: &str) {
+    let entry = about(plan, target);
+    let Reason::Because(said) = &entry.reason else { panic!("{entry:?}") };
+    assert!(entry.is_kept() && said.contains(why), "{said}\n{}", show_plan(plan));
+}
+
+#[test]
+fn a_package_that_anothers_depends_on_stays() {
+    let mut world = applied("  - package: { name: openjdk-17-jre-headless, purge: true }\n");
+    install(&world, "spark");
+    of_role(&mut world, "  - package: tree\n");
+    let plan = converge(&world);
+    // It is kept back before anything is known of what comes with the new one.
+    kept(&plan, "openjdk-17-jre-headless", "package spark depends on it");
+    assert!(is_installed(&world, "spark") && is_installed(&world, "openjdk-17-jre-headless"));
+    world.fleet.on("h1", |host| host.packages.remove("spark"));
+    converge(&world);
+    assert!(!is_installed(&world, "openjdk-17-jre-headless"));
+    settled(&world);
+}
+
+#[test]
+fn a_package_that_a_new_one_needs_stays_with_its_data() {
+    let mut world = applied("  - package: zookeeper\n");
+    put(&world, "/var/lib/zookeeper/log.1", "data");
+    of_role(&mut world, "  - package: zookeeperd\n");
+    let plan = plan(&world);
+    assert!(matches!(about(&plan, "zookeeper").verdict, Verdict::MayChange(_)), "{}", show_plan(&plan));
+    world.apply(&plan);
+    assert!(is_installed(&world, "zookeeper") && is_installed(&world, "zookeeperd"));
+    settled(&world);
+    kept(&self::plan(&world), "zookeeper", "package zookeeperd (which a role wants) depends on it");
+    world.site(NOTHING);
+    converge(&world);
+    assert!(!is_installed(&world, "zookeeper") && !is_installed(&world, "zookeeperd"));
+    assert!(there(&world, "/var/lib/zookeeper/log.1") && there(&world, "/etc/zookeeper/conf/zoo.cfg"));
+}
+
+#[test]
+fn packages_that_leave_together_go_whatever_their_order() {
+    for role in
+        ["  - package: zookeeperd\n  - package: zookeeper\n", "  - package: zookeeper\n  - package: zookeeperd\n"]
+    {
+        let mut world = applied(role);
+        world.site(NOTHING);
+        let plan = converge(&world);
+        assert_eq!(plan.summary().kept, 0, "{}", show_plan(&plan));
+        assert!(!is_installed(&world, "zookeeper") && !is_installed(&world, "zookeeperd"));
+    }
+}
+
+#[test]
+fn what_somebody_wants_and_came_only_for_another_does_not_go_with_that() {
+    let mut world = applied("  - package: zookeeperd\n");
+    of_role(&mut world, "  - package: zookeeper\n");
+    converge(&world);
+    assert!(is_installed(&world, "zookeeper") && !is_installed(&world, "zookeeperd"));
+    settled(&world);
+}
+
+#[test]
+fn a_group_with_others_in_it_stays_and_so_does_a_group_of_a_user_that_goes() {
+    let crew = "  - group: crew\n  - user: { name: crew, group: crew, system: true }\n";
+    let mut world = applied(crew);
+    of_role(&mut world, "  - group: crew\n");
+    converge(&world);
+    let groups = |world: &World| world.fleet.on("h1", |host| host.groups.contains_key("crew")).unwrap_or_default();
+    assert!(groups(&world), "a role wants it");
+    world.fleet.on("h1", |host| {
+        host.users.get_mut("nobody").expect("a user").groups.insert("crew".to_owned());
+    });
+    world.site(NOTHING);
+    let plan = converge(&world);
+    kept(&plan, "crew", "user nobody is in it");
+    assert!(groups(&world));
+}
+
+#[test]
+fn an_account_in_use_stays() {
+    let mut world = applied("  - user: { name: sailor, system: true }\n");
+    put(&world, "/etc/systemd/system/theirs.service", "[Service]\nUser=sailor\nExecStart=/bin/s\n");
+    world.fleet.drift("h1", &Drift::Start("theirs.service".to_owned()));
+    world.site(NOTHING);
+    kept(&plan(&world), "sailor", "service theirs runs as it");
+    world.fleet.drift("h1", &Drift::Stop("theirs.service".to_owned()));
+    let mut again = applied("  - user: { name: sailor, system: true }\n");
+    of_role(&mut again, "  - file: { path: /etc/a, content: a, owner: sailor }\n");
+    kept(&plan(&again), "sailor", "a resource that is wanted belongs to it");
+    converge(&world);
+    assert_eq!(world.fleet.on("h1", |host| host.users.contains_key("sailor")), Some(false));
+}
+
+#[test]
+fn a_unit_that_anothers_requires_stays_with_its_service() {
+    let mut world = applied(&format!("{SAIL}{SAILS}"));
+    put(&world, "/etc/systemd/system/theirs.service", "[Unit]\nRequires=sail.service\n[Service]\nExecStart=/bin/s\n");
+    world.site(NOTHING);
+    let plan = converge(&world);
+    kept(&plan, "sail", "the unit theirs.service requires it");
+    kept(&plan, "sail.service", "the unit theirs.service requires it");
+    assert!(is_active(&world, "sail.service"));
+}
+
 #[test]
 fn what_every_kind_of_fault_cuts_off_is_made_up_for() {
     let mut points = 0;
@@ -434,7 +703,8 @@ fn a_service_that_leaves_a_host_is_taken_away_there() {
     for host in ["h1", "h2"] {
         world.host(host).expect("a name");
     }
-    world.role("it", "summary: It.\nresources:\n  - package: nginx\n  - service: nginx\n").expect("a role");
+    let role = "summary: It.\nresources:\n  - package: { name: nginx, purge: true }\n  - service: nginx\n";
+    world.role("it", role).expect("a role");
     world.site("services:\n  it: { hosts: h1:h2 }\n");
     let before = shapes(&world);
     converge(&world);

@@ -12,7 +12,7 @@ use armilla::catalog::{
 };
 use armilla::diag::{Origin, Source};
 use armilla::inventory::Endpoint;
-use armilla::ledger::{Applied, Ledger, Revision};
+use armilla::ledger::{Applied, Expected, Ledger, Revision};
 use armilla::name::{Address, EnvName, HostName, RoleName, RunId, ServiceName, Tag};
 use armilla::plan::saved::{About, File, Hosts, Look, Moved, SavedError, SavedPlan, Stale, is_plan};
 use armilla::plan::{
@@ -210,6 +210,8 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
     let mark = Mark {
         want: Some(Digest::of(b"keys")),
         existed: true,
+        expected: Expected::Unknown,
+        conditional: false,
         absent: case.resource.absent(),
         order: 7,
         protect: false,

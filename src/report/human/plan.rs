@@ -254,6 +254,11 @@ fn left_out(plan: &Plan, view: &View) -> Option<String> {
 fn nothing(plan: &Plan, view: &View) -> String {
     if let Subject::Destruction { hosts } = view.subject {
         let hosts = words::count(hosts, "host");
+        let kept = plan.summary().kept;
+        if kept > 0 {
+            let (what, stay) = (words::count(kept, "resource"), if kept == 1 { "stays" } else { "stay" });
+            return format!("Nothing to remove: {what} of armilla's {stay} on {hosts}, for the reasons above.");
+        }
         return format!("{}: nothing of armilla's is on {hosts}.", paint(layout::WELL, "Nothing to do"));
     }
     let resources = words::count(plan.in_sync, "resource");

@@ -10,7 +10,8 @@ use crate::name::{Address, HostName};
 use crate::plan::{Cause, FailedCheck, Reason};
 use crate::secret::Content;
 use crate::step::{
-    Alternative, Check, Command, Expect, Gate, Ownership, Packed, Probe, Removable, Step, Unpacking, WebAnswer,
+    Alternative, Check, Command, Expect, Gate, Leftovers, Ownership, Packed, Probe, Removable, Step, Unpacking,
+    WebAnswer,
 };
 
 /// A text of users or hosts in one line that cannot steer a terminal or turn the direction of what follows.
@@ -150,7 +151,7 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Stale(from) => format!("{} was written after it started", address(from)),
         Reason::Unguarded => "runs every time: nothing says whether it is needed".to_owned(),
         Reason::Needed => "is needed: its own check says so".to_owned(),
-        Reason::Because(why) => one_line(why),
+        Reason::Because(why) | Reason::Undecided(why) => one_line(why),
         Reason::After(before) => format!("comes after {}", address(before)),
         Reason::Owed(from) => {
             format!(
@@ -224,7 +225,13 @@ pub fn step(step: &Step) -> String {
         Step::Unpack(unpacking) => unpack(unpacking),
         Step::RemoveUnpacked { path } => format!("remove {} with all in it", one_line(path)),
         Step::RefreshPackages => "fetch the package lists".to_owned(),
-        Step::Purge { name } => format!("purge {}, and what only it needed", one_line(name)),
+        Step::RemovePackages(removal) => {
+            let verb = if removal.leftovers == Leftovers::Purged { "purge" } else { "remove" };
+            let names: Vec<String> = removal.names.iter().map(|name| one_line(name)).collect();
+            let new: Vec<String> = removal.unless_needed_by.iter().map(|name| one_line(name)).collect();
+            let unless = if new.is_empty() { String::new() } else { format!(", unless {} needs it", new.join(" or ")) };
+            format!("{verb} {}{unless}", list(&names))
+        }
         Step::Run(command) => format!("run {}", program(command)),
         Step::RunOr(command, alternatives) => {
             let or = |Alternative { after, command }: &Alternative| {

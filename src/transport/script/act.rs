@@ -17,8 +17,8 @@ use super::undo;
 use crate::lease::{Part, Ticket};
 use crate::name::EnvName;
 use crate::step::{
-    Alternative, Check, Command, Expect, HttpRequest, Occupied, Ownership, Packed, Probe, Remote, Removable, Step,
-    UnpackLimits, Unpacking, WebAnswer, home_of,
+    Alternative, Check, Command, Expect, HttpRequest, Leftovers, Occupied, Ownership, PackageRemoval, Packed, Probe,
+    Remote, Removable, Step, UnpackLimits, Unpacking, WebAnswer, home_of,
 };
 use crate::transport::api::Order;
 
@@ -191,7 +191,9 @@ pub fn longest(steps: &[Step]) -> Duration {
             programs(command, alternatives).map(|command| command.timeout + MERCY).sum()
         }
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + LOCKED,
-        Step::Purge { name } => purging(name).timeout + MERCY + LOCKED,
+        Step::RemovePackages(removal) => {
+            removing(removal, "do").timeout + removing(removal, "look").timeout + MERCY + MERCY + LOCKED
+        }
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
         Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
@@ -203,7 +205,7 @@ pub fn longest(steps: &[Step]) -> Duration {
 }
 
 fn needs_directory(step: &Step) -> bool {
-    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::RunOr(..) | Step::Purge { .. } | Step::Await(_))
+    matches!(step, Step::Run(_) | Step::RunUnless(..) | Step::RunOr(..) | Step::RemovePackages(_) | Step::Await(_))
         || remote(step).is_some()
 }
 
@@ -267,8 +269,14 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             deadman::shell(index, step)
         }
         Step::RefreshPackages => plain("refresh".to_owned()),
-        Step::Purge { name } => {
-            let (functions, call) = shell(index, &Step::Run(purging(name)))?;
+        Step::RemovePackages(removal) => {
+            let invalid =
+                |name: &&String| name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace);
+            if let Some(name) = removal.names.iter().chain(&removal.unless_needed_by).find(invalid) {
+                return Err(format!("invalid package name `{}`", name.escape_debug()));
+            }
+            let step = Step::RunUnless(removing(removal, "do"), removing(removal, "look"));
+            let (functions, call) = shell(index, &step)?;
             Ok((functions, UNLOCKED.to_owned() + &call))
         }
         Step::Run(command) => {
@@ -319,9 +327,18 @@ fn removed_user(command: &Command) -> Option<&str> {
 /// How long it is waited for those at most.
 const USED: Duration = Duration::from_secs(40);
 
-/// The program that a purge is. Packages of some size go slowly, and another `apt` may have to finish first.
-fn purging(name: &str) -> Command {
-    Command::new(["sh", "-c", include_str!("purge.sh"), "purge", name]).within(Duration::from_secs(30 * 60))
+/// The program that removes packages, or looks whether that is needed. Packages of some size go slowly, and another `apt`
+/// may have to finish first.
+fn removing(removal: &PackageRemoval, mode: &str) -> Command {
+    let PackageRemoval { manager, names, leftovers, unless_needed_by } = removal;
+    let leftovers = match leftovers {
+        Leftovers::Kept => "kept",
+        Leftovers::Purged => "purged",
+    };
+    let (manager, spared) = (manager.to_string(), unless_needed_by.join(" "));
+    let options = ["sh", "-c", include_str!("remove.sh"), "remove", mode, &manager, leftovers, &spared];
+    let limit = if mode == "do" { 30 * 60 } else { 120 };
+    Command::new(options.into_iter().chain(names.iter().map(String::as_str))).within(Duration::from_secs(limit))
 }
 
 /// The function that fills a file with these bytes, and its call.

@@ -3,7 +3,7 @@
 //! In: the probes that were asked and the bytes that came back. Out: a reading for every probe.
 //! Never: a guess; what is missing or not understood is [`Reading::Failed`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask;
 use super::frame::{Frame, Frames};
@@ -416,6 +416,7 @@ impl Answer {
             since: block.get("ActiveEnterTimestamp").and_then(|text| timestamp(text)),
             restarts: block.get("NRestarts").and_then(|text| text.parse().ok()).unwrap_or_default(),
             age: block.get("ActiveEnterTimestampMonotonic").and_then(|text| self.age(text)),
+            required_by: required_by(block),
         })
     }
 
@@ -424,6 +425,13 @@ impl Answer {
         let at: u64 = at.parse().ok().filter(|at| *at > 0)?;
         Some(self.uptime?.saturating_sub(at / 10_000) / 100)
     }
+}
+
+/// The units that stop with it, each once.
+fn required_by(block: &BTreeMap<&str, &str>) -> Vec<String> {
+    let named = ["RequiredBy", "BoundBy", "ConsistsOf"].iter().filter_map(|key| block.get(key));
+    let units: BTreeSet<&str> = named.flat_map(|names| names.split_whitespace()).collect();
+    units.into_iter().map(str::to_owned).collect()
 }
 
 /// The package that a line holds: `bash-0:5.1.8-6.el9.*` of dnf 4, `name = "bash"` of dnf 5, `0:bash-4.2.46-34.el7.*` of

@@ -174,7 +174,7 @@ fn packages(probes: &[Probe]) -> String {
 
 /// What is asked of systemd about a unit.
 const UNIT_PROPERTIES: &str = "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,\
-     ActiveEnterTimestampMonotonic,NRestarts,Id";
+     ActiveEnterTimestampMonotonic,NRestarts,Id,RequiredBy,BoundBy,ConsistsOf";
 
 fn units(probes: &[Probe]) -> String {
     let names = askable(probes).filter_map(|(_, probe)| match probe {
