@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::apply::{Event, Outcome};
 use crate::crash;
 use crate::ledger::Revision;
-use crate::name::{EnvName, RunId};
+use crate::name::{EnvName, ProjectId, RunId};
 
 /// The format. A newer one is refused, never misread. Format 1 ended with an exit code instead of an outcome.
 pub const VERSION: u32 = 2;
@@ -45,6 +45,9 @@ pub struct Head {
     pub at: String,
     /// The project's folder.
     pub project: PathBuf,
+    /// The project's identity; none of a run from before projects had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ProjectId>,
     /// The project's revision.
     pub revision: Option<Revision>,
     /// The run that this one goes on with.

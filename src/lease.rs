@@ -3,13 +3,13 @@
 //! In: what a controller asks, what is written on a host, and the host's monotonic time. Out: what the host answers, and
 //! what it then has written down. Never: a clock; wall clocks are only shown, never compared.
 //!
-//! A host grants one lease at a time, to one controller, whatever the environment. Each grant raises the host's *fence*; every
+//! A host grants one lease at a time, to one controller, whatever the project and environment. Each grant raises the host's *fence*; every
 //! order to change something carries the number, and a host refuses an order with another one. The rule is [`grant`];
 //! `transport/script/lease.sh` is the same rule for a real host, and the tests compare the two.
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{EnvName, RunId};
+use crate::name::{EnvName, Owner, ProjectId, RunId};
 
 /// The format of the file on a host.
 pub const VERSION: u32 = 1;
@@ -26,6 +26,9 @@ pub struct LeaseId(pub String);
 pub struct Holder {
     /// The environment worked on.
     pub environment: EnvName,
+    /// Its project; none if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
     /// The run.
     pub run: RunId,
     /// `user@machine`.
@@ -226,8 +229,8 @@ pub fn grant(desk: &mut Desk, request: &Request, now: Now<'_>) -> Answer {
 /// By what right steps are done on a host, and what the host writes down while it does them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// For which environment.
-    pub environment: EnvName,
+    /// Whose journal is written.
+    pub owner: Owner,
     /// The lease that the host granted.
     pub id: LeaseId,
     /// With this number.

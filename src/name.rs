@@ -122,6 +122,144 @@ names! {
     RunId = "run", word;
 }
 
+/// What tells a project from every other one on the same hosts: `shop-k3fq8w2n7d`, the name its folder had when the identity
+/// was made, and ten random characters. It stays when the folder is renamed or copied: a copy is the same project.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProjectId(std::sync::Arc<str>);
+
+impl ProjectId {
+    /// The characters of the random part: none looks like another.
+    const RANDOM: &'static [u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+    /// How many there are: 50 bits.
+    const DIGITS: usize = 10;
+    const LONGEST: usize = 64;
+
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// When it is not a name, a dash and ten random characters. A name without them could be that of two projects.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        const WHAT: &str = "project identity";
+        check(WHAT, text, |c| c.is_ascii() && word(c))?;
+        let random = |part: &str| part.len() == Self::DIGITS && part.bytes().all(|byte| Self::RANDOM.contains(&byte));
+        let why = match text.rsplit_once('-') {
+            Some((name, part)) if !name.is_empty() && random(part) && text.len() <= Self::LONGEST => {
+                return Ok(Self(text.into()));
+            }
+            _ => "it must be a name, a dash and ten random characters, as `armilla init` and the first apply write it",
+        };
+        Err(InvalidName { what: WHAT, text: text.to_owned(), why })
+    }
+
+    /// A new one for a project in a folder of this name.
+    pub fn compose(folder: &str, random: u64) -> Self {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        let name: String = folder.chars().map(plain).take(Self::LONGEST - Self::DIGITS - 1).collect();
+        let name = name.trim_matches('-');
+        let digit = |place: usize| char::from(Self::RANDOM[(random >> (5 * place)) as usize & 31]);
+        let digits: String = (0..Self::DIGITS).map(digit).collect();
+        Self(format!("{}-{digits}", if name.is_empty() { "project" } else { name }).into())
+    }
+
+    /// The identity as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for ProjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl serde::Serialize for ProjectId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ProjectId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Whose resources they are: those of one environment of one project. Each owner has a ledger of its own on a host.
+///
+/// It is written as one word: `staging@shop-k3fq8w2n7d`. What was written before projects had identities says only
+/// `staging`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The project; none if it is not known.
+    pub project: Option<ProjectId>,
+    /// The environment.
+    pub environment: EnvName,
+}
+
+impl Owner {
+    /// The word.
+    pub fn word(&self) -> String {
+        match &self.project {
+            Some(project) => format!("{}@{project}", self.environment),
+            None => self.environment.to_string(),
+        }
+    }
+
+    /// Reads the word.
+    ///
+    /// # Errors
+    /// When a part of it is not a name.
+    pub fn parse(word: &str) -> Result<Self, InvalidName> {
+        let (environment, project) = word.split_once('@').map_or((word, None), |(name, id)| (name, Some(id)));
+        let project = project.map(ProjectId::new).transpose()?;
+        Ok(Self { project, environment: EnvName::new(environment)? })
+    }
+
+    /// The same environment of a project that is not known.
+    #[must_use]
+    pub fn without_project(&self) -> Self {
+        Self { project: None, environment: self.environment.clone() }
+    }
+}
+
+/// The environment of a project that is not known.
+impl From<EnvName> for Owner {
+    fn from(environment: EnvName) -> Self {
+        Self { project: None, environment }
+    }
+}
+
+/// For a message: `staging of shop-k3fq8w2n7d`.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.project {
+            Some(project) => write!(f, "{} of {project}", self.environment),
+            None => self.environment.fmt(f),
+        }
+    }
+}
+
+impl serde::Serialize for Owner {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.word())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Owner {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Where a resource lives: `zk1`, `zookeeper`, `file /etc/zookeeper/conf/zoo.cfg`.
 ///
 /// It names the resource in plans, events and errors, and stays the same as long as the thing does.
@@ -227,6 +365,30 @@ mod tests {
             assert!(HostName::new(&offered).is_ok(), "{offered}");
         }
         assert_eq!(HostName::new("--").expect_err("no name").nearest(), None);
+    }
+
+    #[test]
+    fn a_project_identity_is_unique_and_survives_any_folder_name() {
+        for folder in ["shop", "My Shop!", "Röck", "", "---", "a".repeat(200).as_str(), "x@y/z"] {
+            for random in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
+                let id = ProjectId::compose(folder, random);
+                assert_eq!(ProjectId::new(id.as_str()), Ok(id.clone()), "{folder:?}");
+            }
+        }
+        assert_ne!(ProjectId::compose("shop", 1), ProjectId::compose("shop", 2));
+        for bad in ["shop", "shop-1", "-k3fq8w2n7d", "shop@k3fq8w2n7d", "shop-K3FQ8W2N7D", "röck-k3fq8w2n7d"] {
+            assert!(ProjectId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_owner_is_one_word_that_can_be_read_again() {
+        for word in ["staging@shop-k3fq8w2n7d", "staging"] {
+            assert_eq!(Owner::parse(word).map(|owner| owner.word()), Ok(word.to_owned()));
+        }
+        for bad in ["staging@shop", "@shop-k3fq8w2n7d", "staging@", "a/b@shop-k3fq8w2n7d"] {
+            assert!(Owner::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!
 //! ```yaml
 //! # armilla.yml, at the top of a project
+//! project: shop-k3fq8w2n7d               # what tells it from every other project; `armilla init` writes it
 //! allow_commands:                        # programs on this machine that may be run, word by word as written here
 //!   - [./hosts.py, --list]
 //! ```
@@ -24,6 +25,7 @@
 //! ```
 
 use crate::diag::{Diagnostic, Diagnostics, Origin};
+use crate::name::ProjectId;
 use crate::yaml::{Node, Table, Yaml};
 
 /// A program on this machine and its arguments.
@@ -38,6 +40,8 @@ pub struct Program {
 /// What `armilla.yml` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectSettings {
+    /// Which project it is.
+    pub project: Option<ProjectId>,
     /// The programs that other settings may name.
     pub allow_commands: Vec<Program>,
 }
@@ -105,7 +109,7 @@ pub enum KeySource {
     Prompt,
 }
 
-const PROJECT: &[&str] = &["allow_commands"];
+const PROJECT: &[&str] = &["project", "allow_commands"];
 const ENVIRONMENT: &[&str] =
     &["production", "confirm", "shares_hosts_with", "inventory_command", "vault", "ignore_drift"];
 const IGNORED: &[&str] = &["what", "until", "because"];
@@ -138,9 +142,10 @@ impl ProjectSettings {
         let Some(table) = Table::open("the settings of a project", node, PROJECT, &mut problems) else {
             return Err(problems);
         };
+        let project = table.get("project").and_then(|node| problems.keep(project(node).map_err(Into::into)));
         let commands = list(table.get("allow_commands"), "allow_commands", &mut problems);
         let allow_commands = commands.iter().filter_map(|node| program(node, &mut problems)).collect();
-        problems.result(Self { allow_commands })
+        problems.result(Self { project, allow_commands })
     }
 
     /// Refuses a program that is not allowed word by word.
@@ -193,6 +198,15 @@ impl EnvironmentSettings {
             ignore_drift,
         })
     }
+}
+
+fn project(node: &Node) -> Result<ProjectId, Diagnostic> {
+    let text = node
+        .text()
+        .ok_or_else(|| Diagnostic::error(format!("`project` is a text, not {}", node.kind())).at(&node.origin))?;
+    let hint =
+        "remove the line: the next apply writes a new one. Where hosts know the project already, write the old one";
+    ProjectId::new(text).map_err(|why| Diagnostic::from(why).at(&node.origin).hint(hint))
 }
 
 fn list<'a>(node: Option<&'a Node>, key: &str, problems: &mut Diagnostics) -> &'a [Node] {
@@ -286,6 +300,16 @@ mod tests {
     fn an_environment_that_says_nothing_is_production() {
         assert!(environment("").expect("nothing is fine").production);
         assert!(!environment("production: false").expect("fine").production);
+    }
+
+    #[test]
+    fn a_project_is_named_by_an_identity_that_no_other_has() {
+        let settings = project("project: shop-k3fq8w2n7d").expect("fine");
+        assert_eq!(settings.project.map(|project| project.to_string()).as_deref(), Some("shop-k3fq8w2n7d"));
+        assert_eq!(project("").expect("fine").project, None);
+        for bad in ["project: shop", "project: 7", "project: [shop-k3fq8w2n7d]", "project: shop-k3fq8w2n7"] {
+            assert!(project(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{End, Failure};
 use crate::inventory::Endpoint;
 use crate::lease::Ticket;
-use crate::name::{EnvName, RoleName};
+use crate::name::{Owner, RoleName};
 use crate::secret::{Secret, masked};
 use crate::step::deadman::{STUCK, UNARMED, UNDONE};
 use crate::step::{Outcome, Step};
@@ -27,7 +27,7 @@ pub(super) struct Guard<'a> {
     /// The place of the first step that is done over a new login: it says that all is well.
     pub(super) word: usize,
     after: Duration,
-    environment: &'a EnvName,
+    owner: &'a Owner,
     name: &'a RoleName,
     steps: &'a [Step],
 }
@@ -37,7 +37,7 @@ impl<'a> Guard<'a> {
     pub(super) fn of(steps: &'a [Step]) -> Option<Self> {
         let word = steps.iter().position(|step| matches!(step, Step::Disarm { .. }))?;
         steps[..word].iter().enumerate().find_map(|(arm, step)| match step {
-            Step::Arm { environment, name, after } => Some(Self { arm, word, after: *after, environment, name, steps }),
+            Step::Arm { owner, name, after } => Some(Self { arm, word, after: *after, owner, name, steps }),
             _ => None,
         })
     }
@@ -87,10 +87,10 @@ impl<T: Transport> Vigil<'_, T> {
 
     /// After a change that went wrong: the host puts everything back, now or when it is there again.
     pub(super) async fn give_up(&self, cause: Failure) -> Failure {
-        let (environment, name) = (self.guard.environment.clone(), self.guard.name.clone());
+        let (owner, name) = (self.guard.owner.clone(), self.guard.name.clone());
         // The second is refused with the whole story.
-        let give_up = Step::GiveUp { environment: environment.clone(), name: name.clone() };
-        let steps = [give_up, Step::Disarm { environment, name }];
+        let give_up = Step::GiveUp { owner: owner.clone(), name: name.clone() };
+        let steps = [give_up, Step::Disarm { owner, name }];
         let outcomes = match self.insist(&steps, &|_| {}, &mut None).await {
             Ok(outcomes) => outcomes,
             Err(Failure::Unsure { why, .. }) => return Failure::Unsure { cause: Box::new(cause), why },

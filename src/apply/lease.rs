@@ -4,7 +4,8 @@
 //! Never: a lease taken from a holder that may be alive, or half of the leases kept while waiting for the rest.
 //!
 //! An environment is locked by its *witnesses*: its first hosts by name, three at most, of which a majority must give a
-//! lease. So two runs on different hosts of one environment exclude each other, and one dead witness stops nobody.
+//! lease. So two runs on different hosts of one environment exclude each other, and one dead witness stops nobody. Its name
+//! plays no part in it: environments of several projects exclude each other only where they share a host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::inventory::Endpoint;
 use crate::lease::{Answer, Held, Holder, LeaseId, Part, Request, Ticket};
-use crate::name::{EnvName, HostName};
+use crate::name::{HostName, Owner};
 use crate::transport::{Transport, TransportError};
 
 /// How many witnesses an environment has.
@@ -72,7 +73,6 @@ pub enum Refused {
 /// The leases of a run.
 pub struct Leases<T: Transport> {
     transport: Arc<T>,
-    environment: EnvName,
     id: LeaseId,
     held: BTreeMap<HostName, (Endpoint, u64)>,
     /// Hosts that did not answer.
@@ -235,7 +235,6 @@ impl<'a, T: Transport> Round<'a, T> {
     fn leases(self) -> Leases<T> {
         Leases {
             transport: Arc::clone(self.transport),
-            environment: self.terms.holder.environment.clone(),
             id: self.terms.id.clone(),
             held: self.held,
             away: self.away,
@@ -357,11 +356,11 @@ async fn release<T: Transport>(transport: &Arc<T>, id: &LeaseId, hosts: impl Ite
 }
 
 impl<T: Transport> Leases<T> {
-    /// By what right something is done on a host; none if there is no lease there.
-    pub fn ticket(&self, host: &HostName) -> Option<Ticket> {
+    /// By what right something is done on a host for an owner; none if there is no lease there.
+    pub fn ticket(&self, host: &HostName, owner: &Owner) -> Option<Ticket> {
         let (_, fence) = self.held.get(host)?;
         Some(Ticket {
-            environment: self.environment.clone(),
+            owner: owner.clone(),
             id: self.id.clone(),
             fence: *fence,
             intent: None,

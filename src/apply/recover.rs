@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::inventory::Endpoint;
 use crate::lease::{Answer, Request, Ticket};
-use crate::ledger::{Journal, Reached};
+use crate::ledger::{Journal, Reached, Records};
 use crate::name::RunId;
 use crate::plan::StageId;
 use crate::step::{Probe, Step};
@@ -64,12 +64,12 @@ impl<T: Transport> Cut<'_, T> {
             return Ok(Onward::Fenced(TransportError::Fenced { host: self.host.name.to_string(), why }));
         }
         self.idle(waiting).await?;
-        let probe = Probe::State(self.ticket.environment.clone());
-        let readings = self.transport.read(self.host, std::slice::from_ref(&probe)).await?;
+        let readings = self.transport.read(self.host, &[Probe::State]).await?;
         let protocol = |why: String| TransportError::Protocol { host: self.host.name.to_string(), why };
-        let state = readings.state(&probe).map_err(|why| protocol(why.to_string()))?;
-        let journal = state.journal.as_deref().unwrap_or_default();
-        let journal = Journal::parse(journal).map_err(|error| protocol(error.to_string()))?;
+        let state = readings.state(&Probe::State).map_err(|why| protocol(why.to_string()))?;
+        let records = Records::of(state, &self.ticket.owner, &self.host.name);
+        let journal =
+            Journal::parse(records.journal().unwrap_or_default()).map_err(|error| protocol(error.to_string()))?;
         Ok(onward(&journal, self.run, self.stage, self.steps))
     }
 
@@ -116,6 +116,7 @@ fn is_repeatable(step: &Step) -> bool {
             | Step::RemoveUnpacked { .. }
             | Step::RefreshPackages
             | Step::Snapshot(_)
+            | Step::AdoptLedger { .. }
             | Step::Commit { .. }
             | Step::Undo { .. }
             | Step::Await(_)

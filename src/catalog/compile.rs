@@ -50,8 +50,8 @@ pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
     let spare = desired.spare.iter().filter(|name| !desired.placement.hosts.contains_key(*name));
     let spare = spare.filter_map(|name| Some((name.clone(), (desired.endpoint)(name)?))).collect();
     let moved = desired.placement.moved.clone();
-    let environment = desired.environment.clone();
-    problems.result(Catalog { environment, services, hosts, spare, moved, extent: Extent::Whole, secrets })
+    let owner = desired.owner.clone();
+    problems.result(Catalog { owner, services, hosts, spare, moved, extent: Extent::Whole, secrets })
 }
 
 struct Compiler<'a> {

@@ -22,7 +22,7 @@ pub use place::{Instance, PlacedService, Placement, place};
 
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
-use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
+use crate::name::{HostName, Owner, RoleName, ServiceName, Tag};
 use crate::project::Project;
 use crate::resource::{Resource, Verb};
 use crate::role::Role;
@@ -38,8 +38,8 @@ pub type Lookup<'a> = dyn Fn(&HostName, Option<&ServiceName>, &str) -> Option<No
 
 /// Everything a catalog is made of.
 pub struct Desired<'a> {
-    /// Of which environment.
-    pub environment: &'a EnvName,
+    /// Whose it is.
+    pub owner: &'a Owner,
     /// The texts of the project.
     pub project: &'a Project,
     /// Its roles, read.
@@ -71,8 +71,8 @@ impl Desired<'_> {
 /// Everything that is desired in one environment.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    /// Which.
-    pub environment: EnvName,
+    /// Whose it is.
+    pub owner: Owner,
     /// Its services, each after those it needs.
     pub services: Vec<Service>,
     /// Its hosts. Those without a role are not in it.
@@ -200,9 +200,8 @@ impl Catalog {
 
     /// All there is to ask each host, each question once: of its resources, of its health, and what it keeps for armilla.
     pub fn questions(&self) -> Vec<(Endpoint, Vec<Probe>)> {
-        let spare =
-            self.spare.values().map(|endpoint| (endpoint.clone(), vec![Probe::State(self.environment.clone())]));
-        self.hosts.values().map(|host| (host.endpoint.clone(), host.probes(&self.environment))).chain(spare).collect()
+        let spare = self.spare.values().map(|endpoint| (endpoint.clone(), vec![Probe::State]));
+        self.hosts.values().map(|host| (host.endpoint.clone(), host.probes())).chain(spare).collect()
     }
 
     /// Whether a role on a host belongs to the part that is wanted.
@@ -211,9 +210,9 @@ impl Catalog {
     }
 
     /// Of an environment in which nothing is desired of these hosts.
-    pub fn of_nothing(environment: EnvName, hosts: impl IntoIterator<Item = Endpoint>) -> Self {
+    pub fn of_nothing(owner: Owner, hosts: impl IntoIterator<Item = Endpoint>) -> Self {
         Self {
-            environment,
+            owner,
             services: Vec::new(),
             hosts: BTreeMap::new(),
             spare: hosts.into_iter().map(|endpoint| (endpoint.name.clone(), endpoint)).collect(),
@@ -225,9 +224,9 @@ impl Catalog {
 }
 
 impl HostCatalog {
-    fn probes(&self, environment: &EnvName) -> Vec<Probe> {
+    fn probes(&self) -> Vec<Probe> {
         let mut probes: Vec<Probe> = self.blocks.iter().flat_map(Block::probes).collect();
-        probes.push(Probe::State(environment.clone()));
+        probes.push(Probe::State);
         probes.sort_unstable();
         probes.dedup();
         probes

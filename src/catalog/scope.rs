@@ -105,7 +105,7 @@ impl Known {
     pub(super) fn inputs(&self, desired: &Desired<'_>, host: &HostName, instance: &Instance) -> (Scope, Diagnostics) {
         let mut problems = Diagnostics::new();
         let mut scope = Scope::default();
-        scope.set("environment", value(&json!({ "name": desired.environment.as_str() })));
+        scope.set("environment", value(&json!({ "name": desired.owner.environment.as_str() })));
         scope.set("host", value(&json!({ "name": host.as_str(), "address": desired.address(host) })));
         scope.set("facts", facts(desired.facts, host));
         if let Some(service) = &instance.service {

@@ -7,8 +7,9 @@ use super::environment::{self, Question};
 use super::part::{Lists, Only};
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, apply_file, hosts, load, saved};
+use super::{Connection, Exit, Failure, Global, Selection, apply_file, hosts, load, project_identity, saved};
 use crate::operation::Ground;
+use crate::workspace::Adoption;
 
 /// Brings hosts to the state that the files describe, or applies a plan that `armilla plan -o FILE` saved.
 #[derive(Debug, Clone, clap::Args)]
@@ -68,6 +69,7 @@ fn file(global: &Global, selection: &Selection) -> Option<PathBuf> {
 async fn apply(global: &Global, command: &Apply) -> Result<Exit, Failure> {
     let Apply { selection, connection, consent, .. } = command;
     let environment = load::load(global, selection, connection).await?;
+    let environment = environment.adopting(Adoption::of(consent.adopt));
     environment::banner(&environment);
     let telling = Telling {
         json: command.shape.json,
@@ -81,6 +83,7 @@ async fn apply(global: &Global, command: &Apply) -> Result<Exit, Failure> {
         let decide = async |locked: &hosts::Locks| {
             let survey = locked.survey(&environment, &hosts.stop).await?;
             plan::print(global, (selection, connection), &shape, &environment, &survey);
+            project_identity::warn(&environment, &survey);
             let proposal = saved::proposal(hosts, selection, &environment, survey);
             consent.decide(hosts, proposal, &Question::of(&environment)).await
         };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::apply::Apply;
-use super::consent::{Answer, confirmed};
+use super::consent::{self, Answer, confirmed};
 use super::environment::Question;
 use super::hosts::{self, Decision};
 use super::plan::{self, Next, Shape};
@@ -31,11 +31,13 @@ pub(super) async fn apply(global: &Global, command: &Apply, path: &Path) -> Resu
         patience: Some(consent.patience.clone()),
     };
     let about = &opened.file.about;
-    let ground = Ground::of_saved(about, opened.plan.catalog.endpoints().into_values().collect());
+    let ground =
+        Ground::of_saved(about, &opened.plan.plan.owner, opened.plan.catalog.endpoints().into_values().collect());
     let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());
     let proposal = Proposal::of_file(opened.plan, &opened.file, project, opened.sealer);
     hosts::contact(global, &connection, telling, async |hosts| {
-        let approved = hosts.session.approve(proposal, &consent.limits(), &hosts.stop).await?;
+        let limits = consent::adoption(hosts, &proposal.survey.plan, consent.limits()).await?;
+        let approved = hosts.session.approve(proposal, &limits, &hosts.stop).await?;
         if approved.is_empty() {
             return Ok(plan::exit(shown, consent.detailed_exitcode));
         }

@@ -4,8 +4,10 @@ use super::environment::Question;
 use super::hosts::{Decision, Hosts, Patience};
 use super::{Exit, ui};
 use crate::diag::Diagnostic;
-use crate::operation::guard::Older;
+use crate::operation::guard::{self, Older};
 use crate::operation::{Abort, Limits, Proposal};
+use crate::plan::Plan;
+use crate::workspace::Adoption;
 
 /// What a command that changes hosts may do without a question.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,6 +24,10 @@ pub(super) struct Consent {
     /// Apply an older revision of the project over a newer one
     #[arg(long)]
     pub allow_older: bool,
+    /// Take over ledgers that name no project, which an earlier armilla wrote for this one; and, where armilla.yml names no
+    /// project, be the one that the hosts know
+    #[arg(long)]
+    pub adopt: bool,
     #[command(flatten)]
     pub patience: Patience,
 }
@@ -30,7 +36,7 @@ impl Consent {
     /// What the plan may do.
     pub(super) fn limits(&self) -> Limits {
         let older = if self.allow_older { Older::Allowed } else { Older::Refused };
-        Limits { max_removals: self.max_removals, older }
+        Limits { max_removals: self.max_removals, older, adoption: Adoption::of(self.adopt) }
     }
 
     /// Has a plan approved, and asks whether to apply it.
@@ -43,7 +49,8 @@ impl Consent {
         proposal: Proposal,
         question: &Question,
     ) -> Result<Decision, Abort> {
-        let approved = hosts.session.approve(proposal, &self.limits(), &hosts.stop).await?;
+        let limits = adoption(hosts, &proposal.survey.plan, self.limits()).await?;
+        let approved = hosts.session.approve(proposal, &limits, &hosts.stop).await?;
         if !approved.changes_hosts() || self.yes {
             return Ok(Decision::Apply(Box::new(approved)));
         }
@@ -51,6 +58,24 @@ impl Consent {
             Answer::Yes => Decision::Apply(Box::new(approved.after_pause())),
             Answer::No => Decision::End(Exit::Error),
         })
+    }
+}
+
+/// The limits with the answer to the question whether ledgers that name no project may become this one's. Nobody is asked
+/// where there are none, or without a terminal: then the plan is refused.
+///
+/// # Errors
+/// When a signal asks to stop, or the answer is no.
+pub(super) async fn adoption(hosts: &Hosts, plan: &Plan, limits: Limits) -> Result<Limits, Abort> {
+    if plan.unadopted().is_empty() || limits.adoption == Adoption::Given || !ui::can_ask() {
+        return Ok(limits);
+    }
+    let project = plan.owner.project.as_ref().map(ToString::to_string).unwrap_or_default();
+    ui::say(&format!("\n{}", guard::unadopted(plan).unwrap_or_default()));
+    let question = Question::by_yes(&format!("Did this project write it? Then it becomes that of {project}"));
+    match confirmed(hosts, &question, "--adopt").await? {
+        Answer::Yes => Ok(Limits { adoption: Adoption::Given, ..limits }),
+        Answer::No => Err(Diagnostic::error("the ledger was not adopted; nothing was changed").into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::consent::{Answer, confirmed};
+use super::consent::{self, Answer, confirmed};
 use super::environment::{self, Question};
 use super::hosts::{self, Decision, Patience};
 use super::plan::{self, Next, Shape};
@@ -13,7 +13,7 @@ use crate::name::EnvName;
 use crate::operation::destroy::Data;
 use crate::operation::{Ground, Limits};
 use crate::plan::Plan;
-use crate::workspace::revision;
+use crate::workspace::{Adoption, revision};
 
 /// Removes everything that armilla created on the hosts of an environment. What existed before, what was changed since, what
 /// something else needs, and what has `protect: true` stays; the plan says why. Exit code 6: something stays of which it is
@@ -34,6 +34,9 @@ pub(super) struct Destroy {
     /// Also remove the contents of directories that armilla created, and purge packages: deletes the data of the services
     #[arg(long)]
     with_data: bool,
+    /// Take over ledgers that name no project, which an earlier armilla wrote for this one
+    #[arg(long)]
+    adopt: bool,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -53,6 +56,7 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
     let environment = load::load_hosts(global, selection, connection).await?;
     let name = environment.name.clone();
     check_consent(command, &name)?;
+    let environment = environment.adopting(Adoption::of(command.adopt));
     environment::banner(&environment);
     let machines = environment.machines()?;
     let telling = Telling {
@@ -67,12 +71,14 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
     let exit = hosts::contact(global, connection, telling, async |hosts| {
         let ground = Ground::of_hosts(&environment, machines.clone());
         let decide = async |locked: &hosts::Locks| {
-            let mut survey = locked.survey_destruction(name.clone(), machines, data, &hosts.stop).await?;
+            let mut survey = locked.survey_destruction(&environment, machines, data, &hosts.stop).await?;
             survey.revision = revision::of(&environment.root);
             let _ = undecided.set(undecided_names(&survey.plan));
             plan::print(global, (selection, connection), &shape, &environment, &survey);
             let proposal = saved::proposal(hosts, selection, &environment, survey);
-            let approved = hosts.session.approve(proposal, &Limits::none(), &hosts.stop).await?;
+            let limits = Limits { adoption: Adoption::of(command.adopt), ..Limits::none() };
+            let limits = consent::adoption(hosts, &proposal.survey.plan, limits).await?;
+            let approved = hosts.session.approve(proposal, &limits, &hosts.stop).await?;
             if approved.is_empty() || command.confirm.is_some() {
                 return Ok(Decision::Apply(Box::new(approved)));
             }

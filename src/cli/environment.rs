@@ -55,6 +55,11 @@ impl Question {
         Self { text, yes: name.to_string() }
     }
 
+    /// For what is said of a host and only a person can know.
+    pub(super) fn by_yes(what: &str) -> Self {
+        Self { text: format!("{what}. Only `yes` is taken for yes:"), yes: "yes".to_owned() }
+    }
+
     fn change(name: &EnvName, production: bool, confirm: Option<Confirm>) -> Self {
         let wanted = confirm.unwrap_or(if production { Confirm::Name } else { Confirm::Yes });
         let place = if production { format!("PRODUCTION, {name}") } else { name.to_string() };

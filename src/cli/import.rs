@@ -1,16 +1,16 @@
 //! `armilla import ENV --target ADDRESS`: adopts what is on the hosts already and is as the project wants it.
 
-use super::consent::{Answer, confirmed};
+use super::consent::{self, Answer, confirmed};
 use super::environment::{self, Question};
 use super::hosts::{self, Decision, Hosts, Locks, Patience};
 use super::part::Only;
 use super::screen::{self, Telling};
 use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::diag::Diagnostic;
-use crate::operation::{Abort, Ground};
+use crate::operation::{Abort, Ground, Limits, guard};
 use crate::plan::Import;
 use crate::report::human;
-use crate::workspace::Environment;
+use crate::workspace::{Adoption, Environment};
 
 /// Imports resources that exist on the hosts and are as described: armilla owns them from then on, and removes them when they
 /// are deleted from the roles. Changes nothing else on the hosts.
@@ -24,6 +24,9 @@ pub(super) struct Give {
     /// Do not ask
     #[arg(short, long = "auto-approve", visible_alias = "yes")]
     yes: bool,
+    /// Take over ledgers that name no project, which an earlier armilla wrote for this one
+    #[arg(long)]
+    adopt: bool,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -42,6 +45,7 @@ pub(super) async fn run(global: &Global, command: &Give) -> Result<Exit, Failure
         return Err(problem.hint("name it as the plan does: --target 'zk1 file /etc/motd'").into());
     }
     let environment = load::load(global, &command.selection.with(&command.only), &command.connection).await?;
+    let environment = environment.adopting(Adoption::of(command.adopt));
     environment::banner(&environment);
     let telling = Telling { patience: Some(command.patience.clone()), ..Telling::default() };
     hosts::contact(global, &command.connection, telling, async |hosts| {
@@ -64,7 +68,12 @@ async fn adopt(hosts: &Hosts, locked: &Locks, environment: &Environment, command
     if !command.yes && confirmed(hosts, &question, "-y (--auto-approve)").await? == Answer::No {
         return Ok(Exit::Error);
     }
-    let unsaved = locked.import(&survey, &import).await;
+    let limits = Limits { adoption: Adoption::of(command.adopt), ..Limits::default() };
+    let adoption = consent::adoption(hosts, &survey.plan, limits).await?.adoption;
+    guard::check_adoption(&survey.plan, adoption)?;
+    let unadopted = locked.claim(Some(&environment.root), (&survey.plan, &survey.catalog), adoption).await?;
+    let mut unsaved = locked.import(&survey, &import).await;
+    unsaved.extend(unadopted);
     screen::unsaved(&unsaved);
     Ok(match () {
         () if !unsaved.is_empty() => Exit::Failed,

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Exit, ui};
+use crate::diag::Diagnostic;
 
 /// Makes a new project.
 #[derive(Debug, clap::Args)]
@@ -24,10 +25,14 @@ const FILES: &[(&str, &str)] = &[
     ("roles/welcome/templates/motd.j2", include_str!("init/motd.j2")),
 ];
 
+/// What says which project it is.
+const IDENTITY: &str = "armilla.yml";
+
 /// Runs the command.
 pub(super) fn run(command: &Init) -> Exit {
     let folder = &command.folder;
-    let taken: Vec<&str> = FILES.iter().map(|(path, _)| *path).filter(|path| folder.join(path).exists()).collect();
+    let files = || std::iter::once(IDENTITY).chain(FILES.iter().map(|(path, _)| *path));
+    let taken: Vec<&str> = files().filter(|path| folder.join(path).exists()).collect();
     if !taken.is_empty() {
         ui::say(&format!(
             "error: {} has these files already, and nothing is overwritten: {}",
@@ -43,12 +48,24 @@ pub(super) fn run(command: &Init) -> Exit {
             return Exit::Error;
         }
     }
-    let list: Vec<String> = FILES.iter().map(|(path, _)| format!("  {}", folder.join(path).display())).collect();
+    if let Err(problem) = identify(folder) {
+        ui::problems(&problem.into());
+        return Exit::Error;
+    }
+    let list: Vec<String> = files().map(|path| format!("  {}", folder.join(path).display())).collect();
     ui::result(&format!("A new project:\n{}", list.join("\n")));
     let enter = if folder == Path::new(".") { String::new() } else { format!("cd {} && ", folder.display()) };
     ui::say(&format!("\nPut your own hosts in inventories/staging/hosts.yml, then:  {enter}armilla plan staging"));
     ui::say(&format!("No hosts at hand? As root:  {enter}armilla lab up --env staging && armilla plan staging --lab"));
     Exit::Success
+}
+
+/// Gives the project an identity, with the name that its folder really has.
+fn identify(folder: &Path) -> Result<(), Diagnostic> {
+    let path = folder.join(IDENTITY);
+    let failed = |error: std::io::Error| Diagnostic::error(format!("{} cannot be written: {error}", path.display()));
+    let project = crate::operation::new_project(&folder.canonicalize().map_err(failed)?)?;
+    write(&path, &crate::workspace::new_file(&project)).map_err(failed)
 }
 
 fn write(path: &Path, text: &str) -> std::io::Result<()> {

@@ -8,8 +8,8 @@ use crate::catalog::Catalog;
 use crate::diag::Diagnostic;
 use crate::inventory::{Host, Pattern};
 use crate::lease::{Answer, Request};
-use crate::ledger::Ledger;
-use crate::name::HostName;
+use crate::ledger::{Ledger, Records};
+use crate::name::{HostName, Owner};
 use crate::operation::{Reading, describe};
 use crate::report::inventory::{Details, Variables, View, pretty};
 use crate::report::status::{self, Said};
@@ -70,8 +70,7 @@ pub(super) async fn run(global: &Global, command: &Inventory) -> Result<Exit, Fa
 async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
     let loaded = load::load_hosts(global, &command.selection, &command.connection).await?;
     let hosts = loaded.machines()?;
-    let probe = Probe::State(loaded.name.clone());
-    let questions = Catalog::of_nothing(loaded.name.clone(), hosts.clone()).questions();
+    let questions = Catalog::of_nothing(loaded.identity.owner(), hosts.clone()).questions();
     let read = async |contact: &Hosts| {
         let observed = contact.session.read(Reading::State, questions, &contact.stop).await?;
         let answering = hosts.into_iter().filter(|host| observed.get(&host.name).is_some_and(Result::is_ok)).collect();
@@ -79,12 +78,14 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
         Ok((observed, locks))
     };
     let (observed, locks) = hosts::contact(global, &command.connection, Telling::default(), read).await?;
+    let owner = loaded.identity.owner_on(&observed);
     let said = |(host, answer): (&HostName, &Result<Readings, String>)| {
         let lock = match locks.get(host) {
             Some(Ok(Answer::Taken(held))) => Some(describe(host, held)),
             _ => None,
         };
-        let said = answer.as_ref().map_or_else(|why| Said::Away(why.clone()), |answer| kept(&probe, answer, lock));
+        let said =
+            answer.as_ref().map_or_else(|why| Said::Away(why.clone()), |answer| kept(&owner, host, answer, lock));
         (host.clone(), said)
     };
     let hosts: status::Hosts = observed.iter().map(said).collect();
@@ -98,13 +99,13 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
     })
 }
 
-fn kept(probe: &Probe, answer: &Readings, lock: Option<String>) -> Said {
-    let Probe::State(environment) = probe else { return Said::Unreadable("it was not asked".to_owned()) };
-    let state = match answer.state(probe) {
+fn kept(owner: &Owner, host: &HostName, answer: &Readings, lock: Option<String>) -> Said {
+    let state = match answer.state(&Probe::State) {
         Ok(state) => state,
         Err(why) => return Said::Unreadable(why.to_string()),
     };
-    match Ledger::of(environment, state.ledger.as_deref(), state.journal.as_deref()) {
+    let records = Records::of(state, owner, host);
+    match Ledger::of(&owner.environment, records.ledger(), records.journal()) {
         Ok(ledger) => Said::Ledger { ledger: Box::new(ledger), boot: state.boot.clone(), lock },
         Err(why) => Said::Unreadable(why.to_string()),
     }

@@ -31,6 +31,7 @@ mod lock;
 mod man;
 mod part;
 mod plan;
+mod project_identity;
 mod resume;
 mod runs;
 mod saved;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::part::{Lists, Only};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, environment, hosts, load, saved, ui};
-use crate::operation::{Survey, plan_file};
+use super::{Connection, Exit, Failure, Global, Selection, environment, hosts, load, project_identity, saved, ui};
+use crate::operation::{Survey, new_project, plan_file};
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 use crate::workspace::{Environment, revision};
@@ -111,9 +111,18 @@ pub(super) async fn show(
     hosts::contact(global, connection, Telling::default(), async |hosts| {
         let (environment, survey) = hosts.session.survey_unchecked(unchecked, &hosts.stop).await?;
         ui::problems(&environment.warnings);
+        let survey = match &shape.out {
+            // Whoever applies it must know whose it is.
+            Some(_) if survey.plan.owner.project.is_none() && !environment.identity.is_read_only() => {
+                survey.identified(new_project(&environment.root)?)
+            }
+            _ => survey,
+        };
         print(global, (selection, connection), shape, &environment, &survey);
+        project_identity::warn(&environment, &survey);
         let exit = exit(&survey.plan, detailed);
         if let Some(path) = &shape.out {
+            project_identity::record(&environment, &survey)?;
             saved::save(path, &saved::proposal(hosts, selection, &environment, survey)).await?;
         }
         Ok(exit)

@@ -49,7 +49,8 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
     let about = &opened.plan.about;
     let question = Question::of_saved(opened.workspace.as_ref(), about);
     let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());
-    let ground = Ground::of_saved(about, opened.plan.catalog.endpoints().into_values().collect());
+    let ground =
+        Ground::of_saved(about, &opened.plan.plan.owner, opened.plan.catalog.endpoints().into_values().collect());
     let telling = Telling {
         json: command.shape.json,
         detailed: command.consent.detailed_exitcode,
@@ -78,7 +79,9 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
 /// resumed only by its name.
 fn last(global: &Global) -> Result<Run, Diagnostics> {
     let here = load::workspace(global).ok();
-    let last = last_open(&runs::history()?, here.as_ref().map(crate::workspace::Workspace::root));
+    let settings = here.as_ref().map(|here| here.settings(None)).transpose()?;
+    let project = settings.and_then(|(settings, _)| settings.project);
+    let last = last_open(&runs::history()?, here.as_ref().map(|here| (here.root(), project.as_ref())));
     last.ok_or_else(|| {
         let place = if here.is_some() { "this project" } else { "this machine" };
         Diagnostic::error(format!("no run of {place} is left to go on with"))

@@ -141,6 +141,7 @@ pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
     let (head, plan) = (&run.head, plan(run)?);
     let mut lines = vec![format!("{}  {}  {}", head.run, head.environment, ended(run))];
     lines.push(format!("  {} by {}: {}", head.at, head.who, head.command));
+    lines.extend(head.id.iter().map(|project| format!("  project {project}")));
     if let Some(revision) = &head.revision {
         let dirty = if revision.dirty { ", with changes that were not committed" } else { "" };
         lines.push(format!("  revision {}{dirty}", revision.commit));

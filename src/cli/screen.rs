@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::hosts::Patience;
-use super::{Exit, Global, ui};
+use super::{Exit, Global, project_identity, ui};
 use crate::diag::shown;
 use crate::name::{HostName, RunId};
 use crate::operation::{Finished, Notice, Observer, Ran, Reading, Recorded, describe};
 use crate::plan::Plan;
 use crate::report::human::{self, Ending, Progress, Record};
 use crate::report::json;
+use crate::workspace::FILE;
 
 /// How often a live run is drawn anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -178,6 +179,10 @@ impl Observer for Screen {
             Notice::AwaitingMember { service, host, why } => {
                 ui::say(&shown(&format!("waiting for {service} on {host}: {why}")));
             }
+            Notice::ProjectRecorded { project } => ui::say(&project_identity::added(project)),
+            Notice::ProjectNotRecorded { project, why } => ui::say(&format!(
+                "warning: {FILE} cannot be written ({why}); add `project: {project}` to it, and the next run needs no --adopt"
+            )),
             Notice::Begun { run, plan } => self.begin(run, plan),
             Notice::Event { event, at } => {
                 if let Some(course) = &mut self.state().course {

@@ -366,7 +366,7 @@ impl<'a> Rings<'a> {
 
     /// What the project of the first file allows.
     fn settings(&self) -> &ProjectSettings {
-        static NOTHING: ProjectSettings = ProjectSettings { allow_commands: Vec::new() };
+        static NOTHING: ProjectSettings = ProjectSettings { project: None, allow_commands: Vec::new() };
         self.known.values().next().map_or(&NOTHING, |(_, settings)| settings)
     }
 

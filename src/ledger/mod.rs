@@ -3,10 +3,11 @@
 //! In: the texts that a host keeps (a ledger, and the journal of what was done since it was written). Out: a [`Ledger`],
 //! with everything in the journal worked in; the same as text again. Never: a host, a clock, or a secret.
 //!
-//! A ledger belongs to one environment and lies on the host itself, so there is no central state to lose. It is replaced
+//! A ledger belongs to one environment of one project and lies on the host itself, so there is no central state to lose. It is replaced
 //! as a whole at the end of a run; until then the journal beside it says what was begun and what was done.
 
 mod journal;
+mod records;
 mod settle;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Intended, Intent, Journal, Reached, StageRecord};
+pub use records::{Records, Standing};
 pub use settle::{Found, Parted};
 
 use crate::name::{Address, EnvName, RoleName, RunId, ServiceName};

@@ -88,8 +88,9 @@ pub fn describe(host: &HostName, held: &Held) -> String {
         (true, false) => ", a step of it is running",
         (false, _) => "",
     };
+    let project = holder.project.as_ref().map(|project| format!(" of {project}")).unwrap_or_default();
     shown(&format!(
-        "{host} is locked by {} since {} for {} (`{}`, run {}, lease {}, last sign of life {} s ago{busy})",
+        "{host} is locked by {} since {} for {}{project} (`{}`, run {}, lease {}, last sign of life {} s ago{busy})",
         holder.who, holder.since, holder.environment, holder.command, holder.run, held.lease.id.0, held.silent
     ))
 }

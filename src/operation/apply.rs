@@ -81,18 +81,23 @@ impl<T: Transport> Session<T> {
     }
 
     async fn apply_under(&self, locked: &Locked<T>, approved: Approved, stop: &Stop) -> Result<Finished, Abort> {
-        let Approved { proposal, reread } = approved;
+        let Approved { proposal, reread, adoption } = approved;
+        let (survey, root) = (&proposal.survey, proposal.project.as_deref());
         if proposal.is_empty() {
-            return Ok(self.settle_only(locked, &proposal).await);
+            let unadopted = locked.claim(root, (&survey.plan, &survey.catalog), adoption).await?;
+            let mut finished = self.settle_only(locked, &proposal).await;
+            finished.unsaved.extend(unadopted);
+            return Ok(finished);
         }
         let Stored { plan, bytes, digest } = self.stored(&proposal, locked.run()).await?;
-        let refused = match (reread, plan) {
+        let mut refused = match (reread, plan) {
             (Reread::Yes, Some(plan)) => moved(locked, &plan, &digest, stop).await?,
             _ => BTreeMap::new(),
         };
         if stop.is_requested() {
             return Err(Abort::Stopped);
         }
+        refused.extend(locked.claim(root, (&survey.plan, &survey.catalog), adoption).await?);
         let applied = self.applied(locked, &proposal, digest);
         let record = self.begin(&applied, &proposal, &bytes)?;
         let run = Run { session: self, locked, proposal: &proposal, applied, refused, stop };
@@ -136,7 +141,8 @@ impl<T: Transport> Session<T> {
         let head = Head {
             version: history::VERSION,
             run: applied.run.clone(),
-            environment: plan.environment.clone(),
+            environment: plan.environment().clone(),
+            id: plan.owner.project.clone(),
             command: self.identity().command.clone(),
             who: applied.who.clone(),
             at: applied.at.clone(),
@@ -243,8 +249,8 @@ impl<T: Transport> Run<'_, T> {
     }
 
     fn tickets(&self) -> BTreeMap<HostName, crate::lease::Ticket> {
-        let leases = self.locked.leases();
-        leases.hosts().filter_map(|host| Some((host.clone(), leases.ticket(host)?))).collect()
+        let (leases, owner) = (self.locked.leases(), &self.proposal.survey.plan.owner);
+        leases.hosts().filter_map(|host| Some((host.clone(), leases.ticket(host, owner)?))).collect()
     }
 }
 

@@ -1,10 +1,9 @@
 //! Removing everything that armilla made on the hosts of an environment.
 
 use super::{Abort, Locked, Stop, Survey};
-use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
-use crate::name::EnvName;
 use crate::transport::Transport;
+use crate::workspace::Environment;
 
 /// What becomes of the directories that armilla made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,12 +23,12 @@ impl<T: Transport> Locked<T> {
     /// When it is stopped.
     pub async fn survey_destruction(
         &self,
-        environment: EnvName,
+        environment: &Environment,
         hosts: Vec<Endpoint>,
         data: Data,
         stop: &Stop,
     ) -> Result<Survey, Abort> {
-        let survey = self.survey_catalog(Catalog::of_nothing(environment, hosts), stop).await?;
+        let survey = self.survey_nothing(environment, hosts, stop).await?;
         Ok(destruction(survey, data))
     }
 }

@@ -12,7 +12,7 @@ use crate::ledger::{Applied, Revision};
 use crate::name::{HostName, ServiceName};
 use crate::plan::{MAX_REMOVALS, Plan};
 use crate::transport::Transport;
-use crate::workspace::revision;
+use crate::workspace::{Adoption, revision};
 
 /// How often the members of a service that may recover are asked again.
 const POLL: Duration = Duration::from_secs(2);
@@ -24,6 +24,8 @@ pub struct Limits {
     pub max_removals: usize,
     /// Whether it may bring an older revision over a newer one.
     pub older: Older,
+    /// Whether it may take over ledgers that name no project.
+    pub adoption: Adoption,
 }
 
 /// Whether an older revision of the project may be applied over a newer one.
@@ -37,14 +39,14 @@ pub enum Older {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_removals: MAX_REMOVALS, older: Older::Refused }
+        Self { max_removals: MAX_REMOVALS, older: Older::Refused, adoption: Adoption::Ask }
     }
 }
 
 impl Limits {
     /// No limit: for what takes everything away on purpose.
     pub fn none() -> Self {
-        Self { max_removals: usize::MAX, older: Older::Allowed }
+        Self { max_removals: usize::MAX, older: Older::Allowed, adoption: Adoption::Ask }
     }
 }
 
@@ -61,6 +63,7 @@ pub struct Known {
 pub struct Approved {
     pub(super) proposal: Proposal,
     pub(super) reread: Reread,
+    pub(super) adoption: Adoption,
 }
 
 /// Whether hosts are read once more before the first step.
@@ -98,7 +101,7 @@ pub fn approve(proposal: Proposal, limits: &Limits, known: &Known) -> Result<App
     check(&proposal.survey.plan, proposal.about.revision.as_ref(), limits, known)?;
     // A saved plan is as old as its file.
     let reread = if proposal.saved.is_some() { Reread::Yes } else { Reread::No };
-    Ok(Approved { proposal, reread })
+    Ok(Approved { proposal, reread, adoption: limits.adoption })
 }
 
 fn check(plan: &Plan, revision: Option<&Revision>, limits: &Limits, known: &Known) -> Result<(), Diagnostics> {
@@ -109,6 +112,7 @@ fn check(plan: &Plan, revision: Option<&Revision>, limits: &Limits, known: &Know
     }
     check_rollouts(plan, &known.recovered)?;
     check_removals(plan, limits)?;
+    check_adoption(plan, limits.adoption)?;
     check_revision(plan, revision, limits, &known.newer)
 }
 
@@ -136,6 +140,30 @@ fn check_removals(plan: &Plan, limits: &Limits) -> Result<(), Diagnostics> {
         limits.max_removals
     );
     Err(Diagnostic::error(what).hint(format!("if that is meant: --max-removals {removals}")).into())
+}
+
+/// A ledger that names no project becomes that of a project only if somebody says so.
+///
+/// # Errors
+/// Which hosts have one, who wrote it, and what says so.
+pub fn check_adoption(plan: &Plan, adoption: Adoption) -> Result<(), Diagnostics> {
+    let Some(what) = unadopted(plan).filter(|_| adoption == Adoption::Ask) else { return Ok(()) };
+    let hint = "if this project wrote it: --adopt. If another one did: apply that project first, with --adopt";
+    Err(Diagnostic::error(format!("{what}; nothing was changed")).hint(hint).into())
+}
+
+/// Which hosts have a ledger that names no project, and who wrote it.
+pub fn unadopted(plan: &Plan) -> Option<String> {
+    let unadopted = plan.unadopted();
+    let hosts: Vec<&str> = unadopted.keys().map(|host| host.as_str()).collect();
+    let last = unadopted.values().flatten().max_by(|one, other| one.at.cmp(&other.at));
+    let by = last.map(|last| format!(", last by {} at {} (run {})", last.who, last.at, last.run)).unwrap_or_default();
+    let text = format!(
+        "the ledger of {} on {} names no project: an earlier armilla wrote it{by}",
+        plan.environment(),
+        hosts.join(", ")
+    );
+    (!hosts.is_empty()).then(|| shown(&text))
 }
 
 /// An older commit never comes over a newer one by accident: a pipeline that was slow, a checkout that was forgotten.

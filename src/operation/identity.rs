@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::diag::{Diagnostic, shown};
 use crate::lease::{Holder, LeaseId};
-use crate::name::{EnvName, RunId};
+use crate::name::{Owner, RunId};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -75,10 +75,11 @@ impl Identity {
     }
 
     /// What others are told about the holder of a lock.
-    pub(super) fn holder(&self, environment: &EnvName, run: &RunId) -> Holder {
+    pub(super) fn holder(&self, owner: &Owner, run: &RunId) -> Holder {
         let Process { machine, boot, pid, ticks, namespace } = self.process.clone();
         Holder {
-            environment: environment.clone(),
+            environment: owner.environment.clone(),
+            project: owner.project.clone(),
             run: run.clone(),
             who: self.who.clone(),
             command: self.command.clone(),
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_is_dead_and_we_are_not() {
-        let environment = EnvName::new("staging").expect("a name");
+        let environment = Owner::parse("staging@shop-k3fq8w2n7d").expect("an owner");
         let identity = Identity::of_this_process("armilla apply staging");
         let holder = identity.holder(&environment, &identity.new_run().expect("a name"));
         assert!(!is_dead(&holder));

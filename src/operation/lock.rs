@@ -10,7 +10,7 @@ use super::{Abort, Notice, Session, Stop, identity};
 use crate::apply::{self, Leases, Refused, Terms};
 use crate::inventory::{Endpoint, Host};
 use crate::lease::{Answer, Held, Request};
-use crate::name::{EnvName, HostName, RunId};
+use crate::name::{EnvName, HostName, Owner, RunId};
 use crate::plan::saved::About;
 use crate::transport::{Transport, TransportError, setup_problems};
 use crate::workspace::Environment;
@@ -21,8 +21,8 @@ pub type Locks = BTreeMap<HostName, Result<Answer, TransportError>>;
 /// What is to be locked.
 #[derive(Debug, Clone)]
 pub struct Ground {
-    /// The environment.
-    pub environment: EnvName,
+    /// Whose environment.
+    pub owner: Owner,
     /// The hosts to change, and those that keep the lock of the environment.
     pub hosts: Vec<Endpoint>,
     /// The hosts of the environment: the first of them keep its lock.
@@ -43,15 +43,15 @@ impl Ground {
                 hosts.extend(environment.endpoint(&witness));
             }
         }
-        Self { environment: environment.name.clone(), hosts, all }
+        Self { owner: environment.identity.owner(), hosts, all }
     }
 
     /// The hosts of a saved plan.
-    pub fn of_saved(about: &About, mut hosts: Vec<Endpoint>) -> Self {
+    pub fn of_saved(about: &About, owner: &Owner, mut hosts: Vec<Endpoint>) -> Self {
         let more = about.witnesses.iter().filter(|witness| hosts.iter().all(|host| host.name != witness.name));
         hosts.extend(more.cloned().collect::<Vec<_>>());
         let all = about.witnesses.iter().map(|witness| witness.name.clone()).collect();
-        Self { environment: about.environment.clone(), hosts, all }
+        Self { owner: owner.clone(), hosts, all }
     }
 }
 
@@ -105,7 +105,7 @@ impl<T: Transport> Session<T> {
         let run = self.identity().new_run()?;
         let terms = Terms {
             id: identity::new_lease()?,
-            holder: self.identity().holder(&ground.environment, &run),
+            holder: self.identity().holder(&ground.owner, &run),
             seconds: self.options().lease_seconds,
             patience: self.options().lock_timeout,
             forks: self.options().forks,
@@ -124,7 +124,7 @@ impl<T: Transport> Session<T> {
                 if let Refused::Alone { away, .. } = &refused {
                     self.refuse_setup(&ground.hosts, away).await?;
                 }
-                return Err(aborted(&ground.environment, refused));
+                return Err(aborted(&ground.owner.environment, refused));
             }
         };
         if let Err(abort) = self.refuse_setup(&ground.hosts, &leases.away).await {

@@ -15,6 +15,7 @@
 //! Every error is an [`Abort`], and every [`Abort`] means that no host was changed.
 
 mod abort;
+mod adopt;
 mod apply;
 pub mod destroy;
 pub mod drift;
@@ -24,6 +25,7 @@ mod import;
 mod lock;
 mod observer;
 pub mod plan_file;
+mod project;
 mod proposal;
 pub mod resume;
 mod settle;
@@ -41,6 +43,7 @@ pub use guard::{Approved, Limits};
 pub use identity::{Clock, Identity, Process, random};
 pub use lock::{Ground, Locked, Locks};
 pub use observer::{Notice, Observer, Reading, Silent};
+pub use project::new_project;
 pub use proposal::Proposal;
 pub use stop::{Stop, Stopper};
 pub use survey::{Survey, explained};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::apply::Event;
 use crate::lease::Held;
-use crate::name::{HostName, RunId, ServiceName};
+use crate::name::{HostName, ProjectId, RunId, ServiceName};
 use crate::plan::Plan;
 use crate::step::Unreadable;
 use crate::transport::TransportError;
@@ -88,6 +88,18 @@ pub enum Notice<'a> {
         /// The host.
         host: &'a HostName,
         /// What its check answers.
+        why: &'a str,
+    },
+    /// `armilla.yml` names the project from now on.
+    ProjectRecorded {
+        /// Which.
+        project: &'a ProjectId,
+    },
+    /// `armilla.yml` does not name the project, which the hosts know.
+    ProjectNotRecorded {
+        /// Which.
+        project: &'a ProjectId,
+        /// Why it could not be written.
         why: &'a str,
     },
     /// The run begins. From here on a stop lets the running stages end.

@@ -90,7 +90,9 @@ impl<T: Transport> Session<T> {
     pub fn propose(&self, environment: &Environment, survey: Survey) -> Proposal {
         let about = plan_file::about(environment, &survey, self.identity());
         let sealer = self.sealer(Arc::clone(&environment.keys));
-        Proposal::new(survey, about, Some(environment.root.clone()), sealer)
+        // An environment of texts has no folder.
+        let root = Some(environment.root.clone()).filter(|root| !root.as_os_str().is_empty());
+        Proposal::new(survey, about, root, sealer)
     }
 
     /// What secrets of plans are sealed with: a key of the environment, or this machine's own beside the recorded runs.

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Abort, Locked, Stop, Survey};
 use crate::apply::{Event, Restoration};
 use crate::history::{History, Run};
-use crate::name::RunId;
+use crate::name::{ProjectId, RunId};
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Begun, rollback};
 use crate::transport::Transport;
@@ -49,10 +49,18 @@ impl<T: Transport> Locked<T> {
     }
 }
 
-/// The last run that can be resumed: of a project, or of this machine. One that another run resumed already does not count.
-pub fn last_open(history: &History, project: Option<&Path>) -> Option<Run> {
+/// Whether a run is of the project in this folder, which may have been moved, copied, or taken by another project since.
+fn is_of(run: &Run, root: &Path, project: Option<&ProjectId>) -> bool {
+    match (&run.head.id, project) {
+        (Some(theirs), Some(ours)) => theirs == ours,
+        _ => *root == *run.head.project,
+    }
+}
+
+/// The last run that can be resumed: of a project, by its folder and identity, or of this machine. One that another run resumed already does not count.
+pub fn last_open(history: &History, project: Option<(&Path, Option<&ProjectId>)>) -> Option<Run> {
     let mut runs = history.list();
-    runs.retain(|run| project.is_none_or(|root| *root == run.head.project));
+    runs.retain(|run| project.is_none_or(|(root, id)| is_of(run, root, id)));
     let resumed: BTreeSet<RunId> = runs.iter().filter_map(|run| run.head.resumes.clone()).collect();
     let open = |run: &&Run| run.end.as_ref().is_none_or(|end| !end.outcome.is_settled());
     runs.iter().rev().filter(|run| !resumed.contains(&run.head.run)).find(open).cloned()

@@ -105,7 +105,7 @@ impl<T: Transport> Locked<T> {
         }
         let (mut waiting, mut found) = (JoinSet::new(), Vec::new());
         for (host, findings) in by_host {
-            let ticket = self.leases().ticket(&host);
+            let ticket = self.leases().ticket(&host, &catalog.owner);
             match endpoints.get(&host).cloned().zip(ticket) {
                 Some((endpoint, ticket)) => {
                     let transport = Arc::clone(self.session().transport());
@@ -135,7 +135,7 @@ impl<T: Transport> Locked<T> {
         let endpoints = catalog.endpoints();
         let mut saving = JoinSet::new();
         for (host, step) in steps {
-            let ticket = self.leases().ticket(&host);
+            let ticket = self.leases().ticket(&host, &catalog.owner);
             let (Some(endpoint), Some(ticket)) = (endpoints.get(&host).cloned(), ticket) else { continue };
             let transport = Arc::clone(self.session().transport());
             saving.spawn(async move { (host, save(&*transport, &endpoint, &step, &ticket).await) });

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::project::identified;
 use super::{Abort, Locked, Notice, Reading, Session, Stop};
 use crate::catalog::{Catalog, Facts};
 use crate::diag::Diagnostics;
 use crate::fact::{Fact, fact};
 use crate::inventory::Endpoint;
-use crate::ledger::{Applied, Ledger, Revision};
-use crate::name::HostName;
+use crate::ledger::{Applied, Ledger, Records, Revision};
+use crate::name::{HostName, Owner, ProjectId};
 use crate::observe;
 use crate::plan::{self, Observed, Plan};
 use crate::step::{Probe, Readings};
 use crate::transport::{Asked, Transport, TransportError, setup_problems};
-use crate::workspace::{Environment, Selected, Unchecked, revision};
+use crate::workspace::{Environment, ProjectIdentity, Selected, Unchecked, revision};
 
 /// Hosts that cannot be worked with, and why.
 pub(super) type Unreachable = BTreeMap<HostName, TransportError>;
@@ -41,25 +42,36 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// The same for a project that had no identity until now.
+    #[must_use]
+    pub fn identified(mut self, project: ProjectId) -> Self {
+        self.catalog.owner.project = Some(project);
+        self.plan = plan::plan(&self.catalog, &self.observed);
+        self
+    }
+
     /// The hosts with a journal that is not yet worked into their ledger: an interrupted run left it.
     pub(super) fn unsettled(&self) -> BTreeSet<HostName> {
-        let probe = Probe::State(self.catalog.environment.clone());
-        let has = |answer: &Result<Readings, String>| {
-            let state = answer.as_ref().ok().and_then(|readings| readings.state(&probe).ok());
-            state.is_some_and(|state| state.journal.is_some())
+        let has = |host: &HostName, answer: &Result<Readings, String>| {
+            let state = answer.as_ref().ok().and_then(|readings| readings.state(&Probe::State).ok());
+            state.is_some_and(|state| Records::of(state, &self.catalog.owner, host).journal().is_some())
         };
-        self.observed.iter().filter(|(_, answer)| has(answer)).map(|(host, _)| host.clone()).collect()
+        self.observed.iter().filter(|(host, answer)| has(host, answer)).map(|(host, _)| host.clone()).collect()
     }
 
     /// The hosts whose ledger does not say yet that they are as this revision wants them, or that have a journal.
     pub(super) fn stale(&self, applied: &Applied) -> BTreeSet<HostName> {
-        let probe = Probe::State(self.catalog.environment.clone());
-        let knows = |answer: &Result<Readings, String>| {
-            let state = answer.as_ref().ok()?.state(&probe).ok()?;
-            let ledger = Ledger::of(&self.catalog.environment, state.ledger.as_deref(), None).ok()?;
-            Some(state.journal.is_none() && ledger.converged?.revision == applied.revision)
+        let owner = &self.catalog.owner;
+        let knows = |host: &HostName, answer: &Result<Readings, String>| {
+            let records = Records::of(answer.as_ref().ok()?.state(&Probe::State).ok()?, owner, host);
+            let ledger = Ledger::of(&owner.environment, records.ledger(), None).ok()?;
+            Some(records.journal().is_none() && ledger.converged?.revision == applied.revision)
         };
-        self.observed.iter().filter(|(_, answer)| knows(answer) != Some(true)).map(|(host, _)| host.clone()).collect()
+        self.observed
+            .iter()
+            .filter(|(host, answer)| knows(host, answer) != Some(true))
+            .map(|(host, _)| host.clone())
+            .collect()
     }
 }
 
@@ -70,7 +82,9 @@ impl<T: Transport> Session<T> {
     /// What is wrong in the files, also after templating with real facts.
     pub async fn survey(&self, environment: &Environment, stop: &Stop) -> Result<Survey, Abort> {
         let none = Unreachable::new();
-        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }.survey(environment).await
+        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }
+            .survey(environment, &environment.identity)
+            .await
     }
 
     /// Reads the hosts of a catalog and plans, without a lock.
@@ -79,7 +93,10 @@ impl<T: Transport> Session<T> {
     /// When it is stopped.
     pub async fn survey_catalog(&self, catalog: Catalog, stop: &Stop) -> Result<Survey, Abort> {
         let none = Unreachable::new();
-        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }.plan(catalog, BTreeMap::new()).await
+        let owner = catalog.owner.clone();
+        Reader { session: self, unreachable: &none, setup: Setup::Refused, stop }
+            .plan(catalog, BTreeMap::new(), &|_| owner.clone())
+            .await
     }
 
     /// The same of an environment that is checked while hosts are logged in to.
@@ -145,7 +162,7 @@ impl<T: Transport> Locked<T> {
     /// # Errors
     /// What is wrong in the files, also after templating with real facts.
     pub async fn survey(&self, environment: &Environment, stop: &Stop) -> Result<Survey, Abort> {
-        self.reader(stop).survey(environment).await
+        self.reader(stop).survey(environment, &identified(environment)?).await
     }
 
     /// Reads the hosts of a catalog and plans.
@@ -153,7 +170,24 @@ impl<T: Transport> Locked<T> {
     /// # Errors
     /// When it is stopped.
     pub async fn survey_catalog(&self, catalog: Catalog, stop: &Stop) -> Result<Survey, Abort> {
-        self.reader(stop).plan(catalog, BTreeMap::new()).await
+        let owner = catalog.owner.clone();
+        self.reader(stop).plan(catalog, BTreeMap::new(), &|_| owner.clone()).await
+    }
+
+    /// Reads these hosts of an environment, of which nothing is desired, and plans.
+    ///
+    /// # Errors
+    /// When it is stopped.
+    pub(super) async fn survey_nothing(
+        &self,
+        environment: &Environment,
+        hosts: Vec<Endpoint>,
+        stop: &Stop,
+    ) -> Result<Survey, Abort> {
+        let identity = identified(environment)?;
+        let nothing = Catalog::of_nothing(identity.owner(), hosts);
+        let whose = |observed: &Observed| identity.owner_on(observed);
+        self.reader(stop).plan(nothing, BTreeMap::new(), &whose).await
     }
 
     pub(super) fn reader<'a>(&'a self, stop: &'a Stop) -> Reader<'a, T> {
@@ -179,7 +213,7 @@ pub(super) struct Reader<'a, T: Transport> {
 }
 
 impl<T: Transport> Reader<'_, T> {
-    async fn survey(&self, environment: &Environment) -> Result<Survey, Abort> {
+    async fn survey(&self, environment: &Environment, identity: &ProjectIdentity) -> Result<Survey, Abort> {
         let begun = Instant::now();
         // Beside each other: hosts are logged in to and git looks, while it is worked out what to ask.
         let _logins = self.session.log_in(hosts_to_read(environment));
@@ -191,19 +225,24 @@ impl<T: Transport> Reader<'_, T> {
         let away: BTreeSet<HostName> = unreachable.keys().cloned().collect();
         let catalog = environment.catalog(&facts, &away)?;
         let (catalog, warnings) = selected(environment, catalog, &away)?;
-        let survey = self.plan(catalog, unreachable).await?;
+        let whose = |observed: &Observed| identity.owner_on(observed);
+        let survey = self.plan(catalog, unreachable, &whose).await?;
         let revision = revision.await.ok().flatten();
         Ok(Survey { took: begun.elapsed(), revision, warnings, ..survey })
     }
 
     /// Reads the hosts of a catalog and plans. Of `unreachable` hosts it is known already why they cannot be read.
+    /// `whose` says from what the hosts keep whose it is.
     pub(super) async fn plan(
         &self,
-        catalog: Catalog,
+        mut catalog: Catalog,
         unreachable: BTreeMap<HostName, String>,
+        whose: &(dyn Fn(&Observed) -> Owner + Send + Sync),
     ) -> Result<Survey, Abort> {
         let begun = Instant::now();
-        let mut observed = self.look(&catalog).await?;
+        let mut observed = self.observe(Reading::Resources, catalog.questions()).await?;
+        catalog.owner = whose(&observed);
+        self.look_again(&catalog, &mut observed).await?;
         observed.extend(unreachable.into_iter().map(|(host, why)| (host, Err(why))));
         let plan = plan::plan(&catalog, &observed);
         Ok(Survey { catalog, observed, plan, took: begun.elapsed(), revision: None, warnings: Diagnostics::new() })
@@ -212,13 +251,19 @@ impl<T: Transport> Reader<'_, T> {
     /// Asks the hosts of a catalog everything. Those on which something is left that no role wants any more are asked twice.
     pub(super) async fn look(&self, catalog: &Catalog) -> Result<Observed, Abort> {
         let mut observed = self.observe(Reading::Resources, catalog.questions()).await?;
-        for (host, answer) in self.observe(Reading::Removed, plan::left(catalog, &observed)).await? {
+        self.look_again(catalog, &mut observed).await?;
+        Ok(observed)
+    }
+
+    /// Asks about what no role wants any more.
+    async fn look_again(&self, catalog: &Catalog, observed: &mut Observed) -> Result<(), Abort> {
+        for (host, answer) in self.observe(Reading::Removed, plan::left(catalog, observed)).await? {
             match (observed.get_mut(&host), answer) {
                 (Some(Ok(known)), Ok(more)) => known.extend(more),
                 (_, answer) => drop(observed.insert(host, answer)),
             }
         }
-        Ok(observed)
+        Ok(())
     }
 
     /// Asks hosts these questions.

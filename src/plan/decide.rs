@@ -11,7 +11,7 @@ use super::past::{Known, Leaving, place, wanted_away};
 use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, expected, history, past};
 use crate::catalog::{self, Catalog, Chosen, Member, Wanted};
 use crate::ledger::{Expected, Place};
-use crate::name::{Address, EnvName, HostName};
+use crate::name::{Address, HostName, Owner};
 use crate::resource::{Action, Change, Decision, Verb, Verdict as Said, Wish};
 use crate::step::{Readings, Removable, Step};
 
@@ -215,8 +215,11 @@ impl<'a> Told<'a> {
         for item in &self.wanted.items {
             let seen = foresight.see(&*item.resource, self.known.readings);
             let wish = if self.leaves(item) { Wish::Left } else { Wish::Written };
-            let others = &self.known.past.others;
-            let mut alone = item.resource.decide_among(&seen, wish, others).map_err(|why| why.to_string());
+            let past = &self.known.past;
+            let mut alone = match past.foreign.refusal(&*item.resource) {
+                Some(why) => Ok(Decision { verdict: Said::Refuse(why), written: None, loaded: None, otherwise: None }),
+                None => item.resource.decide_among(&seen, wish, &past.others).map_err(|why| why.to_string()),
+            };
             if let Ok(decision) = &mut alone {
                 if let (Some(by), Some(change)) = (&brought, decision.otherwise.take()) {
                     decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
@@ -288,7 +291,7 @@ impl<'a> Told<'a> {
     /// What a resource says when it hears of changes (or of a configuration it never read), if that makes a difference.
     fn hears(&self, index: usize, notified: Option<&(Verb, Vec<usize>)>) -> Option<(Said, Reason)> {
         let (item, alone) = (&self.wanted.items[index], self.alone[index].as_ref().ok()?);
-        if !item.resource.hears() {
+        if !item.resource.hears() || self.known.past.foreign.claimant(&*item.resource).is_some() {
             return None;
         }
         let address = |index: usize| self.address(&self.wanted.items[index]);
@@ -372,7 +375,7 @@ fn remembered(
     if leaves && !entry.steps().is_empty() {
         entry.reason = Reason::Left;
         let generation = known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation);
-        known.past.environment().inspect(|environment| with_copies(&mut entry, environment, generation));
+        known.past.owner.as_ref().inspect(|owner| with_copies(&mut entry, owner, generation));
     } else if leaves {
         // It is not worth refusing a plan for.
         entry.verdict = Verdict::Keep;
@@ -403,13 +406,13 @@ fn is_conditional(step: &Step) -> bool {
 }
 
 /// Before a file that left the roles goes, a copy of it is kept: who took it out of them may have erred.
-fn with_copies(entry: &mut Entry, environment: &EnvName, generation: u64) {
+fn with_copies(entry: &mut Entry, owner: &Owner, generation: u64) {
     let (Verdict::Change(change) | Verdict::MayChange(change)) = &mut entry.verdict else { return };
     let steps = std::mem::take(&mut change.steps);
     for step in steps {
         if let Step::Remove { path, what: Removable::File } = &step {
-            let (environment, path) = (environment.clone(), path.clone());
-            change.steps.push(Step::KeepCopy { environment, generation, path });
+            let (owner, path) = (owner.clone(), path.clone());
+            change.steps.push(Step::KeepCopy { owner, generation, path });
         }
         change.steps.push(step);
     }

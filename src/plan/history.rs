@@ -41,6 +41,7 @@ pub(super) fn base(name: &HostName, host: Option<&HostCatalog>, known: &Known<'_
     });
     Base {
         machine: known.past.machine.clone(),
+        is_unadopted: known.past.is_unadopted,
         generation: known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation),
         last: known.past.ledger.as_ref().and_then(|ledger| ledger.last.clone()),
         seen: seen.collect(),
@@ -79,11 +80,7 @@ fn save(
     let nothing = host.is_none() && ledger.owned.is_empty() && ledger.pending.is_empty();
     let text = (!nothing).then(|| ledger.text());
     let journal = u64::try_from(past.journal).unwrap_or(u64::MAX);
-    (journal > 0 || text != past.kept).then(|| Step::SaveLedger {
-        environment: catalog.environment.clone(),
-        ledger: text,
-        journal,
-    })
+    (journal > 0 || text != past.kept).then(|| Step::SaveLedger { owner: catalog.owner.clone(), ledger: text, journal })
 }
 
 /// Whether every service of a host is healthy there. What could not be asked is not healthy.

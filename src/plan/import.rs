@@ -30,6 +30,8 @@ pub struct Import {
 pub enum Left {
     /// It is armilla's already.
     Owned,
+    /// It belongs to another project or environment.
+    Foreign,
     /// It is not there.
     Missing,
     /// It is there and differs from what is wanted.
@@ -57,7 +59,7 @@ pub fn import(catalog: &Catalog, observed: &Observed, run: &Applied) -> Import {
         let Ok(known) = known else { continue };
         let entries = decided.blocks.iter().flat_map(|decided| &decided.block.entries);
         let open: BTreeMap<&Address, &Entry> = entries.map(|entry| (&entry.address, entry)).collect();
-        let mut ledger = known.past.ledger.clone().unwrap_or_else(|| Ledger::new(catalog.environment.clone()));
+        let mut ledger = known.past.ledger.clone().unwrap_or_else(|| Ledger::new(catalog.owner.environment.clone()));
         let mut taken = BTreeSet::new();
         for block in &host.blocks {
             for item in block.items.iter().filter(|item| item.chosen == Chosen::Yes) {
@@ -78,8 +80,8 @@ pub fn import(catalog: &Catalog, observed: &Observed, run: &Applied) -> Import {
         }
         if !taken.is_empty() {
             let journal = u64::try_from(known.past.journal).unwrap_or(u64::MAX);
-            let (environment, ledger) = (catalog.environment.clone(), Some(ledger.text()));
-            import.saves.insert(name.clone(), Step::SaveLedger { environment, ledger, journal });
+            let (owner, ledger) = (catalog.owner.clone(), Some(ledger.text()));
+            import.saves.insert(name.clone(), Step::SaveLedger { owner, ledger, journal });
             import.taken.extend(taken);
         }
     }
@@ -92,6 +94,9 @@ fn look(block: &Block, item: &Wanted, known: &Known<'_>, open: Option<&Entry>, r
     // What armilla changed and had not made is never taken away, unless a person says here that it may be.
     if owned.is_some_and(|owned| owned.origin != Origin::Found) {
         return Err(Left::Owned);
+    }
+    if known.past.foreign.claimant(&*item.resource).is_some() {
+        return Err(Left::Foreign);
     }
     let seen = item.resource.seen(known.readings).map_err(|_| Left::Unreadable)?;
     match open {

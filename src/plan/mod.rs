@@ -6,6 +6,7 @@
 mod decide;
 mod drift;
 mod expected;
+mod foreign;
 mod foresight;
 mod health;
 mod history;
@@ -36,8 +37,8 @@ pub use crate::catalog::{Canary, Hook, OnFailure, Otherwise};
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
-use crate::ledger::{Applied, Expected, Ledger, Parted, Place};
-use crate::name::{Address, EnvName, HostName, RoleName, RunId, ServiceName};
+use crate::ledger::{Applied, Expected, Ledger, Parted, Place, Records};
+use crate::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName};
 use crate::resource::{Action, Change, Verb};
 use crate::secret::Secret;
 use crate::step::{Command, Digest, Gate, Leftovers, Probe, Readings, Step};
@@ -49,8 +50,9 @@ pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Of which environment.
-    pub environment: EnvName,
+    /// Whose.
+    #[serde(rename = "environment")]
+    pub owner: Owner,
     /// What is done, each after all it waits for.
     pub stages: Vec<Stage>,
     /// The services in the order of the graph, with how they change.
@@ -83,6 +85,9 @@ pub const MAX_REMOVALS: usize = 20;
 pub struct Base {
     /// The host's machine id: another one is another machine.
     pub machine: String,
+    /// Whether its ledger does not say of which project it is: it must be adopted first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unadopted: bool,
     /// The generation of its ledger.
     pub generation: u64,
     /// The last run that changed it.
@@ -480,7 +485,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
     let left_out = decided.values().flatten().map(|block| block.left_out).sum();
     let (services, mut stages) = rollout::stages(catalog, &known, decided, removed);
     for stage in &mut stages {
-        risk::guard(&catalog.environment, stage);
+        risk::guard(&catalog.owner, stage);
     }
     let on: BTreeSet<&HostName> = stages.iter().filter_map(|stage| stage.work.host()).collect();
     let endpoint = |host: &HostName| {
@@ -493,7 +498,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         rolled.filter(|rollout| rollout.asks() || rollout.canary.is_some()).flat_map(|rollout| rollout.members.keys());
     let endpoints = on.into_iter().chain(asked).filter_map(endpoint).collect();
     Plan {
-        environment: catalog.environment.clone(),
+        owner: catalog.owner.clone(),
         services,
         endpoints,
         unreachable,
@@ -519,6 +524,17 @@ pub fn left(catalog: &Catalog, observed: &Observed) -> Vec<(Endpoint, Vec<Probe>
 }
 
 impl Plan {
+    /// Of which environment it is.
+    pub fn environment(&self) -> &EnvName {
+        &self.owner.environment
+    }
+
+    /// The hosts whose ledger does not say of which project it is, each with the last run that it remembers.
+    pub fn unadopted(&self) -> BTreeMap<&HostName, Option<&Applied>> {
+        let unadopted = self.bases.iter().filter(|(_, base)| base.is_unadopted);
+        unadopted.map(|(host, base)| (host, base.last.as_ref())).collect()
+    }
+
     /// Every role on every host with something to do or to say.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.stages.iter().filter_map(|stage| if let Work::Change(block) = &stage.work { Some(block) } else { None })
@@ -582,16 +598,16 @@ impl Plan {
             if let Work::Change(block) = &mut stage.work {
                 block.entries.retain(&mut wanted);
             }
-            risk::guard(&self.environment, stage);
+            risk::guard(&self.owner, stage);
         }
     }
 
     /// Leaves out what runs in every plan because nothing shows that it was done, and was done in one of these runs.
     pub fn leave_out_done(&mut self, observed: &Observed, runs: &BTreeSet<RunId>) {
-        let probe = Probe::State(self.environment.clone());
         let ledger = |(host, answer): (&HostName, &Result<Readings, String>)| {
-            let state = answer.as_ref().ok()?.state(&probe).ok()?;
-            let ledger = Ledger::of(&self.environment, state.ledger.as_deref(), state.journal.as_deref()).ok()?;
+            let state = answer.as_ref().ok()?.state(&Probe::State).ok()?;
+            let records = Records::of(state, &self.owner, host);
+            let ledger = Ledger::of(&self.owner.environment, records.ledger(), records.journal()).ok()?;
             Some((host.clone(), ledger))
         };
         let ledgers: BTreeMap<HostName, Ledger> = observed.iter().filter_map(ledger).collect();
@@ -615,7 +631,7 @@ impl Plan {
             }
         }
         for change in last.into_values() {
-            change.steps.push(Step::DropCopies { environment: self.environment.clone() });
+            change.steps.push(Step::DropCopies { owner: self.owner.clone() });
         }
     }
 

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::foreign::{Foreign, keys_of, resource_of};
 use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wanted, risk};
 use crate::diag::{Origin, Source};
-use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Place};
-use crate::name::{Address, EnvName, HostName, ServiceName};
+use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Place, Records, Standing};
+use crate::name::{Address, HostName, Owner, ServiceName};
 use crate::resource::{Action, Claim, Decision, Hold, Others, Resource, Seen, Verb, Verdict, Wish, kind};
 use crate::secret::Datum;
-use crate::step::{Digest, Probe, Readings, StateReading};
+use crate::step::{Digest, Probe, Readings};
 
 /// A host that answered.
 pub(super) struct Known<'a> {
@@ -31,6 +32,12 @@ pub(super) struct Past {
     pub(super) journal: usize,
     /// Its ledger as it is kept, if there is one.
     pub(super) kept: Option<Vec<u8>>,
+    /// Whose ledger it is; none if the host was not asked.
+    pub(super) owner: Option<Owner>,
+    /// Whether that must be adopted first.
+    pub(super) is_unadopted: bool,
+    /// What others have there.
+    pub(super) foreign: Foreign,
     /// What it knows, under the names of today.
     pub(super) ledger: Option<Ledger>,
     pub(super) parted: Parted,
@@ -67,19 +74,31 @@ pub(super) struct KeptBack {
 impl Past {
     /// Of a host that answered. The text says why what it keeps cannot be used.
     pub(super) fn of(catalog: &Catalog, name: &HostName, readings: &Readings) -> Result<Self, String> {
-        let probe = Probe::State(catalog.environment.clone());
         let desired = Desired::of(catalog, name);
         let others = desired.others(readings);
-        if readings.get(&probe).is_none() {
+        if readings.get(&Probe::State).is_none() {
             return Ok(Self { others, ..Self::default() });
         }
-        let state = readings.state(&probe).map_err(|why| format!("what it keeps for armilla cannot be read: {why}"))?;
-        let ledger = Ledger::of(&catalog.environment, state.ledger.as_deref(), state.journal.as_deref());
+        let state = readings.state(&Probe::State);
+        let state = state.map_err(|why| format!("what it keeps for armilla cannot be read: {why}"))?;
+        let (owner, records) = (&catalog.owner, Records::of(state, &catalog.owner, name));
+        let ledger = Ledger::of(&owner.environment, records.ledger(), records.journal());
         let ledger = ledger.map_err(|why| why.to_string())?;
-        if ledger.environment != catalog.environment {
+        if ledger.environment != owner.environment {
             return Err(format!("its ledger is that of the environment {}", ledger.environment));
         }
-        let mut past = Self { others, ..Self::new(state, ledger) };
+        let mut past = Self {
+            machine: state.machine.clone(),
+            boot: state.boot.clone(),
+            journal: records.journal().map_or(0, <[u8]>::len),
+            kept: records.ledger().map(<[u8]>::to_vec),
+            owner: Some(owner.clone()),
+            is_unadopted: records.standing == Standing::Unadopted,
+            foreign: Foreign::of(&records.others)?,
+            ledger: Some(ledger),
+            others,
+            ..Self::default()
+        };
         let Some(ledger) = past.ledger.as_mut().filter(|l| !(l.owned.is_empty() && l.pending.is_empty())) else {
             return Ok(past);
         };
@@ -93,15 +112,16 @@ impl Past {
 
     /// What to ask besides about what nothing wants any more.
     pub(super) fn questions(catalog: &Catalog, name: &HostName, readings: &Readings) -> Vec<Probe> {
-        let Ok(state) = readings.state(&Probe::State(catalog.environment.clone())) else { return Vec::new() };
+        let Ok(state) = readings.state(&Probe::State) else { return Vec::new() };
+        let records = Records::of(state, &catalog.owner, name);
         let desired = Desired::of(catalog, name);
-        let all_wanted = |text: &Vec<u8>| {
+        let all_wanted = |text: &[u8]| {
             Ledger::places(text).is_ok_and(|owned| owned.iter().all(|place| desired.places.contains(place)))
         };
-        if state.journal.is_none() && state.ledger.as_ref().is_none_or(all_wanted) {
+        if records.journal().is_none() && records.ledger().is_none_or(all_wanted) {
             return Vec::new();
         }
-        let Ok(ledger) = Ledger::of(&catalog.environment, state.ledger.as_deref(), state.journal.as_deref()) else {
+        let Ok(ledger) = Ledger::of(&catalog.owner.environment, records.ledger(), records.journal()) else {
             return Vec::new();
         };
         let left = desired.part(&ledger, &mut Parted::default());
@@ -109,22 +129,6 @@ impl Past {
         let probes = resources.flat_map(|resource| resource.probes());
         let open: BTreeSet<Probe> = probes.filter(|probe| readings.get(probe).is_none()).collect();
         open.into_iter().collect()
-    }
-
-    fn new(state: &StateReading, ledger: Ledger) -> Self {
-        Self {
-            machine: state.machine.clone(),
-            boot: state.boot.clone(),
-            journal: state.journal.as_ref().map_or(0, Vec::len),
-            kept: state.ledger.clone(),
-            ledger: Some(ledger),
-            ..Self::default()
-        }
-    }
-
-    /// Of which environment its ledger is.
-    pub(super) fn environment(&self) -> Option<&EnvName> {
-        self.ledger.as_ref().map(|ledger| &ledger.environment)
     }
 
     /// What is known of something.
@@ -158,7 +162,7 @@ impl Past {
         // Each by itself first, as if all the others went.
         let mut all = self.others.clone();
         left.iter().for_each(|(place, _)| all.remove(&place.kind, &place.target));
-        let mut fates: Vec<Fate> = left.iter().map(|(place, owned)| fate(place, owned, readings, &all)).collect();
+        let mut fates: Vec<Fate> = left.iter().map(|one| self.fate(one, readings, &all)).collect();
         self.hold_back(&left, &mut fates, readings);
         let mut stays: Vec<String> = Vec::new();
         for ((place, owned), fate) in left.into_iter().zip(fates) {
@@ -170,8 +174,13 @@ impl Past {
                 Fate::Goes(resource) => {
                     let below = |held: &&String| is_below(held, &*resource);
                     let inside = desired.held.iter().chain(&stays).find(below);
-                    match inside {
-                        Some(path) => self.keep(place, &owned, format!("{path} is in it and stays"), Held::Back),
+                    let theirs = || self.foreign.inside(&*resource);
+                    let why = match inside {
+                        Some(path) => Some(format!("{path} is in it and stays")),
+                        None => theirs().map(|(path, other)| format!("{path} is in it and belongs to {other}")),
+                    };
+                    match why {
+                        Some(why) => self.keep(place, &owned, why, Held::Back),
                         None => self.leaving.push(Leaving { place, owned, resource }),
                     }
                 }
@@ -218,6 +227,15 @@ impl Past {
         }
     }
 
+    /// What others have, too, is not taken away.
+    fn fate(&self, (place, owned): &(Place, Owned), readings: &Readings, others: &Others) -> Fate {
+        let resource = resource_of(place, owned);
+        match resource.as_ref().and_then(|resource| self.foreign.claimant(&**resource)) {
+            Some(other) => Fate::Stays(format!("it belongs to {other}, too; armilla forgets it here"), Held::Forgotten),
+            None => fate(place, owned, readings, others),
+        }
+    }
+
     fn keep(&mut self, place: Place, owned: &Owned, why: String, held: Held) {
         if held == Held::Forgotten {
             self.parted.forgotten.push(place.clone());
@@ -239,23 +257,6 @@ pub(super) fn place(block: &catalog::Block, item: &Wanted) -> Place {
 pub(super) fn address(host: &HostName, place: &Place) -> Option<Address> {
     let kind = kind(&place.kind)?.name;
     Some(Address { host: host.clone(), role: place.role.clone(), kind, target: place.target.clone() })
-}
-
-/// What takes something away, if anything does.
-pub(super) fn resource_of(place: &Place, owned: &Owned) -> Option<Arc<dyn Resource>> {
-    (kind(&place.kind)?.parse)(&keys_of(place, owned)?.into()).ok()
-}
-
-/// The keys of what takes something away. A ledger from before packages were asked what becomes of their configuration has
-/// all of them purged, which nobody asked for.
-fn keys_of(place: &Place, owned: &Owned) -> Option<serde_json::Value> {
-    let mut keys = owned.absent.clone()?;
-    if let Some(keys) = keys.as_object_mut().filter(|keys| place.kind == "package" && !keys.contains_key("autoremove"))
-    {
-        keys.remove("purge");
-        keys.insert("autoremove".to_owned(), true.into());
-    }
-    Some(keys)
 }
 
 /// A resource that leaves, as if a role wanted it away.

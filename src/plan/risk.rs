@@ -4,29 +4,29 @@
 //! is armed for nothing.
 
 use super::{Block, Entry, Stage, Work, undo};
-use crate::name::EnvName;
+use crate::name::Owner;
 use crate::step::{Snapshot, Step};
 
 /// Lets the host undo a stage by itself if an entry that changes is risky: then it waits as long as the most patient of
 /// them says, counted from the end of the last of its steps. What it keeps for that is kept for nothing else, unless
 /// the stage keeps it anyway.
-pub(super) fn guard(environment: &EnvName, stage: &mut Stage) {
+pub(super) fn guard(owner: &Owner, stage: &mut Stage) {
     let Work::Change(block) = &mut stage.work else { return };
     disarm(block);
     let changing = block.entries.iter().filter(|entry| !entry.steps().is_empty());
     let Some(after) = changing.filter_map(|entry: &Entry| entry.risk).max() else { return };
-    let (environment, name) = (environment.clone(), block.role.clone());
+    let (owner, name) = (owner.clone(), block.role.clone());
     let mut word = vec![
-        Step::Extend { environment: environment.clone(), name: name.clone() },
-        Step::Disarm { environment: environment.clone(), name: name.clone() },
+        Step::Extend { owner: owner.clone(), name: name.clone() },
+        Step::Disarm { owner: owner.clone(), name: name.clone() },
     ];
     if !block.before.iter().any(|step| matches!(step, Step::Snapshot(_))) {
         let (touched, _) = undo::touched(&block.entries);
-        let (environment, name) = (environment.clone(), name.to_string());
-        block.before.push(Step::Snapshot(Snapshot { environment: environment.clone(), name: name.clone(), touched }));
-        word.push(Step::Commit { environment, name });
+        let (owner, name) = (owner.clone(), name.to_string());
+        block.before.push(Step::Snapshot(Snapshot { owner: owner.clone(), name: name.clone(), touched }));
+        word.push(Step::Commit { owner, name });
     }
-    block.before.push(Step::Arm { environment, name, after });
+    block.before.push(Step::Arm { owner, name, after });
     block.after.splice(0..0, word);
 }
 
@@ -80,29 +80,29 @@ mod tests {
 
     #[test]
     fn a_stage_with_a_risky_change_is_armed_once_however_often_it_is_looked_at() {
-        let environment = EnvName::new("lab").expect("a name");
+        let owner = Owner::parse("lab@shop-k3fq8w2n7d").expect("an owner");
         let mut risky = stage(&[None, Some(20), Some(90)]);
         for _ in 0..2 {
-            guard(&environment, &mut risky);
+            guard(&owner, &mut risky);
             let wanted = ["snapshot", "arm", "change", "change", "change", "extend", "disarm", "commit"];
             assert_eq!(words(&risky), wanted);
         }
         let Work::Change(block) = &mut risky.work else { panic!("a change") };
         assert_eq!(block.risk(), Some(Duration::from_secs(90)), "the most patient one counts");
         block.entries.truncate(1);
-        guard(&environment, &mut risky);
+        guard(&owner, &mut risky);
         assert_eq!(words(&risky), ["change"], "nothing risky is left");
     }
 
     #[test]
     fn what_is_kept_for_another_reason_is_not_given_up_with_the_guard() {
-        let environment = EnvName::new("lab").expect("a name");
+        let owner = Owner::parse("lab@shop-k3fq8w2n7d").expect("an owner");
         let mut risky = stage(&[Some(20)]);
         let Work::Change(block) = &mut risky.work else { panic!("a change") };
-        let snapshot = Snapshot { environment: environment.clone(), name: "ssh".to_owned(), touched: Vec::new() };
+        let snapshot = Snapshot { owner: owner.clone(), name: "ssh".to_owned(), touched: Vec::new() };
         block.before.push(Step::Snapshot(snapshot));
         for _ in 0..2 {
-            guard(&environment, &mut risky);
+            guard(&owner, &mut risky);
             assert_eq!(words(&risky), ["snapshot", "arm", "change", "extend", "disarm"]);
         }
     }

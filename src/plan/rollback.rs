@@ -7,27 +7,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Block, Condition, Plan, ServicePlan, Stage, StageId, Work, undo};
-use crate::name::{EnvName, HostName, ServiceName};
+use crate::name::{HostName, Owner, ServiceName};
 use crate::step::{Check, Expect, Probe, Readings, Snapshot, Step, Touched};
 
 /// How long a unit that was active before must be so again.
 const STABLE: Duration = Duration::from_secs(2);
 
 /// What a block touches is kept before it changes.
-pub(super) fn keep(environment: &EnvName, block: &mut Block) {
+pub(super) fn keep(owner: &Owner, block: &mut Block) {
     let (touched, _) = undo::touched(&block.entries);
     let name = block.role.to_string();
-    block.before.push(Step::Snapshot(Snapshot { environment: environment.clone(), name, touched }));
+    block.before.push(Step::Snapshot(Snapshot { owner: owner.clone(), name, touched }));
 }
 
 /// The change of a block is well: what is kept for the next begins anew.
-pub(super) fn commit(environment: &EnvName, block: &Block) -> Step {
-    Step::Commit { environment: environment.clone(), name: block.role.to_string() }
+pub(super) fn commit(owner: &Owner, block: &Block) -> Step {
+    Step::Commit { owner: owner.clone(), name: block.role.to_string() }
 }
 
 /// Puts back what a block changed.
-pub(super) fn undo(environment: &EnvName, block: &Block) -> Step {
-    Step::Undo { environment: environment.clone(), name: block.role.to_string() }
+pub(super) fn undo(owner: &Owner, block: &Block) -> Step {
+    Step::Undo { owner: owner.clone(), name: block.role.to_string() }
 }
 
 /// The units that a block touches and that are active now: they must be so again.

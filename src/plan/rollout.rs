@@ -250,7 +250,7 @@ impl Builder<'_> {
     /// What was kept for these changes is what was before them, as soon as the gate after them is open.
     fn commit(&mut self, gate: StageId, changes: &[StageId]) {
         let kept = changes.iter().filter(|_| self.keeps).filter_map(|id| match &self.stages[*id].work {
-            Work::Change(block) => Some(rollback::commit(&self.catalog.environment, block)),
+            Work::Change(block) => Some(rollback::commit(&self.catalog.owner, block)),
             _ => None,
         });
         let kept: Vec<_> = kept.collect();
@@ -285,7 +285,7 @@ impl Builder<'_> {
             if let Some(Ok(known)) = self.known.get(host) {
                 checks.extend(rollback::running(&block, known.readings));
             }
-            let step = Box::new(rollback::undo(&self.catalog.environment, &block));
+            let step = Box::new(rollback::undo(&self.catalog.owner, &block));
             let work = Work::Undo { host: host.clone(), service: service.name.clone(), of, step };
             after = done(&[self.push(Stage { after, work, turn: None })]);
         }
@@ -456,7 +456,7 @@ impl Builder<'_> {
             let entries = std::mem::take(&mut decided.block.entries);
             let mut block = Block { entries, ..decided.block.clone() };
             if self.keeps {
-                rollback::keep(&self.catalog.environment, &mut block);
+                rollback::keep(&self.catalog.owner, &mut block);
             }
             // What another service on this host writes into the same file is a part of what this one will find there.
             let builds_on = decided.builds_on.clone();

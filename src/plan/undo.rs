@@ -56,6 +56,7 @@ fn of_step(address: &Address, step: &Step) -> Option<Vec<Touched>> {
         | Step::RefreshPackages
         | Step::Await(_)
         | Step::SaveLedger { .. }
+        | Step::AdoptLedger { .. }
         | Step::Snapshot(_)
         | Step::Commit { .. }
         | Step::Undo { .. }

@@ -132,7 +132,8 @@ pub fn plan(plan: &Plan, about: &About) -> Value {
     json!({
         "format": "armilla-plan",
         "version": 1,
-        "environment": plan.environment,
+        "environment": plan.environment(),
+        "project": plan.owner.project,
         "revision": about.revision,
         "limit": about.limit,
         "part": about.part,
@@ -141,6 +142,7 @@ pub fn plan(plan: &Plan, about: &About) -> Value {
         "stages": plan.stages.iter().enumerate().map(|(id, one)| stage(id, one)).collect::<Vec<_>>(),
         "unreachable": unreachable,
         "silent": silent,
+        "unadopted": plan.unadopted().into_keys().collect::<Vec<_>>(),
     })
 }
 
@@ -361,7 +363,7 @@ pub fn report(plan: &Plan, report: &Report, again: &Plan, unhealthy: &[Finding],
     json!({
         "format": "armilla-report",
         "version": 1,
-        "environment": plan.environment,
+        "environment": plan.environment(),
         "converged": report.converged()
             && left.is_empty()
             && again.unreachable.is_empty()

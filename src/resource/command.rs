@@ -71,6 +71,7 @@ impl Kind for Command {
     const EXAMPLE: &'static str = "command: { run: [mkfs.ext4, /dev/vdb], unless: [blkid, /dev/vdb], timeout: 5m }";
     const SHORT: &'static str = "run";
     const MAKES_DIRECTORIES: bool = true;
+    const SHARED: bool = true;
     type State = State;
 
     fn target(&self) -> String {

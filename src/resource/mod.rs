@@ -88,6 +88,9 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// Whether it hears when others notify it: whether it has a `notified` of its own.
     const HEARS: bool = false;
 
+    /// Whether several owners may have the same target. Only what leaves nothing behind that they could disagree about.
+    const SHARED: bool = false;
+
     /// The same when resources of its role notified it. Most kinds do not care.
     fn notified(&self, state: &Self::State, _verb: Verb) -> Verdict {
         self.change(state)
@@ -320,6 +323,8 @@ pub trait Resource: Debug + Send + Sync {
     fn makes_directories(&self) -> bool;
     /// See [`Kind::HEARS`].
     fn hears(&self) -> bool;
+    /// See [`Kind::SHARED`].
+    fn is_shared(&self) -> bool;
     /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
     /// See [`Kind::versions`].
@@ -398,6 +403,10 @@ impl<K: Kind> Resource for K {
 
     fn hears(&self) -> bool {
         K::HEARS
+    }
+
+    fn is_shared(&self) -> bool {
+        K::SHARED
     }
 
     fn probes(&self) -> Vec<Probe> {

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::{EnvName, RoleName};
+use crate::name::{Owner, RoleName};
 use crate::step::deadman::{UNARMED, UNDONE};
 use crate::step::{Outcome, Step};
 
-type Key = (EnvName, RoleName);
+type Key = (Owner, RoleName);
 
 /// Everything that is armed on a host, or was put back.
 #[derive(Debug, Default)]
@@ -25,15 +25,15 @@ impl Guards {
     /// Does one of its steps. Gives what must be put back for it.
     pub(super) fn perform(&mut self, step: &Step, now: i64) -> (Outcome, Option<Key>) {
         match step {
-            Step::Arm { environment, name, after } => {
+            Step::Arm { owner, name, after } => {
                 let after = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
                 let guard = Guard { after, until: Some(now.saturating_add(after)) };
-                self.0.insert((environment.clone(), name.clone()), guard);
+                self.0.insert((owner.clone(), name.clone()), guard);
                 (Outcome::Done, None)
             }
-            Step::Extend { environment, name } => (self.extend(&(environment.clone(), name.clone()), now), None),
-            Step::Disarm { environment, name } => (self.disarm(&(environment.clone(), name.clone())), None),
-            Step::GiveUp { environment, name } => self.give_up((environment.clone(), name.clone())),
+            Step::Extend { owner, name } => (self.extend(&(owner.clone(), name.clone()), now), None),
+            Step::Disarm { owner, name } => (self.disarm(&(owner.clone(), name.clone())), None),
+            Step::GiveUp { owner, name } => self.give_up((owner.clone(), name.clone())),
             _ => (Outcome::Done, None),
         }
     }

@@ -12,10 +12,11 @@ use super::units::{Definition, at_boot};
 use super::{Drift, Fault, Host, Trouble, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
-use crate::name::{EnvName, RoleName};
+use crate::name::{HostName, Owner, RoleName};
 use crate::plan::{Health, Next, Wait, health};
 use crate::step::{
-    Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, StateReading, Step,
+    Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Record, StateReading,
+    Step,
 };
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 
@@ -65,10 +66,10 @@ struct Machine {
     /// What it undoes by itself. It outlives a loss of power.
     guards: Guards,
     /// What it keeps for armilla. It outlives a loss of power: it was flushed to disk.
-    kept: BTreeMap<EnvName, Kept>,
+    kept: BTreeMap<Owner, Kept>,
 }
 
-/// What a host keeps for an environment.
+/// What a host keeps for an owner.
 #[derive(Debug, Default)]
 struct Kept {
     ledger: Option<Vec<u8>>,
@@ -215,17 +216,17 @@ impl Fleet {
         }
     }
 
-    /// What a host keeps for an environment: its ledger, and its journal.
-    pub fn kept(&self, name: &str, environment: &EnvName) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
+    /// What a host keeps for an owner: its ledger, and its journal.
+    pub fn kept(&self, name: &str, owner: &Owner) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
         let state = self.state();
-        let kept = state.machines.get(name)?.kept.get(environment)?;
+        let kept = state.machines.get(name)?.kept.get(owner)?;
         Some((kept.ledger.clone(), kept.journal.clone()))
     }
 
     /// Puts this text in the place of a host's ledger.
-    pub fn write_ledger(&self, name: &str, environment: &EnvName, text: &[u8]) {
+    pub fn write_ledger(&self, name: &str, owner: &Owner, text: &[u8]) {
         if let Some(machine) = self.state().machines.get_mut(name) {
-            machine.kept.entry(environment.clone()).or_default().ledger = Some(text.to_vec());
+            machine.kept.entry(owner.clone()).or_default().ledger = Some(text.to_vec());
         }
     }
 
@@ -390,37 +391,49 @@ impl Machine {
 
     /// Writes a line into the journal.
     fn note(&mut self, ticket: &Ticket, line: &str) {
-        self.write(&ticket.environment, line);
+        self.write(&ticket.owner, line);
     }
 
-    fn write(&mut self, environment: &EnvName, line: &str) {
-        let journal = &mut self.kept.entry(environment.clone()).or_default().journal;
+    fn write(&mut self, owner: &Owner, line: &str) {
+        let journal = &mut self.kept.entry(owner.clone()).or_default().journal;
         journal.extend_from_slice(line.as_bytes());
         journal.push(b'\n');
     }
 
-    fn save(&mut self, environment: &EnvName, ledger: Option<&[u8]>, worked_in: u64) {
-        let kept = self.kept.entry(environment.clone()).or_default();
+    fn save(&mut self, owner: &Owner, ledger: Option<&[u8]>, worked_in: u64) {
+        let kept = self.kept.entry(owner.clone()).or_default();
         kept.ledger = ledger.map(<[u8]>::to_vec);
         let worked_in = usize::try_from(worked_in).unwrap_or(usize::MAX).min(kept.journal.len());
         kept.journal.drain(..worked_in);
     }
 
-    fn state(&self, name: &str, environment: &EnvName) -> StateReading {
-        let kept = self.kept.get(environment);
+    fn state(&self, name: &str) -> StateReading {
+        let record = |kept: &Kept| Record {
+            ledger: kept.ledger.clone(),
+            journal: Some(kept.journal.clone()).filter(|journal| !journal.is_empty()),
+        };
+        let host = HostName::new(name).ok();
+        let records = self.kept.iter().filter_map(|(owner, kept)| Some(((owner.clone(), host.clone()?), record(kept))));
         StateReading {
             machine: format!("machine-{name}"),
             boot: self.boot(),
-            ledger: kept.and_then(|kept| kept.ledger.clone()),
-            journal: kept.map(|kept| kept.journal.clone()).filter(|journal| !journal.is_empty()),
+            records: records.filter(|(_, record)| *record != Record::default()).collect(),
         }
+    }
+
+    /// Gives an owner what is kept for the same environment of no project.
+    fn adopt(&mut self, owner: &Owner) {
+        if let Some(kept) = self.kept.remove(&owner.without_project()) {
+            self.kept.insert(owner.clone(), kept);
+        }
+        self.host.adopt(owner);
     }
 
     /// Does a step about what it undoes by itself.
     fn guard(&mut self, step: &Step, now: i64) -> Outcome {
         let (outcome, due) = self.guards.perform(step, now);
-        if let Some((environment, name)) = &due {
-            self.put_back(environment, name);
+        if let Some((owner, name)) = &due {
+            self.put_back(owner, name);
         }
         outcome
     }
@@ -428,8 +441,8 @@ impl Machine {
     /// Puts back what is due, unless an order is being carried out.
     fn watch_over(&mut self, now: i64) {
         let due = if self.busy { Vec::new() } else { self.guards.due(now) };
-        for (environment, name) in &due {
-            self.put_back(environment, name);
+        for (owner, name) in &due {
+            self.put_back(owner, name);
         }
     }
 
@@ -438,9 +451,10 @@ impl Machine {
         self.watch_over(i64::MAX);
     }
 
-    fn put_back(&mut self, environment: &EnvName, name: &RoleName) {
-        if !undo::is_done(&self.host, name.as_str()) && undo::undo(&mut self.host, name.as_str()).is_ok() {
-            self.write(environment, &format!("undone {name}"));
+    fn put_back(&mut self, owner: &Owner, name: &RoleName) {
+        let key = (owner.clone(), name.to_string());
+        if !undo::is_done(&self.host, &key) && undo::undo(&mut self.host, &key).is_ok() {
+            self.write(owner, &format!("undone {name}"));
         }
     }
 
@@ -524,14 +538,18 @@ impl State {
             (_, Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. }) => {
                 machine.guard(step, now)
             }
-            (_, Step::SaveLedger { environment, ledger, journal }) => {
-                machine.save(environment, ledger.as_deref(), *journal);
+            (_, Step::SaveLedger { owner, ledger, journal }) => {
+                machine.save(owner, ledger.as_deref(), *journal);
+                Outcome::Done
+            }
+            (_, Step::AdoptLedger { owner }) => {
+                machine.adopt(owner);
                 Outcome::Done
             }
             _ => perform(&mut machine.host, step, mode.as_deref()),
         };
-        if let (Step::Undo { environment, name }, Outcome::Done) = (step, &outcome) {
-            machine.write(environment, &format!("undone {name}"));
+        if let (Step::Undo { owner, name }, Outcome::Done) = (step, &outcome) {
+            machine.write(owner, &format!("undone {name}"));
         }
         // A host that loses its power at the end of a step may have done it and not have written it down.
         if let Some(line) = line.filter(|_| fault != Some(Fault::PowerLossAfter)) {
@@ -542,7 +560,7 @@ impl State {
             }
         }
         // What armilla writes down for itself changes nothing of the host.
-        if !matches!(step, Step::SaveLedger { .. }) {
+        if !matches!(step, Step::SaveLedger { .. } | Step::AdoptLedger { .. }) {
             self.log.push(Did { host: host.to_owned(), step: step.clone(), outcome: outcome.clone(), at: now });
         }
         if fault == Some(Fault::PowerLossAfter) {
@@ -577,7 +595,7 @@ impl State {
             Probe::Command(command) => Reading::Command(self.command(name, command)),
             Probe::Port { address, port, .. } => Reading::Port(self.port(name, address, *port)),
             Probe::Http(request) => Reading::Http(self.http(name, &request.url)),
-            Probe::State(environment) => Reading::State(Box::new(machine.state(name, environment))),
+            Probe::State => Reading::State(Box::new(machine.state(name))),
         }
     }
 
@@ -668,9 +686,9 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             }
             Ok(())
         }
-        Step::DropCopies { .. } => {
+        Step::DropCopies { owner } => {
             host.copies.clear();
-            host.kept.retain(|_, kept| kept.is_open());
+            host.kept.retain(|(of, _), kept| of != owner || kept.is_open());
             Ok(())
         }
         Step::Download { path, remote, ownership } => web::download(host, path, remote, ownership),
@@ -704,14 +722,20 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
         }
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
         Step::SaveLedger { .. }
+        | Step::AdoptLedger { .. }
         | Step::Arm { .. }
         | Step::Extend { .. }
         | Step::Disarm { .. }
         | Step::GiveUp { .. } => Ok(()),
         Step::Snapshot(snapshot) => undo::snapshot(host, snapshot),
-        Step::Commit { name, .. } => undo::commit(host, name),
-        Step::Undo { name, .. } if undo::is_done(host, name) => return Outcome::NotNeeded,
-        Step::Undo { name, .. } => undo::undo(host, name),
+        Step::Commit { owner, name } => undo::commit(host, &(owner.clone(), name.clone())),
+        Step::Undo { owner, name } => {
+            let key = (owner.clone(), name.clone());
+            if undo::is_done(host, &key) {
+                return Outcome::NotNeeded;
+            }
+            undo::undo(host, &key)
+        }
     };
     match done {
         Ok(()) => Outcome::Done,

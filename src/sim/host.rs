@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Node, Tree, What};
 use super::{Activity, Trouble, Units, program, system, undo};
+use crate::name::Owner;
 use crate::step::{
     Attributes, Command, Digest, FETCH_LIMIT, Fetch, Holding, Manager, MembershipReading, Mode, Ownership,
     PackageReading, PathReading, Removable, UnitReading, UserReading, home_of,
@@ -37,8 +38,8 @@ pub struct Host {
     pub things: BTreeMap<String, String>,
     /// What armilla kept of files it took away, by path.
     pub copies: BTreeMap<String, Vec<u8>>,
-    /// What was there before changes, by the name it was kept under.
-    pub(super) kept: BTreeMap<String, undo::Kept>,
+    /// What was there before changes, by whose they are and the name it was kept under.
+    pub(super) kept: BTreeMap<undo::Key, undo::Kept>,
     /// Whether its disk is full.
     pub full: bool,
     /// Its clock, in seconds; set by the fleet before anything is done.
@@ -63,6 +64,13 @@ pub struct User {
 }
 
 impl Host {
+    /// Gives an owner what was kept before changes of the same environment of no project.
+    pub(super) fn adopt(&mut self, owner: &Owner) {
+        let unnamed = owner.without_project();
+        let kept = self.kept.extract_if(.., |(of, _), _| *of == unnamed).collect::<Vec<_>>();
+        self.kept.extend(kept.into_iter().map(|((_, name), kept)| ((owner.clone(), name), kept)));
+    }
+
     /// A freshly installed host.
     pub fn new() -> Self {
         let group = |(name, gid): (&str, u32)| (name.to_owned(), gid);

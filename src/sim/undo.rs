@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 use super::tree::{Node, What};
 use super::units::{disable, enable};
 use super::{Host, Trouble, apt, program};
+use crate::name::Owner;
 use crate::step::{MARKER, Removable, Snapshot, Touched};
+
+/// Whose it is, and the name of the change.
+pub(super) type Key = (Owner, String);
 
 /// What was there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,7 +57,8 @@ impl Kept {
 /// What [`crate::step::Step::Snapshot`] does.
 pub(super) fn snapshot(host: &mut Host, snapshot: &Snapshot) -> Result<(), Trouble> {
     host.has_space("undo")?;
-    let mut kept = host.kept.get(&snapshot.name).filter(|kept| kept.is_open()).cloned().unwrap_or_default();
+    let key = (snapshot.owner.clone(), snapshot.name.clone());
+    let mut kept = host.kept.get(&key).filter(|kept| kept.is_open()).cloned().unwrap_or_default();
     for touched in &snapshot.touched {
         for one in with_parents(host, touched) {
             if !kept.things.iter().any(|(known, _)| *known == one) {
@@ -62,16 +67,16 @@ pub(super) fn snapshot(host: &mut Host, snapshot: &Snapshot) -> Result<(), Troub
             }
         }
     }
-    host.kept.insert(snapshot.name.clone(), kept);
+    host.kept.insert(key, kept);
     Ok(())
 }
 
 /// What [`crate::step::Step::Commit`] does.
-pub(super) fn commit(host: &mut Host, name: &str) -> Result<(), Trouble> {
-    match host.kept.get_mut(name) {
-        None => Err(nothing(name)),
+pub(super) fn commit(host: &mut Host, key: &Key) -> Result<(), Trouble> {
+    match host.kept.get_mut(key) {
+        None => Err(nothing(key)),
         Some(Kept { state: State::Undone, .. }) => {
-            Err(Trouble::new(1, format!("the change of {name} was undone already")))
+            Err(Trouble::new(1, format!("the change of {} was undone already", key.1)))
         }
         Some(kept) => {
             kept.state = State::Committed;
@@ -81,13 +86,13 @@ pub(super) fn commit(host: &mut Host, name: &str) -> Result<(), Trouble> {
 }
 
 /// Whether it was put back already.
-pub(super) fn is_done(host: &Host, name: &str) -> bool {
-    host.kept.get(name).is_some_and(|kept| kept.state == State::Undone)
+pub(super) fn is_done(host: &Host, key: &Key) -> bool {
+    host.kept.get(key).is_some_and(|kept| kept.state == State::Undone)
 }
 
 /// What [`crate::step::Step::Undo`] does.
-pub(super) fn undo(host: &mut Host, name: &str) -> Result<(), Trouble> {
-    let kept = host.kept.get(name).cloned().ok_or_else(|| nothing(name))?;
+pub(super) fn undo(host: &mut Host, key: &Key) -> Result<(), Trouble> {
+    let kept = host.kept.get(key).cloned().ok_or_else(|| nothing(key))?;
     host.has_space("undo")?;
     let mut trouble = None;
     let mut changed = false;
@@ -107,11 +112,11 @@ pub(super) fn undo(host: &mut Host, name: &str) -> Result<(), Trouble> {
     if let Some(trouble) = trouble {
         return Err(trouble);
     }
-    host.kept.entry(name.to_owned()).or_default().state = State::Undone;
+    host.kept.entry(key.clone()).or_default().state = State::Undone;
     Ok(())
 }
 
-fn nothing(name: &str) -> Trouble {
+fn nothing((_, name): &Key) -> Trouble {
     Trouble::new(1, format!("nothing was kept of {name} on this host"))
 }
 

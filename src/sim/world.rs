@@ -15,7 +15,7 @@ use crate::diag::{Diagnostics, Source};
 use crate::history::History;
 use crate::inventory::Endpoint;
 use crate::lease::{Answer, Request};
-use crate::name::{EnvName, HostName, InvalidName, RoleName};
+use crate::name::{EnvName, HostName, InvalidName, Owner, ProjectId, RoleName};
 use crate::operation::destroy::{Data, destruction};
 use crate::operation::guard::{Known, approve};
 use crate::operation::{
@@ -26,7 +26,7 @@ use crate::plan::{self, Observed, Plan};
 use crate::project::{From, Project, RoleTexts};
 use crate::step::{Probe, Readings};
 use crate::transport::Transport as _;
-use crate::workspace::{Environment, Request as Wanted};
+use crate::workspace::{Adoption, Environment, Request as Wanted};
 
 /// When the first run of a world begins: 14 November 2023, 08:00 UTC.
 const BEGINNING: i64 = 1_699_948_800;
@@ -46,6 +46,8 @@ pub struct World {
     environment: OnceLock<Result<Arc<Environment>, Diagnostics>>,
     /// What the last plan was made from.
     last: Mutex<Option<Survey>>,
+    /// Whose world it is, if it is not that of the only project.
+    owner: Option<Owner>,
 }
 
 /// A plan that was done.
@@ -61,6 +63,25 @@ impl World {
     /// A world in which so many hosts are worked on at once.
     pub fn with_forks(forks: usize) -> Self {
         Self { forks, ..Self::default() }
+    }
+
+    /// The world of somebody else on the same hosts, with a project that is empty yet.
+    #[must_use]
+    pub fn beside(&self, owner: Owner) -> Self {
+        Self {
+            fleet: Arc::clone(&self.fleet),
+            hosts: self.hosts.clone(),
+            forks: self.forks,
+            clock: Arc::clone(&self.clock),
+            owner: Some(owner),
+            ..Self::default()
+        }
+    }
+
+    /// Whose world it is.
+    pub fn owner(&self) -> Owner {
+        let only = || Owner { project: Some(ProjectId::compose("sim", 0)), environment: name() };
+        self.owner.clone().unwrap_or_else(only)
     }
 
     /// Adds an empty host.
@@ -114,7 +135,10 @@ impl World {
         let hosts: String = self.hosts.iter().map(|host| format!("  {host}: {{}}\n")).collect();
         let mut project = self.project.clone();
         project.environment = vec![("hosts.yml".to_owned(), Source::new("hosts.yml", format!("hosts:\n{hosts}")))];
-        Environment::from_texts(project, &Wanted::of(name()))
+        let owner = self.owner();
+        let identity = owner.project.map(|project| Source::new("armilla.yml", format!("project: {project}\n")));
+        project.settings = identity.or(project.settings);
+        Environment::from_texts(project, &Wanted::of(owner.environment))
     }
 
     /// The texts, to be changed.
@@ -162,7 +186,7 @@ impl World {
 
     /// What would be removed if nothing were desired.
     pub fn destroy(&self) -> Plan {
-        let survey = self.survey(Catalog::of_nothing(name(), self.endpoints()));
+        let survey = self.survey(Catalog::of_nothing(self.owner(), self.endpoints()));
         self.remember(destruction(survey, Data::Kept))
     }
 
@@ -219,14 +243,15 @@ impl World {
         let environment = self.environment()?;
         let last = lock(&self.last).clone();
         let survey = match last {
-            Some(last) if last.plan.environment == plan.environment => Survey { plan: plan.clone(), ..last },
+            Some(last) if last.plan.owner == plan.owner => Survey { plan: plan.clone(), ..last },
             _ => {
                 let catalog = environment.catalog(&Facts::new(), &std::collections::BTreeSet::new())?;
                 let survey = session.survey_catalog(catalog, &stop).await?;
                 Survey { plan: plan.clone(), ..survey }
             }
         };
-        let approved = approve(session.propose(&environment, survey), &Limits::none(), &Known::default())?;
+        let limits = Limits { adoption: Adoption::Given, ..Limits::none() };
+        let approved = approve(session.propose(&environment, survey), &limits, &Known::default())?;
         self.break_locks().await;
         let locked = session.lock(&Ground::of(&environment), &stop).await?;
         let ran = session.apply(locked, approved, stop).await?.ran;

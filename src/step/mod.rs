@@ -23,7 +23,7 @@ pub use undo::{Snapshot, Touched};
 pub use unit::{RESTARTED, SETTLED, UnitReading};
 
 use crate::edit::Edit;
-use crate::name::{EnvName, RoleName};
+use crate::name::{HostName, Owner, RoleName};
 use crate::secret::Content;
 
 /// A SHA-256 digest in lower-case hexadecimal.
@@ -160,8 +160,8 @@ pub enum Probe {
     },
     /// A request of a web server, made by the host itself. Answer: [`Reading::Http`].
     Http(HttpRequest),
-    /// What armilla itself keeps on the host for an environment. Answer: [`Reading::State`].
-    State(EnvName),
+    /// What armilla itself keeps on the host, for every environment of every project. Answer: [`Reading::State`].
+    State,
 }
 
 impl Probe {
@@ -387,6 +387,13 @@ pub struct StateReading {
     pub machine: String,
     /// Its boot id.
     pub boot: String,
+    /// What it keeps, for each owner and each name under which an inventory knows this machine.
+    pub records: BTreeMap<(Owner, HostName), Record>,
+}
+
+/// What a host keeps for one owner.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
     /// The text of the ledger, if there is one.
     pub ledger: Option<Vec<u8>>,
     /// What was done since it was written, if anything.
@@ -545,8 +552,9 @@ pub enum Step {
     /// Keeps a copy of a regular file among what armilla keeps on the host, for those who can read the ledger only. Anything
     /// else there, or nothing, is left alone.
     KeepCopy {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// The generation of the ledger that has it last: the folder of the copy.
         generation: u64,
         /// Absolute, or in a home: see [`home_of`].
@@ -554,14 +562,16 @@ pub enum Step {
     },
     /// Removes all those copies, and what was kept to be put back for changes that are over.
     DropCopies {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
     },
     /// Lets the host put back what a snapshot of this name holds, unless it is told in time that all is well: when the time
     /// is over, and at every boot. Fails before anything is done where a host cannot do that by itself. See [`deadman`].
     Arm {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// The name of the snapshot.
         name: RoleName,
         /// How long it waits.
@@ -570,22 +580,25 @@ pub enum Step {
     },
     /// Lets the time of [`Step::Arm`] begin anew. Fails if the host has put everything back.
     Extend {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// The name of the snapshot.
         name: RoleName,
     },
     /// Says that all is well: the change stays. Fails if the host has put everything back. Nothing armed is success.
     Disarm {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// The name of the snapshot.
         name: RoleName,
     },
     /// Says that it is not well: the host puts everything back at once. If it has done so already, that is success.
     GiveUp {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// The name of the snapshot.
         name: RoleName,
     },
@@ -622,20 +635,29 @@ pub enum Step {
     /// Puts another ledger in the place of the host's, as [`Step::WriteFile`] does, and takes from its journal what is
     /// worked in. What is left empty is removed.
     SaveLedger {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// The text; none if nothing is owned there any more.
         #[serde(with = "crate::secret::bytes::optional")]
         ledger: Option<Vec<u8>>,
         /// How many bytes of the journal are worked in.
         journal: u64,
     },
+    /// Gives this owner what the host keeps for the same environment of a project that is not known: the ledger of an
+    /// earlier armilla. Nothing there is success. Fails while a rollback timer is armed there, which would not find it.
+    AdoptLedger {
+        /// Whose it becomes.
+        #[serde(rename = "environment")]
+        owner: Owner,
+    },
     /// Keeps what is there before a change: all of it, flushed to disk, or nothing.
     Snapshot(Snapshot),
     /// The change is well: the next [`Step::Snapshot`] of this name begins anew. Until then this one can still be put back.
     Commit {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// What it was kept under.
         name: String,
     },
@@ -643,8 +665,9 @@ pub enum Step {
     /// it is a failure that says what cannot. Done again it gives the same end. With all of it put back already it is not
     /// needed; with nothing kept under that name it fails.
     Undo {
-        /// Of which environment.
-        environment: EnvName,
+        /// Whose.
+        #[serde(rename = "environment")]
+        owner: Owner,
         /// What it was kept under.
         name: String,
     },

@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: the words for it. Never: a decision about what is worth keeping.
 
-use crate::name::EnvName;
+use crate::name::Owner;
 
 /// What is kept of a host before a change.
 ///
@@ -12,8 +12,9 @@ use crate::name::EnvName;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
-    /// Of which environment.
-    pub environment: EnvName,
+    /// Whose.
+    #[serde(rename = "environment")]
+    pub owner: Owner,
     /// Its name: that of the role whose change it is for.
     pub name: String,
     /// What the change touches, in the order in which it does so.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::secrets::Values;
-use super::{Encrypted, Keyring, NoMatch, Request, blocking};
+use super::{Adoption, Encrypted, Keyring, NoMatch, ProjectIdentity, Request, blocking};
 use crate::catalog::{self, Catalog, Desired, Facts, Instance, Part, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::inventory::{Become, Endpoint, Host, Inventory, Rules};
@@ -23,6 +23,8 @@ pub struct Environment {
     pub root: PathBuf,
     /// Its name.
     pub name: EnvName,
+    /// Whose its resources are.
+    pub identity: ProjectIdentity,
     /// Its settings.
     pub settings: EnvironmentSettings,
     /// Its texts.
@@ -222,6 +224,12 @@ impl Environment {
         Self { limit: Some([host].into()), ..self }
     }
 
+    /// The same where it was said whether ledgers may be adopted.
+    #[must_use]
+    pub fn adopting(self, adoption: Adoption) -> Self {
+        Self { identity: self.identity.adopting(adoption), ..self }
+    }
+
     /// All tags of what is placed in it.
     pub fn tags(&self) -> BTreeSet<Tag> {
         let placed = self.placement.hosts.values().flatten().map(|instance| &instance.role).collect::<BTreeSet<_>>();
@@ -268,7 +276,7 @@ impl Environment {
     pub fn desired<T>(&self, facts: &Facts, limit: &BTreeSet<HostName>, work: impl FnOnce(&Desired<'_>) -> T) -> T {
         let variable = |host: &HostName, service: Option<&ServiceName>, name: &str| self.variable(host, service, name);
         work(&Desired {
-            environment: &self.name,
+            owner: &self.identity.owner(),
             project: &self.project,
             roles: &self.roles,
             placement: &self.placement,

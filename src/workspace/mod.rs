@@ -8,6 +8,7 @@
 //! | `request` | what a caller wants: environment, hosts, resources, variables, keys |
 //! | `reader` | from texts to typed values |
 //! | `environment` | the result: immutable, shared between tasks |
+//! | `project_identity` | which project it is, and which ledgers are its own |
 //! | `neighbours` | machines that a production environment uses, too |
 //! | `keyring` `secrets` | keys of vault files; what they decrypt |
 //! | `program` | runs the programs that a project allows |
@@ -17,6 +18,7 @@ mod environment;
 mod keyring;
 mod neighbours;
 mod program;
+mod project_identity;
 mod reader;
 mod request;
 pub mod revision;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 pub use environment::{Environment, Selected, Unchecked};
 pub use keyring::{Encrypted, Keyring, NewKey, NoPrompt, Opened, Prompt, PromptError};
 pub use program::{ProgramError, Programs, Variables};
+pub use project_identity::{Adoption, FILE, IdentityRecord, ProjectIdentity, new_file, only, record};
 pub use reader::proxy_commands;
 pub use request::{Addresses, Depth, KeySources, NoMatch, Request, Selector};
 

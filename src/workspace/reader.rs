@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    Addresses, Depth, Environment, Keyring, NoMatch, Programs, Request, SETTINGS, Unchecked, blocking, neighbours,
-    secrets,
+    Addresses, Depth, Environment, Keyring, NoMatch, Programs, ProjectIdentity, Request, SETTINGS, Unchecked, blocking,
+    neighbours, secrets,
 };
 use crate::catalog::{self, Placement};
 use crate::diag::{Diagnostic, Diagnostics, Source};
@@ -132,7 +132,9 @@ impl Reader {
         let variables = inventory.hosts().map(|host| (host.name().clone(), layers(host))).collect();
         let placement = self.place(&inventory);
         let limit = request.limit.as_deref().map(|limit| self.limit(limit, request.selector.no_match, &inventory));
+        let identity = ProjectIdentity::of(root.as_deref(), request.environment.clone(), &self.project_settings);
         let environment = Environment {
+            identity,
             root: root.unwrap_or_default(),
             name: request.environment.clone(),
             settings: self.environment_settings,

@@ -168,7 +168,9 @@ pub(crate) fn f22_environments_that_share_a_host(house: &House) {
             project.file(&format!("inventories/{environment}/hosts.yml"), groups);
             project.file(&format!("inventories/{environment}/environment.yml"), settings);
         }
-        project.file("site.yml", "services:\n  only: { hosts: all_hosts }\n").file("roles/only/role.yml", MARKED);
+        // What both want of the host that they share would be refused.
+        let role = MARKED.replace("/srv/label,", "\"/srv/label-{{ environment.name }}\",");
+        project.file("site.yml", "services:\n  only: { hosts: all_hosts }\n").file("roles/only/role.yml", role);
     };
     let tallies = std::thread::scope(|scope| {
         let both = ["left", "right"].map(|name| scope.spawn(move || starts(house, name, name, &files, 5, 100)));
@@ -386,6 +388,7 @@ pub(crate) fn f25_autoscaler(house: &House) {
         id: LeaseId("autoscaler".to_owned()),
         holder: Holder {
             environment: EnvName::new("lab").expect("a name"),
+            project: None,
             run: RunId::new("autoscaler-1").expect("a name"),
             who: "armilla@h9".to_owned(),
             command: "armilla autoscaler run lab".to_owned(),

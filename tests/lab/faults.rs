@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use armilla::inventory::Endpoint;
 use armilla::name::HostName;
-use armilla::transport::{Connections, SshOptions};
+use armilla::transport::{Connections, SshOptions, Transport as _};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

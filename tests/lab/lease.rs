@@ -6,7 +6,7 @@ use armilla::inventory::Endpoint;
 use armilla::lease::{Answer, Holder, LeaseId, Part, Request, Ticket};
 use armilla::ledger::{Journal, Reached};
 use armilla::name::{EnvName, HostName, RunId};
-use armilla::step::{Command, Outcome, Probe, StateReading, Step};
+use armilla::step::{Command, Outcome, Probe, Record, Step};
 use armilla::transport::{Connections, Order, SshOptions, Transport as _, TransportError};
 
 use crate::house::{House, until};
@@ -30,6 +30,7 @@ fn id(name: &str) -> LeaseId {
 fn acquire(name: &str, seconds: u32) -> Request {
     let holder = Holder {
         environment: environment(),
+        project: None,
         run: RunId::new(&format!("run-{name}")).expect("a name"),
         who: format!("{name}@desk"),
         command: "armilla apply staging".to_owned(),
@@ -81,15 +82,15 @@ impl Controller {
     }
 
     async fn perform(&self, steps: &[Step], intent: Option<String>) -> Result<Vec<Outcome>, TransportError> {
-        let (environment, id) = (environment(), id(self.name));
-        let ticket = Ticket { environment, id, fence: self.fence, intent, first: 0, part: Part::Rest };
+        let (owner, id) = (environment().into(), id(self.name));
+        let ticket = Ticket { owner, id, fence: self.fence, intent, first: 0, part: Part::Rest };
         self.connections.perform(&self.host, Order { steps, ticket: Some(&ticket) }, &|_| {}).await
     }
 
-    async fn state(&self) -> StateReading {
-        let probe = Probe::State(environment());
-        let readings = self.connections.read(&self.host, std::slice::from_ref(&probe)).await.expect("readings");
-        readings.state(&probe).expect("a state").clone()
+    async fn state(&self) -> Record {
+        let readings = self.connections.read(&self.host, &[Probe::State]).await.expect("readings");
+        let key = (environment().into(), self.host.name.clone());
+        readings.state(&Probe::State).expect("a state").records.get(&key).cloned().unwrap_or_default()
     }
 }
 
@@ -100,8 +101,8 @@ pub(crate) fn fenced(house: &House) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let (mut first, mut second) = (Controller::new(house, "a"), Controller::new(house, "b"));
     runtime.block_on(async {
-        let state = first.state().await;
-        assert_eq!(state.machine, house.sh("h1", "cat /etc/machine-id"));
+        let readings = first.connections.read(&first.host, &[Probe::State]).await.expect("readings");
+        assert_eq!(readings.state(&Probe::State).expect("a state").machine, house.sh("h1", "cat /etc/machine-id"));
         assert_eq!(first.ask(&Request::Look).await, Answer::Free);
         assert!(!house.holds("h1", "test -e /var/lib/armilla"), "a look made something");
 
@@ -177,7 +178,7 @@ pub(crate) fn fenced(house: &House) {
         assert_eq!((stages[2].step(0), stages[2].step(1)), (Reached::Unknown, Reached::NotBegun));
         let worked = journal.len() as u64;
         let save = |ledger: Option<&str>| Step::SaveLedger {
-            environment: environment(),
+            owner: environment().into(),
             ledger: ledger.map(|ledger| ledger.as_bytes().to_vec()),
             journal: worked,
         };

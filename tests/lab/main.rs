@@ -25,6 +25,7 @@ mod leftovers;
 mod network;
 mod password;
 mod project;
+mod projects;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod removal;
@@ -115,6 +116,8 @@ const STORIES: &[Story] = &[
     ("an unhealthy service is never as described", verify::unhealthy_is_never_as_described),
     ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
     ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
+    ("F48: two projects with an environment of the same name live side by side", projects::f48_side_by_side),
+    ("F48: a ledger without a project is adopted once", projects::f48_adopted_once),
     ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),
     ("ledger: what is there and as it is wanted can be given to armilla", ledger::imported),

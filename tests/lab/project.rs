@@ -13,6 +13,9 @@ use nix::unistd::Pid;
 
 use crate::house::{ARMILLA, House};
 
+/// All stories are one project, so that what one leaves on a host is in no other's way.
+const IDENTITY: &str = "project: lab-2222222222\n";
+
 /// No run takes longer, not even one that waits for what never comes and puts everything back.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -31,6 +34,7 @@ impl<'a> Project<'a> {
             fs::remove_dir_all(&folder).expect("the folder of an earlier run goes");
         }
         fs::create_dir_all(folder.join("runs")).expect("a folder for the project");
+        fs::write(folder.join("armilla.yml"), IDENTITY).expect("a file of the project");
         Self { house, folder, runs: Cell::new(0) }
     }
 

@@ -156,11 +156,11 @@ fn environment() -> EnvName {
 }
 
 fn snapshot() -> Step {
-    Step::Snapshot(Snapshot { environment: environment(), name: "app".to_owned(), touched: touched() })
+    Step::Snapshot(Snapshot { owner: environment().into(), name: "app".to_owned(), touched: touched() })
 }
 
 fn undo() -> Step {
-    Step::Undo { environment: environment(), name: "app".to_owned() }
+    Step::Undo { owner: environment().into(), name: "app".to_owned() }
 }
 
 /// A furnished host, and what it looks like.

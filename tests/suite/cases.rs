@@ -424,7 +424,7 @@ fn show_probe(probe: &Probe) -> String {
         Probe::Command(command) => format!("command {}", show_argv(&command.argv)),
         Probe::Port { address, port, .. } => format!("port {address} {port}"),
         Probe::Http(request) => format!("http {}", request.url),
-        Probe::State(environment) => format!("state {environment}"),
+        Probe::State => "state".to_owned(),
     }
 }
 
@@ -436,7 +436,7 @@ fn reading(probe: &Probe, value: &Value) -> Result<Reading, String> {
     Ok(match probe {
         Probe::Path { content, .. } if !absent => Reading::Path(path_reading(value, content)?),
         Probe::Path { .. } => Reading::Path(PathReading::Absent),
-        Probe::State(_) => return Err("no kind asks for the ledger".to_owned()),
+        Probe::State => return Err("no kind asks for the ledger".to_owned()),
         Probe::Package(_) => Reading::Package(from::<Package>(value)?.into()),
         Probe::User(_) if !absent => Reading::User(Some(from::<User>(value)?.into())),
         Probe::User(_) => Reading::User(None),
@@ -600,12 +600,13 @@ fn show_step(step: &Step) -> String {
             format!("write {path}{} {content:?}", show_ownership(ownership))
         }
         Step::KeepCopy { path, .. } => format!("keep a copy of {path}"),
-        Step::DropCopies { environment } => format!("drop the copies of {environment}"),
+        Step::DropCopies { owner } => format!("drop the copies of {owner}"),
         Step::Arm { name, after, .. } => format!("arm {name} for {} s", after.as_secs()),
         Step::Extend { name, .. } => format!("extend {name}"),
         Step::Disarm { name, .. } => format!("disarm {name}"),
         Step::GiveUp { name, .. } => format!("give {name} up"),
-        Step::SaveLedger { environment, .. } => format!("save the ledger of {environment}"),
+        Step::SaveLedger { owner, .. } => format!("save the ledger of {owner}"),
+        Step::AdoptLedger { owner } => format!("adopt the ledger of {owner}"),
         Step::Snapshot(snapshot) => format!("keep {:?} as {}", snapshot.touched, snapshot.name),
         Step::Commit { name, .. } => format!("commit {name}"),
         Step::Undo { name, .. } => format!("undo {name}"),

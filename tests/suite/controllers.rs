@@ -23,6 +23,7 @@ const LEASE: u32 = 120;
 fn holder(name: &str) -> Holder {
     Holder {
         environment: EnvName::new("staging").expect("a name"),
+        project: None,
         run: RunId::new("run-1").expect("a name"),
         who: name.to_owned(),
         command: "armilla apply staging".to_owned(),

@@ -89,8 +89,8 @@ fn who_comes_too_late_is_told() {
     let (world, plan) = changing();
     let block = block(&plan);
     let steps: Vec<&Step> = block.steps().collect();
-    let (environment, name) = (plan.environment.clone(), block.role.clone());
-    let give_up = Step::GiveUp { environment, name };
+    let (owner, name) = (plan.owner.clone(), block.role.clone());
+    let give_up = Step::GiveUp { owner, name };
     let exit = |outcome: Outcome| if let Outcome::Failed { exit, .. } = outcome { exit } else { 0 };
     assert_eq!(exit(perform(&world, block, &give_up)), UNARMED);
     let disarm = steps.iter().position(|step| matches!(step, Step::Disarm { .. })).expect("a word");

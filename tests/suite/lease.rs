@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use armilla::lease::{Answer, Desk, Holder, Lease, LeaseId, Now, Part, Request, Ticket, grant};
 use armilla::ledger::{Journal, Reached};
-use armilla::name::{EnvName, RunId};
+use armilla::name::{HostName, Owner, RunId};
 use armilla::secret::Content;
-use armilla::step::{Command, Outcome, Ownership, Probe, Step};
+use armilla::step::{Command, Outcome, Ownership, Probe, Record, Step};
 use armilla::transport::script::{
     NoAnswer, Progress, Refusal, lease_script, order_script, parse_lease, parse_readings, read_script,
 };
@@ -55,7 +55,7 @@ impl Host {
 
     fn script(&self, script: &str) -> String {
         assert!(script.contains("${ARMILLA_HOST_DIR"), "the script keeps nothing");
-        script.replace("/proc/sys/kernel/random/boot_id", &self.room.path("boot_id"))
+        format!("H=web1\n{}", script.replace("/proc/sys/kernel/random/boot_id", &self.room.path("boot_id")))
     }
 
     fn start(&self, script: &str) -> Child {
@@ -108,26 +108,35 @@ impl Host {
         self.order(steps, ticket).1
     }
 
-    fn state(&self) -> armilla::step::StateReading {
-        let probe = Probe::State(environment());
+    fn look(&self) -> armilla::step::StateReading {
+        let probe = Probe::State;
         let script = read_script(std::slice::from_ref(&probe), NONCE, Duration::from_secs(50));
         let readings = parse_readings(std::slice::from_ref(&probe), NONCE, &self.run(&script)).expect("an answer");
         readings.state(&probe).unwrap_or_else(|why| panic!("{:?}: {why}", self.shell)).clone()
     }
 
+    fn state(&self) -> Record {
+        let host = HostName::new("web1").expect("a name");
+        self.look().records.remove(&(owner(), host)).unwrap_or_default()
+    }
+
     fn journal(&self) -> Journal {
-        let text = self.read("staging@/journal");
+        let text = self.read(&format!("{FOLDER}/journal"));
         Journal::parse(text.as_bytes()).unwrap_or_else(|why| panic!("{:?}: {why}\n{text}", self.shell))
     }
 }
 
-fn environment() -> EnvName {
-    EnvName::new("staging").expect("a name")
+/// Where things are kept for [`owner`].
+const FOLDER: &str = "staging@web1@shop-k3fq8w2n7d";
+
+fn owner() -> Owner {
+    Owner::parse("staging@shop-k3fq8w2n7d").expect("an owner")
 }
 
 fn holder() -> Holder {
     Holder {
-        environment: environment(),
+        environment: owner().environment,
+        project: owner().project,
         run: RunId::new("run-1").expect("a name"),
         who: "ada@desk's \"corner\"\n$(touch pwned)".to_owned(),
         command: "armilla apply 'a\\b' \u{1b}[2J".to_owned(),
@@ -149,7 +158,7 @@ fn acquire(name: &str, seconds: u32, instead_of: Option<&str>) -> Request {
 }
 
 fn ticket(name: &str, fence: u64) -> Ticket {
-    Ticket { environment: environment(), id: id(name), fence, intent: None, first: 0, part: Part::Rest }
+    Ticket { owner: owner(), id: id(name), fence, intent: None, first: 0, part: Part::Rest }
 }
 
 fn intent() -> String {
@@ -169,7 +178,7 @@ fn sh(script: &str) -> Step {
 }
 
 fn save(ledger: Option<&[u8]>, journal: u64) -> Step {
-    Step::SaveLedger { environment: environment(), ledger: ledger.map(<[u8]>::to_vec), journal }
+    Step::SaveLedger { owner: owner(), ledger: ledger.map(<[u8]>::to_vec), journal }
 }
 
 #[test]
@@ -258,7 +267,7 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
             "stage boot-1 {}\nbegin 0\ndone 0\nbegin 1\ndone 1\nbegin 2\ndone 2\nbegin 3\ndone 3\nover\n",
             intent()
         );
-        assert_eq!(host.read("staging@/journal"), wanted, "{shell:?}");
+        assert_eq!(host.read(&format!("{FOLDER}/journal")), wanted, "{shell:?}");
         assert!(host.journal().stages[0].over);
         let failing = [sh("true"), sh("exit 7"), sh("true")];
         assert!(matches!(
@@ -268,9 +277,9 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
         let stage = &host.journal().stages[1];
         assert_eq!((stage.begun, stage.ended, stage.over), (Some(1), Some(Reached::Failed(7)), false), "{shell:?}");
         let kept = host.state();
-        assert_eq!((kept.boot.as_str(), kept.ledger.as_deref()), ("boot-1", None));
+        assert_eq!((host.look().boot.as_str(), kept.ledger.as_deref()), ("boot-1", None));
         let read = kept.journal.expect("a journal");
-        assert_eq!(String::from_utf8_lossy(&read), host.read("staging@/journal"));
+        assert_eq!(String::from_utf8_lossy(&read), host.read(&format!("{FOLDER}/journal")));
         // What came after the look stays.
         assert_eq!(host.perform(&two[..1], &ticket), Ok(vec![Outcome::Done]));
         let plain = Ticket { intent: None, ..ticket.clone() };
@@ -282,7 +291,7 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
         );
         assert_eq!(host.state().ledger.as_deref(), Some(ledger.as_slice()));
         assert_eq!(host.journal().stages.len(), 1, "{shell:?}");
-        let length = host.read("staging@/journal").len() as u64;
+        let length = host.read(&format!("{FOLDER}/journal")).len() as u64;
         assert_eq!(host.perform(&[save(Some(b"2"), length)], &plain), Ok(vec![Outcome::Done]));
         assert_eq!((host.state().ledger.as_deref(), host.state().journal), (Some(b"2".as_slice()), None));
         assert!(
@@ -304,8 +313,8 @@ fn hold(host: &Host) -> fs::File {
 
 /// A directory that keeps its files: with an environment in it, nothing is removed with the lease.
 fn furnish(host: &Host) {
-    fs::create_dir_all(host.place().join("staging@")).expect("a directory");
-    for path in [host.place(), host.place().join("staging@")] {
+    fs::create_dir_all(host.place().join(FOLDER)).expect("a directory");
+    for path in [host.place(), host.place().join(FOLDER)] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a mode");
     }
 }
@@ -425,7 +434,10 @@ fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
         let kept = busy(&host);
         assert!(Process::new("kill").arg(process.trim()).status().expect("kill").success());
         assert!(!kept, "{shell:?}: a daemon keeps the lock");
-        assert!(host.read("staging@/journal").ends_with("begin 0\ndone 0\nover\nbegin 1\ndone 1\nover\n"), "{shell:?}");
+        assert!(
+            host.read(&format!("{FOLDER}/journal")).ends_with("begin 0\ndone 0\nover\nbegin 1\ndone 1\nover\n"),
+            "{shell:?}"
+        );
     }
 }
 
@@ -476,7 +488,7 @@ fn a_torn_line_joins_no_other() {
         for torn in ["begin 1\nbeg", "stage boot-1 {\"ver", "\0\0\0"] {
             assert_eq!(host.perform(&[sh("true")], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
             let stages = host.journal().stages.len();
-            let path = host.place().join("staging@/journal");
+            let path = host.place().join(FOLDER).join("journal");
             let mut file = fs::OpenOptions::new().append(true).open(&path).expect("a journal");
             file.write_all(torn.as_bytes()).expect("written");
             assert_eq!(host.perform(&[sh("true")], &ticket), Ok(vec![Outcome::Done]), "{shell:?}");
@@ -491,16 +503,18 @@ fn without_room_for_the_journal_nothing_is_begun() {
         let host = Host::new("full", &shell);
         let ticket = recording(&host.acquired("a"));
         furnish(&host);
-        symlink("/dev/full", host.place().join("staging@/journal")).expect("a link");
+        symlink("/dev/full", host.place().join(FOLDER).join("journal")).expect("a link");
         let sign = host.room.path("sign");
         let steps = [sh(&format!("touch {sign}"))];
         match host.perform(&steps, &ticket) {
-            Err(Refusal::Unable(why)) => assert!(why.contains("staging@/journal") && why.contains("full"), "{why}"),
+            Err(Refusal::Unable(why)) => {
+                assert!(why.contains(&format!("{FOLDER}/journal")) && why.contains("full"), "{why}")
+            }
             other => panic!("{shell:?}: {other:?}"),
         }
         match host.perform(&steps, &Ticket { first: 1, ..ticket }).as_deref() {
             Ok([Outcome::Failed { stderr, .. }]) => {
-                assert!(stderr.contains("staging@/journal cannot be written"), "{stderr}");
+                assert!(stderr.contains(&format!("{FOLDER}/journal cannot be written")), "{stderr}");
             }
             other => panic!("{shell:?}: {other:?}"),
         }
@@ -520,7 +534,7 @@ fn when_the_connection_is_gone_the_end_of_the_running_step_is_written_down() {
         until("the step begins", || PathBuf::from(&begun).exists());
         drop(child.stdout.take());
         child.wait().expect("it ends");
-        assert!(host.read("staging@/journal").ends_with("}\nbegin 0\ndone 0\n"), "{shell:?}");
+        assert!(host.read(&format!("{FOLDER}/journal")).ends_with("}\nbegin 0\ndone 0\n"), "{shell:?}");
         assert!(!PathBuf::from(&second).exists(), "{shell:?}: another step began");
     }
 }

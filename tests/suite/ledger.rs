@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use armilla::catalog::{Part, Target};
-use armilla::ledger::Ledger;
-use armilla::name::{EnvName, HostName};
+use armilla::ledger::{Ledger, Records};
+use armilla::name::HostName;
 use armilla::plan::{self, Cause, Entry, Left, Plan, Reason, Verdict};
 use armilla::resource::{Action, kind};
 use armilla::sim::{Drift, Fault, World, show_plan, show_run};
@@ -164,8 +164,7 @@ fn killed_everywhere(before: &dyn Fn() -> World, change: &dyn Fn(&mut World), na
 
 /// Whether no host has a journal that is not worked in.
 fn all_is_written_down(world: &World) -> bool {
-    let environment = EnvName::new("sim").expect("a name");
-    world.fleet.names().iter().all(|name| world.fleet.kept(name, &environment).is_none_or(|kept| kept.1.is_empty()))
+    world.fleet.names().iter().all(|name| world.fleet.kept(name, &world.owner()).is_none_or(|kept| kept.1.is_empty()))
 }
 
 #[test]
@@ -353,11 +352,11 @@ fn what_differs_from_what_an_interrupted_run_made_stays() {
 #[test]
 fn of_what_an_older_journal_does_not_tell_it_is_said_that_it_is_not_known() {
     let world = applied("  - file: { path: /etc/a, content: a }\n");
-    let environment = EnvName::new("sim").expect("a name");
-    let (ledger, _) = world.fleet.kept("h1", &environment).expect("a ledger");
+    let owner = world.owner();
+    let (ledger, _) = world.fleet.kept("h1", &owner).expect("a ledger");
     let mut ledger = Ledger::parse(&ledger.expect("a ledger")).expect("a ledger");
     ledger.owned.values_mut().for_each(|owned| owned.imprint = None);
-    world.fleet.write_ledger("h1", &environment, &ledger.text());
+    world.fleet.write_ledger("h1", &owner, &ledger.text());
     let plan = world.destroy();
     assert_eq!(plan.undecided().count(), 1, "{}", show_plan(&plan));
     world.apply(&plan);
@@ -755,9 +754,8 @@ fn what_is_tagged_never_is_still_wanted() {
 fn a_host_whose_ledger_is_not_understood_is_not_changed() {
     let mut world = applied("  - file: { path: /etc/a, content: a }\n");
     of_role(&mut world, "  - file: { path: /etc/a, content: b }\n");
-    let environment = EnvName::new("sim").expect("a name");
     for (text, says) in [("{\"version\":99}", "newer armilla"), ("{", "cannot be read")] {
-        world.fleet.write_ledger("h1", &environment, text.as_bytes());
+        world.fleet.write_ledger("h1", &world.owner(), text.as_bytes());
         let plan = plan(&world);
         let why = plan.unreachable.values().next().cloned().unwrap_or_default();
         assert!(why.contains(says) && plan.entries().next().is_none(), "{why}\n{}", show_plan(&plan));
@@ -785,12 +783,12 @@ fn a_ledger_is_read_as_it_was_written() {
     let world = applied(
         "  - package: nginx\n  - file: { path: /etc/nginx/a, content: a }\n    notify: reload\n  - service: nginx\n",
     );
-    let environment = EnvName::new("sim").expect("a name");
-    let probe = Probe::State(environment.clone());
-    let readings = world.look(&HostName::new("h1").expect("a name"), std::slice::from_ref(&probe));
-    let Some(Reading::State(state)) = readings.get(&probe) else { panic!("no state") };
-    assert_eq!(state.journal, None, "it is worked in");
-    let ledger = Ledger::of(&environment, state.ledger.as_deref(), None).expect("a ledger");
+    let (owner, host) = (world.owner(), HostName::new("h1").expect("a name"));
+    let readings = world.look(&host, &[Probe::State]);
+    let Some(Reading::State(state)) = readings.get(&Probe::State) else { panic!("no state") };
+    let records = Records::of(state, &owner, &host);
+    assert_eq!(records.journal(), None, "it is worked in");
+    let ledger = Ledger::of(&owner.environment, records.ledger(), None).expect("a ledger");
     assert_eq!(Ledger::parse(&ledger.text()), Ok(ledger.clone()));
     assert!(ledger.pending.is_empty() && ledger.converged.is_some());
     assert!(ledger.owned.values().all(|owned| owned.imprint.is_some()), "{ledger:?}");

@@ -28,6 +28,7 @@ mod network;
 mod operation;
 mod order;
 mod part;
+mod projects;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod registry;

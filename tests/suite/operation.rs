@@ -157,6 +157,6 @@ async fn a_stop_as_the_run_begins_is_an_outcome_and_begins_no_stage() {
     assert_eq!(finished.outcome, Outcome::Stopped);
     let begun = finished.ran.iter().flat_map(|ran| &ran.report.ends).any(|end| *end != End::Stopped);
     assert!(!begun, "{finished:?}");
-    let open = armilla::operation::resume::last_open(session.history(), Some(&environment.root));
+    let open = armilla::operation::resume::last_open(session.history(), Some((&environment.root, None)));
     assert_eq!(open.map(|run| run.head.run), finished.ran.map(|ran| ran.run), "it can be resumed");
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use armilla::apply::{End, Event, Failure, Report};
-use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
+use armilla::name::{Address, HostName, Owner, RoleName, ServiceName};
 use armilla::plan::{Block, Cause, Condition, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
 use armilla::report::graph::{self, Detail, GraphRole, GraphService, GraphView};
 use armilla::report::human::{self, Diffs, Ending, Progress, Read, Record, Subject, View};
@@ -137,7 +137,7 @@ struct Build(Plan);
 impl Build {
     fn new(in_sync: usize) -> Self {
         Self(Plan {
-            environment: EnvName::new("staging").expect("a name"),
+            owner: Owner::parse("staging@shop-k3fq8w2n7d").expect("an owner"),
             stages: Vec::new(),
             services: Vec::new(),
             endpoints: BTreeMap::new(),

@@ -13,7 +13,7 @@ use armilla::catalog::{
 use armilla::diag::{Origin, Source};
 use armilla::inventory::Endpoint;
 use armilla::ledger::{Applied, Expected, Ledger, Revision};
-use armilla::name::{Address, EnvName, HostName, RoleName, RunId, ServiceName, Tag};
+use armilla::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName, Tag};
 use armilla::plan::saved::{About, File, Hosts, Look, Moved, SavedError, SavedPlan, Stale, is_plan};
 use armilla::plan::{
     self, Base, Budget, Cause, Condition, Entry, FailedCheck, Health, Mark, Observed, Plan, Reason, Rollout,
@@ -22,7 +22,7 @@ use armilla::plan::{
 use armilla::resource::{self, Verb};
 use armilla::secret::{Datum, Secret};
 use armilla::sim::World;
-use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, StateReading, Step};
+use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, Record, StateReading, Step};
 use armilla::vault::{self, Envelope, Key};
 use base64::Engine as _;
 use proptest::prelude::*;
@@ -54,7 +54,7 @@ fn key(text: &str) -> Key {
 }
 
 fn saved(plan: Plan, catalog: Catalog) -> SavedPlan {
-    SavedPlan::new(about(plan.environment.as_str()), plan, catalog, &CHANCE).expect("it can be written")
+    SavedPlan::new(about(plan.environment().as_str()), plan, catalog, &CHANCE).expect("it can be written")
 }
 
 /// The bytes of a file, sealed with the key `right` if there is something to seal.
@@ -151,7 +151,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
     };
     let endpoint = Endpoint { port: Some(2222), user: Some("admin".into()), ..Endpoint::new(host("zk1")) };
     Catalog {
-        environment: EnvName::new("staging").expect("a name"),
+        owner: Owner::parse("staging@shop-k3fq8w2n7d").expect("an owner"),
         services: vec![Service {
             name: service,
             role,
@@ -241,24 +241,17 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
         gate: Gate { of: "thing".into(), checks },
         then: vec![],
     };
-    let (environment, name) = (catalog.environment.clone(), role.clone());
+    let (owner, name) = (catalog.owner.clone(), role.clone());
     let block = plan::Block {
         host: host("zk1"),
         role: role.clone(),
         service: Some(service.clone()),
-        before: vec![Step::Arm {
-            environment: environment.clone(),
-            name: name.clone(),
-            after: std::time::Duration::from_secs(90),
-        }],
+        before: vec![Step::Arm { owner: owner.clone(), name: name.clone(), after: std::time::Duration::from_secs(90) }],
         entries,
-        after: vec![
-            Step::Extend { environment: environment.clone(), name: name.clone() },
-            Step::Disarm { environment, name },
-        ],
+        after: vec![Step::Extend { owner: owner.clone(), name: name.clone() }, Step::Disarm { owner, name }],
     };
     Plan {
-        environment: catalog.environment.clone(),
+        owner: catalog.owner.clone(),
         stages: vec![
             Stage { after: vec![], work: Work::Change(block), turn: None },
             Stage { after: vec![(0, Condition::Done)], work: gate, turn: None },
@@ -291,7 +284,7 @@ fn closed() -> FailedCheck {
 }
 
 fn base(seen: Vec<(Address, Digest)>) -> Base {
-    Base { machine: "4c4c4544".into(), generation: 41, last: None, seen }
+    Base { machine: "4c4c4544".into(), is_unadopted: false, generation: 41, last: None, seen }
 }
 
 #[test]
@@ -428,7 +421,11 @@ fn forged(from: &str, to: &str) -> SavedError {
 fn a_file_that_says_what_no_plan_says_is_refused() {
     let forgeries = [
         ("\"kind\":\"file\"", "\"kind\":\"spell\"", "there is no kind `spell`"),
-        ("\"environment\":\"staging\",\"stages\"", "\"environment\":\"production\",\"stages\"", "another environment"),
+        (
+            "\"environment\":\"staging@shop-k3fq8w2n7d\",\"stages\"",
+            "\"environment\":\"production\",\"stages\"",
+            "another environment",
+        ),
         ("\"after\":[[0,\"done\"]]", "\"after\":[[1,\"done\"]]", "stage 1 waits for one that is not before it"),
         ("\"after\":[[0,\"done\"]]", "\"after\":[[99,\"done\"]]", "stage 1 waits for one that is not before it"),
         ("\"in_sync\":112", "\"in_sync\":112,\"more\":1", "unknown field `more`"),
@@ -474,6 +471,9 @@ fn case(name: &str) -> Vec<u8> {
 #[test]
 fn f6_a_file_of_the_first_format_is_readable_for_ever() {
     let mut made = small();
+    // The project came later.
+    made.plan.owner.project = None;
+    made.catalog.owner.project = None;
     // Rollouts came later, what is armed around a change, and the checks that fail.
     for service in &mut made.plan.services {
         (service.rollout, service.unhealthy) = (None, BTreeMap::new());
@@ -550,8 +550,10 @@ fn ledger(generation: u64, run: Option<(&str, &str)>) -> Vec<u8> {
 
 fn state(observed: &mut Observed, on: &str, machine: &str, ledger: Option<Vec<u8>>) {
     let readings = observed.get_mut(&host(on)).expect("it was asked").as_mut().expect("it answered");
-    let state = StateReading { machine: machine.into(), ledger, ..StateReading::default() };
-    readings.insert(Probe::State(EnvName::new("sim").expect("a name")), Reading::State(Box::new(state)));
+    let record = Record { ledger, journal: None };
+    let records = [((World::default().owner(), host(on)), record)].into();
+    let state = StateReading { machine: machine.into(), records, ..StateReading::default() };
+    readings.insert(Probe::State, Reading::State(Box::new(state)));
 }
 
 fn seen() -> Seen {
@@ -573,7 +575,8 @@ fn seen() -> Seen {
             (address, Digest::of(seen.fingerprint.expose().as_bytes()))
         });
         let seen = seen.collect();
-        plan.bases.insert(host(name), Base { machine: machine.into(), generation: 3, last: None, seen });
+        plan.bases
+            .insert(host(name), Base { machine: machine.into(), is_unadopted: false, generation: 3, last: None, seen });
     }
     Seen { saved: saved(plan, catalog), now }
 }

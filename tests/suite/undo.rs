@@ -27,15 +27,15 @@ fn environment() -> EnvName {
 
 fn snapshot(touched: &[&str]) -> Step {
     let touched = touched.iter().map(|path| Touched::Path((*path).to_owned())).collect();
-    Step::Snapshot(Snapshot { environment: environment(), name: "web".to_owned(), touched })
+    Step::Snapshot(Snapshot { owner: environment().into(), name: "web".to_owned(), touched })
 }
 
 fn commit() -> Step {
-    Step::Commit { environment: environment(), name: "web".to_owned() }
+    Step::Commit { owner: environment().into(), name: "web".to_owned() }
 }
 
 fn undo() -> Step {
-    Step::Undo { environment: environment(), name: "web".to_owned() }
+    Step::Undo { owner: environment().into(), name: "web".to_owned() }
 }
 
 /// A host as far as these scripts know it: a place to keep things, and a tree that changes.
@@ -64,11 +64,11 @@ impl Host {
     }
 
     fn kept(&self, name: &str) -> String {
-        self.room.path(&format!("kept/host/staging@/undo/web/{name}"))
+        self.room.path(&format!("kept/host/staging@web1/undo/web/{name}"))
     }
 
     fn perform(&self, step: Step) -> Outcome {
-        let before = format!("export ARMILLA_HOST_DIR={};", self.room.path("kept"));
+        let before = format!("H=web1; export ARMILLA_HOST_DIR={};", self.room.path("kept"));
         let (_, mut outcomes) = perform_by(&self.shell, &before, &[step]);
         outcomes.pop().expect("an outcome")
     }
@@ -90,7 +90,7 @@ impl Host {
     }
 
     fn journal(&self) -> String {
-        fs::read_to_string(self.room.path("kept/host/staging@/journal")).unwrap_or_default()
+        fs::read_to_string(self.room.path("kept/host/staging@web1/journal")).unwrap_or_default()
     }
 }
 
@@ -273,7 +273,7 @@ fn the_journal_is_mended_before_it_is_told() {
     let host = Host::new("torn", &["dash"]);
     host.write("one", "1");
     host.done(snapshot(&[&host.path("one")]));
-    fs::write(host.room.path("kept/host/staging@/journal"), "undone other\nbeg").expect("a journal");
+    fs::write(host.room.path("kept/host/staging@web1/journal"), "undone other\nbeg").expect("a journal");
     assert!(host.restore());
     assert_eq!(host.journal(), "undone other\nundone web\n");
     assert!(Journal::parse(host.journal().as_bytes()).is_ok());
@@ -282,7 +282,8 @@ fn the_journal_is_mended_before_it_is_told() {
 /// Runs a script by bash, which kills itself before its command of this number. Whether it came to its end.
 fn killed_at(number: usize, script: &str, place: &str) -> bool {
     let trap = format!("_k=0; trap '_k=$((_k + 1)); [ $_k != {number} ] || kill -KILL $$' DEBUG; set -T; . \"$0\"");
-    let ended = Process::new("bash").args(["-c", &trap, script]).env("ARMILLA_HOST_DIR", place).output();
+    let ended =
+        Process::new("bash").args(["-c", &trap, script]).env("ARMILLA_HOST_DIR", place).env("H", "web1").output();
     ended.expect("bash starts").status.success()
 }
 
@@ -417,11 +418,8 @@ fn perform(world: &World, block: &Block, step: Step) -> Result<Outcome, Transpor
 /// Keeps what each role is about to change.
 fn keep(world: &World, plan: &Plan) {
     for block in plan.blocks() {
-        let snapshot = Snapshot {
-            environment: plan.environment.clone(),
-            name: block.role.to_string(),
-            touched: touched(&block.entries).0,
-        };
+        let snapshot =
+            Snapshot { owner: plan.owner.clone(), name: block.role.to_string(), touched: touched(&block.entries).0 };
         assert_eq!(perform(world, block, Step::Snapshot(snapshot)), Ok(Outcome::Done));
     }
 }
@@ -429,7 +427,7 @@ fn keep(world: &World, plan: &Plan) {
 /// Puts all of it back, what changed last first.
 fn roll_back(world: &World, plan: &Plan) {
     for block in plan.blocks().collect::<Vec<_>>().into_iter().rev() {
-        let undo = || Step::Undo { environment: plan.environment.clone(), name: block.role.to_string() };
+        let undo = || Step::Undo { owner: plan.owner.clone(), name: block.role.to_string() };
         let mut ended = perform(world, block, undo());
         // The host had no power in the middle of it.
         if ended.is_err() {

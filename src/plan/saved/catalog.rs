@@ -13,7 +13,7 @@ use super::keys::{self, Mark};
 use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Member, Move, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
-use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
+use crate::name::{HostName, Owner, RoleName, ServiceName, Tag};
 use crate::resource::{Verb, kind};
 use crate::secret::{Datum, Secret};
 use crate::step::Check;
@@ -131,7 +131,7 @@ impl Stored {
     ///
     /// # Errors
     /// When a resource is of no kind that is known, or its keys are wrong. Only where secrets are unsealed.
-    pub(super) fn catalog(self, environment: EnvName, secrets: Vec<Secret<String>>) -> Result<Catalog, String> {
+    pub(super) fn catalog(self, owner: Owner, secrets: Vec<Secret<String>>) -> Result<Catalog, String> {
         let Self { services, items, hosts, spare, moved, extent } = self;
         let items = items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
         let host = |(name, host): (HostName, Host)| {
@@ -143,7 +143,7 @@ impl Stored {
             Ok((name, HostCatalog { endpoint: host.endpoint, blocks }))
         };
         let hosts = hosts.into_iter().map(host).collect::<Result<_, String>>()?;
-        Ok(Catalog { environment, services, hosts, spare, moved, extent, secrets })
+        Ok(Catalog { owner, services, hosts, spare, moved, extent, secrets })
     }
 }
 

@@ -231,8 +231,8 @@ impl SavedPlan {
     /// Refuses what would lead elsewhere than a plan of ours can.
     fn check(&self) -> Result<(), SavedError> {
         check(&self.about, &self.plan)?;
-        if self.catalog.environment != self.about.environment {
-            return Err(broken("its catalog is of another environment"));
+        if self.catalog.owner != self.plan.owner {
+            return Err(broken("its catalog is of another environment or project"));
         }
         Ok(())
     }
@@ -252,7 +252,7 @@ fn keyed(key: &Secret<String>, digest: &Digest) -> Digest {
 }
 
 fn check(about: &About, plan: &Plan) -> Result<(), SavedError> {
-    if plan.environment != about.environment {
+    if *plan.environment() != about.environment {
         return Err(broken("its plan is of another environment"));
     }
     for (id, stage) in plan.stages.iter().enumerate() {
@@ -357,7 +357,7 @@ impl File {
         };
         let saved = unsealing(secrets, || {
             let Whole { about, plan, catalog, key } = serde_json::from_str(&self.text).map_err(broken)?;
-            let catalog = catalog.catalog(about.environment.clone(), plan.secrets.clone());
+            let catalog = catalog.catalog(plan.owner.clone(), plan.secrets.clone());
             Ok(SavedPlan { about, plan, catalog: catalog.map_err(SavedError::Broken)?, key })
         })?;
         saved.check()?;

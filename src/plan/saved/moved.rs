@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::SavedPlan;
-use crate::ledger::{Applied, Ledger, Place};
+use crate::ledger::{Applied, Ledger, Place, Records};
 use crate::name::{Address, HostName};
+use crate::plan::foreign::Foreign;
 use crate::plan::{Base, Observed, Work};
 use crate::resource::{Resource, kind};
-use crate::step::{Digest, Probe, Readings, StateReading};
+use crate::step::{Digest, Probe, Readings};
 
 /// What a look at the hosts shows before a saved plan is carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub enum Moved {
     Resource(Address),
     /// This resource cannot be read any more.
     Unreadable(Address, String),
+    /// This resource belongs to somebody else now.
+    Claimed(Address, String),
     /// The plan does not say what it saw there.
     Unknown,
 }
@@ -113,6 +116,7 @@ impl fmt::Display for Moved {
             }
             Self::Resource(address) => write!(f, "{address} moved since the plan was made"),
             Self::Unreadable(address, why) => write!(f, "{address} cannot be read any more: {why}"),
+            Self::Claimed(address, why) => write!(f, "{address}: {why}"),
             Self::Unknown => write!(f, "the plan does not say what it saw there"),
         }
     }
@@ -165,15 +169,17 @@ fn stale(saved: &SavedPlan, digest: &Digest, host: &HostName, by: Applied, moved
 
 /// What moved on a host that answers, and the last run there.
 fn on(saved: &SavedPlan, host: &HostName, base: &Base, readings: &Readings) -> (Vec<Moved>, Option<Applied>) {
-    let state = match readings.state(&Probe::State(saved.plan.environment.clone())) {
+    let state = match readings.state(&Probe::State) {
         Ok(state) => state,
         Err(why) => return (vec![Moved::Ledger(why.to_string())], None),
     };
     if state.machine != base.machine {
         return (vec![Moved::Machine { was: base.machine.clone(), is: state.machine.clone() }], None);
     }
-    let ledger = match ledger(saved, state) {
-        Ok(ledger) => ledger,
+    let records = Records::of(state, &saved.plan.owner, host);
+    let known = ledger(saved, &records).and_then(|ledger| Ok((ledger, Foreign::of(&records.others)?)));
+    let (ledger, foreign) = match known {
+        Ok(known) => known,
         Err(why) => return (vec![Moved::Ledger(why)], None),
     };
     let by = ledger.last.clone();
@@ -183,12 +189,25 @@ fn on(saved: &SavedPlan, host: &HostName, base: &Base, readings: &Readings) -> (
         moved.push(Moved::Generation { was: base.generation, is: ledger.generation, by: since });
     }
     moved.extend(resources(saved, host, base, readings, &ledger));
+    moved.extend(claimed(saved, host, &foreign));
     (moved, by)
 }
 
-fn ledger(saved: &SavedPlan, state: &StateReading) -> Result<Ledger, String> {
-    let read = Ledger::of(&saved.plan.environment, state.ledger.as_deref(), state.journal.as_deref());
+fn ledger(saved: &SavedPlan, records: &Records<'_>) -> Result<Ledger, String> {
+    let read = Ledger::of(saved.plan.environment(), records.ledger(), records.journal());
     read.map_err(|error| error.to_string())
+}
+
+/// What the plan wants of a host and another project or environment has made its own since.
+fn claimed(saved: &SavedPlan, host: &HostName, foreign: &Foreign) -> Vec<Moved> {
+    let blocks = saved.catalog.hosts.get(host).into_iter().flat_map(|host| &host.blocks);
+    let wanted = blocks.flat_map(|block| block.items.iter().map(|item| (block.role.clone(), &item.resource)));
+    let theirs = wanted.filter_map(|(role, resource)| {
+        let why = foreign.refusal(&**resource)?;
+        let (kind, target) = (resource.kind(), resource.target());
+        Some(Moved::Claimed(Address { host: host.clone(), role, kind, target }, why))
+    });
+    theirs.collect()
 }
 
 fn resources(saved: &SavedPlan, host: &HostName, base: &Base, readings: &Readings, ledger: &Ledger) -> Vec<Moved> {

@@ -44,6 +44,7 @@ pub fn import(environment: &EnvName, import: &Import, width: usize) -> String {
 fn reason(why: Left) -> &'static str {
     match why {
         Left::Owned => "it is armilla's already",
+        Left::Foreign => "it belongs to another project or environment",
         Left::Missing => "it is not there; `armilla apply` makes it",
         Left::Differs => "it differs from what the project wants; change the project, or `armilla apply`",
         Left::Unreadable => "the host could not say how it is",

@@ -85,8 +85,8 @@ pub fn plan(plan: &Plan, view: &View) -> String {
 
 fn header(plan: &Plan, view: &View) -> Vec<String> {
     let name = match view.subject {
-        Subject::Services => plan.environment.to_string(),
-        Subject::Destruction { .. } => format!("destroy {}", plan.environment),
+        Subject::Services => plan.environment().to_string(),
+        Subject::Destruction { .. } => format!("destroy {}", plan.environment()),
     };
     let amount = match view.subject {
         Subject::Services => {
@@ -194,7 +194,18 @@ fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
 }
 
 fn unreachable(plan: &Plan, view: &View) -> Vec<String> {
-    [lost(plan, view), silent(plan, view)].concat()
+    [lost(plan, view), silent(plan, view), unadopted(plan, view)].concat()
+}
+
+/// Hosts that remember for whom nobody knows: an earlier armilla did not write it down.
+fn unadopted(plan: &Plan, view: &View) -> Vec<String> {
+    let unadopted = plan.unadopted();
+    if unadopted.is_empty() {
+        return Vec::new();
+    }
+    let hosts = words::hosts(unadopted.into_keys());
+    let text = format!("to be adopted: the ledger on {hosts} names no project (apply asks, or takes --adopt)");
+    std::iter::once(String::new()).chain(wrap(&text, view.width)).collect()
 }
 
 /// Hosts without a role that did not answer: that is no trouble, but it must not be taken for "nothing is there".

@@ -241,6 +241,7 @@ pub fn step(step: &Step) -> String {
         }
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),
+        Step::AdoptLedger { .. } => "adopt the ledger that names no project".to_owned(),
         Step::SaveLedger { .. } => "write down what is armilla's here".to_owned(),
         Step::Snapshot(snapshot) => format!("keep what {} was before", one_line(&snapshot.name)),
         Step::Commit { name, .. } => format!("see {} as well from now on", one_line(name)),
@@ -305,7 +306,7 @@ pub fn check(check: &Check) -> String {
             format!("{} answers {}", one_line(&request.url), web_answer(answer))
         }
         (Probe::Http(request), _) => format!("{} answers", one_line(&request.url)),
-        (Probe::State(environment), _) => format!("the ledger of {environment} is there"),
+        (Probe::State, _) => "the ledger is there".to_owned(),
         (Probe::Path { path, .. }, _) => format!("{} is there", one_line(path)),
         (Probe::Package(name) | Probe::User(name) | Probe::Membership(name) | Probe::Group(name), _) => {
             format!("{} is there", one_line(name))

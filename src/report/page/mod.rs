@@ -15,7 +15,7 @@ use crate::secret::masked;
 
 /// The page. Hosts and services are in it with their resources by kind and target, nothing more.
 pub fn html(view: &GraphView, catalog: &Catalog) -> String {
-    let name = one_line(catalog.environment.as_str());
+    let name = one_line(catalog.owner.environment.as_str());
     let title = format!("{name}: services and hosts");
     let (style, script) = (include_str!("page.css"), include_str!("page.js"));
     format!(

@@ -15,7 +15,7 @@ use super::library::{Source, sources};
 use super::quote::{NUL, quote, write_bytes};
 use super::undo;
 use crate::lease::{Part, Ticket};
-use crate::name::EnvName;
+use crate::name::{EnvName, HostName, Owner, ProjectId};
 use crate::step::{
     Alternative, Check, Command, Expect, HttpRequest, Leftovers, Occupied, Ownership, PackageRemoval, Packed, Probe,
     Remote, Removable, Step, UnpackLimits, Unpacking, WebAnswer, home_of,
@@ -123,7 +123,7 @@ fn drafts(first: usize, steps: &[Step]) -> Vec<String> {
 
 /// What must be so before the first step.
 fn admission(ticket: &Ticket, steps: &[Step]) -> Result<String, String> {
-    let Ticket { environment, id, fence, intent, first, part } = ticket;
+    let Ticket { owner, id, fence, intent, first, part } = ticket;
     let (each, over) = match part {
         Part::Rest => ("each", "over"),
         Part::Piece => ("each", ""),
@@ -137,7 +137,7 @@ fn admission(ticket: &Ticket, steps: &[Step]) -> Result<String, String> {
         }
         // Only the first part of a stage begins it.
         let intent = if *first == 0 { write_bytes(intent.as_bytes()) } else { ":".to_owned() };
-        let environment = folder(environment);
+        let folder = folder(owner);
         let drafts = draft_directories(steps);
         let (function, word) = if drafts.is_empty() {
             (String::new(), "")
@@ -145,7 +145,7 @@ fn admission(ticket: &Ticket, steps: &[Step]) -> Result<String, String> {
             (format!("beside() {{\n{}\n}}\n", write_bytes(drafts.as_bytes())), " beside")
         };
         let _ = write!(text, "intend() {{\n{intent}\n}}\n{function}");
-        let _ = writeln!(text, "journal {environment} {first} {each} '{over}' {}{word}", steps.len());
+        let _ = writeln!(text, "journal {folder} {first} {each} '{over}' {}{word}", steps.len());
     }
     Ok(text)
 }
@@ -168,10 +168,20 @@ fn draft_directories(steps: &[Step]) -> String {
         .collect()
 }
 
-/// The directory of an environment and host beside what is kept for all. One machine may be many hosts of an environment;
-/// the script knows by which name it is spoken to. No name of a file beside it has an `@`.
-pub(super) fn folder(environment: &EnvName) -> String {
-    format!("{}\"@$H\"", quote(environment.as_str()))
+/// The directory of an owner and host beside what is kept for all: `ENVIRONMENT@HOST@PROJECT`, or `ENVIRONMENT@HOST` of a
+/// project that is not known. One machine may be many hosts of an environment; the script knows by which name it is spoken
+/// to. No name of a file beside it has an `@`, and no part of these names has one.
+pub(super) fn folder(owner: &Owner) -> String {
+    let project = owner.project.as_ref().map(|project| format!("@{project}")).unwrap_or_default();
+    format!("{}\"@$H{project}\"", quote(owner.environment.as_str()))
+}
+
+/// Whose directory that is, and for which host.
+pub(super) fn unfold(folder: &str) -> Option<(Owner, HostName)> {
+    let mut parts = folder.split('@');
+    let (environment, host) = (EnvName::new(parts.next()?).ok()?, HostName::new(parts.next()?).ok()?);
+    let project = parts.next().map(ProjectId::new).transpose().ok()?;
+    parts.next().is_none().then_some((Owner { project, environment }, host))
 }
 
 /// How long steps may take at most, if each uses all the time it is given.
@@ -261,10 +271,10 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             plain(format!("attributes {} {}", file_word(path)?, owners(ownership)?))
         }
         Step::Remove { path, what } => plain(format!("delete {} {}", file_word(path)?, removable(*what))),
-        Step::KeepCopy { environment, generation, path } => {
-            plain(format!("copy {} {generation} {}", folder(environment), file_word(path)?))
+        Step::KeepCopy { owner, generation, path } => {
+            plain(format!("copy {} {generation} {}", folder(owner), file_word(path)?))
         }
-        Step::DropCopies { environment } => plain(format!("uncopy {}", folder(environment))),
+        Step::DropCopies { owner } => plain(format!("uncopy {}", folder(owner))),
         Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. } | Step::GiveUp { .. } => {
             deadman::shell(index, step)
         }
@@ -293,16 +303,15 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         }
         Step::RunOr(command, alternatives) => run_or(index, command, alternatives),
         Step::Await(gate) => gates(index, &gate.checks),
-        Step::SaveLedger { environment, ledger: Some(ledger), journal } => {
+        Step::SaveLedger { owner, ledger: Some(ledger), journal } => {
             let (function, filling) = writing(index, ledger);
-            Ok((function, format!("save {} {journal} {filling}", folder(environment))))
+            Ok((function, format!("save {} {journal} {filling}", folder(owner))))
         }
-        Step::SaveLedger { environment, ledger: None, journal } => {
-            plain(format!("clear {} {journal}", folder(environment)))
-        }
+        Step::SaveLedger { owner, ledger: None, journal } => plain(format!("clear {} {journal}", folder(owner))),
+        Step::AdoptLedger { owner } => plain(format!("adopt {} {}", folder(&owner.without_project()), folder(owner))),
         Step::Snapshot(snapshot) => undo::snapshot(index, snapshot),
-        Step::Commit { environment, name } => plain(undo::call("commit", environment, name)?),
-        Step::Undo { environment, name } => plain(undo::call("undo", environment, name)?),
+        Step::Commit { owner, name } => plain(undo::call("commit", owner, name)?),
+        Step::Undo { owner, name } => plain(undo::call("undo", owner, name)?),
     }
 }
 

@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::act;
 use super::ask;
 use super::frame::{Frame, Frames};
 use super::web;
+use crate::name::{HostName, Owner};
 use crate::step::{
     Attributes, CommandReading, Digest, FETCH_LIMIT, Holding, Manager, MembershipReading, Mode, PackageReading,
-    PathReading, PortReading, Probe, Reading, Readings, StateReading, UnitReading, UserReading,
+    PathReading, PortReading, Probe, Reading, Readings, Record, StateReading, UnitReading, UserReading,
 };
 
 /// Reads the whole answer to [`super::read_script`].
@@ -41,6 +43,8 @@ struct Told {
 struct Answer {
     /// By word and index, for frames of one probe.
     single: BTreeMap<(String, usize), Frame>,
+    /// What is kept for whom, by the name of its directory: ledgers and journals.
+    kept: Vec<(String, Frame)>,
     /// By word, for frames of one program.
     tools: BTreeMap<String, Told>,
     /// By index: a line of `stat`.
@@ -105,6 +109,10 @@ impl Answer {
             "digests" => self.digests.extend(indexed(&frame)),
             "ids" => self.sort_ids(&frame),
             "packages" | "units" | "passwd" | "group" | "id" => self.sort_tool(&frame),
+            "ledger" | "journal" => {
+                let folder = frame.arguments.get(1).cloned();
+                self.kept.extend(folder.map(|folder| (folder, frame)));
+            }
             "interrupted" => self.interrupted = true,
             "locks" => self.locks = Some(frame.text()),
             "uptime" => self.uptime = frame.arguments.first().and_then(|now| now.parse().ok()),
@@ -170,7 +178,7 @@ impl Answer {
             Probe::Command(_) => self.command(index).map(Reading::Command),
             Probe::Port { .. } => self.port(index).map(Reading::Port),
             Probe::Http(_) => self.command(index).and_then(|answer| Ok(Reading::Http(web::answer(&answer)?))),
-            Probe::State(_) => self.state(index).map(|state| Reading::State(Box::new(state))),
+            Probe::State => self.state(index).map(|state| Reading::State(Box::new(state))),
         };
         answer.unwrap_or_else(Reading::Failed)
     }
@@ -185,17 +193,22 @@ fn silent(what: &str) -> String {
 impl Answer {
     fn state(&self, index: usize) -> Result<StateReading, String> {
         let id = |word: &str| self.one(word, index).map(|frame| frame.text().trim().to_owned());
-        let kept = |word: &str| match self.one(word, index) {
-            Some(frame) if frame.data.len() > ask::STATE_LIMIT => {
-                Err(format!("its {word} is larger than {} MiB", ask::STATE_LIMIT >> 20))
+        let mut records: BTreeMap<(Owner, HostName), Record> = BTreeMap::new();
+        for (folder, frame) in &self.kept {
+            // What has another sort of name is not of ours.
+            let Some(key) = act::unfold(folder) else { continue };
+            if frame.data.len() > ask::STATE_LIMIT {
+                return Err(format!("the {} in {folder} is larger than {} MiB", frame.word, ask::STATE_LIMIT >> 20));
             }
-            frame => Ok(frame.map(|frame| frame.data.clone())),
-        };
+            let text = Some(frame.data.clone()).filter(|text| frame.word == "ledger" || !text.is_empty());
+            let record = records.entry(key).or_default();
+            *(if frame.word == "ledger" { &mut record.ledger } else { &mut record.journal }) = text;
+        }
+        records.retain(|_, record| *record != Record::default());
         Ok(StateReading {
             machine: id("machine").unwrap_or_default(),
             boot: id("boot").filter(|boot| !boot.is_empty()).ok_or_else(|| silent("its boot id"))?,
-            ledger: kept("ledger")?,
-            journal: kept("journal")?.filter(|journal| !journal.is_empty()),
+            records,
         })
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn askable(probes: &[Probe]) -> impl Iterator<Item = (usize, &Probe)>
 
 fn states(probes: &[Probe]) -> String {
     let state = |(index, probe): (usize, &Probe)| match probe {
-        Probe::State(environment) => Some(format!("state {index} {}\n", super::act::folder(environment))),
+        Probe::State => Some(format!("state {index}\n")),
         _ => None,
     };
     askable(probes).filter_map(state).collect()

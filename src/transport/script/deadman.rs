@@ -12,16 +12,16 @@ const FIRE: &str = include_str!("fire.sh");
 
 /// The functions a step needs, and what its own function says.
 pub(super) fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
-    let words = |environment, name: &crate::name::RoleName| format!("{} {}", folder(environment), quote(name.as_str()));
+    let words = |owner, name: &crate::name::RoleName| format!("{} {}", folder(owner), quote(name.as_str()));
     let plain = |call: String| Ok((String::new(), call));
     match step {
-        Step::Arm { environment, name, after } => {
+        Step::Arm { owner, name, after } => {
             let function = format!("f{index}() {{\n{}\n}}\n", write_bytes(FIRE.as_bytes()));
-            Ok((function, format!("arm {} {} f{index}", words(environment, name), seconds(*after))))
+            Ok((function, format!("arm {} {} f{index}", words(owner, name), seconds(*after))))
         }
-        Step::Extend { environment, name } => plain(format!("extend {}", words(environment, name))),
-        Step::Disarm { environment, name } => plain(format!("disarm {}", words(environment, name))),
-        Step::GiveUp { environment, name } => plain(format!("giveup {}", words(environment, name))),
+        Step::Extend { owner, name } => plain(format!("extend {}", words(owner, name))),
+        Step::Disarm { owner, name } => plain(format!("disarm {}", words(owner, name))),
+        Step::GiveUp { owner, name } => plain(format!("giveup {}", words(owner, name))),
         _ => Err("it has nothing to do with undoing a change".to_owned()),
     }
 }

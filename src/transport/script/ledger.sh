@@ -27,6 +27,27 @@ clear() {
   rm -f ./ledger ./.new-ledger && { sync . 2>/dev/null || sync; } && forget "$2" || return
   cd .. && { [ -e "./$1/journal" ] || [ -e "./$1/backup" ] || [ -e "./$1/undo" ] || rmdir "./$1"; }
 }
+# adopt FROM TO: what is kept for an environment of a project that was not known belongs to one from now on.
+adopt() {
+  kept no
+  case $? in 0) ;; 66) return 0 ;; *) return 1 ;; esac
+  [ -e "./$1" ] || [ -L "./$1" ] || return 0
+  if [ -L "./$1" ] || [ ! -d "./$1" ] || ! [ -O "./$1" ]; then refuse "$S/$1 is no directory of armilla's: move it away"; return; fi
+  # A rollback timer names the directory that it is in.
+  set +f
+  for o in "./$1"/armed/*/armed; do
+    if [ -e "$o" ]; then
+      set -f
+      refuse "a rollback timer is armed in $S/$1: confirm or await it, then adopt again"
+      return
+    fi
+  done
+  set -f
+  if [ -e "./$2/ledger" ] || [ -e "./$2/journal" ]; then refuse "$S/$2 is there already, and so is $S/$1: move one of them away"; return; fi
+  # crash point
+  mv -T -- "./$1" "./$2" || return
+  sync . 2>/dev/null || sync
+}
 # forget BYTES: takes them off the front of the journal. A line without an end does not count.
 forget() {
   # crash point

@@ -1,4 +1,4 @@
-# state INDEX ENVIRONMENT: who this host is, and what armilla keeps on it. The journal before the ledger: what is worked
+# state INDEX: who this host is, and what armilla keeps on it, for everybody. Each journal before its ledger: what is worked
 # into the ledger between the two looks is then in both, which does no harm, and never in none.
 state() {
   machine= boot=
@@ -7,11 +7,19 @@ state() {
   gather "$boot" boot "$1"
   [ -n "$S" ] && [ -e "$S" ] || return 0
   if [ -L "$S" ] || ! [ -O "$S" ]; then failed "$1" "$S belongs to somebody else, or is a link: armilla believes nothing in it"; return; fi
-  for o in journal ledger; do
-    [ -e "$S/$2/$o" ] || continue
-    if [ ! -r "$S/$2/$o" ]; then failed "$1" "$S/$2/$o cannot be read"; return; fi
-    gather '' "$o" "$1"
-    give
-    head -c 16777217 <"$S/$2/$o" >&3
+  set +f
+  for d in "$S"/*@*/; do
+    d=${d%/}
+    case ${d##*/} in *[[:space:]]*) continue ;; esac
+    [ -d "$d" ] || continue
+    if [ -L "$d" ]; then failed "$1" "$d is a symbolic link: remove it"; break; fi
+    for o in journal ledger; do
+      [ -e "$d/$o" ] || continue
+      if [ ! -r "$d/$o" ]; then failed "$1" "$d/$o cannot be read"; break 2; fi
+      gather '' "$o" "$1" "${d##*/}"
+      give
+      head -c 16777217 <"$d/$o" >&3
+    done
   done
+  set -f
 }

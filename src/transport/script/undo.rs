@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::act::folder;
 use super::library::{Source, needed, sources};
 use super::quote::{quote, write_bytes};
-use crate::name::{EnvName, RoleName};
+use crate::name::{Owner, RoleName};
 use crate::step::{Snapshot, Touched, home_of};
 
 /// How long putting back may take: packages of some size, one after the other, on a host where another `apt` is at work.
@@ -16,20 +16,20 @@ pub(super) const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
 /// The functions of a step that keeps what is there, and its call.
 pub(super) fn snapshot(index: usize, snapshot: &Snapshot) -> Result<(String, String), String> {
-    let Snapshot { environment, name, touched } = snapshot;
+    let Snapshot { owner, name, touched } = snapshot;
     let lines: Vec<String> = touched.iter().map(line).collect::<Result<_, _>>()?;
     let functions = format!(
         "r{index}() {{\n{}\n}}\nl{index}() {{\n{}\n}}\n",
         write_bytes(restore().as_bytes()),
         write_bytes(lines.concat().as_bytes())
     );
-    Ok((functions, format!("{} r{index} l{index}", call("snapshot", environment, name)?)))
+    Ok((functions, format!("{} r{index} l{index}", call("snapshot", owner, name)?)))
 }
 
 /// A call with what it is about.
-pub(super) fn call(function: &str, environment: &EnvName, name: &str) -> Result<String, String> {
+pub(super) fn call(function: &str, owner: &Owner, name: &str) -> Result<String, String> {
     let name = RoleName::new(name).map_err(|why| why.to_string())?;
-    Ok(format!("{function} {} {}", folder(environment), quote(name.as_str())))
+    Ok(format!("{function} {} {}", folder(owner), quote(name.as_str())))
 }
 
 /// A line of the list. Anything that would be two lines is refused.
