@@ -117,7 +117,20 @@ pub struct Run {
     pub events: Vec<(Duration, Event)>,
     /// How it ended; none if it did not, or died.
     pub end: Option<Ending>,
+    /// Whether the program that records it was there when it was read.
+    is_recorded: bool,
     folder: PathBuf,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// It ended so.
+    Ended(&'a Ending),
+    /// Its program records it now.
+    Running,
+    /// Its program is gone, and did not record an end.
+    Interrupted,
 }
 
 /// Why the runs of this machine cannot be read or written.
@@ -241,6 +254,23 @@ impl History {
 }
 
 impl Run {
+    /// Where it is: ended, running, or interrupted.
+    pub fn progress(&self) -> Progress<'_> {
+        match &self.end {
+            Some(end) => Progress::Ended(end),
+            None if self.is_recorded => Progress::Running,
+            None => Progress::Interrupted,
+        }
+    }
+
+    /// The same run, read again.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn again(&self) -> Result<Self, HistoryError> {
+        read(&self.folder)
+    }
+
     /// The text of its saved plan.
     ///
     /// # Errors
@@ -328,6 +358,8 @@ fn begin_in(folder: &Path, head: &Head, plan: &[u8]) -> Result<Record, HistoryEr
     crash::point();
     let path = folder.join("journal");
     let file = write(&path, &text(&Line::Head(Box::new(head.clone())))).map_err(failed(&path))?;
+    // It ends with this process: whoever reads the run knows by it that the run goes on.
+    file.try_lock().map_err(|error| failed(&path)(error.into()))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
     crash::point();
     Ok(Record(Some(Journal { path, file })))
@@ -338,6 +370,12 @@ fn text(line: &Line) -> Vec<u8> {
     let mut text = serde_json::to_vec(line).unwrap_or_default();
     text.push(b'\n');
     text
+}
+
+/// Whether a process records into this journal now: it holds a lock on it.
+fn is_recorded(journal: &Path) -> bool {
+    let locked = |file: File| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock));
+    File::open(journal).is_ok_and(locked)
 }
 
 fn read(folder: &Path) -> Result<Run, HistoryError> {
@@ -365,7 +403,8 @@ fn read(folder: &Path) -> Result<Run, HistoryError> {
     let Ok(Line::Head(head)) = serde_json::from_slice(first) else {
         return Err(broken("it does not begin as the journal of a run"));
     };
-    let mut run = Run { head: *head, events: Vec::new(), end: None, folder: folder.to_owned() };
+    let is_recorded = is_recorded(&path);
+    let mut run = Run { head: *head, events: Vec::new(), end: None, is_recorded, folder: folder.to_owned() };
     for line in lines {
         match serde_json::from_slice(line) {
             Ok(Line::Event { at, event }) => run.events.push((at, event)),

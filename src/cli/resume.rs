@@ -5,14 +5,14 @@ use super::environment::Question;
 use super::plan::{Next, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, apply_file, completion, hosts, load, runs, saved, show, ui};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::Run;
-use crate::operation::resume::{Direction, Resumption, last_open};
+use crate::operation::resume::{self, Direction, Resumption};
 use crate::operation::{Ground, Proposal};
 use crate::report::human;
 
-/// Goes on with a run that was cut off. The hosts are read again: what was done is not done twice, what is not known is
-/// looked at.
+/// Resumes an interrupted or failed run. Every host is read again: what was done is not done twice. A run that a later one has
+/// overtaken is refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Resume {
@@ -49,6 +49,7 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
     let about = &opened.plan.about;
     let question = Question::of_saved(opened.workspace.as_ref(), about);
     let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());
+    resume::check(&runs::history()?, &old, &opened.plan.plan)?;
     let ground =
         Ground::of_saved(about, &opened.plan.plan.owner, opened.plan.catalog.endpoints().into_values().collect());
     let telling = Telling {
@@ -58,13 +59,13 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
         patience: Some(command.consent.patience.clone()),
     };
     let shape = Shape { next: Next::Doing, ..command.shape.clone() };
-    ui::say(&format!("going on with the run {} of {}", old.head.run, old.head.at));
+    ui::say(&format!("resuming run {} of {}: {}", old.head.run, old.head.at, shown(&old.head.command)));
     hosts::contact(global, &connection, telling, async |hosts| {
         let decide = async |locked: &hosts::Locks| {
             let resumption = locked.survey_resumption(&opened.plan, &old, &hosts.stop).await?;
             let Resumption { survey, direction } = resumption;
             if direction == Direction::Back {
-                ui::say("that run was putting back what it had changed: so does this one");
+                ui::say("that run was rolling back: this one completes the rollback");
             }
             show::print_plan(global, &shape, about, &survey.plan, human::Read::Now(survey.took), None);
             let proposal = Proposal::new(survey, about.clone(), project, opened.sealer.clone());
@@ -81,11 +82,11 @@ fn last(global: &Global) -> Result<Run, Diagnostics> {
     let here = load::workspace(global).ok();
     let settings = here.as_ref().map(|here| here.settings(None)).transpose()?;
     let project = settings.and_then(|(settings, _)| settings.project);
-    let last = last_open(&runs::history()?, here.as_ref().map(|here| (here.root(), project.as_ref())));
+    let last = resume::last_open(&runs::history()?, here.as_ref().map(|here| (here.root(), project.as_ref())));
     last.ok_or_else(|| {
         let place = if here.is_some() { "this project" } else { "this machine" };
-        Diagnostic::error(format!("no run of {place} is left to go on with"))
-            .hint("`armilla runs list` shows all")
+        Diagnostic::error(format!("no run of {place} can be resumed: the last one of each environment is complete"))
+            .hint("`armilla runs list` shows all runs")
             .into()
     })
 }

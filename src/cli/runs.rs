@@ -1,6 +1,7 @@
 //! `armilla runs list|show|log`: what was done from this machine, and how it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
@@ -8,7 +9,7 @@ use serde_json::json;
 use super::{Exit, completion, identity, ui};
 use crate::apply::{End, Event, Failure, Restoration};
 use crate::diag::{Diagnostic, Diagnostics, shown};
-use crate::history::{History, Run};
+use crate::history::{self, History, Run};
 use crate::name::{HostName, ServiceName};
 use crate::operation::Outcome;
 use crate::plan::{Plan, Stage, Work};
@@ -22,7 +23,7 @@ pub(super) enum RunsCommand {
     /// Show a run: its plan, how far each host came, and what to do next
     Show(One),
     /// Print the events of a run, line by line
-    Log(One),
+    Log(Log),
 }
 
 /// Lists runs.
@@ -47,12 +48,25 @@ pub(super) struct One {
     json: bool,
 }
 
+/// Prints the events of a run.
+#[derive(Debug, clap::Args)]
+pub(super) struct Log {
+    #[command(flatten)]
+    one: One,
+    /// Print new events until the run ends
+    #[arg(short = 'F', long)]
+    follow: bool,
+}
+
+/// How often a run that is followed is read again.
+const POLL: Duration = Duration::from_millis(250);
+
 /// Runs the command.
 pub(super) fn run(verbose: u8, command: &RunsCommand) -> Result<Exit, Diagnostics> {
     match command {
         RunsCommand::List(list) => self::list(list),
         RunsCommand::Show(one) => find(one.run.as_deref()).and_then(|run| show(&run, one.json)),
-        RunsCommand::Log(one) => find(one.run.as_deref()).and_then(|run| log(&run, one.json, verbose)),
+        RunsCommand::Log(command) => find(command.one.run.as_deref()).and_then(|run| log(run, command, verbose)),
     }
 }
 
@@ -81,14 +95,17 @@ pub(super) fn find(typed: Option<&str>) -> Result<Run, Diagnostics> {
 
 /// How a run ended, in a word or two.
 fn ended(run: &Run) -> &'static str {
-    match run.end.as_ref().map(|end| end.outcome) {
-        None => "did not end",
-        Some(Outcome::Converged { .. }) => "converged",
-        Some(Outcome::Failed) => "failed",
-        Some(Outcome::Unreachable) => "unreachable",
-        Some(Outcome::RolledBack) => "rolled back",
-        Some(Outcome::Uncertain) => "uncertain",
-        Some(Outcome::Stopped) => "interrupted",
+    match run.progress() {
+        history::Progress::Running => "running",
+        history::Progress::Interrupted => "interrupted",
+        history::Progress::Ended(end) => match end.outcome {
+            Outcome::Converged { .. } => "converged",
+            Outcome::Failed => "failed",
+            Outcome::Unreachable => "unreachable",
+            Outcome::RolledBack => "rolled back",
+            Outcome::Uncertain => "uncertain",
+            Outcome::Stopped => "stopped",
+        },
     }
 }
 
@@ -154,9 +171,11 @@ pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
         let host = host.map(ToString::to_string).unwrap_or_default();
         lines.push(shown(&format!("  {host}  {}  {state}", block.role)));
     }
-    if run.end.is_none() || run.end.as_ref().is_some_and(|end| !matches!(end.outcome, Outcome::Converged { .. })) {
-        lines.push(format!("to go on with what is left of it: armilla resume {}", head.run));
-    }
+    lines.extend(match run.progress() {
+        history::Progress::Running => Some(format!("to follow it: armilla runs log {} --follow", head.run)),
+        history::Progress::Ended(end) if matches!(end.outcome, Outcome::Converged { .. }) => None,
+        _ => Some(format!("to resume it: armilla resume {}", head.run)),
+    });
     ui::result(&lines.join("\n"));
     Ok(Exit::Success)
 }
@@ -239,18 +258,26 @@ fn why(failure: &Failure) -> String {
     }
 }
 
-fn log(run: &Run, as_json: bool, verbose: u8) -> Result<Exit, Diagnostics> {
-    let plan = std::sync::Arc::new(plan(run)?);
-    if as_json {
-        for (at, event) in &run.events {
-            ui::line(&crate::report::json::event(&plan, event, *at).to_string());
+/// Prints the events of a run; of one that is followed also those to come.
+fn log(mut run: Run, command: &Log, verbose: u8) -> Result<Exit, Diagnostics> {
+    let plan = std::sync::Arc::new(plan(&run)?);
+    let mut progress = Progress::lines(std::sync::Arc::clone(&plan), Box::new(anstream::stdout()), verbose.max(1));
+    let mut printed = 0;
+    loop {
+        for (at, event) in &run.events[printed..] {
+            if command.one.json {
+                ui::line(&crate::report::json::event(&plan, event, *at).to_string());
+            } else {
+                progress.tick(*at);
+                progress.event(event);
+            }
         }
-        return Ok(Exit::Success);
-    }
-    let mut progress = Progress::lines(plan, Box::new(anstream::stdout()), verbose.max(1));
-    for (at, event) in &run.events {
-        progress.tick(*at);
-        progress.event(event);
+        printed = run.events.len();
+        if !command.follow || run.progress() != history::Progress::Running {
+            break;
+        }
+        std::thread::sleep(POLL);
+        run = run.again().map_err(|error| Diagnostic::error(shown(&error.to_string())))?;
     }
     progress.finish();
     Ok(Exit::Success)
@@ -258,8 +285,6 @@ fn log(run: &Run, as_json: bool, verbose: u8) -> Result<Exit, Diagnostics> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::name::RoleName;
     use crate::plan::Block;

@@ -44,6 +44,7 @@ pub(super) fn base(name: &HostName, host: Option<&HostCatalog>, known: &Known<'_
         is_unadopted: known.past.is_unadopted,
         generation: known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation),
         last: known.past.ledger.as_ref().and_then(|ledger| ledger.last.clone()),
+        converged: known.past.ledger.as_ref().and_then(|ledger| ledger.converged.clone()),
         seen: seen.collect(),
     }
 }

@@ -92,6 +92,9 @@ pub struct Base {
     pub generation: u64,
     /// The last run that changed it.
     pub last: Option<Applied>,
+    /// The last run after which everything was as described; none in plans from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converged: Option<Applied>,
     /// Of every resource that is asked there, a digest of what was seen (see [`crate::resource::Kind::fingerprint`]), in
     /// the order of the catalog.
     pub seen: Vec<(Address, Digest)>,

@@ -284,7 +284,7 @@ fn closed() -> FailedCheck {
 }
 
 fn base(seen: Vec<(Address, Digest)>) -> Base {
-    Base { machine: "4c4c4544".into(), is_unadopted: false, generation: 41, last: None, seen }
+    Base { machine: "4c4c4544".into(), is_unadopted: false, generation: 41, last: None, converged: None, seen }
 }
 
 #[test]
@@ -575,8 +575,10 @@ fn seen() -> Seen {
             (address, Digest::of(seen.fingerprint.expose().as_bytes()))
         });
         let seen = seen.collect();
-        plan.bases
-            .insert(host(name), Base { machine: machine.into(), is_unadopted: false, generation: 3, last: None, seen });
+        plan.bases.insert(
+            host(name),
+            Base { machine: machine.into(), is_unadopted: false, generation: 3, last: None, converged: None, seen },
+        );
     }
     Seen { saved: saved(plan, catalog), now }
 }
