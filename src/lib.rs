@@ -18,6 +18,7 @@
 //! | [`exec`] | one program on many hosts, outside of any plan |
 //! | [`store`] [`history`] | files on this machine: a project's; the runs, written down while they happen |
 //! | [`workspace`] | a project folder, opened: an environment, complete and checked |
+//! | [`operation`] | an environment planned and changed: survey, lock, guard, apply, settle |
 //! | [`crash`] | where a test build can be ended at once |
 //! | [`report`] | sentences and pictures, from plans and events |
 //! | [`sim`] [`lab`] | a fleet in memory; real hosts on this machine |

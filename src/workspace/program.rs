@@ -290,7 +290,7 @@ mod tests {
             run(&["head", "-c", "20000000", "/dev/zero"], limit).await,
             Err("printed more than 16 MiB and was ended".to_owned())
         );
-        let loud = "head -c 200000 /dev/zero >&2; echo last >&2; exit 1";
+        let loud = "yes loud | head -c 200000 >&2; echo >&2; echo last >&2; exit 1";
         assert!(run(&["sh", "-c", loud], limit).await.expect_err("it fails").ends_with("last"));
         let started = run(&["./nobody/has/this"], limit).await.expect_err("not there");
         assert!(started.contains("cannot be started"), "{started}");

@@ -44,7 +44,6 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
         false,
         &[
             "yaml",
-            "template",
             "vault",
             "inventory",
             "vars",
@@ -52,10 +51,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
             "settings",
             "site",
             "project",
-            "format",
             "fact",
-            "resource",
-            "graph",
             "catalog",
             "ledger",
             "store",
@@ -177,7 +173,6 @@ const PROCESS: &[&str] = &[
     "IsTerminal",
     "tokio::signal",
     "ctrl_c",
-    "runtime::",
 ];
 
 #[test]
