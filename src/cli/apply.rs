@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, command: &Apply) -> Result<Exit, Failur
     let command = &Apply { selection: command.selection.with(&command.only), ..command.clone() };
     let Apply { selection, connection, shape, .. } = command;
     match file(global, selection) {
-        Some(file) => apply_file::apply(global, command, &file).await,
+        Some(file) => Box::pin(apply_file::apply(global, command, &file)).await,
         None if command.lists.any() => plan::list(global, selection, &command.lists, shape).await,
         None if command.check => {
             plan::show(global, selection, connection, (shape, command.consent.detailed_exitcode)).await

@@ -44,7 +44,7 @@ pub(super) fn run(global: &Global, command: &Fmt) -> Result<Exit, Failure> {
 fn changes(global: &Global, command: &Fmt) -> Result<Vec<Change>, Diagnostics> {
     let mut problems = Diagnostics::new();
     let files = if command.paths.is_empty() {
-        of_project(&load::workspace(global)?.root())
+        of_project(load::workspace(global)?.root())
     } else {
         command.paths.iter().filter_map(|path| problems.keep(named(path))).flatten().collect()
     };

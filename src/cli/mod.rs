@@ -303,7 +303,8 @@ async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
         Command::Validate(command) => Ok(validate::run(global, command).await),
         Command::Fmt(command) => fmt::run(global, command),
         Command::Plan(command) => plan::run(global, command).await,
-        Command::Apply(command) => apply::run(global, command).await,
+        // The largest of all by far: the others need not be as large.
+        Command::Apply(command) => Box::pin(apply::run(global, command)).await,
         Command::Show(command) => show::run(global, command),
         Command::Graph(command) => graph::run(global, command).await,
         Command::Explain(command) => explain::run(global, command).await,

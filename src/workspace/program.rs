@@ -87,10 +87,10 @@ pub enum ProgramError {
     #[error("printed more than {} MiB and was ended", MOST / 1024 / 1024)]
     TooMuch,
     /// It did not end in time. With the last line of its standard error.
-    #[error("took longer than {} s and was ended{}", .0.as_secs(), last(.1))]
+    #[error("took longer than {} s and was ended{}", .0.as_secs(), last(.1.as_ref()))]
     TooLong(Duration, Option<String>),
     /// It failed. With the last line of its standard error.
-    #[error("failed with {}{}", shown(*.0), last(.1))]
+    #[error("failed with {}{}", shown(*.0), last(.1.as_ref()))]
     Failed(ExitStatus, Option<String>),
 }
 
@@ -250,8 +250,8 @@ fn shown(status: ExitStatus) -> String {
     status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
-fn last(line: &Option<String>) -> String {
-    line.as_ref().map(|line| format!(": {line}")).unwrap_or_default()
+fn last(line: Option<&String>) -> String {
+    line.map(|line| format!(": {line}")).unwrap_or_default()
 }
 
 /// The last line that a program complained with.

@@ -82,18 +82,6 @@ impl Reader {
         texts.configured(self.project.ansible.clone())
     }
 
-    /// What the request sets, where there are no files.
-    ///
-    /// # Errors
-    /// For a file.
-    pub(super) fn plain_variables(&self, given: &[Setting]) -> Result<Vec<(String, Node)>, Diagnostic> {
-        let plain = |setting: &Setting| match setting {
-            Setting::One(name, node) => Ok((name.clone(), node.clone())),
-            Setting::File(file) => Err(Diagnostic::error(format!("--var @{file}: this project has no files"))),
-        };
-        given.iter().map(plain).collect()
-    }
-
     /// The files of the environment, and what a program prints if one is named for the hosts.
     pub(super) async fn texts(&mut self, keys: &Arc<Keyring>, programs: &Programs) -> Option<Texts> {
         let files = self.problems.keep(secrets::files(&self.project.environment, keys).await)?;
@@ -222,10 +210,19 @@ impl Environment {
     /// Everything that is wrong with it.
     pub fn from_texts(project: Project, request: &Request) -> Result<Self, Diagnostics> {
         let reader = Reader::new(project, request);
-        let (texts, set) = (reader.plain_texts(), reader.plain_variables(&request.variables)?);
+        let (texts, set) = (reader.plain_texts(), plain_variables(&request.variables)?);
         let unchecked = reader.finish(None, &texts, set, (request, Arc::new(Keyring::empty())))?;
         unchecked.check_without_keys(request)
     }
+}
+
+/// What a request sets, where there are no files.
+fn plain_variables(given: &[Setting]) -> Result<Vec<(String, Node)>, Diagnostic> {
+    let plain = |setting: &Setting| match setting {
+        Setting::One(name, node) => Ok((name.clone(), node.clone())),
+        Setting::File(file) => Err(Diagnostic::error(format!("--var @{file}: this project has no files"))),
+    };
+    given.iter().map(plain).collect()
 }
 
 fn roles(project: &Project, unusable: &mut BTreeSet<String>, problems: &mut Diagnostics) -> BTreeMap<RoleName, Role> {

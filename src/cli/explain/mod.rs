@@ -95,9 +95,10 @@ async fn on_a_host(global: &Global, command: &Explain) -> Result<Exit, Failure> 
         keys: command.keys.clone(),
         ..Selection::default()
     };
-    let loaded = match command.offline {
-        true => load::offline(global, &selection).await?,
-        false => load::load(global, &selection, &command.connection).await?,
+    let loaded = if command.offline {
+        load::offline(global, &selection).await?
+    } else {
+        load::load(global, &selection, &command.connection).await?
     };
     let host = host(&loaded, command.host.as_deref())?;
     let loaded = loaded.limited_to(host.clone());
