@@ -45,7 +45,7 @@ pub fn wait(said: Option<Risk>, resource: &dyn Resource) -> Option<Duration> {
 fn is_risky(resource: &dyn Resource) -> bool {
     match resource.holds() {
         Some(Hold::Whole(path) | Hold::Part(path)) => is_path(&path),
-        None => resource.kind() == "service" && SERVICES.contains(&resource.target().as_str()),
+        None => resource.service().is_some_and(|service| SERVICES.contains(&service.as_str())),
     }
 }
 

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::HostCatalog;
-use crate::step::Probe;
+use crate::resource::{self, kind};
+use crate::step::{Check, Probe};
 
 /// A program that must be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,56 +19,75 @@ pub struct Tool {
     pub used_by: &'static str,
 }
 
-macro_rules! tools {
-    ($($used_by:literal: $package:literal [$($($name:literal)|+),*];)*) => {
-        const TOOLS: &[Tool] =
-            &[$($(Tool { any_of: &[$($name),+], package: $package, used_by: $used_by }),*),*];
-    };
-}
+/// What the scripts of the transport use.
+const EVERYWHERE: &[(&str, &[&[&str]])] = &[
+    (
+        "coreutils",
+        &[
+            &["cat"],
+            &["stat"],
+            &["sha256sum"],
+            &["readlink"],
+            &["head"],
+            &["tail"],
+            &["tr"],
+            &["timeout"],
+            &["mktemp"],
+            &["mv"],
+            &["ln"],
+            &["mkdir"],
+            &["rmdir"],
+            &["chmod"],
+            &["chown"],
+            &["id"],
+            &["date"],
+            &["sync"],
+            &["cksum"],
+        ],
+    ),
+    ("grep", &[&["grep"]]),
+];
 
-// `every host` is what the scripts of the transport use; the others are kinds of resources and of health checks.
-tools! {
-    "every host": "coreutils" ["cat", "stat", "sha256sum", "readlink", "head", "tail", "tr", "timeout", "mktemp", "mv",
-        "ln", "mkdir", "rmdir", "chmod", "chown", "id", "date", "sync", "cksum"];
-    "every host": "grep" ["grep"];
-    "package": "" ["apt-get", "dpkg-query", "apt-mark"];
-    "service": "systemd" ["systemctl"];
-    "unit": "systemd" ["systemctl"];
-    "user": "passwd" ["useradd", "usermod", "userdel"];
-    "user": "libc-bin" ["getent"];
-    "group": "passwd" ["groupadd", "groupmod", "groupdel"];
-    "group": "libc-bin" ["getent"];
-    "health unit": "systemd" ["systemctl"];
-    "health tcp": "bash" ["bash" | "nc"];
-    "health http": "curl" ["curl" | "wget"];
-    "health http": "sed" ["sed"];
-}
+/// What health checks use.
+const HEALTH: &[(&str, &str, &[&str])] = &[
+    ("health unit", "systemd", &["systemctl"]),
+    ("health tcp", "bash", &["bash", "nc"]),
+    ("health http", "curl", &["curl", "wget"]),
+    ("health http", "sed", &["sed"]),
+];
 
 /// The tools that must be on a host. Of one without a role nothing is desired, but it must be able to answer.
 pub fn needed(host: Option<&HostCatalog>) -> Vec<Tool> {
     let blocks = host.map(|host| host.blocks.as_slice()).unwrap_or_default();
-    let kinds = blocks.iter().flat_map(|block| &block.items).map(|item| item.resource.kind());
-    let health = blocks.iter().flat_map(|block| &block.health).filter_map(|check| match check.probe {
+    let health: BTreeSet<&str> = blocks.iter().flat_map(|block| &block.health).filter_map(user).collect();
+    let kinds: BTreeSet<&str> = blocks.iter().flat_map(|block| &block.items).map(|item| item.resource.kind()).collect();
+    let everywhere = EVERYWHERE
+        .iter()
+        .flat_map(|(package, tools)| tools.iter().map(|any_of| Tool { any_of, package, used_by: "every host" }));
+    let of_kind = |name: &&str| kind(name).map(|info| info.tools.iter().map(|tool| used_by(tool, info.name)));
+    let of_kinds = kinds.iter().filter_map(of_kind).flatten();
+    let of_health = HEALTH.iter().filter(|(used_by, ..)| health.contains(used_by));
+    let of_health = of_health.map(|(used_by, package, any_of)| Tool { any_of, package, used_by });
+    everywhere.chain(of_kinds).chain(of_health).collect()
+}
+
+fn used_by(tool: &resource::Tool, used_by: &'static str) -> Tool {
+    let resource::Tool { any_of, package } = *tool;
+    Tool { any_of, package, used_by }
+}
+
+fn user(check: &Check) -> Option<&'static str> {
+    match check.probe {
         Probe::Port { .. } => Some("health tcp"),
         Probe::Http(_) => Some("health http"),
         Probe::Unit(_) => Some("health unit"),
         _ => None,
-    });
-    let users: BTreeSet<&str> = std::iter::once("every host").chain(kinds).chain(health).collect();
-    TOOLS.iter().filter(|tool| users.contains(tool.used_by)).copied().collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_user_of_a_tool_is_a_kind_that_exists() {
-        for tool in TOOLS {
-            let other = tool.used_by == "every host" || tool.used_by.starts_with("health ");
-            assert!(other || crate::resource::kind(tool.used_by).is_some(), "{}", tool.used_by);
-        }
-    }
 
     #[test]
     fn a_host_without_a_role_only_answers() {

@@ -16,16 +16,9 @@ pub(super) fn resource_of(place: &Place, owned: &Owned) -> Option<Arc<dyn Resour
     (kind(&place.kind)?.parse)(&keys_of(place, owned)?.into()).ok()
 }
 
-/// The keys of what takes something away. A ledger from before packages were asked what becomes of their configuration has
-/// all of them purged, which nobody asked for.
+/// The keys of what takes something away, in today's form.
 pub(super) fn keys_of(place: &Place, owned: &Owned) -> Option<serde_json::Value> {
-    let mut keys = owned.absent.clone()?;
-    if let Some(keys) = keys.as_object_mut().filter(|keys| place.kind == "package" && !keys.contains_key("autoremove"))
-    {
-        keys.remove("purge");
-        keys.insert("autoremove".to_owned(), true.into());
-    }
-    Some(keys)
+    Some((kind(&place.kind)?.renewed)(owned.absent.clone()?))
 }
 
 /// What others have on one host.

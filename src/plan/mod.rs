@@ -39,7 +39,7 @@ use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
 use crate::ledger::{Applied, Expected, Ledger, Parted, Place, Records};
 use crate::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName};
-use crate::resource::{Action, Change, Verb};
+use crate::resource::{Action, Change, Verb, kind};
 use crate::secret::Secret;
 use crate::step::{Command, Digest, Gate, Leftovers, Probe, Readings, Step};
 
@@ -642,8 +642,8 @@ impl Plan {
     pub fn with_data(&mut self) {
         for stage in &mut self.stages {
             let Work::Change(block) = &mut stage.work else { continue };
-            let directories = block.entries.iter_mut().filter(|e| e.is_removal() && e.address.kind == "directory");
-            for entry in directories {
+            let holds_data = |entry: &Entry| kind(entry.address.kind).is_some_and(|info| info.holds_data);
+            for entry in block.entries.iter_mut().filter(|entry| entry.is_removal() && holds_data(entry)) {
                 let remove = Command::new(["rm", "-rf", "--one-file-system", "--", &entry.address.target]);
                 let steps = vec![Step::Run(remove)];
                 entry.verdict = Verdict::Change(Change { action: Action::Remove, fields: Vec::new(), steps });

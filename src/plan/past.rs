@@ -315,8 +315,8 @@ fn fate(place: &Place, owned: &Owned, readings: &Readings, others: &Others) -> F
     let stays = |why: &str, held| Fate::Stays(why.to_owned(), held);
     if owned.absent.is_none() {
         let never = stays("it cannot be taken away; armilla forgets it", Held::Forgotten);
-        // A service that cannot be taken away was wanted stopped, as it would be without us.
-        return if owned.there && place.kind != "service" { never } else { Fate::Gone };
+        let leaves_nothing = kind(&place.kind).is_some_and(|info| info.leaves_nothing);
+        return if owned.there && !leaves_nothing { never } else { Fate::Gone };
     }
     let Some(resource) = resource_of(place, owned) else {
         return stays("this armilla does not know how to take it away", Held::Back);

@@ -5,7 +5,7 @@
 
 use super::Entry;
 use crate::name::Address;
-use crate::step::{Command, Manager, Step, Touched};
+use crate::step::{Manager, Step, Touched, Touches};
 
 /// What these changes touch, each once and in the order in which they do, and the resources with an effect that cannot be
 /// put back: programs of the project, accounts, what is sent to a server or set in a running kernel.
@@ -13,13 +13,10 @@ pub fn touched(entries: &[Entry]) -> (Vec<Touched>, Vec<Address>) {
     let (mut touched, mut lost) = (Vec::new(), Vec::new());
     for entry in entries {
         for step in entry.steps() {
-            match of_step(&entry.address, step) {
+            match of_step(step) {
                 Some(things) => things.into_iter().for_each(|thing| once(&mut touched, thing)),
                 None => once(&mut lost, entry.address.clone()),
             }
-        }
-        if let Some(unit) = unit(&entry.address).filter(|_| !entry.steps().is_empty()) {
-            once(&mut touched, Touched::Unit(unit));
         }
     }
     (touched, lost)
@@ -32,7 +29,7 @@ fn once<T: PartialEq>(all: &mut Vec<T>, one: T) {
 }
 
 /// What one step touches; none if it has an effect that cannot be put back.
-fn of_step(address: &Address, step: &Step) -> Option<Vec<Touched>> {
+fn of_step(step: &Step) -> Option<Vec<Touched>> {
     let path = |path: &String| Some(vec![Touched::Path(path.clone())]);
     match step {
         Step::WriteFile { path: at, .. }
@@ -48,7 +45,10 @@ fn of_step(address: &Address, step: &Step) -> Option<Vec<Touched>> {
         Step::RemovePackages(removal) => {
             (removal.manager == Manager::Apt).then(|| removal.names.iter().cloned().map(Touched::Package).collect())
         }
-        Step::Run(command) | Step::RunUnless(command, _) | Step::RunOr(command, _) => of_program(address, command),
+        Step::Run(command) | Step::RunUnless(command, _) | Step::RunOr(command, _) => match &command.touches {
+            Touches::Unknown => None,
+            Touches::Only(things) => Some(things.clone()),
+        },
         // They look, wait, fetch lists that fit every change, or write down what is armilla's own.
         Step::Unchanged { .. }
         | Step::KeepCopy { .. }
@@ -67,39 +67,6 @@ fn of_step(address: &Address, step: &Step) -> Option<Vec<Touched>> {
     }
 }
 
-/// What a program touches that a kind of resource runs. What a user wrote can do anything.
-fn of_program(address: &Address, command: &Command) -> Option<Vec<Touched>> {
-    let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
-    match (address.kind, words.as_slice()) {
-        ("command" | "script" | "http", _) => None,
-        // They only look, fetch lists that fit every change, or tell systemd of files.
-        (_, ["systemctl", "daemon-reload"])
-        | ("repository", ["sh" | "zypper" | "dnf" | "yum", ..])
-        | ("timezone", ["ls", ..])
-        | ("locale", ["sh", "-c", _, "locale-known", ..]) => Some(Vec::new()),
-        // Of a template, only its instances have a state, and which these are is not known.
-        (_, ["systemctl", _, "--", unit]) if unit.contains("@.") || unit.contains('*') => None,
-        (_, ["systemctl", _, "--", unit]) => Some(vec![Touched::Unit((*unit).to_owned())]),
-        // A package that is not from apt cannot be put back. The shell lets dpkg finish what was interrupted.
-        ("package", ["apt-get" | "apt-mark", ..] | ["sh", "-c", _]) => {
-            Some(vec![Touched::Package(address.target.clone())])
-        }
-        ("directory" | "unit", ["rmdir", .., "--", path]) => Some(vec![Touched::Path((*path).to_owned())]),
-        _ => None,
-    }
-}
-
-/// The unit that reads what a resource writes. A template has no state of its own.
-fn unit(address: &Address) -> Option<String> {
-    let target = address.target.as_str();
-    let unit = match address.kind {
-        "unit" => target.split_once(".d/").map_or(target, |(unit, _)| unit).to_owned(),
-        "timer" => format!("{target}.timer"),
-        _ => return None,
-    };
-    (!unit.contains("@.")).then_some(unit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +74,7 @@ mod tests {
     use crate::plan::{Cause, Reason, Verdict};
     use crate::resource::{Action, Change};
     use crate::secret::Content;
-    use crate::step::{Leftovers, Ownership, PackageRemoval, Removable};
+    use crate::step::{Command, Leftovers, Ownership, PackageRemoval, Removable};
 
     fn entry(kind: &'static str, target: &str, steps: Vec<Step>) -> Entry {
         let (host, role) = (HostName::new("h").expect("a name"), RoleName::new("r").expect("a name"));
@@ -116,8 +83,12 @@ mod tests {
         Entry { address, verdict, reason: Reason::Differs, cause: Cause::Project, mark: None, risk: None }
     }
 
-    fn run(argv: &[&str]) -> Step {
-        Step::Run(Command::new(argv.iter().copied()))
+    fn run(things: &[Touched]) -> Step {
+        Step::Run(Command::new(["it"]).touching(things.iter().cloned()))
+    }
+
+    fn anything() -> Step {
+        Step::Run(Command::new(["it"]))
     }
 
     fn removal(names: &[&str]) -> Step {
@@ -131,56 +102,32 @@ mod tests {
     }
 
     #[test]
-    fn files_units_and_packages_can_be_put_back() {
-        let package = ["apt-get", "install", "--", "zookeeper=3.9"];
-        let folder = "/etc/systemd/system/zookeeper.service.d";
+    fn files_and_what_programs_say_they_touch_can_be_rolled_back() {
+        let path = |path: &str| Touched::Path(path.to_owned());
+        let unit = Touched::Unit("zookeeper.service".to_owned());
+        let package = |package: &str| Touched::Package(package.to_owned());
         let entries = [
-            entry(
-                "package",
-                "zookeeper",
-                vec![Step::RefreshPackages, run(&package), run(&["systemctl", "daemon-reload"])],
-            ),
+            entry("package", "zookeeper", vec![Step::RefreshPackages, run(&[package("zookeeper")]), run(&[])]),
             entry("file", "/etc/zoo.cfg", vec![write("/etc/zoo.cfg"), write("/etc/zoo.cfg")]),
             entry("link", "/etc/zoo", vec![Step::Remove { path: "/etc/zoo".into(), what: Removable::Link }]),
-            entry(
-                "unit",
-                "zookeeper.service.d/a.conf",
-                vec![run(&["rmdir", "--ignore-fail-on-non-empty", "--", folder])],
-            ),
-            entry("timer", "backup", vec![run(&["systemctl", "enable", "--", "backup.timer"])]),
-            entry("service", "zookeeper", vec![run(&["systemctl", "restart", "--", "zookeeper.service"])]),
+            entry("service", "zookeeper", vec![run(&[unit.clone(), path("/etc/zoo")]), run(&[unit.clone()])]),
             entry("package", "old", vec![removal(&["old", "only-for-it"])]),
-            entry("unit", "worker@.service", vec![write("/etc/systemd/system/worker@.service")]),
         ];
-        let path = |path: &str| Touched::Path(path.to_owned());
-        let unit = |unit: &str| Touched::Unit(unit.to_owned());
-        let package = |package: &str| Touched::Package(package.to_owned());
-        let wanted = vec![
-            package("zookeeper"),
-            path("/etc/zoo.cfg"),
-            path("/etc/zoo"),
-            path(folder),
-            unit("zookeeper.service"),
-            unit("backup.timer"),
-            package("old"),
-            package("only-for-it"),
-            path("/etc/systemd/system/worker@.service"),
-        ];
+        let wanted = [path("/etc/zoo.cfg"), path("/etc/zoo"), unit, package("old"), package("only-for-it")];
+        let wanted = std::iter::once(package("zookeeper")).chain(wanted).collect();
         assert_eq!(touched(&entries), (wanted, Vec::new()));
     }
 
     #[test]
-    fn what_has_other_effects_cannot_be() {
+    fn a_program_that_does_not_say_what_it_touches_cannot_be_rolled_back() {
         let entries = [
-            entry("command", "make", vec![run(&["systemctl", "stop", "--", "nginx.service"])]),
-            entry("user", "ada", vec![run(&["useradd", "--", "ada"]), run(&["usermod", "--", "ada"])]),
-            entry("package", "zookeeper", vec![run(&["dnf", "-q", "-y", "install", "zookeeper"])]),
-            entry("sysctl", "vm.swappiness", vec![write("/etc/sysctl.d/x.conf"), run(&["sh", "-c", "", "sysctl"])]),
+            entry("command", "make", vec![anything()]),
+            entry("sysctl", "vm.swappiness", vec![write("/etc/sysctl.d/x.conf"), anything(), anything()]),
             entry("file", "/kept", Vec::new()),
         ];
         let (things, lost) = touched(&entries);
         assert_eq!(things, [Touched::Path("/etc/sysctl.d/x.conf".into())]);
         let lost: Vec<String> = lost.iter().map(|address| format!("{} {}", address.kind, address.target)).collect();
-        assert_eq!(lost, ["command make", "user ada", "package zookeeper", "sysctl vm.swappiness"]);
+        assert_eq!(lost, ["command make", "sysctl vm.swappiness"]);
     }
 }

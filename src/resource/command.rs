@@ -163,6 +163,8 @@ impl Command {
         command.environment.clone_from(&self.environment);
         command.user.clone_from(&self.user);
         command.directory.clone_from(&self.directory);
+        let dpkg = argv.0.first().is_some_and(|program| ["apt-get", "apt", "dpkg"].contains(&program.as_str()));
+        command.waits_for = dpkg.then_some(step::WaitsFor::Dpkg);
         command
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::fields::{self, FileMode, Presence};
 use super::{Action, Change, Claim, Kind, Verdict, trace};
-use crate::step::{Attributes, Command, Fetch, Ownership, PathReading, Probe, Readings, Step, Unreadable};
+use crate::step::{Attributes, Fetch, Ownership, PathReading, Probe, Readings, Step, Unreadable};
 
 /// A directory.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -36,6 +36,7 @@ impl Kind for Directory {
     const EXAMPLE: &'static str =
         "directory: { path: /var/lib/zookeeper, owner: zookeeper, group: zookeeper, mode: \"0750\" }";
     const SHORT: &'static str = "path";
+    const HOLDS_DATA: bool = true;
     type State = PathReading;
 
     fn target(&self) -> String {
@@ -110,7 +111,7 @@ impl Directory {
 
     /// What is in it now may be gone when its turn comes: files that leave a role leave before their directory.
     fn removal(&self) -> Verdict {
-        let command = Command::new(["rmdir", "--ignore-fail-on-non-empty", "--", &self.path]);
+        let command = fields::remove_if_empty(&self.path);
         let change = Change { action: Action::Remove, fields: Vec::new(), steps: vec![Step::Run(command)] };
         Verdict::MayChange(change, "it is removed only if nothing is in it when its turn comes".to_owned())
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use super::{Field, FieldValue};
 use crate::edit::{EditError, Part, Path, Place, State, pattern};
 use crate::secret::{Content, Datum, Secret, as_text};
-use crate::step::{Attributes, Command, Mode, Ownership, PathReading};
+use crate::step::{Attributes, Command, Mode, Ownership, PathReading, Touched};
 
 /// Whether a thing is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -423,6 +423,12 @@ pub(super) fn check_header_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("`{}` is no name of a header", name.escape_debug()))
+}
+
+/// Removes a directory, unless something is in it.
+pub(super) fn remove_if_empty(path: &str) -> Command {
+    let command = Command::new(["rmdir", "--ignore-fail-on-non-empty", "--", path]);
+    command.touching([Touched::Path(path.to_owned())])
 }
 
 /// Asks `getent`, by exit code, whether a database of users or groups has a name.

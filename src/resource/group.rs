@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Kind, Made, Others, Verdict, Wish, generated, trace};
+use super::{Action, GETENT, Kind, Made, Others, Tool, Verdict, Wish, generated, trace};
 use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
 
 /// A group of users.
@@ -62,6 +62,12 @@ impl Kind for Group {
     const SUMMARY: &'static str = "A group of users";
     const EXAMPLE: &'static str = "group: { name: zookeeper, system: true }";
     const SHORT: &'static str = "name";
+    const TOOLS: &'static [Tool] = &[
+        Tool::of(&["groupadd"], "passwd"),
+        Tool::of(&["groupmod"], "passwd"),
+        Tool::of(&["groupdel"], "passwd"),
+        GETENT,
+    ];
     type State = State;
 
     fn target(&self) -> String {

@@ -136,7 +136,9 @@ impl Locale {
         if file != Verdict::InSync {
             let wanted: Vec<&str> =
                 std::iter::once(&self.lang).chain(self.variables.values()).map(String::as_str).collect();
-            parts.steps.push(Step::Run(shell("locale-known", KNOWN, &wanted).within(Duration::from_secs(60))));
+            parts
+                .steps
+                .push(Step::Run(shell("locale-known", KNOWN, &wanted).touching([]).within(Duration::from_secs(60))));
         }
         parts.take(file)?;
         Ok(parts)

@@ -42,6 +42,8 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     const SHORT: &'static str;
     /// A key that names a file of the project whose content becomes the key `content`.
     const SOURCE: Source = Source::None;
+    /// The programs that a host must have for it, beside those of every host. Not those that a role installs before it.
+    const TOOLS: &'static [Tool] = &[];
     /// What was found on the host, normalized.
     type State: Debug + PartialEq;
 
@@ -103,6 +105,18 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// file in a directory that is not there is refused, unless such a change is before it.
     const MAKES_DIRECTORIES: bool = Self::BRINGS;
 
+    /// Whether others keep data in it, which goes only where somebody asks for that.
+    const HOLDS_DATA: bool = false;
+
+    /// Whether the host is as without armilla once no role wants it, although nothing takes it away: a service that was
+    /// wanted stopped.
+    const LEAVES_NOTHING: bool = false;
+
+    /// The service that it starts and stops, by its target.
+    fn service(&self) -> Option<String> {
+        None
+    }
+
     /// What takes it away if something before it brings it in the same run, and does nothing otherwise. For a resource
     /// that is in sync because there is nothing; empty for one that does not mind.
     fn unwanted(&self, _state: &Self::State) -> Option<Change> {
@@ -114,6 +128,11 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     /// program that ran, or if it is desired away itself.
     fn absent(&self) -> Option<serde_json::Value> {
         None
+    }
+
+    /// The keys of [`Kind::absent`] as an older armilla wrote them into a ledger, in today's form.
+    fn renewed(keys: serde_json::Value) -> serde_json::Value {
+        keys
     }
 
     /// What it is one version of, where it looks after the versions before it by itself: those are not taken away as what no
@@ -167,6 +186,27 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
         None
     }
 }
+
+/// A program that a host must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name; one of several is enough.
+    pub any_of: &'static [&'static str],
+    /// The Debian package that brings it; empty if no package helps.
+    pub package: &'static str,
+}
+
+impl Tool {
+    /// A program of one of these names, from this package.
+    pub const fn of(any_of: &'static [&'static str], package: &'static str) -> Self {
+        Self { any_of, package }
+    }
+}
+
+/// Talks to systemd.
+const SYSTEMCTL: Tool = Tool::of(&["systemctl"], "systemd");
+/// Looks users and groups up.
+const GETENT: Tool = Tool::of(&["getent"], "libc-bin");
 
 /// Where a kind's content may come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,6 +365,8 @@ pub trait Resource: Debug + Send + Sync {
     fn hears(&self) -> bool;
     /// See [`Kind::SHARED`].
     fn is_shared(&self) -> bool;
+    /// See [`Kind::service`].
+    fn service(&self) -> Option<String>;
     /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
     /// See [`Kind::versions`].
@@ -409,6 +451,10 @@ impl<K: Kind> Resource for K {
         K::SHARED
     }
 
+    fn service(&self) -> Option<String> {
+        Kind::service(self)
+    }
+
     fn probes(&self) -> Vec<Probe> {
         Kind::probes(self)
     }
@@ -471,6 +517,14 @@ pub struct KindInfo {
     pub short: &'static str,
     /// Where its content may come from.
     pub source: Source,
+    /// See [`Kind::TOOLS`].
+    pub tools: &'static [Tool],
+    /// See [`Kind::renewed`].
+    pub renewed: fn(serde_json::Value) -> serde_json::Value,
+    /// See [`Kind::HOLDS_DATA`].
+    pub holds_data: bool,
+    /// See [`Kind::LEAVES_NOTHING`].
+    pub leaves_nothing: bool,
     /// Its keys as a JSON schema.
     pub schema: fn() -> schemars::Schema,
     /// Reads one from plain data.
@@ -497,6 +551,10 @@ impl KindInfo {
             example: K::EXAMPLE,
             short: K::SHORT,
             source: K::SOURCE,
+            tools: K::TOOLS,
+            renewed: K::renewed,
+            holds_data: K::HOLDS_DATA,
+            leaves_nothing: K::LEAVES_NOTHING,
             schema: || schemars::SchemaGenerator::default().into_root_schema_for::<K>(),
             parse: parse::<K>,
         }

@@ -11,10 +11,10 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::version;
-use super::{Action, Change, Field, Kind, Made, Others, Verdict, Wish, generated, trace};
+use super::{Action, Change, Field, Kind, Made, Others, Tool, Verdict, Wish, generated, systemd, trace};
 use crate::step::{
     Command, CommandReading, Holding, Leftovers, Manager, PackageReading, PackageRemoval, Probe, Readings, Step,
-    Unreadable,
+    Touched, Unreadable, WaitsFor,
 };
 
 /// Package lists older than this many seconds are fetched again before something is installed: a day.
@@ -106,6 +106,8 @@ impl Kind for Package {
     const SUMMARY: &'static str = "A package of the host's own manager, of any or of this version";
     const EXAMPLE: &'static str = "package: { name: zookeeperd, version: \"3.8.*\", hold: true }";
     const SHORT: &'static str = "name";
+    const TOOLS: &'static [Tool] =
+        &[Tool::of(&["apt-get"], ""), Tool::of(&["dpkg-query"], ""), Tool::of(&["apt-mark"], "")];
     const BRINGS: bool = true;
     type State = State;
 
@@ -156,6 +158,16 @@ impl Kind for Package {
             (None, Presence::Absent) => self.removal(state, others),
             (None, Presence::Present) => self.presence(&state.package),
         }
+    }
+
+    /// A ledger from before packages were asked what becomes of their configuration has all of them purged, which nobody
+    /// asked for.
+    fn renewed(mut keys: serde_json::Value) -> serde_json::Value {
+        if let Some(keys) = keys.as_object_mut().filter(|keys| !keys.contains_key("autoremove")) {
+            keys.remove("purge");
+            keys.insert("autoremove".to_owned(), true.into());
+        }
+        keys
     }
 
     /// With what came only for it: nobody else wanted that. A hold was ours.
@@ -271,7 +283,7 @@ impl Package {
             return None;
         }
         let script = "dpkg --configure -a --force-confdef --force-confold || :";
-        let command = silent(Command::new(["sh", "-c", script]));
+        let command = self.by_apt(Command::new(["sh", "-c", script]));
         Some(Step::Run(if self.start { command } else { command.with("SYSTEMD_OFFLINE", "1") }))
     }
 
@@ -328,7 +340,7 @@ impl Package {
         argv.extend((found.held && self.hold == Some(true)).then_some("--allow-change-held-packages"));
         let wanted = self.chosen(Manager::Apt);
         argv.extend(["--", &wanted]);
-        let install = self.quietly(silent(Command::new(argv)));
+        let install = self.quietly(self.by_apt(Command::new(argv)).waiting_for(WaitsFor::Dpkg));
         stale.then_some(Step::RefreshPackages).into_iter().chain(install).collect()
     }
 
@@ -338,8 +350,13 @@ impl Package {
         if self.start {
             return vec![Step::Run(install)];
         }
-        let reload = Command::new(["systemctl", "daemon-reload"]);
+        let reload = systemd::daemon_reload(None);
         vec![Step::Run(install.with("SYSTEMD_OFFLINE", "1")), Step::Run(reload)]
+    }
+
+    /// What apt and dpkg do to it can be rolled back; what other managers do cannot.
+    fn by_apt(&self, command: Command) -> Command {
+        silent(command).touching([Touched::Package(self.name.clone())])
     }
 
     fn is_downgrade(&self, found: &PackageReading) -> bool {
@@ -361,7 +378,7 @@ impl Package {
             }
             (_, mark) => {
                 let verb = if mark == Mark::Hold { "hold" } else { "unhold" };
-                silent(Command::new(["apt-mark", verb, "--", name]))
+                self.by_apt(Command::new(["apt-mark", verb, "--", name]))
             }
         })
     }

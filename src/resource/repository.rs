@@ -316,7 +316,8 @@ impl Repository {
             -o APT::Get::List-Cleanup=0 -o Dir::Etc::SourceParts=- -o \"Dir::Etc::SourceList=$folder/new.sources\"";
         let mut command = Command::new(["sh", "-c", script]);
         command.stdin = Content::from(self.deb822().as_str());
-        command.with("DEBIAN_FRONTEND", "noninteractive")
+        // It only fetches lists, which fit every change; so do the others below.
+        command.touching([]).with("DEBIAN_FRONTEND", "noninteractive")
     }
 
     fn steps_of_rpm(&self, manager: Manager, keys: Vec<Step>, sources: Vec<Step>) -> Vec<Step> {
@@ -329,11 +330,12 @@ impl Repository {
         steps.extend(sources);
         steps.push(Step::Run(match manager {
             Manager::Zypper => {
-                Command::new(["zypper", "--non-interactive", "--quiet", "refresh", "--repo", &self.name])
+                Command::new(["zypper", "--non-interactive", "--quiet", "refresh", "--repo", &self.name]).touching([])
             }
             manager => {
                 let only = format!("--enablerepo={}", self.name);
                 Command::new([manager.to_string().as_str(), "-q", "-y", "--disablerepo=*", &only, "makecache"])
+                    .touching([])
             }
         }));
         steps

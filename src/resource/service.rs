@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fields;
-use super::{Action, Change, Field, FieldValue, Kind, Made, Others, Verb, Verdict, Wish, systemd};
+use super::{Action, Change, Field, FieldValue, Kind, Made, Others, SYSTEMCTL, Tool, Verb, Verdict, Wish, systemd};
 use crate::step::{Check, Command, Expect, Gate, Probe, Readings, Step, UnitReading, Unreadable};
 
 /// Whether a systemd unit runs.
@@ -81,6 +81,8 @@ impl Kind for Service {
     const SUMMARY: &'static str = "Whether a systemd unit runs, and whether it starts with the host";
     const EXAMPLE: &'static str = "service: { name: zookeeper, state: running, enabled: true }";
     const SHORT: &'static str = "name";
+    const TOOLS: &'static [Tool] = &[SYSTEMCTL];
+    const LEAVES_NOTHING: bool = true;
     const HEARS: bool = true;
     const MAKES_DIRECTORIES: bool = true;
     type State = State;
@@ -94,6 +96,10 @@ impl Kind for Service {
             return Ok(());
         }
         Err(format!("`{}` is no name of a service: write it like zookeeper or backup.timer", self.name.escape_debug()))
+    }
+
+    fn service(&self) -> Option<String> {
+        Some(Kind::target(self))
     }
 
     fn probes(&self) -> Vec<Probe> {
@@ -207,7 +213,7 @@ impl Service {
     }
 
     fn systemctl(&self, verb: &str) -> Command {
-        Command::new(["systemctl", verb, "--", &self.unit()])
+        systemd::call(verb, &self.unit())
     }
 
     /// A call that is needed only if `systemctl` says yes to a question. It says no for a unit that does not exist.
@@ -261,7 +267,7 @@ impl Service {
     fn acting(&self, state: &State, call: &str) -> Vec<Step> {
         let starts = call != "stop";
         // Its file was changed by somebody who did not tell systemd.
-        let reload = (starts && state.unit.needs_reload).then(|| Command::new(["systemctl", "daemon-reload"]));
+        let reload = (starts && state.unit.needs_reload).then(|| systemd::daemon_reload(None));
         // One that failed too often in a row is not started again before this.
         let reset = (starts && state.activity == Activity::Failed).then(|| self.systemctl("reset-failed"));
         let settles = starts && matches!(state.activity, Activity::Failed | Activity::Restarting);

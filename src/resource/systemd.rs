@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::generated::{Generated, Parts, newest};
 use super::{Action, Field, FieldValue, Others, Verdict, trace};
-use crate::step::{Command, PathReading, Probe, Readings, Step, UnitReading, Unreadable};
+use crate::step::{Command, PathReading, Probe, Readings, Step, Touched, UnitReading, Unreadable};
 
 /// Where the administrator's units are (systemd.unit(5)).
 const FOLDER: &str = "/etc/systemd/system";
@@ -117,7 +117,7 @@ impl Units {
     pub(super) fn files(&self, state: &State) -> Result<Parts, String> {
         let mut parts = Parts::default();
         self.files.iter().zip(&state.files).try_for_each(|((file, _), found)| parts.take(file.written(found)))?;
-        told(&mut parts, state);
+        self.reload(&mut parts, state);
         Ok(parts)
     }
 
@@ -157,7 +157,7 @@ impl Units {
                 return Verdict::Refuse(why);
             }
         }
-        told(&mut parts, state);
+        self.reload(&mut parts, state);
         match parts.verdict() {
             Verdict::Change(change) => Verdict::Change(super::Change { action: Action::Remove, ..change }),
             verdict => verdict,
@@ -179,21 +179,33 @@ impl Units {
     }
 
     fn run(&self, verb: &str) -> Step {
-        Step::Run(Command::new(["systemctl", verb, "--", &self.main]))
+        Step::Run(call(verb, &self.main))
+    }
+
+    /// After files were written, or when an earlier run was interrupted before it came to this.
+    fn reload(&self, parts: &mut Parts, state: &State) {
+        if !parts.is_empty() || state.needs_reload() {
+            parts.steps.push(Step::Run(daemon_reload(Some(&self.main))));
+        }
     }
 
     fn only_if(&self, question: &str, verb: &str) -> Step {
         let guard = Command::new(["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, &self.main]);
-        let call = Command::new(["systemctl", verb, "--", &self.main]);
-        Step::RunUnless(call, guard.within(Duration::from_secs(30)))
+        Step::RunUnless(call(verb, &self.main), guard.within(Duration::from_secs(30)))
     }
 }
 
-/// After files were written, or when an earlier run was cut off before it came to this.
-fn told(parts: &mut Parts, state: &State) {
-    if !parts.is_empty() || state.needs_reload() {
-        parts.steps.push(Step::Run(Command::new(["systemctl", "daemon-reload"])));
-    }
+/// A call of systemd about a unit. Of a template, only its instances have a state, and which these are is not known.
+pub(super) fn call(verb: &str, unit: &str) -> Command {
+    let command = Command::new(["systemctl", verb, "--", unit]);
+    let known = !unit.contains("@.") && !unit.contains('*');
+    if known { command.touching([Touched::Unit(unit.to_owned())]) } else { command }
+}
+
+/// Lets systemd read its files again, for the sake of a unit if there is one. A template has no state of its own.
+pub(super) fn daemon_reload(unit: Option<&str>) -> Command {
+    let unit = unit.filter(|unit| !unit.contains("@.")).map(|unit| Touched::Unit(unit.to_owned()));
+    Command::new(["systemctl", "daemon-reload"]).touching(unit)
 }
 
 /// Something that differs, or is new with the unit.

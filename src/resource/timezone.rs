@@ -92,7 +92,7 @@ impl Timezone {
     fn parted(&self, state: &State) -> Result<Parts, String> {
         let mut parts = Parts::default();
         // A package before it may bring the zones; a link to nowhere would mean UTC to everyone.
-        let known = Step::Run(Command::new(["ls", "--", &self.zone()]));
+        let known = Step::Run(Command::new(["ls", "--", &self.zone()]).touching([]));
         let link = Step::MakeLink { path: LINK.to_owned(), target: self.zone() };
         match &state.link {
             PathReading::Link { target, .. } if zone_of(target) == Some(&self.name) => {}

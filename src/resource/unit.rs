@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::fields::{self, Data, Presence};
 use super::regular::{self, Regular};
 use super::systemd;
-use super::{Action, Change, Hold, Kind, Others, Source, Verdict, Wish, trace};
+use super::{Action, Change, Hold, Kind, Others, SYSTEMCTL, Source, Tool, Verdict, Wish, trace};
 use crate::step::{Command, PathReading, Probe, Readings, Step, UnitReading, Unreadable};
 
 /// Says by exit code 0 that a unit need not be stopped (`is-active`) or disabled (`is-enabled`) before its file is removed:
@@ -57,6 +57,7 @@ impl Kind for Unit {
     const EXAMPLE: &'static str =
         "unit: { name: zookeeper.service.d/limits.conf, content: \"[Service]\\nLimitNOFILE=16384\\n\" }";
     const SHORT: &'static str = "name";
+    const TOOLS: &'static [Tool] = &[SYSTEMCTL];
     const SOURCE: Source = Source::Template;
     type State = State;
 
@@ -100,7 +101,7 @@ impl Kind for Unit {
             Verdict::Change(change) => Verdict::Change(self.told(change)),
             Verdict::InSync if state.stale() => {
                 let shown = vec![fields::text("loaded", "an older file", "this one")];
-                Verdict::change(Action::Reload, shown, vec![daemon_reload()])
+                Verdict::change(Action::Reload, shown, vec![self.daemon_reload()])
             }
             Verdict::Refuse(_) if is_mask(&state.file) => {
                 Verdict::Refuse(format!("it is masked on the host: `systemctl unmask {}` allows it again", self.name))
@@ -184,18 +185,22 @@ impl Unit {
         }
         if change.action == Action::Remove && drop_in.is_some() {
             let folder = format!("{}.d", systemd::path(unit));
-            change.steps.push(Step::Run(Command::new(["rmdir", "--ignore-fail-on-non-empty", "--", &folder])));
+            change.steps.push(Step::Run(fields::remove_if_empty(&folder)));
         }
         if change.action == Action::Remove && drop_in.is_none() {
             change.steps.splice(..0, self.ending());
         }
-        change.steps.push(daemon_reload());
+        change.steps.push(self.daemon_reload());
         change
+    }
+
+    fn daemon_reload(&self) -> Step {
+        Step::Run(systemd::daemon_reload(Some(self.parts().0)))
     }
 
     /// What ends a unit whose file is removed: without the file, its process would run on, and its links would lead nowhere.
     fn ending(&self) -> Vec<Step> {
-        let run = |verb: &str, unit: &str| Command::new(["systemctl", verb, "--", unit]);
+        let run = systemd::call;
         if let Some((stem, ending)) = self.name.split_once("@.") {
             return vec![Step::Run(run("disable", &self.name)), Step::Run(run("stop", &format!("{stem}@*.{ending}")))];
         }
@@ -205,10 +210,6 @@ impl Unit {
         };
         vec![unless("is-enabled", "disable"), unless("is-active", "stop")]
     }
-}
-
-fn daemon_reload() -> Step {
-    Step::Run(Command::new(["systemctl", "daemon-reload"]))
 }
 
 /// `systemctl mask` puts a link to nowhere in the unit's place.

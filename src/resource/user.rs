@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Field, Kind, Made, Others, Verdict, Wish, generated, trace};
+use super::{Action, Field, GETENT, Kind, Made, Others, Tool, Verdict, Wish, generated, trace};
 use crate::step::{
-    Alternative, Command, CommandReading, MembershipReading, Probe, Readings, Step, Unreadable, UserReading,
+    Alternative, Command, CommandReading, MembershipReading, Probe, Readings, Step, Unreadable, UserReading, WaitsFor,
 };
 
 /// Finds out what uses an account.
@@ -116,6 +116,8 @@ impl Kind for User {
     const EXAMPLE: &'static str =
         "user: { name: zookeeper, system: true, home: /var/lib/zookeeper, shell: /usr/sbin/nologin }";
     const SHORT: &'static str = "name";
+    const TOOLS: &'static [Tool] =
+        &[Tool::of(&["useradd"], "passwd"), Tool::of(&["usermod"], "passwd"), Tool::of(&["userdel"], "passwd"), GETENT];
     const MAKES_DIRECTORIES: bool = true;
     type State = State;
 
@@ -208,7 +210,8 @@ impl User {
 
     /// `userdel` takes the group of the user's own name along (`USERGROUPS_ENAB` in login.defs(5)) and cannot be told not to.
     fn removal(&self, found: &UserReading, keeps_group: bool) -> Verdict {
-        let delete = Step::Run(Command::new(["userdel", "--", &self.name]));
+        let others = WaitsFor::ProcessesOf(self.name.clone());
+        let delete = Step::Run(Command::new(["userdel", "--", &self.name]).waiting_for(others));
         let again = keeps_group.then(|| {
             let add = Command::new(["groupadd", "--gid", &found.gid.to_string(), "--", &self.name]);
             Step::RunUnless(add, fields::known("group", &self.name))

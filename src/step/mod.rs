@@ -87,6 +87,39 @@ pub struct Command {
     /// How long it may take.
     #[serde(with = "span")]
     pub timeout: Duration,
+    /// What it changes.
+    #[serde(default, skip_serializing_if = "Touches::is_unknown")]
+    pub touches: Touches,
+    /// What must have ended before it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// What a program changes on a host, so far as its kind says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Touches {
+    /// Anything: what it did cannot be rolled back.
+    #[default]
+    Unknown,
+    /// These things and no others; none if it only reads, fetches lists that fit every change, or tells systemd of files.
+    Only(Vec<Touched>),
+}
+
+impl Touches {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+/// What a program waits for before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// Others that hold the locks of dpkg. It would wait for them by itself, too, but say nothing until it gives up.
+    Dpkg,
+    /// The processes of a user, who can only be removed when there are none.
+    ProcessesOf(String),
 }
 
 impl Command {
@@ -99,7 +132,23 @@ impl Command {
             user: None,
             directory: None,
             timeout: Duration::from_secs(600),
+            touches: Touches::Unknown,
+            waits_for: None,
         }
+    }
+
+    /// The same, which changes these things and no others.
+    #[must_use]
+    pub fn touching(mut self, things: impl IntoIterator<Item = Touched>) -> Self {
+        self.touches = Touches::Only(things.into_iter().collect());
+        self
+    }
+
+    /// The same, which starts only when that has ended.
+    #[must_use]
+    pub fn waiting_for(mut self, other: WaitsFor) -> Self {
+        self.waits_for = Some(other);
+        self
     }
 
     /// The same, with a limit on how long it may take.

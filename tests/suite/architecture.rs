@@ -214,6 +214,24 @@ fn no_kind_names_another() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What a kind means to the rest of the program, it says itself: adding one touches no other room.
+#[test]
+fn no_room_asks_for_a_kind_by_its_name() {
+    let kinds: Vec<String> = armilla::resource::KINDS.iter().map(|kind| format!("\"{}\"", kind.name)).collect();
+    let mut wrong = Vec::new();
+    for (room, file) in sources() {
+        if room == "resource" {
+            continue;
+        }
+        for line in file.code.lines().filter(|line| line.contains("kind")) {
+            for kind in kinds.iter().filter(|kind| line.contains(kind.as_str())) {
+                wrong.push(format!("{}: asks for the kind {kind}: {}", file.path.display(), line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 fn before(one: &str, other: &str) -> bool {
     let place = |name: &str| WORDS.iter().position(|word| *word == name);
     place(one) < place(other)

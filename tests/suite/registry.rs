@@ -1,9 +1,14 @@
 //! Every kind of resource keeps what the registry promises of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use armilla::resource::{KINDS, KindInfo};
+use armilla::resource::{KINDS, KindInfo, Resource, Verdict};
+use armilla::secret::{Guard, sealing};
 use armilla::sim::World;
+use armilla::step::{Command, Step, Touched, Touches, WaitsFor};
+
+use crate::cases::{Valid, valid};
 
 /// What must be there before the example of a kind can work.
 pub(crate) fn before(kind: &str) -> &'static str {
@@ -93,4 +98,65 @@ fn every_field_of_every_kind_is_described() {
             assert!(described, "{}.{name} has no description", kind.name);
         }
     }
+}
+
+/// The programs that a resource would run, of every case that has something to do.
+fn programs() -> Vec<(Arc<dyn Resource>, Command)> {
+    let of_case = |case: Valid| {
+        let steps = match case.decision.map(|decision| decision.verdict) {
+            Some(Verdict::Change(change) | Verdict::MayChange(change, _)) => change.steps,
+            _ => Vec::new(),
+        };
+        let program = |step| match step {
+            Step::Run(command) | Step::RunUnless(command, _) | Step::RunOr(command, _) => Some(command),
+            _ => None,
+        };
+        let programs = steps.into_iter().filter_map(program);
+        programs.map(move |program| (Arc::clone(&case.resource), program)).collect::<Vec<_>>()
+    };
+    valid().into_iter().flat_map(of_case).collect()
+}
+
+#[test]
+fn a_kind_says_what_its_programs_touch_and_wait_for() {
+    let (mut known, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+    for (resource, program) in programs() {
+        let words: Vec<&str> = program.argv.iter().map(String::as_str).collect();
+        let what = format!("{} {}: {words:?}", resource.kind(), resource.target());
+        let only = |things: &[Touched]| assert_eq!(program.touches, Touches::Only(things.to_vec()), "{what}");
+        match (resource.kind(), words.as_slice()) {
+            // What a user wrote can do anything.
+            ("command" | "script" | "http", _) => assert_eq!(program.touches, Touches::Unknown, "{what}"),
+            (_, ["systemctl", _, "--", unit]) if unit.contains("@.") || unit.contains('*') => {
+                assert_eq!(program.touches, Touches::Unknown, "{what}");
+            }
+            (_, ["systemctl", _, "--", unit]) => only(&[Touched::Unit((*unit).to_owned())]),
+            (_, ["rmdir", .., path]) => only(&[Touched::Path((*path).to_owned())]),
+            ("package", ["apt-get" | "apt-mark", ..]) => only(&[Touched::Package(resource.target())]),
+            ("user" | "group" | "git" | "venv", _) => assert_eq!(program.touches, Touches::Unknown, "{what}"),
+            _ => {}
+        }
+        let expected = match words.as_slice() {
+            ["apt-get", ..] => Some(WaitsFor::Dpkg),
+            ["userdel", .., user] => Some(WaitsFor::ProcessesOf((*user).to_owned())),
+            _ => None,
+        };
+        assert_eq!(program.waits_for, expected, "{what}");
+        known.extend((program.touches != Touches::Unknown).then(|| resource.kind()));
+        waiting.extend(program.waits_for.map(|_| resource.kind()));
+    }
+    for kind in ["package", "repository", "service", "timer", "unit", "mount", "swap", "timezone", "directory"] {
+        assert!(known.contains(kind), "no program of a {kind} says what it touches: {known:?}");
+    }
+    assert!(waiting.contains("package") && waiting.contains("user"), "{waiting:?}");
+}
+
+#[test]
+fn a_program_touches_and_waits_for_what_a_saved_plan_says() {
+    let command = Command::new(["it"]).touching([Touched::Unit("a.service".into())]).waiting_for(WaitsFor::Dpkg);
+    let text = sealing(Guard::Secrets, || serde_json::to_string(&command)).0.expect("it can be written");
+    assert_eq!(serde_json::from_str::<Command>(&text).expect("it can be read"), command);
+    let older = sealing(Guard::Secrets, || serde_json::to_string(&Command::new(["it"]))).0.expect("it can be written");
+    assert!(!older.contains("touches") && !older.contains("waits_for"), "{older}");
+    assert_eq!(serde_json::from_str::<Command>(&older).expect("it can be read").touches, Touches::Unknown);
 }

@@ -18,7 +18,7 @@ use crate::lease::{Part, Ticket};
 use crate::name::{EnvName, HostName, Owner, ProjectId};
 use crate::step::{
     Alternative, Check, Command, Expect, HttpRequest, Leftovers, Occupied, Ownership, PackageRemoval, Packed, Probe,
-    Remote, Removable, Step, UnpackLimits, Unpacking, WebAnswer, home_of,
+    Remote, Removable, Step, UnpackLimits, Unpacking, WaitsFor, WebAnswer, home_of,
 };
 use crate::transport::api::Order;
 
@@ -193,16 +193,18 @@ pub fn longest(steps: &[Step]) -> Duration {
     /// For many small files on a slow disk, written and flushed.
     const UNPACKING: Duration = Duration::from_secs(30 * 60);
     let one = |step: &Step| match step {
-        Step::Run(command) if is_dpkg(command) => command.timeout + MERCY + LOCKED,
-        Step::Run(command) if removed_user(command).is_some() => command.timeout + MERCY + USED,
-        Step::Run(command) => command.timeout + MERCY,
+        Step::Run(command) => command.timeout + MERCY + command.waits_for.as_ref().map_or(Duration::ZERO, longest_wait),
         Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
         Step::RunOr(command, alternatives) => {
             programs(command, alternatives).map(|command| command.timeout + MERCY).sum()
         }
-        Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + LOCKED,
+        Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::RemovePackages(removal) => {
-            removing(removal, "do").timeout + removing(removal, "look").timeout + MERCY + MERCY + LOCKED
+            removing(removal, "do").timeout
+                + removing(removal, "look").timeout
+                + MERCY
+                + MERCY
+                + longest_wait(&WaitsFor::Dpkg)
         }
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
@@ -290,9 +292,9 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             Ok((functions, UNLOCKED.to_owned() + &call))
         }
         Step::Run(command) => {
-            let wait = match removed_user(command) {
-                Some(user) => format!("unused {} || return\n", quote(user)),
-                None if is_dpkg(command) => UNLOCKED.to_owned(),
+            let wait = match &command.waits_for {
+                Some(WaitsFor::ProcessesOf(user)) => format!("unused {} || return\n", quote(user)),
+                Some(WaitsFor::Dpkg) => UNLOCKED.to_owned(),
                 None => String::new(),
             };
             Ok((function(&format!("c{index}"), command)?, format!("{wait}perform {} c{index}", limit(command))))
@@ -315,26 +317,16 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
     }
 }
 
-/// Waits for others who work with dpkg. It would wait by itself, too, but say nothing until it gives up.
+/// Waits for others who work with dpkg.
 const UNLOCKED: &str = "unlocked 300 /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock || return\n";
 
-/// How long that takes at most.
-const LOCKED: Duration = Duration::from_secs(310);
-
-fn is_dpkg(command: &Command) -> bool {
-    command.argv.first().is_some_and(|program| matches!(program.as_str(), "apt-get" | "apt" | "dpkg"))
-}
-
-/// Who is removed. `userdel` fails as long as one of the user's processes is there.
-fn removed_user(command: &Command) -> Option<&str> {
-    match command.argv.as_slice() {
-        [program, .., user] if program == "userdel" => Some(user),
-        _ => None,
+/// How long a program waits for others at most.
+fn longest_wait(other: &WaitsFor) -> Duration {
+    match other {
+        WaitsFor::Dpkg => Duration::from_secs(310),
+        WaitsFor::ProcessesOf(_) => Duration::from_secs(40),
     }
 }
-
-/// How long it is waited for those at most.
-const USED: Duration = Duration::from_secs(40);
 
 /// The program that removes packages, or looks whether that is needed. Packages of some size go slowly, and another `apt`
 /// may have to finish first.
