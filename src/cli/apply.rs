@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::apply_file::{self, Typed};
 use super::consent::Consent;
 use super::environment::{self, Question};
 use super::part::{Lists, Only};
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, apply_file, hosts, load, project_identity, saved};
+use super::{Connection, Exit, Failure, Global, Selection, hosts, load, project_identity, saved};
 use crate::operation::Ground;
 use crate::workspace::Adoption;
 
@@ -47,13 +48,14 @@ Ctrl-C lets running steps finish and starts nothing new; a second Ctrl-C stops a
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Apply) -> Result<Exit, Failure> {
     let command = &Apply { selection: command.selection.with(&command.only), ..command.clone() };
-    let Apply { selection, connection, shape, .. } = command;
+    let Apply { selection, connection, shape, consent, check, .. } = command;
     match file(global, selection) {
-        Some(file) => Box::pin(apply_file::apply(global, command, &file)).await,
-        None if command.lists.any() => plan::list(global, selection, &command.lists, shape).await,
-        None if command.check => {
-            plan::show(global, selection, connection, (shape, command.consent.detailed_exitcode)).await
+        Some(file) => {
+            let typed = Typed { keys: &selection.keys, shape, check: *check, consent, connection };
+            Box::pin(apply_file::apply(global, &file, &typed)).await
         }
+        None if command.lists.any() => plan::list(global, selection, &command.lists, shape).await,
+        None if *check => plan::show(global, selection, connection, (shape, consent.detailed_exitcode)).await,
         None => apply(global, command).await,
     }
 }

@@ -2,30 +2,40 @@
 
 use std::path::Path;
 
-use super::apply::Apply;
-use super::consent::{self, Answer, confirmed};
+use super::consent::{self, Answer, Consent, confirmed};
 use super::environment::Question;
 use super::hosts::{self, Decision};
+use super::keys::KeyFlags;
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, saved, show};
 use crate::operation::{Ground, Proposal};
 
+/// What was typed with the file.
+pub(super) struct Typed<'a> {
+    pub(super) keys: &'a KeyFlags,
+    pub(super) shape: &'a Shape,
+    /// Whether it is only shown.
+    pub(super) check: bool,
+    pub(super) consent: &'a Consent,
+    pub(super) connection: &'a Connection,
+}
+
 /// Applies a plan that was saved. Its hosts are read once before the first step.
 ///
 /// # Errors
 /// Why none of it is done.
-pub(super) async fn apply(global: &Global, command: &Apply, path: &Path) -> Result<Exit, Failure> {
-    let opened = saved::open(global, path, &command.selection.keys).await?;
-    let connection = saved::connection(&opened, &command.connection)?;
+pub(super) async fn apply(global: &Global, path: &Path, typed: &Typed<'_>) -> Result<Exit, Failure> {
+    let opened = saved::open(global, path, typed.keys).await?;
+    let connection = saved::connection(&opened, typed.connection)?;
     let question = Question::of_saved(opened.workspace.as_ref(), &opened.file.about);
-    show::print(global, path, &Shape { next: Next::Doing, ..command.shape.clone() }, &opened.file);
-    let (shown, consent) = (&opened.file.shown, &command.consent);
-    if command.check {
+    show::print(global, path, &Shape { next: Next::Doing, ..typed.shape.clone() }, &opened.file);
+    let (shown, consent) = (&opened.file.shown, typed.consent);
+    if typed.check {
         return Ok(plan::exit(shown, consent.detailed_exitcode));
     }
     let telling = Telling {
-        json: command.shape.json,
+        json: typed.shape.json,
         detailed: consent.detailed_exitcode,
         plan_command: plan_command(&opened.file.about.environment, &connection),
         patience: Some(consent.patience.clone()),

@@ -26,7 +26,7 @@ Examples:
 
 /// Runs the command.
 pub(super) fn run(command: &Approve) -> Result<Exit, Failure> {
-    let history = runs::history()?;
+    let history = identity::history()?;
     let run = match &command.run {
         Some(typed) => runs::find(Some(typed))?,
         None => only(&history)?,

@@ -135,7 +135,7 @@ pub(super) fn environments(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Runs of this machine.
 pub(super) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
-    let runs = super::runs::history().map(|history| history.list()).unwrap_or_default();
+    let runs = super::identity::history().map(|history| history.list()).unwrap_or_default();
     last_of(current, &[], runs.into_iter().map(|run| run.head.run.to_string()).collect())
 }
 

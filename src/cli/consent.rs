@@ -1,7 +1,8 @@
 //! What may be done without a question, and the question.
 
 use super::environment::Question;
-use super::hosts::{Decision, Hosts, Patience};
+use super::hosts::{Decision, Hosts};
+use super::patience::Patience;
 use super::{Exit, ui};
 use crate::diag::Diagnostic;
 use crate::operation::guard::{self, Older};

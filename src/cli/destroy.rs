@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use super::consent::{self, Answer, confirmed};
 use super::environment::{self, Question};
-use super::hosts::{self, Decision, Patience};
+use super::hosts::{self, Decision};
+use super::patience::Patience;
 use super::plan::{self, Next, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, load, saved, ui};

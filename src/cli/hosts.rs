@@ -8,9 +8,10 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use super::keys::Terminal;
+use super::patience::Patience;
 use super::screen::{Screen, Telling};
 use super::signals::Signals;
-use super::{Connection, Exit, Failure, Global, identity, runs, ui};
+use super::{Connection, Exit, Failure, Global, identity, ui};
 use crate::diag::Diagnostic;
 use crate::history::History;
 use crate::lease;
@@ -21,23 +22,6 @@ use crate::workspace::{Prompt as _, PromptError};
 
 /// How long locks and connections may take to end after a signal.
 const HURRY: Duration = Duration::from_secs(2);
-
-/// How long to wait for others.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Waiting")]
-pub(super) struct Patience {
-    /// How long to wait for a lock that somebody else holds: 90s, 10m; 0 does not wait
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = span)]
-    lock_timeout: Duration,
-    /// How long to wait for a host that becomes unreachable during the run, such as for a reboot
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]
-    reboot_timeout: Duration,
-}
-
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    let seconds = crate::role::parse_duration(&text.into());
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write it as 90s, 10m or 2h".to_owned())
-}
 
 /// The hosts of a command, while it works with them.
 pub(super) struct Hosts {
@@ -74,7 +58,7 @@ pub(super) async fn contact<T>(
     let screen = Arc::new(Screen::new(global, telling));
     let (stopper, stop) = Stop::channel();
     let watching = tokio::spawn(watch(Signals::new(), stopper, Arc::clone(&screen), Arc::clone(&transport)));
-    let history = runs::history().unwrap_or_else(|_| History::none());
+    let history = identity::history().unwrap_or_else(|_| History::none());
     let session = Session::new(Arc::clone(&transport), identity::this(), history, screen.clone());
     let session = session.with(session_options(connection, screen.telling().patience.as_ref()));
     let hosts = Hosts { session, stop, screen };
@@ -105,7 +89,7 @@ impl Hosts {
         decide: impl AsyncFnOnce(&Locks) -> Result<Decision, Abort>,
     ) -> Result<Exit, Abort> {
         // A run that cannot be recorded is not begun.
-        runs::history()?;
+        identity::history()?;
         let locked = self.session.lock(ground, &self.stop).await?;
         let exit = match decide(&locked).await {
             Ok(Decision::Apply(approved)) => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::diag::{Diagnostic, shown};
+use crate::history::History;
 use crate::operation::Identity;
 
 /// Whoever typed this command.
@@ -43,6 +44,14 @@ pub(super) fn state_folder() -> Result<PathBuf, Diagnostic> {
         Diagnostic::error("there is no place to write down what is done: HOME is not set")
             .hint("set ARMILLA_STATE_DIR to a folder of your own")
     })
+}
+
+/// The runs of this machine.
+///
+/// # Errors
+/// When there is no place for them.
+pub(super) fn history() -> Result<History, Diagnostic> {
+    Ok(History::new(&state_folder()?))
 }
 
 #[cfg(test)]

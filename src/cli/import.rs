@@ -2,8 +2,9 @@
 
 use super::consent::{self, Answer, confirmed};
 use super::environment::{self, Question};
-use super::hosts::{self, Decision, Hosts, Locks, Patience};
+use super::hosts::{self, Decision, Hosts, Locks};
 use super::part::Only;
+use super::patience::Patience;
 use super::screen::{self, Telling};
 use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::diag::Diagnostic;

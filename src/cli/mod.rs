@@ -30,6 +30,7 @@ mod load;
 mod lock;
 mod man;
 mod part;
+mod patience;
 mod plan;
 mod project_identity;
 mod resume;
@@ -254,7 +255,7 @@ pub struct Connection {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
     connect_timeout: u16,
     /// Keep idle connections open for this long, so that the next command can reuse them
-    #[arg(long, value_name = "TIME", env = "ARMILLA_KEEP_CONNECTIONS", value_parser = hosts::span)]
+    #[arg(long, value_name = "TIME", env = "ARMILLA_KEEP_CONNECTIONS", value_parser = patience::span)]
     keep_connections: Option<std::time::Duration>,
     /// Rehearse on the lab hosts of the same names (see `armilla lab`) instead of the real hosts
     #[arg(long)]

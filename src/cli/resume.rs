@@ -4,7 +4,7 @@ use super::consent::Consent;
 use super::environment::Question;
 use super::plan::{Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, apply_file, completion, hosts, load, runs, saved, show, ui};
+use super::{Connection, Exit, Failure, Global, apply_file, completion, hosts, identity, load, runs, saved, show, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::Run;
 use crate::operation::resume::{self, Direction, Resumption};
@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
     let about = &opened.plan.about;
     let question = Question::of_saved(opened.workspace.as_ref(), about);
     let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());
-    resume::check(&runs::history()?, &old, &opened.plan.plan)?;
+    resume::check(&identity::history()?, &old, &opened.plan.plan)?;
     let ground =
         Ground::of_saved(about, &opened.plan.plan.owner, opened.plan.catalog.endpoints().into_values().collect());
     let telling = Telling {
@@ -82,7 +82,7 @@ fn last(global: &Global) -> Result<Run, Diagnostics> {
     let here = load::workspace(global).ok();
     let settings = here.as_ref().map(|here| here.settings(None)).transpose()?;
     let project = settings.and_then(|(settings, _)| settings.project);
-    let last = resume::last_open(&runs::history()?, here.as_ref().map(|here| (here.root(), project.as_ref())));
+    let last = resume::last_open(&identity::history()?, here.as_ref().map(|here| (here.root(), project.as_ref())));
     last.ok_or_else(|| {
         let place = if here.is_some() { "this project" } else { "this machine" };
         Diagnostic::error(format!("no run of {place} can be resumed: the last one of each environment is complete"))

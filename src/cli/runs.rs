@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Exit, completion, identity, ui};
 use crate::apply::{End, Event, Failure, Restoration};
 use crate::diag::{Diagnostic, Diagnostics, shown};
-use crate::history::{self, History, Run};
+use crate::history::{self, Run};
 use crate::name::{HostName, ServiceName};
 use crate::operation::Outcome;
 use crate::plan::{Plan, Stage, Work};
@@ -70,20 +70,12 @@ pub(super) fn run(verbose: u8, command: &RunsCommand) -> Result<Exit, Diagnostic
     }
 }
 
-/// The runs of this machine.
-///
-/// # Errors
-/// When there is no place for them.
-pub(super) fn history() -> Result<History, Diagnostic> {
-    Ok(History::new(&identity::state_folder()?))
-}
-
 /// A run by its name or the beginning of it, or the last one.
 ///
 /// # Errors
 /// When there is none.
 pub(super) fn find(typed: Option<&str>) -> Result<Run, Diagnostics> {
-    let history = history()?;
+    let history = identity::history()?;
     let found = match typed {
         Some(typed) => history.find(typed).map_err(|error| {
             Diagnostic::error(shown(&error.to_string())).hint("`armilla runs list` shows all of this machine")
@@ -118,7 +110,7 @@ fn end(run: &Run) -> Option<serde_json::Value> {
 
 fn list(command: &List) -> Result<Exit, Diagnostics> {
     let wanted = |run: &Run| command.environment.as_ref().is_none_or(|name| run.head.environment.as_str() == name);
-    let runs: Vec<Run> = history()?.list().into_iter().filter(wanted).collect();
+    let runs: Vec<Run> = identity::history()?.list().into_iter().filter(wanted).collect();
     if command.json {
         let all: Vec<_> = runs.iter().map(|run| json!({ "run": run.head, "end": end(run) })).collect();
         ui::result(&ui::data(&json!({ "format": "armilla-runs", "version": 1, "runs": all }).to_string()));

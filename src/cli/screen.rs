@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::hosts::Patience;
+use super::patience::Patience;
 use super::{Exit, Global, project_identity, ui};
 use crate::diag::shown;
 use crate::name::{HostName, RunId};

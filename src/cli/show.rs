@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::plan::{self, Shape};
-use super::{Exit, Failure, Global, runs, ui};
+use super::{Exit, Failure, Global, identity, runs, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{HistoryError, Run};
 use crate::operation::plan_file;
@@ -52,7 +52,7 @@ fn a_run(typed: &Path) -> Option<Result<Run, Diagnostics>> {
         return None;
     }
     let name = typed.to_string_lossy();
-    let found = runs::history().map_err(Into::into).and_then(|history| {
+    let found = identity::history().map_err(Into::into).and_then(|history| {
         history.find(&name).map_err(|error| {
             let what = match &error {
                 HistoryError::Unknown(_) => format!("`{name}` is neither a file nor a run of this machine"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::survey::Unreachable;
 use super::{Abort, Notice, Session, Stop, identity};
 use crate::apply::{self, Leases, Refused, Terms};
 use crate::inventory::{Endpoint, Host};
@@ -14,6 +13,9 @@ use crate::name::{EnvName, HostName, Owner, RunId};
 use crate::plan::saved::About;
 use crate::transport::{Transport, TransportError, setup_problems};
 use crate::workspace::Environment;
+
+/// Hosts that cannot be worked with, and why.
+pub(super) type Unreachable = BTreeMap<HostName, TransportError>;
 
 /// What each host answered about its lock.
 pub type Locks = BTreeMap<HostName, Result<Answer, TransportError>>;

@@ -102,12 +102,12 @@ pub async fn make(about: About, plan: &Plan, catalog: &Catalog, sealer: &Sealer)
     let cannot = |why: SavedError| Diagnostic::error(format!("the plan cannot be written down: {why}"));
     let plan = SavedPlan::new(about, plan.clone(), catalog.clone(), &identity::random()?).map_err(cannot)?;
     let draft = plan.draft().map_err(cannot)?;
-    let sealed = match draft.secrets() {
+    let secrets = match draft.secrets() {
         Some(secrets) => Some(seal(&secrets, sealer).await?),
         None => None,
     };
-    let (bytes, digest) = draft.finish(sealed.as_ref().map(|sealed| sealed.text.as_str())).map_err(cannot)?;
-    Ok(Made { plan, bytes, digest, sealed_with: sealed.map(|sealed| sealed.with) })
+    let (bytes, digest) = draft.finish(secrets.as_ref().map(|secrets| secrets.text.as_str())).map_err(cannot)?;
+    Ok(Made { plan, bytes, digest, sealed_with: secrets.map(|secrets| secrets.with) })
 }
 
 /// What is recorded about a plan of a whole environment.
@@ -240,20 +240,20 @@ pub async fn open(
 
 async fn whole(path: &Path, file: &File, sealer: &Sealer) -> Result<SavedPlan, Diagnostics> {
     let secrets = match &file.sealed {
-        Some(sealed) => Some(unseal(path, sealed, sealer).await?),
+        Some(text) => Some(unseal(path, text, sealer).await?),
         None => None,
     };
     file.open(secrets.as_ref()).map_err(|error| wrong(path, &error).into())
 }
 
-async fn unseal(path: &Path, sealed: &str, sealer: &Sealer) -> Result<Secret<Vec<u8>>, Diagnostics> {
-    let id = Envelope::parse(sealed).ok().and_then(|envelope| envelope.id);
+async fn unseal(path: &Path, text: &str, sealer: &Sealer) -> Result<Secret<Vec<u8>>, Diagnostics> {
+    let id = Envelope::parse(text).ok().and_then(|envelope| envelope.id);
     if id.as_deref() != Some(MACHINE) {
         let origin = Origin::start(&Source::secret(format!("{} (its secrets)", path.display()), ""));
-        return sealer.keys.open(sealed, &Encrypted::Value(origin)).await.map(|opened| opened.plain);
+        return sealer.keys.open(text, &Encrypted::Value(origin)).await.map(|opened| opened.plain);
     }
     let key = machine_key(sealer.machine_key.as_ref().map_err(Clone::clone)?, Wanted::Found)?;
-    let envelope = Envelope::parse(sealed).map_err(|damage| Diagnostic::error(damage.what))?;
+    let envelope = Envelope::parse(text).map_err(|damage| Diagnostic::error(damage.what))?;
     envelope.open(&key).map_err(|_| {
         let what = format!("{}: its secrets are sealed with the key of another machine, or of another user", path.display());
         let hint = "apply it where it was made, or give the environment a vault key (`vault` in environment.yml) and plan again";

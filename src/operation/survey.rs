@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::lock::Unreachable;
 use super::project::identified;
 use super::{Abort, Locked, Notice, Reading, Session, Stop};
 use crate::catalog::{Catalog, Facts};
@@ -17,9 +18,6 @@ use crate::plan::{self, Observed, Plan};
 use crate::step::{Probe, Readings};
 use crate::transport::{Asked, Transport, TransportError, setup_problems};
 use crate::workspace::{Environment, ProjectIdentity, Selected, Unchecked, revision};
-
-/// Hosts that cannot be worked with, and why.
-pub(super) type Unreachable = BTreeMap<HostName, TransportError>;
 
 /// The facts of the hosts that answered, and why the others did not.
 pub(super) type Asking = (Facts, BTreeMap<HostName, String>);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::survey::{Reader, Setup, Unreachable, selected};
+use super::lock::Unreachable;
+use super::survey::{Reader, Setup, selected};
 use super::{Abort, Reading, Session, Stop};
 use crate::catalog::{Catalog, Instance};
 use crate::diag::Diagnostics;

@@ -3,7 +3,7 @@
 //! In: a site and roles as texts, and hosts. Out: catalogs, plans and runs, by the same two rooms that the command line uses.
 //! Never: another way through the program than the one users take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -132,7 +132,9 @@ impl World {
     }
 
     fn read(&self) -> Result<Environment, Diagnostics> {
-        let hosts: String = self.hosts.iter().map(|host| format!("  {host}: {{}}\n")).collect();
+        // The order of an inventory has a meaning; that in which hosts were added here has none.
+        let hosts: BTreeSet<&HostName> = self.hosts.iter().collect();
+        let hosts: String = hosts.iter().map(|host| format!("  {host}: {{}}\n")).collect();
         let mut project = self.project.clone();
         project.environment = vec![("hosts.yml".to_owned(), Source::new("hosts.yml", format!("hosts:\n{hosts}")))];
         let owner = self.owner();
@@ -152,7 +154,7 @@ impl World {
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn catalog(&self) -> Result<Catalog, Diagnostics> {
-        self.environment()?.catalog(&Facts::new(), &std::collections::BTreeSet::new())
+        self.environment()?.catalog(&Facts::new(), &BTreeSet::new())
     }
 
     /// What the hosts answer to everything a catalog asks.
@@ -245,7 +247,7 @@ impl World {
         let survey = match last {
             Some(last) if last.plan.owner == plan.owner => Survey { plan: plan.clone(), ..last },
             _ => {
-                let catalog = environment.catalog(&Facts::new(), &std::collections::BTreeSet::new())?;
+                let catalog = environment.catalog(&Facts::new(), &BTreeSet::new())?;
                 let survey = session.survey_catalog(catalog, &stop).await?;
                 Survey { plan: plan.clone(), ..survey }
             }

@@ -441,7 +441,7 @@ pub(crate) fn f22_interrupted_before_it_began(house: &House) {
     until("it asks", || asked.said().contains("for yes:") || asked.said().contains("to go on:"));
     let begun = Instant::now();
     asked.child.stdin.as_mut().expect("a keyboard").write_all(b"\x03").expect("it is typed");
-    asked.wait().ends(130).says("the locks are given back");
+    asked.wait().ends(130).says("interrupted; nothing was changed");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     is_free(&first, "lab", &HOSTS);
     assert_eq!(content(house), is("first"));
