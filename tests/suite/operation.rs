@@ -20,9 +20,10 @@ use crate::script::Room;
 
 const ROLE: &str = "summary: x\nresources:\n  - file: { path: FOLDER/greeting, content: hello }\n";
 
-/// A project with this machine as its only host.
-fn project(name: &str) -> Room {
+/// A project with one host, on which a role writes a file; below the project, if no other folder is named.
+fn project(name: &str, folder: Option<&str>) -> Room {
     let room = Room::new(&format!("operation-{name}"));
+    let folder = folder.or(room.0.to_str()).expect("a name in UTF-8");
     let file = |path: &str, text: &str| {
         let path = room.0.join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -30,7 +31,7 @@ fn project(name: &str) -> Room {
     };
     file("site.yml", "services:\n  greeting: { hosts: all }\n");
     file("inventories/here/hosts.yml", "hosts:\n  laptop: { connection: local }\n");
-    file("roles/greeting/role.yml", &ROLE.replace("FOLDER", room.0.to_str().expect("a name in UTF-8")));
+    file("roles/greeting/role.yml", &ROLE.replace("FOLDER", folder));
     room
 }
 
@@ -83,7 +84,7 @@ fn the_example_converges_and_then_finds_nothing_to_do() {
 }
 
 async fn example() {
-    let room = project("embed");
+    let room = project("embed", None);
     let state = room.0.join("state");
     let first = embed::converge(&room.0, "here", &state).await.expect("an outcome");
     assert_eq!(first.outcome, Outcome::Converged { changed: true });
@@ -98,7 +99,7 @@ async fn example() {
 
 #[tokio::test]
 async fn whoever_holds_the_lock_is_named_and_a_dropped_lock_is_released() {
-    let room = project("lock");
+    let room = project("lock", Some("/etc"));
     let environment = environment(&room.0).await;
     let (ground, session) = (Ground::of(&environment), session(&room, Arc::new(Silent)));
     let first = session.lock(&ground, &Stop::never()).await.expect("a lock");
@@ -115,7 +116,7 @@ async fn whoever_holds_the_lock_is_named_and_a_dropped_lock_is_released() {
 
 #[tokio::test]
 async fn a_stop_before_the_run_leaves_everything_as_it_was() {
-    let room = project("stop");
+    let room = project("stop", Some("/etc"));
     let environment = environment(&room.0).await;
     let session = session(&room, Arc::new(Silent));
     let (stopper, stop) = Stop::channel();
@@ -145,7 +146,7 @@ impl Observer for StopAtOnce {
 
 #[tokio::test]
 async fn a_stop_as_the_run_begins_is_an_outcome_and_begins_no_stage() {
-    let room = project("begin");
+    let room = project("begin", Some("/etc"));
     let environment = environment(&room.0).await;
     let (stopper, stop) = Stop::channel();
     let session = session(&room, Arc::new(StopAtOnce(stopper)));
