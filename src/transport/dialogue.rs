@@ -319,7 +319,7 @@ impl<'a> Talk<'a> {
         if answer.to_lowercase().contains("expired") {
             return Broken::Become(meaning(answer, self.asked));
         }
-        let said = super::exchange::brief(answer);
+        let said = super::words::brief(answer);
         let said = if said.is_empty() { said } else { format!("; it said: {said}") };
         Broken::Become(format!("it neither let us in nor asked for the password within {} s{said}", PATIENCE.as_secs()))
     }
@@ -392,7 +392,7 @@ fn meaning(answer: &str, asked: usize) -> String {
     } else if says(&["not allowed to", "may not run sudo", "afraid i can't"]) {
         "the host's sudoers do not allow this user to run /bin/sh as root; rules for other programs are not enough"
     } else {
-        return match super::exchange::brief(answer) {
+        return match super::words::brief(answer) {
             words if words.is_empty() => "it ended without a word".to_owned(),
             words => words,
         };

@@ -14,6 +14,7 @@ use super::script::{
     NoAnswer, Progress, Refusal, Relay, lease_script, longest, order_script, parse_lease, parse_readings, quote,
     read_script, run_script,
 };
+use super::words::brief;
 use crate::crash;
 use crate::inventory::{Become, Endpoint};
 use crate::lease::{Answer as Granting, Request};
@@ -218,10 +219,4 @@ fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
 
 fn whole(progress: &Progress) -> Answer {
     if progress.is_over() { Answer::Whole } else { Answer::Unfinished }
-}
-
-/// The last line, harmless for a terminal and not too long.
-pub(super) fn brief(text: &str) -> String {
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

@@ -61,7 +61,7 @@ fn offending(log: &str) -> Option<(String, usize)> {
 /// The last line that says something, without what is only for debugging.
 pub(super) fn last_words(log: &str) -> String {
     let talk: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty() && !is_debug(line)).collect();
-    super::exchange::brief(talk.last().copied().unwrap_or("ssh said nothing"))
+    super::words::brief(talk.last().copied().unwrap_or("ssh said nothing"))
 }
 
 fn is_debug(line: &str) -> bool {

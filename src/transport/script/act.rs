@@ -8,14 +8,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::ask;
-use super::command::{function, is_account, seconds};
+use super::command::{folder, function, is_account, seconds};
 use super::deadman;
 use super::lease;
 use super::library::{Source, sources};
 use super::quote::{NUL, quote, write_bytes};
 use super::undo;
 use crate::lease::{Part, Ticket};
-use crate::name::{EnvName, HostName, Owner, ProjectId};
 use crate::step::{
     Alternative, Check, Command, Expect, HttpRequest, Leftovers, Occupied, Ownership, PackageRemoval, Packed, Probe,
     Remote, Removable, Step, UnpackLimits, Unpacking, WaitsFor, WebAnswer, home_of,
@@ -166,22 +165,6 @@ fn draft_directories(steps: &[Step]) -> String {
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect()
-}
-
-/// The directory of an owner and host beside what is kept for all: `ENVIRONMENT@HOST@PROJECT`, or `ENVIRONMENT@HOST` of a
-/// project that is not known. One machine may be many hosts of an environment; the script knows by which name it is spoken
-/// to. No name of a file beside it has an `@`, and no part of these names has one.
-pub(super) fn folder(owner: &Owner) -> String {
-    let project = owner.project.as_ref().map(|project| format!("@{project}")).unwrap_or_default();
-    format!("{}\"@$H{project}\"", quote(owner.environment.as_str()))
-}
-
-/// Whose directory that is, and for which host.
-pub(super) fn unfold(folder: &str) -> Option<(Owner, HostName)> {
-    let mut parts = folder.split('@');
-    let (environment, host) = (EnvName::new(parts.next()?).ok()?, HostName::new(parts.next()?).ok()?);
-    let project = parts.next().map(ProjectId::new).transpose().ok()?;
-    parts.next().is_none().then_some((Owner { project, environment }, host))
 }
 
 /// How long steps may take at most, if each uses all the time it is given.

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::act;
 use super::ask;
+use super::command;
 use super::frame::{Frame, Frames};
 use super::web;
 use crate::name::{HostName, Owner};
@@ -196,7 +196,7 @@ impl Answer {
         let mut records: BTreeMap<(Owner, HostName), Record> = BTreeMap::new();
         for (folder, frame) in &self.kept {
             // What has another sort of name is not of ours.
-            let Some(key) = act::unfold(folder) else { continue };
+            let Some(key) = command::unfold(folder) else { continue };
             if frame.data.len() > ask::STATE_LIMIT {
                 return Err(format!("the {} in {folder} is larger than {} MiB", frame.word, ask::STATE_LIMIT >> 20));
             }

@@ -4,6 +4,7 @@
 //! Never: its input or a secret among its arguments.
 
 use super::quote::{NUL, quote, write_bytes};
+use crate::name::{EnvName, HostName, Owner, ProjectId};
 use crate::step::Command;
 
 /// The shell function `name` runs the program.
@@ -64,4 +65,20 @@ fn is_variable(name: &str) -> bool {
 /// Whether a text can be the name of a user or group: what `passwd(5)` cannot hold, and options, cannot.
 pub(super) fn is_account(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && !name.contains([':', '/', '\0', '\n', ' ', ','])
+}
+
+/// The directory of an owner and host beside what is kept for all: `ENVIRONMENT@HOST@PROJECT`, or `ENVIRONMENT@HOST` of a
+/// project that is not known. One machine may be many hosts of an environment; the script knows by which name it is spoken
+/// to. No name of a file beside it has an `@`, and no part of these names has one.
+pub(super) fn folder(owner: &Owner) -> String {
+    let project = owner.project.as_ref().map(|project| format!("@{project}")).unwrap_or_default();
+    format!("{}\"@$H{project}\"", quote(owner.environment.as_str()))
+}
+
+/// Whose directory that is, and for which host.
+pub(super) fn unfold(folder: &str) -> Option<(Owner, HostName)> {
+    let mut parts = folder.split('@');
+    let (environment, host) = (EnvName::new(parts.next()?).ok()?, HostName::new(parts.next()?).ok()?);
+    let project = parts.next().map(ProjectId::new).transpose().ok()?;
+    parts.next().is_none().then_some((Owner { project, environment }, host))
 }

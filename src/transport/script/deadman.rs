@@ -2,8 +2,7 @@
 //!
 //! In: one of these steps. Out: the function it needs and its call, of those in `deadman.sh`. Never: another step.
 
-use super::act::folder;
-use super::command::seconds;
+use super::command::{folder, seconds};
 use super::quote::{quote, write_bytes};
 use crate::step::Step;
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::act::folder;
+use super::command::folder;
 use super::library::{Source, needed, sources};
 use super::quote::{quote, write_bytes};
 use crate::name::{Owner, RoleName};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use camino::Utf8Path;
 
-use super::link::ORPHAN;
+use super::options::ORPHAN;
 use crate::transport::dialogue::random;
 
 /// How its name begins; 16 random digits follow.

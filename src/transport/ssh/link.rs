@@ -14,16 +14,12 @@ use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::kept::{self, Spot};
-use super::options::{KnownHosts, SshOptions};
+use super::options::{KnownHosts, ORPHAN, SshOptions};
 use crate::inventory::{Become, Endpoint};
 use crate::transport::dialogue::Channel;
 use crate::transport::error::TransportError;
 use crate::transport::host_key::{Refusal, explain, fingerprint, last_words};
 use crate::transport::shortage::shortage;
-
-/// How long a master outlives us when we are killed: it ends when nobody has been connected to its socket for so long, and
-/// as long as we live we are (see [`Link::hold`]). Long enough to be connected to after a login on a busy machine.
-pub(super) const ORPHAN: Duration = Duration::from_secs(5);
 
 /// How long a shell that has nothing to do is asked for more.
 const FRESH: Duration = Duration::from_secs(2);

@@ -6,6 +6,10 @@ use camino::Utf8PathBuf;
 
 use crate::secret::Secret;
 
+/// How long a master outlives us when we are killed: it ends when nobody has been connected to its socket for so long, and
+/// as long as we live we are (see `Link::hold`). Long enough to be connected to after a login on a busy machine.
+pub(super) const ORPHAN: Duration = Duration::from_secs(5);
+
 /// What to do with the key of a host that was never seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum KnownHosts {
