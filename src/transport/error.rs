@@ -129,7 +129,7 @@ pub fn setup_problems<'a>(errors: impl IntoIterator<Item = (&'a HostName, &'a Tr
     for ((is_sudo, why), hosts) in reasons {
         let names = hosts.join(", ");
         problems.push(if is_sudo {
-            let others: String = hosts.iter().take(NAMED).map(|host| format!(":!{host}")).collect();
+            let others: String = hosts.iter().take(NAMED).flat_map(|host| [":!", host]).collect();
             Diagnostic::error(shown(&format!("sudo on {names}: {why}")))
                 .hint(format!("nothing was changed; to work on the other hosts only: -l 'all{others}'"))
         } else {

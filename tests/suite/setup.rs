@@ -3,6 +3,7 @@
 //!
 //! In: a real sshd, and the program itself. Out: exit codes, messages, processes. Never: the ssh settings of this machine.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -27,7 +28,7 @@ impl<'a> Project<'a> {
             server.port
         );
         for number in 1..=hosts {
-            text.push_str(&format!("      h{number}: {{ address: 127.0.0.1 }}\n"));
+            let _ = writeln!(text, "      h{number}: {{ address: 127.0.0.1 }}");
         }
         project.file("inventories/x/hosts.yml", &text);
         project.file("site.yml", "services:\n  one: { hosts: all_hosts }\n");
