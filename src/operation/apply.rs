@@ -202,20 +202,19 @@ impl<T: Transport> Run<'_, T> {
         let (report, course) = self.carry_out(&plan, record, begun).await;
         let touched = &touched(&plan, &report) | &survey.unsettled();
         let over = Over { catalog: &survey.catalog, plan: &plan, touched: &touched, applied: &self.applied };
-        let Settled { again, unsaved, setup, unhealthy } = match report.converged() {
-            true => self.locked.settle_healthy(&over, self.stop).await,
-            false => self.locked.settle(&over).await,
+        let Settled { again, unsaved, setup, unhealthy } = if report.converged() {
+            self.locked.settle_healthy(&over, self.stop).await
+        } else {
+            self.locked.settle(&over).await
         };
         crate::crash::point();
         let unlocked = |host: &HostName| self.locked.unreachable().contains_key(host);
         let cut_short = report.stopped || !unhealthy.is_empty();
-        let outcome = match cut_short && self.stop.is_requested() {
-            true => Outcome::Stopped,
-            false => match Outcome::of(&plan, &report, (&again, &unhealthy), unlocked) {
-                // It does not pass by itself: somebody must change sudo on the host, or something on this machine.
-                Outcome::Unreachable if !setup.is_empty() => Outcome::Failed,
-                outcome => outcome,
-            },
+        let outcome = match Outcome::of(&plan, &report, (&again, &unhealthy), unlocked) {
+            _ if cut_short && self.stop.is_requested() => Outcome::Stopped,
+            // It does not pass by itself: somebody must change sudo on the host, or something on this machine.
+            Outcome::Unreachable if !setup.is_empty() => Outcome::Failed,
+            outcome => outcome,
         };
         let left = again.entries().filter(|entry| !entry.is_always()).count() + unhealthy.len();
         let ending = history::Ending { outcome, left, seconds: begun.elapsed().as_secs() };

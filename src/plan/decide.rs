@@ -212,6 +212,7 @@ impl<'a> Told<'a> {
     /// there is nothing may not stay so after a change that brings things: `brought`, if it is in a block before this
     /// one. Gives the last such change.
     fn decide(&mut self, mut brought: Option<Address>, foresight: &mut Foresight) -> Option<Address> {
+        let mut blocked = false;
         for item in &self.wanted.items {
             let seen = foresight.see(&*item.resource, self.known.readings);
             let wish = if self.leaves(item) { Wish::Left } else { Wish::Written };
@@ -229,18 +230,28 @@ impl<'a> Told<'a> {
                     item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change));
                 // What was not chosen is not done, so nothing can build on it.
                 if item.chosen == Chosen::Yes {
-                    let verdict = std::mem::replace(&mut decision.verdict, Said::InSync);
-                    let (verdict, doubt) = foresight.grounded(verdict, self.known.readings);
-                    decision.verdict = verdict;
-                    self.doubts.extend(doubt.map(|doubt| (self.alone.len(), doubt)));
+                    // What comes after a refusal is blocked by that, and not refused as well.
+                    if !blocked {
+                        self.ground(decision, foresight);
+                    }
                     brought = if brings { Some(self.address(item)) } else { brought };
                     foresight.expect((&*item.resource, &self.address(item)), &decision.verdict);
                 }
             }
+            let refused = matches!(&alone, Err(_) | Ok(Decision { verdict: Said::Refuse(_), .. }));
+            blocked |= refused && item.chosen == Chosen::Yes;
             self.seen.push(seen);
             self.alone.push(alone);
         }
         brought
+    }
+
+    /// Holds the verdict on the next resource against the directories that will be there.
+    fn ground(&mut self, decision: &mut Decision, foresight: &mut Foresight) {
+        let verdict = std::mem::replace(&mut decision.verdict, Said::InSync);
+        let (verdict, doubt) = foresight.grounded(verdict, self.known.readings);
+        decision.verdict = verdict;
+        self.doubts.extend(doubt.map(|doubt| (self.alone.len(), doubt)));
     }
 
     /// Whether no role wants it any more.
