@@ -188,8 +188,8 @@ health:
 pub(crate) fn interrupted_and_gone(house: &House) {
     house.fresh(&["h1"]);
     let project = house.project("ledger-interrupted");
-    // Of files that left the roles, armilla keeps copies.
-    let lasts = || house.sh("h1", &format!("{{ {LASTS}; }} | grep -v ' /var/lib/armilla'"));
+    // Of files that left the roles, armilla keeps copies; sessions come and go.
+    let lasts = || house.sh("h1", &format!("{{ {LASTS}; }} | grep -v -e ' /var/lib/armilla' -e '[.]scope '"));
     let before = lasts();
     let gone = |when: &str| {
         same(&before, &lasts(), when);
