@@ -205,7 +205,7 @@ impl<'a> Reached<'a> {
     /// In words; none of what there was no need for.
     fn state(&self, id: usize, stage: &Stage, ended: bool) -> Option<String> {
         let unknown = |what: &str| format!("unknown: {what}; the next plan reads it from the host");
-        let state = match (self.ends.get(&id), self.begun.get(&id)) {
+        let text = match (self.ends.get(&id), self.begun.get(&id)) {
             (Some(End::Done), _) => self.kept(stage).unwrap_or_else(|| "done".to_owned()),
             (Some(End::Failed(failure)), _) => {
                 let failed = format!("failed: {}", why(failure));
@@ -223,7 +223,7 @@ impl<'a> Reached<'a> {
             (None, None) if ended => "not begun".to_owned(),
             (None, None) => "not begun, as far as the record goes".to_owned(),
         };
-        Some(state)
+        Some(text)
     }
 
     /// What a rollback made of the stage, if there was one.

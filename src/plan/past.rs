@@ -420,8 +420,8 @@ impl<'a> Desired<'a> {
             for (key, account) in [("owner", "user"), ("user", "user"), ("group", "group"), ("groups", "group")] {
                 let named = item.keys.get(key);
                 let each = if let Some(Datum::List(each)) = named { each.as_slice() } else { &[] };
-                let names = each.iter().chain(named).filter_map(Datum::text);
-                names.for_each(|name| others.want(account, name));
+                let accounts = each.iter().chain(named).filter_map(Datum::text);
+                accounts.for_each(|name| others.want(account, name));
             }
             let new = item.resource.brings()
                 && item.chosen == Chosen::Yes

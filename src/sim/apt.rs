@@ -268,14 +268,14 @@ pub(super) fn remove_all(host: &mut Host, removal: &PackageRemoval) -> Result<bo
 
 /// What `purge.sh` does: the package with what came only for it, configuration and all.
 pub(super) fn purge(host: &mut Host, name: &str) -> Result<(), Trouble> {
-    let named = |word: &str, said: &str| {
+    let after = |word: &str, said: &str| {
         said.lines()
             .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
     let said = rehearse(host, name);
-    let along = [named("serves", &said), named("along", &said)].concat();
+    let along = [after("serves", &said), after("along", &said)].concat();
     let names = std::iter::once(name.to_owned()).chain(along).collect();
     let (leftovers, unless_needed_by) = (Leftovers::Purged, Vec::new());
     remove_all(host, &PackageRemoval { manager: Manager::Apt, names, leftovers, unless_needed_by }).map(drop)
