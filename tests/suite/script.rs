@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use armilla::secret::Content;
 use armilla::step::{
     Alternative, Command, Digest, Fetch, Mode, Outcome, Ownership, PathReading, Probe, Readings, Removable, Step,
+    WaitsFor,
 };
 use armilla::transport::StepEvent;
 use armilla::transport::script::{Progress, parse_readings, quote, read_script, step_script, write_bytes};
@@ -606,7 +607,7 @@ fn f08_when_nobody_listens_any_more_the_running_step_ends_and_no_other_begins() 
 #[test]
 fn a_lock_of_dpkg_is_waited_for_and_its_holder_named() {
     use nix::fcntl::{FcntlArg, fcntl};
-    let steps = [Step::Run(Command::new(["dpkg", "--version"]))];
+    let steps = [Step::Run(Command::new(["dpkg", "--version"]).waiting_for(WaitsFor::Dpkg))];
     for shell in shells() {
         let room = Room::new("locked");
         let file = fs::File::create(room.path("lock")).expect("a file");
