@@ -51,12 +51,12 @@ pub(super) struct Loaded {
 /// Everything that is wrong with any of them.
 pub(super) fn load(name: &str, library: &Library<'_>, engine: Environment<'static>) -> Result<Loaded, Diagnostics> {
     let loaded = Loaded { engine, files: BTreeMap::new() };
-    let mut loader = Loader { library, loaded, chain: Vec::new(), problems: Diagnostics::new() };
+    let mut walk = Loader { library, loaded, chain: Vec::new(), problems: Diagnostics::new() };
     match library.get(name) {
-        Some(source) => loader.load(name, source),
-        None => loader.problems.push(Diagnostic::error(format!("template `{name}` not found"))),
+        Some(source) => walk.load(name, source),
+        None => walk.problems.push(Diagnostic::error(format!("template `{name}` not found"))),
     }
-    loader.problems.result(loader.loaded)
+    walk.problems.result(walk.loaded)
 }
 
 struct Loader<'a> {
@@ -170,7 +170,7 @@ pub(super) fn references(text: &str) -> Vec<Reference> {
 }
 
 fn collect(statement: &ast::Stmt<'_>, found: &mut Vec<Reference>) {
-    let (tag, named, ignore_missing) = match statement {
+    let (tag, expression, ignore_missing) = match statement {
         ast::Stmt::Include(include) => ("include", &include.name, include.ignore_missing),
         ast::Stmt::Import(import) => ("import", &import.expr, false),
         ast::Stmt::FromImport(import) => ("from", &import.expr, false),
@@ -180,15 +180,15 @@ fn collect(statement: &ast::Stmt<'_>, found: &mut Vec<Reference>) {
             return;
         }
     };
-    let span = named.span();
+    let span = expression.span();
     let byte = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
-    let names = named.as_const().and_then(|value| names(&value));
+    let names = expression.as_const().and_then(|value| literals(&value));
     // Only one template can be extended.
     let names = names.filter(|names| tag != "extends" || names.len() == 1);
     found.push(Reference { tag, names, ignore_missing, range: byte(span.start_offset)..byte(span.end_offset) });
 }
 
-fn names(value: &Value) -> Option<Vec<String>> {
+fn literals(value: &Value) -> Option<Vec<String>> {
     if let Some(name) = value.as_str() {
         return Some(vec![name.to_owned()]);
     }
