@@ -65,9 +65,11 @@ impl Survey {
             let ledger = Ledger::of(&owner.environment, records.ledger(), None).ok()?;
             Some(records.journal().is_none() && ledger.converged?.revision == applied.revision)
         };
+        // What it has nothing more to do with must not be in the way of others.
+        let parted = |host: &HostName| self.plan.parted.get(host).is_some_and(|parted| !parted.is_empty());
         self.observed
             .iter()
-            .filter(|(host, answer)| knows(host, answer) != Some(true))
+            .filter(|(host, answer)| parted(host) || knows(host, answer) != Some(true))
             .map(|(host, _)| host.clone())
             .collect()
     }

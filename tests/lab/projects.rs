@@ -27,10 +27,11 @@ fn identity(project: &Project<'_>) -> String {
 /// Two projects with an environment of the same name live side by side; what both want is refused.
 pub(crate) fn f48_side_by_side(house: &House) {
     house.fresh(&["h1"]);
+    // Both before the first apply: with each project the hosts forget what they keep.
+    let two = unnamed(house, "projects-two", "  - file: { path: /srv/two, content: two }\n");
     let one = unnamed(house, "projects-one", "  - file: { path: /srv/one, content: one }\n  - group: crew\n");
     one.apply(&[]).ends(0).says("armilla.yml: added `project: projects-one-");
     one.is_empty();
-    let two = unnamed(house, "projects-two", "  - file: { path: /srv/two, content: two }\n");
     two.plan(&[]).ends(0).says("1 to add").keeps("/srv/one");
     two.apply(&[]).ends(0).keeps("remove");
     one.is_empty();

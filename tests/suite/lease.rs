@@ -589,12 +589,12 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
         let mut child = host.start(&script);
         until("the last step begins", || PathBuf::from(&begun).exists());
         assert_eq!(temporary(child.id()).len(), 1, "{shell:?}");
-        assert_eq!(host.read("staging@/drafts"), format!("{}/\n", folder.display()), "{shell:?}");
+        assert_eq!(host.read(&format!("{FOLDER}/drafts")), format!("{}/\n", folder.display()), "{shell:?}");
         // What the order had not renamed yet, and a ledger and a journal that were being written.
         let file = folder.join(format!(".armilla-{NONCE}-7"));
         let symlink_left = folder.join(format!(".armilla-{NONCE}-8"));
         let others = folder.join(".armilla-archive");
-        let news = [".new-ledger", ".new-journal"].map(|name| host.place().join("staging@").join(name));
+        let news = [".new-ledger", ".new-journal"].map(|name| host.place().join(FOLDER).join(name));
         let make = || {
             for path in news.iter().chain([&file, &others]) {
                 fs::write(path, "half").expect("written");
@@ -617,7 +617,7 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
         fs::rename(&file, other(&file)).expect("renamed");
         fs::rename(&symlink_left, other(&symlink_left)).expect("renamed");
         assert_eq!(host.ask(&acquire("b", 120, None)), Answer::Granted(2), "{shell:?}");
-        for path in news.iter().chain([&other(&file), &host.place().join("staging@/drafts")]) {
+        for path in news.iter().chain([&other(&file), &host.place().join(FOLDER).join("drafts")]) {
             assert!(!path.exists(), "{shell:?}: {} is left", path.display());
         }
         assert!(fs::symlink_metadata(other(&symlink_left)).is_err() && others.exists(), "{shell:?}");
