@@ -107,6 +107,7 @@ impl Held {
 
 /// What a controller asks of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each question to a host, and none is kept")]
 pub enum Request {
     /// A lease of its own.
     Acquire {

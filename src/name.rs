@@ -156,7 +156,10 @@ impl ProjectId {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
         let name: String = folder.chars().map(plain).take(Self::LONGEST - Self::DIGITS - 1).collect();
         let name = name.trim_matches('-');
-        let digit = |place: usize| char::from(Self::RANDOM[(random >> (5 * place)) as usize & 31]);
+        let digit = |place: usize| {
+            let index = usize::try_from(random >> (5 * place) & 31).unwrap_or_default();
+            char::from(Self::RANDOM[index])
+        };
         let digits: String = (0..Self::DIGITS).map(digit).collect();
         Self(format!("{}-{digits}", if name.is_empty() { "project" } else { name }).into())
     }

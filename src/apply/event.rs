@@ -82,8 +82,18 @@ pub enum Event {
         /// Which.
         service: ServiceName,
         /// How it ended.
-        outcome: super::Restoration,
+        outcome: Restoration,
     },
+}
+
+/// How the rollback of a service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restoration {
+    /// All of it is as before.
+    Restored,
+    /// A person must look.
+    Stuck,
 }
 
 /// Why no turn begins.

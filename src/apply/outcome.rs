@@ -62,6 +62,7 @@ impl Outcome {
 
 /// What the ends of the stages show.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is seen apart from the others, and several at once")]
 struct Ended {
     failed: bool,
     unreachable: bool,

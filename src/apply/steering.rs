@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Halt, Hold};
+use super::event::{Halt, Hold, Restoration};
 use crate::name::HostName;
 use crate::plan::{Answer, Budget, OnFailure, Rollout, StageId, Standing};
 
@@ -42,16 +42,6 @@ enum Place {
     Undoing,
     Undone,
     /// It could not be put back.
-    Stuck,
-}
-
-/// How it ended that a service was put back as it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restoration {
-    /// All of it is as before.
-    Restored,
-    /// A person must look.
     Stuck,
 }
 

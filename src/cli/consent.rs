@@ -12,6 +12,7 @@ use crate::workspace::Adoption;
 
 /// What a command that changes hosts may do without a question.
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Consent {
     /// Do not ask
     #[arg(short, long = "auto-approve", visible_alias = "yes")]

@@ -24,7 +24,7 @@ pub(super) struct Verify {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
-    /// Also write a JUnit XML report to this file: a suite for each service, a case for each check on each host
+    /// Also write a `JUnit` XML report to this file: a suite for each service, a case for each check on each host
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     #[command(flatten)]

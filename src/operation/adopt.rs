@@ -45,7 +45,9 @@ impl<T: Transport> Locked<T> {
         let step = Step::AdoptLedger { owner: plan.owner.clone() };
         let steps = plan.unadopted().into_keys().map(|host| (host.clone(), step.clone()));
         let mut refused = self.save(catalog, steps.collect()).await;
-        refused.values_mut().for_each(|why| *why = format!("its ledger could not be adopted: {why}"));
+        for why in refused.values_mut() {
+            *why = format!("its ledger could not be adopted: {why}");
+        }
         Ok(refused)
     }
 }

@@ -176,8 +176,8 @@ async fn moved<T: Transport>(
     let look = plan.moved(digest, &locked.reader(stop).look(&plan.catalog).await?);
     let refused = look.refused();
     let Some(stale) = &look.stale else { return Ok(refused) };
-    let hosts: String = refused.iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
-    let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{hosts}")));
+    let hosts: Vec<String> = refused.iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
+    let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{}", hosts.concat())));
     Err(problem.hint("plan again; what a run left undone: armilla resume RUN").into())
 }
 

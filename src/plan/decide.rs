@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::cause::cause;
 use super::foresight::Foresight;
 use super::past::{Known, Leaving, place, wanted_away};
-use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, expected, history, past};
+use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, expected, past};
 use crate::catalog::{self, Catalog, Chosen, Member, Wanted};
 use crate::ledger::{Expected, Place};
 use crate::name::{Address, HostName, Owner};
@@ -353,7 +354,7 @@ impl<'a> Told<'a> {
         let one = |(item, (entry, differs)): (&Wanted, (Option<Entry>, bool))| {
             let place = place(wanted, item);
             let owned = known.past.owned(&place).filter(|_| !known.past.leaves(&place));
-            let cause = history::cause(differs, item, owned, known.readings);
+            let cause = cause(differs, item, owned, known.readings);
             Some(remembered(wanted, item, known, &hearing, Entry { cause, ..entry? }))
         };
         told.map(one).collect()

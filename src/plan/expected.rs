@@ -36,7 +36,7 @@ fn after_each(resource: &dyn Resource, readings: &Readings, steps: &[Step]) -> V
     for probe in &probes {
         match (probe, readings.get(probe)) {
             (Probe::Path { path, .. }, Some(Reading::Path(found))) => drop(paths.insert(path, found.clone())),
-            (_, Some(reading)) => drop(rest.insert(probe.clone(), reading.clone())),
+            (_, Some(reading)) => rest.insert(probe.clone(), reading.clone()),
             (_, None) => return Vec::new(),
         }
     }

@@ -66,12 +66,12 @@ impl Foreign {
         Ok(foreign)
     }
 
-    fn add(&mut self, owner: &Owner, place: &Place, owned: &Owned) {
-        let other = Other { owner: (*owner).clone(), run: owned.run.clone(), since: owned.since.clone() };
+    fn add(&mut self, owner: &Owner, place: &Place, thing: &Owned) {
+        let other = Other { owner: (*owner).clone(), run: thing.run.clone(), since: thing.since.clone() };
         let Some(info) = kind(&place.kind) else { return };
         // What is wanted away has nothing that takes it away; of a path this is enough to know it.
         let by_path = || (info.parse)(&serde_json::json!({ "path": place.target, "state": "absent" }).into()).ok();
-        let Some(resource) = resource_of(place, owned).or_else(by_path) else {
+        let Some(resource) = resource_of(place, thing).or_else(by_path) else {
             self.claims.insert((Claim::Own(info.name), place.target.clone()), other);
             return;
         };

@@ -1,33 +1,16 @@
-//! Who made a difference, and what a run leaves behind.
+//! What a run leaves behind.
 //!
-//! In: what a host remembers, and what is there now. Out: the cause of a difference; a digest of everything that was
-//! seen; the ledger that a run ends with. Never: a guess where a run was cut off.
+//! In: what a host remembers, and what is there now. Out: a digest of everything that was seen; the ledger that
+//! a run ends with. Never: a guess where a run was cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::past::{Known, digest, place};
-use super::{Base, Cause, Entry, Health, Observed, decide, health};
-use crate::catalog::{Catalog, Chosen, Extent, HostCatalog, Wanted};
-use crate::ledger::{self, Applied, Found, Owned, Place};
+use super::{Base, Entry, Health, Observed, decide, health};
+use crate::catalog::{Catalog, Chosen, Extent, HostCatalog};
+use crate::ledger::{self, Applied, Found, Place};
 use crate::name::{Address, HostName};
-use crate::step::{Readings, Step};
-
-/// Who made the difference. What only hears of others differs from nothing, and what runs every time neither: `differs` is
-/// whether something would be to do without the others.
-pub(super) fn cause(differs: bool, item: &Wanted, owned: Option<&Owned>, readings: &Readings) -> Cause {
-    let Some(owned) = owned.filter(|_| differs) else { return Cause::Unknown };
-    let project = owned.want != ledger::want(item.resource.kind(), &item.keys);
-    let seen = item.resource.seen(readings).ok();
-    let changed = owned.imprint.as_ref().zip(seen).map(|(imprint, seen)| *imprint != digest(seen.imprint.expose()));
-    let since = || owned.since.clone();
-    match (project, changed) {
-        (true, Some(true)) => Cause::Both { since: since() },
-        (true, _) => Cause::Project,
-        // It was as it should be when it was last looked at, and nothing else is wanted since.
-        (false, Some(_)) => Cause::Host { since: since() },
-        (false, None) => Cause::Unknown,
-    }
-}
+use crate::step::Step;
 
 /// What a plan for a host is made on.
 pub(super) fn base(name: &HostName, host: Option<&HostCatalog>, known: &Known<'_>) -> Base {

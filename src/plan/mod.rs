@@ -3,6 +3,7 @@
 //! In: a catalog and what the hosts answered. Out: a [`Plan`] in which nothing is left to decide.
 //! Never: a host, a clock, or an error; what cannot be known is said in the plan itself.
 
+mod cause;
 mod decide;
 mod drift;
 mod expected;

@@ -161,7 +161,9 @@ impl Past {
         }
         // Each by itself first, as if all the others went.
         let mut all = self.others.clone();
-        left.iter().for_each(|(place, _)| all.remove(&place.kind, &place.target));
+        for (place, _) in &left {
+            all.remove(&place.kind, &place.target);
+        }
         let mut fates: Vec<Fate> = left.iter().map(|one| self.fate(one, readings, &all)).collect();
         self.hold_back(&left, &mut fates, readings);
         let mut stays: Vec<String> = Vec::new();

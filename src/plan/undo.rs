@@ -110,7 +110,11 @@ mod tests {
             entry("package", "zookeeper", vec![Step::RefreshPackages, run(&[package("zookeeper")]), run(&[])]),
             entry("file", "/etc/zoo.cfg", vec![write("/etc/zoo.cfg"), write("/etc/zoo.cfg")]),
             entry("link", "/etc/zoo", vec![Step::Remove { path: "/etc/zoo".into(), what: Removable::Link }]),
-            entry("service", "zookeeper", vec![run(&[unit.clone(), path("/etc/zoo")]), run(&[unit.clone()])]),
+            entry(
+                "service",
+                "zookeeper",
+                vec![run(&[unit.clone(), path("/etc/zoo")]), run(std::slice::from_ref(&unit))],
+            ),
             entry("package", "old", vec![removal(&["old", "only-for-it"])]),
         ];
         let wanted = [path("/etc/zoo.cfg"), path("/etc/zoo"), unit, package("old"), package("only-for-it")];

@@ -433,10 +433,9 @@ impl Package {
                 let named = others.described(Self::NAME, name);
                 return Err(format!("{named} would be removed with it: `apk add {name}` keeps it"));
             }
-            // What these need is among the others.
-            Some(_) => Vec::new(),
+            // What those that are wanted need is among the others.
             None if self.autoremove || self.purge || found.package.manager == Manager::Apk => along.clone(),
-            None => Vec::new(),
+            Some(_) | None => Vec::new(),
         };
         Ok([needs.clone(), serves.clone(), unneeded].concat())
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::archive::{Package, package};
 use super::host::{Host, User};
-use super::{Trouble, program, units};
+use super::{Trouble, units};
 use crate::step::{Leftovers, Manager, Mode, PackageRemoval, Removable};
 
 /// What `apt-get` or `apt-mark` does. `offline`: services are neither started nor stopped.
@@ -172,8 +172,8 @@ fn service(host: &mut Host, name: &str, text: &str, first: bool, offline: bool) 
     let running = host.units.is_active(name);
     // A service that does not start is no failure of its package: `deb-systemd-invoke ... || true`.
     let _ = match (first, running) {
-        (true, _) => program::start(host, name),
-        (false, true) => program::restart(host, name),
+        (true, _) => host.start(name),
+        (false, true) => host.restart(name),
         (false, false) => Ok(()),
     };
     Ok(())

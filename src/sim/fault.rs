@@ -4,7 +4,7 @@
 
 use super::host::Host;
 use super::tree::{Node, What};
-use super::{apt, program, units};
+use super::{apt, units};
 use crate::step::Mode;
 
 /// What happens instead of a step.
@@ -66,7 +66,7 @@ impl Drift {
             }
             Self::Relink(path) => relink(host, path),
             Self::Stop(unit) => drop(host.units.stop(unit, &host.paths)),
-            Self::Start(unit) => drop(program::start(host, unit)),
+            Self::Start(unit) => drop(host.start(unit)),
             Self::Disable(unit) => drop(units::disable(unit, &mut host.paths)),
             Self::Remove(package) => drop(apt::take_away(host, package)),
             Self::Leave(user) => drop(host.users.remove(user)),

@@ -204,7 +204,7 @@ impl Fleet {
         machine.wake();
         for unit in at_boot(&machine.host.paths) {
             // What does not start at boot is found by the next plan.
-            let _ = program::start(&mut machine.host, &unit);
+            let _ = machine.host.start(&unit);
         }
     }
 
@@ -702,16 +702,18 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Ok(false) => return Outcome::NotNeeded,
             done => done.map(drop),
         },
-        Step::Run(command) => host.run(command).map(drop),
+        Step::Run(command) => program::run(host, command).map(drop),
         Step::RunUnless(command, guard) => match look(host, guard, mode) {
             Ok(_) => return Outcome::NotNeeded,
-            Err(_) => host.run(command).map(drop),
+            Err(_) => program::run(host, command).map(drop),
         },
         Step::RunOr(command, alternatives) => {
-            let mut done = host.run(command);
+            let mut done = program::run(host, command);
             for alternative in alternatives {
                 match done {
-                    Err(trouble) if trouble.exit == alternative.after => done = host.run(&alternative.command),
+                    Err(trouble) if trouble.exit == alternative.after => {
+                        done = program::run(host, &alternative.command);
+                    }
                     other => {
                         done = other;
                         break;

@@ -5,12 +5,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::kept::{Kept, Key};
 use super::tree::{Node, Tree, What};
-use super::{Activity, Trouble, Units, program, system, undo};
+use super::{Activity, Trouble, Units};
 use crate::name::Owner;
 use crate::step::{
-    Attributes, Command, Digest, FETCH_LIMIT, Fetch, Holding, Manager, MembershipReading, Mode, Ownership,
-    PackageReading, PathReading, Removable, UnitReading, UserReading, home_of,
+    Attributes, Digest, FETCH_LIMIT, Fetch, Holding, Manager, MembershipReading, Mode, Ownership, PackageReading,
+    PathReading, Removable, UnitReading, UserReading, home_of,
 };
 
 /// A host in memory.
@@ -39,7 +40,7 @@ pub struct Host {
     /// What armilla kept of files it took away, by path.
     pub copies: BTreeMap<String, Vec<u8>>,
     /// What was there before changes, by whose they are and the name it was kept under.
-    pub(super) kept: BTreeMap<undo::Key, undo::Kept>,
+    pub(super) kept: BTreeMap<Key, Kept>,
     /// Whether its disk is full.
     pub full: bool,
     /// Its clock, in seconds; set by the fleet before anything is done.
@@ -67,15 +68,16 @@ impl Host {
     /// Gives an owner what was kept before changes of the same environment of no project.
     pub(super) fn adopt(&mut self, owner: &Owner) {
         let unnamed = owner.without_project();
-        let kept = self.kept.extract_if(.., |(of, _), _| *of == unnamed).collect::<Vec<_>>();
-        self.kept.extend(kept.into_iter().map(|((_, name), kept)| ((owner.clone(), name), kept)));
+        let all = std::mem::take(&mut self.kept).into_iter();
+        self.kept =
+            all.map(|((of, name), kept)| ((if of == unnamed { owner.clone() } else { of }, name), kept)).collect();
     }
 
     /// A freshly installed host.
     pub fn new() -> Self {
         let group = |(name, gid): (&str, u32)| (name.to_owned(), gid);
         let groups = [("root", 0), ("adm", 4), ("nogroup", 65_534)].into_iter().map(group).collect();
-        let mut host = Self { paths: system::furnished(Tree::base()), groups, ..Self::default() };
+        let mut host = Self { paths: furnished(Tree::base()), groups, ..Self::default() };
         host.users.insert("root".to_owned(), User::new(0, 0, "/root", "/bin/bash"));
         host.users.insert("nobody".to_owned(), User::new(65_534, 65_534, "/nonexistent", "/usr/sbin/nologin"));
         host
@@ -217,9 +219,16 @@ impl Host {
         self.paths.remove(&path, what)
     }
 
-    /// Runs a program.
-    pub fn run(&mut self, command: &Command) -> Result<String, Trouble> {
-        program::run(self, command)
+    /// Starts a unit, if it does not run.
+    pub(super) fn start(&mut self, unit: &str) -> Result<(), Trouble> {
+        let users = &self.users;
+        self.units.start(unit, &self.paths, |name| users.contains_key(name), self.now)
+    }
+
+    /// Stops and starts a unit.
+    pub(super) fn restart(&mut self, unit: &str) -> Result<(), Trouble> {
+        self.units.stop(unit, &self.paths)?;
+        self.start(unit)
     }
 
     /// Fails if nothing can be written.
@@ -310,4 +319,16 @@ impl Host {
         shape.extend(self.formatted.iter().map(|device| (format!("device {device}"), String::new())));
         shape
     }
+}
+
+/// What every host has beside directories: a name, and a zone.
+fn furnished(mut paths: Tree) -> Tree {
+    let _ = paths.make_directory("/etc/default", 0);
+    let files = [("/proc/sys/kernel/hostname", "(none)\n"), ("/usr/share/zoneinfo/Etc/UTC", "TZif2")];
+    for (path, text) in files {
+        let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+        // Nothing is in the way on a host that has only directories.
+        let _ = paths.make_directory(folder, 0).and_then(|()| paths.write(path, text.as_bytes(), 0));
+    }
+    paths
 }

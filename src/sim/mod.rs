@@ -10,6 +10,7 @@ mod fault;
 mod fleet;
 mod foreign;
 mod host;
+mod kept;
 mod program;
 mod show;
 mod story;

@@ -5,7 +5,7 @@
 
 use super::host::{Host, User};
 use super::tree::What;
-use super::{Activity, Trouble, apt, foreign, system, units, web};
+use super::{Activity, Trouble, Units, apt, foreign, system, units, web};
 use crate::step::{Command, MARKER, Removable};
 
 /// What a program prints that only looks, or how it failed.
@@ -106,7 +106,7 @@ fn newer(host: &Host, path: &str, marker: &str) -> Result<String, Trouble> {
     let missing = || Trouble::new(1, format!("find: '{marker}': No such file or directory"));
     let than = host.paths.get(marker).ok_or_else(missing)?.modified;
     let newer = host.paths.below(path).filter(|(_, node)| node.what != What::Directory && node.modified > than);
-    Ok(newer.map(|(path, _)| format!("{path}\n")).collect())
+    Ok(newer.map(|(path, _)| format!("{path}\n")).collect::<Vec<_>>().concat())
 }
 
 /// Whether a unit need not be stopped or disabled before its file is removed.
@@ -338,32 +338,20 @@ fn systemctl(host: &mut Host, words: &[&str]) -> Result<String, Trouble> {
         ["disable", "--", unit] => units::disable(unit, &mut host.paths)?,
         ["reset-failed", "--", unit] => host.units.reset(unit, &host.paths)?,
         ["stop", "--", unit] => stop(host, unit)?,
-        ["restart", "--", unit] => restart(host, unit)?,
+        ["restart", "--", unit] => host.restart(unit)?,
         ["reload-or-restart", "--", unit] if host.units.is_active(unit) => host.units.reload(unit, &host.paths)?,
-        ["start" | "reload-or-restart", "--", unit] => start(host, unit)?,
+        ["start" | "reload-or-restart", "--", unit] => host.start(unit)?,
         _ => return Err(Trouble::new(127, format!("systemctl {}: not known to the simulator", words.join(" ")))),
     }
     Ok(String::new())
 }
 
-/// Starts a unit, if it does not run.
-pub(super) fn start(host: &mut Host, unit: &str) -> Result<(), Trouble> {
-    let users = &host.users;
-    host.units.start(unit, &host.paths, |name| users.contains_key(name), host.now)
-}
-
 /// Stops a unit, and what requires it.
 fn stop(host: &mut Host, unit: &str) -> Result<(), Trouble> {
-    for other in host.units.required_by(unit, &host.paths) {
+    for other in Units::required_by(unit, &host.paths) {
         if host.units.is_active(&other) {
             host.units.stop(&other, &host.paths)?;
         }
     }
     host.units.stop(unit, &host.paths)
-}
-
-/// Stops and starts a unit.
-pub(super) fn restart(host: &mut Host, unit: &str) -> Result<(), Trouble> {
-    host.units.stop(unit, &host.paths)?;
-    start(host, unit)
 }

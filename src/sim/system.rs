@@ -5,24 +5,11 @@
 
 use super::Trouble;
 use super::host::Host;
-use super::tree::Tree;
 use crate::step::Removable;
 
 /// The names of the shell texts that [`run`] knows.
 pub(super) const KNOWN: &[&str] =
     &["sysctl", "hostname", "swap", "locale-known", "locale-gen", "firewall-arm", "firewall-load", "firewall-confirm"];
-
-/// What every host has beside directories: a name, and a zone.
-pub(super) fn furnished(mut paths: Tree) -> Tree {
-    let _ = paths.make_directory("/etc/default", 0);
-    let files = [("/proc/sys/kernel/hostname", "(none)\n"), ("/usr/share/zoneinfo/Etc/UTC", "TZif2")];
-    for (path, text) in files {
-        let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-        // Nothing is in the way on a host that has only directories.
-        let _ = paths.make_directory(folder, 0).and_then(|()| paths.write(path, text.as_bytes(), 0));
-    }
-    paths
-}
 
 /// What a program prints that only looks, or how it failed.
 pub(super) fn look(host: &Host, words: &[&str]) -> Result<String, Trouble> {

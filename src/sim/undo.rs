@@ -6,46 +6,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::kept::{Kept, Key, State, Was};
 use super::tree::{Node, What};
 use super::units::{disable, enable};
-use super::{Host, Trouble, apt, program};
-use crate::name::Owner;
+use super::{Host, Trouble, apt};
 use crate::step::{MARKER, Removable, Snapshot, Touched};
-
-/// Whose it is, and the name of the change.
-pub(super) type Key = (Owner, String);
-
-/// What was there.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Kept {
-    state: State,
-    things: Vec<(Touched, Was)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
-    #[default]
-    Open,
-    Committed,
-    Undone,
-}
-
-/// How one thing was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Was {
-    /// A path with its node; and with all below it, by name, where an archive was unpacked. None: nothing was there.
-    Path(Option<Node>, BTreeMap<String, Node>),
-    Unit {
-        active: bool,
-        failed: bool,
-        enabled: bool,
-    },
-    Package {
-        version: Option<String>,
-        automatic: bool,
-        held: bool,
-    },
-}
 
 impl Kept {
     /// Whether the change it is for is not over.
@@ -248,8 +213,8 @@ fn run(host: &mut Host, touched: &Touched, was: &Was, changed: bool) -> Result<(
         enable(unit, &mut host.paths, host.now)?;
     }
     match active {
-        true if changed => program::restart(host, unit),
-        true => program::start(host, unit),
+        true if changed => host.restart(unit),
+        true => host.start(unit),
         false => Ok(()),
     }
 }

@@ -179,12 +179,12 @@ impl Units {
             since: known.filter(|unit| unit.activity == Activity::Active).and_then(|unit| unit.since),
             restarts,
             age,
-            required_by: self.required_by(name, paths),
+            required_by: Self::required_by(name, paths),
         }
     }
 
     /// The units that require one.
-    pub(super) fn required_by(&self, name: &str, paths: &Tree) -> Vec<String> {
+    pub(super) fn required_by(name: &str, paths: &Tree) -> Vec<String> {
         let files = [ADMIN, VENDOR].iter().flat_map(|folder| {
             paths.below(folder).filter_map(move |(path, _)| path.strip_prefix(*folder)?.strip_prefix('/'))
         });

@@ -134,7 +134,7 @@ impl World {
     fn read(&self) -> Result<Environment, Diagnostics> {
         // The order of an inventory has a meaning; that in which hosts were added here has none.
         let hosts: BTreeSet<&HostName> = self.hosts.iter().collect();
-        let hosts: String = hosts.iter().map(|host| format!("  {host}: {{}}\n")).collect();
+        let hosts = hosts.iter().map(|host| format!("  {host}: {{}}\n")).collect::<Vec<_>>().concat();
         let mut project = self.project.clone();
         project.environment = vec![("hosts.yml".to_owned(), Source::new("hosts.yml", format!("hosts:\n{hosts}")))];
         let owner = self.owner();

@@ -180,7 +180,7 @@ pub fn record(root: Option<&Path>, owner: &Owner) -> Result<IdentityRecord, Diag
 
 /// The project that `armilla.yml` names.
 fn named(settings: Option<&Arc<Source>>) -> Result<Option<ProjectId>, Diagnostics> {
-    let node = settings.map(|source| crate::yaml::parse(source)).transpose()?;
+    let node = settings.map(crate::yaml::parse).transpose()?;
     Ok(node.map(|node| ProjectSettings::read(&node)).transpose()?.and_then(|settings| settings.project))
 }
 

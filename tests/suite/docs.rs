@@ -334,7 +334,9 @@ What a role can put on a host. Each entry of `resources` has one of these kinds 
 `notify` and `tags`, see [roles](roles.md). This page is made from the program: `ARMILLA_BLESS=1 cargo test --test suite docs`.
 
 Every kind reads the host first and does nothing where the host is as described. A file, directory or link is never replaced by
-another sort of thing, and `apply` does not start while a resource could not be read or must not be changed.
+another sort of thing, and `apply` does not start while a resource could not be read or must not be changed. What is written needs a
+directory: one that is on the host, or that a `directory` before it makes. A package, an archive, a program or a service before it may
+bring one, and then the plan says so; otherwise it refuses what is to be written and names the directory.
 ";
 
 const FACTS_HEAD: &str = "# Facts

@@ -4,7 +4,7 @@
 //! meets them. Never: two changes in one row that a reader could tell apart, unless the row says so.
 
 use super::diff;
-use super::plan::Diffs;
+use super::view::Diffs;
 use super::words;
 use crate::name::{Address, HostName};
 use crate::plan::{Block, Cause, Entry, Reason, Verdict};

@@ -18,10 +18,12 @@ mod progress;
 pub(crate) mod rollout;
 mod service;
 mod summary;
+mod view;
 pub mod words;
 
 pub use drift::drift;
 pub use import::import;
-pub use plan::{Diffs, Read, Subject, View, plan};
+pub use plan::plan;
 pub use progress::Progress;
 pub use summary::{Ending, Record, Timed, summary};
+pub use view::{Diffs, Read, Subject, View};

@@ -8,7 +8,7 @@ use anstyle::Style;
 
 use super::fold::{self, Row};
 use super::layout::{self, pad, paint, parts, width, wrap};
-use super::plan::View;
+use super::view::{Diffs, View};
 use super::{diff, rollout, words};
 use crate::name::{HostName, RoleName};
 use crate::plan::{Block, Entry, FailedCheck, Health, Plan, ServicePlan, Verdict};
@@ -282,7 +282,7 @@ fn one(row: &Row<'_>, hosts: &str, columns: &Columns, view: &View) -> Vec<String
     let signed = paint(style, &format!("{mark} {}", pad(word, columns.word)));
     let mut lines = vec![format!("  {}  {signed}  {same}", pad(hosts, columns.hosts)).trim_end().to_owned()];
     lines.extend(below.into_iter().map(|(column, text)| format!("{}{text}", " ".repeat(column))));
-    lines.extend(diff::show(&row.body, view.diffs == super::Diffs::Full, indent));
+    lines.extend(diff::show(&row.body, view.diffs == Diffs::Full, indent));
     if view.verbose > 0 {
         let steps = row.entry.steps().iter().map(|step| paint(layout::QUIET, &format!(". {}", words::step(step))));
         lines.extend(steps.map(|step| format!("{}{step}", " ".repeat(indent))));

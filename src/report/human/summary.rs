@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::layout::{self, paint, wrap};
-use super::plan::{Diffs, Read, Subject, View};
+use super::view::{Diffs, Read, Subject, View};
 use super::{failure, service, words};
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::{Address, HostName};
