@@ -161,8 +161,10 @@ impl Past {
         }
         // Each by itself first, as if all the others went.
         let mut all = self.others.clone();
-        for (place, _) in &left {
+        for (place, owned) in &left {
             all.remove(&place.kind, &place.target);
+            let along = resource_of(place, owned).map(|resource| resource.takes_along(readings));
+            along.into_iter().flatten().for_each(|target| all.remove(&place.kind, &target));
         }
         let mut fates: Vec<Fate> = left.iter().map(|one| self.fate(one, readings, &all)).collect();
         self.hold_back(&left, &mut fates, readings);
@@ -205,8 +207,10 @@ impl Past {
     /// Keeps what something that stays needs, or whose removal would take that along; then what the former needs, and so
     /// on.
     fn hold_back(&mut self, left: &[(Place, Owned)], fates: &mut [Fate], readings: &Readings) {
-        for ((place, _), _) in left.iter().zip(&*fates).filter(|(_, fate)| matches!(fate, Fate::Goes(_))) {
+        for ((place, _), fate) in left.iter().zip(&*fates) {
+            let Fate::Goes(resource) = fate else { continue };
             self.others.remove(&place.kind, &place.target);
+            resource.takes_along(readings).iter().for_each(|target| self.others.remove(&place.kind, target));
         }
         loop {
             let mut held = Vec::new();

@@ -170,6 +170,11 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
         None
     }
 
+    /// What else of its kind goes along when it is removed, by target.
+    fn takes_along(&self, _state: &Self::State) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What is done instead if something before it may bring, in the same run, what it now does not find and is to be a
     /// part of. Empty for what does not depend on what others bring.
     fn unforeseen(&self, _state: &Self::State) -> Option<Change> {
@@ -392,6 +397,8 @@ pub trait Resource: Debug + Send + Sync {
     fn made(&self) -> Made;
     /// See [`Kind::lives_by`].
     fn lives_by(&self) -> Option<String>;
+    /// See [`Kind::takes_along`]. Nothing of what cannot be read.
+    fn takes_along(&self, readings: &Readings) -> Vec<String>;
 }
 
 /// A thing as it was found on a host. The texts may hold secrets: only a digest of them is ever kept.
@@ -496,6 +503,10 @@ impl<K: Kind> Resource for K {
 
     fn lives_by(&self) -> Option<String> {
         Kind::lives_by(self)
+    }
+
+    fn takes_along(&self, readings: &Readings) -> Vec<String> {
+        self.observe(readings).map_or_else(|_| Vec::new(), |state| Kind::takes_along(self, &state))
     }
 }
 

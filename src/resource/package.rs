@@ -160,6 +160,12 @@ impl Kind for Package {
         }
     }
 
+    /// What came only for it, where that goes, too.
+    fn takes_along(&self, state: &State) -> Vec<String> {
+        let goes = self.state == Presence::Absent && (self.autoremove || self.purge);
+        if goes { state.removal.along.clone() } else { Vec::new() }
+    }
+
     /// A ledger from before packages were asked what becomes of their configuration has all of them purged, which nobody
     /// asked for.
     fn renewed(mut keys: serde_json::Value) -> serde_json::Value {

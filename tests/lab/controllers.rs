@@ -271,7 +271,7 @@ pub(crate) fn f23_killed(house: &House) {
     assert!(begun.elapsed() < Duration::from_secs(60), "it waited for the lease: {:?}", begun.elapsed());
     assert_eq!(content(house), is("second"));
 
-    // From another machine nothing is known of it: its lease ends by itself.
+    // From another container, or machine, nothing is known of it: its lock ends by itself.
     emptied(house, &HOSTS);
     let killed = in_the_middle(house, &first, 8);
     go(house);
@@ -279,7 +279,18 @@ pub(crate) fn f23_killed(house: &House) {
     killed.wait();
     second.file("machine-id", "0123456789abcdef0123456789abcdef\n");
     let id = second.path("machine-id").display().to_string();
-    let elsewhere = ["unshare", "-m", "sh", "-ec", "mount --bind \"$0\" /etc/machine-id; exec \"$@\"", &id, ARMILLA];
+    let elsewhere = [
+        "unshare",
+        "-m",
+        "-p",
+        "-f",
+        "--mount-proc",
+        "sh",
+        "-ec",
+        "mount --bind \"$0\" /etc/machine-id; exec \"$@\"",
+        &id,
+        ARMILLA,
+    ];
     second.start_as(&elsewhere, &APPLY).wait().ends(75).says("ends by itself in").says("nothing was changed");
     let patient = [&APPLY[..], &["--lock-timeout", "60s"]].concat();
     second.start_as(&elsewhere, &patient).wait().ends(0).says("waiting for");

@@ -271,7 +271,7 @@ pub(crate) fn f03_no_room_to_write_down(house: &House) {
     assert_eq!(left, 0, "nothing is left of it");
 
     // In the middle.
-    let run = on_a_small_disk(pages + 1, &["apply", "lab", "--lab", "-y"]).ends(3);
+    let run = on_a_small_disk(pages + 2, &["apply", "lab", "--lab", "-y"]).ends(3);
     let run = run.says("could no longer be written down").says("/journal: No space left on device");
     let done: Vec<usize> = HOSTS
         .iter()
