@@ -277,6 +277,7 @@ fn plain(text: &str) -> String {
     let text =
         replace(&text, r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\b\d+\s+[A-Z][a-z]{2}\s+\d{4},\s+\d\d:\d\d\s+UTC", "TIME");
     let text = replace(&text, r"sha256:[0-9a-f]+", "sha256:DIGEST");
+    let text = replace(&text, r"`project: [a-z0-9-]+`", "`project: PROJECT`");
     let text = replace(&text, r"\b[a-z]+@[a-z0-9.-]+, begun", "WHO, begun");
     let text = with_default_network(&text);
     text.trim_end().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
