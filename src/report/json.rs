@@ -25,7 +25,7 @@
 //! let block = Block { host: host.clone(), role: role.clone(), service: Some(service.clone()),
 //!     before: vec![], entries: vec![entry], after: vec![] };
 //! let plan = Plan {
-//!     environment: EnvName::new("staging").unwrap(),
+//!     owner: EnvName::new("staging").unwrap().into(),
 //!     stages: vec![Stage { after: vec![], work: Work::Change(block), turn: None }],
 //!     services: vec![ServicePlan {
 //!         name: service,
@@ -51,6 +51,7 @@
 //!     "format": "armilla-plan",
 //!     "version": 1,
 //!     "environment": "staging",
+//!     "project": null,
 //!     "revision": "3f2c1ab",
 //!     "limit": null,
 //!     "part": null,
@@ -78,7 +79,8 @@
 //!         }]
 //!     }],
 //!     "unreachable": { "zk2": "no route to host" },
-//!     "silent": {}
+//!     "silent": {},
+//!     "unadopted": []
 //! }));
 //! ```
 //!

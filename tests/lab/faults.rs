@@ -192,7 +192,7 @@ pub(crate) fn f18_users_who_are_there(house: &House) {
     project.only(&["h1"], "summary: x\nresources:\n  - user: { name: grace }\n").apply(&[]).ends(0);
     house.sh("h1", "systemd-run -q --unit=grace --uid=grace sleep 600");
     project.only(&["h1"], "summary: x\nresources: []\n");
-    project.apply(&[]).ends(0).says("grace.service");
+    project.apply(&[]).ends(0).says("service grace runs as it");
     assert!(house.holds("h1", "getent passwd grace && systemctl is-active grace"));
     house.sh("h1", "systemctl stop grace");
     project.apply(&[]).ends(0);
