@@ -1,5 +1,7 @@
 //! Plans and applies an environment of a project folder from Rust: `cargo run --example embed -- FOLDER ENVIRONMENT`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -62,7 +62,9 @@ documents![
 #[test]
 fn every_document_is_played() {
     let folder = fs::read_dir(root().join("docs")).expect("docs").flatten();
-    let pages = folder.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.ends_with(".md"));
+    let pages = folder
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "md"));
     for page in pages.map(|name| format!("docs/{name}")) {
         assert!(PLAYED.contains(&page.as_str()), "{page} is not played");
     }

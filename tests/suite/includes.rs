@@ -1,6 +1,6 @@
 //! Templates that include others: which facts a role reads through them, which files belong to a project.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -23,7 +23,7 @@ fn facts(resources: &str, own: &[(&str, &str)], project: &[(&str, &str)]) -> Res
     let name = RoleName::new("r").expect("a name");
     let text = Source::new("roles/r/role.yml", format!("summary: R.\nresources:\n{resources}"));
     let role = Role::read(&name, &yaml::parse(&text)?)?;
-    let texts = RoleTexts { role: text, templates: folder(own), files: Default::default(), from: From::Project };
+    let texts = RoleTexts { role: text, templates: folder(own), files: BTreeMap::default(), from: From::Project };
     let roles = [(name, texts)].into();
     Ok(facts_read(&role, &Project { roles, templates: folder(project), ..Project::default() }))
 }

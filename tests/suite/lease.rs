@@ -508,7 +508,7 @@ fn without_room_for_the_journal_nothing_is_begun() {
         let steps = [sh(&format!("touch {sign}"))];
         match host.perform(&steps, &ticket) {
             Err(Refusal::Unable(why)) => {
-                assert!(why.contains(&format!("{FOLDER}/journal")) && why.contains("full"), "{why}")
+                assert!(why.contains(&format!("{FOLDER}/journal")) && why.contains("full"), "{why}");
             }
             other => panic!("{shell:?}: {other:?}"),
         }
