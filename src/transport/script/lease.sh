@@ -120,6 +120,8 @@ release() {
     frame free
     return
   fi
+  # What was killed since the lease began has nobody else who removes it before the next one.
+  (sweep)
   # What a power loss brings back ends by itself, as any lease does.
   rm -f ./lease || cannot "$S/lease cannot be removed"
   frame free
