@@ -19,5 +19,5 @@ pub use lease::{Leases, Refused, Terms, acquire, witnesses};
 pub use outcome::Outcome;
 pub use queue::Queue;
 pub use roll::ask as ask_members;
-pub use run::{Limits, Permit, Report, Signals, run};
+pub use run::{Channels, Limits, Permit, Report, Tell, run};
 pub use steering::{Next, Steering};

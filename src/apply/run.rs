@@ -62,15 +62,17 @@ impl Report {
     }
 }
 
-pub(super) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+/// Takes the events of a run.
+pub type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// What people say while a run goes on.
-#[derive(Debug, Clone)]
-pub struct Signals {
+/// How a run and the program around it talk while it goes on.
+pub struct Channels {
     /// Turning true, it ends the run after the stages that run.
     pub stop: watch::Receiver<bool>,
     /// Turning true, it lets hosts follow the canaries.
     pub approved: watch::Receiver<bool>,
+    /// Takes what happens.
+    pub tell: Tell,
 }
 
 /// What a task of a run comes back with.
@@ -88,32 +90,31 @@ pub async fn run<T: Transport>(
     transport: Arc<T>,
     limits: Limits,
     permit: Option<Permit>,
-    mut signals: Signals,
-    tell: Tell,
+    mut channels: Channels,
 ) -> Report {
     let mut runner = Runner {
         plan,
         transport,
         limits,
         permit,
-        tell,
+        tell: channels.tell.clone(),
         queue: Queue::new(plan),
         rollouts: Rollouts::new(plan),
         begun: Instant::now(),
         busy: BTreeSet::new(),
         tasks: JoinSet::new(),
         fenced: false,
-        stop: signals.stop.clone(),
+        stop: channels.stop.clone(),
     };
     let mut stopped = false;
     loop {
-        if (*signals.stop.borrow_and_update() || runner.fenced) && !stopped {
+        if (*channels.stop.borrow_and_update() || runner.fenced) && !stopped {
             stopped = true;
             (runner.tell)(Event::Stopping);
             runner.queue.stop();
             runner.rollouts.halt();
         }
-        if *signals.approved.borrow_and_update() {
+        if *channels.approved.borrow_and_update() {
             runner.rollouts.approve();
         }
         let again = runner.go_on();
@@ -123,8 +124,8 @@ pub async fn run<T: Transport>(
         let late = again.unwrap_or(Duration::MAX).saturating_sub(runner.begun.elapsed()).min(LONG);
         tokio::select! {
             Some(came) = runner.tasks.join_next() => runner.came(came),
-            Ok(()) = signals.stop.changed(), if !stopped => {}
-            Ok(()) = signals.approved.changed() => {}
+            Ok(()) = channels.stop.changed(), if !stopped => {}
+            Ok(()) = channels.approved.changed() => {}
             () = tokio::time::sleep(late) => {}
         }
     }

@@ -187,7 +187,7 @@ impl Compiler<'_> {
     fn plain_file(&self, role: &Role, name: &str, place: &Origin) -> Result<Datum, Diagnostics> {
         let project = self.desired.project;
         let Some(bytes) = project.file(&role.name, name) else {
-            return Err(missing("file", "files", role, name, place, &project.file_names(&role.name)).into());
+            return Err(missing("file", role, name, place, &project.file_names(&role.name)).into());
         };
         Ok(match std::str::from_utf8(bytes) {
             Ok(text) => text.into(),
@@ -199,7 +199,7 @@ impl Compiler<'_> {
         let library = self.desired.project.library(&role.name);
         if library.get(name).is_none() {
             let known: Vec<&str> = library.names().into_iter().collect();
-            return Err(missing("template", "templates", role, name, place, &known).into());
+            return Err(missing("template", role, name, place, &known).into());
         }
         let key = (role.name.clone(), name.to_owned());
         if !self.templates.borrow().contains_key(&key) {
@@ -227,10 +227,10 @@ pub(super) fn applies(item: &Item, scope: &Scope) -> Result<bool, Diagnostics> {
     Ok(item.when.as_ref().map_or(Ok(true), |when| when.holds(scope))?)
 }
 
-fn missing(what: &str, folder: &str, role: &Role, name: &str, place: &Origin, known: &[&str]) -> Diagnostic {
+fn missing(what: &str, role: &Role, name: &str, place: &Origin, known: &[&str]) -> Diagnostic {
     Diagnostic::error(format!("there is no {what} `{name}`"))
         .at(place)
-        .hint(format!("it would be roles/{}/{folder}/{name} or {folder}/{name}", role.name))
+        .hint(format!("it would be roles/{}/{what}s/{name} or {what}s/{name}", role.name))
         .maybe_hint(did_you_mean(name, known.iter().copied()).filter(|hint| hint.starts_with("did")))
 }
 

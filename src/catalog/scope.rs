@@ -14,6 +14,7 @@ use crate::name::{HostName, ServiceName};
 use crate::role::{Input, Role, Typed};
 use crate::secret::{Secrecy, Secret};
 use crate::template::{Scope, Value, value};
+use crate::yaml::Node;
 
 /// What services provide and where they run, as far as it is known.
 #[derive(Default)]
@@ -112,34 +113,32 @@ impl Known {
             self.service(desired, service, host, &mut scope);
         }
         for input in &desired.roles[&instance.role].inputs {
-            if let Some(typed) = problems.keep(self.input(desired, input, host, instance.service.as_ref(), &scope)) {
+            let given = (desired.variable)(host, instance.service.as_ref(), &input.name);
+            let typed = self
+                .input(input, given, &scope)
+                .and_then(|typed| typed.ok_or_else(|| missing(input, instance.service.as_ref()).on(host).into()));
+            if let Some(typed) = problems.keep(typed) {
                 scope.set_as(&input.name, typed.value, typed.secrecy);
             }
         }
         (scope, problems)
     }
 
-    fn input(
-        &self,
-        desired: &Desired<'_>,
-        input: &Input,
-        host: &HostName,
-        service: Option<&ServiceName>,
-        scope: &Scope,
-    ) -> Result<Typed, Diagnostics> {
-        let ((data, secrecy), origin) = if let Some(node) = (desired.variable)(host, service, &input.name) {
+    /// The value of an input, from what was given for it; nothing where it is required and missing.
+    fn input(&self, input: &Input, given: Option<Node>, scope: &Scope) -> Result<Option<Typed>, Diagnostics> {
+        let ((data, secrecy), origin) = if let Some(node) = given {
             (node.exposed(), node.origin.clone())
         } else if let Some(recipe) = &input.default {
             let rendered = recipe.render(scope)?;
             ((rendered.data.exposed(), rendered.secrecy), recipe.origin().clone())
         } else if input.required {
-            return Err(missing(input, service).on(host).into());
+            return Ok(None);
         } else {
-            return Ok(Typed { value: Value::from(()), secrecy: Secrecy::Open });
+            return Ok(Some(Typed { value: Value::from(()), secrecy: Secrecy::Open }));
         };
         self.remember(&data, secrecy.with(input.secrecy()));
         let wrong = |why| Diagnostic::error(why).at(&origin).hint(input.example(&data, secrecy)).into();
-        input.accept(&data, secrecy).map_err(wrong)
+        input.accept(&data, secrecy).map(Some).map_err(wrong)
     }
 
     fn service(&self, desired: &Desired<'_>, service: &ServiceName, host: &HostName, scope: &mut Scope) {

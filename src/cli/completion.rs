@@ -54,14 +54,12 @@ pub(super) fn run(command: &Completion) -> Exit {
     if matches!(written, Some(Ok(()))) { Exit::Success } else { Exit::Error }
 }
 
-/// Answers a shell that completes, and ends the program; does nothing otherwise.
-pub(super) fn answer(arguments: &[OsString]) {
+/// Answers a shell that completes: whether one did.
+pub(super) fn answer(arguments: &[OsString]) -> bool {
     let completer = CompleteEnv::with_factory(<Cli as clap::CommandFactory>::command).var(VARIABLE);
     let here = std::env::current_dir().ok();
     // A shell that completes has no place to show an error.
-    if completer.try_complete(arguments.to_vec(), here.as_deref()).unwrap_or(true) {
-        std::process::exit(0);
-    }
+    completer.try_complete(arguments.to_vec(), here.as_deref()).unwrap_or(true)
 }
 
 /// What there is to name, of the project and the environment that the words so far speak of.

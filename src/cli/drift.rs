@@ -35,6 +35,11 @@ To ignore known drift until a date, with a reason, in inventories/ENV/environmen
     - { what: zk1 file /etc/motd, until: 2026-12-24, because: the banner of the security team }
     - { what: template /etc/ntp.conf, until: 2027-01-31, because: the network team tries another server }";
 
+#[expect(clippy::disallowed_methods, reason = "a date in the settings is meant where the user is")]
+fn today() -> Date {
+    jiff::Zoned::now().date()
+}
+
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failure> {
     let Drift { selection, connection, .. } = command;
@@ -42,7 +47,7 @@ pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failur
     hosts::contact(global, connection, Telling::default(), async |hosts| {
         let (environment, mut survey) = hosts.session.survey_unchecked(unchecked, &hosts.stop).await?;
         ui::problems(&environment.warnings);
-        let today = jiff::Zoned::now().date();
+        let today = today();
         let ignores = &environment.settings.ignore_drift;
         tell_expired(ignores, today);
         let counts = keep_drift(&mut survey, ignores, today);

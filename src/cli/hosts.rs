@@ -133,6 +133,7 @@ async fn in_a_hurry(stop: &Stop, work: impl Future<Output = ()>) {
 }
 
 /// The first signal asks to stop, the second ends the program.
+#[expect(clippy::exit, reason = "a program that is asked twice ends, whatever it is in")]
 async fn watch(mut signals: Signals, stopper: Stopper, screen: Arc<Screen>, transport: Arc<Connections>) {
     let first = signals.next().await;
     screen.stopping(first);

@@ -277,7 +277,9 @@ impl Connection {
 /// Runs the program with these arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> std::process::ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    completion::answer(&arguments);
+    if completion::answer(&arguments) {
+        return Exit::Success.into();
+    }
     let cli = match Cli::try_parse_from(two_dashes(arguments)) {
         Ok(cli) => cli,
         Err(error) => {

@@ -67,7 +67,8 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
             if direction == Direction::Back {
                 ui::say("that run was rolling back: this one completes the rollback");
             }
-            show::print_plan(global, &shape, about, &survey.plan, human::Read::Now(survey.took), None);
+            let source = show::Source { about, read: human::Read::Now(survey.took), command: None };
+            show::print_plan(global, &shape, &survey.plan, source);
             let proposal = Proposal::new(survey, about.clone(), project, opened.sealer.clone());
             command.consent.decide(hosts, proposal.resuming(old.head.run.clone()), &question).await
         };

@@ -78,20 +78,21 @@ pub(super) fn print(global: &Global, path: &Path, shape: &Shape, file: &File) {
         return ui::line(&json::saved(file, revision).to_string());
     }
     let command = (shape.next == plan::Next::Typing).then(|| plan::to_type_file("apply", path));
-    let read = human::Read::Saved(made(&file.about));
-    print_plan(global, shape, &file.about, &file.shown, read, command);
+    let source = Source { about: &file.about, read: human::Read::Saved(made(&file.about)), command };
+    print_plan(global, shape, &file.shown, source);
     ui::say(&format!("{}: sha256:{}", path.display(), file.digest.0));
 }
 
-/// Prints a plan of which this is known.
-pub(super) fn print_plan(
-    global: &Global,
-    shape: &Shape,
-    about: &About,
-    plan: &crate::plan::Plan,
-    read: human::Read,
-    command: Option<String>,
-) {
+/// Where a plan comes from, and the command that applies it, where it is to be typed.
+pub(super) struct Source<'a> {
+    pub(super) about: &'a About,
+    pub(super) read: human::Read,
+    pub(super) command: Option<String>,
+}
+
+/// Prints a plan.
+pub(super) fn print_plan(global: &Global, shape: &Shape, plan: &crate::plan::Plan, source: Source<'_>) {
+    let Source { about, read, command } = source;
     let revision = about.revision.as_ref().map(revision::shown);
     if shape.json {
         let about = json::About { revision, limit: about.limit.clone(), part: about.part.clone() };

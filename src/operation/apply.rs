@@ -241,9 +241,9 @@ impl<T: Transport> Run<'_, T> {
         let options = self.session.options();
         let limits = Limits { forks: options.forks, patience: options.reboot_timeout };
         let permit = Permit { applied: self.applied.clone(), tickets: self.tickets(), refused: self.refused.clone() };
-        let signals = apply::Signals { stop: halted, approved };
+        let channels = apply::Channels { stop: halted, approved, tell };
         let transport = Arc::clone(self.session.transport());
-        let report = apply::run(plan, transport, limits, Some(permit), signals, tell).await;
+        let report = apply::run(plan, transport, limits, Some(permit), channels).await;
         (report, course)
     }
 

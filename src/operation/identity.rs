@@ -57,6 +57,7 @@ impl Process {
 
 impl Identity {
     /// The user of this process, for a command or daemon of this name.
+    #[expect(clippy::disallowed_methods, reason = "the clock of this machine, unless another is given")]
     pub fn of_this_process(command: impl Into<String>) -> Self {
         Self { who: who(), command: command.into(), process: Process::this(), clock: Arc::new(jiff::Timestamp::now) }
     }

@@ -31,6 +31,16 @@ const LONGEST: usize = 65_536;
 /// Times an idempotent request is tried again, a second apart: a service may have started a moment ago.
 const TRIES: u8 = 10;
 
+/// One run of curl.
+struct Call<'a> {
+    method: &'a str,
+    url: &'a str,
+    body: Option<&'a Values>,
+    /// In seconds.
+    limit: u64,
+    tries: u8,
+}
+
 /// An object of a web API. The host itself makes the requests, with curl.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -253,7 +263,7 @@ impl Http {
     fn look(&self) -> Probe {
         let limit = self.patience().as_secs().min(LONGEST_LOOK);
         let mut command = Command::new(["curl", "-q", "-K", "-"]).within(Duration::from_secs(limit + 2));
-        let told = self.told("GET", self.read_url(), None, limit, 0);
+        let told = self.configuration(&Call { method: "GET", url: self.read_url(), body: None, limit, tries: 0 });
         command.stdin = values::sealed(told.expose().clone(), self.has_secrets());
         Probe::Command(command)
     }
@@ -262,8 +272,9 @@ impl Http {
         self.headers.values().any(|value| value.0.is_secret()) || self.body.as_ref().is_some_and(Values::has_secrets)
     }
 
-    /// What curl is told. Quotes and line breaks in it are written as its configuration wants them.
-    fn told(&self, method: &str, url: &str, body: Option<&Values>, limit: u64, tries: u8) -> Secret<Vec<u8>> {
+    /// The configuration of curl, with quotes and line breaks escaped.
+    fn configuration(&self, call: &Call<'_>) -> Secret<Vec<u8>> {
+        let Call { method, url, body, limit, tries } = *call;
         let mut text = String::from("silent\nshow-error\ngloboff\nproto = \"=http,https\"\nnoproxy = \"*\"\n");
         let mut option = |name: &str, value: &str| {
             let _ = writeln!(text, "{name} = \"{}\"", escaped(value));
@@ -297,7 +308,7 @@ impl Http {
         let words = ["sh", "-c", SEND, "sh"].into_iter().chain(fine.iter().copied());
         let mut command = Command::new(words).within(Duration::from_secs(longest));
         // The last line of the answer is the status alone.
-        let told = String::from_utf8_lossy(self.told(method, url, body, limit, tries).expose())
+        let told = String::from_utf8_lossy(self.configuration(&Call { method, url, body, limit, tries }).expose())
             .replace("%{http_code} %{redirect_url}", "%{http_code}");
         command.stdin = values::sealed(told.into_bytes(), self.has_secrets());
         command

@@ -15,8 +15,8 @@ use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
 use crate::name::{HostName, Owner, RoleName};
 use crate::plan::{Health, Next, Wait, health};
 use crate::step::{
-    Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Record, StateReading,
-    Step,
+    Alternative, Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Record,
+    StateReading, Step,
 };
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 
@@ -671,6 +671,18 @@ fn look(host: &Host, command: &Command, mode: Option<&str>) -> Result<String, Tr
     }
 }
 
+/// Runs the command; after the exit status that an alternative is for, the alternative, and so on.
+fn run_or(host: &mut Host, command: &Command, alternatives: &[Alternative]) -> Result<String, Trouble> {
+    let mut done = program::run(host, command);
+    for alternative in alternatives {
+        match done {
+            Err(trouble) if trouble.exit == alternative.after => done = program::run(host, &alternative.command),
+            done => return done,
+        }
+    }
+    done
+}
+
 fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
     let done = match step {
         Step::WriteFile { path, content, ownership } => host.write(path, content.bytes(), ownership),
@@ -681,14 +693,11 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
         Step::SetOwnership { path, ownership } => host.set_ownership(path, ownership),
         Step::Remove { path, what } => host.remove(path, *what),
         Step::KeepCopy { path, .. } => {
-            if let Some(content) = host.paths.file(path).map(<[u8]>::to_vec) {
-                host.copies.insert(path.clone(), content);
-            }
+            host.keep_copy(path);
             Ok(())
         }
         Step::DropCopies { owner } => {
-            host.copies.clear();
-            host.kept.retain(|(of, _), kept| of != owner || kept.is_open());
+            host.drop_copies(owner);
             Ok(())
         }
         Step::Download { path, remote, ownership } => web::download(host, path, remote, ownership),
@@ -707,21 +716,7 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Ok(_) => return Outcome::NotNeeded,
             Err(_) => program::run(host, command).map(drop),
         },
-        Step::RunOr(command, alternatives) => {
-            let mut done = program::run(host, command);
-            for alternative in alternatives {
-                match done {
-                    Err(trouble) if trouble.exit == alternative.after => {
-                        done = program::run(host, &alternative.command);
-                    }
-                    other => {
-                        done = other;
-                        break;
-                    }
-                }
-            }
-            done.map(drop)
-        }
+        Step::RunOr(command, alternatives) => run_or(host, command, alternatives).map(drop),
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
         Step::SaveLedger { .. }
         | Step::AdoptLedger { .. }

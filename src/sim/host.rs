@@ -65,6 +65,19 @@ pub struct User {
 }
 
 impl Host {
+    /// Keeps the content of a file that is taken away.
+    pub(super) fn keep_copy(&mut self, path: &str) {
+        if let Some(content) = self.paths.file(path).map(<[u8]>::to_vec) {
+            self.copies.insert(path.to_owned(), content);
+        }
+    }
+
+    /// Forgets what was kept for an owner, but for what may still be rolled back.
+    pub(super) fn drop_copies(&mut self, owner: &Owner) {
+        self.copies.clear();
+        self.kept.retain(|(of, _), kept| of != owner || kept.is_open());
+    }
+
     /// Gives an owner what was kept before changes of the same environment of no project.
     pub(super) fn adopt(&mut self, owner: &Owner) {
         let unnamed = owner.without_project();

@@ -162,6 +162,7 @@ impl World {
         self.survey(catalog.clone()).observed
     }
 
+    #[expect(clippy::expect_used, reason = "a survey ends only when it is stopped")]
     fn survey(&self, catalog: Catalog) -> Survey {
         let session = self.session(Arc::new(Silent));
         let survey = wait_for(session.survey_catalog(catalog, &Stop::never()));
@@ -318,6 +319,7 @@ fn refused(plan: &Plan, abort: &Abort) -> Report {
     Report { ends: vec![end; plan.stages.len()], stopped: false, restored: BTreeMap::new() }
 }
 
+#[expect(clippy::expect_used, reason = "the name is valid")]
 fn name() -> EnvName {
     EnvName::new("sim").expect("a name")
 }
@@ -334,6 +336,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Panics
 /// When no runtime can be made, which needs no more than memory.
+#[expect(clippy::expect_used, reason = "a simulator without memory cannot go on")]
 fn wait_for<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
 }

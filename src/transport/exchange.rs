@@ -21,6 +21,13 @@ use crate::lease::{Answer as Granting, Request};
 use crate::secret::Secret;
 use crate::step::{Command, Outcome, Probe, Readings};
 
+/// What is sent, how long an answer may take, and how many bytes it may have.
+struct Script<'a> {
+    text: &'a str,
+    limit: Duration,
+    largest: usize,
+}
+
 /// One round trip that is about to be made.
 pub(super) struct Exchange<'a> {
     pub(super) host: &'a Endpoint,
@@ -60,7 +67,7 @@ impl<'a> Exchange<'a> {
         let budget = limit.saturating_sub(Duration::from_secs(10)).max(limit / 2);
         let script = read_script(probes, &self.nonce, budget);
         let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
-        self.hold(channel, &script, limit, LARGEST, &mut |piece| {
+        self.hold(channel, &Script { text: &script, limit, largest: LARGEST }, &mut |piece| {
             let Piece::Out(bytes) = piece else { return Answer::Unfinished };
             answer.extend_from_slice(bytes);
             progress.push(bytes);
@@ -84,11 +91,15 @@ impl<'a> Exchange<'a> {
         let script = crash::of_host(order_script(order, &self.nonce).map_err(|why| self.unable(why))?);
         let waiting = order.ticket.map_or(Duration::ZERO, |_| WAITING);
         let mut progress = Progress::new(&self.nonce);
-        self.hold(channel, &script, longest(steps) + waiting + slack, LARGEST, &mut |piece| {
-            let Piece::Out(bytes) = piece else { return Answer::Unfinished };
-            progress.push(bytes).into_iter().for_each(watch);
-            whole(&progress)
-        })
+        self.hold(
+            channel,
+            &Script { text: &script, limit: longest(steps) + waiting + slack, largest: LARGEST },
+            &mut |piece| {
+                let Piece::Out(bytes) = piece else { return Answer::Unfinished };
+                progress.push(bytes).into_iter().for_each(watch);
+                whole(&progress)
+            },
+        )
         .await?;
         if let Some(refusal) = progress.refusal() {
             return Err(self.refused(refusal));
@@ -105,7 +116,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<Granting, TransportError> {
         let script = lease_script(request, &self.nonce).map_err(|why| self.unable(why))?;
         let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
-        self.hold(channel, &script, limit, LARGEST, &mut |piece| {
+        self.hold(channel, &Script { text: &script, limit, largest: LARGEST }, &mut |piece| {
             let Piece::Out(bytes) = piece else { return Answer::Unfinished };
             answer.extend_from_slice(bytes);
             progress.push(bytes);
@@ -129,13 +140,17 @@ impl<'a> Exchange<'a> {
         let script = run_script(command, &self.nonce).map_err(|why| self.protocol(why))?;
         let (mut out, mut err) = (Relay::new(&self.nonce), Relay::new(&self.nonce));
         let held = self
-            .hold(channel, &script, command.timeout + slack, usize::MAX, &mut |piece| {
-                match piece {
-                    Piece::Out(bytes) => tell(Stream::Out, &out.push(bytes)),
-                    Piece::Err(bytes) => tell(Stream::Err, &err.push(bytes)),
-                }
-                if out.end().is_some() && err.end().is_some() { Answer::Whole } else { Answer::Unfinished }
-            })
+            .hold(
+                channel,
+                &Script { text: &script, limit: command.timeout + slack, largest: usize::MAX },
+                &mut |piece| {
+                    match piece {
+                        Piece::Out(bytes) => tell(Stream::Out, &out.push(bytes)),
+                        Piece::Err(bytes) => tell(Stream::Err, &err.push(bytes)),
+                    }
+                    if out.end().is_some() && err.end().is_some() { Answer::Whole } else { Answer::Unfinished }
+                },
+            )
             .await;
         // A program may have closed one of the streams; its end is in the other.
         match out.end().or(err.end()) {
@@ -147,22 +162,20 @@ impl<'a> Exchange<'a> {
     async fn hold(
         &self,
         channel: &mut Option<Channel>,
-        script: &str,
-        limit: Duration,
-        largest: usize,
+        script: &Script<'_>,
         take: &mut (dyn FnMut(Piece<'_>) -> Answer + Send),
     ) -> Result<(), TransportError> {
         // By which name the host is spoken to.
-        let script = format!("H={}\n{script}", quote(self.host.name.as_str()));
-        let speech = Speech { password: self.password, script: &script, largest };
+        let text = format!("H={}\n{}", quote(self.host.name.as_str()), script.text);
+        let speech = Speech { password: self.password, script: &text, largest: script.largest };
         let free = channel.take().ok_or_else(|| self.lost("nothing leads there".to_owned()))?;
-        match tokio::time::timeout(limit, converse(free, &speech, take)).await {
+        match tokio::time::timeout(script.limit, converse(free, &speech, take)).await {
             Ok(Ok(over)) => {
                 *channel = over;
                 Ok(())
             }
             Ok(Err(broken)) => Err(self.error(broken)),
-            Err(_) => Err(self.lost(format!("no answer within {} s", limit.as_secs()))),
+            Err(_) => Err(self.lost(format!("no answer within {} s", script.limit.as_secs()))),
         }
     }
 

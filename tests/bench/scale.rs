@@ -3,6 +3,7 @@
 //! In: nothing. Out: a table in Markdown: seconds for each part, and memory. Never: a network; the hosts are simulated, and
 //! what they cost themselves is not counted.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 #![expect(clippy::disallowed_methods, reason = "each size is measured by a process of its own, for its memory")]
 

@@ -3,6 +3,8 @@
 //! `NAME.trycmd` runs in `NAME.in/`, a project. `TRYCMD=overwrite cargo test --test cli` writes new answers into the
 //! files; look at the difference before you keep it.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

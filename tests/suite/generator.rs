@@ -260,7 +260,7 @@ impl Project {
             if n == service.place {
                 self.service(index, &provider, &mut text);
             }
-            self.item(index, n, item, &provider, &mut text);
+            text.push_str(&self.item(index, n, item, &provider));
         }
         if service.place >= service.items.len() {
             self.service(index, &provider, &mut text);
@@ -300,60 +300,53 @@ impl Project {
         let _ = writeln!(text, "  - service: {{ name: {}, state: {state}{enabled} }}", provider.unit);
     }
 
-    fn item(&self, index: usize, n: usize, item: &Item, provider: &Provider, text: &mut String) {
+    fn item(&self, index: usize, n: usize, item: &Item, provider: &Provider) -> String {
         let (folder, version) = (&provider.folder, self.versions[index]);
         let owner = |owned: &bool| if *owned { format!("u{index}") } else { "root".to_owned() };
-        let _ = match item {
+        match item {
             Item::File { owned, restart, only_first } => {
                 let when = if *only_first { "    when: service.position == 1\n" } else { "" };
                 let owner = owner(owned);
-                write!(
-                    text,
+                format!(
                     "  - file: {{ path: {folder}/f{n}, content: \"v{version} n{n}\\n\", owner: {owner}, mode: \"0640\" }}\n{when}{}",
                     restart.text()
                 )
             }
             Item::Template { restart } => {
-                write!(text, "  - template: {{ src: t{index}.j2, path: {folder}/t{n} }}\n{}", restart.text())
+                format!("  - template: {{ src: t{index}.j2, path: {folder}/t{n} }}\n{}", restart.text())
             }
-            Item::Loop { restart } => write!(
-                text,
+            Item::Loop { restart } => format!(
                 "  - file: {{ path: \"{folder}/l{n}{{{{ item }}}}\", content: \"v{version}\" }}\n    loop: {}\n{}",
                 if n.is_multiple_of(2) { "[a, b]" } else { "\"['a', 'b']\"" },
                 restart.text()
             ),
-            Item::DropIn { restart } => write!(
-                text,
+            Item::DropIn { restart } => format!(
                 "  - unit: {{ name: {}.service.d/d{n}.conf, content: \"[Service]\\nLimit={version}\\n\" }}\n{}",
                 provider.unit,
                 restart.text()
             ),
             Item::Link { restart } => {
-                write!(text, "  - link: {{ path: {folder}/k{n}, target: /srv/v{version} }}\n{}", restart.text())
+                format!("  - link: {{ path: {folder}/k{n}, target: /srv/v{version} }}\n{}", restart.text())
             }
             Item::Directory { owned } => {
-                writeln!(text, "  - directory: {{ path: /srv/d{index}/x{n}, owner: {}, mode: \"0750\" }}", owner(owned))
+                format!("  - directory: {{ path: /srv/d{index}/x{n}, owner: {}, mode: \"0750\" }}\n", owner(owned))
             }
             Item::Creates => {
-                writeln!(text, "  - command: {{ run: [touch, --, /srv/c{index}{n}], creates: /srv/c{index}{n} }}")
+                format!("  - command: {{ run: [touch, --, /srv/c{index}{n}], creates: /srv/c{index}{n} }}\n")
             }
             Item::Unless => {
-                writeln!(text, "  - command: {{ run: [mkfs.ext4, /dev/{index}{n}], unless: [blkid, /dev/{index}{n}] }}")
+                format!("  - command: {{ run: [mkfs.ext4, /dev/{index}{n}], unless: [blkid, /dev/{index}{n}] }}\n")
             }
-            Item::AbsentFile => writeln!(text, "  - file: {{ path: {folder}/gone{n}, state: absent }}"),
-            Item::AbsentLink => writeln!(text, "  - link: {{ path: {folder}/lost{n}, state: absent }}"),
+            Item::AbsentFile => format!("  - file: {{ path: {folder}/gone{n}, state: absent }}\n"),
+            Item::AbsentLink => format!("  - link: {{ path: {folder}/lost{n}, state: absent }}\n"),
             Item::Hold => {
                 if self.services[index].items[..n].iter().any(|other| matches!(other, Item::Hold)) {
-                    Ok(())
+                    String::new()
                 } else {
-                    writeln!(
-                        text,
-                        "  - package: {{ name: p{index}, version: \"1.{}*\", hold: true }}",
-                        (version - 1) % 2
-                    )
+                    format!("  - package: {{ name: p{index}, version: \"1.{}*\", hold: true }}\n", (version - 1) % 2)
                 }
             }
-        };
+        }
     }
 
     /// A world with empty hosts.

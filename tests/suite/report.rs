@@ -151,24 +151,24 @@ impl Build {
         })
     }
 
-    fn service(
-        mut self,
-        name: &str,
-        members: &[&str],
-        batches: &[&[&str]],
-        needs: &[&str],
-        sick: &[(&str, &str)],
-    ) -> Self {
+    fn service(mut self, name: &str, members: &[&str], batches: &[&[&str]], needs: &[&str]) -> Self {
         self.0.services.push(ServicePlan {
             name: service(name),
             role: role(name),
             hosts: hosts(members),
             batches: batches.iter().map(|batch| hosts(batch)).collect(),
             needs: needs.iter().map(|need| service(need)).collect(),
-            sick: sick.iter().map(|(name, why)| (host(name), (*why).to_owned())).collect(),
+            sick: BTreeMap::new(),
             unhealthy: BTreeMap::new(),
             rollout: None,
         });
+        self
+    }
+
+    /// The last service has unhealthy members.
+    fn sick(mut self, members: &[(&str, &str)]) -> Self {
+        let last = self.0.services.last_mut().expect("a service");
+        last.sick = members.iter().map(|(name, why)| (host(name), (*why).to_owned())).collect();
         self
     }
 
@@ -245,14 +245,9 @@ const ZOO: &str = "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/var/lib/zo
 
 fn first_install() -> Plan {
     let closed = "port 2181 is closed";
-    let mut build = Build::new(2).service(
-        "zookeeper",
-        &["zk1", "zk2", "zk3"],
-        &[&["zk1", "zk2", "zk3"]],
-        &[],
-        &[("zk1", closed), ("zk2", closed), ("zk3", closed)],
-    );
-    build = build.service("spark-master", &["m1"], &[&["m1"]], &["zookeeper"], &[("m1", "port 7077 is closed")]);
+    let mut build = Build::new(2).service("zookeeper", &["zk1", "zk2", "zk3"], &[&["zk1", "zk2", "zk3"]], &[]);
+    build = build.sick(&[("zk1", closed), ("zk2", closed), ("zk3", closed)]);
+    build = build.service("spark-master", &["m1"], &[&["m1"]], &["zookeeper"]).sick(&[("m1", "port 7077 is closed")]);
     for (position, name) in ["zk1", "zk2", "zk3"].iter().enumerate() {
         build = build.block(name, "java", false, vec![package("default-jre-headless")]).block(
             name,
@@ -304,9 +299,9 @@ fn a_first_install_is_folded() {
 fn drift() -> Plan {
     let drifted = ZOO.replace("tickTime=2000", "tickTime=3000").replace("server.3=zk3:2888:3888\n", "");
     Build::new(112)
-        .service("zookeeper", &["zk1", "zk2", "zk3"], &[&["zk2"]], &[], &[])
-        .service("kafka", &["k1", "k2"], &[], &["zookeeper"], &[])
-        .service("spark-master", &["m1"], &[], &["zookeeper"], &[])
+        .service("zookeeper", &["zk1", "zk2", "zk3"], &[&["zk2"]], &[])
+        .service("kafka", &["k1", "k2"], &[], &["zookeeper"])
+        .service("spark-master", &["m1"], &[], &["zookeeper"])
         .block(
             "zk2",
             "zookeeper",
@@ -345,7 +340,7 @@ fn leaving() -> Plan {
     let gone = |path: &str| thing("file", path, Action::Remove, Vec::new(), vec![run(&["rm", path])]);
     let kept = |path: &str, why: &str| gone(path).stopped(Verdict::Keep, why);
     let mut plan = Build::new(20)
-        .service("web", &["w1", "w2"], &[&["w1", "w2"]], &[], &[])
+        .service("web", &["w1", "w2"], &[&["w1", "w2"]], &[])
         .block(
             "w1",
             "web",
@@ -412,19 +407,14 @@ fn a_host_where_something_only_stays_is_no_host_that_was_changed() {
 
 /// Everything that is not a plain change.
 fn doubts() -> Plan {
-    let long: String = (1..=40).fold(String::new(), |text, n| format!("{text}line {n}\n"));
-    let other = long.replace("line", "Line");
     let names: Vec<String> = (1..=12).map(|n| format!("w{n:02}")).collect();
     let workers: Vec<&str> = names.iter().map(String::as_str).collect();
+    let long: String = (1..=40).fold(String::new(), |text, n| format!("{text}line {n}\n"));
+    let other = long.replace("line", "Line");
     let mut build = Build::new(40)
-        .service("hdfs", &["n1", "n2", "n3"], &[&["n2"], &["n1"], &["n3"]], &[], &[("n2", "it is failed")])
-        .service(
-            "spark-worker",
-            &workers,
-            &[&workers[..5], &workers[5..10], &workers[10..11]],
-            &["hdfs", "zookeeper"],
-            &[],
-        )
+        .service("hdfs", &["n1", "n2", "n3"], &[&["n2"], &["n1"], &["n3"]], &[])
+        .sick(&[("n2", "it is failed")])
+        .service("spark-worker", &workers, &[&workers[..5], &workers[5..10], &workers[10..11]], &["hdfs", "zookeeper"])
         .silent("w12", "ssh: connect to host w12 port 22: Connection timed out\n")
         .silent("zk9", "Permission denied (publickey).");
     let guarded = || {
@@ -471,8 +461,12 @@ fn doubts() -> Plan {
             start("hdfs").stopped(Verdict::Blocked, "-"),
         ],
     );
-    build = build.join().gate("n3", "hdfs").join();
-    for (index, worker) in workers[..11].iter().enumerate() {
+    spark_workers(build.join().gate("n3", "hdfs").join(), &workers[..11])
+}
+
+/// Two whose unit changes, and others that are restarted because of it.
+fn spark_workers(mut build: Build, workers: &[&str]) -> Plan {
+    for (index, worker) in workers.iter().enumerate() {
         let things = vec![
             thing(
                 "unit",
@@ -513,7 +507,7 @@ fn a_full_view_shows_every_line() {
 fn five_hundred_hosts_are_one_screen() {
     let names: Vec<String> = (1..=500).map(|n| format!("w{n:03}.rack.example.org")).collect();
     let workers: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut build = Build::new(0).service("spark-worker", &workers, &[&workers], &[], &[]);
+    let mut build = Build::new(0).service("spark-worker", &workers, &[&workers], &[]);
     for name in &workers {
         let own = changed(
             "/etc/spark/spark-env.sh",
@@ -532,7 +526,7 @@ fn five_hundred_hosts_are_one_screen() {
 
 #[test]
 fn nothing_to_do_is_said_only_if_everything_was_seen() {
-    let quiet = || Build::new(112).service("zookeeper", &["zk1", "zk2"], &[], &[], &[]);
+    let quiet = || Build::new(112).service("zookeeper", &["zk1", "zk2"], &[], &[]);
     compare("empty", &plain(&human::plan(&quiet().0, &view(100))));
     compare("empty-but-unreachable", &plain(&human::plan(&quiet().silent("zk2", "no route to host").0, &view(100))));
 }
@@ -813,7 +807,8 @@ proptest! {
             write(&c, &b),
         ];
         let plan = Build::new(1)
-            .service("s", &["h", "i"], &[&["h"]], &["n"], &[("h", &a)])
+            .service("s", &["h", "i"], &[&["h"]], &["n"])
+            .sick(&[("h", &a)])
             .block("h", "s", true, vec![
                 thing("file", &a, Action::Change, vec![diff(&b, &c), text("mode", Some(&a), Some(&b)), text("x", Some(&c), None)], commands),
                 new_file(&b, &c).because("file", &a),

@@ -193,13 +193,17 @@ fn rollout() -> Rollout {
     }
 }
 
-fn planned(case: &Valid, catalog: &Catalog) -> Plan {
-    let address = |target: &str| Address {
+fn address(case: &Valid, target: &str) -> Address {
+    Address {
         host: host("zk1"),
         role: RoleName::new("thing").expect("a name"),
         kind: case.resource.kind(),
         target: target.to_owned(),
-    };
+    }
+}
+
+/// One entry of every sort, the first as the case decides.
+fn entries(case: &Valid) -> Vec<Entry> {
     let decision = case.decision.as_ref();
     let verdict = match decision.map(|decision| decision.verdict.clone()) {
         Some(resource::Verdict::Change(change)) => Verdict::Change(change),
@@ -215,24 +219,38 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
         absent: case.resource.absent(),
         order: 7,
         protect: false,
-        notifies: vec![(address("other"), Verb::Reload)],
+        notifies: vec![(address(case, "other"), Verb::Reload)],
     };
     let target = case.resource.target();
-    let entry =
-        |verdict, reason, cause, mark| Entry { address: address(&target), verdict, reason, cause, mark, risk: None };
+    let entry = |verdict, reason, cause, mark| Entry {
+        address: address(case, &target),
+        verdict,
+        reason,
+        cause,
+        mark,
+        risk: None,
+    };
     let since = || "2026-11-19T14:02:00Z".to_owned();
-    let entries = vec![
-        entry(verdict, Reason::Notified(vec![address("a"), address("b")]), Cause::Both { since: since() }, Some(mark)),
+    vec![
+        entry(
+            verdict,
+            Reason::Notified(vec![address(case, "a"), address(case, "b")]),
+            Cause::Both { since: since() },
+            Some(mark),
+        ),
         entry(
             otherwise.map_or(Verdict::Blocked, Verdict::MayChange),
             Reason::Because("text".into()),
             Cause::Unknown,
             None,
         ),
-        entry(Verdict::Refused, Reason::Stale(address("a")), Cause::Host { since: since() }, None),
-        entry(Verdict::Unreadable, Reason::After(address("a")), Cause::Project, None),
-        entry(Verdict::Keep, Reason::Owed(vec![address("a")]), Cause::Unknown, None),
-    ];
+        entry(Verdict::Refused, Reason::Stale(address(case, "a")), Cause::Host { since: since() }, None),
+        entry(Verdict::Unreadable, Reason::After(address(case, "a")), Cause::Project, None),
+        entry(Verdict::Keep, Reason::Owed(vec![address(case, "a")]), Cause::Unknown, None),
+    ]
+}
+
+fn planned(case: &Valid, catalog: &Catalog) -> Plan {
     let (role, service) = (RoleName::new("thing").expect("a name"), ServiceName::new("thing").expect("a name"));
     let checks = catalog.hosts[&host("zk1")].blocks[1].health.clone();
     let gate = Work::Gate {
@@ -247,7 +265,7 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
         role: role.clone(),
         service: Some(service.clone()),
         before: vec![Step::Arm { owner: owner.clone(), name: name.clone(), after: std::time::Duration::from_secs(90) }],
-        entries,
+        entries: entries(case),
         after: vec![Step::Extend { owner: owner.clone(), name: name.clone() }, Step::Disarm { owner, name }],
     };
     Plan {
@@ -274,7 +292,7 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
         secrets: catalog.secrets.clone(),
         parted: BTreeMap::new(),
         silent: BTreeMap::new(),
-        bases: [(host("zk1"), base(vec![(address(&target), Digest::of(b"seen"))]))].into(),
+        bases: [(host("zk1"), base(vec![(address(case, &case.resource.target()), Digest::of(b"seen"))]))].into(),
     }
 }
 

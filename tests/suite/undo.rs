@@ -491,15 +491,17 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
     ])
 }
 
-/// A change that may be cut off, and a roll back that may be, too.
-fn back(
-    world: &World,
-    project: &Project,
+/// The fault that meets a change at a step on a host, and again the roll back.
+struct Cut {
     host: usize,
     step: usize,
     fault: Option<Fault>,
     again: bool,
-) -> Result<(), TestCaseError> {
+}
+
+/// A change that may be cut off, and a roll back that may be, too.
+fn back(world: &World, project: &Project, cut: &Cut) -> Result<(), TestCaseError> {
+    let Cut { host, step, fault, again } = *cut;
     let plan = plan(world);
     let mut before = shapes(world, &plan);
     keep(world, &plan);
@@ -537,13 +539,13 @@ proptest! {
     ) {
         let mut world = installed(&project);
         project.partly(roles).write(&mut world);
-        back(&world, &project, host, step, fault, again)?;
+        back(&world, &project, &Cut { host, step, fault, again })?;
     }
 
     #[test]
     fn an_installation_that_is_put_back_never_was(
         project in project(), host in 0..5_usize, step in 0..25_usize, fault in fault(), again in any::<bool>(),
     ) {
-        back(&project.world(), &project, host, step, fault, again)?;
+        back(&project.world(), &project, &Cut { host, step, fault, again })?;
     }
 }

@@ -46,7 +46,8 @@ impl Asked<'_> {
         let limit = [self.host.clone()].into();
         let keys = loaded
             .desired(&facts, &limit, |desired| why::keys_of(desired, &self.host, instance, &blocks[block], item))?;
-        let resource = self.told(loaded, blocks, (block, item), &keys, now);
+        let found = Found { blocks, block, item };
+        let resource = self.described(loaded, &found, &keys, now);
         self.print("resource", &resource, &human::resource(&resource, ui::width()));
         Ok(if matches!(resource.now, Now::Unreachable(_)) { Exit::Unreachable } else { Exit::Success })
     }
@@ -71,14 +72,8 @@ impl Asked<'_> {
         meant.map_or(Now::InSync, |entry| Now::Planned(Box::new(entry.clone())))
     }
 
-    fn told(
-        &self,
-        loaded: &Environment,
-        blocks: &[Block],
-        (block, item): (usize, usize),
-        keys: &Value,
-        now: Now,
-    ) -> Resource {
+    fn described(&self, loaded: &Environment, found: &Found<'_>, keys: &Value, now: Now) -> Resource {
+        let Found { blocks, block, item } = *found;
         let own = &blocks[block];
         let wanted = &own.items[item];
         let name = |wanted: &Wanted| format!("{} {}", wanted.resource.kind(), wanted.resource.target());
@@ -101,6 +96,13 @@ impl Asked<'_> {
             now,
         }
     }
+}
+
+/// A resource, by its place among those of its host.
+struct Found<'a> {
+    blocks: &'a [Block],
+    block: usize,
+    item: usize,
 }
 
 fn place(blocks: &[Block], wanted: &(&'static str, String)) -> Option<(usize, usize)> {

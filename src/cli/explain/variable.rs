@@ -27,7 +27,7 @@ impl Asked<'_> {
         for instance in instances(loaded, &self.host) {
             let role = &loaded.roles[&instance.role];
             if let Some(input) = role.inputs.iter().find(|input| of(input)) {
-                inputs.push(self.input(loaded, instance, role, input, facts.as_ref()));
+                inputs.push(self.input(loaded, instance, input, facts.as_ref()));
             }
         }
         let layers = loaded.variables.get(&self.host).cloned().unwrap_or_default();
@@ -69,10 +69,10 @@ impl Asked<'_> {
         &self,
         loaded: &Environment,
         instance: &Instance,
-        role: &role::Role,
         input: &role::Input,
         facts: Result<&Facts, &String>,
     ) -> Input {
+        let role = &loaded.roles[&instance.role];
         let (known, doubt) = match facts {
             Ok(facts) => (facts, None),
             Err(why) => (&Facts::new(), Some(why.clone())),

@@ -264,28 +264,9 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             deadman::shell(index, step)
         }
         Step::RefreshPackages => plain("refresh".to_owned()),
-        Step::RemovePackages(removal) => {
-            let invalid =
-                |name: &&String| name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace);
-            if let Some(name) = removal.names.iter().chain(&removal.unless_needed_by).find(invalid) {
-                return Err(format!("invalid package name `{}`", name.escape_debug()));
-            }
-            let step = Step::RunUnless(removing(removal, "do"), removing(removal, "look"));
-            let (functions, call) = shell(index, &step)?;
-            Ok((functions, UNLOCKED.to_owned() + &call))
-        }
-        Step::Run(command) => {
-            let wait = match &command.waits_for {
-                Some(WaitsFor::ProcessesOf(user)) => format!("unused {} || return\n", quote(user)),
-                Some(WaitsFor::Dpkg) => UNLOCKED.to_owned(),
-                None => String::new(),
-            };
-            Ok((function(&format!("c{index}"), command)?, format!("{wait}perform {} c{index}", limit(command))))
-        }
-        Step::RunUnless(command, guard) => {
-            let functions = function(&format!("c{index}"), command)? + &function(&format!("g{index}"), guard)?;
-            Ok((functions, format!("unless {} g{index} {} c{index}", limit(guard), limit(command))))
-        }
+        Step::RemovePackages(removal) => remove_packages(index, removal),
+        Step::Run(command) => run(index, command),
+        Step::RunUnless(command, guard) => run_unless(index, command, guard),
         Step::RunOr(command, alternatives) => run_or(index, command, alternatives),
         Step::Await(gate) => gates(index, &gate.checks),
         Step::SaveLedger { owner, ledger: Some(ledger), journal } => {
@@ -298,6 +279,29 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::Commit { owner, name } => plain(undo::call("commit", owner, name)?),
         Step::Undo { owner, name } => plain(undo::call("undo", owner, name)?),
     }
+}
+
+fn run(index: usize, command: &Command) -> Result<(String, String), String> {
+    let wait = match &command.waits_for {
+        Some(WaitsFor::ProcessesOf(user)) => format!("unused {} || return\n", quote(user)),
+        Some(WaitsFor::Dpkg) => UNLOCKED.to_owned(),
+        None => String::new(),
+    };
+    Ok((function(&format!("c{index}"), command)?, format!("{wait}perform {} c{index}", limit(command))))
+}
+
+fn run_unless(index: usize, command: &Command, guard: &Command) -> Result<(String, String), String> {
+    let functions = function(&format!("c{index}"), command)? + &function(&format!("g{index}"), guard)?;
+    Ok((functions, format!("unless {} g{index} {} c{index}", limit(guard), limit(command))))
+}
+
+fn remove_packages(index: usize, removal: &PackageRemoval) -> Result<(String, String), String> {
+    let invalid = |name: &&String| name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace);
+    if let Some(name) = removal.names.iter().chain(&removal.unless_needed_by).find(invalid) {
+        return Err(format!("invalid package name `{}`", name.escape_debug()));
+    }
+    let (functions, call) = run_unless(index, &removing(removal, "do"), &removing(removal, "look"))?;
+    Ok((functions, UNLOCKED.to_owned() + &call))
 }
 
 /// Waits for others who work with dpkg.
