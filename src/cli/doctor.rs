@@ -7,12 +7,8 @@ use super::hosts::{self, Hosts};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::doctor::{self, Finding, Tool, Weight};
-use crate::inventory::{Become, Endpoint};
 use crate::name::HostName;
-use crate::observe;
-use crate::operation::Session;
-use crate::report::human::doctor::{self as human, Examination, Patient, Setting};
-use crate::transport::{Connections, TransportError};
+use crate::report::human::doctor::{self as human, Examination, Setting};
 use crate::workspace::Environment;
 
 /// Checks this machine and the hosts: settings and their origin, ssh, sudo, tools, clocks, disks.
@@ -34,7 +30,7 @@ pub(super) async fn run(global: &Global, command: &Doctor) -> Result<Exit, Failu
     let catalog = loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?;
     let tools: BTreeMap<HostName, Vec<Tool>> =
         endpoints.iter().map(|host| (host.name.clone(), doctor::needed(catalog.hosts.get(&host.name)))).collect();
-    let ask = async |hosts: &Hosts| hosts.until_stopped(patients(&hosts.session, &endpoints, &tools)).await;
+    let ask = async |hosts: &Hosts| hosts.until_stopped(hosts.session.examine(&endpoints, &tools)).await;
     let mut patients = hosts::contact(global, &command.connection, Telling::default(), ask).await?;
     let (settings, here) = this_machine(global, command, &loaded);
     let examination = Examination {
@@ -68,63 +64,6 @@ fn exit(examination: &Examination) -> Exit {
         () if worst.contains(&Weight::Unreachable) => Exit::Unreachable,
         () => Exit::Success,
     }
-}
-
-// -- hosts ------------------------------------------------------------------------------------------------------------
-
-/// Asks every host; one whose sudo does not let us in is asked once more without it.
-async fn patients(
-    session: &Session<Connections>,
-    hosts: &[Endpoint],
-    tools: &BTreeMap<HostName, Vec<Tool>>,
-) -> BTreeMap<HostName, Patient> {
-    let mut patients = ask(session, hosts.to_vec(), tools).await;
-    let barred = |host: &&Endpoint| matches!(patients.get(&host.name), Some((_, Some(TransportError::Become { .. }))));
-    let plain = |host: &Endpoint| Endpoint { become_user: Become::No, ..host.clone() };
-    let again = ask(session, hosts.iter().filter(barred).map(plain).collect(), tools).await;
-    for (host, (other, _)) in again {
-        if let Some((patient, _)) = patients.get_mut(&host) {
-            patient.vitals = other.vitals;
-            // As whom it worked is said by the first finding.
-            patient.findings.extend(other.findings.into_iter().filter(|finding| finding.weight != Weight::Note));
-        }
-    }
-    patients.into_iter().map(|(host, (patient, _))| (host, patient)).collect()
-}
-
-async fn ask(
-    session: &Session<Connections>,
-    hosts: Vec<Endpoint>,
-    tools: &BTreeMap<HostName, Vec<Tool>>,
-) -> BTreeMap<HostName, (Patient, Option<TransportError>)> {
-    let questions = hosts.iter().map(|host| (host.clone(), vec![doctor::probe(&tools[&host.name])])).collect();
-    let mut arrived: BTreeMap<HostName, i64> = BTreeMap::new();
-    let bar = ui::Counter::new("hosts", hosts.len());
-    let mut answers = observe::ask(session.transport(), questions, session.options().forks, |host, problem| {
-        arrived.insert(host.clone(), now());
-        bar.answered(host, problem.is_some());
-    })
-    .await;
-    bar.finish();
-    let patient = |host: &Endpoint| {
-        let name = host.name.to_string();
-        let (vitals, findings, error) = match answers.remove(&host.name)? {
-            Ok(readings) => {
-                let at = arrived.get(&host.name).copied().unwrap_or_default();
-                let (vitals, findings) = doctor::examine(&tools[&host.name], &readings, at);
-                (Some(vitals), findings, None)
-            }
-            Err(error) => (None, vec![doctor::unreachable(host, &error)], Some(error)),
-        };
-        Some((host.name.clone(), (Patient { host: name, vitals, findings }, error)))
-    };
-    hosts.iter().filter_map(patient).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "clocks are compared")]
-fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 // -- this machine -----------------------------------------------------------------------------------------------------

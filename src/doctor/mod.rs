@@ -56,6 +56,24 @@ pub struct Vitals {
     pub free: BTreeMap<String, u64>,
 }
 
+/// What was found on a host.
+#[derive(Debug, Clone, Serialize)]
+pub struct Patient {
+    /// Its name.
+    pub host: String,
+    /// What it said of itself, if it could.
+    pub vitals: Option<Vitals>,
+    /// What is wrong with it, or worth a look.
+    pub findings: Vec<Finding>,
+}
+
+impl Patient {
+    /// The worst that was found.
+    pub fn worst(&self) -> Option<Weight> {
+        self.findings.iter().map(|finding| finding.weight).max()
+    }
+}
+
 /// A clock that is off by more than this, in seconds, is told of: the way there and back, rounded up.
 const SKEW: i64 = 3;
 /// With fewer free bytes than this, nothing can be installed.

@@ -56,6 +56,11 @@ impl Process {
 }
 
 impl Identity {
+    /// The time, in seconds since 1970.
+    pub(super) fn seconds(&self) -> i64 {
+        (self.clock)().as_second()
+    }
+
     /// The user of this process, for a command or daemon of this name.
     #[expect(clippy::disallowed_methods, reason = "the clock of this machine, unless another is given")]
     pub fn of_this_process(command: impl Into<String>) -> Self {

@@ -19,6 +19,7 @@ mod adopt;
 mod apply;
 pub mod destroy;
 pub mod drift;
+mod examine;
 pub mod guard;
 mod identity;
 mod import;

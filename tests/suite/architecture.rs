@@ -70,6 +70,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
             "history",
             "ledger",
             "lease",
+            "doctor",
             // What it reads of hosts and keeps in plan files.
             "fact",
             "inventory",

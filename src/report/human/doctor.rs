@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::layout::{NAME, QUIET, RUN, WELL, WRONG, pad, paint, wrap};
 use super::words::{count, one_line, size};
-use crate::doctor::{Finding, Vitals, Weight};
+use crate::doctor::{Finding, Patient, Weight};
 
 /// A setting, and where it comes from.
 #[derive(Debug, Clone, Serialize)]
@@ -17,17 +17,6 @@ pub struct Setting {
     pub value: String,
     /// Who says so.
     pub from: String,
-}
-
-/// A host.
-#[derive(Debug, Clone, Serialize)]
-pub struct Patient {
-    /// Its name.
-    pub host: String,
-    /// What it said of itself, if it could.
-    pub vitals: Option<Vitals>,
-    /// What is wrong with it, or worth a look.
-    pub findings: Vec<Finding>,
 }
 
 /// Everything that was looked at.
@@ -41,13 +30,6 @@ pub struct Examination {
     pub here: Vec<Finding>,
     /// The hosts, in the order of the inventory.
     pub hosts: Vec<Patient>,
-}
-
-impl Patient {
-    /// The worst that was found.
-    pub fn worst(&self) -> Option<Weight> {
-        self.findings.iter().map(|finding| finding.weight).max()
-    }
 }
 
 /// All of it.
