@@ -15,6 +15,7 @@
 //! | `revision` | the commit of the project folder |
 
 mod environment;
+mod explain;
 mod keyring;
 mod neighbours;
 mod program;

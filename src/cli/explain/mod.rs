@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::keys::KeyFlags;
 use super::load;
 use super::{Connection, Exit, Failure, Global, Selection, ui};
-use crate::catalog::{Catalog, Instance};
+use crate::catalog::Catalog;
 use crate::diag::Diagnostic;
 use crate::name::{HostName, did_you_mean};
 use crate::report::reference;
@@ -160,7 +160,7 @@ enum Meant {
 impl Asked<'_> {
     fn meant(&self, loaded: &Environment, catalog: &Catalog) -> Result<Meant, Diagnostic> {
         let found = if self.only == Only::Variables { Vec::new() } else { self.resources(catalog) };
-        let roles = instances(loaded, &self.host).filter_map(|instance| loaded.roles.get(&instance.role));
+        let roles = loaded.instances(&self.host).filter_map(|instance| loaded.roles.get(&instance.role));
         let inputs: BTreeSet<&str> = roles.flat_map(|role| &role.inputs).map(|input| input.name.as_str()).collect();
         let set = loaded.variables.get(&self.host).is_some_and(|layers| layers.get(&self.text).is_some());
         let anywhere = loaded.roles.values().flat_map(|role| &role.inputs).any(|input| input.name == self.text);
@@ -219,8 +219,4 @@ impl Asked<'_> {
         }
         ui::line(&data.to_string());
     }
-}
-
-fn instances<'a>(loaded: &'a Environment, host: &HostName) -> impl Iterator<Item = &'a Instance> {
-    loaded.placement.hosts.get(host).into_iter().flatten()
 }

@@ -2,8 +2,6 @@
 //!
 //! In: what is desired and, unless that is not wanted, what the host says. Out: a page. Never: a change on the host.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::super::hosts::{self, Hosts};
@@ -13,7 +11,6 @@ use super::Asked;
 use crate::catalog::explain as why;
 use crate::catalog::{Block, Catalog, Facts, Wanted};
 use crate::diag::Diagnostic;
-use crate::name::{GroupName, HostName, ServiceName};
 use crate::operation::Survey;
 use crate::report::human::explain::{self as human, Now, Resource};
 use crate::workspace::Environment;
@@ -88,9 +85,9 @@ impl Asked<'_> {
             host: self.host.to_string(),
             role: own.role.to_string(),
             origin: wanted.origin.to_string(),
-            why: here_by(loaded, &self.host, block),
+            why: loaded.reasons(&self.host, block),
             keys: keys.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            after: after(loaded, blocks, block, item),
+            after: loaded.before(blocks, block, item),
             notifies: notifies.into_iter().collect(),
             hears: speakers.map(name).collect(),
             now,
@@ -110,43 +107,4 @@ fn place(blocks: &[Block], wanted: &(&'static str, String)) -> Option<(usize, us
         let is = |item: &Wanted| (item.resource.kind(), item.resource.target()) == *wanted;
         Some((block, b.items.iter().position(is)?))
     })
-}
-
-/// From a service down to the role: why it is on the host.
-fn here_by(loaded: &Environment, host: &HostName, block: usize) -> Vec<String> {
-    let instances = &loaded.placement.hosts[host];
-    let instance = &instances[block];
-    let of = |name: &ServiceName| loaded.placement.services.iter().find(|placed| placed.definition.name == *name);
-    if let Some(placed) = instance.service.as_ref().and_then(of) {
-        let definition = &placed.definition;
-        let groups = loaded.inventory.host(host.as_str()).into_iter().flat_map(|host| &host.groups);
-        let groups: BTreeSet<&str> = groups.map(GroupName::as_str).collect();
-        let named = definition.hosts.split([':', ',', '&']).find(|word| groups.contains(word));
-        let by = named.map(|group| format!(", and {host} is in the group {group}")).unwrap_or_default();
-        let text =
-            format!("the service {} runs on `{}`{by} ({})", definition.name, definition.hosts, definition.hosts_origin);
-        return vec![text];
-    }
-    let requirer = instances.iter().position(|other| other.requires.contains(&block));
-    let Some(requirer) = requirer else { return Vec::new() };
-    let mut why = here_by(loaded, host, requirer);
-    let role = &loaded.roles[&instances[requirer].role];
-    let key = role.requires.iter().find(|key| key.name == instance.role.as_str());
-    let place = key.map(|key| format!(" ({})", key.origin)).unwrap_or_default();
-    why.push(format!("the role {} requires {}{place}", role.name, instance.role));
-    why
-}
-
-/// What is done before it: in its role, in the roles it requires, and services it needs.
-fn after(loaded: &Environment, blocks: &[Block], block: usize, item: usize) -> Vec<String> {
-    let own = &blocks[block];
-    let name = |wanted: &Wanted| format!("{} {}", wanted.resource.kind(), wanted.resource.target());
-    let mut texts: Vec<String> = own.items[..item].iter().map(name).collect();
-    let roles = own.requires.iter().map(|before| format!("all of the role {}", blocks[*before].role));
-    texts.splice(0..0, roles.collect::<Vec<_>>());
-    let placed = loaded.placement.services.iter().find(|placed| Some(&placed.definition.name) == own.service.as_ref());
-    let needs = placed.into_iter().flat_map(|placed| &placed.needs);
-    let needs = needs.map(|(_, service)| format!("the service {service} is healthy"));
-    texts.splice(0..0, needs.collect::<Vec<_>>());
-    texts
 }

@@ -21,6 +21,7 @@ mod service;
 mod summary;
 mod view;
 pub mod words;
+pub mod written;
 
 pub use drift::drift;
 pub use import::import;
