@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::diag::Diagnostics;
-use crate::lab::{Lab, LabError, LabHost, LabOptions, Power, Rebuild, Wire, numbered};
+use crate::lab::{self as room, Lab, LabError, LabOptions, Rebuild, numbered};
 
 /// Orders to the lab.
 #[derive(Debug, clap::Subcommand)]
@@ -153,12 +153,12 @@ pub(super) fn run(
                 Some(env) => inventory(env).map_err(LabFailure::Project)?,
                 None => numbered(&prefix, count.unwrap_or(1).into()),
             };
-            show(&lab.up(&names, tell)?);
+            print(&room::table(&lab.up(&names, tell)?));
         }
         LabCommand::Down { names } if names.is_empty() => lab.down_all(tell)?,
         LabCommand::Down { names } => lab.down(&names, tell)?,
-        LabCommand::List { json: false } => show(&lab.hosts()?),
-        LabCommand::List { json: true } => show_json(&lab.hosts()?),
+        LabCommand::List { json: false } => print(&room::table(&lab.hosts()?)),
+        LabCommand::List { json: true } => print(&format!("{:#}\n", room::data(&lab.hosts()?))),
         LabCommand::Exec { name, command } | LabCommand::Enter { name, command } => {
             match lab.enter(&name, &command)? {}
         }
@@ -178,33 +178,6 @@ pub(super) fn run(
 fn become_program(mut command: Command) -> Result<ExitCode, LabError> {
     let path = Path::new(command.get_program()).to_owned();
     Err(LabError::File { doing: "starting", path, source: command.exec() })
-}
-
-fn show(hosts: &[LabHost]) {
-    let width = hosts.iter().map(|host| host.name.len()).max().unwrap_or(0);
-    let line = |host: &LabHost| format!("{:width$}  {:<13}  {}\n", host.name, host.address, state(host));
-    print(&hosts.iter().map(line).collect::<String>());
-}
-
-fn show_json(hosts: &[LabHost]) {
-    let value = |host: &LabHost| {
-        serde_json::json!({
-            "name": host.name,
-            "address": host.address.to_string(),
-            "power": match host.power { Power::On => "on", Power::Off => "off" },
-            "wire": match host.wire { Wire::Connected => "connected", Wire::Cut => "cut" },
-        })
-    };
-    print(&format!("{:#}\n", serde_json::Value::Array(hosts.iter().map(value).collect())));
-}
-
-fn state(host: &LabHost) -> &'static str {
-    match (host.power, host.wire) {
-        (Power::On, Wire::Connected) => "on",
-        (Power::On, Wire::Cut) => "on, cut off",
-        (Power::Off, Wire::Connected) => "off",
-        (Power::Off, Wire::Cut) => "off, cut off",
-    }
 }
 
 /// A reader that went away (`| head`) is no failure.

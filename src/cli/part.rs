@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 
 use clap_complete::ArgValueCompleter;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{completion, ui};
-use crate::catalog::{Catalog, Chosen, HostCatalog};
+use crate::catalog::Catalog;
 use crate::diag::Diagnostics;
-use crate::name::{HostName, Tag};
+use crate::report::chosen::{self, Resource};
 use crate::workspace::{Environment, NoMatch, Selected, Selector};
 
 /// A part of a plan.
@@ -104,9 +104,9 @@ impl Lists {
             wanted.then(|| std::iter::once(head).chain(rows.into_iter().map(|row| format!("  {row}"))).collect())
         };
         let lists: [Option<Vec<String>>; 3] = [
-            list(self.list_hosts, "hosts", hosts(catalog).map(ToString::to_string).collect()),
+            list(self.list_hosts, "hosts", chosen::hosts(catalog).map(ToString::to_string).collect()),
             list(self.list_tags, "tags", loaded.tags().iter().map(ToString::to_string).collect()),
-            list(self.list_resources, "resources", resources(catalog).iter().map(Resource::text).collect()),
+            list(self.list_resources, "resources", chosen::resources(catalog).iter().map(Resource::text).collect()),
         ];
         lists.into_iter().flatten().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n")
     }
@@ -114,53 +114,13 @@ impl Lists {
     fn json(&self, loaded: &Environment, catalog: &Catalog) -> String {
         let mut all = json!({ "format": "armilla-list", "version": 1, "environment": loaded.name });
         let lists = [
-            (self.list_hosts, "hosts", json!(hosts(catalog).collect::<Vec<_>>())),
+            (self.list_hosts, "hosts", json!(chosen::hosts(catalog).collect::<Vec<_>>())),
             (self.list_tags, "tags", json!(loaded.tags())),
-            (self.list_resources, "resources", resources(catalog).iter().map(Resource::json).collect()),
+            (self.list_resources, "resources", chosen::resources(catalog).iter().map(Resource::json).collect()),
         ];
         for (_, name, list) in lists.into_iter().filter(|(wanted, ..)| *wanted) {
             all[name] = list;
         }
         ui::data(&all.to_string())
-    }
-}
-
-/// The hosts on which something is chosen.
-fn hosts(catalog: &Catalog) -> impl Iterator<Item = &HostName> {
-    let chosen =
-        |host: &HostCatalog| host.blocks.iter().flat_map(|block| &block.items).any(|item| item.chosen == Chosen::Yes);
-    catalog.hosts.iter().filter(move |(_, host)| chosen(host)).map(|(name, _)| name)
-}
-
-struct Resource<'a> {
-    host: &'a HostName,
-    block: &'a crate::catalog::Block,
-    item: &'a crate::catalog::Wanted,
-}
-
-fn resources(catalog: &Catalog) -> Vec<Resource<'_>> {
-    let blocks = catalog.hosts.iter().flat_map(|(host, all)| all.blocks.iter().map(move |block| (host, block)));
-    let all = blocks.flat_map(|(host, block)| block.items.iter().map(move |item| Resource { host, block, item }));
-    all.filter(|resource| resource.item.chosen == Chosen::Yes).collect()
-}
-
-impl Resource<'_> {
-    fn text(&self) -> String {
-        let resource = &self.item.resource;
-        let tags: Vec<&str> = self.item.tags.iter().map(Tag::as_str).collect();
-        let tags = if tags.is_empty() { String::new() } else { format!("   [{}]", tags.join(", ")) };
-        let target = crate::diag::shown(&resource.target());
-        format!("{} {} {} {target}{tags}", self.host, self.block.role, resource.kind())
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "host": self.host,
-            "role": self.block.role,
-            "service": self.block.service,
-            "kind": self.item.resource.kind(),
-            "target": self.item.resource.target(),
-            "tags": *self.item.tags,
-        })
     }
 }

@@ -104,6 +104,38 @@ pub struct LabHost {
     pub wire: Wire,
 }
 
+impl LabHost {
+    /// Its power and network, in words.
+    fn state(&self) -> &'static str {
+        match (self.power, self.wire) {
+            (Power::On, Wire::Connected) => "on",
+            (Power::On, Wire::Cut) => "on, cut off",
+            (Power::Off, Wire::Connected) => "off",
+            (Power::Off, Wire::Cut) => "off, cut off",
+        }
+    }
+}
+
+/// Hosts as a table: name, address, state.
+pub fn table(hosts: &[LabHost]) -> String {
+    let width = hosts.iter().map(|host| host.name.len()).max().unwrap_or(0);
+    let line = |host: &LabHost| format!("{:width$}  {:<13}  {}\n", host.name, host.address, host.state());
+    hosts.iter().map(line).collect()
+}
+
+/// Hosts as data.
+pub fn data(hosts: &[LabHost]) -> serde_json::Value {
+    let value = |host: &LabHost| {
+        serde_json::json!({
+            "name": host.name,
+            "address": host.address.to_string(),
+            "power": match host.power { Power::On => "on", Power::Off => "off" },
+            "wire": match host.wire { Wire::Connected => "connected", Wire::Cut => "cut" },
+        })
+    };
+    hosts.iter().map(value).collect()
+}
+
 /// One lab. Every order checks first, takes the lab's lock, and is idempotent.
 #[derive(Debug, Clone)]
 pub struct Lab {

@@ -3,6 +3,7 @@
 //! In: a plan, what happened while it was done, and how its services hang together. Out: something to read.
 //! Never: a clock, a file or a decision; only [`human::Progress`] writes, and only to what it was given.
 
+pub mod chosen;
 pub mod diagram;
 pub mod graph;
 pub mod human;

@@ -16,6 +16,7 @@
 
 mod environment;
 mod explain;
+pub mod formatting;
 mod keyring;
 mod neighbours;
 mod program;

@@ -51,6 +51,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
             "settings",
             "site",
             "project",
+            "format",
             "fact",
             "catalog",
             "ledger",
