@@ -35,6 +35,14 @@ pub fn find_project(start: &Path) -> Result<PathBuf, Diagnostic> {
     })
 }
 
+/// The project and the environment that a file is in, if it is below a folder of `inventories/`. The file need not exist.
+pub fn environment_of(file: &Path) -> Option<(PathBuf, String)> {
+    let folder = std::path::absolute(file).ok()?.parent()?.canonicalize().ok()?;
+    let root = find_project(&folder).ok()?;
+    let environment = folder.strip_prefix(root.join("inventories")).ok()?.iter().next()?.to_string_lossy().into_owned();
+    Some((root, environment))
+}
+
 /// The names of the environments: the folders of `inventories/`.
 pub fn environments(root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root.join("inventories")) else { return Vec::new() };

@@ -16,11 +16,11 @@ use crate::workspace::Environment;
 pub(super) struct Doctor {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    connection: Connection,
     /// Print JSON (versioned)
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Runs the command.

@@ -27,8 +27,6 @@ pub(super) struct Exec {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     shape: Shape,
     /// File to pass to its standard input
     #[arg(long, value_name = "FILE")]
@@ -42,6 +40,8 @@ pub(super) struct Exec {
     /// The program and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "PROGRAM")]
     argv: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// How what hosts say is shown.

@@ -20,14 +20,14 @@ use crate::workspace::{Adoption, Environment};
 pub(super) struct Give {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    only: Only,
     /// Do not ask
     #[arg(short, long = "auto-approve", visible_alias = "yes")]
     yes: bool,
     /// Take over ledgers that name no project, which an earlier armilla wrote for this one
     #[arg(long)]
     adopt: bool,
+    #[command(flatten)]
+    only: Only,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]

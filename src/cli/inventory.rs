@@ -8,12 +8,11 @@ use crate::catalog::Catalog;
 use crate::diag::Diagnostic;
 use crate::inventory::{Host, Pattern};
 use crate::lease::{Answer, Request};
-use crate::ledger::{Ledger, Records};
-use crate::name::{HostName, Owner};
+use crate::name::HostName;
 use crate::operation::{Reading, describe};
-use crate::report::inventory::{Details, Variables, View, pretty};
+use crate::report::inventory::{Details, Variables, View, pretty, table};
 use crate::report::status::{self, Said};
-use crate::step::{Probe, Readings};
+use crate::step::Readings;
 use crate::workspace::Environment;
 
 /// Shows hosts, groups and variables.
@@ -61,7 +60,7 @@ pub(super) async fn run(global: &Global, command: &Inventory) -> Result<Exit, Fa
             ui::result(&view.graph(if command.vars { Details::Variables } else { Details::Names }));
         }
         None if command.list => ui::result(&ui::data(&pretty(&view.list(variables)))),
-        None => ui::result(&table(&loaded)),
+        None => ui::result(&table(&hosts_of(&loaded), &loaded.placement)),
     }
     Ok(Exit::Success)
 }
@@ -85,7 +84,7 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
             _ => None,
         };
         let said =
-            answer.as_ref().map_or_else(|why| Said::Away(why.clone()), |answer| kept(&owner, host, answer, lock));
+            answer.as_ref().map_or_else(|why| Said::Away(why.clone()), |answer| Said::of(&owner, host, answer, lock));
         (host.clone(), said)
     };
     let hosts: status::Hosts = observed.iter().map(said).collect();
@@ -99,18 +98,6 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
     })
 }
 
-fn kept(owner: &Owner, host: &HostName, answer: &Readings, lock: Option<String>) -> Said {
-    let state = match answer.state(&Probe::State) {
-        Ok(state) => state,
-        Err(why) => return Said::Unreadable(why.to_string()),
-    };
-    let records = Records::of(state, owner, host);
-    match Ledger::of(&owner.environment, records.ledger(), records.journal()) {
-        Ok(ledger) => Said::Ledger { ledger: Box::new(ledger), boot: state.boot.clone(), lock },
-        Err(why) => Said::Unreadable(why.to_string()),
-    }
-}
-
 fn one(view: &View<'_>, name: &str, variables: Variables) -> Result<(), Diagnostic> {
     let hosts = Pattern::parse(name)?.select(view.inventory)?;
     for host in hosts.iter().filter_map(|host| view.inventory.host(host.as_str())) {
@@ -119,33 +106,8 @@ fn one(view: &View<'_>, name: &str, variables: Variables) -> Result<(), Diagnost
     Ok(())
 }
 
-fn table(loaded: &Environment) -> String {
+/// The hosts of the limit, or all.
+fn hosts_of(loaded: &Environment) -> Vec<&Host> {
     let wanted = |host: &&Host| loaded.limit.as_ref().is_none_or(|limit| limit.contains(&host.endpoint.name));
-    let rows: Vec<[String; 4]> = loaded.inventory.hosts().filter(wanted).map(|host| row(loaded, host)).collect();
-    let head = ["HOST", "ADDRESS", "GROUPS", "ROLES"].map(str::to_owned);
-    let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let line = |row: &[String; 4]| {
-        let text = format!(
-            "{:<a$}  {:<b$}  {:<c$}  {}",
-            row[0],
-            row[1],
-            row[2],
-            row[3],
-            a = widths[0],
-            b = widths[1],
-            c = widths[2]
-        );
-        text.trim_end().to_owned()
-    };
-    std::iter::once(&head).chain(&rows).map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn row(loaded: &Environment, host: &Host) -> [String; 4] {
-    let endpoint = &host.endpoint;
-    let port = endpoint.port.map_or_else(String::new, |port| format!(":{port}"));
-    let groups: Vec<&str> = host.groups.iter().map(crate::name::GroupName::as_str).collect();
-    let roles = loaded.placement.hosts.get(&endpoint.name).map(Vec::as_slice).unwrap_or_default();
-    let roles: Vec<&str> = roles.iter().map(|instance| instance.role.as_str()).collect();
-    [endpoint.name.to_string(), format!("{}{port}", endpoint.address), groups.join(" "), roles.join(" ")]
+    loaded.inventory.hosts().filter(wanted).collect()
 }

@@ -62,7 +62,7 @@ use crate::workspace::{Addresses, Request, Workspace};
 /// Brings a data platform on your own machines to the state your files describe.
 #[derive(Debug, Parser)]
 #[command(name = "armilla", version, about, after_help = exit::HELP, max_term_width = 100)]
-#[command(disable_help_subcommand = true, propagate_version = false)]
+#[command(propagate_version = false)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

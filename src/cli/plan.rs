@@ -6,6 +6,7 @@ use super::part::{Lists, Only};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, environment, hosts, load, project_identity, saved, ui};
 use crate::operation::{Survey, new_project, plan_file};
+use crate::plan::saved::About;
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
 use crate::workspace::{Environment, revision};
@@ -139,33 +140,56 @@ pub(super) fn print(
     survey: &Survey,
 ) {
     ui::problems(&survey.warnings);
-    if shape.json {
-        let about = json::About {
-            revision: survey.revision.as_ref().map(revision::shown),
-            limit: selection.limit.clone(),
-            part: selection.only.described(),
-        };
-        return ui::line(&json::plan(&survey.plan, &about).to_string());
-    }
-    let view = View {
+    let about = json::About {
         revision: survey.revision.as_ref().map(revision::shown),
-        read: human::Read::Now(survey.took),
-        diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
-        verbose: global.verbose,
-        width: ui::width(),
-        command: (shape.next == Next::Typing).then(|| match &shape.out {
-            Some(file) => to_type_file("apply", file),
-            None => to_type("apply", selection, connection),
-        }),
         limit: selection.limit.clone(),
         part: selection.only.described(),
-        hosts_left_out: environment.hosts_left_out(),
-        subject: match shape.next {
-            Next::Destroying => human::Subject::Destruction { hosts: survey.catalog.endpoints().len() },
-            Next::Typing | Next::Doing => human::Subject::Services,
-        },
     };
-    ui::result(&human::plan(&survey.plan, &view));
+    let command = (shape.next == Next::Typing).then(|| match &shape.out {
+        Some(file) => to_type_file("apply", file),
+        None => to_type("apply", selection, connection),
+    });
+    let subject = match shape.next {
+        Next::Destroying => human::Subject::Destruction { hosts: survey.catalog.endpoints().len() },
+        Next::Typing | Next::Doing => human::Subject::Services,
+    };
+    let read = human::Read::Now(survey.took);
+    let hosts_left_out = environment.hosts_left_out();
+    print_plan(global, shape, &survey.plan, Source { about, read, command, hosts_left_out, subject });
+}
+
+/// Where a plan comes from, what it is about, and the command that applies it, where it is to be typed.
+pub(super) struct Source {
+    pub(super) about: json::About,
+    pub(super) read: human::Read,
+    pub(super) command: Option<String>,
+    pub(super) hosts_left_out: usize,
+    pub(super) subject: human::Subject,
+}
+
+impl Source {
+    /// A plan that was saved, or that a run had.
+    pub(super) fn saved(about: &About, read: human::Read, command: Option<String>) -> Self {
+        let revision = about.revision.as_ref().map(revision::shown);
+        let shown = json::About { revision, limit: about.limit.clone(), part: about.part.clone() };
+        let hosts_left_out = about.hosts_left_out;
+        Self { about: shown, read, command, hosts_left_out, subject: human::Subject::Services }
+    }
+}
+
+/// Prints a plan as text or as JSON.
+pub(super) fn print_plan(global: &Global, shape: &Shape, plan: &crate::plan::Plan, source: Source) {
+    let Source { about, read, command, hosts_left_out, subject } = source;
+    if shape.json {
+        return ui::line(&json::plan(plan, &about).to_string());
+    }
+    let json::About { revision, limit, part } = about;
+    let diffs = if shape.diff { Diffs::Full } else { Diffs::Short };
+    let (verbose, width) = (global.verbose, ui::width());
+    ui::result(&human::plan(
+        plan,
+        &View { revision, read, diffs, verbose, width, command, limit, part, hosts_left_out, subject },
+    ));
 }
 
 /// What to type to do the same selection with this verb.

@@ -4,7 +4,7 @@ use super::consent::Consent;
 use super::environment::Question;
 use super::plan::{Next, Shape};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, apply_file, completion, hosts, identity, load, runs, saved, show, ui};
+use super::{Connection, Exit, Failure, Global, apply_file, completion, hosts, identity, load, plan, runs, saved, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::Run;
 use crate::operation::resume::{self, Direction, Resumption};
@@ -67,8 +67,8 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
             if direction == Direction::Back {
                 ui::say("that run was rolling back: this one completes the rollback");
             }
-            let source = show::Source { about, read: human::Read::Now(survey.took), command: None };
-            show::print_plan(global, &shape, &survey.plan, source);
+            let source = plan::Source::saved(about, human::Read::Now(survey.took), None);
+            plan::print_plan(global, &shape, &survey.plan, source);
             let proposal = Proposal::new(survey, about.clone(), project, opened.sealer.clone());
             command.consent.decide(hosts, proposal.resuming(old.head.run.clone()), &question).await
         };

@@ -11,7 +11,7 @@ use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{HistoryError, Run};
 use crate::operation::plan_file;
 use crate::plan::saved::{About, File, Hosts};
-use crate::report::human::{self, Diffs, View};
+use crate::report::human;
 use crate::report::json;
 use crate::workspace::revision;
 
@@ -78,39 +78,9 @@ pub(super) fn print(global: &Global, path: &Path, shape: &Shape, file: &File) {
         return ui::line(&json::saved(file, revision).to_string());
     }
     let command = (shape.next == plan::Next::Typing).then(|| plan::to_type_file("apply", path));
-    let source = Source { about: &file.about, read: human::Read::Saved(made(&file.about)), command };
-    print_plan(global, shape, &file.shown, source);
+    let source = plan::Source::saved(&file.about, human::Read::Saved(made(&file.about)), command);
+    plan::print_plan(global, shape, &file.shown, source);
     ui::say(&format!("{}: sha256:{}", path.display(), file.digest.0));
-}
-
-/// Where a plan comes from, and the command that applies it, where it is to be typed.
-pub(super) struct Source<'a> {
-    pub(super) about: &'a About,
-    pub(super) read: human::Read,
-    pub(super) command: Option<String>,
-}
-
-/// Prints a plan.
-pub(super) fn print_plan(global: &Global, shape: &Shape, plan: &crate::plan::Plan, source: Source<'_>) {
-    let Source { about, read, command } = source;
-    let revision = about.revision.as_ref().map(revision::shown);
-    if shape.json {
-        let about = json::About { revision, limit: about.limit.clone(), part: about.part.clone() };
-        return ui::line(&json::plan(plan, &about).to_string());
-    }
-    let view = View {
-        revision,
-        read,
-        diffs: if shape.diff { Diffs::Full } else { Diffs::Short },
-        verbose: global.verbose,
-        width: ui::width(),
-        command,
-        limit: about.limit.clone(),
-        part: about.part.clone(),
-        hosts_left_out: about.hosts_left_out,
-        subject: human::Subject::Services,
-    };
-    ui::result(&human::plan(plan, &view));
 }
 
 /// By whom and when it was made, and for what, if not for the hosts of the inventory.

@@ -384,14 +384,8 @@ impl<'a> Rings<'a> {
             }
             return Ok(Some((workspace.root().to_owned(), name(environment)?)));
         }
-        let Ok(path) = std::path::absolute(file) else { return Ok(None) };
-        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
-        let Some((root, folder)) = folder.and_then(|folder| Some((store::find_project(&folder).ok()?, folder))) else {
-            return Ok(None);
-        };
-        let below = folder.strip_prefix(root.join("inventories")).ok().and_then(|below| below.iter().next());
-        let environment = below.filter(|_| file != "-").and_then(|first| EnvName::new(&first.to_string_lossy()).ok());
-        Ok(environment.map(|environment| (root, environment)))
+        let found = store::environment_of(Path::new(file)).filter(|_| file != "-");
+        Ok(found.and_then(|(root, environment)| Some((root, EnvName::new(&environment).ok()?))))
     }
 
     fn ring(&self, place: Option<&(PathBuf, EnvName)>) -> Result<(Keyring, ProjectSettings), Diagnostics> {

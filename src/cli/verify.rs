@@ -16,8 +16,6 @@ use crate::report::verify::{self, Depth, Tally};
 pub(super) struct Verify {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    only: Only,
     /// Wait until each check has passed for its `stable_for`, or its time is over (`within`, `at_most`)
     #[arg(long)]
     wait: bool,
@@ -27,6 +25,8 @@ pub(super) struct Verify {
     /// Also write a `JUnit` XML report to this file: a suite for each service, a case for each check on each host
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    #[command(flatten)]
+    only: Only,
     #[command(flatten)]
     connection: Connection,
 }

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use crate::catalog::Placement;
 use crate::diag::shown;
 use crate::inventory::{ALL, Become, Group, Host, Inventory, Method, Rules, UNGROUPED};
 use crate::name::HostName;
@@ -217,4 +218,35 @@ fn quoted(text: &str) -> String {
     }
     quoted.push(quote);
     quoted
+}
+
+/// Hosts with their address, groups and roles.
+pub fn table(hosts: &[&Host], placement: &Placement) -> String {
+    let rows: Vec<[String; 4]> = hosts.iter().map(|host| row(host, placement)).collect();
+    let head = ["HOST", "ADDRESS", "GROUPS", "ROLES"].map(str::to_owned);
+    let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let line = |row: &[String; 4]| {
+        let text = format!(
+            "{:<a$}  {:<b$}  {:<c$}  {}",
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            a = widths[0],
+            b = widths[1],
+            c = widths[2]
+        );
+        text.trim_end().to_owned()
+    };
+    std::iter::once(&head).chain(&rows).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn row(host: &Host, placement: &Placement) -> [String; 4] {
+    let endpoint = &host.endpoint;
+    let port = endpoint.port.map_or_else(String::new, |port| format!(":{port}"));
+    let groups: Vec<&str> = host.groups.iter().map(crate::name::GroupName::as_str).collect();
+    let roles = placement.hosts.get(&endpoint.name).map(Vec::as_slice).unwrap_or_default();
+    let roles: Vec<&str> = roles.iter().map(|instance| instance.role.as_str()).collect();
+    [endpoint.name.to_string(), format!("{}{port}", endpoint.address), groups.join(" "), roles.join(" ")]
 }

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::diag::shown;
-use crate::ledger::{Applied, Ledger, Pending, Place};
-use crate::name::{EnvName, HostName};
+use crate::ledger::{Applied, Ledger, Pending, Place, Records};
+use crate::name::{EnvName, HostName, Owner};
 use crate::resource::Verb;
+use crate::step::{Probe, Readings};
 
 /// What one host said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,21 @@ pub enum Said {
     Unreadable(String),
     /// It did not answer, and why.
     Away(String),
+}
+
+impl Said {
+    /// What a host keeps for this owner, from its answer. `lock` is who holds its lock, in words.
+    pub fn of(owner: &Owner, host: &HostName, answer: &Readings, lock: Option<String>) -> Self {
+        let state = match answer.state(&Probe::State) {
+            Ok(state) => state,
+            Err(why) => return Self::Unreadable(why.to_string()),
+        };
+        let records = Records::of(state, owner, host);
+        match Ledger::of(&owner.environment, records.ledger(), records.journal()) {
+            Ok(ledger) => Self::Ledger { ledger: Box::new(ledger), boot: state.boot.clone(), lock },
+            Err(why) => Self::Unreadable(why.to_string()),
+        }
+    }
 }
 
 /// All of an environment.
