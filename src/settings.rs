@@ -24,8 +24,9 @@
 //!   - { what: zk1 file /etc/motd, until: 2026-12-24, because: the banner of the security team }
 //! ```
 
-use crate::diag::{Diagnostic, Diagnostics, Origin};
+use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::ProjectId;
+use crate::vault;
 use crate::yaml::{Node, Table, Yaml};
 
 /// A program on this machine and its arguments.
@@ -96,6 +97,26 @@ pub struct VaultKey {
     pub from: KeySource,
     /// Where it is written.
     pub origin: Origin,
+}
+
+impl VaultKey {
+    /// What `--vault-id` takes: `ID@SOURCE`, `@SOURCE` or `SOURCE`, as Ansible reads it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Diagnostic> {
+        let origin = Origin::start(&Source::new("--vault-id", text));
+        let (id, source) = text.split_once('@').unwrap_or(("", text));
+        if source.is_empty() {
+            let problem = Diagnostic::error(format!("`--vault-id {}` names no key", text.escape_debug()));
+            return Err(problem.hint("write ID@FILE, ID@prompt or FILE"));
+        }
+        if !id.is_empty() {
+            vault::check_id(id).map_err(|why| Diagnostic::error(format!("--vault-id: {why}")))?;
+        }
+        let from = if source == "prompt" { KeySource::Prompt } else { KeySource::File(source.to_owned()) };
+        Ok(Self { id: Some(id.to_owned()).filter(|id| !id.is_empty()), from, origin })
+    }
 }
 
 /// Where a key comes from.
@@ -286,7 +307,6 @@ fn vault_key(node: &Node) -> Result<VaultKey, Diagnostics> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diag::Source;
 
     fn environment(text: &str) -> Result<EnvironmentSettings, Diagnostics> {
         EnvironmentSettings::read(&crate::yaml::parse(&Source::new("environment.yml", text))?)
@@ -336,6 +356,21 @@ mod tests {
         let text = problems.expect_err("wrong").to_string();
         for part in ["did you mean `production`?", "a list of texts", "one of `file`, `command` and `prompt: true`"] {
             assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn ids_are_read_as_ansible_reads_them() {
+        let read = |text: &str| VaultKey::parse(text).map(|key| (key.id, key.from)).map_err(|problem| problem.what);
+        let file = |path: &str| KeySource::File(path.to_owned());
+        assert_eq!(read("prod@~/key"), Ok((Some("prod".into()), file("~/key"))));
+        assert_eq!(read("prod@a@b"), Ok((Some("prod".into()), file("a@b"))));
+        assert_eq!(read("@key"), Ok((None, file("key"))));
+        assert_eq!(read("key"), Ok((None, file("key"))));
+        assert_eq!(read("dev@prompt"), Ok((Some("dev".into()), KeySource::Prompt)));
+        assert_eq!(read("prompt"), Ok((None, KeySource::Prompt)));
+        for wrong in ["", "prod@", "a;b@key"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

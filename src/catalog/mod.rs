@@ -224,6 +224,18 @@ impl Catalog {
 }
 
 impl HostCatalog {
+    /// The resources whose target, or kind and target, are this text: each with the indexes of its block and item.
+    pub fn named(&self, text: &str) -> Vec<(&Arc<dyn Resource>, usize, usize)> {
+        let all = self.blocks.iter().enumerate().flat_map(|(block, b)| {
+            b.items.iter().enumerate().map(move |(item, wanted)| (&wanted.resource, block, item))
+        });
+        let meant = |(resource, ..): &(&Arc<dyn Resource>, usize, usize)| {
+            let target = resource.target();
+            text == target || text == format!("{} {target}", resource.kind())
+        };
+        all.filter(meant).collect()
+    }
+
     fn probes(&self) -> Vec<Probe> {
         let mut probes: Vec<Probe> = self.blocks.iter().flat_map(Block::probes).collect();
         probes.push(Probe::State);

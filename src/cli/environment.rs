@@ -14,12 +14,16 @@ pub(super) fn banner(loaded: &Environment) {
     if !loaded.is_production() {
         return;
     }
-    let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
     let why = match loaded.settings.production_origin {
         Some(_) => String::new(),
         None => format!("   (inventories/{}/environment.yml does not say otherwise)", loaded.name),
     };
-    ui::say(&format!("{style} PRODUCTION {style:#} {}{why}", loaded.name));
+    production_banner(&loaded.name, &why);
+}
+
+fn production_banner(name: &EnvName, why: &str) {
+    let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
+    ui::say(&format!("{style} PRODUCTION {style:#} {name}{why}"));
 }
 
 /// What is asked before an environment is changed, and the one answer that means yes.
@@ -43,8 +47,7 @@ impl Question {
         let settings = settings.map_or_else(EnvironmentSettings::default, |(_, environment)| environment);
         let production = settings.production && about.hosts == Hosts::Real;
         if production {
-            let style = anstyle::AnsiColor::White.on(anstyle::AnsiColor::Red).bold();
-            ui::say(&format!("{style} PRODUCTION {style:#} {name}"));
+            production_banner(name, "");
         }
         Self::change(name, production, settings.confirm)
     }

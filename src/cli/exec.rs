@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, hosts, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, hosts, load, patience, ui};
 use crate::diag::Diagnostic;
 use crate::exec::{self, Ended, Heard, Hearer, NoEnd, Stream};
 use crate::name::HostName;
@@ -35,7 +35,7 @@ pub(super) struct Exec {
     #[arg(long, value_name = "DIR", default_value = "/")]
     chdir: String,
     /// Time limit on each host: 90s, 10m, 2h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = patience::limit)]
     timeout: Duration,
     /// The program and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "PROGRAM")]
@@ -60,11 +60,6 @@ struct Shape {
 
 /// The largest file for --stdin, in bytes: it travels inside the script.
 const LARGEST_INPUT: u64 = 4 << 20;
-
-fn time(text: &str) -> Result<Duration, String> {
-    let seconds = crate::role::parse_duration(&text.into()).filter(|seconds| *seconds >= 1.0);
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write it as 90s, 10m or 2h".to_owned())
-}
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Exec) -> Result<Exit, Failure> {

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
+use crate::diag::{Diagnostics, Origin, Source};
 use crate::name::EnvName;
 use crate::secret::Secret;
 use crate::settings::{EnvironmentSettings, KeySource, ProjectSettings, VaultKey};
-use crate::vault;
 use crate::workspace::{KeySources, Keyring, Programs, Prompt, PromptError, Variables, Workspace};
 
 use super::ui;
@@ -35,7 +34,7 @@ impl KeyFlags {
     /// Every id that is none.
     pub(super) fn sources(&self) -> Result<KeySources, Diagnostics> {
         let mut problems = Diagnostics::new();
-        let ids = self.vault_ids.iter().filter_map(|text| problems.keep(vault_id(text).map_err(Into::into)));
+        let ids = self.vault_ids.iter().filter_map(|text| problems.keep(VaultKey::parse(text).map_err(Into::into)));
         let mut keys: Vec<VaultKey> = ids.collect();
         keys.extend(self.password_files.iter().map(|path| password_file("--vault-password-file", path)));
         if self.ask_vault_pass {
@@ -51,21 +50,6 @@ impl KeyFlags {
         let files = self.password_files.iter().flat_map(|file| ["--vault-password-file".to_owned(), file.clone()]);
         ids.chain(files).chain(self.ask_vault_pass.then(|| "-J".to_owned())).collect()
     }
-}
-
-/// `ID@SOURCE`, `@SOURCE` or `SOURCE`, as Ansible reads it.
-pub(super) fn vault_id(text: &str) -> Result<VaultKey, Diagnostic> {
-    let origin = Origin::start(&Source::new("--vault-id", text));
-    let (id, source) = text.split_once('@').unwrap_or(("", text));
-    if source.is_empty() {
-        let problem = Diagnostic::error(format!("`--vault-id {}` names no key", text.escape_debug()));
-        return Err(problem.hint("write ID@FILE, ID@prompt or FILE"));
-    }
-    if !id.is_empty() {
-        vault::check_id(id).map_err(|why| Diagnostic::error(format!("--vault-id: {why}")))?;
-    }
-    let from = if source == "prompt" { KeySource::Prompt } else { KeySource::File(source.to_owned()) };
-    Ok(VaultKey { id: Some(id.to_owned()).filter(|id| !id.is_empty()), from, origin })
 }
 
 /// A key file that a flag or variable names.
@@ -113,25 +97,5 @@ impl Prompt for Terminal {
         }
         let typed = rpassword::prompt_password(question);
         typed.map(Secret::new).map_err(|error| PromptError::Failed(error.to_string()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_read_as_ansible_reads_them() {
-        let read = |text: &str| vault_id(text).map(|key| (key.id, key.from)).map_err(|problem| problem.what);
-        let file = |path: &str| KeySource::File(path.to_owned());
-        assert_eq!(read("prod@~/key"), Ok((Some("prod".into()), file("~/key"))));
-        assert_eq!(read("prod@a@b"), Ok((Some("prod".into()), file("a@b"))));
-        assert_eq!(read("@key"), Ok((None, file("key"))));
-        assert_eq!(read("key"), Ok((None, file("key"))));
-        assert_eq!(read("dev@prompt"), Ok((Some("dev".into()), KeySource::Prompt)));
-        assert_eq!(read("prompt"), Ok((None, KeySource::Prompt)));
-        for wrong in ["", "prod@", "a;b@key"] {
-            assert!(read(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -46,11 +46,16 @@ fn one(root: &Command, words: &[String]) -> Result<(), Diagnostic> {
     Ok(())
 }
 
+/// The commands below a command that have a page.
+fn pages(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
+}
+
 /// The command these words name.
 fn find<'a>(root: &'a Command, words: &[String]) -> Result<&'a Command, Diagnostic> {
     words.iter().try_fold(root, |command, word| {
         command.find_subcommand(word).ok_or_else(|| {
-            let names = command.get_subcommands().filter(|below| !below.is_hide_set()).map(Command::get_name);
+            let names = pages(command).map(Command::get_name);
             let problem = Diagnostic::error(format!("`{}` has no command `{word}`", command.get_name()));
             problem.maybe_hint(did_you_mean(word, names))
         })
@@ -93,7 +98,7 @@ fn write_all(command: &Command, folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     std::fs::write(folder.join(format!("{name}.1")), page(command)?)?;
-    command.get_subcommands().filter(|below| !below.is_hide_set()).try_for_each(|below| write_all(below, folder))
+    pages(command).try_for_each(|below| write_all(below, folder))
 }
 
 /// Through `man` for a person, as it is for a program.

@@ -22,3 +22,9 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     let seconds = crate::role::parse_duration(&text.into());
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "write it as 90s, 10m or 2h".to_owned())
 }
+
+/// The same, and at least a second.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
+    let wrong = || "write it as 90s, 10m or 2h, one second or more".to_owned();
+    span(text).ok().filter(|span| span.as_secs() >= 1).ok_or_else(wrong)
+}

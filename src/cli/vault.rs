@@ -245,7 +245,7 @@ async fn rekey(global: &Global, command: &Rekey) -> Done {
     }
     problems.result(())?;
     let new = match (&command.new_vault_id, &command.new_vault_password_file) {
-        (Some(text), _) => keys::vault_id(text)?,
+        (Some(text), _) => crate::settings::VaultKey::parse(text)?,
         (None, Some(path)) => keys::password_file("--new-vault-password-file", path),
         (None, None) => keys::asked("--new-vault-id"),
     };

@@ -25,7 +25,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("resource", true, &[]),
     ("fact", true, &[]),
     ("role", true, &["yaml", "template", "resource"]),
-    ("settings", true, &["yaml"]),
+    ("settings", true, &["yaml", "vault"]),
     ("site", true, &["yaml"]),
     ("format", true, &["yaml", "role", "settings", "site", "inventory"]),
     ("project", true, &["template"]),

@@ -3,7 +3,7 @@
 //! In: the definition of the command line. Out: the page, held against the one in the repository (`ARMILLA_BLESS=1`
 //! writes it anew), and what the pages of `armilla man` lack.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,23 @@ fn the_page_of_commands_is_current() {
     current("docs/commands.md", &page);
 }
 
+/// clap puts whatever follows a group with a heading under its heading.
+#[test]
+fn an_option_stands_under_the_same_heading_in_every_command() {
+    fn of(command: &Command, headings: &mut BTreeMap<String, BTreeSet<String>>) {
+        for arg in own(command).filter(|arg| arg.get_long().is_some()) {
+            let name = arg.get_long().unwrap_or_default().to_owned();
+            headings.entry(name).or_default().insert(arg.get_help_heading().unwrap_or("Options").to_owned());
+        }
+        shown(command).for_each(|below| of(below, headings));
+    }
+    let mut headings = BTreeMap::new();
+    of(&commands(), &mut headings);
+    assert!(headings["lab"].contains("Connections"), "{headings:?}");
+    headings.retain(|_, found| found.len() > 1);
+    assert!(headings.is_empty(), "{headings:?}");
+}
+
 #[test]
 fn examples_are_understood() {
     for (words, examples) in EXAMPLES {
@@ -152,7 +169,7 @@ fn commands() -> Command {
 }
 
 fn shown(command: &Command) -> impl Iterator<Item = &Command> {
-    command.get_subcommands().filter(|below| !below.is_hide_set())
+    command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
 }
 
 fn about(command: &Command) -> String {

@@ -181,15 +181,8 @@ impl Asked<'_> {
 
     /// The resources whose target, or kind and target, are as asked.
     fn resources(&self, catalog: &Catalog) -> Vec<(String, usize, usize)> {
-        let blocks = catalog.hosts.get(&self.host).map(|host| host.blocks.as_slice()).unwrap_or_default();
-        let all = blocks.iter().enumerate().flat_map(|(block, b)| {
-            b.items.iter().enumerate().map(move |(item, wanted)| (&wanted.resource, block, item))
-        });
-        let meant = all.filter(|(resource, ..)| {
-            let target = resource.target();
-            self.text == target || self.text == format!("{} {target}", resource.kind())
-        });
-        meant.map(|(r, block, item)| (format!("{} {}", r.kind(), r.target()), block, item)).collect()
+        let found = catalog.hosts.get(&self.host).map(|host| host.named(&self.text)).unwrap_or_default();
+        found.into_iter().map(|(r, block, item)| (format!("{} {}", r.kind(), r.target()), block, item)).collect()
     }
 
     fn unknown(&self, inputs: &BTreeSet<&str>, loaded: &Environment, catalog: &Catalog) -> Diagnostic {

@@ -34,7 +34,8 @@ impl Asked<'_> {
             Some((survey, facts)) if survey.catalog.hosts.contains_key(&self.host) => (facts, survey.catalog),
             _ => (loaded.example_facts(), offline),
         };
-        let Some((block, item)) = place(&catalog.hosts[&self.host].blocks, &wanted) else {
+        let named = catalog.hosts[&self.host].named(&format!("{} {}", wanted.0, wanted.1));
+        let Some(&(_, block, item)) = named.first() else {
             let text = format!("with the facts of {}, {} {} is not wanted there", self.host, wanted.0, wanted.1);
             return Err(Diagnostic::error(text).hint("look at its `when` and `loop`").into());
         };
@@ -100,11 +101,4 @@ struct Found<'a> {
     blocks: &'a [Block],
     block: usize,
     item: usize,
-}
-
-fn place(blocks: &[Block], wanted: &(&'static str, String)) -> Option<(usize, usize)> {
-    blocks.iter().enumerate().find_map(|(block, b)| {
-        let is = |item: &Wanted| (item.resource.kind(), item.resource.target()) == *wanted;
-        Some((block, b.items.iter().position(is)?))
-    })
 }
