@@ -36,6 +36,7 @@ mod registry;
 mod regression;
 mod removal;
 mod report;
+mod resume;
 mod role_pages;
 mod rollout;
 mod saved;

@@ -241,14 +241,14 @@ fn a_ledger_of_another_project_that_is_not_understood_stops_the_host() {
 // -- the program on this machine --------------------------------------------------------------------------------------
 
 /// Projects that have this machine as their only host.
-struct Here(Room);
+pub(crate) struct Here(Room);
 
 impl Here {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(Room::new(&format!("projects-{name}")))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.0.join(name)
     }
 
@@ -258,7 +258,7 @@ impl Here {
         self.role(name, &files.iter().map(file).collect::<String>());
     }
 
-    fn role(&self, name: &str, resources: &str) {
+    pub(crate) fn role(&self, name: &str, resources: &str) {
         self.write(&format!("{name}/site.yml"), "services:\n  only: { hosts: all }\n");
         self.write(&format!("{name}/inventories/here/hosts.yml"), "hosts:\n  laptop: { connection: local }\n");
         self.write(&format!("{name}/roles/only/role.yml"), &format!("summary: x\nresources:\n{resources}"));
@@ -275,13 +275,19 @@ impl Here {
         text.lines().find_map(|line| line.strip_prefix("project: ")).expect("an identity").to_owned()
     }
 
-    /// Runs it in this project, and gives all it said.
-    #[track_caller]
-    fn ends(&self, project: &str, code: i32, arguments: &[&str]) -> String {
+    /// The program in this project.
+    pub(crate) fn command(&self, project: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_armilla"));
         command.args(arguments).env("ARMILLA_PROJECT", self.path(project)).env("NO_COLOR", "1");
         command.env("ARMILLA_HOST_DIR", self.path("host")).env("ARMILLA_STATE_DIR", self.path("state"));
-        let output = command.current_dir("/").stdin(Stdio::null()).output().expect("armilla runs");
+        command.current_dir("/").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it in this project, and gives all it said.
+    #[track_caller]
+    pub(crate) fn ends(&self, project: &str, code: i32, arguments: &[&str]) -> String {
+        let output = self.command(project, arguments).output().expect("armilla runs");
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert_eq!(output.status.code(), Some(code), "armilla {}:\n{said}", arguments.join(" "));
         said
