@@ -75,9 +75,11 @@ impl Screen {
         let _ = self.signal.set(signal);
         if let Some(course) = &self.state().course {
             let run = &course.run;
-            ui::say(&format!(
-                "stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"
-            ));
+            course.progress.aside(|| {
+                ui::say(&format!(
+                    "stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"
+                ));
+            });
         }
     }
 
@@ -146,6 +148,14 @@ impl Screen {
         self.state().course = Some(Course { run, plan, begun, progress, record: Record::default() });
     }
 
+    /// A line beside a live run.
+    fn say(&self, text: &str) {
+        match &self.state().course {
+            Some(course) => course.progress.aside(|| ui::say(&shown(text))),
+            None => ui::say(&shown(text)),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,7 +164,11 @@ impl Screen {
 impl Observer for Screen {
     fn notice(&self, notice: Notice<'_>) {
         match notice {
-            Notice::Reading { what, hosts } => self.state().counter = Some(ui::Counter::new(label(what), hosts)),
+            Notice::Reading { what, hosts } => {
+                let mut state = self.state();
+                state.course.iter_mut().for_each(|course| course.progress.pause());
+                state.counter = Some(ui::Counter::new(label(what), hosts));
+            }
             Notice::Answered { host, error } => {
                 if let Some(counter) = &self.state().counter {
                     counter.answered(host, error.is_some());
@@ -166,7 +180,7 @@ impl Observer for Screen {
                 }
             }
             Notice::UnknownFact { host, fact, why } => {
-                ui::say(&format!("warning: {host}: facts.{fact} is not known: {}", shown(&why.to_string())));
+                self.say(&format!("warning: {host}: facts.{fact} is not known: {why}"));
             }
             Notice::AwaitingLock { host, held } => {
                 let mut state = self.state();
@@ -175,9 +189,9 @@ impl Observer for Screen {
                     ui::say(&format!("waiting for {}", describe(host, held)));
                 }
             }
-            Notice::AwaitingService { service, why } => ui::say(&shown(&format!("waiting for {service}: {why}"))),
+            Notice::AwaitingService { service, why } => self.say(&format!("waiting for {service}: {why}")),
             Notice::AwaitingMember { service, host, why } => {
-                ui::say(&shown(&format!("waiting for {service} on {host}: {why}")));
+                self.say(&format!("waiting for {service} on {host}: {why}"));
             }
             Notice::ProjectRecorded { project } => ui::say(&project_identity::added(project)),
             Notice::ProjectNotRecorded { project, why } => ui::say(&format!(
@@ -195,7 +209,7 @@ impl Observer for Screen {
                 }
             }
             Notice::LockLost { host, why } => {
-                ui::say(&shown(&format!("error: {host} took our lease back: {why}; nothing more is begun")));
+                self.say(&format!("error: {host} took our lease back: {why}; nothing more is begun"));
             }
         }
     }

@@ -33,6 +33,7 @@ pub struct Progress {
     verbose: u8,
     /// When the last line was written.
     spoke: Duration,
+    is_paused: bool,
 }
 
 enum Out {
@@ -49,7 +50,7 @@ struct Live {
 impl Progress {
     /// One line for each thing that is over: for CI and files.
     pub fn lines(plan: Arc<Plan>, out: Box<dyn Write + Send>, verbose: u8) -> Self {
-        Self { course: Course::new(plan), out: Out::Lines(out), verbose, spoke: Duration::ZERO }
+        Self { course: Course::new(plan), out: Out::Lines(out), verbose, spoke: Duration::ZERO, is_paused: false }
     }
 
     /// A line for each host that is worked on, drawn over and over.
@@ -57,11 +58,12 @@ impl Progress {
         let multi = MultiProgress::with_draw_target(target);
         let bottom = multi.add(bar());
         let live = Live { multi, slots: Vec::new(), bottom };
-        Self { course: Course::new(plan), out: Out::Live(live), verbose, spoke: Duration::ZERO }
+        Self { course: Course::new(plan), out: Out::Live(live), verbose, spoke: Duration::ZERO, is_paused: false }
     }
 
     /// Something happened.
     pub fn event(&mut self, event: &Event) {
+        self.is_paused = false;
         self.course.note(event);
         let lines = self.told(event);
         self.say(&lines);
@@ -85,6 +87,20 @@ impl Progress {
             Out::Lines(out) => drop(out.flush()),
             Out::Live(live) => drop(live.multi.clear()),
         }
+    }
+
+    /// Writes something else to the terminal, beside what is drawn.
+    pub fn aside(&self, write: impl FnOnce()) {
+        match &self.out {
+            Out::Lines(_) => write(),
+            Out::Live(live) => live.multi.suspend(write),
+        }
+    }
+
+    /// Another bar is drawn from now on, until the next event.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
+        self.finish();
     }
 
     /// Nobody is left to hear of it if standard error is closed.
@@ -187,6 +203,9 @@ impl Progress {
 
     fn draw(&mut self) {
         let Out::Live(live) = &mut self.out else { return };
+        if self.is_paused {
+            return;
+        }
         let working = self.course.working();
         let shown = working.len().min(LIVE);
         for slot in live.slots.drain(shown.min(live.slots.len())..) {
