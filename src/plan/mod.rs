@@ -9,7 +9,6 @@ mod drift;
 mod expected;
 mod foreign;
 mod foresight;
-mod health;
 mod history;
 mod import;
 mod pace;
@@ -26,7 +25,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use drift::{Drift, drift};
-pub use health::{FailedCheck, Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
 pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
@@ -42,7 +40,7 @@ use crate::ledger::{Applied, Expected, Ledger, Parted, Place, Records};
 use crate::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName};
 use crate::resource::{Action, Change, Verb, kind};
 use crate::secret::Secret;
-use crate::step::{Command, Digest, Gate, Leftovers, Probe, Readings, Step};
+use crate::step::{Command, Digest, FailedCheck, Gate, Leftovers, Probe, Readings, Step};
 
 /// What each host answered, or why it did not.
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;

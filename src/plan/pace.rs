@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Health, StageId};
+use super::StageId;
 use crate::catalog::{Canary, OnFailure, Policy};
 use crate::name::HostName;
-use crate::step::{Check, Probe, Reading, Readings};
+use crate::step::{Check, Health, Probe, Reading, Readings, health};
 
 /// How the hosts of a service change, where more is to be decided than that all change at once.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -107,7 +107,7 @@ impl Member {
             Ok(readings) => readings,
             Err(why) => return (Standing::Away(why), None),
         };
-        let standing = match super::health(&self.checks, readings) {
+        let standing = match health(&self.checks, readings) {
             Health::Healthy => Standing::Up,
             Health::Sick(why) => Standing::Down(why),
             Health::Unknown(why) => Standing::Unknown(why),

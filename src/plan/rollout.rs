@@ -6,16 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decided, closure};
-use super::health::failed;
 use super::past::Known;
 use super::{
-    Block, Condition, FailedCheck, Health, Member, Moment, OnFailure, Otherwise, Rollout, ServicePlan, Stage, StageId,
-    Standing, Turn, Work, health, rollback,
+    Block, Condition, Member, Moment, OnFailure, Otherwise, Rollout, ServicePlan, Stage, StageId, Standing, Turn, Work,
+    rollback,
 };
 use crate::catalog::{self, Catalog, Hook, Service};
 use crate::name::{HostName, ServiceName};
 use crate::secret::masked;
-use crate::step::{Check, Gate};
+use crate::step::{Check, FailedCheck, Gate, Health, failed, health};
 
 /// The services with their batches, and the stages in an order in which each comes after all it waits for.
 pub(super) fn stages(

@@ -108,11 +108,10 @@ use crate::apply::{End, Event, Failure, Report};
 use crate::name::Address;
 use crate::plan::saved::File;
 use crate::plan::{
-    Budget, Cause, Condition, Entry, FailedCheck, Finding, Health, Plan, Reason, Rollout, ServicePlan, Stage, StageId,
-    Verdict, Work,
+    Budget, Cause, Condition, Entry, Finding, Plan, Reason, Rollout, ServicePlan, Stage, StageId, Verdict, Work,
 };
 use crate::resource::{Field, FieldValue};
-use crate::step::Outcome;
+use crate::step::{FailedCheck, Health, Outcome};
 
 /// What a plan was made of.
 #[derive(Debug, Clone, Default)]

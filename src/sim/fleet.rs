@@ -13,10 +13,10 @@ use super::{Drift, Fault, Host, Trouble, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
 use crate::name::{HostName, Owner, RoleName};
-use crate::plan::{Health, Next, Wait, health};
+use crate::plan::{Next, Wait};
 use crate::step::{
-    Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Record, StateReading,
-    Step,
+    Command, CommandReading, Gate, Health, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Record,
+    StateReading, Step, health,
 };
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 

@@ -7,6 +7,7 @@
 mod check;
 pub mod deadman;
 pub mod guarded;
+mod health;
 pub mod span;
 mod undo;
 mod unit;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use check::{Check, Expect, Gate, STRETCH, Statuses, WITHIN, WebAnswer};
+pub use health::{FailedCheck, Health, failed, health};
 pub use web::{HttpReading, HttpRequest, Method, Trust};
 
 use check::question;

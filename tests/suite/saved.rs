@@ -16,13 +16,15 @@ use armilla::ledger::{Applied, Expected, Ledger, Revision};
 use armilla::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName, Tag};
 use armilla::plan::saved::{About, File, Hosts, Look, Moved, SavedError, SavedPlan, Stale, is_plan};
 use armilla::plan::{
-    self, Base, Budget, Cause, Condition, Entry, FailedCheck, Health, Mark, Observed, Plan, Reason, Rollout,
-    ServicePlan, Stage, Standing, Verdict, Work,
+    self, Base, Budget, Cause, Condition, Entry, Mark, Observed, Plan, Reason, Rollout, ServicePlan, Stage, Standing,
+    Verdict, Work,
 };
 use armilla::resource::{self, Verb};
 use armilla::secret::{Datum, Secret};
 use armilla::sim::World;
-use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, Record, StateReading, Step};
+use armilla::step::{
+    Check, Digest, Expect, FailedCheck, Gate, Health, PathReading, Probe, Reading, Record, StateReading, Step,
+};
 use armilla::vault::{self, Envelope, Key};
 use base64::Engine as _;
 use proptest::prelude::*;
