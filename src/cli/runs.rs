@@ -7,13 +7,14 @@ use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::{Exit, completion, identity, ui};
-use crate::apply::{End, Event, Failure, Restoration};
+use crate::apply::{End, Event, Failure};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{self, Run};
 use crate::name::{HostName, ServiceName};
 use crate::operation::Outcome;
 use crate::plan::{Plan, Stage, Work};
 use crate::report::human::{self, Progress};
+use crate::rollout::Restoration;
 
 /// Shows the runs of this machine.
 #[derive(Debug, clap::Subcommand)]
