@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::deadman::Guards;
 use super::units::{Definition, at_boot};
-use super::{Drift, Fault, Host, Trouble, program, undo, web};
+use super::{Drift, Fault, Host, Trouble, declared, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
 use crate::name::{HostName, Owner, RoleName};
@@ -702,17 +702,17 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Ok(false) => return Outcome::NotNeeded,
             done => done.map(drop),
         },
-        Step::Run(command) => program::run(host, command).map(drop),
+        Step::Run(command) => declared::run(host, command).map(drop),
         Step::RunUnless(command, guard) => match look(host, guard, mode) {
             Ok(_) => return Outcome::NotNeeded,
-            Err(_) => program::run(host, command).map(drop),
+            Err(_) => declared::run(host, command).map(drop),
         },
         Step::RunOr(command, alternatives) => {
-            let mut done = program::run(host, command);
+            let mut done = declared::run(host, command);
             for alternative in alternatives {
                 match done {
                     Err(trouble) if trouble.exit == alternative.after => {
-                        done = program::run(host, &alternative.command);
+                        done = declared::run(host, &alternative.command);
                     }
                     other => {
                         done = other;
