@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`name`] [`step`] [`secret`] [`diag`] | the words: names, what can be asked of and done to a host, secrets, mistakes |
 //! | [`edit`] | a part of a file changed, and every other byte as it was |
+//! | [`rollout`] | how the hosts of a service change: policy, budget, order, and which host is next |
 //! | [`vault`] [`yaml`] [`template`] | encrypted texts; texts as trees that know where they were written; expressions |
 //! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
 //! | [`mod@format`] | how those files look |
@@ -60,6 +61,7 @@ pub mod project;
 pub mod report;
 pub mod resource;
 pub mod role;
+pub mod rollout;
 pub mod secret;
 pub mod settings;
 pub mod sim;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::name::{HostName, ServiceName};
 use crate::plan::StageId;
+use crate::rollout::{Halt, Hold, Restoration};
 use crate::step::Outcome;
 
 /// One thing that happened. `step` counts the steps of a stage from 0, in the order of [`crate::plan::Work::steps`].
@@ -84,91 +85,6 @@ pub enum Event {
         /// How it ended.
         outcome: Restoration,
     },
-}
-
-/// How the rollback of a service ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restoration {
-    /// All of it is as before.
-    Restored,
-    /// A person must look.
-    Stuck,
-}
-
-/// Why no turn begins.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", tag = "reason")]
-pub enum Hold {
-    /// These are in the middle of their turns.
-    Running {
-        /// Which.
-        hosts: Vec<HostName>,
-    },
-    /// The members are being asked how they are.
-    Asking,
-    /// What the next host needs is not there yet.
-    Needs,
-    /// Hosts of another zone are in the middle of their turns.
-    Zone {
-        /// Who waits.
-        host: HostName,
-        /// For these.
-        running: Vec<HostName>,
-    },
-    /// Too few would be healthy.
-    TooFew {
-        /// Who waits.
-        host: HostName,
-        /// How many would be healthy without it.
-        healthy: usize,
-        /// How many must be.
-        floor: usize,
-        /// Those that are not, and why.
-        down: Vec<(HostName, String)>,
-    },
-    /// The first hosts must be healthy for a time.
-    Canary {
-        /// Which.
-        hosts: Vec<HostName>,
-        /// Until when, from the beginning of the run.
-        until: Duration,
-    },
-    /// A person must say that the others may begin.
-    Approval {
-        /// Those that have.
-        hosts: Vec<HostName>,
-    },
-}
-
-/// Why no other turn begins.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", tag = "reason")]
-pub enum Halt {
-    /// One failure too many.
-    Failed {
-        /// The stage that failed last.
-        stage: StageId,
-    },
-    /// Too few would have been healthy, for too long.
-    TooFew {
-        /// What was waited for.
-        hold: Hold,
-    },
-    /// A canary was healthy after its change, and then was not.
-    Sick {
-        /// Which.
-        host: HostName,
-        /// Why it is not.
-        why: String,
-    },
-    /// More hosts than may did not answer when the plan was made.
-    Away {
-        /// Which.
-        hosts: Vec<HostName>,
-    },
-    /// The user stopped the run.
-    Stopped,
 }
 
 /// How a stage ended.

@@ -12,12 +12,10 @@ mod queue;
 mod recover;
 mod roll;
 mod run;
-mod steering;
 
-pub use event::{End, Event, Failure, Halt, Hold, Restoration};
+pub use event::{End, Event, Failure};
 pub use lease::{Leases, Refused, Terms, acquire, witnesses};
 pub use outcome::Outcome;
 pub use queue::Queue;
 pub use roll::ask as ask_members;
 pub use run::{Channels, Limits, Permit, Report, Tell, run};
-pub use steering::{Next, Steering};

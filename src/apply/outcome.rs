@@ -1,8 +1,10 @@
 //! How a run ended, as one word.
 
-use super::{End, Failure, Report, Restoration};
+use super::{End, Failure, Report};
 use crate::name::HostName;
-use crate::plan::{Finding, Health, Plan, Stage, Work};
+use crate::plan::{Finding, Plan, Stage, Work};
+use crate::rollout::Restoration;
+use crate::step::Health;
 
 /// How a run ended. Never an exit code: whoever asked for the run turns it into what its callers expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

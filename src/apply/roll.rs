@@ -1,4 +1,4 @@
-//! The rollouts of a plan, and the stages they steer.
+//! The rollouts of a plan, and the stages they let begin.
 //!
 //! In: how stages end, and how hosts answer. Out: which stages may begin. Never: a decision; whose turn it is, a rollout
 //! says itself.
@@ -8,30 +8,30 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::steering::{Next, Steering};
-use super::{End, Queue, Restoration};
+use super::{End, Queue};
 use crate::inventory::Endpoint;
 use crate::name::{HostName, ServiceName};
-use crate::plan::{Answer, Plan, Rollout, Stage, StageId, Turn, Work};
+use crate::plan::{Plan, Stage, Turn, Work};
+use crate::rollout::{Answer, Directive, Restoration, Rollout, StageId, State};
 use crate::transport::Transport;
 
 /// All rollouts of a plan.
 pub(super) struct Rollouts<'p> {
     /// By the place of the service.
-    rollouts: BTreeMap<usize, Course<'p>>,
+    rollouts: BTreeMap<usize, ActiveRollout<'p>>,
     /// The stages that put hosts back, with whose turn they undo.
     undo: BTreeMap<StageId, Turn>,
 }
 
 /// One of them.
-struct Course<'p> {
-    steering: Steering<'p>,
+struct ActiveRollout<'p> {
+    state: State<'p>,
     /// The stages of each turn.
     turns: BTreeMap<HostName, Vec<StageId>>,
     /// The stages that put each host back: the change, and its gate.
     undo: BTreeMap<HostName, Vec<StageId>>,
     /// What was told last: the same is not told again.
-    told: Option<Next>,
+    told: Option<Directive>,
     again: Option<Duration>,
     /// The stages of hosts that are put back now.
     open: BTreeSet<StageId>,
@@ -43,11 +43,11 @@ impl<'p> Rollouts<'p> {
         let mut rollouts = BTreeMap::new();
         let mut undo = BTreeMap::new();
         for (service, rollout) in plan.services.iter().enumerate().filter_map(|(i, s)| Some((i, s.rollout.as_ref()?))) {
-            let course = Course::new(plan, service, rollout);
-            for (host, stages) in &course.undo {
+            let active = ActiveRollout::new(plan, service, rollout);
+            for (host, stages) in &active.undo {
                 undo.extend(stages.iter().map(|id| (*id, Turn { service, host: host.clone() })));
             }
-            rollouts.insert(service, course);
+            rollouts.insert(service, active);
         }
         Self { rollouts, undo }
     }
@@ -55,43 +55,43 @@ impl<'p> Rollouts<'p> {
     /// Whether it is the turn of a stage's host.
     pub(super) fn is_open(&self, id: StageId, stage: &Stage) -> bool {
         if let Some(turn) = self.undo.get(&id) {
-            return self.rollouts.get(&turn.service).is_some_and(|course| course.open.contains(&id));
+            return self.rollouts.get(&turn.service).is_some_and(|active| active.open.contains(&id));
         }
         let Some(turn) = &stage.turn else { return true };
-        self.rollouts.get(&turn.service).is_none_or(|course| course.steering.is_open(&turn.host))
+        self.rollouts.get(&turn.service).is_none_or(|active| active.state.is_open(&turn.host))
     }
 
     /// What comes next in a rollout in which something does that was not told yet.
-    pub(super) fn next(&mut self, queue: &Queue, now: Duration) -> Option<(usize, Next)> {
-        self.rollouts.iter_mut().find_map(|(service, course)| Some((*service, course.next(queue, now)?)))
+    pub(super) fn next(&mut self, queue: &Queue, now: Duration) -> Option<(usize, Directive)> {
+        self.rollouts.iter_mut().find_map(|(service, active)| Some((*service, active.next(queue, now)?)))
     }
 
     /// When to look again at the latest.
     pub(super) fn again(&self) -> Option<Duration> {
-        self.rollouts.values().filter_map(|course| course.again).min()
+        self.rollouts.values().filter_map(|active| active.again).min()
     }
 
     /// A turn begins.
     pub(super) fn begin(&mut self, service: usize, host: &HostName) {
-        self.steer(service, |steering| steering.begin(host));
+        self.tell(service, |state| state.begin(host));
     }
 
     /// The members are being asked.
     pub(super) fn ask(&mut self, service: usize) {
-        self.steer(service, Steering::ask);
+        self.tell(service, State::ask);
     }
 
     /// They answered.
     pub(super) fn answered(&mut self, service: usize, answers: BTreeMap<HostName, Answer>, now: Duration) {
-        self.steer(service, |steering| steering.answered(answers, now));
+        self.tell(service, |state| state.answered(answers, now));
     }
 
     /// A host is put back. Gives the stages that have nothing to put back, because what they undo was never begun.
     pub(super) fn undo(&mut self, plan: &Plan, (service, host): (usize, &HostName), queue: &Queue) -> Vec<StageId> {
-        let Some(course) = self.rollouts.get_mut(&service) else { return Vec::new() };
-        course.steering.undo(host);
-        let stages = course.undo.get(host).cloned().unwrap_or_default();
-        course.open.extend(&stages);
+        let Some(active) = self.rollouts.get_mut(&service) else { return Vec::new() };
+        active.state.undo(host);
+        let stages = active.undo.get(host).cloned().unwrap_or_default();
+        active.open.extend(&stages);
         let nothing = |id: &StageId| match &plan.stages[*id].work {
             Work::Undo { of, .. } => !queue.end(*of).is_some_and(End::has_changed),
             _ => false,
@@ -101,36 +101,36 @@ impl<'p> Rollouts<'p> {
 
     /// A person said that hosts may follow the canaries.
     pub(super) fn approve(&mut self) {
-        self.rollouts.values_mut().for_each(|course| course.steering.approve());
+        self.rollouts.values_mut().for_each(|active| active.state.approve());
     }
 
     /// Nothing more is begun.
     pub(super) fn halt(&mut self) {
-        self.rollouts.values_mut().for_each(|course| course.steering.halt());
+        self.rollouts.values_mut().for_each(|active| active.state.halt());
     }
 
-    fn steer(&mut self, service: usize, how: impl FnOnce(&mut Steering<'p>)) {
-        if let Some(course) = self.rollouts.get_mut(&service) {
-            how(&mut course.steering);
+    fn tell(&mut self, service: usize, how: impl FnOnce(&mut State<'p>)) {
+        if let Some(active) = self.rollouts.get_mut(&service) {
+            how(&mut active.state);
         }
     }
 
     /// The stages of turns that will not begin.
     pub(super) fn closed(&self, service: usize, queue: &Queue) -> Vec<StageId> {
-        let Some(course) = self.rollouts.get(&service) else { return Vec::new() };
-        let closed = course.turns.iter().filter(|(host, _)| !course.steering.is_open(host));
+        let Some(active) = self.rollouts.get(&service) else { return Vec::new() };
+        let closed = active.turns.iter().filter(|(host, _)| !active.state.is_open(host));
         closed.flat_map(|(_, stages)| stages.iter().copied()).filter(|id| queue.end(*id).is_none()).collect()
     }
 
     /// The stages that would have put hosts back.
     pub(super) fn undone(&self, service: usize, queue: &Queue) -> Vec<StageId> {
-        let stages = self.rollouts.get(&service).into_iter().flat_map(|course| course.undo.values().flatten().copied());
+        let stages = self.rollouts.get(&service).into_iter().flat_map(|active| active.undo.values().flatten().copied());
         stages.filter(|id| queue.end(*id).is_none()).collect()
     }
 
     /// How it ended that a service was put back.
     pub(super) fn outcome(&self, service: usize) -> Option<Restoration> {
-        self.rollouts.get(&service)?.steering.outcome()
+        self.rollouts.get(&service)?.state.outcome()
     }
 
     /// The same of all services.
@@ -142,10 +142,10 @@ impl<'p> Rollouts<'p> {
     /// How a stage ends in which nothing is done on a host.
     pub(super) fn end(&self, work: &Work) -> End {
         let Work::Rolled(service) = work else { return End::Done };
-        let Some(course) = self.rollouts.get(service).filter(|course| !course.steering.is_well()) else {
+        let Some(active) = self.rollouts.get(service).filter(|active| !active.state.is_well()) else {
             return End::Done;
         };
-        match (course.steering.cause(), course.steering.halt_reason()) {
+        match (active.state.cause(), active.state.halt_reason()) {
             (Some(stage), _) => End::Skipped(stage),
             (None, Some(halt)) => End::Held(halt.clone()),
             (None, None) => End::Done,
@@ -158,19 +158,19 @@ impl<'p> Rollouts<'p> {
         let undone: BTreeSet<Turn> = stages.iter().filter_map(|id| self.undo.get(id).cloned()).collect();
         turns.retain(|turn| self.rollouts.contains_key(&turn.service));
         for turn in turns {
-            if let Some(course) = self.rollouts.get_mut(&turn.service) {
-                course.ended(&turn.host, queue, now);
+            if let Some(active) = self.rollouts.get_mut(&turn.service) {
+                active.ended(&turn.host, queue, now);
             }
         }
         for turn in undone {
-            if let Some(course) = self.rollouts.get_mut(&turn.service) {
-                course.put_back(&turn.host, queue);
+            if let Some(active) = self.rollouts.get_mut(&turn.service) {
+                active.put_back(&turn.host, queue);
             }
         }
     }
 }
 
-impl<'p> Course<'p> {
+impl<'p> ActiveRollout<'p> {
     fn new(plan: &Plan, service: usize, rollout: &'p Rollout) -> Self {
         let mut turns: BTreeMap<HostName, Vec<StageId>> = BTreeMap::new();
         for (id, stage) in plan.stages.iter().enumerate() {
@@ -179,7 +179,7 @@ impl<'p> Course<'p> {
             }
         }
         Self {
-            steering: Steering::new(rollout),
+            state: State::new(rollout),
             turns,
             undo: rollout.undo.clone(),
             told: None,
@@ -189,17 +189,17 @@ impl<'p> Course<'p> {
     }
 
     /// What comes next, if that was not told yet.
-    fn next(&mut self, queue: &Queue, now: Duration) -> Option<Next> {
+    fn next(&mut self, queue: &Queue, now: Duration) -> Option<Directive> {
         let ready: BTreeSet<StageId> = queue.ready().collect();
         let may = |(_, stages): &(&HostName, &Vec<StageId>)| stages.iter().any(|id| ready.contains(id));
         let hosts = self.turns.iter().filter(may).map(|(host, _)| host.clone()).collect();
-        let next = self.steering.next(&hosts, now);
-        self.again = if let Next::Wait(_, again) = &next { *again } else { None };
-        let same = |told: &Next| match (told, &next) {
-            (Next::Wait(told, _), Next::Wait(hold, _)) => told == hold,
+        let next = self.state.next(&hosts, now);
+        self.again = if let Directive::Wait(_, again) = &next { *again } else { None };
+        let same = |told: &Directive| match (told, &next) {
+            (Directive::Wait(told, _), Directive::Wait(hold, _)) => told == hold,
             (told, next) => told == next,
         };
-        let steady = matches!(next, Next::Wait(..) | Next::Over);
+        let steady = matches!(next, Directive::Wait(..) | Directive::Over);
         if steady && self.told.as_ref().is_some_and(same) {
             return None;
         }
@@ -216,13 +216,13 @@ impl<'p> Course<'p> {
         // What was skipped because of another is not the cause.
         let first = stages.iter().find(|id| matches!(queue.end(**id), Some(End::Failed(_))) && failed(id));
         let failed = first.or_else(|| stages.iter().find(failed)).copied();
-        self.steering.ended(host, failed, now);
+        self.state.ended(host, failed, now);
     }
 
     fn put_back(&mut self, host: &HostName, queue: &Queue) {
         let ends: Vec<Option<&End>> = self.undo.get(host).into_iter().flatten().map(|id| queue.end(*id)).collect();
         if ends.iter().all(Option::is_some) {
-            self.steering.undone(host, ends.iter().flatten().all(|end| end.is_well()));
+            self.state.undone(host, ends.iter().flatten().all(|end| end.is_well()));
         }
     }
 }

@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use super::deadman::{Guard, Vigil};
 use super::recover::{Cut, Onward};
 use super::roll::{self, Rollouts};
-use super::steering::Next;
-use super::{End, Event, Failure, Halt, Queue, Restoration, intent};
+use super::{End, Event, Failure, Queue, intent};
 use crate::inventory::Endpoint;
 use crate::lease::Ticket;
 use crate::ledger::Applied;
 use crate::name::{HostName, RunId, ServiceName};
-use crate::plan::{Answer, Plan, StageId, Work};
+use crate::plan::{Plan, StageId, Work};
+use crate::rollout::{Answer, Directive, Halt, Restoration};
 use crate::secret::{Secret, masked};
 use crate::step::{Outcome, Step};
 use crate::transport::{Order, StepEvent, Transport, TransportError, perform};
@@ -166,19 +166,19 @@ impl<T: Transport> Runner<'_, T> {
     }
 
     /// Does what a rollout says comes next.
-    fn turn(&mut self, (service, next): (usize, Next)) {
+    fn turn(&mut self, (service, next): (usize, Directive)) {
         let name = self.plan.services[service].name.clone();
         match next {
-            Next::Begin(host) => {
+            Directive::Begin(host) => {
                 (self.tell)(Event::Turn { service: name, host: host.clone() });
                 self.rollouts.begin(service, &host);
             }
-            Next::Ask => {
+            Directive::Ask => {
                 self.rollouts.ask(service);
                 self.ask(service);
             }
-            Next::Wait(hold, _) => (self.tell)(Event::Holding { service: name, hold }),
-            Next::Stop(halt) => {
+            Directive::Wait(hold, _) => (self.tell)(Event::Holding { service: name, hold }),
+            Directive::Stop(halt) => {
                 (self.tell)(Event::Halted { service: name, halt: halt.clone() });
                 for id in self.rollouts.closed(service, &self.queue) {
                     let end =
@@ -186,13 +186,13 @@ impl<T: Transport> Runner<'_, T> {
                     self.finish(id, end, Duration::ZERO);
                 }
             }
-            Next::Undo(host) => {
+            Directive::Undo(host) => {
                 (self.tell)(Event::RollingBack { service: name, host: host.clone() });
                 for id in self.rollouts.undo(self.plan, (service, &host), &self.queue) {
                     self.finish(id, End::NotNeeded, Duration::ZERO);
                 }
             }
-            Next::Over => {
+            Directive::Over => {
                 for id in self.rollouts.undone(service, &self.queue) {
                     self.finish(id, End::NotNeeded, Duration::ZERO);
                 }

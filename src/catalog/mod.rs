@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::role::{Amount, Batch, Canary, Hook, Member, OnFailure, Otherwise, Policy};
+pub use crate::role::{Hook, Member, Otherwise};
 pub use crate::site::{Move, Thing};
 pub use compile::{compile, facts_read};
 pub use part::{Names, Part, Target};
@@ -26,6 +26,7 @@ use crate::name::{HostName, Owner, RoleName, ServiceName, Tag};
 use crate::project::Project;
 use crate::resource::{Resource, Verb};
 use crate::role::Role;
+use crate::rollout::{Batch, Policy};
 use crate::secret::{Datum, Secret};
 use crate::step::{Check, Probe};
 use crate::yaml::Node;

@@ -3,10 +3,11 @@
 //! In: a run of this machine. Out: a note beside its journal, which that run finds within a second. Never: a host.
 
 use super::{Exit, Failure, completion, identity, runs, ui};
-use crate::apply::{Event, Hold};
+use crate::apply::Event;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::history::{History, Run};
 use crate::report::human::words;
+use crate::rollout::Hold;
 
 /// Approves the canaries of a run that waits, so that the other hosts follow.
 #[derive(Debug, clap::Args)]

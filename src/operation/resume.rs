@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Abort, Locked, Stop, Survey, plan_file};
-use crate::apply::{Event, Restoration};
+use crate::apply::Event;
 use crate::diag::{Diagnostic, shown};
 use crate::history::{History, Progress, Run};
 use crate::ledger::Applied;
 use crate::name::{EnvName, HostName, ProjectId, RunId};
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Begun, Plan, rollback};
+use crate::rollout::Restoration;
 use crate::transport::Transport;
 
 /// What is left of an interrupted run.

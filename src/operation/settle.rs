@@ -12,8 +12,8 @@ use crate::inventory::Endpoint;
 use crate::lease::Ticket;
 use crate::ledger::Applied;
 use crate::name::HostName;
-use crate::plan::{self, Finding, Health, Plan};
-use crate::step::{Gate, Outcome, Step};
+use crate::plan::{self, Finding, Plan};
+use crate::step::{Gate, Health, Outcome, Step};
 use crate::transport::{Order, Transport};
 
 /// What was found after a run.

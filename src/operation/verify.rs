@@ -10,9 +10,9 @@ use crate::catalog::{Catalog, Instance};
 use crate::diag::Diagnostics;
 use crate::inventory::Endpoint;
 use crate::name::HostName;
-use crate::plan::{self, Finding, Health, Next, Observed, Wait};
+use crate::plan::{self, Finding, Next, Observed, Wait};
 use crate::secret::masked;
-use crate::step::Probe;
+use crate::step::{Health, Probe};
 use crate::transport::Transport;
 use crate::workspace::Environment;
 

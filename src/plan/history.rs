@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::past::{Known, digest, place};
-use super::{Base, Entry, Health, Observed, decide, health};
+use super::{Base, Entry, Observed, decide};
 use crate::catalog::{Catalog, Chosen, Extent, HostCatalog};
 use crate::ledger::{self, Applied, Found, Place};
 use crate::name::{Address, HostName};
-use crate::step::Step;
+use crate::step::{Health, Step, health};
 
 /// What a plan for a host is made on.
 pub(super) fn base(name: &HostName, host: Option<&HostCatalog>, known: &Known<'_>) -> Base {

@@ -9,15 +9,13 @@ mod drift;
 mod expected;
 mod foreign;
 mod foresight;
-mod health;
 mod history;
 mod import;
-mod pace;
 mod past;
 mod risk;
 mod rollback;
-mod rollout;
 pub mod saved;
+mod stages;
 pub mod undo;
 mod verify;
 mod wait;
@@ -26,23 +24,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use drift::{Drift, drift};
-pub use health::{FailedCheck, Health, health};
 pub use history::settle;
 pub use import::{Import, Left, import};
-pub use pace::{Answer, Budget, Member, Phase, Rollout, Standing};
 pub use rollback::{Begun, rollback};
 pub use verify::{Finding, checks};
 pub use wait::{Next, Wait};
 
-pub use crate::catalog::{Canary, Hook, OnFailure, Otherwise};
+pub use crate::catalog::{Hook, Otherwise};
+pub use crate::rollout::StageId;
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
 use crate::ledger::{Applied, Expected, Ledger, Parted, Place, Records};
 use crate::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName};
 use crate::resource::{Action, Change, Verb, kind};
+use crate::rollout::Rollout;
 use crate::secret::Secret;
-use crate::step::{Command, Digest, Gate, Leftovers, Probe, Readings, Step};
+use crate::step::{Command, Digest, FailedCheck, Gate, Leftovers, Probe, Readings, Step};
 
 /// What each host answered, or why it did not.
 pub type Observed = BTreeMap<HostName, Result<Readings, String>>;
@@ -132,9 +130,6 @@ impl ServicePlan {
         self.unhealthy.iter().filter(move |(host, _)| !changes(host)).map(|(host, checks)| (host, checks.as_slice()))
     }
 }
-
-/// The place of a stage in [`Plan::stages`].
-pub type StageId = usize;
 
 /// Something done at once, on one host.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -487,7 +482,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
     let parted = parted.filter(|(_, parted)| !parted.is_empty()).collect();
     let in_sync = decided.values().flatten().map(|block| block.in_sync).sum();
     let left_out = decided.values().flatten().map(|block| block.left_out).sum();
-    let (services, mut stages) = rollout::stages(catalog, &known, decided, removed);
+    let (services, mut stages) = stages::stages(catalog, &known, decided, removed);
     for stage in &mut stages {
         risk::guard(&catalog.owner, stage);
     }
@@ -496,10 +491,9 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         let of_role = catalog.hosts.get(host).map(|host| &host.endpoint);
         Some((host.clone(), of_role.or_else(|| catalog.spare.get(host))?.clone()))
     };
-    // Who rolls out asks all members of a service, also those that do not change.
-    let rolled = services.iter().filter_map(|service: &ServicePlan| service.rollout.as_ref());
-    let asked =
-        rolled.filter(|rollout| rollout.asks() || rollout.canary.is_some()).flat_map(|rollout| rollout.members.keys());
+    // A rollout asks all members of a service, also those that do not change.
+    let rollouts = services.iter().filter_map(|service: &ServicePlan| service.rollout.as_ref());
+    let asked = rollouts.filter(|rollout| rollout.asks()).flat_map(|rollout| rollout.members.keys());
     let endpoints = on.into_iter().chain(asked).filter_map(endpoint).collect();
     Plan {
         owner: catalog.owner.clone(),

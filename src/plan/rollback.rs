@@ -4,14 +4,11 @@
 //! plan of a roll back that was cut off. Never: a state that was never there: only what the host kept before is put back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::{Block, Condition, Plan, ServicePlan, Stage, StageId, Work, undo};
 use crate::name::{HostName, Owner, ServiceName};
+use crate::rollout::STABLE;
 use crate::step::{Check, Expect, Probe, Readings, Snapshot, Step, Touched};
-
-/// How long a unit that was active before must be so again.
-const STABLE: Duration = Duration::from_secs(2);
 
 /// What a block touches is kept before it changes.
 pub(super) fn keep(owner: &Owner, block: &mut Block) {

@@ -3,10 +3,10 @@
 //! In: a catalog and what the hosts answered. Out: a finding for each check of each service on each host. Never: a host left
 //! out, or one that did not answer called healthy.
 
-use super::{Health, Plan, health};
+use super::Plan;
 use crate::catalog::{Block, Catalog};
 use crate::name::HostName;
-use crate::step::{Check, Probe, Readings};
+use crate::step::{Check, Health, Probe, Readings, health};
 
 /// One check of one service on one host, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -107,12 +107,10 @@ use super::human::words;
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::Address;
 use crate::plan::saved::File;
-use crate::plan::{
-    Budget, Cause, Condition, Entry, FailedCheck, Finding, Health, Plan, Reason, Rollout, ServicePlan, Stage, StageId,
-    Verdict, Work,
-};
+use crate::plan::{Cause, Condition, Entry, Finding, Plan, Reason, ServicePlan, Stage, StageId, Verdict, Work};
 use crate::resource::{Field, FieldValue};
-use crate::step::Outcome;
+use crate::rollout::{Budget, Rollout};
+use crate::step::{FailedCheck, Health, Outcome};
 
 /// What a plan was made of.
 #[derive(Debug, Clone, Default)]

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::human::layout::{NAME, QUIET, RUN, WELL, WRONG, pad, paint};
 use super::human::words::{check, count, one_line};
 use crate::name::EnvName;
-use crate::plan::{Finding, Health};
+use crate::plan::Finding;
+use crate::step::Health;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,13 +7,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, FileMode, Presence};
-use super::{Action, Change, Claim, Kind, Verdict, trace};
-use crate::step::{Attributes, Fetch, Ownership, PathReading, Probe, Readings, Step, Unreadable};
+use super::path::{AtPath, PathKind, Shape};
+use super::{Action, Change, Verdict};
+use crate::step::{Attributes, Ownership, PathReading, Step};
+
+/// A directory.
+pub(super) type Directory = AtPath<Keys>;
 
 /// A directory.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Directory {
+pub(super) struct Keys {
     /// Where it is on the host. Parents that are missing are made, owned by root and open to read.
     path: String,
     /// The user it belongs to.
@@ -30,65 +34,40 @@ pub(super) struct Directory {
     state: Presence,
 }
 
-impl Kind for Directory {
+impl PathKind for Keys {
     const NAME: &'static str = "directory";
     const SUMMARY: &'static str = "A directory with this owner and mode";
     const EXAMPLE: &'static str =
         "directory: { path: /var/lib/zookeeper, owner: zookeeper, group: zookeeper, mode: \"0750\" }";
-    const SHORT: &'static str = "path";
     const HOLDS_DATA: bool = true;
-    type State = PathReading;
+    const SHAPE: Shape = Shape::Directory;
 
-    fn target(&self) -> String {
-        self.path.clone()
+    fn path(&self) -> &str {
+        &self.path
     }
 
-    fn claim(&self) -> Claim {
-        Claim::Path
+    fn presence(&self) -> Presence {
+        self.state
     }
 
     fn check(&self) -> Result<(), String> {
-        fields::check_path(&self.path)?;
         fields::check_word("user", &self.owner)?;
         fields::check_word("group", &self.group)
     }
 
-    fn probes(&self) -> Vec<Probe> {
-        vec![self.probe()]
+    fn presenting(&self, found: &PathReading) -> Verdict {
+        if let PathReading::Directory(found) = found { self.owning(found) } else { self.making() }
     }
 
-    fn observe(&self, readings: &Readings) -> Result<PathReading, Unreadable> {
-        readings.path(&self.probe()).cloned()
-    }
-
-    fn change(&self, state: &PathReading) -> Verdict {
-        match (self.state, state) {
-            (Presence::Absent, PathReading::Absent) => Verdict::InSync,
-            (Presence::Absent, PathReading::Directory(_)) => self.removal(),
-            (Presence::Present, PathReading::Absent) => self.making(),
-            (Presence::Present, PathReading::Directory(found)) => self.owning(found),
-            (_, other) => Verdict::Refuse(fields::in_the_way(other, "a directory")),
-        }
-    }
-
-    fn absent(&self) -> Option<serde_json::Value> {
-        trace::away(self.state, serde_json::json!({ "path": self.path }))
-    }
-
-    fn exists(&self, state: &PathReading) -> bool {
-        *state != PathReading::Absent
-    }
-
-    fn fingerprint(&self, state: &PathReading) -> String {
-        trace::path(state)
+    /// What is in it now may be gone when its turn comes: files that leave a role leave before their directory.
+    fn removal(&self) -> Verdict {
+        let command = fields::remove_if_empty(&self.path);
+        let change = Change { action: Action::Remove, fields: Vec::new(), steps: vec![Step::Run(command)] };
+        Verdict::MayChange(change, "it is removed only if nothing is in it when its turn comes".to_owned())
     }
 }
 
-impl Directory {
-    fn probe(&self) -> Probe {
-        Probe::Path { path: self.path.clone(), content: Fetch::Digest }
-    }
-
+impl Keys {
     fn ownership(&self) -> Ownership {
         fields::ownership(&self.owner, &self.group, self.mode)
     }
@@ -107,12 +86,5 @@ impl Directory {
         let ownership = self.ownership();
         let different = fields::ownership_fields(found, &ownership);
         Verdict::differing(different, vec![Step::SetOwnership { path: self.path.clone(), ownership }])
-    }
-
-    /// What is in it now may be gone when its turn comes: files that leave a role leave before their directory.
-    fn removal(&self) -> Verdict {
-        let command = fields::remove_if_empty(&self.path);
-        let change = Change { action: Action::Remove, fields: Vec::new(), steps: vec![Step::Run(command)] };
-        Verdict::MayChange(change, "it is removed only if nothing is in it when its turn comes".to_owned())
     }
 }

@@ -9,14 +9,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, FileMode, Presence, Span};
+use super::path::{AtPath, PathKind, Shape};
 use super::remote::{self, Bytes, Request};
-use super::{Action, Change, Claim, Kind, Verdict, regular, trace};
-use crate::step::{Fetch, Ownership, PathReading, Probe, Readings, Removable, Step, Unreadable};
+use super::{Action, Verdict};
+use crate::step::{Attributes, Digest, Ownership, PathReading, Step};
+
+/// A file from a web server, fetched by the host with `curl` or `wget`.
+pub(super) type Download = AtPath<Keys>;
 
 /// A file from a web server, fetched by the host with `curl` or `wget`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Download {
+pub(super) struct Keys {
     /// Where it is on the host.
     path: String,
     /// Where it comes from: `https://` or `http://`, as the host reaches it. Certificates are checked; up to five
@@ -50,24 +54,22 @@ pub(super) struct Download {
     state: Presence,
 }
 
-impl Kind for Download {
+impl PathKind for Keys {
     const NAME: &'static str = "download";
     const SUMMARY: &'static str = "A file that the host fetches from a web server";
     const EXAMPLE: &'static str = "download: { url: \"https://downloads.example.org/reader-1.2\", \
         sha256: 8774a45b2879932e8e0d0df01ca02d6843e3f052b5991b32d7c12e5fc8d7caba, path: /usr/local/bin/reader, mode: \"0755\" }";
-    const SHORT: &'static str = "path";
-    type State = PathReading;
+    const SHAPE: Shape = Shape::File;
 
-    fn target(&self) -> String {
-        self.path.clone()
+    fn path(&self) -> &str {
+        &self.path
     }
 
-    fn claim(&self) -> Claim {
-        Claim::Path
+    fn presence(&self) -> Presence {
+        self.state
     }
 
     fn check(&self) -> Result<(), String> {
-        fields::check_path(&self.path)?;
         fields::check_word("user", &self.owner)?;
         fields::check_word("group", &self.group)?;
         match (self.state, self.request()) {
@@ -80,51 +82,17 @@ impl Kind for Download {
         }
     }
 
-    fn probes(&self) -> Vec<Probe> {
-        vec![self.probe()]
-    }
-
-    fn observe(&self, readings: &Readings) -> Result<PathReading, Unreadable> {
-        readings.path(&self.probe()).cloned()
-    }
-
-    fn change(&self, state: &PathReading) -> Verdict {
-        match (self.request(), state) {
-            (None, PathReading::Absent) => Verdict::InSync,
-            (None, PathReading::File { .. }) => Verdict::change(Action::Remove, Vec::new(), vec![self.removing()]),
-            (Some(request), PathReading::Absent) => self.fetching(&request),
-            (Some(request), PathReading::File { .. }) => self.keeping(&request, state),
-            (_, other) => Verdict::Refuse(fields::in_the_way(other, "a file")),
+    fn presenting(&self, found: &PathReading) -> Verdict {
+        // There is one: `check` refuses a download without.
+        let Some(request) = self.request() else { return Verdict::InSync };
+        match found {
+            PathReading::File { attributes, digest, .. } => self.keeping(&request, attributes, digest),
+            _ => self.fetching(&request),
         }
-    }
-
-    fn unwanted(&self, state: &PathReading) -> Option<Change> {
-        let gone = self.request().is_none() && *state == PathReading::Absent;
-        gone.then(|| Change { action: Action::Remove, fields: Vec::new(), steps: vec![self.removing()] })
-    }
-
-    fn written(&self, state: &PathReading) -> Option<i64> {
-        regular::modified(state)
-    }
-
-    fn absent(&self) -> Option<serde_json::Value> {
-        trace::away(self.state, serde_json::json!({ "path": self.path }))
-    }
-
-    fn exists(&self, state: &PathReading) -> bool {
-        *state != PathReading::Absent
-    }
-
-    fn fingerprint(&self, state: &PathReading) -> String {
-        trace::path(state)
     }
 }
 
-impl Download {
-    fn probe(&self) -> Probe {
-        Probe::Path { path: self.path.clone(), content: Fetch::Digest }
-    }
-
+impl Keys {
     fn request(&self) -> Option<Request<'_>> {
         let (url, sha256) = self.url.as_deref().zip(self.sha256.as_deref())?;
         Some(Request { url, sha256, headers: &self.headers, max_size: self.max_size, timeout: self.timeout })
@@ -132,10 +100,6 @@ impl Download {
 
     fn ownership(&self) -> Ownership {
         fields::ownership(&self.owner, &self.group, self.mode)
-    }
-
-    fn removing(&self) -> Step {
-        Step::Remove { path: self.path.clone(), what: Removable::File }
     }
 
     fn step(&self, request: &Request<'_>) -> Step {
@@ -147,8 +111,7 @@ impl Download {
         Verdict::change(Action::Add, shown, vec![self.step(request)])
     }
 
-    fn keeping(&self, request: &Request<'_>, found: &PathReading) -> Verdict {
-        let PathReading::File { attributes, digest, .. } = found else { return Verdict::InSync };
+    fn keeping(&self, request: &Request<'_>, attributes: &Attributes, digest: &Digest) -> Verdict {
         let wanted = remote::digest(request.sha256);
         let permissions = fields::ownership_fields(attributes, &self.ownership());
         if *digest == wanted {

@@ -4,10 +4,11 @@
 //! Never: a write through a symbolic link, or over a directory.
 
 use super::Source;
+use super::path::AtPath;
 use super::regular::{Sort, Written};
 
 /// A regular file.
-pub(super) type File = Written<Plain>;
+pub(super) type File = AtPath<Written<Plain>>;
 
 /// Its content is taken as it is.
 #[derive(Debug, Clone)]

@@ -7,13 +7,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Change, Claim, Field, Kind, Verdict, trace};
-use crate::step::{Fetch, PathReading, Probe, Readings, Removable, Step, Unreadable};
+use super::path::{AtPath, PathKind, Shape};
+use super::{Action, Field, Verdict};
+use crate::step::{PathReading, Step};
+
+/// A symbolic link.
+pub(super) type Link = AtPath<Keys>;
 
 /// A symbolic link.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Link {
+pub(super) struct Keys {
     /// Where it is on the host.
     path: String,
     /// What it points to, absolute or relative to its own directory. It need not be there.
@@ -24,24 +28,22 @@ pub(super) struct Link {
     state: Presence,
 }
 
-impl Kind for Link {
+impl PathKind for Keys {
     const NAME: &'static str = "link";
     const SUMMARY: &'static str = "A symbolic link";
     const EXAMPLE: &'static str = "link: { path: /opt/spark/current, target: /opt/spark/3.5.1 }";
-    const SHORT: &'static str = "path";
     const MAKES_DIRECTORIES: bool = true;
-    type State = PathReading;
+    const SHAPE: Shape = Shape::Link;
 
-    fn target(&self) -> String {
-        self.path.clone()
+    fn path(&self) -> &str {
+        &self.path
     }
 
-    fn claim(&self) -> Claim {
-        Claim::Path
+    fn presence(&self) -> Presence {
+        self.state
     }
 
     fn check(&self) -> Result<(), String> {
-        fields::check_path(&self.path)?;
         match (self.state, self.target.as_deref()) {
             (Presence::Present, None) => Err("a link needs `target`: what it points to".to_owned()),
             (Presence::Present, Some("")) => Err("a link to nothing: `target` is empty".to_owned()),
@@ -50,62 +52,18 @@ impl Kind for Link {
         }
     }
 
-    fn probes(&self) -> Vec<Probe> {
-        vec![self.probe()]
-    }
-
-    fn observe(&self, readings: &Readings) -> Result<PathReading, Unreadable> {
-        readings.path(&self.probe()).cloned()
-    }
-
-    fn change(&self, state: &PathReading) -> Verdict {
-        match (self.wanted(), state) {
-            (None, PathReading::Absent) => Verdict::InSync,
-            (None, PathReading::Link { .. }) => Verdict::change(Action::Remove, Vec::new(), vec![self.removing()]),
-            (Some(to), PathReading::Absent) => self.making(Action::Add, fields::new("target", to), to),
-            (Some(to), PathReading::Link { target, .. }) if target == to => Verdict::InSync,
-            (Some(to), PathReading::Link { target, .. }) => {
-                self.making(Action::Change, fields::text("target", target, to), to)
-            }
-            (_, other) => Verdict::Refuse(fields::in_the_way(other, "a symbolic link")),
+    fn presenting(&self, found: &PathReading) -> Verdict {
+        // It has one: `check` refuses a link without.
+        let to = self.target.as_deref().unwrap_or_default();
+        match found {
+            PathReading::Link { target, .. } if target == to => Verdict::InSync,
+            PathReading::Link { target, .. } => self.making(Action::Change, fields::text("target", target, to), to),
+            _ => self.making(Action::Add, fields::new("target", to), to),
         }
-    }
-
-    fn unwanted(&self, state: &PathReading) -> Option<Change> {
-        let gone = self.wanted().is_none() && *state == PathReading::Absent;
-        gone.then(|| Change { action: Action::Remove, fields: Vec::new(), steps: vec![self.removing()] })
-    }
-
-    fn written(&self, state: &PathReading) -> Option<i64> {
-        if let PathReading::Link { modified, .. } = state { Some(*modified) } else { None }
-    }
-
-    fn absent(&self) -> Option<serde_json::Value> {
-        trace::away(self.state, serde_json::json!({ "path": self.path }))
-    }
-
-    fn exists(&self, state: &PathReading) -> bool {
-        *state != PathReading::Absent
-    }
-
-    fn fingerprint(&self, state: &PathReading) -> String {
-        trace::path(state)
     }
 }
 
-impl Link {
-    fn probe(&self) -> Probe {
-        Probe::Path { path: self.path.clone(), content: Fetch::Digest }
-    }
-
-    fn wanted(&self) -> Option<&str> {
-        self.target.as_deref().filter(|_| self.state == Presence::Present)
-    }
-
-    fn removing(&self) -> Step {
-        Step::Remove { path: self.path.clone(), what: Removable::Link }
-    }
-
+impl Keys {
     fn making(&self, action: Action, field: Field, target: &str) -> Verdict {
         let step = Step::MakeLink { path: self.path.clone(), target: target.to_owned() };
         Verdict::change(action, vec![field], vec![step])

@@ -18,6 +18,7 @@ mod fields;
 mod generated;
 mod keyed;
 mod part;
+mod path;
 mod regular;
 mod remote;
 mod removal;

@@ -9,19 +9,20 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, FileMode, Presence};
-use super::{Action, Change, Claim, Field, Kind, Source, Verdict, trace};
+use super::path::{PathKind, Shape};
+use super::{Action, Change, Field, Source, Verdict};
 use crate::secret::Content;
-use crate::step::{Digest, Fetch, Ownership, PathReading, Probe, Readings, Removable, Step, Unreadable};
+use crate::step::{Digest, Fetch, Ownership, PathReading, Probe, Removable, Step};
 
 /// A kind that is a regular file: what sets it apart.
 pub(super) trait Sort: Clone + std::fmt::Debug + Send + Sync + 'static {
-    /// See [`Kind::NAME`].
+    /// See [`PathKind::NAME`].
     const NAME: &'static str;
-    /// See [`Kind::SUMMARY`].
+    /// See [`PathKind::SUMMARY`].
     const SUMMARY: &'static str;
-    /// See [`Kind::EXAMPLE`].
+    /// See [`PathKind::EXAMPLE`].
     const EXAMPLE: &'static str;
-    /// See [`Kind::SOURCE`].
+    /// See [`PathKind::SOURCE`].
     const SOURCE: Source;
 }
 
@@ -55,59 +56,33 @@ pub(super) struct Written<S: Sort> {
     sort: PhantomData<S>,
 }
 
-impl<S: Sort> Kind for Written<S> {
+impl<S: Sort> PathKind for Written<S> {
     const NAME: &'static str = S::NAME;
     const SUMMARY: &'static str = S::SUMMARY;
     const EXAMPLE: &'static str = S::EXAMPLE;
-    const SHORT: &'static str = "path";
     const SOURCE: Source = S::SOURCE;
-    type State = PathReading;
+    const SHAPE: Shape = Shape::File;
 
-    fn target(&self) -> String {
-        self.path.clone()
+    fn path(&self) -> &str {
+        &self.path
     }
 
-    fn claim(&self) -> Claim {
-        Claim::Path
+    fn presence(&self) -> Presence {
+        self.state
     }
 
     fn check(&self) -> Result<(), String> {
-        fields::check_path(&self.path)?;
         fields::check_word("user", &self.owner)?;
         fields::check_word("group", &self.group)?;
         check(&format!("a {}", S::NAME), self.state, self.content.as_ref(), self.mode)
     }
 
-    fn probes(&self) -> Vec<Probe> {
-        vec![self.regular().probe()]
+    fn fetch(&self) -> Fetch {
+        self.regular().fetch()
     }
 
-    fn observe(&self, readings: &Readings) -> Result<PathReading, Unreadable> {
-        readings.path(&self.regular().probe()).cloned()
-    }
-
-    fn change(&self, state: &PathReading) -> Verdict {
-        self.regular().verdict(state)
-    }
-
-    fn unwanted(&self, state: &PathReading) -> Option<Change> {
-        self.regular().unwanted(state)
-    }
-
-    fn written(&self, state: &PathReading) -> Option<i64> {
-        modified(state)
-    }
-
-    fn absent(&self) -> Option<serde_json::Value> {
-        trace::away(self.state, serde_json::json!({ "path": self.path }))
-    }
-
-    fn exists(&self, state: &PathReading) -> bool {
-        *state != PathReading::Absent
-    }
-
-    fn fingerprint(&self, state: &PathReading) -> String {
-        trace::path(state)
+    fn presenting(&self, found: &PathReading) -> Verdict {
+        self.regular().verdict(found)
     }
 }
 
@@ -138,12 +113,15 @@ pub(super) struct Regular<'a> {
 impl Regular<'_> {
     /// What to ask a host.
     pub(super) fn probe(&self) -> Probe {
-        let content = match self.content {
+        Probe::Path { path: self.path.to_owned(), content: self.fetch() }
+    }
+
+    fn fetch(&self) -> Fetch {
+        match self.content {
             // A secret's old value is as secret: only its digest travels.
             None | Some(Content::Secret(_)) => Fetch::Digest,
             Some(Content::Plain(bytes)) => Fetch::Unless(Digest::of(bytes)),
-        };
-        Probe::Path { path: self.path.to_owned(), content }
+        }
     }
 
     /// How to get there from what was found.

@@ -4,10 +4,11 @@
 //! Never: the template itself; rendering is over before a kind sees it.
 
 use super::Source;
+use super::path::AtPath;
 use super::regular::{Sort, Written};
 
 /// A regular file, rendered from a template.
-pub(super) type Template = Written<Rendered>;
+pub(super) type Template = AtPath<Written<Rendered>>;
 
 /// Its content was rendered.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 pub use health::HealthCheck;
 pub use input::{Input, InputType, Typed, parse_duration};
 pub use risk::Risk;
-pub use rollout::{Amount, Batch, Canary, Hook, HookRecipe, Member, OnFailure, Otherwise, Policy, Rollout};
+pub use rollout::{Hook, HookRecipe, Member, Otherwise, RolloutRecipe};
 
 use crate::diag::Origin;
 use crate::name::{RoleName, Tag};
@@ -46,7 +46,7 @@ pub struct Role {
     /// When it is healthy.
     pub health: Vec<HealthCheck>,
     /// How its hosts change.
-    pub rollout: Rollout,
+    pub rollout: RolloutRecipe,
     /// Where it is written.
     pub origin: Origin,
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::deadman::Guards;
 use super::units::{Definition, at_boot};
-use super::{Drift, Fault, Host, Trouble, program, undo, web};
+use super::{Drift, Fault, Host, Trouble, declared, program, undo, web};
 use crate::inventory::Endpoint;
 use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
 use crate::name::{HostName, Owner, RoleName};
-use crate::plan::{Health, Next, Wait, health};
+use crate::plan::{Next, Wait};
 use crate::step::{
-    Alternative, Command, CommandReading, Gate, HttpReading, Outcome, PortReading, Probe, Reading, Readings, Record,
-    StateReading, Step,
+    Alternative, Command, CommandReading, Gate, Health, HttpReading, Outcome, PortReading, Probe, Reading, Readings,
+    Record, StateReading, Step, health,
 };
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 
@@ -673,10 +673,10 @@ fn look(host: &Host, command: &Command, mode: Option<&str>) -> Result<String, Tr
 
 /// Runs the command; after the exit status that an alternative is for, the alternative, and so on.
 fn run_or(host: &mut Host, command: &Command, alternatives: &[Alternative]) -> Result<String, Trouble> {
-    let mut done = program::run(host, command);
+    let mut done = declared::run(host, command);
     for alternative in alternatives {
         match done {
-            Err(trouble) if trouble.exit == alternative.after => done = program::run(host, &alternative.command),
+            Err(trouble) if trouble.exit == alternative.after => done = declared::run(host, &alternative.command),
             done => return done,
         }
     }
@@ -711,10 +711,10 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
             Ok(false) => return Outcome::NotNeeded,
             done => done.map(drop),
         },
-        Step::Run(command) => program::run(host, command).map(drop),
+        Step::Run(command) => declared::run(host, command).map(drop),
         Step::RunUnless(command, guard) => match look(host, guard, mode) {
             Ok(_) => return Outcome::NotNeeded,
-            Err(_) => program::run(host, command).map(drop),
+            Err(_) => declared::run(host, command).map(drop),
         },
         Step::RunOr(command, alternatives) => run_or(host, command, alternatives).map(drop),
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),

@@ -6,6 +6,7 @@
 mod apt;
 mod archive;
 mod deadman;
+mod declared;
 mod fault;
 mod fleet;
 mod foreign;

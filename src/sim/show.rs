@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 
 use super::Run;
 use crate::apply::{End, Event, Failure};
-use crate::plan::{Entry, FailedCheck, Plan, Reason, StageId, Verdict, Work};
+use crate::plan::{Entry, Plan, Reason, StageId, Verdict, Work};
 use crate::report::human::rollout;
 use crate::resource::{Change, Field, FieldValue};
-use crate::step::Outcome;
+use crate::step::{FailedCheck, Outcome};
 
 /// Every service with its batches, every change with its reason, and the sums.
 pub fn show_plan(plan: &Plan) -> String {

@@ -11,7 +11,8 @@ use crate::step::{Digest, Removable, UnitReading};
 
 const ADMIN: &str = "/etc/systemd/system";
 const VENDOR: &str = "/usr/lib/systemd/system";
-const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
+/// The links of the units that start with the host.
+pub(super) const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
 
 /// Every unit that systemd has looked at.
 #[derive(Debug, Clone, Default)]

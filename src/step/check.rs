@@ -46,11 +46,6 @@ fn patience() -> Duration {
     WITHIN * STRETCH
 }
 
-/// How long one question may take, unless it says otherwise.
-pub(super) fn question() -> Duration {
-    Duration::from_secs(10)
-}
-
 impl Check {
     /// A check that must hold once, within a minute.
     pub fn new(probe: Probe, expect: Expect) -> Self {

@@ -10,6 +10,7 @@ use super::back;
 use super::error::TransportError;
 use super::local::Local;
 use super::ssh::{Ssh, SshOptions};
+use super::way;
 use crate::inventory::{Endpoint, Method};
 use crate::lease::{Answer, Request};
 use crate::step::{Command, Outcome, Probe, Readings};
@@ -53,8 +54,8 @@ impl Connections {
         tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
     ) -> Result<i32, TransportError> {
         match host.method {
-            Method::Ssh => self.ssh.run(host, command, tell).await,
-            Method::Local => self.local.run(host, command, tell).await,
+            Method::Ssh => way::run(&self.ssh, host, command, tell).await,
+            Method::Local => way::run(&self.local, host, command, tell).await,
         }
     }
 
@@ -69,7 +70,7 @@ impl Connections {
         limit: Duration,
         tell: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<String, TransportError> {
-        self.ssh.hang_up(host).await;
+        self.hang_up(host).await;
         back::wait(self, host, limit, tell).await
     }
 }
@@ -102,19 +103,22 @@ impl Transport for Connections {
     }
 
     async fn hang_up(&self, host: &Endpoint) {
-        if host.method == Method::Ssh {
-            self.ssh.hang_up(host).await;
+        match host.method {
+            Method::Ssh => self.ssh.hang_up(host).await,
+            Method::Local => self.local.hang_up(host).await,
         }
     }
 
     async fn log_in(&self, host: &Endpoint, asked: Asked) {
-        if host.method == Method::Ssh {
-            self.ssh.log_in(host, asked).await;
+        match host.method {
+            Method::Ssh => self.ssh.log_in(host, asked).await,
+            Method::Local => self.local.log_in(host, asked).await,
         }
     }
 
     async fn close(&self) {
         self.ssh.close().await;
+        self.local.close().await;
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

@@ -6,17 +6,18 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::api::{Order, StepEvent, Stream, Transport};
+use super::api::{Order, StepEvent, Transport};
 use super::bootstrap;
 use super::dialogue::Channel;
 use super::error::TransportError;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
 use super::shortage::shortage;
+use super::way::{self, Trip, Way};
 use crate::inventory::Endpoint;
 use crate::lease::{Answer, Request};
 use crate::secret::Secret;
-use crate::step::{Command, Outcome, Probe, Readings};
+use crate::step::{Outcome, Probe, Readings};
 
 /// Works on this machine.
 #[derive(Debug)]
@@ -36,33 +37,10 @@ impl Local {
     pub(super) fn all_round_trips(&self) -> std::collections::BTreeMap<String, usize> {
         self.trips.all()
     }
-
-    /// Runs one program; see [`super::Connections::run`].
-    pub(super) async fn run(
-        &self,
-        host: &Endpoint,
-        command: &Command,
-        tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
-    ) -> Result<i32, TransportError> {
-        let (exchange, mut channel) = self.exchange(host)?;
-        exchange.run(&mut channel, command, self.read_timeout, tell).await
-    }
-
-    fn exchange<'a>(&'a self, host: &'a Endpoint) -> Result<(Exchange<'a>, Option<Channel>), TransportError> {
-        let exchange = Exchange::new(host, self.become_password.as_ref())?;
-        let token = exchange.token()?;
-        let words = bootstrap::words(host.become_user, exchange.password(), &token);
-        let channel = open(&words, &token).map_err(|error| TransportError::Local {
-            host: host.name.to_string(),
-            why: shortage(&error).unwrap_or_else(|| format!("{} cannot be started: {error}", words[0])),
-        })?;
-        self.trips.count(host.name.as_str());
-        Ok((exchange, Some(channel)))
-    }
 }
 
 /// In a process group of its own: an interrupt at the terminal is for us, and does not end a step half-way.
-fn open(words: &[&str], token: &str) -> std::io::Result<Channel> {
+fn start(words: &[&str], token: &str) -> std::io::Result<Channel> {
     let mut child = tokio::process::Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::piped())
@@ -81,10 +59,38 @@ fn open(words: &[&str], token: &str) -> std::io::Result<Channel> {
     })
 }
 
+impl Way for Local {
+    type Link = ();
+
+    async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<Trip<'a, ()>, TransportError> {
+        let exchange = Exchange::new(host, self.become_password.as_ref())?;
+        let token = exchange.token()?;
+        let words = bootstrap::words(host.become_user, exchange.password(), &token);
+        let channel = start(&words, &token).map_err(|error| TransportError::Local {
+            host: host.name.to_string(),
+            why: shortage(&error).unwrap_or_else(|| format!("{} cannot be started: {error}", words[0])),
+        })?;
+        self.trips.count(host.name.as_str());
+        Ok(Trip { exchange, channel: Some(channel), link: () })
+    }
+
+    async fn close<T: Send>(&self, _: Trip<'_, ()>, result: Result<T, TransportError>) -> Result<T, TransportError> {
+        result
+    }
+
+    /// There is none to lose.
+    async fn is_lost(&self, _: &Endpoint, (): &()) -> bool {
+        false
+    }
+
+    fn read_timeout(&self) -> Duration {
+        self.read_timeout
+    }
+}
+
 impl Transport for Local {
     async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
-        let (exchange, mut channel) = self.exchange(host)?;
-        exchange.read(&mut channel, probes, self.read_timeout).await
+        way::read(self, host, probes).await
     }
 
     async fn perform(
@@ -93,13 +99,11 @@ impl Transport for Local {
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
-        let (exchange, mut channel) = self.exchange(host)?;
-        exchange.perform(&mut channel, order, self.read_timeout, watch).await
+        way::perform(self, host, order, watch).await
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
-        let (exchange, mut channel) = self.exchange(host)?;
-        exchange.lease(&mut channel, request, self.read_timeout).await
+        way::lease(self, host, request).await
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

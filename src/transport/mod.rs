@@ -18,6 +18,7 @@ mod round_trips;
 pub mod script;
 mod shortage;
 mod ssh;
+mod way;
 mod words;
 
 pub use api::{Asked, Order, StepEvent, Stream, Transport};

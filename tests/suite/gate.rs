@@ -6,8 +6,9 @@ use std::fs;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use armilla::plan::{Health, health};
-use armilla::step::{Check, Command, Expect, Gate, HttpRequest, Method, Outcome, Probe, Step, Trust, WebAnswer};
+use armilla::step::{
+    Check, Command, Expect, Gate, Health, HttpRequest, Method, Outcome, Probe, Step, Trust, WebAnswer, health,
+};
 use armilla::transport::StepEvent;
 
 use crate::script::{Room, failure, perform, perform_by, read_by, serve, sh, shells};

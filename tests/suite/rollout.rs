@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use armilla::apply::{Halt, Hold, Next, Steering};
-use armilla::catalog::{Canary, OnFailure};
 use armilla::name::HostName;
-use armilla::plan::{Answer, Budget, Member, Rollout, Standing};
+use armilla::rollout::{
+    Answer, Budget, Canary, Directive, Halt, Hold, Member, OnFailure, Restoration, Rollout, Standing, State,
+};
 
 use crate::docs;
 
@@ -83,23 +83,23 @@ fn model(fates: &[Fate], slots: usize, budget: Budget) -> Came {
 
 /// Drives a rollout: all that runs ends before anything else begins, or one at a time in the order of `pick`.
 fn drive(rollout: &Rollout, fates: &[Fate], mut pick: impl FnMut(usize) -> Option<usize>) -> Came {
-    let mut steering = Steering::new(rollout);
+    let mut state = State::new(rollout);
     let most = *rollout.slots.last().expect("slots");
     let mut waiting: BTreeSet<HostName> = rollout.waiting.iter().cloned().collect();
     let (mut running, mut came) = (Vec::new(), Came { begun: 0, failed: 0, stopped: false });
     let fate = |host: &HostName| fates[host.as_str()[1..].parse::<usize>().expect("a number")];
     loop {
-        match steering.next(&waiting, NOW) {
-            Next::Begin(host) => {
+        match state.next(&waiting, NOW) {
+            Directive::Begin(host) => {
                 assert!(!came.stopped, "{host} begins after it was stopped");
                 waiting.remove(&host);
-                steering.begin(&host);
+                state.begin(&host);
                 running.push(host);
                 came.begun += 1;
                 assert!(running.len() <= most, "{} at a time", running.len());
             }
-            Next::Stop(_) => came.stopped = true,
-            Next::Wait(..) => {
+            Directive::Stop(_) => came.stopped = true,
+            Directive::Wait(..) => {
                 assert!(!running.is_empty(), "it waits for nothing");
                 let ends = match pick(running.len()) {
                     Some(one) => vec![running.remove(one)],
@@ -108,11 +108,11 @@ fn drive(rollout: &Rollout, fates: &[Fate], mut pick: impl FnMut(usize) -> Optio
                 for host in ends {
                     let failed = fate(&host) == Fate::Fails;
                     came.failed += usize::from(failed);
-                    steering.ended(&host, failed.then_some(0), NOW);
+                    state.ended(&host, failed.then_some(0), NOW);
                 }
             }
-            Next::Over => return came,
-            next @ (Next::Ask | Next::Undo(_)) => panic!("{next:?}"),
+            Directive::Over => return came,
+            next @ (Directive::Ask | Directive::Undo(_)) => panic!("{next:?}"),
         }
     }
 }
@@ -207,20 +207,20 @@ fn all(rollout: &Rollout) -> BTreeSet<HostName> {
 #[test]
 fn the_leader_is_last_also_when_it_changes_on_the_way() {
     let rollout = Rollout { last: Some("leader".to_owned()), ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
-    let mut steering = Steering::new(&rollout);
+    let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
     let mut order = Vec::new();
     // At first h0 leads; when h1 has changed, h2 does, and again h0.
     for leader in [0, 2, 0] {
-        assert_eq!(steering.next(&ready, NOW), Next::Ask);
-        steering.ask();
+        assert_eq!(state.next(&ready, NOW), Directive::Ask);
+        state.ask();
         let word = |host: usize| if host == leader { "leader" } else { "follower" };
-        steering.answered(answers(&[(0, true, word(0)), (1, true, word(1)), (2, true, word(2))]), NOW);
-        let Next::Begin(host) = steering.next(&ready, NOW) else { panic!("nobody begins") };
+        state.answered(answers(&[(0, true, word(0)), (1, true, word(1)), (2, true, word(2))]), NOW);
+        let Directive::Begin(host) = state.next(&ready, NOW) else { panic!("nobody begins") };
         ready.remove(&host);
-        steering.begin(&host);
-        assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Running { .. }, _) | Next::Over));
-        steering.ended(&host, None, NOW);
+        state.begin(&host);
+        assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Running { .. }, _) | Directive::Over));
+        state.ended(&host, None, NOW);
         order.push(host);
     }
     assert_eq!(order, [name(1), name(0), name(2)], "h0 was no leader when its turn came");
@@ -229,23 +229,23 @@ fn the_leader_is_last_also_when_it_changes_on_the_way() {
 #[test]
 fn a_service_does_not_fall_below_what_it_promises() {
     let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[2], Budget::Unset) };
-    let mut steering = Steering::new(&rollout);
+    let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
-    assert_eq!(steering.next(&ready, NOW), Next::Ask);
-    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
-    assert_eq!(steering.next(&ready, NOW), Next::Begin(name(0)));
-    steering.begin(&name(0));
+    assert_eq!(state.next(&ready, NOW), Directive::Ask);
+    state.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
+    assert_eq!(state.next(&ready, NOW), Directive::Begin(name(0)));
+    state.begin(&name(0));
     ready.remove(&name(0));
     // Two may change at a time, but then only one were healthy.
-    assert_eq!(steering.next(&ready, NOW), Next::Ask);
-    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
-    assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::TooFew { healthy: 1, floor: 2, .. }, None)));
-    steering.ended(&name(0), None, NOW);
+    assert_eq!(state.next(&ready, NOW), Directive::Ask);
+    state.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
+    assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::TooFew { healthy: 1, floor: 2, .. }, None)));
+    state.ended(&name(0), None, NOW);
     // The one that changed fell: it is waited for, asked again, and given up.
-    assert_eq!(steering.next(&ready, NOW), Next::Ask);
-    steering.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
-    let next = steering.next(&ready, NOW);
-    let Next::Stop(Halt::TooFew { hold: Hold::TooFew { host, down, .. } }) = next else { panic!("{next:?}") };
+    assert_eq!(state.next(&ready, NOW), Directive::Ask);
+    state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
+    let next = state.next(&ready, NOW);
+    let Directive::Stop(Halt::TooFew { hold: Hold::TooFew { host, down, .. } }) = next else { panic!("{next:?}") };
     assert_eq!((host, down), (name(1), vec![(name(0), "port 1 is closed".to_owned())]));
 }
 
@@ -253,22 +253,22 @@ fn a_service_does_not_fall_below_what_it_promises() {
 #[test]
 fn an_unhealthy_member_is_repaired_before_a_healthy_one_goes_down() {
     let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
-    let mut steering = Steering::new(&rollout);
-    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "")]), NOW);
-    assert_eq!(steering.next(&all(&rollout), NOW), Next::Begin(name(2)));
+    let mut state = State::new(&rollout);
+    state.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "")]), NOW);
+    assert_eq!(state.next(&all(&rollout), NOW), Directive::Begin(name(2)));
     let last = Rollout { last: Some("leader".to_owned()), ..rollout.clone() };
-    let mut steering = Steering::new(&last);
-    steering.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "leader")]), NOW);
-    let next = steering.next(&all(&last), NOW);
-    assert!(!matches!(&next, Next::Begin(host) if *host == name(2)), "the leader stays last: {next:?}");
+    let mut state = State::new(&last);
+    state.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "leader")]), NOW);
+    let next = state.next(&all(&last), NOW);
+    assert!(!matches!(&next, Directive::Begin(host) if *host == name(2)), "the leader stays last: {next:?}");
 }
 
 #[test]
 fn who_is_down_changes_before_who_is_up() {
     let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
-    let mut steering = Steering::new(&rollout);
-    steering.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
-    assert_eq!(steering.next(&all(&rollout), NOW), Next::Begin(name(0)));
+    let mut state = State::new(&rollout);
+    state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
+    assert_eq!(state.next(&all(&rollout), NOW), Directive::Begin(name(0)));
 }
 
 #[test]
@@ -277,18 +277,18 @@ fn never_two_zones_at_once() {
     for (number, zone) in [(0, "a"), (1, "b"), (2, "a"), (3, "b")] {
         rollout.members.get_mut(&name(number)).expect("a member").zone = Some(zone.to_owned());
     }
-    let mut steering = Steering::new(&rollout);
+    let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
     for expected in [0, 2] {
-        assert_eq!(steering.next(&ready, NOW), Next::Begin(name(expected)));
-        steering.begin(&name(expected));
+        assert_eq!(state.next(&ready, NOW), Directive::Begin(name(expected)));
+        state.begin(&name(expected));
         ready.remove(&name(expected));
     }
-    assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Zone { .. }, None)));
-    steering.ended(&name(0), None, NOW);
-    assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Zone { .. }, None)));
-    steering.ended(&name(2), None, NOW);
-    assert_eq!(steering.next(&ready, NOW), Next::Begin(name(1)));
+    assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Zone { .. }, None)));
+    state.ended(&name(0), None, NOW);
+    assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Zone { .. }, None)));
+    state.ended(&name(2), None, NOW);
+    assert_eq!(state.next(&ready, NOW), Directive::Begin(name(1)));
 }
 
 #[test]
@@ -298,57 +298,57 @@ fn a_canary_is_watched_and_a_person_asked() {
     let seconds = Duration::from_secs;
     let well = || answers(&[(0, true, ""), (1, true, ""), (2, true, "")]);
     let begun = || {
-        let mut steering = Steering::new(&rollout);
+        let mut state = State::new(&rollout);
         let mut ready = all(&rollout);
-        assert_eq!(steering.next(&ready, NOW), Next::Begin(name(0)));
-        steering.begin(&name(0));
+        assert_eq!(state.next(&ready, NOW), Directive::Begin(name(0)));
+        state.begin(&name(0));
         ready.remove(&name(0));
-        assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Running { .. }, None)));
-        steering.ended(&name(0), None, seconds(10));
-        assert_eq!(steering.next(&ready, seconds(10)), Next::Ask);
-        steering.answered(well(), seconds(10));
-        (steering, ready)
+        assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Running { .. }, None)));
+        state.ended(&name(0), None, seconds(10));
+        assert_eq!(state.next(&ready, seconds(10)), Directive::Ask);
+        state.answered(well(), seconds(10));
+        (state, ready)
     };
-    let (mut steering, mut ready) = begun();
-    let next = steering.next(&ready, seconds(11));
-    assert!(matches!(next, Next::Wait(Hold::Canary { until, .. }, Some(_)) if until == seconds(70)), "{next:?}");
-    steering.approve();
-    assert_eq!(steering.next(&ready, seconds(70)), Next::Ask, "what was seen before is not enough");
-    steering.answered(well(), seconds(70));
+    let (mut state, mut ready) = begun();
+    let next = state.next(&ready, seconds(11));
+    assert!(matches!(next, Directive::Wait(Hold::Canary { until, .. }, Some(_)) if until == seconds(70)), "{next:?}");
+    state.approve();
+    assert_eq!(state.next(&ready, seconds(70)), Directive::Ask, "what was seen before is not enough");
+    state.answered(well(), seconds(70));
     for number in [1, 2] {
-        assert_eq!(steering.next(&ready, seconds(71)), Next::Begin(name(number)));
-        steering.begin(&name(number));
+        assert_eq!(state.next(&ready, seconds(71)), Directive::Begin(name(number)));
+        state.begin(&name(number));
         ready.remove(&name(number));
     }
 
     // It falls sick while it is watched.
-    let (mut steering, ready) = begun();
-    steering.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(30));
-    assert!(matches!(steering.next(&ready, seconds(30)), Next::Stop(Halt::Sick { .. })));
-    assert_eq!(steering.next(&ready, seconds(31)), Next::Over);
+    let (mut state, ready) = begun();
+    state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(30));
+    assert!(matches!(state.next(&ready, seconds(30)), Directive::Stop(Halt::Sick { .. })));
+    assert_eq!(state.next(&ready, seconds(31)), Directive::Over);
 
     // Nobody says that the others may follow.
-    let (mut steering, ready) = begun();
-    steering.answered(well(), seconds(4000));
-    assert!(matches!(steering.next(&ready, seconds(4001)), Next::Wait(Hold::Approval { .. }, Some(_))));
+    let (mut state, ready) = begun();
+    state.answered(well(), seconds(4000));
+    assert!(matches!(state.next(&ready, seconds(4001)), Directive::Wait(Hold::Approval { .. }, Some(_))));
 }
 
 #[test]
 fn a_ramp_goes_on_when_its_part_is_well() {
     let rollout = rollout(&[Fate::Well; 6], &[1, 2, 3], Budget::Unset);
-    let mut steering = Steering::new(&rollout);
+    let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
     let mut parts = Vec::new();
     while !ready.is_empty() {
         let mut part = Vec::new();
-        while let Next::Begin(host) = steering.next(&ready, NOW) {
+        while let Directive::Begin(host) = state.next(&ready, NOW) {
             ready.remove(&host);
-            steering.begin(&host);
+            state.begin(&host);
             part.push(host);
         }
         // The last that ends is what the next part waits for.
         for host in &part {
-            steering.ended(host, None, NOW);
+            state.ended(host, None, NOW);
         }
         parts.push(part.len());
     }
@@ -364,28 +364,28 @@ fn what_was_changed_is_put_back_the_last_first() {
         ..rollout(&[Fate::Well, Fate::Fails, Fate::Well], &[1], Budget::Unset)
     };
     let run = |well: bool| {
-        let mut steering = Steering::new(&rollout);
+        let mut state = State::new(&rollout);
         let ready = all(&rollout);
         for (number, failed) in [(0, None), (1, Some(7))] {
-            assert_eq!(steering.next(&ready, NOW), Next::Begin(name(number)));
-            steering.begin(&name(number));
-            steering.ended(&name(number), failed, NOW);
+            assert_eq!(state.next(&ready, NOW), Directive::Begin(name(number)));
+            state.begin(&name(number));
+            state.ended(&name(number), failed, NOW);
         }
-        assert_eq!(steering.next(&ready, NOW), Next::Stop(Halt::Failed { stage: 7 }));
-        assert_eq!(steering.next(&ready, NOW), Next::Undo(name(1)));
-        steering.undo(&name(1));
-        assert!(matches!(steering.next(&ready, NOW), Next::Wait(Hold::Running { .. }, None)));
-        steering.undone(&name(1), well);
-        (steering.next(&ready, NOW), steering)
+        assert_eq!(state.next(&ready, NOW), Directive::Stop(Halt::Failed { stage: 7 }));
+        assert_eq!(state.next(&ready, NOW), Directive::Undo(name(1)));
+        state.undo(&name(1));
+        assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Running { .. }, None)));
+        state.undone(&name(1), well);
+        (state.next(&ready, NOW), state)
     };
-    let (next, mut steering) = run(true);
-    assert_eq!(next, Next::Undo(name(0)));
-    steering.undo(&name(0));
-    steering.undone(&name(0), true);
-    assert_eq!(steering.next(&all(&rollout), NOW), Next::Over);
-    assert_eq!(steering.outcome(), Some(armilla::apply::Restoration::Restored));
-    let (next, steering) = run(false);
-    assert_eq!((next, steering.outcome()), (Next::Over, Some(armilla::apply::Restoration::Stuck)));
+    let (next, mut state) = run(true);
+    assert_eq!(next, Directive::Undo(name(0)));
+    state.undo(&name(0));
+    state.undone(&name(0), true);
+    assert_eq!(state.next(&all(&rollout), NOW), Directive::Over);
+    assert_eq!(state.outcome(), Some(Restoration::Restored));
+    let (next, state) = run(false);
+    assert_eq!((next, state.outcome()), (Directive::Over, Some(Restoration::Stuck)));
 }
 
 /// The stages that would have put hosts back are passed over when all is well: that is not putting them back.
@@ -394,16 +394,16 @@ fn what_was_never_put_back_is_not_told_as_put_back() {
     let undo = (0..2).map(|number| (name(number), vec![number])).collect();
     let rollout =
         Rollout { on_failure: OnFailure::Rollback, undo, ..rollout(&[Fate::Well, Fate::Well], &[1], Budget::Unset) };
-    let mut steering = Steering::new(&rollout);
+    let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
-    while let Next::Begin(host) = steering.next(&ready, NOW) {
+    while let Directive::Begin(host) = state.next(&ready, NOW) {
         ready.remove(&host);
-        steering.begin(&host);
-        steering.ended(&host, None, NOW);
+        state.begin(&host);
+        state.ended(&host, None, NOW);
     }
     for number in 0..2 {
-        steering.undone(&name(number), true);
+        state.undone(&name(number), true);
     }
-    assert!(steering.is_well());
-    assert_eq!(steering.outcome(), None);
+    assert!(state.is_well());
+    assert_eq!(state.outcome(), None);
 }

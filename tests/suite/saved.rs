@@ -7,22 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use armilla::catalog::{
-    Batch, Block, Canary, Catalog, Chosen, Extent, HostCatalog, Member, OnFailure, Part, Policy, Service, Wanted,
-};
+use armilla::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Member, Part, Service, Wanted};
 use armilla::diag::{Origin, Source};
 use armilla::inventory::Endpoint;
 use armilla::ledger::{Applied, Expected, Ledger, Revision};
 use armilla::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName, Tag};
 use armilla::plan::saved::{About, File, Hosts, Look, Moved, SavedError, SavedPlan, Stale, is_plan};
 use armilla::plan::{
-    self, Base, Budget, Cause, Condition, Entry, FailedCheck, Health, Mark, Observed, Plan, Reason, Rollout,
-    ServicePlan, Stage, Standing, Verdict, Work,
+    self, Base, Cause, Condition, Entry, Mark, Observed, Plan, Reason, ServicePlan, Stage, Verdict, Work,
 };
 use armilla::resource::{self, Verb};
+use armilla::rollout::{self, Batch, Budget, Canary, OnFailure, Policy, Rollout, Standing};
 use armilla::secret::{Datum, Secret};
 use armilla::sim::World;
-use armilla::step::{Check, Digest, Expect, Gate, PathReading, Probe, Reading, Record, StateReading, Step};
+use armilla::step::{
+    Check, Digest, Expect, FailedCheck, Gate, Health, PathReading, Probe, Reading, Record, StateReading, Step,
+};
 use armilla::vault::{self, Envelope, Key};
 use base64::Engine as _;
 use proptest::prelude::*;
@@ -170,7 +170,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
 /// A plan that has this change in all the ways in which it may be there.
 /// A rollout with something in every field.
 fn rollout() -> Rollout {
-    let member = plan::Member {
+    let member = rollout::Member {
         standing: Standing::Down("port 2181 is closed".to_owned()),
         answer: Some("follower".to_owned()),
         zone: Some("a".to_owned()),

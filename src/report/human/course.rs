@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::failure::subject;
 use super::{rollout, words};
-use crate::apply::{End, Event, Hold};
+use crate::apply::{End, Event};
 use crate::name::{HostName, ServiceName};
 use crate::plan::{Plan, StageId, Work};
+use crate::rollout::Hold;
 
 /// A run on its way.
 pub(super) struct Course {

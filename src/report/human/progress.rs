@@ -14,9 +14,10 @@ use super::course::Course;
 use super::failure::{self, subject};
 use super::layout::{self, paint};
 use super::{rollout, words};
-use crate::apply::{End, Event, Hold};
+use crate::apply::{End, Event};
 use crate::name::ServiceName;
 use crate::plan::{Entry, Moment, Plan, StageId, Work};
+use crate::rollout::Hold;
 use crate::step::Outcome;
 
 /// Where nobody looks at a terminal, systems that kill silent jobs do (mostly after some minutes).

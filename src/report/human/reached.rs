@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words;
-use crate::apply::{End, Event, Failure, Restoration};
+use crate::apply::{End, Event, Failure};
 use crate::name::{HostName, ServiceName};
 use crate::plan::{Plan, Stage, Work};
+use crate::rollout::Restoration;
 
 /// How far the stages of a run came, as far as this machine wrote it down. Each line is written before or after the thing
 /// itself, so what the last line of a stage says may be one behind.

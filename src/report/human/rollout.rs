@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::failure::subject;
 use super::words;
-use crate::apply::{Halt, Hold, Restoration};
 use crate::name::HostName;
-use crate::plan::{Budget, OnFailure, Plan, Rollout};
+use crate::plan::Plan;
+use crate::rollout::{Budget, Halt, Hold, OnFailure, Restoration, Rollout};
 
 /// What a rollout promises: `one at a time, leader last (now zk3), never below 2 of 3`.
 pub(super) fn promises(rollout: &Rollout) -> Vec<String> {

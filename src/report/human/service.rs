@@ -11,8 +11,9 @@ use super::layout::{self, pad, paint, parts, width, wrap};
 use super::view::{Diffs, View};
 use super::{diff, rollout, words};
 use crate::name::{HostName, RoleName};
-use crate::plan::{Block, Entry, FailedCheck, Health, Plan, ServicePlan, Verdict};
+use crate::plan::{Block, Entry, Plan, ServicePlan, Verdict};
 use crate::resource::Action;
+use crate::step::{FailedCheck, Health};
 
 /// A longer list of hosts gets a line of its own.
 const HOSTS: usize = 24;

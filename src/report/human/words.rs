@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::diag::shown;
 use crate::name::{Address, HostName};
-use crate::plan::{Cause, FailedCheck, Reason};
+use crate::plan::{Cause, Reason};
 use crate::secret::Content;
 use crate::step::{
-    Alternative, Check, Command, Expect, Gate, Leftovers, Ownership, Packed, Probe, Removable, Step, Unpacking,
-    WebAnswer,
+    Alternative, Check, Command, Expect, FailedCheck, Gate, Leftovers, Ownership, Packed, Probe, Removable, Step,
+    Unpacking, WebAnswer,
 };
 
 /// A text of users or hosts in one line that cannot steer a terminal or turn the direction of what follows.

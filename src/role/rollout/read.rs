@@ -1,12 +1,13 @@
 //! The `rollout` of a `role.yml`.
 //!
-//! In: a node. Out: a [`Rollout`], or everything that is wrong with it. Never: a value of a host.
+//! In: a node. Out: a [`RolloutRecipe`], or everything that is wrong with it. Never: a value of a host.
 
 use std::time::Duration;
 
-use super::{Amount, Batch, Canary, HookRecipe, OnFailure, Otherwise, Rollout};
+use super::{HookRecipe, Otherwise, RolloutRecipe};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::role::{HealthCheck, parse_duration};
+use crate::rollout::{Amount, Batch, Canary, OnFailure};
 use crate::template::Recipe;
 use crate::yaml::{Node, Table, Yaml};
 
@@ -17,9 +18,9 @@ const HOOK: &[&str] = &["run", "http", "until", "user", "within", "otherwise"];
 const REQUEST: &[&str] = &["url", "method"];
 
 /// Reads a rollout.
-pub(in crate::role) fn read(node: &Node, problems: &mut Diagnostics) -> Rollout {
-    let Some(table) = Table::open("a rollout", node, KEYS, problems) else { return Rollout::default() };
-    let mut rollout = Rollout::default();
+pub(in crate::role) fn read(node: &Node, problems: &mut Diagnostics) -> RolloutRecipe {
+    let Some(table) = Table::open("a rollout", node, KEYS, problems) else { return RolloutRecipe::default() };
+    let mut rollout = RolloutRecipe::default();
     rollout.policy.batch = table.get("batch").map(|node| batches(node, problems)).unwrap_or_default();
     rollout.policy.budget = table.get("budget").and_then(|node| amount("budget", node, problems));
     rollout.policy.keep_healthy = table.get("keep_healthy").and_then(|node| amount("keep_healthy", node, problems));
@@ -108,7 +109,7 @@ fn on_failure(node: &Node, problems: &mut Diagnostics) -> OnFailure {
     }
 }
 
-fn order(node: &Node, rollout: &mut Rollout, problems: &mut Diagnostics) {
+fn order(node: &Node, rollout: &mut RolloutRecipe, problems: &mut Diagnostics) {
     let Some(table) = Table::open("an order", node, ORDER, problems) else { return };
     rollout.by = table.get("by").and_then(|node| problems.keep(Recipe::parse(node)));
     rollout.zone = table.get("zone").and_then(|node| problems.keep(Recipe::parse(node)));

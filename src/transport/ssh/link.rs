@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// A connection that was made.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(in crate::transport) struct Link {
     session: Arc<openssh::Session>,
     socket: PathBuf,
     log: PathBuf,

@@ -16,26 +16,19 @@ use std::time::Duration;
 use self::directory::Directory;
 use self::link::{Link, NotStarted};
 pub use self::options::{KnownHosts, SshOptions};
-use super::api::{Asked, Order, StepEvent, Stream, Transport};
+use super::api::{Asked, Order, StepEvent, Transport};
 use super::bootstrap::{self, Password};
-use super::dialogue::Channel;
 use super::error::TransportError;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
 use super::shortage::shortage;
+use super::way::{self, Trip, Way};
 use crate::inventory::Endpoint;
 use crate::lease::{Answer, Request};
-use crate::step::{Command, Outcome, Probe, Readings};
+use crate::step::{Outcome, Probe, Readings};
 
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// What became of the connection that a question went over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Open,
-    Lost,
-}
 
 /// Whether somebody said no, or hung up, before there was a connection: not a host that is silent.
 fn was_turned_away(why: &str) -> bool {
@@ -87,21 +80,6 @@ impl Ssh {
         self.trips.all()
     }
 
-    /// Ends all connections. Without this, they end when the last user of this value drops it.
-    pub async fn close(&self) {
-        let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut closing = tokio::task::JoinSet::new();
-        for place in places.into_values() {
-            closing.spawn(async move {
-                if let Some(Ok(link)) = place.lock().await.take() {
-                    link.leave().await;
-                }
-            });
-        }
-        while closing.join_next().await.is_some() {}
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-
     fn place(&self, host: &Endpoint) -> Place {
         let key = format!("{}\0{}\0{:?}\0{:?}\0{:?}", host.name, host.address, host.port, host.user, host.key);
         Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
@@ -127,23 +105,6 @@ impl Ssh {
         };
         *there = Some(Ok(Arc::clone(&link)));
         Ok(link)
-    }
-
-    /// Makes the connection before anybody asks, and starts a shell if somebody will ask at once.
-    pub(super) async fn log_in(&self, host: &Endpoint, asked: Asked) {
-        let place = self.place(host);
-        let mut there = place.lock().await;
-        if there.is_some() {
-            return;
-        }
-        let made = self.made(host).await;
-        if let (Ok(link), Asked::AtOnce) = (&made, asked)
-            && let Err(NotStarted::Lost(_)) = self.prepare(host, link).await
-        {
-            abandon(link).await;
-            return;
-        }
-        *there = Some(made);
     }
 
     /// Starts a shell for whoever asks first. Not where sudo wants a password: a shell that nobody comes to use would be a
@@ -180,96 +141,12 @@ impl Ssh {
         }
     }
 
-    /// Whether this is still the connection to the host.
-    async fn has(&self, host: &Endpoint, link: &Arc<Link>) -> bool {
-        let place = self.place(host);
-        let there = place.lock().await;
-        matches!(&*there, Some(Ok(there)) if Arc::ptr_eq(there, link))
-    }
-
     /// Forgets a connection, unless another has taken its place already.
     async fn forget(&self, host: &Endpoint, lost: &Arc<Link>) {
         let place = self.place(host);
         let mut link = place.lock().await;
         if matches!(&*link, Some(Ok(link)) if Arc::ptr_eq(link, lost)) {
             *link = None;
-        }
-    }
-
-    /// Begins a round trip. Nothing was sent before it began, so a connection that turns out dead is made anew, once.
-    async fn open<'a>(
-        &'a self,
-        host: &'a Endpoint,
-    ) -> Result<(Exchange<'a>, Option<Channel>, Arc<Link>), TransportError> {
-        let exchange = Exchange::new(host, self.options.become_password.as_ref())?;
-        let mut link = self.link(host).await?;
-        if let Some(channel) = link.idle(host.become_user).await {
-            self.trips.count(host.name.as_str());
-            return Ok((exchange, Some(channel), link));
-        }
-        let token = exchange.token()?;
-        let words = bootstrap::line(host.become_user, exchange.password(), &token);
-        let mut opened = link.open(&words, token.clone(), self.options.connect_timeout).await;
-        if let Err(NotStarted::Lost(_)) = opened {
-            self.forget(host, &link).await;
-            abandon(&link).await;
-            link = self.link(host).await?;
-            opened = link.open(&words, token, self.options.connect_timeout).await;
-        }
-        match opened {
-            Ok(channel) => {
-                self.trips.count(host.name.as_str());
-                Ok((exchange, Some(channel), link))
-            }
-            Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
-            Err(NotStarted::Lost(why)) => {
-                self.forget(host, &link).await;
-                Err(TransportError::Lost { host: host.name.to_string(), why })
-            }
-        }
-    }
-
-    /// Asks once; says as well whether its connection was lost on the way.
-    async fn read_once(&self, host: &Endpoint, probes: &[Probe]) -> (Result<Readings, TransportError>, Way) {
-        let (exchange, mut channel, link) = match self.open(host).await {
-            Ok(opened) => opened,
-            Err(error) => return (Err(error), Way::Open),
-        };
-        let told = exchange.read(&mut channel, probes, self.options.read_timeout).await;
-        let told = self.concluded(host, &link, channel, told).await;
-        let way = if told.is_ok() || self.has(host, &link).await { Way::Open } else { Way::Lost };
-        (told, way)
-    }
-
-    /// Runs one program; see [`super::Connections::run`].
-    pub(super) async fn run(
-        &self,
-        host: &Endpoint,
-        command: &Command,
-        tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
-    ) -> Result<i32, TransportError> {
-        let (exchange, mut channel, link) = self.open(host).await?;
-        let told = exchange.run(&mut channel, command, self.options.read_timeout, tell).await;
-        self.concluded(host, &link, channel, told).await
-    }
-
-    /// A conversation is over, or broke. What is left of it may carry another.
-    async fn concluded<T>(
-        &self,
-        host: &Endpoint,
-        link: &Arc<Link>,
-        channel: Option<Channel>,
-        told: Result<T, TransportError>,
-    ) -> Result<T, TransportError> {
-        match told {
-            Ok(told) => {
-                link.ended();
-                if let Some(channel) = channel {
-                    link.free(host.become_user, channel);
-                }
-                Ok(told)
-            }
-            Err(error) => Err(self.explain(host, link, error).await),
         }
     }
 
@@ -283,14 +160,72 @@ impl Ssh {
     }
 }
 
-impl Transport for Ssh {
-    /// What asks changes nothing, so it may be asked again, once, when the connection was lost. A host that is slow to
-    /// answer over a connection that stands is not asked again.
-    async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
-        match self.read_once(host, probes).await {
-            (Err(_), Way::Lost) => self.read_once(host, probes).await.0,
-            (result, _) => result,
+impl Way for Ssh {
+    type Link = Arc<Link>;
+
+    /// Nothing was sent before it began, so a connection that turns out dead is made anew, once.
+    async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<Trip<'a, Arc<Link>>, TransportError> {
+        let exchange = Exchange::new(host, self.options.become_password.as_ref())?;
+        let mut link = self.link(host).await?;
+        if let Some(channel) = link.idle(host.become_user).await {
+            self.trips.count(host.name.as_str());
+            return Ok(Trip { exchange, channel: Some(channel), link });
         }
+        let token = exchange.token()?;
+        let words = bootstrap::line(host.become_user, exchange.password(), &token);
+        let mut opened = link.open(&words, token.clone(), self.options.connect_timeout).await;
+        if let Err(NotStarted::Lost(_)) = opened {
+            self.forget(host, &link).await;
+            abandon(&link).await;
+            link = self.link(host).await?;
+            opened = link.open(&words, token, self.options.connect_timeout).await;
+        }
+        match opened {
+            Ok(channel) => {
+                self.trips.count(host.name.as_str());
+                Ok(Trip { exchange, channel: Some(channel), link })
+            }
+            Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
+            Err(NotStarted::Lost(why)) => {
+                self.forget(host, &link).await;
+                Err(TransportError::Lost { host: host.name.to_string(), why })
+            }
+        }
+    }
+
+    /// What is left of a conversation that went well may carry another.
+    async fn close<T: Send>(
+        &self,
+        trip: Trip<'_, Arc<Link>>,
+        result: Result<T, TransportError>,
+    ) -> Result<T, TransportError> {
+        let Trip { exchange, channel, link } = trip;
+        match result {
+            Ok(result) => {
+                link.ended();
+                if let Some(channel) = channel {
+                    link.free(exchange.host.become_user, channel);
+                }
+                Ok(result)
+            }
+            Err(error) => Err(self.explain(exchange.host, &link, error).await),
+        }
+    }
+
+    async fn is_lost(&self, host: &Endpoint, link: &Arc<Link>) -> bool {
+        let place = self.place(host);
+        let there = place.lock().await;
+        !matches!(&*there, Some(Ok(there)) if Arc::ptr_eq(there, link))
+    }
+
+    fn read_timeout(&self) -> Duration {
+        self.options.read_timeout
+    }
+}
+
+impl Transport for Ssh {
+    async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
+        way::read(self, host, probes).await
     }
 
     async fn perform(
@@ -299,15 +234,11 @@ impl Transport for Ssh {
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
-        let (exchange, mut channel, link) = self.open(host).await?;
-        let told = exchange.perform(&mut channel, order, self.options.read_timeout, watch).await;
-        self.concluded(host, &link, channel, told).await
+        way::perform(self, host, order, watch).await
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
-        let (exchange, mut channel, link) = self.open(host).await?;
-        let told = exchange.lease(&mut channel, request, self.options.read_timeout).await;
-        self.concluded(host, &link, channel, told).await
+        way::lease(self, host, request).await
     }
 
     async fn hang_up(&self, host: &Endpoint) {
@@ -315,6 +246,38 @@ impl Transport for Ssh {
         if let Some(Ok(old)) = old {
             old.close().await;
         }
+    }
+
+    /// Starts a shell, too, if the host is asked at once.
+    async fn log_in(&self, host: &Endpoint, asked: Asked) {
+        let place = self.place(host);
+        let mut there = place.lock().await;
+        if there.is_some() {
+            return;
+        }
+        let made = self.made(host).await;
+        if let (Ok(link), Asked::AtOnce) = (&made, asked)
+            && let Err(NotStarted::Lost(_)) = self.prepare(host, link).await
+        {
+            abandon(link).await;
+            return;
+        }
+        *there = Some(made);
+    }
+
+    /// Without this, connections end when the last user of this value drops it.
+    async fn close(&self) {
+        let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut closing = tokio::task::JoinSet::new();
+        for place in places.into_values() {
+            closing.spawn(async move {
+                if let Some(Ok(link)) = place.lock().await.take() {
+                    link.leave().await;
+                }
+            });
+        }
+        while closing.join_next().await.is_some() {}
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn round_trips(&self, host: &Endpoint) -> usize {

@@ -1,11 +1,9 @@
-//! Whether a service is healthy on a host, from what the host answered.
-//!
-//! In: a check and readings. Out: healthy, sick with the reason, or unknown. Never: unknown taken for sick.
+//! Whether a service is healthy on a host, from what the host answered. What could not be asked is unknown, never unhealthy.
 
-use crate::secret::{Secret, masked};
-use crate::step::{
+use super::{
     Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, UnitReading, WebAnswer,
 };
+use crate::secret::{Secret, masked};
 
 /// How a service is on a host.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -47,7 +45,7 @@ impl FailedCheck {
 }
 
 /// The checks that do not hold. What a host answered may hold secrets, which are masked.
-pub(super) fn failed(checks: &[Check], readings: &Readings, secrets: &[Secret<String>]) -> Vec<FailedCheck> {
+pub fn failed(checks: &[Check], readings: &Readings, secrets: &[Secret<String>]) -> Vec<FailedCheck> {
     let failed = |check: &Check| {
         let health = match one(check, readings) {
             Health::Healthy => return None,

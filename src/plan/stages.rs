@@ -6,16 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decided, closure};
-use super::health::failed;
 use super::past::Known;
-use super::{
-    Block, Condition, FailedCheck, Health, Member, Moment, OnFailure, Otherwise, Rollout, ServicePlan, Stage, StageId,
-    Standing, Turn, Work, health, rollback,
-};
+use super::{Block, Condition, Moment, Otherwise, ServicePlan, Stage, StageId, Turn, Work, rollback};
 use crate::catalog::{self, Catalog, Hook, Service};
 use crate::name::{HostName, ServiceName};
+use crate::rollout::{Changing, Member, OnFailure, Rollout, Standing};
 use crate::secret::masked;
-use crate::step::{Check, Gate};
+use crate::step::{Check, FailedCheck, Gate, Health, failed, health};
 
 /// The services with their batches, and the stages in an order in which each comes after all it waits for.
 pub(super) fn stages(
@@ -79,7 +76,8 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn service(&mut self, index: usize, service: &Service) -> ServicePlan {
         let (sick, unhealthy) = (self.sick(service), self.unhealthy(service));
-        let mut rollout = self.rollout(service, &sick);
+        let changing = self.changing(service, &sick);
+        let mut rollout = self.rollout(service, changing.clone());
         let mut before: Vec<StageId> = service.needs.iter().filter_map(|need| self.ends.get(need).copied()).collect();
         let batches = match &mut rollout {
             Some(rollout) => {
@@ -87,7 +85,7 @@ impl Builder<'_> {
                 before = vec![self.rolled(index, service, rollout, &before)];
                 batches
             }
-            None => self.batches(service, &sick),
+            None => changing.batches(),
         };
         for batch in batches.iter().filter(|_| rollout.is_none()) {
             before = vec![self.batch(service, batch, &before)];
@@ -115,19 +113,12 @@ impl Builder<'_> {
     }
 
     /// How its hosts follow each other, if any of them changes and they do not all change at once.
-    fn rollout(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Option<Rollout> {
-        if service.policy.is_plain() {
-            return None;
-        }
-        let changing = service.hosts.iter().filter(|host| self.changes(service, host)).cloned();
-        let (together, waiting): (Vec<HostName>, Vec<HostName>) = changing.partition(|host| sick.contains_key(host));
-        if together.is_empty() && waiting.is_empty() {
+    fn rollout(&self, service: &Service, changing: Changing) -> Option<Rollout> {
+        if service.policy.is_plain() || changing.is_empty() {
             return None;
         }
         let members = service.hosts.iter().map(|host| (host.clone(), self.member(service, host))).collect();
-        let mut rollout = Rollout { together, waiting, ..Rollout::new(&service.policy, members) };
-        rollout.refused = rollout.refusal();
-        Some(rollout)
+        Some(Rollout::new(&service.policy, members, changing))
     }
 
     fn member(&self, service: &Service, host: &HostName) -> Member {
@@ -413,12 +404,11 @@ impl Builder<'_> {
         }
     }
 
-    /// Hosts where the service does not run have nothing to lose: they change first and together, as a first install
-    /// must (no member of an ensemble is healthy alone). The others follow.
-    fn batches(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Vec<Vec<HostName>> {
+    /// Hosts where the service does not run have nothing to lose.
+    fn changing(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Changing {
         let changing = service.hosts.iter().filter(|host| self.changes(service, host)).cloned();
-        let (first, rest): (Vec<HostName>, Vec<HostName>) = changing.partition(|host| sick.contains_key(host));
-        [first, rest].into_iter().filter(|batch| !batch.is_empty()).collect()
+        let (together, waiting) = changing.partition(|host| sick.contains_key(host));
+        Changing { together, waiting }
     }
 
     /// One batch: the changes of its hosts side by side, then the gates; gives the stage at its end.

@@ -1,0 +1,347 @@
+//! A rollout on its way: which host is next, given how the members are and how the turns before ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::decision::{Directive, Halt, Hold, Restoration};
+use super::order::Phase;
+use super::policy::{OnFailure, POLL};
+use super::{Answer, Rollout, StageId, Standing};
+use crate::name::HostName;
+
+/// The rollout of one service on its way: a plain state machine.
+///
+/// It is told what happens ([`begin`](Self::begin), [`ended`](Self::ended), [`answered`](Self::answered), ...) and says in
+/// [`next`](Self::next) what comes next. In this order: a failure too many stops it, and what it changed is rolled back
+/// where the role says so; hosts with nothing to lose begin all at once; then the others, as many at a time as the phase
+/// allows, the canaries first and the rest once those were healthy long enough; and each only if its zone is free and the
+/// others stay as healthy as promised without it.
+#[derive(Debug)]
+pub struct State<'p> {
+    rollout: &'p Rollout,
+    hosts: BTreeMap<HostName, HostState>,
+    /// In the order in which they began, without those that begin together.
+    begun: Vec<HostName>,
+    /// How the members are; none if something happened since they were asked.
+    answers: Option<BTreeMap<HostName, Answer>>,
+    asked_at: Option<Duration>,
+    asking: Asking,
+    /// The last stage that failed.
+    failed: Option<StageId>,
+    halt: Option<Halt>,
+    /// Whether the halt was given out as a [`Directive::Stop`].
+    is_halt_known: bool,
+    /// When a turn ended last: canaries are watched from then on.
+    ended_at: Duration,
+    approved: bool,
+    /// Since when too few are healthy.
+    short_since: Option<Duration>,
+}
+
+/// How far a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostState {
+    Waiting,
+    Running,
+    /// Its turn never began, and will not.
+    Skipped,
+    Well,
+    Failed,
+    RollingBack,
+    RolledBack,
+    /// It could not be rolled back.
+    Stuck,
+}
+
+/// Whether the members are being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    No,
+    Yes,
+    /// They are, and a turn began or ended meanwhile: what they answer is old.
+    Outdated,
+}
+
+impl<'p> State<'p> {
+    /// No host begun.
+    pub fn new(rollout: &'p Rollout) -> Self {
+        let hosts = rollout.together.iter().chain(&rollout.waiting);
+        Self {
+            rollout,
+            hosts: hosts.map(|host| (host.clone(), HostState::Waiting)).collect(),
+            begun: Vec::new(),
+            answers: None,
+            asked_at: None,
+            asking: Asking::No,
+            failed: None,
+            halt: None,
+            is_halt_known: false,
+            ended_at: Duration::ZERO,
+            approved: false,
+            short_since: None,
+        }
+    }
+
+    /// Whether the stages of a host's turn may begin.
+    pub fn is_open(&self, host: &HostName) -> bool {
+        self.hosts.get(host).is_some_and(|state| *state != HostState::Waiting)
+    }
+
+    /// Whether all turns were begun, and no more failed than may.
+    pub fn is_well(&self) -> bool {
+        let is_complete = !self.any(HostState::Waiting) && !self.any(HostState::Skipped);
+        self.halt.is_none() && !self.is_too_much() && is_complete
+    }
+
+    /// The last stage that failed.
+    pub fn cause(&self) -> Option<StageId> {
+        self.failed
+    }
+
+    /// Why no other turn begins, if none does.
+    pub fn halt_reason(&self) -> Option<&Halt> {
+        self.halt.as_ref()
+    }
+
+    /// How its rollback ended; none if nothing was rolled back.
+    pub fn outcome(&self) -> Option<Restoration> {
+        match () {
+            () if self.any(HostState::Stuck) => Some(Restoration::Stuck),
+            () if self.any(HostState::RolledBack) => Some(Restoration::Restored),
+            () => None,
+        }
+    }
+}
+
+/// What happened.
+impl State<'_> {
+    /// A turn begins.
+    pub fn begin(&mut self, host: &HostName) {
+        self.hosts.insert(host.clone(), HostState::Running);
+        if !self.rollout.together.contains(host) {
+            self.begun.push(host.clone());
+        }
+        self.outdate();
+    }
+
+    /// A turn is over: well, or because of this stage.
+    pub fn ended(&mut self, host: &HostName, failed: Option<StageId>, now: Duration) {
+        let Some(state) = self.hosts.get_mut(host) else { return };
+        *state = match (*state, failed) {
+            (HostState::Waiting, _) => HostState::Skipped,
+            (_, Some(_)) => HostState::Failed,
+            (_, None) => HostState::Well,
+        };
+        self.failed = failed.or(self.failed);
+        self.ended_at = now;
+        self.outdate();
+    }
+
+    /// A host is being rolled back.
+    pub fn undo(&mut self, host: &HostName) {
+        self.hosts.insert(host.clone(), HostState::RollingBack);
+    }
+
+    /// It was, or could not be. Says nothing of a host that was never to be rolled back.
+    pub fn undone(&mut self, host: &HostName, well: bool) {
+        if let Some(state) = self.hosts.get_mut(host).filter(|state| **state == HostState::RollingBack) {
+            *state = if well { HostState::RolledBack } else { HostState::Stuck };
+        }
+    }
+
+    /// The members are being asked.
+    pub fn ask(&mut self) {
+        self.asking = Asking::Yes;
+    }
+
+    /// They answered.
+    pub fn answered(&mut self, answers: BTreeMap<HostName, Answer>, now: Duration) {
+        let asked = std::mem::replace(&mut self.asking, Asking::No);
+        self.asked_at = Some(now);
+        self.halt_of_canaries(&answers);
+        self.answers = (asked != Asking::Outdated).then_some(answers);
+    }
+
+    /// A person said that the others may begin.
+    pub fn approve(&mut self) {
+        self.approved = true;
+    }
+
+    /// Nothing more is begun, because the user stopped the run.
+    pub fn halt(&mut self) {
+        self.halt.get_or_insert(Halt::Stopped);
+        self.is_halt_known = true;
+    }
+
+    /// What the members said, or will say, is old.
+    fn outdate(&mut self) {
+        self.answers = None;
+        if self.asking == Asking::Yes {
+            self.asking = Asking::Outdated;
+        }
+    }
+
+    /// A canary that was well and is no more is what it was for.
+    fn halt_of_canaries(&mut self, answers: &BTreeMap<HostName, Answer>) {
+        let why = |host: &HostName| match answers.get(host) {
+            Some((Standing::Down(why) | Standing::Away(why), _)) if self.is(host, HostState::Well) => Some(why.clone()),
+            _ => None,
+        };
+        let canaries = self.watched().iter();
+        let unhealthy: Vec<(HostName, String)> = canaries.filter_map(|host| Some((host.clone(), why(host)?))).collect();
+        for (host, why) in unhealthy {
+            self.hosts.insert(host.clone(), HostState::Failed);
+            self.halt.get_or_insert(Halt::Sick { host, why });
+        }
+    }
+}
+
+/// What comes next.
+impl State<'_> {
+    /// What comes next. `ready` are the hosts whose first stage waits for nothing but its turn.
+    pub fn next(&mut self, ready: &BTreeSet<HostName>, now: Duration) -> Directive {
+        if self.halt.is_none() && self.is_too_much() {
+            let away = || Halt::Away { hosts: self.rollout.away().cloned().collect() };
+            self.halt = Some(self.failed.map_or_else(away, |stage| Halt::Failed { stage }));
+        }
+        if let Some(halt) = &self.halt {
+            if !std::mem::replace(&mut self.is_halt_known, true) {
+                return Directive::Stop(halt.clone());
+            }
+            return self.roll_back();
+        }
+        if !self.any(HostState::Waiting) {
+            let running: Vec<HostName> = self.all(HostState::Running).cloned().collect();
+            return if running.is_empty() { Directive::Over } else { wait_for(running) };
+        }
+        self.together(ready).unwrap_or_else(|| self.one(ready, now))
+    }
+
+    /// What was changed is rolled back, the last first, once nothing runs any more.
+    fn roll_back(&self) -> Directive {
+        let mut busy = self.all(HostState::Running).chain(self.all(HostState::RollingBack));
+        if let Some(host) = busy.next() {
+            return wait_for(vec![host.clone()]);
+        }
+        let is_wanted = self.rollout.on_failure == OnFailure::Rollback && self.halt != Some(Halt::Stopped);
+        if !is_wanted || self.any(HostState::Stuck) {
+            return Directive::Over;
+        }
+        let mut last_first = self.rollout.together.iter().chain(&self.begun).rev();
+        let has_changed = |host: &HostName| self.is(host, HostState::Well) || self.is(host, HostState::Failed);
+        let next = last_first.find(|host| has_changed(host) && self.rollout.undo.contains_key(*host));
+        next.map_or(Directive::Over, |host| Directive::Undo(host.clone()))
+    }
+
+    /// The hosts that have nothing to lose are first.
+    fn together(&self, ready: &BTreeSet<HostName>) -> Option<Directive> {
+        let is_waiting = |host: &HostName| self.is(host, HostState::Waiting);
+        let is_open = |host: &&HostName| is_waiting(host) || self.is(host, HostState::Running);
+        let open: Vec<&HostName> = self.rollout.together.iter().filter(is_open).collect();
+        match open.iter().find(|host| is_waiting(host) && ready.contains(**host)) {
+            Some(host) => Some(Directive::Begin((*host).clone())),
+            None if open.is_empty() => None,
+            None => Some(wait_for(open.into_iter().cloned().collect())),
+        }
+    }
+
+    /// One of the others, if one may begin.
+    fn one(&mut self, ready: &BTreeSet<HostName>, now: Duration) -> Directive {
+        let running: Vec<HostName> =
+            self.begun.iter().filter(|host| self.is(host, HostState::Running)).cloned().collect();
+        let phase = self.rollout.phase(self.begun.len());
+        let begins_phase = phase.from == self.begun.len();
+        if (begins_phase && !running.is_empty()) || running.len() >= phase.slots {
+            return wait_for(running);
+        }
+        if begins_phase && let Some(directive) = self.after_canaries(phase, now) {
+            return directive;
+        }
+        if self.asking != Asking::No {
+            return Directive::Wait(Hold::Asking, None);
+        }
+        if self.rollout.asks_before_each() && self.answers.is_none() {
+            return Directive::Ask;
+        }
+        self.choose(ready, running, now)
+    }
+
+    /// What the hosts after the canaries still wait for.
+    fn after_canaries(&self, phase: Phase, now: Duration) -> Option<Directive> {
+        let canary = self.rollout.canary.filter(|_| phase.after_canaries)?;
+        let until = self.ended_at + canary.stable_for;
+        let waits = now < until || (canary.approve && !self.approved);
+        // What was seen before its time was over is not enough.
+        let seen = canary.stable_for.is_zero() || self.asked_at.is_some_and(|at| at >= until);
+        if !waits && seen {
+            return None;
+        }
+        let again = self.asked_at.filter(|at| *at >= self.ended_at).map(|at| at + POLL);
+        let is_due = !waits || again.is_none_or(|again| now >= again);
+        if self.asking == Asking::No && is_due {
+            return Some(Directive::Ask);
+        }
+        let hosts = self.watched().to_vec();
+        let hold = if now < until || !waits { Hold::Canary { hosts, until } } else { Hold::Approval { hosts } };
+        let again = again.map(|again| if now < until { again.min(until) } else { again });
+        Some(Directive::Wait(hold, again.filter(|_| self.asking == Asking::No)))
+    }
+
+    /// The next in order that is ready, if its zone is free and the others stay as healthy as promised without it.
+    fn choose(&mut self, ready: &BTreeSet<HostName>, running: Vec<HostName>, now: Duration) -> Directive {
+        let waiting: Vec<&HostName> =
+            self.rollout.waiting.iter().filter(|host| self.is(host, HostState::Waiting)).collect();
+        let next = self.rollout.first_ready(&waiting, ready, self.answers.as_ref(), self.begun.last());
+        let Some(host) = next.cloned() else {
+            return Directive::Wait(Hold::Needs, None);
+        };
+        if running.iter().any(|other| self.rollout.zone(other) != self.rollout.zone(&host)) {
+            return Directive::Wait(Hold::Zone { host, running }, None);
+        }
+        let is_running = |host: &HostName| self.is(host, HostState::Running);
+        let too_few = self.answers.as_ref().and_then(|answers| self.rollout.too_few(&host, answers, is_running));
+        let Some(hold) = too_few else {
+            self.short_since = None;
+            return Directive::Begin(host);
+        };
+        if !running.is_empty() {
+            return Directive::Wait(hold, None);
+        }
+        let since = *self.short_since.get_or_insert(now);
+        if now >= since + self.rollout.patience() {
+            self.halt = Some(Halt::TooFew { hold });
+            return self.next(ready, now);
+        }
+        match self.asked_at {
+            Some(at) if now < at + POLL => Directive::Wait(hold, Some(at + POLL)),
+            _ => Directive::Ask,
+        }
+    }
+
+    fn is(&self, host: &HostName, state: HostState) -> bool {
+        self.hosts.get(host) == Some(&state)
+    }
+
+    fn any(&self, state: HostState) -> bool {
+        self.all(state).next().is_some()
+    }
+
+    fn all(&self, state: HostState) -> impl Iterator<Item = &HostName> {
+        self.hosts.iter().filter(move |(_, is)| **is == state).map(|(host, _)| host)
+    }
+
+    /// Whether there is a failure too many.
+    fn is_too_much(&self) -> bool {
+        self.rollout.is_too_much(self.all(HostState::Failed).count())
+    }
+
+    /// The canaries, as long as no other host has begun.
+    fn watched(&self) -> &[HostName] {
+        let canaries = self.rollout.canary.map_or(0, |canary| canary.hosts);
+        if self.begun.len() <= canaries { &self.begun } else { &[] }
+    }
+}
+
+fn wait_for(hosts: Vec<HostName>) -> Directive {
+    Directive::Wait(Hold::Running { hosts }, None)
+}
