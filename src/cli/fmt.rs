@@ -77,7 +77,7 @@ fn deliver(command: &Fmt, changes: &[Change]) -> Result<Exit, Diagnostics> {
     for change in changes {
         if !command.check {
             let failed =
-                |error| Diagnostic::error(format!("{} cannot be replaced, it is as it was: {error}", change.name));
+                |error| Diagnostic::error(format!("{} cannot be replaced and is unchanged: {error}", change.name));
             problems.keep(store::replace(&change.path, change.after.as_bytes()).map_err(|error| failed(error).into()));
         }
         ui::result(&if command.diff { change.diff() } else { shown(&change.name) });
@@ -113,8 +113,8 @@ fn named(path: &Path) -> Result<Vec<(PathBuf, Sort)>, Diagnostics> {
         return Ok(below(&there).into_iter().filter(wanted).collect());
     }
     let unknown = || {
-        refuse("is not formatted: it is none of armilla's own files").hint(
-            "those are site.yml, armilla.yml, role.yml, and in inventories/ENV environment.yml, hosts.yml, group_vars and host_vars",
+        refuse("is not formatted: it is not a file of armilla").hint(
+            "armilla formats site.yml, armilla.yml, role.yml, and in inventories/ENV environment.yml, hosts.yml, group_vars and host_vars",
         )
     };
     let sort = Sort::of(&there).ok_or_else(unknown)?;
@@ -122,11 +122,11 @@ fn named(path: &Path) -> Result<Vec<(PathBuf, Sort)>, Diagnostics> {
     if vault::is_encrypted(source.text.as_bytes()) {
         let problem = refuse("is not formatted: it is encrypted");
         return Err(problem
-            .hint(format!("what is in it is changed by `armilla vault edit {}`", path.display()))
+            .hint(format!("to change its content: armilla vault edit {}", path.display()))
             .into());
     }
     if !sort.is_ours(&source) || sort == Sort::Variables && !is_of_native_environment(&there) {
-        return Err(refuse("is not formatted: it is written in Ansible's form").into());
+        return Err(refuse("is not formatted: it is an Ansible file").into());
     }
     Ok(vec![(there, sort)])
 }

@@ -78,9 +78,9 @@ pub(super) fn find(typed: Option<&str>) -> Result<Run, Diagnostics> {
     let history = identity::history()?;
     let found = match typed {
         Some(typed) => history.find(typed).map_err(|error| {
-            Diagnostic::error(shown(&error.to_string())).hint("`armilla runs list` shows all of this machine")
+            Diagnostic::error(shown(&error.to_string())).hint("to list all runs of this machine: armilla runs list")
         })?,
-        None => history.list().pop().ok_or_else(|| Diagnostic::error("nothing was done from this machine yet"))?,
+        None => history.list().pop().ok_or_else(|| Diagnostic::error("no runs on this machine yet"))?,
     };
     Ok(found)
 }
@@ -126,7 +126,7 @@ fn list(command: &List) -> Result<Exit, Diagnostics> {
         ui::result(&shown(&line));
     }
     if runs.is_empty() {
-        ui::say("nothing was done from this machine yet");
+        ui::say("no runs on this machine yet");
     }
     Ok(Exit::Success)
 }
@@ -155,7 +155,7 @@ pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
         let dirty = if revision.dirty { ", with changes that were not committed" } else { "" };
         lines.push(format!("  revision {}{dirty}", revision.commit));
     }
-    lines.extend(head.resumes.iter().map(|before| format!("  goes on with {before}")));
+    lines.extend(head.resumes.iter().map(|before| format!("  resumes {before}")));
     let reached = Reached::of(run.events.iter().map(|(_, event)| event));
     for (id, stage) in plan.stages.iter().enumerate() {
         let (Work::Change(block), host) = (&stage.work, stage.work.host()) else { continue };
@@ -212,16 +212,16 @@ impl<'a> Reached<'a> {
                 self.kept(stage).map_or(failed.clone(), |kept| format!("{failed}; {kept}"))
             }
             (Some(End::Skipped(_)), _) => "skipped".to_owned(),
-            (Some(End::Stopped | End::Held(_)), _) => "stopped before it began".to_owned(),
+            (Some(End::Stopped | End::Held(_)), _) => "stopped before it started".to_owned(),
             (Some(End::NotNeeded), _) => return None,
-            (Some(End::PassedOver(failure)), _) => format!("failed, and passed over: {}", why(failure)),
+            (Some(End::PassedOver(failure)), _) => format!("failed, and continued: {}", why(failure)),
             (None, Some(step)) => {
                 let what = stage.work.steps().get(*step).map(human::words::step).unwrap_or_default();
-                unknown(&format!("the record ends at `{what}`"))
+                unknown(&format!("the journal ends at `{what}`"))
             }
-            (None, None) if self.started.contains(&id) => unknown("it was sent to the host, and the record ends there"),
+            (None, None) if self.started.contains(&id) => unknown("it was sent to the host, and the journal ends there"),
             (None, None) if ended => "not begun".to_owned(),
-            (None, None) => "not begun, as far as the record goes".to_owned(),
+            (None, None) => "not started, according to the journal".to_owned(),
         };
         Some(text)
     }
@@ -233,7 +233,7 @@ impl<'a> Reached<'a> {
         let text = match self.rolled_back.get(&key)? {
             Some(true) => "rolled back",
             Some(false) => "its rollback failed",
-            None => "unknown: the record ends while it is rolled back",
+            None => "unknown: the journal ends during its rollback",
         };
         Some(text.to_owned())
     }
@@ -244,7 +244,7 @@ fn why(failure: &Failure) -> String {
         Failure::Step { exit, stderr, .. } => {
             format!("exit code {exit} {}", stderr.lines().next_back().unwrap_or_default())
         }
-        Failure::Undone { cause, .. } => format!("{}; the host has put it back", self::why(cause)),
+        Failure::Undone { cause, .. } => format!("{}; the host rolled it back", self::why(cause)),
         Failure::Unsure { cause, why } => format!("{}; {why}", self::why(cause)),
         Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. } => why.clone(),
     }

@@ -76,7 +76,7 @@ impl Screen {
         if let Some(course) = &self.state().course {
             let run = &course.run;
             ui::say(&format!(
-                "stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"
+                "stopping after the running steps; press Ctrl-C again to stop at once. To continue: armilla resume {run}"
             ));
         }
     }
@@ -108,10 +108,10 @@ impl Screen {
         unsaved(&finished.unsaved);
         match finished.ran.as_ref().map(|ran| &ran.recorded) {
             Some(Recorded::Stopped(why)) => {
-                ui::say(&format!("error: the run was stopped, because it could no longer be written down: {why}"));
+                ui::say(&format!("error: the run was stopped, because its journal could not be written: {why}"));
             }
             Some(Recorded::WithoutEnd(why)) => {
-                ui::say(&format!("warning: the end of the run was not written down: {why}"));
+                ui::say(&format!("warning: the end of the run was not recorded: {why}"));
             }
             Some(Recorded::Whole) | None => {}
         }
@@ -195,7 +195,7 @@ impl Observer for Screen {
                 }
             }
             Notice::LockLost { host, why } => {
-                ui::say(&shown(&format!("error: {host} took our lease back: {why}; nothing more is begun")));
+                ui::say(&shown(&format!("error: the lock of {host} was lost: {why}; no further step starts")));
             }
         }
     }
@@ -205,7 +205,7 @@ fn label(what: Reading) -> &'static str {
     match what {
         Reading::Facts => "facts",
         Reading::Resources => "reading",
-        Reading::Removed => "reading what is left",
+        Reading::Removed => "reading the hosts again",
         Reading::Health => "health",
         Reading::State => "asking",
     }
@@ -215,7 +215,7 @@ fn label(what: Reading) -> &'static str {
 pub(super) fn unsaved(unsaved: &BTreeMap<HostName, String>) {
     for (host, why) in unsaved {
         ui::say(&shown(&format!(
-            "warning: {host}: its ledger was not written ({why}); its journal has all that was done, and the next run works it in"
+            "warning: {host}: its ledger was not written ({why}); the next run completes it from the journal"
         )));
     }
 }

@@ -280,7 +280,7 @@ impl Rollout {
         let down: Vec<String> = down.map(|(host, member)| format!("{host} {}", short(&member.standing))).collect();
         let because = if down.is_empty() { String::new() } else { format!(": {}", down.join("; ")) };
         Some(format!(
-            "changing {risked} would leave {left} of {} healthy, and {} are promised{because}",
+            "changing {risked} would leave {left} of {} healthy, and `keep_healthy` requires {}{because}",
             self.members.len(),
             self.floor
         ))

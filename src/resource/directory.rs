@@ -113,6 +113,6 @@ impl Directory {
     fn removal(&self) -> Verdict {
         let command = fields::remove_if_empty(&self.path);
         let change = Change { action: Action::Remove, fields: Vec::new(), steps: vec![Step::Run(command)] };
-        Verdict::MayChange(change, "it is removed only if nothing is in it when its turn comes".to_owned())
+        Verdict::MayChange(change, "it is removed only if it is empty at that time".to_owned())
     }
 }

@@ -35,13 +35,13 @@ impl Part for HostsEntry {
     fn check(&self) -> Result<(), String> {
         if let Some(wrong) = self.names.iter().find(|name| !is_name(name)) {
             let wrong = wrong.escape_debug();
-            return Err(format!("`{wrong}` is no name of a host: letters, digits, `-`, `_` and `.`, 253 at most"));
+            return Err(format!("invalid host name `{wrong}`: letters, digits, `-`, `_` and `.`, 253 at most"));
         }
         match (self.state, self.names.is_empty()) {
             (Presence::Present, true) => Err("it needs `names`".to_owned()),
-            (Presence::Absent, false) => Err("an address that is to be absent has no `names`".to_owned()),
+            (Presence::Absent, false) => Err("an address with `state: absent` takes no `names`".to_owned()),
             (Presence::Absent, true) if self.address.is_loopback() => {
-                Err("without this address, programs on the host no longer find the host itself".to_owned())
+                Err("without this address the host cannot resolve its own name".to_owned())
             }
             _ => Ok(()),
         }

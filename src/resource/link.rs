@@ -43,8 +43,8 @@ impl Kind for Link {
     fn check(&self) -> Result<(), String> {
         fields::check_path(&self.path)?;
         match (self.state, self.target.as_deref()) {
-            (Presence::Present, None) => Err("a link needs `target`: what it points to".to_owned()),
-            (Presence::Present, Some("")) => Err("a link to nothing: `target` is empty".to_owned()),
+            (Presence::Present, None) => Err("a link needs `target`".to_owned()),
+            (Presence::Present, Some("")) => Err("`target` is empty".to_owned()),
             (_, Some(target)) => fields::check_line("target", target),
             (Presence::Absent, None) => Ok(()),
         }

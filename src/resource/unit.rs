@@ -76,12 +76,12 @@ impl Kind for Unit {
         if !file || !fields::is_unit(unit) {
             let name = self.name.escape_debug();
             return Err(format!(
-                "`{name}` is no name of a unit\nwrite `{name}.service`, or `x.service.d/y.conf` for a part of one"
+                "invalid unit name `{name}`\nwrite `{name}.service`, or `x.service.d/y.conf` for a part of one"
             ));
         }
         if self.content.as_ref().is_some_and(|data| data.0.is_secret()) {
-            let instead = "put it into a file and name that with `EnvironmentFile=` or `LoadCredential=`";
-            return Err(format!("a secret goes into it, and everyone can read a unit: {instead}"));
+            let instead = "put it into a file and use `EnvironmentFile=` or `LoadCredential=`";
+            return Err(format!("it contains a secret, and everyone can read a unit: {instead}"));
         }
         regular::check("a unit", self.state, self.content.as_ref(), fields::mode_644())
     }

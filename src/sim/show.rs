@@ -31,7 +31,7 @@ pub fn show_plan(plan: &Plan) -> String {
         }
     }
     for (host, why) in &plan.unreachable {
-        let _ = writeln!(text, "  {host} did not answer: {why}");
+        let _ = writeln!(text, "  {host} is unreachable: {why}");
     }
     let summary = plan.summary();
     let counts = summary.actions.iter().map(|(action, n)| format!("{n} to {}", format!("{action:?}").to_lowercase()));
@@ -115,7 +115,7 @@ fn happened(plan: &Plan, event: &Event) -> Option<String> {
         Event::StepEnded { stage, step, outcome, .. } => ended(plan, *stage, *step, outcome),
         Event::Waiting { stage, why } => Some(format!("  {} waits: {why}", name(plan, *stage))),
         Event::StageEnded { stage, end, .. } => over(plan, *stage, end),
-        Event::Stopping => Some("  stopping: what runs is finished, nothing new begins".to_owned()),
+        Event::Stopping => Some("  stopping: running steps finish, nothing new starts".to_owned()),
         Event::Halted { service, halt } => Some(format!("  {service} goes no further: {}", rollout::halt(plan, halt))),
         Event::RollingBack { service, host } => Some(format!("  {service} is put back on {host}")),
         Event::RolledBack { service, outcome } => Some(format!("  {service} {}", rollout::restoration(*outcome))),

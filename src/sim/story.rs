@@ -123,7 +123,7 @@ impl Story {
 
     fn event(&mut self, words: &[&str]) -> Result<(), String> {
         let fleet = &self.world.fleet;
-        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is no number"));
+        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("invalid number `{text}`"));
         match words {
             ["drift", host, what, target] => fleet.drift(host, &drift(what, target)?),
             ["fail", host, step] => fleet.fault(host, number(step)?, Fault::Fails),

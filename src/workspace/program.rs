@@ -81,13 +81,13 @@ pub enum ProgramError {
     #[error("cannot be started: {0}")]
     Start(std::io::Error),
     /// What it printed could not be read.
-    #[error("printed what cannot be read: {0}")]
+    #[error("printed unreadable output: {0}")]
     Read(std::io::Error),
     /// It printed too much.
-    #[error("printed more than {} MiB and was ended", MOST / 1024 / 1024)]
+    #[error("printed more than {} MiB and was stopped", MOST / 1024 / 1024)]
     TooMuch,
     /// It did not end in time. With the last line of its standard error.
-    #[error("took longer than {} s and was ended{}", .0.as_secs(), last(.1.as_ref()))]
+    #[error("timed out after {} s and was stopped{}", .0.as_secs(), last(.1.as_ref()))]
     TooLong(Duration, Option<String>),
     /// It failed. With the last line of its standard error.
     #[error("failed with {}{}", shown(*.0), last(.1.as_ref()))]
@@ -128,7 +128,7 @@ impl Programs {
             }
             error => failed(&error),
         })?;
-        String::from_utf8(output).map_err(|_| failed(&"printed what is no UTF-8"))
+        String::from_utf8(output).map_err(|_| failed(&"printed output that is not UTF-8"))
     }
 
     /// Runs an allowed program in a folder, and gives what it prints. Its standard input is empty and its environment is

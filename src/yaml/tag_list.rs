@@ -34,7 +34,7 @@ fn words(node: &Node, problems: &mut Diagnostics) -> Vec<Tag> {
     };
     let read = |word: &str| match Tag::new(word) {
         Ok(_) if WORDS.contains(&word) => {
-            let problem = Diagnostic::error(format!("`{word}` is no tag: `--tags {word}` has a meaning of its own"));
+            let problem = Diagnostic::error(format!("invalid tag `{word}`: `--tags {word}` has a meaning of its own"));
             Err(problem.hint("give it another name"))
         }
         Ok(tag) => Ok(tag),

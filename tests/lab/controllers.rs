@@ -122,7 +122,7 @@ fn apart(spans: &BTreeMap<String, (u64, u64, usize)>, hosts: usize) -> usize {
 fn is_free(project: &Project<'_>, environment: &str, hosts: &[&str]) {
     let status = project.run(&["lock", "status", environment, "--lab"]).ends(0);
     for host in hosts {
-        assert!(status.out.contains(&format!("{host} is free\n")), "{status}");
+        assert!(status.out.contains(&format!("{host} is not locked\n")), "{status}");
     }
 }
 
@@ -249,7 +249,7 @@ pub(crate) fn f04_asleep(house: &House) {
         house.sh(host, "touch /srv/later");
     }
     waiting.wait().ends(0).says("a step of it is running");
-    let woken = asleep.wait().ends(3).says("the lease that this was to be done under has ended");
+    let woken = asleep.wait().ends(3).says("its lock has ended");
     assert_eq!(content(house), is("second"), "{woken}");
     second.is_empty();
     is_free(&first, "lab", &HOSTS);
@@ -306,7 +306,7 @@ pub(crate) fn f23_broken(house: &House) {
     let status = second.run(&["lock", "status", "lab", "--lab", "--json"]).ends(0);
     let status: serde_json::Value = serde_json::from_str(&status.out).expect("JSON");
     let id = status["hosts"]["h1"]["lease"]["id"].as_str().expect("a lease").to_owned();
-    second.run(&["lock", "break", "lab", "0123", "--lab"]).ends(1).says("no host that answers has a lease `0123`");
+    second.run(&["lock", "break", "lab", "0123", "--lab"]).ends(1).says("no reachable host has a lock `0123`");
     second.run(&["lock", "break", "lab", &id, "--lab"]).ends(0).says("broken on h1, h2, h3");
     second.apply(&[]).ends(75).says("a step that is still running");
     go(house);
@@ -336,7 +336,7 @@ pub(crate) fn f23_witnesses(house: &House) {
     let (run, took) = apply("two");
     let run = run
         .ends(4)
-        .says("lab cannot be locked: 2 of the 3 hosts that keep its lock do not answer: h1")
+        .says("lab cannot be locked: 2 of the 3 hosts that hold its lock are unreachable: h1")
         .says("without a lock nothing is changed");
     assert!(took < Duration::from_secs(25), "{took:?}\n{run}");
     for host in ["h1", "h2"] {

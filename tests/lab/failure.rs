@@ -26,7 +26,7 @@ pub(crate) fn stops_what_depends(house: &House) {
     let run = run
         .says("exit code 1")
         .says("the dam is open")
-        .says("not begun because of it: 1 more resource of breaking on h1");
+        .says("not started because of it: 1 more resource of breaking on h1");
     run.says("needing on h1 h2").says("requiring on h1").says("and to go on: armilla resume");
     let there = |host: &str| house.sh(host, "cd /srv; ls -d before after apart needs requires 2>/dev/null; true");
     assert_eq!(there("h1"), "apart\nbefore", "h1 after the failure");

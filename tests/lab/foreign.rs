@@ -114,7 +114,7 @@ pub(crate) fn work_tree(house: &House) {
     };
     role("revision: main");
     // Neither git nor the user is there, so nobody can be asked where the branch is.
-    project.plan(&["--detailed-exitcode"]).ends(2).says("the repository is asked when the user ada is there");
+    project.plan(&["--detailed-exitcode"]).ends(2).says("the repository can be read only when the user ada exists");
     project.only(&["h1"], "resources:\n  - package: git\n  - user: { name: ada, home: /home/ada }\n").converges();
     house.sh("h1", "install -d -o ada /srv/git /home/ada && cd /srv/git && runuser -u ada -- sh -ec '
         export HOME=/home/ada; git config --global user.email a@b; git config --global user.name Ada

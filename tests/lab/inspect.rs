@@ -104,7 +104,7 @@ pub(crate) fn doctor(house: &House) {
         "find / -xdev -newer /proc/1/stat -type f 2>/dev/null | grep -v -e /var/log -e /run -e wtmp -e lastlog | sort",
     );
     let run = doctor(&[]).ends(1).says("sudo on h2").says("h3 cannot be reached").says("ping");
-    let run = run.says("1 host well 1 host lacking something 1 host unreachable");
+    let run = run.says("1 host well 1 host with missing requirements 1 host unreachable");
     assert!(both || run.said().contains("apt-get install curl"), "{run}");
     let after = house.sh(
         "h2",

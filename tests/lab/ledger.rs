@@ -201,7 +201,7 @@ pub(crate) fn interrupted_and_gone(house: &House) {
         until("it is asked for its health", || house.holds("h1", "systemctl is-active -q sail"));
         run.child.kill().expect("it is killed");
         drop(run);
-        project.run(&["runs", "show"]).ends(0).keeps("  h1  only  not begun");
+        project.run(&["runs", "show"]).ends(0).keeps("  h1  only  not started");
     };
     killed();
     let destroyed = destroy(&project, &["--confirm", "lab", "--lock-timeout", "60s"]).ends(0);
@@ -258,11 +258,11 @@ pub(crate) fn drifted(house: &House) {
     };
     project.only(&["h1"], &resources("one"));
     project.converges();
-    drift(&project).ends(0).says("nothing moved on the hosts");
+    drift(&project).ends(0).says("no drift");
     house.sh("h1", "sleep 1.1; printf mine >/srv/a");
     project.only(&["h1"], &resources("two"));
     let before = house.sh("h1", EVERYTHING);
-    let told = drift(&project).ends(2).says("1 resource moved on the hosts").says("/srv/a");
+    let told = drift(&project).ends(2).says("1 resource drifted").says("/srv/a");
     told.says("1 differ for other reasons").keeps("/srv/b");
     project.plan(&["--detailed-exitcode"]).ends(2).says("/srv/b");
     project.run(&["inventory", "lab", "--lab", "--status"]).ends(0);
@@ -303,7 +303,7 @@ pub(crate) fn imported(house: &House) {
     same(&before, &everything(), "what was refused wrote something");
     import(&["--target", "file", "-y"]).ends(0).says("1 resource on 1 host").says("it differs");
     assert_eq!(house.sh("h1", "cat /srv/same /srv/other"), "ourstheirs");
-    import(&["--target", "file /srv/same", "-y"]).ends(1).says("it is armilla's already");
+    import(&["--target", "file /srv/same", "-y"]).ends(1).says("armilla already owns it");
     project.run(&["drift", "lab", "--lab"]).ends(0).says("nothing moved");
     project.converges();
     nothing(&project);

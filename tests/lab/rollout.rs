@@ -46,7 +46,7 @@ pub(crate) fn canary(house: &House) {
     for host in HOSTS {
         assert_eq!(log(house, host), "drain one\nundrain two", "{host}");
     }
-    project.run(&["approve"]).ends(1).says("no run of this machine waits for a person");
+    project.run(&["approve"]).ends(1).says("no run on this machine waits for approval");
     project.is_empty();
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn never_too_few(house: &House) {
     project
         .plan(&[])
         .ends(4)
-        .says("refused: changing h1 would leave 1 of 3 healthy, and 2 are promised: h3 does not answer");
+        .says("refused: changing h1 would leave 1 of 3 healthy, and `keep_healthy` requires 2: h3 does not answer");
     project.apply(&[]).ends(1).says("changing h1 would leave 1 of 3 healthy").says("nothing was changed");
     assert_eq!(house.sh("h1", "cat /srv/setting"), "one");
     house.lab().boot(&["h3"], &mut |_| {}).expect("it boots");

@@ -31,7 +31,7 @@ pub(crate) fn every_service(house: &House) {
 
     house.sh("h2", "echo ill >/srv/health");
     let sick = verify(&[]).ends(3).says("h1  healthy  4 checks").says("h2  sick");
-    sick.says("it does not say well: ill");
+    sick.says("its output does not match well: ill");
     verify(&["-l", "h1"]).ends(0);
 
     house.lab().cut("h2").expect("h2 is cut off");

@@ -63,7 +63,7 @@ fn a_map_in_the_place_of_a_text_is_a_map_whatever_its_keys_are() {
         ("command: { run: [echo, \"{{ flat }}\"], name: it }", "an argument is a text: put a map in quotes"),
         (
             "file: { path: /a, content: x, mode: \"{{ flat }}\" }",
-            "a mode is written in quotes, like \"0644\", not a map",
+            "a mode must be in quotes, like \"0644\", not a map",
         ),
     ] {
         let problems = world(&format!("  - {resource}\n")).plan().expect_err(what).to_string();

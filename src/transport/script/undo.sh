@@ -100,7 +100,7 @@ path_was() {
   d=${place%/*}
   while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
   if [ "$d" != "${place%/*}" ]; then
-    if [ -d "${d:-/}" ] && [ ! -x "${d:-/}" ]; then refuse "permission denied: cannot look into $d"; return; fi
+    if [ -d "${d:-/}" ] && [ ! -x "${d:-/}" ]; then refuse "permission denied: cannot run into $d"; return; fi
     printf none
     return
   fi
@@ -123,7 +123,7 @@ path_was() {
       cp -a $alike -- "$name" "$2" || full || return
       ;;
     directory*) ;;
-    *) refuse "$place is no file, link or directory, and nothing else can be put back"; return ;;
+    *) refuse "$place is not a file, link or directory, and nothing else can be put back"; return ;;
   esac
   printf %s "$o"
 }

@@ -19,7 +19,7 @@ unpack() {
 vacant() {
   [ -e "$name" ] || [ -L "$name" ] || return 0
   if ! is_unpacked "$name"; then refuse "$path is there, and armilla did not unpack it: move it away first"; return; fi
-  [ "$occupied" = replace ] || refuse "$path is there already"
+  [ "$occupied" = replace ] || refuse "$path already exists"
 }
 arrive() {
   if [ -e "$name" ]; then mv -T -- "$name" "$old" || return; fi
