@@ -140,10 +140,9 @@ fn own_roles(root: &Path, problems: &mut Diagnostics) -> BTreeMap<RoleName, Role
         };
         if !path.join("role.yml").exists() {
             let problem = Diagnostic::error(format!("the folder roles/{name} has no role.yml"));
-            problems
-                .push(problem.hint(
-                    "add roles/NAME/role.yml with at least `summary: What it is for.`, or move the folder",
-                ));
+            problems.push(
+                problem.hint("add roles/NAME/role.yml with at least `summary: What it is for.`, or move the folder"),
+            );
             continue;
         }
         let Some(role) = text(root, &path.join("role.yml"), problems) else { continue };

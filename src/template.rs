@@ -598,7 +598,9 @@ fn foreign(name: &str) -> Option<&'static str> {
     Some(match name {
         "inventory_hostname" | "inventory_hostname_short" => "the host's name is `host.name`",
         "ansible_host" => "the host's address is `host.address`",
-        "ansible_hostname" | "ansible_fqdn" | "ansible_nodename" => "the name that the host has set is `facts.hostname`",
+        "ansible_hostname" | "ansible_fqdn" | "ansible_nodename" => {
+            "the name that the host has set is `facts.hostname`"
+        }
         "ansible_memtotal_mb" => "the memory is `facts.memory`, see `armilla facts`",
         "groups" | "play_hosts" | "ansible_play_hosts" => {
             "the hosts of the service are `service.hosts`, those of a service it needs `needs.NAME.hosts`"

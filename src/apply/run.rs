@@ -450,8 +450,7 @@ impl<T: Transport> Task<T> {
                 Err(Failure::Step { step, exit, stderr })
             }
             Onward::Unknown(step) => {
-                let why =
-                    "the host went down during this step: the next plan reads what it did".to_owned();
+                let why = "the host went down during this step: the next plan reads what it did".to_owned();
                 Err(Failure::Host { step: Some(step), why })
             }
             Onward::Away(error) => Err(Failure::Host { step: self.step(), why: error.to_string() }),

@@ -64,7 +64,8 @@ pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failur
 
 fn tell_expired(ignores: &[Ignored], today: Date) {
     for ignored in ignores.iter().filter(|ignored| ignored.until < today) {
-        let what = format!("the drift of `{}` is no longer ignored: its entry expired on {}", ignored.what, ignored.until);
+        let what =
+            format!("the drift of `{}` is no longer ignored: its entry expired on {}", ignored.what, ignored.until);
         let hint = "set a later date, or remove the entry";
         ui::problems(&Diagnostic::warning(what).at(&ignored.origin).hint(hint).into());
     }

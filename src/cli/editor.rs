@@ -26,9 +26,8 @@ pub(super) async fn edit(like: &Path, before: &[u8]) -> Result<Option<Secret<Vec
     fs::write(&file, before).map_err(failed)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     wait(&file).await?;
-    let after = fs::read(&file).map_err(|error| {
-        Diagnostic::error(format!("the edited file cannot be read; nothing was changed: {error}"))
-    })?;
+    let after = fs::read(&file)
+        .map_err(|error| Diagnostic::error(format!("the edited file cannot be read; nothing was changed: {error}")))?;
     Ok((after != before).then(|| Secret::new(after)))
 }
 

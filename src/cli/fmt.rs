@@ -121,9 +121,7 @@ fn named(path: &Path) -> Result<Vec<(PathBuf, Sort)>, Diagnostics> {
     let source = read(&there)?;
     if vault::is_encrypted(source.text.as_bytes()) {
         let problem = refuse("is not formatted: it is encrypted");
-        return Err(problem
-            .hint(format!("to change its content: armilla vault edit {}", path.display()))
-            .into());
+        return Err(problem.hint(format!("to change its content: armilla vault edit {}", path.display())).into());
     }
     if !sort.is_ours(&source) || sort == Sort::Variables && !is_of_native_environment(&there) {
         return Err(refuse("is not formatted: it is an Ansible file").into());

@@ -88,5 +88,7 @@ fn nothing(import: &Import) -> Result<Exit, Abort> {
         return Ok(Exit::Unreachable);
     }
     let problem = Diagnostic::error("nothing to import; nothing was changed");
-    Err(problem.hint("only a resource that exists, matches the project and is not owned by armilla can be imported").into())
+    Err(problem
+        .hint("only a resource that exists, matches the project and is not owned by armilla can be imported")
+        .into())
 }

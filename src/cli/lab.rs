@@ -47,7 +47,7 @@ pub(super) enum LabCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Run a program as root inside a host, without ssh (works also while it is cut off)
+    /// Run a program as root inside a host, without ssh (works also while it is disconnected)
     Exec {
         /// The host
         name: String,
@@ -201,9 +201,9 @@ fn show_json(hosts: &[LabHost]) {
 fn state(host: &LabHost) -> &'static str {
     match (host.power, host.wire) {
         (Power::On, Wire::Connected) => "on",
-        (Power::On, Wire::Cut) => "on, cut off",
+        (Power::On, Wire::Cut) => "on, disconnected",
         (Power::Off, Wire::Connected) => "off",
-        (Power::Off, Wire::Cut) => "off, cut off",
+        (Power::Off, Wire::Cut) => "off, disconnected",
     }
 }
 

@@ -23,7 +23,6 @@ pub(super) fn raise_open_files() -> Result<(), Diagnostic> {
     if limit >= LEAST {
         return Ok(());
     }
-    let problem =
-        Diagnostic::error(format!("the limit of open files is {limit}, too low to start"));
+    let problem = Diagnostic::error(format!("the limit of open files is {limit}, too low to start"));
     Err(problem.hint("raise it: `ulimit -n 4096`, or LimitNOFILE= in a unit"))
 }

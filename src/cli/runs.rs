@@ -219,8 +219,10 @@ impl<'a> Reached<'a> {
                 let what = stage.work.steps().get(*step).map(human::words::step).unwrap_or_default();
                 unknown(&format!("the journal ends at `{what}`"))
             }
-            (None, None) if self.started.contains(&id) => unknown("it was sent to the host, and the journal ends there"),
-            (None, None) if ended => "not begun".to_owned(),
+            (None, None) if self.started.contains(&id) => {
+                unknown("it was sent to the host, and the journal ends there")
+            }
+            (None, None) if ended => "not started".to_owned(),
             (None, None) => "not started, according to the journal".to_owned(),
         };
         Some(text)
@@ -297,7 +299,7 @@ mod tests {
     fn what_was_sent_to_a_host_is_unknown_where_the_record_ends() {
         let (started, step) = (Event::StageStarted(0), Event::StepStarted { stage: 0, step: 0 });
         let done = Event::StageEnded { stage: 0, end: End::Done, took: Duration::ZERO };
-        assert!(said(&[], false).starts_with("not begun"));
+        assert!(said(&[], false).starts_with("not started"));
         assert!(said(std::slice::from_ref(&started), false).starts_with("unknown: it was sent"));
         assert!(said(&[started.clone(), step.clone()], false).starts_with("unknown: the record ends at"));
         assert_eq!(said(&[started, step, done], false), "done");

@@ -378,9 +378,7 @@ impl<'a> Rings<'a> {
             if !workspace.has(environment) {
                 let known = workspace.environments();
                 let hint = crate::name::did_you_mean(environment, known.iter().map(String::as_str));
-                return Err(Diagnostic::error(format!("unknown environment `{environment}`"))
-                    .maybe_hint(hint)
-                    .into());
+                return Err(Diagnostic::error(format!("unknown environment `{environment}`")).maybe_hint(hint).into());
             }
             return Ok(Some((workspace.root().to_owned(), name(environment)?)));
         }

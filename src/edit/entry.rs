@@ -100,9 +100,7 @@ impl PublicKey {
     /// What is wrong with it, for a user; never the text itself, which may be a private key.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.contains("PRIVATE KEY") {
-            return Err(
-                "it is a private key: give the line of the `.pub` file".to_owned()
-            );
+            return Err("it is a private key: give the line of the `.pub` file".to_owned());
         }
         if text.trim().chars().any(char::is_control) {
             return Err("a key is one line: give several as several resources".to_owned());

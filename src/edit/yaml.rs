@@ -240,7 +240,7 @@ fn set(at: &mut Value, path: &[Part], wanted: Option<&Value>) -> Result<(), Edit
             (_, Some(inside), _) => set(inside, rest, wanted)?,
             (count, None, Some(value)) if *item == count => items.push(nested(rest, value)?),
             (count, None, Some(_)) => {
-                return wrong(format!("item {item} does not exist: the list has only {count} items"))
+                return wrong(format!("item {item} does not exist: the list has only {count} items"));
             }
             (_, None, None) => {}
         },
@@ -292,9 +292,7 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
         }
     }
     match (wanted, key) {
-        (Some(_), _) if node.marked => {
-            wrong("it is an anchor, alias or tag that others may use: change it by hand")
-        }
+        (Some(_), _) if node.marked => wrong("it is an anchor, alias or tag that others may use: change it by hand"),
         (Some(value), key) => replace(text, node, key, style, value),
         (None, Some((map, key))) => remove(text, map, key, above),
         (None, None) => Ok(text.to_owned()),

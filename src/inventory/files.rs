@@ -133,9 +133,8 @@ impl Files<'_> {
             if rank(place) > read {
                 let beside = if read == 0 && place.depth == Depth::File { path.parent().unwrap_or(path) } else { path };
                 let problem = Diagnostic::warning(format!("this file is ignored: `{beside}` exists, too"));
-                self.problems.push(
-                    problem.at(&Origin::start(source)).hint("Ansible reads only one of them: merge them"),
-                );
+                self.problems
+                    .push(problem.at(&Origin::start(source)).hint("Ansible reads only one of them: merge them"));
             } else if place.depth == Depth::File || in_plain_folders(place.path) {
                 self.add(place, source);
             }

@@ -149,7 +149,8 @@ fn numbers(inside: &str, first: &str, last: &str, step: u64) -> Result<Part<'sta
         return Err(no_range(inside, "its ends are neither two numbers nor two letters"));
     };
     if padded && first.len() != last.len() {
-        let wide = format!("with leading zeros both ends have the same length: `[{from:0w$}:{to:0w$}]`", w = last.len());
+        let wide =
+            format!("with leading zeros both ends have the same length: `[{from:0w$}:{to:0w$}]`", w = last.len());
         return Err(no_range(inside, "its ends must have the same length").hint(wide));
     }
     if from > to {

@@ -180,7 +180,10 @@ impl Reader<'_> {
                 self.valued("", rest, &mut words);
             } else {
                 let hint = if flag == 'F' { "`--ssh-config FILE` names another configuration" } else { WRITE };
-                self.wrong(format!("`{}` is not supported in an inventory", word.escape_debug()), Some(hint.to_owned()));
+                self.wrong(
+                    format!("`{}` is not supported in an inventory", word.escape_debug()),
+                    Some(hint.to_owned()),
+                );
             }
         }
     }

@@ -185,9 +185,7 @@ fn check_revision(
         last.who,
         last.run
     );
-    Err(Diagnostic::error(shown(&what))
-        .hint("update this checkout; to apply the older revision: --allow-older")
-        .into())
+    Err(Diagnostic::error(shown(&what)).hint("update this checkout; to apply the older revision: --allow-older").into())
 }
 
 /// The commits that hosts have, each with the first host that has it.

@@ -178,9 +178,8 @@ fn machine_key(path: &Path, wanted: Wanted) -> Result<Key, Diagnostic> {
     let about = file.metadata().map_err(|error| failed(&error))?;
     if about.permissions().mode() & 0o077 != 0 || about.uid() != nix::unistd::geteuid().as_raw() {
         let problem = Diagnostic::error(format!("other users can read or change this machine's own key {here}"));
-        return Err(
-            problem.hint(format!("run chmod 600 {here}; if it may have been read or changed, remove it and plan again"))
-        );
+        return Err(problem
+            .hint(format!("run chmod 600 {here}; if it may have been read or changed, remove it and plan again")));
     }
     let mut bytes = Vec::new();
     file.take(1024).read_to_end(&mut bytes).map_err(|error| failed(&error))?;

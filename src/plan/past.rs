@@ -237,7 +237,9 @@ impl Past {
     fn fate(&self, (place, owned): &(Place, Owned), readings: &Readings, others: &Others) -> Fate {
         let resource = resource_of(place, owned);
         match resource.as_ref().and_then(|resource| self.foreign.claimant(&**resource)) {
-            Some(other) => Fate::Stays(format!("it belongs to {other}, too; it is only dropped from the ledger"), Held::Forgotten),
+            Some(other) => {
+                Fate::Stays(format!("it belongs to {other}, too; it is only dropped from the ledger"), Held::Forgotten)
+            }
             None => fate(place, owned, readings, others),
         }
     }

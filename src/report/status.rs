@@ -95,7 +95,11 @@ fn notes(host: &HostName, said: &Said) -> Vec<String> {
                     Verb::Restart => "restart",
                     Verb::Reload => "reload",
                 };
-                shown(&format!("{host}: {place} has a pending {verb}: {} changed in {}", because.join(", "), pending.run))
+                shown(&format!(
+                    "{host}: {place} has a pending {verb}: {} changed in {}",
+                    because.join(", "),
+                    pending.run
+                ))
             });
             owed.chain(lock.iter().map(|line| shown(line))).collect()
         }

@@ -58,24 +58,24 @@ pub(super) struct Archive {
     /// The group that everything in it belongs to.
     #[serde(default = "fields::root")]
     group: String,
-    /// How many earlier versions behind the same link stay beside it; the oldest go. All of them if not given.
+    /// How many earlier versions behind the same link stay beside it; the oldest go. All of them by default.
     #[serde(default)]
     keep: Option<u8>,
     /// Whether a directory that was unpacked from something else, or in another way, is replaced, with all that was
     /// written into it since. Without it, that stops the plan.
     #[serde(default)]
     replace: bool,
-    /// Whether it is there. `absent` removes the directory with all in it, and the link if it points there. When no role wants
+    /// Whether it exists. `absent` removes the directory with all in it, and the link if it points there. When no role wants
     /// it any more, a file that was added or changed since it was unpacked keeps it.
     #[serde(default)]
     state: Presence,
     /// Added to the request, such as `Authorization`. With them, redirects are not followed, and the host needs `curl`.
     #[serde(default)]
     headers: BTreeMap<String, Data>,
-    /// The most that is read from the address: `512M`, `4G`. Four gigabytes if not given.
+    /// The most that is read from the address: `512M`, `4G`. Four gigabytes by default.
     #[serde(default = "remote::four_gigabytes")]
     max_size: Bytes,
-    /// The most that all files in it may have together. Sixteen gigabytes if not given.
+    /// The most that all files in it may have together. Sixteen gigabytes by default.
     #[serde(default = "sixteen_gigabytes")]
     max_unpacked: Bytes,
     /// The most files, directories and links it may have.
@@ -84,7 +84,7 @@ pub(super) struct Archive {
     /// How many times its own size all files in it may have together, if that is more than 16 MiB.
     #[serde(default = "ratio")]
     max_ratio: u32,
-    /// How long fetching it may take: `30s`, `5m`, `1h30m`; half an hour if not given.
+    /// How long fetching it may take: `30s`, `5m`, `1h30m`; half an hour by default.
     #[serde(default)]
     timeout: Option<Span>,
 }

@@ -18,21 +18,21 @@ use crate::step::{Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Un
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuthorizedKey {
-    /// The user. May be made by a `user` before it.
+    /// The user. Can be created by an earlier `user`.
     user: String,
     /// The public key, as `ssh-keygen` writes it into the `.pub` file.
     #[serde(default)]
     key: Option<String>,
-    /// Instead of `key`: exactly these keys. Every other is removed, also those that somebody added by hand.
+    /// Instead of `key`: exactly these keys. All other keys are removed, also keys added by hand.
     #[serde(default)]
     keys: Option<Vec<String>>,
-    /// What is allowed with it, as in `sshd(8)`: `from="192.0.2.0/24",restrict`. Nothing special if not given.
+    /// What is allowed with it, as in `sshd(8)`: `from="192.0.2.0/24",restrict`. Nothing special by default.
     #[serde(default)]
     options: Option<String>,
-    /// Another file than `.ssh/authorized_keys` in the user's home, for an sshd that is told so. It belongs to root.
+    /// Another file than `.ssh/authorized_keys` in the home of the user, if sshd is configured for it. It belongs to root.
     #[serde(default)]
     path: Option<String>,
-    /// Whether it is there. `absent` removes the key, whatever its options and comment are; with `keys: []`, the whole file.
+    /// Whether it exists. `absent` removes the key, whatever its options and comment are; with `keys: []`, the whole file.
     #[serde(default)]
     state: Presence,
 }

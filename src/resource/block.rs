@@ -33,7 +33,7 @@ pub(super) struct Block {
     /// Where a new block goes: before the first line that matches this regular expression, or `BOF` for the beginning.
     #[serde(default)]
     before: Option<String>,
-    /// Whether it is there. `absent` removes the marks with it.
+    /// Whether it exists. `absent` removes the marks with it.
     #[serde(default)]
     state: Presence,
     /// Makes the file if it is not there, for root, open to read (to nobody if the block is secret). With `absent`:

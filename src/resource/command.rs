@@ -25,7 +25,7 @@ const GUARD: Duration = Duration::from_secs(60);
 pub(super) struct Command {
     /// The program and its arguments, as a list. No shell reads it; one that is needed is written out: `[sh, -c, ...]`.
     run: Argv,
-    /// How plans call it. The program and its arguments if not given.
+    /// How plans call it. The program and its arguments by default.
     #[serde(default)]
     name: Option<String>,
     /// A path. It does not run where something is there.
@@ -38,13 +38,13 @@ pub(super) struct Command {
     /// The user it runs as, and its guard too.
     #[serde(default)]
     user: Option<String>,
-    /// The directory it runs in, and its guard too; `/` if not given.
+    /// The directory it runs in, and its guard too; `/` by default.
     #[serde(default)]
     directory: Option<String>,
     /// Variables added to its environment, and to its guard's.
     #[serde(default)]
     environment: BTreeMap<String, String>,
-    /// How long it may take: `30s`, `5m`, `1h30m`; ten minutes if not given.
+    /// How long it may take: `30s`, `5m`, `1h30m`; ten minutes by default.
     #[serde(default)]
     timeout: Option<Span>,
     /// What it reads from its standard input. The only place for a secret.

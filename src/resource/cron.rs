@@ -34,7 +34,7 @@ pub(super) struct Cron {
     /// Variables, for everyone to read. Without a `PATH` cron has `/usr/bin:/bin`.
     #[serde(default)]
     environment: BTreeMap<String, String>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }

@@ -25,7 +25,7 @@ pub(super) struct Directory {
     /// Who may do what with it, in quotes.
     #[serde(default = "fields::mode_755")]
     mode: FileMode,
-    /// Whether it is there. `absent` removes it only if nothing is in it.
+    /// Whether it exists. `absent` removes it only if nothing is in it.
     #[serde(default)]
     state: Presence,
 }

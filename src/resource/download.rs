@@ -30,10 +30,10 @@ pub(super) struct Download {
     /// followed, and the host needs `curl`.
     #[serde(default)]
     headers: BTreeMap<String, Data>,
-    /// The most that is read: `512M`, `4G`. Four gigabytes if not given.
+    /// The most that is read: `512M`, `4G`. Four gigabytes by default.
     #[serde(default = "remote::four_gigabytes")]
     max_size: Bytes,
-    /// How long it may take: `30s`, `5m`, `1h30m`; half an hour if not given.
+    /// How long it may take: `30s`, `5m`, `1h30m`; half an hour by default.
     #[serde(default)]
     timeout: Option<Span>,
     /// The user it belongs to.
@@ -45,7 +45,7 @@ pub(super) struct Download {
     /// Who may do what with it, in quotes.
     #[serde(default = "fields::mode_644")]
     mode: FileMode,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }

@@ -42,7 +42,9 @@ impl<'de> Deserialize<'de> for FileMode {
         let digits = text.len() == 3 || text.len() == 4;
         match u32::from_str_radix(&text, 8) {
             Ok(bits) if digits => Ok(Self(Mode(bits))),
-            _ => Err(D::Error::custom(format!("invalid mode `{text}`: three or four digits from 0 to 7, like \"0644\""))),
+            _ => {
+                Err(D::Error::custom(format!("invalid mode `{text}`: three or four digits from 0 to 7, like \"0644\"")))
+            }
         }
     }
 }
@@ -120,7 +122,8 @@ fn argument(value: &Datum) -> Result<String, String> {
     match value {
         Datum::Text(text) => Ok(text.clone()),
         Datum::Secret(_) => {
-            Err("an argument must not be a secret, because every user on the host can read it: use `stdin` or a file".to_owned())
+            Err("an argument must not be a secret, because every user on the host can read it: use `stdin` or a file"
+                .to_owned())
         }
         other => Err(format!("an argument must be text: put {} in quotes", named(&other.masked()))),
     }

@@ -108,7 +108,7 @@ struct Rule {
     /// By which protocol.
     #[serde(default)]
     protocol: Protocol,
-    /// From where: addresses and networks, `10.0.0.0/8`. From anywhere if not given.
+    /// From where: addresses and networks, `10.0.0.0/8`. From anywhere by default.
     #[serde(default)]
     from: Option<Vec<Network>>,
 }

@@ -37,7 +37,7 @@ pub(super) struct Git {
     /// The user it belongs to, who also clones it, with the keys of that user. A tree that is there never gets another.
     #[serde(default = "fields::root")]
     owner: String,
-    /// How many commits of the past come along; all if not given.
+    /// How many commits of the past come along; all by default.
     #[serde(default)]
     depth: Option<u32>,
     /// Whether the submodules are checked out, too.
@@ -46,7 +46,7 @@ pub(super) struct Git {
     /// What becomes of changes made on the host: they stop the plan (`refuse`) or are lost (`overwrite`).
     #[serde(default)]
     clean: Clean,
-    /// Whether it is there. `absent` removes the whole directory.
+    /// Whether it exists. `absent` removes the whole directory.
     #[serde(default)]
     state: Presence,
 }

@@ -18,13 +18,13 @@ use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
 pub(super) struct Group {
     /// Its name.
     name: String,
-    /// Its number; the next free one if not given. A group that is there never gets another.
+    /// Its number; the next free one by default. A group that is there never gets another.
     #[serde(default)]
     gid: Option<u32>,
     /// Whether a free number is taken from those for system groups. Matters only when the group is made.
     #[serde(default)]
     system: bool,
-    /// Whether it is there. Whoever is in it keeps it back.
+    /// Whether it exists. It is kept while it has members.
     #[serde(default)]
     state: Presence,
 }

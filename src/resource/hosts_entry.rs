@@ -18,7 +18,7 @@ use crate::edit::{Edit, Entry, HostNames};
 pub(super) struct HostsEntry {
     /// An IPv4 or IPv6 address.
     address: IpAddr,
-    /// All of its names, the main one first: those that are not here are taken away.
+    /// All its names, the main one first: other names are removed.
     #[serde(default)]
     names: Vec<String>,
     /// Whether the address is there. `absent` removes its lines.

@@ -58,10 +58,10 @@ pub(super) struct Http {
     /// A file on the host with the certificates to trust, instead of the system's.
     #[serde(default)]
     ca: Option<String>,
-    /// How long one request may take: `30s`, `2m`; 15 seconds if not given.
+    /// How long one request may take: `30s`, `2m`; 15 seconds by default.
     #[serde(default)]
     timeout: Option<Span>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -106,7 +106,7 @@ struct Read {
     /// Keys that are not compared, such as times that the server writes.
     #[serde(default)]
     ignore: Vec<String>,
-    /// The statuses that say that it is not there; 404 and 410 if not given.
+    /// The statuses that say that it is not there; 404 and 410 by default.
     #[serde(default)]
     absent: Option<Vec<u16>>,
 }

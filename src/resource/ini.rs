@@ -30,7 +30,7 @@ pub(super) struct Ini {
     /// Whether a new line has spaces around its `=`, if the file has no line to go by.
     #[serde(default = "fields::yes")]
     spaces: bool,
-    /// Whether it is there. `absent` removes every line of the key in the section.
+    /// Whether it exists. `absent` removes every line of the key in the section.
     #[serde(default)]
     state: Presence,
     /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret). With `absent`:

@@ -39,7 +39,7 @@ pub(super) struct Keyed<F: Format> {
     /// The value: a text, number, list or map, or true or false.
     #[serde(default)]
     value: Option<Tree>,
-    /// Whether it is there. `absent` removes the key.
+    /// Whether it exists. `absent` removes the key.
     #[serde(default)]
     state: Presence,
     /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret). With `absent`:

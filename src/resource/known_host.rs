@@ -23,7 +23,7 @@ pub(super) struct KnownHost {
     /// The file. Names that are hashed in it are recognized.
     #[serde(default = "everyone")]
     path: String,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }

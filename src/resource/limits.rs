@@ -28,7 +28,7 @@ pub(super) struct Limits {
     /// The file's name below `/etc/security/limits.d`, without `.conf`.
     #[serde(default = "armilla")]
     file: String,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }

@@ -19,7 +19,7 @@ pub(super) struct Link {
     /// What it points to, absolute or relative to its own directory. It need not be there.
     #[serde(default)]
     target: Option<String>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }

@@ -32,11 +32,11 @@ const WAIT_FOR_LOCK: &str = "DPkg::Lock::Timeout=300";
 pub(super) struct Package {
     /// Its name as the host's manager knows it; for apt with its architecture if that is not the host's own: `libc6:i386`.
     name: String,
-    /// Exactly this version, or with `*` at the end any that begins so: `3.8.*`. Any version if not given; a newer one
+    /// Exactly this version, or with `*` at the end any that begins so: `3.8.*`. Any version by default; a newer one
     /// in the archive is then no reason to upgrade.
     #[serde(default)]
     version: Option<String>,
-    /// Whether upgrades leave it alone (`apt-mark hold`, `dnf versionlock`, `zypper addlock`). Left as it is if not given.
+    /// Whether upgrades leave it alone (`apt-mark hold`, `dnf versionlock`, `zypper addlock`). Left as it is by default.
     /// apk and pacman cannot.
     #[serde(default)]
     hold: Option<bool>,
@@ -44,7 +44,7 @@ pub(super) struct Package {
     /// it back, unless that is to be absent, too.
     #[serde(default)]
     state: Presence,
-    /// Whether its configuration goes with it: when it is to be absent, or when no role wants it any more. With apt, the
+    /// Whether its configuration goes with it: when it is to be absent, or when it is removed from the roles. With apt, the
     /// package's own scripts may then delete its data, too.
     #[serde(default)]
     purge: bool,

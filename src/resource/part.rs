@@ -192,9 +192,10 @@ impl Piece {
             PathReading::File { content: Some(content), digest, attributes, .. } => {
                 self.edited(Some((content, digest)), Some(attributes))
             }
-            PathReading::File { .. } => {
-                Verdict::Refuse(format!("it is larger than {} KiB, the limit for changing a part of a file", FETCH_LIMIT >> 10))
-            }
+            PathReading::File { .. } => Verdict::Refuse(format!(
+                "it is larger than {} KiB, the limit for changing a part of a file",
+                FETCH_LIMIT >> 10
+            )),
             other => Verdict::Refuse(fields::in_the_way(other, "a file")),
         }
     }

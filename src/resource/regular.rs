@@ -45,7 +45,7 @@ pub(super) struct Written<S: Sort> {
     /// Who may do what with it, in quotes. With a secret in the content, it must not let everyone read.
     #[serde(default = "fields::mode_644")]
     mode: FileMode,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
     /// Once it is there, other content stops the plan instead of being overwritten.

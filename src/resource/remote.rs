@@ -23,9 +23,10 @@ impl<'de> Deserialize<'de> for Bytes {
         let value = serde_json::Value::deserialize(deserializer)?;
         let bytes = value.as_u64().or_else(|| value.as_str().and_then(bytes));
         // The arithmetic of a shell ends at 2^63; a petabyte is more than any disk it will meet.
-        bytes.filter(|bytes| (1..=1 << 50).contains(bytes)).map(Self).ok_or_else(|| {
-            D::Error::custom("write a size like 300K, 512M or 4G, at most one petabyte")
-        })
+        bytes
+            .filter(|bytes| (1..=1 << 50).contains(bytes))
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("write a size like 300K, 512M or 4G, at most one petabyte"))
     }
 }
 
@@ -70,8 +71,7 @@ impl Request<'_> {
         check_sha256(self.sha256)?;
         let secret = self.headers.values().any(|value| value.0.is_secret());
         if secret && !self.url.starts_with("https://") {
-            return Err("a secret header can be sent to an https:// address only: others are not encrypted"
-                .to_owned());
+            return Err("a secret header can be sent to an https:// address only: others are not encrypted".to_owned());
         }
         self.headers.iter().try_for_each(|(name, value)| check_header(name, value))
     }

@@ -35,17 +35,17 @@ pub(super) struct Repository {
     /// The components of apt, such as `[main]`. None with a flat repository.
     #[serde(default)]
     components: Vec<String>,
-    /// The architectures apt takes from it, such as `[amd64]`. The host's own if not given.
+    /// The architectures apt takes from it, such as `[amd64]`. The host's own by default.
     #[serde(default)]
     architectures: Vec<String>,
     /// The public key that signs it, armoured or (for apt) binary. Instead: `src`, a file of the role's or project's
     /// `files/`.
     #[serde(default)]
     content: Option<Data>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
-    /// `unsigned`: whoever can reach the network between it and the host decides what is installed. Instead of a key.
+    /// `unsigned`: packages are not verified, so anyone on the network path can change them. Instead of a key.
     #[serde(default)]
     trust: Option<Trust>,
 }

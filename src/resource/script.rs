@@ -36,7 +36,7 @@ pub(super) struct Script {
     /// file of the role's or project's `files/`.
     #[serde(default)]
     content: Option<Data>,
-    /// What it is told after the word `read`, `apply` or `remove`, as a list: which thing is meant. Never a secret.
+    /// Its arguments after `read`, `apply` or `remove`, as a list. Never a secret.
     #[serde(default)]
     arguments: Option<Argv>,
     /// How the thing should be. `read` must report each of these keys. The place for secrets.
@@ -51,7 +51,7 @@ pub(super) struct Script {
     /// The user it runs as.
     #[serde(default)]
     user: Option<String>,
-    /// How long `apply` and `remove` may take: `30s`, `5m`; ten minutes if not given. `read` has 30 seconds.
+    /// How long `apply` and `remove` may take: `30s`, `5m`; ten minutes by default. `read` has 30 seconds.
     #[serde(default)]
     timeout: Option<Span>,
     /// Whether the thing is there.

@@ -26,7 +26,7 @@ pub(super) struct Service {
     /// Whether it runs now. A unit that does not exist is stopped.
     #[serde(default)]
     state: Running,
-    /// Whether it starts with the host. Left as it is if not given. A unit without an `[Install]` section cannot be
+    /// Whether it starts with the host. Left as it is by default. A unit without an `[Install]` section cannot be
     /// enabled or disabled and is always as wanted.
     #[serde(default)]
     enabled: Option<bool>,

@@ -29,7 +29,7 @@ pub(super) struct Swap {
     /// How large it is: `512M`, `2G`. Another size needs the memory back for a moment, which fails if there is none.
     #[serde(default)]
     size: Option<Megabytes>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }

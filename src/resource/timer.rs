@@ -31,10 +31,10 @@ pub(super) struct Timer {
     /// The program and its arguments, as a list. No shell reads it; one that is needed is written out: `[sh, -c, ...]`.
     #[serde(default)]
     command: Option<Argv>,
-    /// The user it runs as; root if not given.
+    /// The user it runs as; root by default.
     #[serde(default)]
     user: Option<String>,
-    /// The directory it runs in; `/` if not given.
+    /// The directory it runs in; `/` by default.
     #[serde(default)]
     directory: Option<String>,
     /// Variables added to its environment. Everyone on the host can read them.
@@ -49,7 +49,7 @@ pub(super) struct Timer {
     /// What `systemctl list-units` says of it.
     #[serde(default)]
     description: Option<String>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }

@@ -25,7 +25,7 @@ const USAGE: &str = include_str!("user_usage.sh");
 pub(super) struct User {
     /// Its name.
     name: String,
-    /// Its number; the next free one if not given. A user that is there never gets another.
+    /// Its number; the next free one by default. A user that is there never gets another.
     #[serde(default)]
     uid: Option<u32>,
     /// Its primary group. A new user without it gets a group of its own name, which goes with it.
@@ -46,10 +46,10 @@ pub(super) struct User {
     /// Whether a free number is taken from those for system users. Matters only when the user is made.
     #[serde(default)]
     system: bool,
-    /// Whether the home directory is made with the user. Yes if not given, but no for a system user.
+    /// Whether the home directory is made with the user. Yes by default, but no for a system user.
     #[serde(default)]
     create_home: Option<bool>,
-    /// Whether it is there. `absent` keeps its home directory and its files. A process or crontab of it keeps it back.
+    /// Whether it exists. `absent` keeps its home directory and its files. A process or crontab of it keeps it back.
     #[serde(default)]
     state: Presence,
 }

@@ -50,7 +50,7 @@ pub(super) struct Venv {
     /// The Python it is made with. If that gets another version later, the plan stops: remove the environment first.
     #[serde(default = "python3")]
     python: String,
-    /// The package index; the one of pip if not given. A place for a secret.
+    /// The package index; the one of pip by default. A place for a secret.
     #[serde(default)]
     index_url: Option<Data>,
     /// A directory on the host with wheels. Without `index_url`, no index is asked.
@@ -62,7 +62,7 @@ pub(super) struct Venv {
     /// The user it belongs to, who installs its packages.
     #[serde(default = "fields::root")]
     owner: String,
-    /// Whether it is there. `absent` removes the whole directory.
+    /// Whether it exists. `absent` removes the whole directory.
     #[serde(default)]
     state: Presence,
 }

@@ -211,9 +211,9 @@ fn pattern(table: &Table<'_>, problems: &mut Diagnostics) -> Option<Regex> {
             let told = error.to_string();
             let why = told.lines().last().unwrap_or_default().trim_start_matches("error: ");
             let problem = Diagnostic::error(format!("invalid regular expression: {why}")).at(&node.origin);
-            problems.push(problem.hint(
-                "escape a literal `[`, `(`, `.`, `*` or `+` with a backslash, in single quotes: '\\['",
-            ));
+            problems.push(
+                problem.hint("escape a literal `[`, `(`, `.`, `*` or `+` with a backslash, in single quotes: '\\['"),
+            );
         })
         .ok()
 }

@@ -135,7 +135,7 @@ impl Story {
             ["fill", host] => drop(fleet.on(host, |host| host.full = true)),
             ["slow", host, turns] => fleet.slow(host, number(turns)?),
             ["wait", seconds] => fleet.wait(i64::try_from(number(seconds)?).unwrap_or_default()),
-            _ => return Err(format!("`{}` is no command of a story", words.join(" "))),
+            _ => return Err(format!("unknown command `{}` of a story", words.join(" "))),
         }
         Ok(())
     }
@@ -155,6 +155,6 @@ fn drift(what: &str, target: &str) -> Result<Drift, String> {
         "disable" => Drift::Disable(target),
         "remove" => Drift::Remove(target),
         "leave" => Drift::Leave(target),
-        _ => return Err(format!("`{what}` is no drift")),
+        _ => return Err(format!("unknown drift `{what}`")),
     })
 }

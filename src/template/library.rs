@@ -140,8 +140,7 @@ fn check_name(name: &str) -> Result<(), Diagnostic> {
         }
         () => return Ok(()),
     };
-    Err(Diagnostic::error(what)
-        .hint("use the path of a file below templates/ of the role or the project"))
+    Err(Diagnostic::error(what).hint("use the path of a file below templates/ of the role or the project"))
 }
 
 /// A place in a template that names others.

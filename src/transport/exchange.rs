@@ -182,9 +182,7 @@ impl<'a> Exchange<'a> {
         let why = match refusal {
             Refusal::Unable(why) => return self.unable(brief(why)),
             Refusal::Fenced(None) => "its lock has ended".to_owned(),
-            Refusal::Fenced(Some(lease)) if lease.is_ended() => {
-                "its lock was broken".to_owned()
-            }
+            Refusal::Fenced(Some(lease)) if lease.is_ended() => "its lock was broken".to_owned(),
             Refusal::Fenced(Some(lease)) => {
                 let holder = &lease.holder;
                 brief(&format!(

@@ -274,7 +274,8 @@ impl Slot {
             return self.executable(written, programs).await;
         }
         if about.is_file() && mode & 0o007 != 0 {
-            let problem = self.problem(format!("the key file {written} is readable or writable by everyone on this machine"));
+            let problem =
+                self.problem(format!("the key file {written} is readable or writable by everyone on this machine"));
             return Err(problem.hint(format!("run: chmod 600 {written}")));
         }
         let read = move || {

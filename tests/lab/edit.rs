@@ -144,7 +144,7 @@ resources:
   - service: nginx
 "#,
     );
-    project.plan(&["--detailed-exitcode"]).ends(2).says("before it, may bring it");
+    project.plan(&["--detailed-exitcode"]).ends(2).says("planned before it, may create it");
     project.converges();
     assert_eq!(
         house.sh("h1", "nginx -T 2>/dev/null | grep -A2 '^worker_processes' | tr -d '\\n'"),

@@ -94,7 +94,7 @@ pub(crate) fn broken_scripts(house: &House) {
     // It was run to look, and looking is its own promise; it is not run to do.
     project.apply(&[]).ends(1).says("must print a JSON map").says("nothing was changed");
     only("#!/bin/sh\ncase $1 in install) touch /root/done ;; *) echo usage: install >&2; exit 64 ;; esac\n");
-    project.apply(&[]).ends(1).says("its script cannot look").says("usage: install");
+    project.apply(&[]).ends(1).says("its script cannot run").says("usage: install");
     only("#!/bin/sh\n[ \"$1\" != read ] || echo '{\"colour\": 1}'\n");
     project.apply(&[]).ends(1).says("does not report `size`");
     only("#!/bin/sh\n[ \"$1\" != read ] || echo '{\"size\": 4}'\n");
@@ -148,7 +148,7 @@ pub(crate) fn work_tree(house: &House) {
     // A repository that is away: where the branch is nobody knows; a commit is known.
     house.sh("h1", "mv /srv/git/app.git /srv/git/away.git");
     role("revision: main");
-    project.apply(&[]).ends(1).says("the repository could not be asked");
+    project.apply(&[]).ends(1).says("the repository could not be read");
     role(&format!("revision: {first}"));
     project.is_empty();
     house.sh("h1", "mv /srv/git/away.git /srv/git/app.git");

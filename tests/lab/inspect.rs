@@ -148,7 +148,7 @@ pub(crate) fn explain(house: &House) {
 
     explain(&["/srv/explained/motto"]).ends(0).says("now will change (add): is missing");
     project.apply(&[]).ends(0);
-    explain(&["file", "/srv/explained/motto"]).ends(0).says("now as described").says("after directory /srv/explained");
+    explain(&["file", "/srv/explained/motto"]).ends(0).says("now in sync").says("after directory /srv/explained");
     house.sh("h1", "echo scribbled >/srv/explained/motto");
     explain(&["/srv/explained/motto"]).ends(0).says("- scribbled").says("+ of the host");
     house.sh("h1", "echo scribbled >/srv/explained/token");

@@ -34,14 +34,14 @@ pub(crate) fn canary(house: &House) {
     assert_eq!(log(house, "h1"), "", "what did not run is not drained");
 
     sleeper(&project, "two", rollout);
-    project.plan(&[]).ends(0).says("1 host as a canary, healthy for 3 s, then a person");
+    project.plan(&[]).ends(0).says("1 host as a canary, healthy for 3 s, then approval");
     let mut run = project.start(&["apply", "lab", "--lab", "-y"]);
     drop(run.child.stdin.take());
     until("it waits for a person", || !run.runs() || run.said().contains("armilla approve"));
     assert!(run.runs(), "{}", run.said());
     assert_eq!(log(house, "h1"), "drain one\nundrain two");
     assert_eq!((log(house, "h2"), log(house, "h3")), (String::new(), String::new()), "the others wait");
-    project.run(&["approve"]).ends(0).says("the others may follow h1");
+    project.run(&["approve"]).ends(0).says("the other hosts follow h1");
     run.wait().ends(0).says("Converged");
     for host in HOSTS {
         assert_eq!(log(house, host), "drain one\nundrain two", "{host}");

@@ -105,7 +105,7 @@ fn changed(house: &House, project: &crate::project::Project<'_>) {
         project.apply(&[]).ends(3).says("/proc/sys/vm/swappiness");
     }
     project.only(&["h1"], "summary: Wrong.\nresources:\n  - timezone: { name: Mars/Olympus }\n");
-    project.plan(&[]).says("this host knows no zone Mars/Olympus");
+    project.plan(&[]).says("unknown time zone Mars/Olympus on this host");
     project.only(&["h1"], "summary: Wrong.\nresources:\n  - timer: { name: x, schedule: Mon foo, command: [x] }\n");
     project.plan(&[]).says("Failed to parse calendar specification");
 }

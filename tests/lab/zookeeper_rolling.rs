@@ -82,7 +82,7 @@ pub(crate) fn never_below_the_quorum(house: &House) {
     house.lab().kill(&["zk5"], &mut |_| {}).expect("the plug is pulled");
     let before = lives(house, &MEMBERS[..4]);
     inventory(&project, "zk[1:5]", "", ", sync_limit: 7");
-    project.apply(&[]).ends(1).says("3 of 5 healthy, and 4 are promised: zk5");
+    project.apply(&[]).ends(1).says("3 of 5 healthy, and `keep_healthy` requires 4: zk5");
     assert_eq!(lives(house, &MEMBERS[..4]), before, "nothing restarted");
     assert!(!house.holds("zk1", "grep -qx syncLimit=7 /etc/zookeeper/conf/zoo.cfg"), "and nothing was written");
     house.lab().boot(&["zk5"], &mut |_| {}).expect("it boots");

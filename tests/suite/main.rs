@@ -21,6 +21,7 @@ mod generator;
 mod imports;
 mod includes;
 mod inventory;
+mod language;
 mod lease;
 mod ledger;
 mod mistakes;

@@ -334,7 +334,7 @@ fn two_projects_on_this_machine_keep_what_they_have() {
     let plan = here.path("one.plan").display().to_string();
     here.ends("one", 0, &["plan", "here", "-o", &plan]);
     let said = here.ends("two", 1, &["apply", &plan, "-y"]);
-    assert!(said.contains(&format!("the plan is of the project {}", here.identity("one"))), "{said}");
+    assert!(said.contains(&format!("the plan is for the project {}", here.identity("one"))), "{said}");
     here.ends("one", 0, &["apply", &plan, "-y"]);
     here.ends("one", 0, &["destroy", "here", "--confirm", "here"]);
     assert!(!here.path("b").exists() && here.path("c").exists());
@@ -371,7 +371,7 @@ fn resume_finds_the_runs_of_the_project_wherever_its_folder_is() {
     here.project("shop", &["one"]);
     here.write("shop/armilla.yml", "project: shop-2222222222\n");
     let said = here.ends("shop", 1, &["resume", "-y"]);
-    assert!(said.contains("no run of this project"), "{said}");
+    assert!(said.contains("this project has no run"), "{said}");
     fs::write(go, "").expect("a file");
     here.ends("moved", 0, &["resume", "-y"]);
 }

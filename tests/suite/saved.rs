@@ -379,7 +379,7 @@ fn no_change_of_a_file_goes_unnoticed() {
         assert!(matches!(error, SavedError::Cut | SavedError::Stranger), "{at}: {error:?}");
     }
     for more in [&b"\n"[..], b" ", b"{}", b"}\n"] {
-        let error = File::parse([&whole, more].concat()).expect_err("something follows");
+        let error = File::parse([&whole, more].concat()).expect_err("unexpected text after");
         assert!(matches!(error, SavedError::Changed | SavedError::Cut), "{error:?}");
     }
     assert!(tried > 500, "{tried}");
@@ -426,11 +426,11 @@ fn a_file_that_says_what_no_plan_says_is_refused() {
             "\"environment\":\"production\",\"stages\"",
             "another environment",
         ),
-        ("\"after\":[[0,\"done\"]]", "\"after\":[[1,\"done\"]]", "stage 1 waits for one that is not before it"),
-        ("\"after\":[[0,\"done\"]]", "\"after\":[[99,\"done\"]]", "stage 1 waits for one that is not before it"),
+        ("\"after\":[[0,\"done\"]]", "\"after\":[[1,\"done\"]]", "stage 1 waits for a later stage"),
+        ("\"after\":[[0,\"done\"]]", "\"after\":[[99,\"done\"]]", "stage 1 waits for a later stage"),
         ("\"in_sync\":112", "\"in_sync\":112,\"more\":1", "unknown field `more`"),
         ("\"in_sync\":112", "\"in_sync\":-1", "invalid value"),
-        ("\"requires\":[0]", "\"requires\":[1]", "requires one that is not before it"),
+        ("\"requires\":[0]", "\"requires\":[1]", "requires a later one"),
         ("\"items\":[[0,", "\"items\":[[9,", "there is no resource 9"),
         ("{\"sealed\":0}", "{\"sealed\":77}", "unknown secret number"),
         ("\"within\":\"60s\"", "\"within\":\"soon\"", "invalid duration `soon`"),
@@ -453,7 +453,7 @@ fn secrets_are_read_only_with_their_key() {
     assert_eq!(sealed.id.as_deref(), Some("prod"));
     assert!(sealed.open(&key("wrong")).is_err());
     let other = Secret::new(b"{\"values\":[\"hunter2\"],\"places\":[0,1]}".to_vec());
-    let error = file.open(Some(&other)).expect_err("no list of secrets").to_string();
+    let error = file.open(Some(&other)).expect_err("not a list").to_string();
     assert!(!error.contains("hunter2"), "{error}");
     assert_eq!(small().draft().expect("a draft").finish(None).expect_err("not encrypted"), SavedError::Sealed);
     // A plan that is only shown has no secret, and nobody can take it for one with an empty password.
@@ -626,7 +626,7 @@ fn a_host_on_which_something_moved_is_refused_with_its_name() {
     let why = "its ledger changed since the plan was made: 3 runs then, 0 now";
     assert_eq!(lost, (None, one("h1", why)));
     let newer = moved(&|seen| state(&mut seen.now, "h1", "m1", Some(b"{\"version\":99}".to_vec())));
-    assert!(newer.1["h1"].contains("use a newer armilla"), "{newer:?}");
+    assert!(newer.1["h1"].contains("upgrade armilla"), "{newer:?}");
     let unknown = moved(&|seen| drop(seen.saved.plan.bases.remove(&host("h1"))));
     assert_eq!(unknown, (None, one("h1", "the plan has no state for it")));
 }
@@ -634,7 +634,7 @@ fn a_host_on_which_something_moved_is_refused_with_its_name() {
 #[test]
 fn a_plan_that_had_its_time_is_refused_as_a_whole() {
     let run = "20261121-150000-k3fq";
-    let words = "the run 20261121-150000-k3fq of bob@desk, begun 2026-11-21T15:00:00Z";
+    let words = "the run 20261121-150000-k3fq of bob@desk, started 2026-11-21T15:00:00Z";
     let mut overtaken = seen();
     state(&mut overtaken.now, "h2", "m2", Some(ledger(4, Some(("other", run)))));
     let (stale, hosts) = look(&overtaken);

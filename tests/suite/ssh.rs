@@ -328,7 +328,7 @@ async fn a_connection_that_is_kept_serves_the_next_run_and_then_ends() {
     let folder = server.home.join("kept");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).expect("a mode");
     match said(&Connections::new(options(60)), &host, "echo here").await {
-        Err(TransportError::Local { why, .. }) => assert!(why.contains("only we can read"), "{why}"),
+        Err(TransportError::Local { why, .. }) => assert!(why.contains("only this user can read"), "{why}"),
         other => panic!("{other:?}"),
     }
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a mode");

@@ -107,7 +107,7 @@ fn a_rehearsal_never_leads_to_a_real_host() {
     assert_eq!(ways, [(host("a"), "10.0.0.1".to_owned())]);
     assert!(!environment.is_production(), "it is a lab");
     let problem = environment.check_rehearsal().expect_err("b is missing").to_string();
-    assert!(problem.contains("there is no lab host b"), "{problem}");
+    assert!(problem.contains("unknown lab host b"), "{problem}");
     let limited = Request { limit: Some("a".into()), ..request };
     assert_eq!(open(&[hosts], &limited).expect("fine").check_rehearsal(), Ok(()));
 }
@@ -138,7 +138,7 @@ fn what_a_selector_does_not_find_is_an_error_or_a_warning() {
     assert!(environment.warnings.iter().any(|warning| warning.what.contains("nobody")));
     let catalog = environment.catalog(&Facts::new(), &BTreeSet::new()).expect("fine");
     let selected = environment.chosen(catalog).expect("a warning");
-    assert!(selected.warnings.iter().any(|warning| warning.what.contains("the selection leaves nothing")));
+    assert!(selected.warnings.iter().any(|warning| warning.what.contains("the selection is empty")));
 }
 
 #[test]

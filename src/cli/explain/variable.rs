@@ -180,13 +180,11 @@ fn because(loaded: &Environment, input: &role::Input, every: &[Variable]) -> Str
     match (&winner.level, before) {
         (Level::CommandLine, _) => "--var overrides everything else".to_owned(),
         (Level::Host(_), Some(Level::Host(_))) | (Level::All, Some(Level::All)) => {
-            "at one level the last one wins: files of group_vars and host_vars after hosts.yml"
-                .to_owned()
+            "at one level the last one wins: files of group_vars and host_vars after hosts.yml".to_owned()
         }
         (Level::Host(_), _) => "values of the host override those of its groups".to_owned(),
         (Level::Group(own), Some(Level::Group(other))) if own == other => {
-            "at one level the last one wins: files of group_vars and host_vars after hosts.yml"
-                .to_owned()
+            "at one level the last one wins: files of group_vars and host_vars after hosts.yml".to_owned()
         }
         (Level::Group(own), Some(Level::Group(other))) if below(loaded, other.as_str(), own.as_str()) => {
             format!("the group {own} is a child of {other}: a child overrides its parent")
@@ -195,9 +193,7 @@ fn because(loaded: &Environment, input: &role::Input, every: &[Variable]) -> Str
             format!("{own} is deeper than {other}, or as deep with the later name")
         }
         (Level::Group(_), Some(Level::All)) => "a group overrides all hosts".to_owned(),
-        (Level::Group(_) | Level::All, _) => {
-            "the inventory overrides the service and the role's default".to_owned()
-        }
+        (Level::Group(_) | Level::All, _) => "the inventory overrides the service and the role's default".to_owned(),
         (Level::Service(_), _) => "the service overrides the role's default".to_owned(),
         (Level::Role(_), _) => "not set: the role's default applies".to_owned(),
     }

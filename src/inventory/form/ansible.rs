@@ -49,8 +49,8 @@ pub(super) fn read(root: Node, draft: &mut Draft, problems: &mut Diagnostics) {
             }
         }
         _ => {
-            let problem =
-                Diagnostic::error(format!("an inventory must be a map of groups, not {}", root.kind())).at(&root.origin);
+            let problem = Diagnostic::error(format!("an inventory must be a map of groups, not {}", root.kind()))
+                .at(&root.origin);
             reader.wrong(problem.hint("write `all: { hosts: { web1: } }`"));
         }
     }
@@ -97,10 +97,8 @@ impl Reader<'_> {
                 "children" => self.children(owner, &key.name, node),
                 "hosts" => self.hosts(owner, &key.name, node),
                 other => {
-                    let what = format!(
-                        "`{}` is ignored: a group has `hosts`, `children` and `vars`",
-                        other.escape_debug()
-                    );
+                    let what =
+                        format!("`{}` is ignored: a group has `hosts`, `children` and `vars`", other.escape_debug());
                     self.warn(what, &part, did_you_mean(other, KEYS).filter(|hint| hint.starts_with("did")));
                 }
             }

@@ -141,8 +141,7 @@ impl Reader<'_> {
         let name = text.split('#').next().unwrap_or_default().trim_end();
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || matches!(c, ':' | ']')) {
             let problem = Diagnostic::error(format!("invalid group name `{}`", text.escape_debug())).at(origin);
-            return self
-                .wrong(problem.wide(text.chars().count()).hint("`[NAME:children]` takes one name per line"));
+            return self.wrong(problem.wide(text.chars().count()).hint("`[NAME:children]` takes one name per line"));
         }
         let Some(parent) = self.section.owner else { return };
         let reserved = matches!(name, super::ALL | super::UNGROUPED);
@@ -171,9 +170,9 @@ impl Reader<'_> {
             Ok(words) => words,
             Err(unfinished) => {
                 return self.wrong(
-                    Diagnostic::error(format!("the line of a host is incomplete: {unfinished}")).at(origin).hint(
-                        "close each quote; write a literal quote inside quotes of the other type: \"it's\"",
-                    ),
+                    Diagnostic::error(format!("the line of a host is incomplete: {unfinished}"))
+                        .at(origin)
+                        .hint("close each quote; write a literal quote inside quotes of the other type: \"it's\""),
                 );
             }
         };
@@ -181,8 +180,11 @@ impl Reader<'_> {
         let (pattern, port) = host_and_port(&name.text);
         if pattern.ends_with(':') || pattern == "---" {
             let problem = Diagnostic::error(format!("invalid host name `{}`", pattern.escape_debug())).at(origin);
-            let hint =
-                if pattern == "---" { "the name of a YAML file must end in `.yml`" } else { "a port is expected after `:`" };
+            let hint = if pattern == "---" {
+                "the name of a YAML file must end in `.yml`"
+            } else {
+                "a port is expected after `:`"
+            };
             return self.wrong(problem.wide(name.text.chars().count()).hint(hint));
         }
         let known = self.draft.hosts.len();

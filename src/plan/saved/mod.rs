@@ -119,9 +119,7 @@ pub enum SavedError {
     #[error("it is not a plan written by `armilla plan -o FILE`")]
     Stranger,
     /// It is of another format.
-    #[error(
-        "the plan has format {found}, this version reads {VERSION}: use the version that made it, or plan again"
-    )]
+    #[error("the plan has format {found}, this version reads {VERSION}: use the version that made it, or plan again")]
     Version {
         /// The format it has.
         found: u64,

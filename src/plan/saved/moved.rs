@@ -123,7 +123,7 @@ impl fmt::Display for Moved {
 }
 
 fn run(by: &Applied) -> String {
-    format!("the run {} of {}, begun {}", by.run, by.who, by.at)
+    format!("the run {} of {}, started {}", by.run, by.who, by.at)
 }
 
 fn id(machine: &str) -> &str {

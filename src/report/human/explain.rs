@@ -223,7 +223,7 @@ fn now(now: &Now, width: usize) -> Vec<String> {
     match now {
         Now::NotAsked => line("the host was not read (--offline)"),
         Now::Unreachable(why) => line(&paint(WRONG, &one_line(why))),
-        Now::InSync => line(&paint(WELL, "as described")),
+        Now::InSync => line(&paint(WELL, "in sync")),
         Now::Planned(entry) => {
             let mut lines = labelled("now", &standing(entry), width);
             let fields = fold::change(&entry.verdict).into_iter().flat_map(|change| &change.fields);

@@ -33,12 +33,9 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
         Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, stderr),
         Failure::Host { why, .. } | Failure::Fenced { why, .. } => lost(step.as_deref(), why),
         Failure::Undone { cause, why } => put_back(plan, stage, cause, &format!("the change was rolled back: {why}")),
-        Failure::Unsure { cause, why } => put_back(
-            plan,
-            stage,
-            cause,
-            &format!("the result of the rollback is unknown; check the host: {why}"),
-        ),
+        Failure::Unsure { cause, why } => {
+            put_back(plan, stage, cause, &format!("the result of the rollback is unknown; check the host: {why}"))
+        }
         Failure::Refused { why } => words::lines(why).into_iter().map(|line| format!("  {line}")).collect(),
     });
     lines

@@ -33,8 +33,7 @@ pub fn import(environment: &EnvName, import: &Import, width: usize) -> String {
         lines.extend(wrap(&text, width).into_iter().map(|line| paint(layout::WRONG, &line)));
     }
     if !import.taken.is_empty() {
-        let text =
-            "Nothing on the hosts changes. From then on, armilla removes these resources when they are removed from the roles.";
+        let text = "Nothing on the hosts changes. From then on, armilla removes these resources when they are removed from the roles.";
         lines.push(String::new());
         lines.extend(wrap(text, width));
     }

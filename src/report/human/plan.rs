@@ -168,8 +168,7 @@ fn lost(plan: &Plan, view: &View) -> Vec<String> {
         return Vec::new();
     }
     let them = if plan.unreachable.len() == 1 { "it" } else { "them" };
-    let title =
-        format!("{} unreachable: the state of {them} is unknown", words::count(plan.unreachable.len(), "host"));
+    let title = format!("{} unreachable: the state of {them} is unknown", words::count(plan.unreachable.len(), "host"));
     let widest = plan.unreachable.keys().map(|host| layout::width(host.as_str())).max().unwrap_or(0);
     let mut lines = vec![String::new(), paint(layout::WRONG, &title)];
     for (host, why) in &plan.unreachable {
@@ -281,8 +280,7 @@ const ACTIONS: &[(Action, &str, &str)] = &[
 
 fn next(summary: &Summary, view: &View) -> Option<String> {
     if summary.refused + summary.unreadable > 0 {
-        let text =
-            "Nothing was changed. Apply will not start: fix the refused or unreadable resources above, then plan again.";
+        let text = "Nothing was changed. Apply will not start: fix the refused or unreadable resources above, then plan again.";
         return Some(text.to_owned());
     }
     if summary.changes() == 0 && summary.unhealthy > 0 {

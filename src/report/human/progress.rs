@@ -155,7 +155,7 @@ impl Progress {
                         let done = block.entries.iter().filter(|entry| !entry.is_kept());
                         words::count(done.count(), "change")
                     }
-                    Work::Undo { .. } => "put back".to_owned(),
+                    Work::Undo { .. } => "rolled back".to_owned(),
                     Work::Hook { moment: Moment::Drain, .. } => "drained".to_owned(),
                     Work::Hook { moment: Moment::Undrain, .. } => "undrained".to_owned(),
                     _ => "healthy".to_owned(),

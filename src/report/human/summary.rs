@@ -238,7 +238,11 @@ fn next(plan: &Plan, report: &Report, ending: &Ending<'_>, well: bool) -> Vec<St
     let again = paint(layout::NAME, &again);
     let look = paint(layout::NAME, &look);
     let is_back = |end: &End| matches!(end, End::Failed(Failure::Undone { .. }));
-    let stays = if report.ends.iter().any(is_back) { "Changes that were not rolled back stay." } else { "Completed changes stay." };
+    let stays = if report.ends.iter().any(is_back) {
+        "Changes that were not rolled back stay."
+    } else {
+        "Completed changes stay."
+    };
     vec![String::new(), format!("{stays} To see the rest:  {look}   To continue:  {again}")]
 }
 
@@ -249,9 +253,9 @@ impl Tally {
             (self.not_needed, "not needed"),
             (self.failed, "failed"),
             (self.unhealthy, "not healthy"),
-            (self.put_back, "put back"),
+            (self.put_back, "rolled back"),
             (self.unsure, "not known"),
-            (self.not_begun, "not begun"),
+            (self.not_begun, "not started"),
         ];
         let texts: Vec<String> =
             counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
@@ -347,8 +351,7 @@ fn untouched(plan: &Plan) -> Vec<String> {
     if plan.unreachable.is_empty() {
         return Vec::new();
     }
-    let text =
-        format!("not changed, because unreachable when planned: {}", words::hosts(plan.unreachable.keys()));
+    let text = format!("not changed, because unreachable when planned: {}", words::hosts(plan.unreachable.keys()));
     vec![String::new(), paint(layout::WRONG, &text)]
 }
 

@@ -337,10 +337,7 @@ fn obtaining(index: usize, remote: &Remote) -> Result<(String, String), String> 
         return Err(format!("invalid URL `{}`: it must begin with http:// or https://", url.escape_debug()));
     }
     if let Some(name) = headers.iter().find(|(name, value)| !is_header(name, value.bytes())).map(|(name, _)| name) {
-        return Err(format!(
-            "invalid request header `{}`, or its value has more than one line",
-            name.escape_debug()
-        ));
+        return Err(format!("invalid request header `{}`, or its value has more than one line", name.escape_debug()));
     }
     // Where others could be sent what only the server may see, it is not sent on at all.
     let redirects = if headers.is_empty() { 5 } else { 0 };

@@ -244,7 +244,8 @@ impl Answer {
             return Ok(PathReading::Absent);
         }
         let line = self.status.get(&index).ok_or_else(|| silent("the type of a file"))?;
-        let status = Status::parse(line).ok_or_else(|| format!("unexpected output of stat: `{}`", line.escape_debug()))?;
+        let status =
+            Status::parse(line).ok_or_else(|| format!("unexpected output of stat: `{}`", line.escape_debug()))?;
         match status.kind {
             0o100_000 => self.file(index, status),
             0o040_000 => Ok(PathReading::Directory(status.attributes)),
@@ -405,7 +406,8 @@ impl Answer {
             return Ok(None);
         }
         let told = self.told(&format!("id {index}"), &[0])?;
-        let (group, groups) = groups(&told.said).ok_or_else(|| format!("unexpected output of id: `{}`", told.said.escape_debug()))?;
+        let (group, groups) =
+            groups(&told.said).ok_or_else(|| format!("unexpected output of id: `{}`", told.said.escape_debug()))?;
         Ok(Some(MembershipReading { group, groups }))
     }
 

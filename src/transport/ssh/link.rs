@@ -78,9 +78,7 @@ pub(super) async fn connect(
     let ended = match tokio::time::timeout(limit, master.status()).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(error)) => {
-            return Err(local(
-                shortage(&error).unwrap_or_else(|| format!("ssh cannot be started: {error}")),
-            ));
+            return Err(local(shortage(&error).unwrap_or_else(|| format!("ssh cannot be started: {error}"))));
         }
         Err(_) => return Err(unreachable(format!("no login within {} s", limit.as_secs()))),
     };

@@ -30,7 +30,7 @@ arrive() {
 # unpacked FUNCTION ARGUMENT...: makes ./tree in the new directory.
 unpacked() {
   cd -P -- "$new" || return
-  [ .. -ef /proc/self/fd/8 ] || { refuse "$path: somebody else works in its directory"; return; }
+  [ .. -ef /proc/self/fd/8 ] || { refuse "$path: another process works in its directory"; return; }
   exec 7>./archive
   f=/proc/self/fd/7
   "$@" || return
