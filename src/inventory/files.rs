@@ -165,7 +165,7 @@ impl Files<'_> {
         if unsure {
             return;
         }
-        let text = format!("this file is for the unknown {what} `{}`", name.escape_debug());
+        let text = format!("unknown {what} `{}` for this file", name.escape_debug());
         let problem = match draft.rules {
             Rules::Own => Diagnostic::error(text),
             Rules::Ansible => Diagnostic::warning(text),

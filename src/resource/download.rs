@@ -72,7 +72,7 @@ impl Kind for Download {
         fields::check_word("group", &self.group)?;
         match (self.state, self.request()) {
             (Presence::Present, Some(request)) => request.check(),
-            (Presence::Present, None) => Err("a download needs `url`, and `sha256` of the type of a file".to_owned()),
+            (Presence::Present, None) => Err("a download needs `url`, and `sha256` of the file".to_owned()),
             (Presence::Absent, _) if self.url.is_some() || self.sha256.is_some() => {
                 Err("a download with `state: absent` takes no `url` and no `sha256`".to_owned())
             }

@@ -139,7 +139,7 @@ impl Input {
     pub fn accept(&self, data: &Json, secrecy: Secrecy) -> Result<Typed, String> {
         let secrecy = secrecy.with(self.secrecy());
         let mismatch = || {
-            let shown = if secrecy.is_secret() { "the value".to_owned() } else { short(data) };
+            let shown = if secrecy.is_secret() { "the value that is set".to_owned() } else { short(data) };
             format!("`{}` must be {}, not {shown}", self.name, self.kind.wanted())
         };
         let (typed, measure) = convert(&self.kind, data).ok_or_else(mismatch)?;

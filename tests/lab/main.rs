@@ -120,7 +120,7 @@ const STORIES: &[Story] = &[
     ("F48: a ledger without a project is adopted once", projects::f48_adopted_once),
     ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),
-    ("ledger: the type of a file and as it is wanted can be given to armilla", ledger::imported),
+    ("ledger: an existing resource that is in sync can be imported", ledger::imported),
     ("ledger: a saved plan is refused where the host moved", ledger::moved_since_the_plan),
     ("ledger: drift is told from changes of the project, and a look writes nothing", ledger::drifted),
     ("ledger: an older revision is refused, and a dirty one is shown", ledger::revisions),

@@ -64,7 +64,7 @@ fn f06_a_run_of_a_newer_format_is_refused() {
     let room = machine("newer", newer);
     for arguments in [&["runs", "show", RUN][..], &["runs", "log", RUN], &["resume", RUN, "-y"]] {
         let (code, said) = armilla(&room, arguments);
-        assert!(code == Some(1) && said.contains("has format 9") && said.contains("newer armilla"), "{said}");
+        assert!(code == Some(1) && said.contains("has format 9") && said.contains("upgrade armilla"), "{said}");
     }
     let plan = room.0.join("runs").join(RUN).join("plan.json");
     for arguments in [["show", plan.to_str().expect("a name")], ["apply", plan.to_str().expect("a name")]] {

@@ -145,7 +145,7 @@ fn a_whole_file_and_a_part_of_it_are_a_mistake() {
     ] {
         let world = world(&format!("  - line: {{ path: /etc/systemd/system/a.service, line: x }}\n  - {whole}\n"));
         let problems = world.plan().expect_err("two claims").to_string();
-        assert!(problems.contains("of which line is a part") && problems.contains("is declared twice"), "{problems}");
+        assert!(problems.contains("managed in part by line") && problems.contains("is declared twice"), "{problems}");
         assert!(problems.contains("role.yml:3") && problems.contains("role.yml:4"), "{problems}");
     }
 }

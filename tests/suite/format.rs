@@ -35,7 +35,7 @@ fn keys_have_one_order_and_take_their_comments_along() {
     let careless = "\
 # The database of the application.
 
-# the type of a file
+# what is there
 resources:
     - package:   postgresql
       when: 'a'   # behind
@@ -59,7 +59,7 @@ inputs:
   port: { type: port, default: 5432 }
 # what must be there before
 needs: [app]
-# the type of a file
+# what is there
 resources:
   - package: postgresql
     when: 'a'   # behind

@@ -754,7 +754,7 @@ fn what_is_tagged_never_is_still_wanted() {
 fn a_host_whose_ledger_is_not_understood_is_not_changed() {
     let mut world = applied("  - file: { path: /etc/a, content: a }\n");
     of_role(&mut world, "  - file: { path: /etc/a, content: b }\n");
-    for (text, says) in [("{\"version\":99}", "newer armilla"), ("{", "cannot be read")] {
+    for (text, says) in [("{\"version\":99}", "upgrade armilla"), ("{", "cannot be read")] {
         world.fleet.write_ledger("h1", &world.owner(), text.as_bytes());
         let plan = plan(&world);
         let why = plan.unreachable.values().next().cloned().unwrap_or_default();

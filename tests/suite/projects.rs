@@ -235,7 +235,7 @@ fn a_ledger_of_another_project_that_is_not_understood_stops_the_host() {
     one.fleet.write_ledger("h1", &other(&one), b"{\"version\":99}");
     let plan = plan(&one);
     let why = plan.unreachable.values().next().cloned().unwrap_or_default();
-    assert!(why.contains("sim of other-") && why.contains("newer armilla"), "{why}");
+    assert!(why.contains("sim of other-") && why.contains("upgrade armilla"), "{why}");
 }
 
 // -- the program on this machine --------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ fn inputs(role: &Role, node: &Node, text: &mut String) {
     if role.inputs.is_empty() {
         return;
     }
-    text.push_str("\n## Inputs\n\n| input | type | default | what it is |\n|---|---|---|---|\n");
+    text.push_str("\n## Inputs\n\n| input | type | default | description |\n|---|---|---|---|\n");
     for input in &role.inputs {
         let written = node.get("inputs").and_then(|inputs| inputs.get(&input.name));
         let key = |key: &str| written.and_then(|input| input.get(key)).map(plain);

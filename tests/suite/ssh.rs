@@ -654,7 +654,7 @@ async fn f59_a_host_where_sudo_does_not_make_us_root_reads_no_script() {
     drop(server);
     for (script, says) in [
         ("echo 'Il faut un mot de passe' >&2; exit 1", "Il faut un mot de passe"),
-        ("exit 1", "without a word"),
+        ("exit 1", "without a message"),
         ("echo \"sudo: I'm sorry $USER. I'm afraid I can't do that\" >&2; exit 1", "do not allow"),
     ] {
         let Some(server) = with_sudo(Some(script)) else { return };

@@ -251,7 +251,7 @@ fn a_value_of_a_vault_file_is_secret_whatever_its_input_is() {
     room.file("inventories/here/group_vars/all/vault.yml", format!("token: [{CANARY}]\npin: {CANARY}\n"));
     room.armilla(&["vault", "encrypt", "--encrypt-vault-id", "prod", "inventories/here/group_vars/all/vault.yml"], "");
     let said = room.refused(&["plan", "here"]);
-    assert!(said.contains("`pin` must be a whole number, not what is set") && said.contains("vault.yml:2:6"), "{said}");
+    assert!(said.contains("`pin` must be a whole number, not the value that is set") && said.contains("vault.yml:2:6"), "{said}");
     assert!(!said.contains(CANARY) && !said.contains(" | "), "{said}");
 }
 
@@ -387,7 +387,7 @@ fn an_editor_sees_the_text_and_leaves_nothing_behind() {
     assert!(seen.contains("/memory/armilla-") && seen.contains("/f.yml"), "{seen}");
 
     editor("echo b: 2 >>\"$1\"; exit 3");
-    assert!(room.refused(&edit).contains("ended with exit status: 3; nothing was changed"));
+    assert!(room.refused(&edit).contains("exited with exit status: 3; nothing was changed"));
     assert_eq!(room.read("f.yml"), first);
     editor("echo b: 2 >>\"$1\"; echo theirs >f.yml");
     assert!(room.refused(&edit).contains("changed by another program"));

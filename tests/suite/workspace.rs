@@ -107,7 +107,7 @@ fn a_rehearsal_never_leads_to_a_real_host() {
     assert_eq!(ways, [(host("a"), "10.0.0.1".to_owned())]);
     assert!(!environment.is_production(), "it is a lab");
     let problem = environment.check_rehearsal().expect_err("b is missing").to_string();
-    assert!(problem.contains("unknown lab host b"), "{problem}");
+    assert!(problem.contains("there is no lab host b"), "{problem}");
     let limited = Request { limit: Some("a".into()), ..request };
     assert_eq!(open(&[hosts], &limited).expect("fine").check_rehearsal(), Ok(()));
 }

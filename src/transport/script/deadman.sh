@@ -18,7 +18,7 @@ post() {
   limit 120 flock 8 || { refuse 'this host has been putting things back for two minutes, and is not done'; return; }
   unit=armilla-undo-$(printf %s "$PWD" | sha256sum | head -c 16)
 }
-# told: fails with the whole story if everything was rolled back, or was to be.
+# told: fails with the whole story if everything was put back, or was to be.
 told() {
   if [ -e ./stuck ]; then cat ./stuck; return 86; fi
   [ -e ./fired ] || return 0

@@ -62,7 +62,7 @@ halt() {
   case $was:$now in failed*) ;; *:failed*) program 60 systemctl reset-failed -- "$2" >/dev/null || : ;; esac
   [ -z "$wrong" ]
 }
-# run NUMBER UNIT: one that ran runs, and has read the type of a file again.
+# run NUMBER UNIT: one that ran runs, and has read what is there again.
 run() {
   was "$1" || return
   now=$(unit_was "$2")

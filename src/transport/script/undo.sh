@@ -100,7 +100,7 @@ path_was() {
   d=${place%/*}
   while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
   if [ "$d" != "${place%/*}" ]; then
-    if [ -d "${d:-/}" ] && [ ! -x "${d:-/}" ]; then refuse "permission denied: cannot run into $d"; return; fi
+    if [ -d "${d:-/}" ] && [ ! -x "${d:-/}" ]; then refuse "permission denied: cannot look into $d"; return; fi
     printf none
     return
   fi

@@ -182,7 +182,7 @@ delete() {
   d=${1%/*}
   while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
   if [ "$d" != "${1%/*}" ]; then
-    [ ! -d "${d:-/}" ] || [ -x "${d:-/}" ] || refuse "permission denied: cannot run into $d"
+    [ ! -d "${d:-/}" ] || [ -x "${d:-/}" ] || refuse "permission denied: cannot look into $d"
     return
   fi
   enter no "$d" || return

@@ -22,7 +22,7 @@ hangs() {
   unset IFS
   return 1
 }
-# paths INDEX...: the type of a file; each path is in the variable p and its index, and has one line. `regard` is one stat for
+# paths INDEX...: what is there; each path is in the variable p and its index, and has one line. `regard` is one stat for
 # all: it tells two lines about each that is there, in this order. Where it says nothing of one, the shell looks.
 paths() {
   for i in stat sha256sum readlink; do
@@ -84,7 +84,7 @@ target() {
 absent() {
   d=${p%/*}
   while [ -n "$d" ] && [ ! -e "$d" ]; do d=${d%/*}; done
-  if [ -d "${d:-/}" ] && [ ! -x "${d:-/}" ]; then failed "$1" "permission denied: cannot run into ${d:-/}"
+  if [ -d "${d:-/}" ] && [ ! -x "${d:-/}" ]; then failed "$1" "permission denied: cannot look into ${d:-/}"
   else gather '' absent "$1"
   fi
 }
