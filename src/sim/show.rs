@@ -146,7 +146,7 @@ fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
         }
         (_, End::Failed(Failure::Undone { .. })) => Some(format!("  {} was rolled back", name(plan, stage))),
         (_, End::Failed(Failure::Unsure { why, .. })) => {
-            Some(format!("  {}: whether it was put back is NOT known: {why}", name(plan, stage)))
+            Some(format!("  {}: the result of its rollback is unknown: {why}", name(plan, stage)))
         }
         (_, End::Failed(Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. })) => {
             Some(format!("  {}: {why}", name(plan, stage)))

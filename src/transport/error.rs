@@ -153,6 +153,6 @@ mod tests {
         let errors = [(host("h1"), sudo("h1")), (host("h2"), sudo("h2")), (host("h3"), away), (host("h4"), local)];
         let text = setup_problems(errors.iter().map(|(host, error)| (host, error))).to_string();
         assert!(text.contains("sudo on h1, h2: a password is required") && text.contains("-l 'all:!h1:!h2'"), "{text}");
-        assert!(text.contains("h4 cannot be reached from this machine: too many") && !text.contains("h3"), "{text}");
+        assert!(text.contains("cannot connect to h4 from this machine: too many") && !text.contains("h3"), "{text}");
     }
 }
