@@ -161,7 +161,7 @@ fn output(pattern: Option<&str>, command: &CommandReading) -> Option<String> {
     let stdout = String::from_utf8_lossy(&command.stdout);
     let stdout = stdout.trim();
     if command.exit == 124 {
-        return Some(format!("it did not answer in time{}", said(stdout)));
+        return Some(format!("no answer in time{}", said(stdout)));
     }
     if command.exit != 0 {
         return Some(format!("it exited with {}{}", command.exit, said(stdout)));

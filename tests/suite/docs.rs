@@ -56,6 +56,7 @@ documents![
     trust: "docs/trust.md",
     faults: "docs/faults.md",
     facts: "docs/facts.md",
+    glossary: "docs/glossary.md",
     quickstart: "examples/quickstart/README.md",
 ];
 

@@ -251,7 +251,10 @@ fn a_value_of_a_vault_file_is_secret_whatever_its_input_is() {
     room.file("inventories/here/group_vars/all/vault.yml", format!("token: [{CANARY}]\npin: {CANARY}\n"));
     room.armilla(&["vault", "encrypt", "--encrypt-vault-id", "prod", "inventories/here/group_vars/all/vault.yml"], "");
     let said = room.refused(&["plan", "here"]);
-    assert!(said.contains("`pin` must be a whole number, not the value that is set") && said.contains("vault.yml:2:6"), "{said}");
+    assert!(
+        said.contains("`pin` must be a whole number, not the value that is set") && said.contains("vault.yml:2:6"),
+        "{said}"
+    );
     assert!(!said.contains(CANARY) && !said.contains(" | "), "{said}");
 }
 
