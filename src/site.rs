@@ -191,7 +191,7 @@ mod tests {
         assert_eq!((&moved[1].from, &moved[1].to), (&thing("unit", "a b"), &thing("file", "/a b")));
         let wrong = "moved:\n  - { from: web, to: role site }\n  - { frm: role a, to: file /a }\n  - { from: role a, to: file /a }\n";
         let text = read(wrong).expect_err("wrong").to_string();
-        for part in ["neither a role nor a resource", "unknown key `frm`", "a role becomes a role"] {
+        for part in ["neither a role nor a resource", "unknown key `frm`", "a role can only move to a role"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

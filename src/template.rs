@@ -756,7 +756,7 @@ mod tests {
     fn an_encrypted_value_is_not_written_where_values_are_computed() {
         let problems = render("a: !vault x").expect_err("no place for it").to_string();
         assert!(
-            problems.contains("an encrypted value cannot be here") && problems.contains("role.yml:1:4"),
+            problems.contains("an encrypted value is not allowed here") && problems.contains("role.yml:1:4"),
             "{problems}"
         );
     }

@@ -299,7 +299,7 @@ mod tests {
             (with(2, "xyz"), "only hexadecimal", (3, 1)),
             (with(2, "616"), "odd number", (3, 3)),
             (lines[..1].join("\n"), "its salt is missing", (2, 1)),
-            (lines[..3].join("\n"), "its seal is missing or cut", (2, 1)),
+            (lines[..3].join("\n"), "its seal is missing or truncated", (2, 1)),
             (lines[..5].join("\n"), "a part of its content is missing", (2, 1)),
             (with(5, &lines[5][4..]), "a part of its content is missing", (2, 1)),
         ] {

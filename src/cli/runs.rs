@@ -301,7 +301,7 @@ mod tests {
         let done = Event::StageEnded { stage: 0, end: End::Done, took: Duration::ZERO };
         assert!(said(&[], false).starts_with("not started"));
         assert!(said(std::slice::from_ref(&started), false).starts_with("unknown: it was sent"));
-        assert!(said(&[started.clone(), step.clone()], false).starts_with("unknown: the record ends at"));
+        assert!(said(&[started.clone(), step.clone()], false).starts_with("unknown: the journal ends at"));
         assert_eq!(said(&[started, step, done], false), "done");
     }
 

@@ -275,7 +275,7 @@ mod tests {
             "curl or wget is missing, which health http needs | apt-get install curl",
             "systemctl is missing, which service needs | apt-get install systemd",
             "only 0 MB are free on /",
-            "neither /run nor /var/tmp can be written to",
+            "neither /run nor /var/tmp is writable",
             "its clock is 100 s behind",
             "works as ada, and sudo says: sudo: a password is required | give its password with -K",
         ] {
@@ -287,7 +287,7 @@ mod tests {
     fn a_host_that_did_not_answer_is_not_taken_for_one_without_tools() {
         let (_, findings) = examine(TOOLS, &Readings::default(), 0);
         assert_eq!(findings.len(), 1);
-        assert!(findings[0].what.starts_with("what it has is not known"), "{findings:?}");
+        assert!(findings[0].what.starts_with("its requirements could not be checked"), "{findings:?}");
     }
 
     #[test]

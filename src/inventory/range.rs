@@ -220,7 +220,7 @@ mod tests {
             ("w[1:2", "`w[1:2` has a `[` without its `]`"),
             ("w1:2]", "`w1:2]` has a `]` without its `[`"),
             ("al[l:l]", "invalid host name `all`: it is the name of a group that always exists"),
-            ("", "`` is no host name: it is empty"),
+            ("", "invalid host name ``: it is empty"),
             ("w 1", "invalid host name `w 1`: only letters, digits, `-`, `_` and `.` are allowed"),
         ] {
             assert_eq!(names(text), expected, "{text}");

@@ -355,7 +355,7 @@ mod tests {
             let why = input(kind.clone()).accept(&written, Secrecy::Open).expect_err(&format!("{kind:?} {written}"));
             assert!(why.starts_with("`x` must be"), "{why}");
             let why = input(kind.clone()).accept(&written, Secrecy::Secret).expect_err("as before");
-            assert!(why.ends_with("not what is set"), "{why}");
+            assert!(why.ends_with("not the value that is set"), "{why}");
         }
     }
 

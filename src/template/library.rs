@@ -330,7 +330,7 @@ mod tests {
             ("b.j2", "{% if %}"),
         ]);
         let problems = problems.expect_err("four problems");
-        for what in ["syntax error", "`none.j2` not found", "`../x` leads out", "is not a literal"] {
+        for what in ["syntax error", "`none.j2` not found", "`../x` is outside", "is not a literal"] {
             assert!(problems.contains(what), "{what} in {problems}");
         }
     }

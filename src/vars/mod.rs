@@ -327,8 +327,8 @@ mod tests {
             ("x={{ y }}", "a key must be a text"),
             ("x=[1", "this is not YAML"),
             ("a-b=1", "invalid variable name `a-b`"),
-            ("=1", "`` is no name of a variable"),
-            ("x", "`x` sets no variable"),
+            ("=1", "invalid variable name ``"),
+            ("x", "`x` is not a variable assignment"),
             ("@", "`--var @` needs a file"),
         ] {
             let found = match parse_setting(text) {

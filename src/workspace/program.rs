@@ -288,7 +288,7 @@ mod tests {
         );
         assert_eq!(
             run(&["head", "-c", "20000000", "/dev/zero"], limit).await,
-            Err("printed more than 16 MiB and was ended".to_owned())
+            Err("printed more than 16 MiB and was stopped".to_owned())
         );
         let loud = "yes loud | head -c 200000 >&2; echo >&2; echo last >&2; exit 1";
         assert!(run(&["sh", "-c", loud], limit).await.expect_err("it fails").ends_with("last"));
@@ -300,7 +300,7 @@ mod tests {
     async fn what_a_program_leaves_running_is_ended_with_it() {
         let begun = Instant::now();
         let ended = run(&["sh", "-c", "sleep 60 & sleep 60"], Duration::from_secs(1)).await;
-        assert_eq!(ended, Err("took longer than 1 s and was ended".to_owned()));
+        assert_eq!(ended, Err("timed out after 1 s and was stopped".to_owned()));
         // It holds the output open, and nobody waits for it.
         assert_eq!(run(&["sh", "-c", "sleep 60 & echo a"], Duration::from_secs(40)).await, Ok("a\n".to_owned()));
         assert!(begun.elapsed() < Duration::from_secs(30));

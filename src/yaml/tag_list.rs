@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn what_is_no_tag_is_refused() {
         for (text, part) in
-            [("[a b]", "is no tag"), ("[all]", "meaning of its own"), ("[[a]]", "not a list"), ("[3]", "")]
+            [("[a b]", "invalid tag"), ("[all]", "meaning of its own"), ("[[a]]", "not a list"), ("[3]", "")]
         {
             let problems = read(text).expect_err(text).to_string();
             assert!(problems.contains(part), "{text}: {problems}");

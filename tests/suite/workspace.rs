@@ -152,7 +152,7 @@ fn a_template_in_an_inventory_of_ansible_is_an_error_only_if_a_role_reads_it() {
     let hosts = ("hosts", "[all]\nw1\nw2 word='{{ x }}'\n");
     let wrong = said(&[hosts, ("group_vars/all.yml", "list: [a, { b: \"{% x %}\" }]\n")], &[]);
     assert_eq!(wrong.len(), 2, "{wrong:?}");
-    assert!(wrong[0].starts_with("group_vars/all.yml:1:16 the value of `list` holds"), "{wrong:?}");
+    assert!(wrong[0].starts_with("group_vars/all.yml:1:16 the value of `list` is a template"), "{wrong:?}");
     assert!(wrong[1].starts_with("hosts:3:") && wrong[1].contains("the value of `word` is a template"), "{wrong:?}");
 
     let none: [String; 0] = [];

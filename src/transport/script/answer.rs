@@ -532,7 +532,7 @@ mod tests {
         let probe = Probe::Path { path: "/x".to_owned(), content: crate::step::Fetch::Digest };
         let probes = [probe];
         assert!(
-            matches!(answer(&probes, "").get(&probes[0]), Some(Reading::Failed(why)) if why.contains("did not tell"))
+            matches!(answer(&probes, "").get(&probes[0]), Some(Reading::Failed(why)) if why.contains("did not report"))
         );
         let forged = answer(&probes, "\nN status 0\n81a4:x:1:0:0:root:root");
         assert!(forged.path(&probes[0]).is_err());
