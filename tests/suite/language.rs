@@ -216,9 +216,15 @@ fn help_messages_and_pages_use_the_words_of_the_glossary() {
             read(&text).iter().map(|hit| format!("{name}:{}: `{}`: say `{}`", hit.line, hit.phrase, hit.instead)),
         );
     };
-    pages.iter().for_each(|path| check(path, |text| search(text, 1)));
-    scripts.iter().for_each(|path| check(path, |text| search(&quoted(text), 1)));
-    sources.iter().for_each(|path| check(path, search_rust));
+    for path in &pages {
+        check(path, |text| search(text, 1));
+    }
+    for path in &scripts {
+        check(path, |text| search(&quoted(text), 1));
+    }
+    for path in &sources {
+        check(path, search_rust);
+    }
     assert!(report.is_empty(), "{} places do not use the words of the glossary:\n{}", report.len(), report.join("\n"));
 }
 

@@ -256,5 +256,8 @@ async fn a_template_that_a_program_prints_is_found() {
     folder.file("hosts.sh", script).file("armilla.yml", "allow_commands: [[./hosts.sh]]\n");
     fs::set_permissions(folder.0.join("hosts.sh"), fs::Permissions::from_mode(0o755)).expect("a mode");
     let said = folder.open().environment(&Request::of(name("test"))).await.err().expect("wrong").to_string();
-    assert!(said.contains("the value of `word` is a template") && said.contains("the output of `./hosts.sh`:1:"), "{said}");
+    assert!(
+        said.contains("the value of `word` is a template") && said.contains("the output of `./hosts.sh`:1:"),
+        "{said}"
+    );
 }
