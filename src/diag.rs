@@ -87,7 +87,7 @@ impl<'de> serde::Deserialize<'de> for Origin {
         let (column, line) = (number(), number());
         match (parts.next(), line, column) {
             (Some(name), Some(line), Some(column)) => Ok(Self { source: Source::new(name, ""), line, column }),
-            _ => Err(serde::de::Error::custom(format!("`{}` is no place in a file", text.escape_debug()))),
+            _ => Err(serde::de::Error::custom(format!("invalid place in a file `{}`", text.escape_debug()))),
         }
     }
 }

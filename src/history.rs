@@ -145,7 +145,7 @@ pub enum HistoryError {
         source: io::Error,
     },
     /// It is from a newer armilla.
-    #[error("the run {run} has format {found}, and this armilla knows {VERSION}: use a newer armilla")]
+    #[error("the run {run} has format {found}, this version reads {VERSION}: upgrade armilla")]
     Newer {
         /// Which.
         run: String,
@@ -153,10 +153,10 @@ pub enum HistoryError {
         found: u32,
     },
     /// There is none of that name.
-    #[error("there is no run `{0}` on this machine")]
+    #[error("run `{0}` not found on this machine")]
     Unknown(String),
     /// There is more than one.
-    #[error("`{typed}` is the beginning of {} runs: {}", .found.len(), .found.join(", "))]
+    #[error("`{typed}` matches {} runs: {}", .found.len(), .found.join(", "))]
     Ambiguous {
         /// What was asked for.
         typed: String,
@@ -394,14 +394,14 @@ fn read(folder: &Path) -> Result<Run, HistoryError> {
     let mut lines = whole.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();
     let Ok(Versioned { head: Version { version } }) = serde_json::from_slice(first) else {
-        return Err(broken("it does not begin as the journal of a run"));
+        return Err(broken("it does not begin like the journal of a run"));
     };
     if version > VERSION {
         let run = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         return Err(HistoryError::Newer { run, found: version });
     }
     let Ok(Line::Head(head)) = serde_json::from_slice(first) else {
-        return Err(broken("it does not begin as the journal of a run"));
+        return Err(broken("it does not begin like the journal of a run"));
     };
     let is_recorded = is_recorded(&path);
     let mut run = Run { head: *head, events: Vec::new(), end: None, is_recorded, folder: folder.to_owned() };
@@ -409,7 +409,7 @@ fn read(folder: &Path) -> Result<Run, HistoryError> {
         match serde_json::from_slice(line) {
             Ok(Line::Event { at, event }) => run.events.push((at, event)),
             Ok(Line::End(end)) => run.end = Some(end),
-            Ok(Line::Head(_)) | Err(_) => return Err(broken("a line of it is none of a journal")),
+            Ok(Line::Head(_)) | Err(_) => return Err(broken("it has a line that is not a journal entry")),
         }
     }
     Ok(run)

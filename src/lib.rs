@@ -2,40 +2,52 @@
 //!
 //! The rooms, in the order in which data flows through them:
 //!
-//! | room | what it is for |
+//! | room | purpose |
 //! |---|---|
-//! | [`name`] [`step`] [`secret`] [`diag`] | the words: names, what can be asked of and done to a host, secrets, mistakes |
-//! | [`edit`] | a part of a file changed, and every other byte as it was |
+//! | [`name`] [`step`] [`secret`] [`diag`] | the words: names, probes and steps of a host, secrets, errors |
+//! | [`edit`] | changes a part of a file and keeps every other byte |
 //! | [`rollout`] | how the hosts of a service change: policy, budget, order, and which host is next |
-//! | [`vault`] [`yaml`] [`template`] | encrypted texts; texts as trees that know where they were written; expressions |
-//! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | what a user wrote |
-//! | [`mod@format`] | how those files look |
-//! | [`fact`] [`resource`] | what can be learned of a host, and what can be managed on one |
-//! | [`ledger`] [`lease`] | what a host keeps for armilla: what is ours there, and who may change it now |
-//! | [`graph`] [`catalog`] | order; everything that is desired, complete |
+//! | [`vault`] [`yaml`] [`template`] | encrypted texts; YAML with the place of every value; expressions |
+//! | [`settings`] [`project`] [`site`] [`inventory`] [`vars`] [`role`] | the files that a user writes |
+//! | [`mod@format`] | formats these files |
+//! | [`fact`] [`resource`] | what can be read from a host, and what can be managed on one |
+//! | [`ledger`] [`lease`] | what armilla owns on a host, and the lock of a host |
+//! | [`graph`] [`catalog`] | order; the complete desired state |
 //! | [`plan`] | the difference, decided to the last step |
-//! | [`transport`] [`observe`] [`apply`] | the only way to hosts; asking; doing exactly what the plan says |
-//! | [`doctor`] | whether a host can be worked with |
-//! | [`exec`] | one program on many hosts, outside of any plan |
-//! | [`store`] [`history`] | files on this machine: a project's; the runs, written down while they happen |
-//! | [`workspace`] | a project folder, opened: an environment, complete and checked |
-//! | [`operation`] | an environment planned and changed: survey, lock, guard, apply, settle |
-//! | [`crash`] | where a test build can be ended at once |
+//! | [`transport`] [`observe`] [`apply`] | the only way to hosts; reads them; carries out exactly the plan |
+//! | [`doctor`] | checks the requirements of hosts |
+//! | [`exec`] | runs one program on many hosts, outside of any plan |
+//! | [`store`] [`history`] | files on this machine: the project, and the journals of runs |
+//! | [`workspace`] | opens a project folder: an environment, complete and checked |
+//! | [`operation`] | plans and changes an environment: survey, lock, guard, apply, settle |
+//! | [`crash`] | crash points for tests |
 //! | [`report`] | sentences and pictures, from plans and events |
 //! | [`sim`] [`lab`] | a fleet in memory; real hosts on this machine |
 //! | [`cli`] | one file per command |
 //!
-//! Glossary. An *environment* is a folder of hosts. A *role* is what makes a machine part of a *service*; a service is a
-//! role on a group of hosts. A *resource* is one thing on a host; its *kind* says how to ask for it and how to change it.
-//! A *fact* is read from a host. The *catalog* is what is desired, *readings* are what is there, the *plan* is the
-//! difference: *stages* of literal *steps*, each with what it waits for. A *gate* is a stage that waits until a service
-//! is healthy; a *batch* is the hosts that change at a time; a *rollout* is the order of batches and gates.
+//! # Glossary
 //!
-//! A *run* is one time that a plan was carried out. A *lease* is the right of one run to change a host; it ends by itself
-//! when its owner is silent. Each lease has a *fence*, a number greater than all before it on that host: a host refuses
-//! orders with an old one. The *ledger* of a host says what armilla made there; its *journal* says what was begun and done
-//! since the ledger was written. The *generation* of a host counts the runs that changed it. *Drift* is what somebody
-//! else changed since.
+//! `docs/glossary.md` has the terms of users, `tests/suite/language.rs` the words that must not be used instead of them.
+//! One line per term:
+//!
+//! - *environment*: a folder of hosts, values, keys and settings.
+//! - *role*: what makes a host part of a service; *service*: a role on a group of hosts; *member*: a host of a service.
+//! - *resource*: one thing on a host; *kind*: its type, which knows how to read it and how to change it.
+//! - *fact*: a value that is read from a host.
+//! - *catalog*: the desired state; *readings*: the current state; *plan*: the difference, in stages of literal steps.
+//! - *stage*: steps that run together on a host, with what they wait for; *gate*: a stage that waits until a service is
+//!   healthy.
+//! - *rollout*: the order of batches and gates; *batch*: the hosts that change at the same time.
+//! - *run*: one execution of a plan; *interrupted run*: one that ended before it was complete; *resume* continues it.
+//! - *lease*: the lock of one run on a host, which expires unless its holder renews it; *fence*: its fencing token, greater
+//!   than all before it on that host. A host refuses steps with an older one.
+//! - *ledger*: what armilla owns on a host; *journal*: the steps started and completed since the ledger was written;
+//!   *generation*: the number of runs that changed the host.
+//! - *drift*: a change on a host that armilla did not make.
+//! - *removed resource*: one that armilla owns and that is no longer in any role.
+//! - *rollback timer*: rolls back a risky change unless a new login confirms it: arm, confirm, fire.
+//! - *pending restart*: one that an interrupted run did not get to.
+//! - *healthy*, *unhealthy*, *unknown*: the result of a health check; *unreachable*: a host that does not answer.
 
 pub mod apply;
 pub mod catalog;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no {what}: {why}", .text.escape_debug())]
+#[error("invalid {what} `{}`: {why}", .text.escape_debug())]
 pub struct InvalidName {
     what: &'static str,
     text: String,
@@ -35,7 +35,7 @@ fn check(what: &'static str, text: &str, allowed: fn(char) -> bool) -> Result<()
     } else if text.starts_with(['-', '.']) {
         "it begins with a dash or a dot"
     } else if !text.chars().all(allowed) {
-        "only letters, digits, `-`, `_` and `.` can be in it"
+        "only letters, digits, `-`, `_` and `.` are allowed"
     } else {
         return Ok(());
     };
@@ -146,7 +146,7 @@ impl ProjectId {
             Some((name, part)) if !name.is_empty() && random(part) && text.len() <= Self::LONGEST => {
                 return Ok(Self(text.into()));
             }
-            _ => "it must be a name, a dash and ten random characters, as `armilla init` and the first apply write it",
+            _ => "it must be a name, a dash and ten random characters, as written by `armilla init` or the first apply",
         };
         Err(InvalidName { what: WHAT, text: text.to_owned(), why })
     }
@@ -292,7 +292,7 @@ pub type Word = &'static str;
 pub fn interned<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
     use serde::{Deserialize as _, de::Error as _};
     let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-    intern(&text).ok_or_else(|| D::Error::custom(format!("`{}` is no word of armilla", text.escape_debug())))
+    intern(&text).ok_or_else(|| D::Error::custom(format!("unknown word `{}`", text.escape_debug())))
 }
 
 fn intern(text: &str) -> Option<Word> {
@@ -336,7 +336,7 @@ pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -
     if !near.is_empty() {
         return Some(format!("did you mean {}?", list(&near, "or")));
     }
-    (!known.is_empty() && known.len() <= 12).then(|| format!("there are: {}", known.join(", ")))
+    (!known.is_empty() && known.len() <= 12).then(|| format!("known: {}", known.join(", ")))
 }
 
 fn list(names: &[&str], last: &str) -> String {
@@ -397,6 +397,6 @@ mod tests {
     #[test]
     fn the_nearest_name_is_offered() {
         assert_eq!(did_you_mean("zookeper", ["zookeeper", "spark"]).as_deref(), Some("did you mean `zookeeper`?"));
-        assert_eq!(did_you_mean("x", ["alpha", "beta"]).as_deref(), Some("there are: alpha, beta"));
+        assert_eq!(did_you_mean("x", ["alpha", "beta"]).as_deref(), Some("known: alpha, beta"));
     }
 }

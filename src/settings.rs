@@ -181,7 +181,7 @@ impl ProjectSettings {
         let listed = serde_json::to_string(&program.argv).unwrap_or_default();
         Err(Diagnostic::error(format!("the program `{words}` is not allowed to run on this machine"))
             .at(&program.origin)
-            .hint(format!("if you trust it, write into armilla.yml: `allow_commands: [{listed}]`")))
+            .hint(format!("to allow it, add to armilla.yml: `allow_commands: [{listed}]`")))
     }
 }
 
@@ -224,16 +224,16 @@ impl EnvironmentSettings {
 fn project(node: &Node) -> Result<ProjectId, Diagnostic> {
     let text = node
         .text()
-        .ok_or_else(|| Diagnostic::error(format!("`project` is a text, not {}", node.kind())).at(&node.origin))?;
+        .ok_or_else(|| Diagnostic::error(format!("`project` must be text, not {}", node.kind())).at(&node.origin))?;
     let hint =
-        "remove the line: the next apply writes a new one. Where hosts know the project already, write the old one";
+        "remove the line, and the next apply writes a new one; if hosts know the project already, restore the old one";
     ProjectId::new(text).map_err(|why| Diagnostic::from(why).at(&node.origin).hint(hint))
 }
 
 fn list<'a>(node: Option<&'a Node>, key: &str, problems: &mut Diagnostics) -> &'a [Node] {
     let Some(node) = node else { return &[] };
     node.list().unwrap_or_else(|| {
-        problems.push(Diagnostic::error(format!("`{key}` is a list, not {}", node.kind())).at(&node.origin));
+        problems.push(Diagnostic::error(format!("`{key}` must be a list, not {}", node.kind())).at(&node.origin));
         &[]
     })
 }
@@ -245,7 +245,7 @@ fn confirm(node: &Node, problems: &mut Diagnostics) -> Option<Confirm> {
         Yaml::Text(word) if word == "yes" => Some(Confirm::Yes),
         Yaml::Bool(true) => Some(Confirm::Yes),
         _ => {
-            problems.push(Diagnostic::error("`confirm` is `name` or `yes`").at(&node.origin));
+            problems.push(Diagnostic::error("`confirm` must be `name` or `yes`").at(&node.origin));
             None
         }
     }
@@ -256,7 +256,7 @@ fn program(node: &Node, problems: &mut Diagnostics) -> Option<Program> {
         node.list().and_then(|items| items.iter().map(|item| item.text().map(str::to_owned)).collect());
     let argv = words.filter(|argv| argv.first().is_some_and(|program| !program.is_empty()));
     if argv.is_none() {
-        let problem = Diagnostic::error("a program and its arguments are a list of texts").at(&node.origin);
+        let problem = Diagnostic::error("a program and its arguments must be a list of texts").at(&node.origin);
         problems.push(problem.hint("for example: [./hosts.py, --list]"));
     }
     argv.map(|argv| Program { argv, origin: node.origin.clone() })
@@ -264,12 +264,12 @@ fn program(node: &Node, problems: &mut Diagnostics) -> Option<Program> {
 
 fn ignored(node: &Node) -> Result<Ignored, Diagnostics> {
     let mut problems = Diagnostics::new();
-    let Some(table) = Table::open("what is ignored", node, IGNORED, &mut problems) else { return Err(problems) };
+    let Some(table) = Table::open("an ignored drift", node, IGNORED, &mut problems) else { return Err(problems) };
     let mut text = |key| {
         let node = table.need(key, &mut problems)?;
         let text = node.text().map(str::to_owned);
         if text.is_none() {
-            problems.push(Diagnostic::error(format!("`{key}` is a text, not {}", node.kind())).at(&node.origin));
+            problems.push(Diagnostic::error(format!("`{key}` must be text, not {}", node.kind())).at(&node.origin));
         }
         text
     };
@@ -277,7 +277,7 @@ fn ignored(node: &Node) -> Result<Ignored, Diagnostics> {
     let date = until.as_ref().and_then(|until| until.parse::<jiff::civil::Date>().ok());
     if until.is_some() && date.is_none() {
         let origin = table.get("until").map_or(&node.origin, |node| &node.origin);
-        problems.push(Diagnostic::error("`until` is a day").at(origin).hint("write it like 2026-12-24"));
+        problems.push(Diagnostic::error("`until` must be a date").at(origin).hint("write it like 2026-12-24"));
     }
     match (what, date, because) {
         (Some(what), Some(until), Some(because)) => {
@@ -298,7 +298,7 @@ fn vault_key(node: &Node) -> Result<VaultKey, Diagnostics> {
     match (sources.next(), sources.next()) {
         (Some(from), None) => problems.result(VaultKey { id, from, origin: node.origin.clone() }),
         _ if problems.has_errors() => Err(problems),
-        _ => Err(Diagnostic::error("a vault key has one of `file`, `command` and `prompt: true`")
+        _ => Err(Diagnostic::error("a vault key needs one of `file`, `command` and `prompt: true`")
             .at(&node.origin)
             .into()),
     }

@@ -89,7 +89,7 @@ impl Site {
         let list = table.get("moved").map(|node| (node, node.list()));
         if let Some((node, None)) = list {
             let hint = "for example `moved: [{ from: role web, to: role site }]`";
-            problems.push(Diagnostic::error("`moved` is a list").at(&node.origin).hint(hint));
+            problems.push(Diagnostic::error("`moved` must be a list").at(&node.origin).hint(hint));
         }
         let list = list.and_then(|(_, list)| list).unwrap_or_default();
         let moved = list.iter().filter_map(|node| problems.keep(a_move(node))).collect();
@@ -109,11 +109,11 @@ fn a_move(node: &Node) -> Result<Move, Diagnostics> {
     let (from, to) = (end("from"), end("to"));
     let (Some((from, from_origin)), Some((to, to_origin))) = (from, to) else { return Err(problems) };
     if matches!(from, Thing::Role(_)) != matches!(to, Thing::Role(_)) {
-        let what = "a role becomes a role, and a resource a resource";
+        let what = "a role can only move to a role, and a resource to a resource";
         problems.push(Diagnostic::error(what).at(&to_origin).hint("for example `from: role web`, `to: role site`"));
     }
     if from == to {
-        problems.push(Diagnostic::error("it is moved to where it is").at(&to_origin).hint("take it out"));
+        problems.push(Diagnostic::error("`from` and `to` are equal").at(&to_origin).hint("remove the entry"));
     }
     problems.result(Move { from, from_origin, to, to_origin })
 }
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!((&moved[1].from, &moved[1].to), (&thing("unit", "a b"), &thing("file", "/a b")));
         let wrong = "moved:\n  - { from: web, to: role site }\n  - { frm: role a, to: file /a }\n  - { from: role a, to: file /a }\n";
         let text = read(wrong).expect_err("wrong").to_string();
-        for part in ["neither a role nor a resource", "unknown key `frm`", "a role becomes a role"] {
+        for part in ["neither a role nor a resource", "unknown key `frm`", "a role can only move to a role"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
@@ -204,7 +204,7 @@ mod tests {
             "unknown key `host`",
             "did you mean `hosts`?",
             "a service needs `hosts`",
-            "`-b` is no service name",
+            "invalid service name `-b`",
             "a service is a map",
         ] {
             assert!(text.contains(part), "{part}: {text}");

@@ -30,8 +30,8 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// When there is none up to the root.
 pub fn find_project(start: &Path) -> Result<PathBuf, Diagnostic> {
     start.ancestors().find(|folder| folder.join("site.yml").is_file()).map(Path::to_owned).ok_or_else(|| {
-        Diagnostic::error(format!("there is no project here: no `site.yml` in {} or above it", start.display()))
-            .hint("change into a project's folder, name it with --project DIR, or make one with `armilla init`")
+        Diagnostic::error(format!("no project found: no `site.yml` in {} or above it", start.display()))
+            .hint("change to the folder of a project, give it with --project DIR, or create one with `armilla init`")
     })
 }
 
@@ -129,7 +129,7 @@ fn environment_texts(root: &Path, name: &EnvName, problems: &mut Diagnostics) ->
     let known = environments(root);
     let hint = did_you_mean(name.as_str(), known.iter().map(String::as_str));
     problems.push(
-        Diagnostic::error(format!("there is no environment `{name}`: no folder inventories/{name}")).maybe_hint(hint),
+        Diagnostic::error(format!("unknown environment `{name}`: no folder inventories/{name}")).maybe_hint(hint),
     );
     Vec::new()
 }
@@ -143,15 +143,14 @@ fn own_roles(root: &Path, problems: &mut Diagnostics) -> BTreeMap<RoleName, Role
             continue;
         }
         let Ok(role_name) = RoleName::new(&name) else {
-            problems.push(Diagnostic::error(format!("roles/{name} is no name for a role")));
+            problems.push(Diagnostic::error(format!("roles/{name} is not a valid role name")));
             continue;
         };
         if !path.join("role.yml").exists() {
             let problem = Diagnostic::error(format!("the folder roles/{name} has no role.yml"));
-            problems
-                .push(problem.hint(
-                    "write roles/NAME/role.yml, for a start `summary: What it is for.`, or move the folder away",
-                ));
+            problems.push(
+                problem.hint("add roles/NAME/role.yml with at least `summary: What it is for.`, or move the folder"),
+            );
             continue;
         }
         let Some(role) = text(root, &path.join("role.yml"), problems) else { continue };
@@ -257,7 +256,7 @@ fn templates(root: &Path, owner: &Path, problems: &mut Diagnostics) -> Folder {
         if outside {
             let name = path.strip_prefix(root).unwrap_or(path).display();
             let problem = Diagnostic::error(format!("the template {name} is a link to a file outside the project"));
-            problems.push(problem.hint("copy that file into templates/: a project holds all its texts"));
+            problems.push(problem.hint("copy that file into templates/"));
         }
         !outside
     });

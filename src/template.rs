@@ -24,7 +24,7 @@ use crate::secret::{Datum, Secrecy};
 use crate::yaml::{Node, Yaml};
 
 /// What to do with a secret where a role is written.
-const ELSEWHERE: &str = "set it for a group, a host or a service, and read it here by its name: \"{{ name }}\"";
+const ELSEWHERE: &str = "set it for a group, a host or a service, and use it here by its name: \"{{ name }}\"";
 /// More work than any template of a configuration file needs; a loop over loops ends here.
 const FUEL: u64 = 20_000_000;
 
@@ -305,7 +305,7 @@ impl Text {
         if let Some(reference) = library::references(text).first() {
             let problem = Diagnostic::error(format!("`{}` works in template files only", reference.tag));
             let problem = problem.at(&locate(text, reference.range.start, origin));
-            return Err(problem.hint("move this text to a file of templates/ and name that file in `src`"));
+            return Err(problem.hint("move this text to a file in templates/ and use that file as `src`"));
         }
         Ok(Self { engine: Arc::new(engine), name: "text".into(), origin: origin.clone(), files: Arc::default() })
     }
@@ -415,7 +415,7 @@ impl Recipe {
                 Self::Map(entries.iter().map(|(key, _)| key.name.clone()).zip(values).collect(), at())
             }
             Yaml::Encrypted(_) | Yaml::Secret(_) => {
-                let problem = Diagnostic::error(format!("{} cannot be here", node.kind())).at(&node.origin);
+                let problem = Diagnostic::error(format!("{} is not allowed here", node.kind())).at(&node.origin);
                 return Err(problem.hint(ELSEWHERE).into());
             }
             _ => Self::Literal(node.to_json().into(), at()),
@@ -544,7 +544,7 @@ fn problem(error: &minijinja::Error, text: &str, origin: &Origin, scope: Option<
     };
     let open = what.contains("unexpected end of input");
     let hint = open.then(|| {
-        "each `{{` needs its `}}`, each `{% if %}` its `{% endif %}`, each `{% for %}` its `{% endfor %}`".to_owned()
+        "close each `{{` with `}}`, each `{% if %}` with `{% endif %}`, each `{% for %}` with `{% endfor %}`".to_owned()
     });
     let hint = hint.or_else(|| unknown_word(error));
     Diagnostic::error(what).at(&locate(text, start, origin)).wide(meant.trim().chars().count()).maybe_hint(hint)
@@ -598,17 +598,19 @@ fn foreign(name: &str) -> Option<&'static str> {
     Some(match name {
         "inventory_hostname" | "inventory_hostname_short" => "the host's name is `host.name`",
         "ansible_host" => "the host's address is `host.address`",
-        "ansible_hostname" | "ansible_fqdn" | "ansible_nodename" => "what the host calls itself is `facts.hostname`",
+        "ansible_hostname" | "ansible_fqdn" | "ansible_nodename" => {
+            "the name that the host has set is `facts.hostname`"
+        }
         "ansible_memtotal_mb" => "the memory is `facts.memory`, see `armilla facts`",
         "groups" | "play_hosts" | "ansible_play_hosts" => {
-            "the hosts of the service are `service.hosts`, of one it needs `needs.NAME.hosts`"
+            "the hosts of the service are `service.hosts`, those of a service it needs `needs.NAME.hosts`"
         }
-        "hostvars" => "values of other services come by `provides` of their role, as `needs.NAME.KEY`",
-        "group_names" => "a role sees no groups: set an input in `group_vars/`",
+        "hostvars" => "values of other services are in `needs.NAME.KEY`, from `provides` of their role",
+        "group_names" => "a role cannot read groups: set an input in `group_vars/`",
         "lookup" | "query" => {
-            "nothing is looked up on this machine: put the value into `group_vars/` or give it with --var"
+            "lookups on this machine are not supported: put the value into `group_vars/` or pass it with --var"
         }
-        _ if name.starts_with("ansible_") => "what is known of a host is under `facts`, see `armilla facts`",
+        _ if name.starts_with("ansible_") => "the facts of a host are under `facts`, see `armilla facts`",
         _ => return None,
     })
 }
@@ -624,7 +626,7 @@ fn undefined_hint(name: &str, scope: &Scope) -> Option<String> {
     let near = nearest(name, names.iter().copied());
     Some(match near.first() {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("defined here are: {}", names.join(", ")),
+        None => format!("defined here: {}", names.join(", ")),
     })
 }
 
@@ -754,7 +756,7 @@ mod tests {
     fn an_encrypted_value_is_not_written_where_values_are_computed() {
         let problems = render("a: !vault x").expect_err("no place for it").to_string();
         assert!(
-            problems.contains("an encrypted value cannot be here") && problems.contains("role.yml:1:4"),
+            problems.contains("an encrypted value is not allowed here") && problems.contains("role.yml:1:4"),
             "{problems}"
         );
     }

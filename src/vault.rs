@@ -75,10 +75,10 @@ pub struct Damage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Closed {
     /// It was sealed with another key, or changed since: a seal cannot tell the two apart.
-    #[error("the key does not fit, or the content was changed after it was encrypted")]
+    #[error("the key is wrong, or the content was changed after it was encrypted")]
     Seal,
     /// The seal fits, and what it is on is nothing `ansible-vault` writes.
-    #[error("the key fits, and yet the content does not end as `ansible-vault` ends it")]
+    #[error("the key is right, but the content has invalid padding")]
     Padding,
 }
 
@@ -106,7 +106,7 @@ pub fn check_id(id: &str) -> Result<(), String> {
     if !id.is_empty() && id.len() <= 100 && id.chars().all(fine) {
         return Ok(());
     }
-    Err(format!("`{}` is no vault id: letters, digits, `_`, `-` and `.`", id.escape_debug()))
+    Err(format!("invalid vault id `{}`: letters, digits, `_`, `-` and `.`", id.escape_debug()))
 }
 
 impl Envelope {
@@ -129,11 +129,11 @@ impl Envelope {
             unhex(digits, 2, &mut bytes).ok().map(|()| bytes).filter(|bytes| !bytes.is_empty())
         });
         let mut next =
-            |name: &str| parts.next().flatten().ok_or_else(|| damaged(&format!("its {name} is missing or cut short")));
+            |name: &str| parts.next().flatten().ok_or_else(|| damaged(&format!("its {name} is missing or truncated")));
         let (salt, seal, content) = (next("salt")?, next("seal")?, next("content")?);
         match () {
-            () if parts.next().is_some() => Err(damaged("something follows its content")),
-            () if seal.len() != 32 => Err(damaged("its seal is too short or too long")),
+            () if parts.next().is_some() => Err(damaged("unexpected text after its content")),
+            () if seal.len() != 32 => Err(damaged("its signature has an invalid length")),
             () if content.len() % BLOCK != 0 => Err(damaged("a part of its content is missing")),
             () => Ok(Self { id, salt, seal, content }),
         }
@@ -218,16 +218,16 @@ impl Keys {
 fn header(line: &str) -> Result<Option<String>, Damage> {
     let at = |column: usize, what: String| Damage { what, line: 1, column: u32::try_from(column).unwrap_or(1) };
     let Some(rest) = line.trim_end().strip_prefix(HEADER) else {
-        return Err(at(1, format!("this is no vault file: it does not begin with `{HEADER}`")));
+        return Err(at(1, format!("not a vault file: it does not begin with `{HEADER}`")));
     };
     let mut parts = rest.split(';').map(str::trim);
     let (version, cipher, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
     if !matches!(version, "1.1" | "1.2") {
-        let what = format!("version `{}` of vault files is not known, only 1.1 and 1.2", version.escape_debug());
+        let what = format!("vault file version `{}` is not supported, only 1.1 and 1.2", version.escape_debug());
         return Err(at(HEADER.len() + 1, what));
     }
     if cipher != CIPHER {
-        let what = format!("the cipher `{}` is not known, only {CIPHER}", cipher.escape_debug());
+        let what = format!("cipher `{}` is not supported, only {CIPHER}", cipher.escape_debug());
         return Err(at(HEADER.len() + version.len() + 2, what));
     }
     Ok(id.filter(|id| !id.is_empty()).map(str::to_owned))
@@ -255,7 +255,7 @@ fn unhex(text: &str, line: u32, bytes: &mut Vec<u8>) -> Result<(), Damage> {
         let column = indent + index * 2;
         let &[high, low] = pair else { return Err(damage(column, "this line has an odd number of digits")) };
         let (Some(high), Some(low)) = (value(high), value(low)) else {
-            return Err(damage(column, "only hexadecimal digits can be here"));
+            return Err(damage(column, "only hexadecimal digits are allowed here"));
         };
         bytes.push(high << 4 | low);
     }
@@ -299,7 +299,7 @@ mod tests {
             (with(2, "xyz"), "only hexadecimal", (3, 1)),
             (with(2, "616"), "odd number", (3, 3)),
             (lines[..1].join("\n"), "its salt is missing", (2, 1)),
-            (lines[..3].join("\n"), "its seal is missing or cut", (2, 1)),
+            (lines[..3].join("\n"), "its seal is missing or truncated", (2, 1)),
             (lines[..5].join("\n"), "a part of its content is missing", (2, 1)),
             (with(5, &lines[5][4..]), "a part of its content is missing", (2, 1)),
         ] {

@@ -98,7 +98,7 @@ impl<T: Transport> Vigil<'_, T> {
         };
         let (exit, why) = match outcomes.last() {
             Some(Outcome::Failed { exit, stderr }) => (*exit, masked(stderr, self.secrets)),
-            _ => (STUCK, "it does not say that it has put everything back".to_owned()),
+            _ => (STUCK, "it did not report that everything was rolled back".to_owned()),
         };
         match exit {
             UNARMED => cause,
@@ -120,7 +120,7 @@ impl<T: Transport> Vigil<'_, T> {
         loop {
             let order = Order { steps, ticket: self.ticket.as_ref() };
             let error = match self.transport.perform(self.host, order, watch).await {
-                Ok(outcomes) if outcomes.is_empty() => "it said nothing about it".to_owned(),
+                Ok(outcomes) if outcomes.is_empty() => "no message about it".to_owned(),
                 Ok(outcomes) => return Ok(outcomes),
                 Err(error @ TransportError::Fenced { .. }) => {
                     return Err(Failure::Fenced { step: None, why: error.to_string() });
@@ -132,7 +132,7 @@ impl<T: Transport> Vigil<'_, T> {
                 let cause = Box::new(Failure::Host { step: None, why: error.clone() });
                 return Err(Failure::Unsure { cause, why: silent(&error) });
             }
-            (self.waiting)(format!("for a login, or for the host to undo the change: {error}"));
+            (self.waiting)(format!("for a login, or for the host to roll back the change: {error}"));
             *trouble = Some(error);
             tokio::time::sleep(AGAIN).await;
         }
@@ -140,5 +140,5 @@ impl<T: Transport> Vigil<'_, T> {
 }
 
 fn silent(error: &str) -> String {
-    format!("nobody could log in to see whether the host has put everything back: {error}")
+    format!("no login was possible to check whether the host rolled everything back: {error}")
 }

@@ -219,7 +219,7 @@ impl<'a, T: Transport> Round<'a, T> {
             }
             Ok(Answer::Taken(held) | Answer::Lost(Some(held))) => return Err(Refused::Taken { host: host.name, held }),
             Ok(Answer::Free | Answer::Lost(None)) => {
-                let why = "it neither gave a lease nor said why".to_owned();
+                let why = "it neither granted a lock nor said why".to_owned();
                 self.away.insert(host.name.clone(), TransportError::Protocol { host: host.name.to_string(), why });
             }
             Err(error) => drop(self.away.insert(host.name.clone(), error)),
@@ -332,10 +332,10 @@ impl<T: Transport> Pulse<T> {
                         Some(held) if held.lease.is_ended() => "it was broken by hand".to_owned(),
                         Some(held) => {
                             let holder = &held.lease.holder;
-                            format!("{} has it now, since {} (run {})", holder.who, holder.since, holder.run)
+                            format!("{} holds it now, since {} (run {})", holder.who, holder.since, holder.run)
                         }
                         None => {
-                            "it was silent for too long and somebody else had it meanwhile, or it was broken".to_owned()
+                            "it was not renewed in time and another run held it meanwhile, or it was broken".to_owned()
                         }
                     };
                     lose.send_modify(|lost| drop(lost.insert(host, why)));

@@ -60,7 +60,7 @@ impl<T: Transport> Cut<'_, T> {
     async fn attempt(&self, waiting: &(dyn Fn(String) + Send + Sync)) -> Result<Onward, TransportError> {
         let renewed = self.transport.lease(self.host, &Request::Renew { id: self.ticket.id.clone() }).await?;
         if !matches!(renewed, Answer::Granted(_)) {
-            let why = "somebody else was given a lease while the connection was lost".to_owned();
+            let why = "another run took the lock while the connection was lost".to_owned();
             return Ok(Onward::Fenced(TransportError::Fenced { host: self.host.name.to_string(), why }));
         }
         self.idle(waiting).await?;
@@ -79,7 +79,7 @@ impl<T: Transport> Cut<'_, T> {
             if !held.busy {
                 break;
             }
-            waiting("for a step to end that went on without a connection".to_owned());
+            waiting("for a step that continues without a connection".to_owned());
             tokio::time::sleep(POLL).await;
         }
         Ok(())

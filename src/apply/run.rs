@@ -253,7 +253,7 @@ impl<T: Transport> Runner<'_, T> {
     /// Why nothing is begun on a host.
     fn refusal(&self, host: &HostName) -> Option<String> {
         let permit = self.permit.as_ref()?;
-        let none = || (!permit.tickets.contains_key(host)).then(|| "it gave no lease".to_owned());
+        let none = || (!permit.tickets.contains_key(host)).then(|| "it granted no lock".to_owned());
         permit.refused.get(host).cloned().or_else(none)
     }
 
@@ -395,7 +395,7 @@ impl<T: Transport> Task<T> {
                 return End::Done;
             }
         }
-        End::Failed(Failure::Host { step: self.step(), why: "its connection was lost again and again".to_owned() })
+        End::Failed(Failure::Host { step: self.step(), why: "its connection was lost repeatedly".to_owned() })
     }
 
     fn step(&self) -> Option<usize> {
@@ -447,12 +447,11 @@ impl<T: Transport> Task<T> {
         match cut.look(&waiting).await {
             Onward::From(next) => Ok(next),
             Onward::Failed(step, exit) => {
-                let stderr = "it failed while the connection was lost; what it complained is not known".to_owned();
+                let stderr = "it failed while the connection was lost; its message is unknown".to_owned();
                 Err(Failure::Step { step, exit, stderr })
             }
             Onward::Unknown(step) => {
-                let why =
-                    "the host went down in the middle of this step: a new plan will look at what it did".to_owned();
+                let why = "the host went down during this step: the next plan reads what it did".to_owned();
                 Err(Failure::Host { step: Some(step), why })
             }
             Onward::Away(error) => Err(Failure::Host { step: self.step(), why: error.to_string() }),

@@ -165,11 +165,11 @@ impl Compiler<'_> {
         }
         let place = place(item, "src");
         if keys.get("content").is_some() {
-            let problem = Diagnostic::error("`src` and `content` exclude each other").at(&place);
-            return Err(problem.hint("keep one of the two").into());
+            let problem = Diagnostic::error("`src` and `content` are mutually exclusive").at(&place);
+            return Err(problem.hint("keep one of them").into());
         }
         let Some(Datum::Text(name)) = keys.remove("src") else {
-            let problem = Diagnostic::error("`src` is the name of a file").at(&place);
+            let problem = Diagnostic::error("`src` must be the name of a file").at(&place);
             return Err(problem
                 .hint(format!("for example `src: motd`, which is roles/{}/files/motd", role.name))
                 .into());
@@ -228,7 +228,7 @@ pub(super) fn applies(item: &Item, scope: &Scope) -> Result<bool, Diagnostics> {
 }
 
 fn missing(what: &str, role: &Role, name: &str, place: &Origin, known: &[&str]) -> Diagnostic {
-    Diagnostic::error(format!("there is no {what} `{name}`"))
+    Diagnostic::error(format!("{what} `{name}` not found"))
         .at(place)
         .hint(format!("it would be roles/{}/{what}s/{name} or {what}s/{name}", role.name))
         .maybe_hint(did_you_mean(name, known.iter().copied()).filter(|hint| hint.starts_with("did")))
@@ -269,8 +269,8 @@ fn wrong_key(item: &Item, data: &Datum, error: &ParseError, missing: Option<&str
     };
     let secret = data.get(key).is_some_and(Datum::has_secret);
     let (what, hint) = if secret {
-        let what = format!("a secret must not be in `{key}` of a `{kind}`: others on the host could see it");
-        (what, "give it to a program by `stdin`, or in a file with `mode: \"0600\"`")
+        let what = format!("`{key}` of a `{kind}` must not be a secret: other users on the host could read it");
+        (what, "pass it to a program with `stdin`, or in a file with `mode: \"0600\"`")
     } else {
         (format!("`{}` of a `{kind}`: {what}", error.path.join(".")), hint)
     };
@@ -307,7 +307,7 @@ impl Clashes {
         for (path, item) in parts {
             if let Some(first) = wholes.get(&path) {
                 let (kind, whole) = (item.resource.kind(), first.resource.kind());
-                self.add(host, format!("{path}, of which {kind} is a part and {whole} is all,"), item, first);
+                self.add(host, format!("{path}, managed in part by {kind} and as a whole by {whole},"), item, first);
             }
         }
     }
@@ -322,7 +322,7 @@ impl Clashes {
             let more = if hosts.len() > 3 { format!(" and {} more", hosts.len() - 3) } else { String::new() };
             let names: Vec<&str> = hosts.iter().take(3).map(HostName::as_str).collect();
             problems.push(
-                Diagnostic::error(format!("{what} is claimed twice on {}{more}", names.join(", ")))
+                Diagnostic::error(format!("{what} is declared twice on {}{more}", names.join(", ")))
                     .at(&here)
                     .hint(format!("the other is at {there}; keep one, or move it to a role that both require")),
             );

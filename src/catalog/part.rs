@@ -121,8 +121,8 @@ impl Target {
         let about = everything(catalog).filter(|(host, block, item)| self.is_about(host, block, item));
         let targets: BTreeSet<String> = about.map(|(_, _, item)| item.resource.target()).collect();
         let hint = did_you_mean(self.owns.as_deref().unwrap_or_default(), targets.iter().map(String::as_str));
-        let what = format!("--target: there is no resource `{}`", self.text);
-        Diagnostic::error(what).hint("all there are: --list-resources").maybe_hint(hint)
+        let what = format!("--target: unknown resource `{}`", self.text);
+        Diagnostic::error(what).hint("to list all: --list-resources").maybe_hint(hint)
     }
 }
 
@@ -134,7 +134,7 @@ fn kind_called(word: &str) -> Option<&'static str> {
 fn unknown_word(text: &str, word: &str, known: &Names) -> Diagnostic {
     let names = known.0.iter().map(String::as_str).chain(KINDS.iter().map(|kind| kind.name));
     let of = if text == word { String::new() } else { format!(" in `{text}`") };
-    Diagnostic::error(format!("--target: there is no host, service, role or kind `{word}`{of}"))
+    Diagnostic::error(format!("--target: unknown host, service, role or kind `{word}`{of}"))
         .maybe_hint(did_you_mean(word, names))
 }
 
@@ -180,8 +180,8 @@ impl Part {
         }
         let any = everything(catalog).any(|(_, _, item)| item.chosen == Chosen::Yes);
         if problems.is_empty() && !self.is_all() && !any {
-            let what = format!("the selection leaves nothing: none of {before} resources has all that was asked for");
-            problems.push(Diagnostic::error(what).hint("see what there is: --list-resources"));
+            let what = format!("the selection is empty: none of {before} resources matches all selectors");
+            problems.push(Diagnostic::error(what).hint("to list them: --list-resources"));
         }
         problems
     }

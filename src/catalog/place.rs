@@ -79,14 +79,14 @@ fn check_move(moved: &Move, roles: &BTreeMap<RoleName, Role>, problems: &mut Dia
         && !roles.contains_key(role)
     {
         let hint = did_you_mean(role.as_str(), roles.keys().map(RoleName::as_str));
-        problems.push(Diagnostic::error(format!("there is no role `{role}`")).at(&moved.to_origin).maybe_hint(hint));
+        problems.push(Diagnostic::error(format!("unknown role `{role}`")).at(&moved.to_origin).maybe_hint(hint));
     }
     for (thing, origin) in [(&moved.from, &moved.from_origin), (&moved.to, &moved.to_origin)] {
         if let Thing::Resource { kind: word, .. } = thing
             && kind(word).is_none()
         {
             let hint = did_you_mean(word, KINDS.iter().map(|kind| kind.name));
-            problems.push(Diagnostic::error(format!("there is no kind `{word}`")).at(origin).maybe_hint(hint));
+            problems.push(Diagnostic::error(format!("unknown kind `{word}`")).at(origin).maybe_hint(hint));
         }
     }
 }
@@ -104,7 +104,7 @@ fn known_role<'a>(
         let own = format!("a service runs the role of its name unless `role` names another; {hint}");
         let hint = if definition.role_origin == definition.origin { own } else { hint };
         problems.push(
-            Diagnostic::error(format!("there is no role `{name}`"))
+            Diagnostic::error(format!("unknown role `{name}`"))
                 .at(&definition.role_origin)
                 .wide(name.chars().count())
                 .hint(hint.trim_end_matches("; ")),
@@ -123,7 +123,7 @@ fn check_requires(roles: &BTreeMap<RoleName, Role>, problems: &mut Diagnostics) 
             match place.get(required.name.as_str()) {
                 Some(other) => edges.push((index, *other)),
                 None => problems.push(
-                    Diagnostic::error(format!("there is no role `{}`", required.name))
+                    Diagnostic::error(format!("unknown role `{}`", required.name))
                         .at(&required.origin)
                         .wide(required.name.chars().count())
                         .maybe_hint(did_you_mean(&required.name, place.keys().copied())),
@@ -134,8 +134,8 @@ fn check_requires(roles: &BTreeMap<RoleName, Role>, problems: &mut Diagnostics) 
     if let Err(cycle) = graph::order(names.len(), &edges) {
         let path = cycle.path(|index| names[index].as_str());
         let first = cycle.0.first().and_then(|index| roles[names[*index]].requires.first());
-        let problem = Diagnostic::error(format!("roles require each other in a circle: {path}"));
-        let problem = problem.hint("take one of them out of the `requires` of the one before it");
+        let problem = Diagnostic::error(format!("roles require each other in a cycle: {path}"));
+        let problem = problem.hint("remove one of them from the `requires` of the one before it");
         problems.push(first.map_or(problem.clone(), |key| problem.at(&key.origin)));
     }
 }
@@ -153,7 +153,7 @@ fn needed_service(definition: &Definition, need: &Key, site: &Site) -> Result<Se
         let found = site.services.iter().find(|service| service.name.as_str() == chosen.name);
         return found.map(|service| service.name.clone()).ok_or_else(|| {
             let names = site.services.iter().map(|service| service.name.as_str());
-            Diagnostic::error(format!("there is no service `{}`", chosen.name))
+            Diagnostic::error(format!("unknown service `{}`", chosen.name))
                 .at(&chosen.origin)
                 .maybe_hint(did_you_mean(&chosen.name, names))
         });
@@ -165,12 +165,12 @@ fn needed_service(definition: &Definition, need: &Key, site: &Site) -> Result<Se
     match of_role.as_slice() {
         [one] => Ok(one.name.clone()),
         [] => Err(Diagnostic::error(format!(
-            "`{}` needs the service `{}`, and there is none",
+            "`{}` needs the service `{}`, which is not in site.yml",
             definition.name, need.name
         ))
         .at(&definition.origin)
         .wide(definition.name.as_str().chars().count())
-        .hint(format!("add `{}: {{ hosts: GROUP }}` under `services` ({} says it is needed)", need.name, need.origin))),
+        .hint(format!("add `{}: {{ hosts: GROUP }}` under `services` ({} needs it)", need.name, need.origin))),
         several => {
             let names: Vec<&str> = several.iter().map(|service| service.name.as_str()).collect();
             Err(Diagnostic::error(format!("`{}` needs one of {}", definition.name, names.join(", ")))
@@ -197,8 +197,8 @@ fn in_order(
         Ok(order) => order.into_iter().map(|index| services[index].clone()).collect(),
         Err(cycle) => {
             let path = cycle.path(|index| services[index].definition.name.as_str());
-            let problem = Diagnostic::error(format!("services need each other in a circle: {path}"));
-            let problem = problem.hint("take one of them out of the `needs` of the role of the one before it");
+            let problem = Diagnostic::error(format!("services need each other in a cycle: {path}"));
+            let problem = problem.hint("remove one of them from the `needs` of the role of the one before it");
             let first = cycle.0.first().map(|index| services[*index].definition.origin.clone());
             problems.push(first.map_or(problem.clone(), |origin| problem.at(&origin)));
             services

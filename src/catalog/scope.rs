@@ -197,6 +197,6 @@ fn refused(
     let who = service.map_or_else(|| role.name.to_string(), ToString::to_string);
     let placed = service.and_then(|name| desired.placement.services.iter().find(|s| s.definition.name == *name));
     let place = placed.map_or_else(|| refusal.when.origin(), |placed| &placed.definition.origin);
-    problems.push(Diagnostic::error(format!("{who} cannot work: {because}")).at(place).maybe_hint(hint));
+    problems.push(Diagnostic::error(format!("{who} is refused: {because}")).at(place).maybe_hint(hint));
     problems
 }

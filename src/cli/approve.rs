@@ -33,11 +33,11 @@ pub(super) fn run(command: &Approve) -> Result<Exit, Failure> {
         None => only(&history)?,
     };
     let Some(hosts) = waits(&run) else {
-        let what = format!("the run {} does not wait for anybody", run.head.run);
-        return Err(Diagnostic::error(what).hint("what it does now: armilla runs log").into());
+        let what = format!("the run {} does not wait for approval", run.head.run);
+        return Err(Diagnostic::error(what).hint("to see what it does: armilla runs log").into());
     };
     run.approve(&identity::this().who).map_err(|error| Diagnostic::error(error.to_string()))?;
-    ui::say(&format!("{}: the others may follow {}", run.head.run, words::hosts(hosts)));
+    ui::say(&format!("{}: approved; the other hosts follow {}", run.head.run, words::hosts(hosts)));
     Ok(Exit::Success)
 }
 
@@ -49,11 +49,11 @@ fn only(history: &History) -> Result<Run, Diagnostics> {
         (Some(last), more) => {
             let names = waiting.iter().chain(std::iter::once(&last)).map(|run| run.head.run.to_string());
             let names: Vec<String> = names.collect();
-            let what = format!("{} runs wait for a person: {}", more + 1, names.join(", "));
+            let what = format!("{} runs wait for approval: {}", more + 1, names.join(", "));
             Err(Diagnostic::error(what).hint("name one of them").into())
         }
-        (None, _) => Err(Diagnostic::error("no run of this machine waits for a person")
-            .hint("all runs: armilla runs list")
+        (None, _) => Err(Diagnostic::error("no run on this machine waits for approval")
+            .hint("to list all runs: armilla runs list")
             .into()),
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn run(command: &Completion) -> Exit {
         .map(|shell| shell.write_registration(VARIABLE, "armilla", "armilla", "armilla", &mut script));
     match written {
         Some(Ok(())) => ui::result(&String::from_utf8_lossy(&script)),
-        _ => ui::say("error: there is no completion for this shell"),
+        _ => ui::say("error: no completion for this shell"),
     }
     if matches!(written, Some(Ok(()))) { Exit::Success } else { Exit::Error }
 }

@@ -94,8 +94,8 @@ pub(super) enum Answer {
 /// When there is nobody to ask; the hint names the flag that says yes beforehand. When a signal asks to stop.
 pub(super) async fn confirmed(hosts: &Hosts, question: &Question, flag: &str) -> Result<Answer, Abort> {
     if !ui::can_ask() {
-        let problem = Diagnostic::error("there is no terminal to ask whether to do this; nothing was changed");
-        return Err(problem.hint(format!("say so beforehand with {flag}")).into());
+        let problem = Diagnostic::error("approval is needed, and there is no terminal to ask; nothing was changed");
+        return Err(problem.hint(format!("approve it on the command line with {flag}")).into());
     }
     let typed = hosts.until_stopped(ui::ask(question.text())).await?;
     if question.is_yes(&typed) {

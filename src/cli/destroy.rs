@@ -83,7 +83,7 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
             if approved.is_empty() || command.confirm.is_some() {
                 return Ok(Decision::Apply(Box::new(approved)));
             }
-            let question = Question::by_name(&name, "Take all of this away");
+            let question = Question::by_name(&name, "Remove all of this");
             Ok(match confirmed(hosts, &question, &format!("--confirm {name}")).await? {
                 Answer::Yes => Decision::Apply(Box::new(approved.after_pause())),
                 Answer::No => Decision::End(Exit::Error),
@@ -97,8 +97,8 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
 
 fn check_consent(command: &Destroy, name: &EnvName) -> Result<(), Diagnostic> {
     if command.yes {
-        let problem = Diagnostic::error("`-y` is not enough to take everything away; nothing was changed");
-        return Err(problem.hint(format!("say which environment is meant: --confirm {name}")));
+        let problem = Diagnostic::error("`-y` is not enough to remove everything; nothing was changed");
+        return Err(problem.hint(format!("confirm the name of the environment: --confirm {name}")));
     }
     if command.confirm.as_ref().is_some_and(|typed| typed != name.as_str()) {
         return Err(Diagnostic::error(format!("--confirm names another environment than {name}; nothing was changed")));
@@ -116,7 +116,7 @@ fn decided(exit: Exit, undecided: &[String]) -> Exit {
     if undecided.is_empty() || !matches!(exit, Exit::Success | Exit::Changes) {
         return exit;
     }
-    ui::say(&shown(&format!("error: how these are is not known, and they stay: {}", undecided.join(", "))));
-    ui::say("hint: look at them; what you remove by hand, the next destroy forgets");
+    ui::say(&shown(&format!("error: the state of these is unknown, so they stay: {}", undecided.join(", "))));
+    ui::say("hint: check them; the next destroy forgets what you remove by hand");
     Exit::Uncertain
 }

@@ -85,8 +85,8 @@ fn this_machine(global: &Global, command: &Doctor, loaded: &Environment) -> (Vec
 fn lacking(program: &str, weight: Weight) -> Finding {
     let use_of = if program == "git" { "; plans do not show the revision" } else { ", which reaches the hosts" };
     let package = if program == "ssh" { "openssh-client" } else { program };
-    let mend = Some(format!("apt-get install {package}, or what your system has instead"));
-    Finding { weight, what: format!("there is no {program} on this machine{use_of}"), mend }
+    let mend = Some(format!("apt-get install {package}, or the package of your system"));
+    Finding { weight, what: format!("{program} is not installed on this machine{use_of}"), mend }
 }
 
 /// The versions and files that count.
@@ -94,12 +94,12 @@ fn files(global: &Global, command: &Doctor, loaded: &Environment) -> Vec<Setting
     let setting = |name, value: String, from: &str| Setting { name, value, from: from.to_owned() };
     let found = "the nearest site.yml at or above this folder";
     let project = given(global.project.as_deref(), "ARMILLA_PROJECT", "--project").unwrap_or(found);
-    let environment = if command.selection.inventory.is_some() { "--inventory" } else { "the first word" };
-    let there = |file: &str| if loaded.root.join(file).exists() { "there" } else { "not there; it need not be" };
+    let environment = if command.selection.inventory.is_some() { "--inventory" } else { "the first argument" };
+    let there = |file: &str| if loaded.root.join(file).exists() { "there" } else { "none (optional)" };
     let own = format!("inventories/{}/environment.yml", loaded.name);
     let production = match (&loaded.settings.production_origin, loaded.settings.production) {
         (Some(origin), _) => origin.to_string(),
-        (None, _) => "nothing says otherwise".to_owned(),
+        (None, _) => "default".to_owned(),
     };
     vec![
         setting("armilla", env!("CARGO_PKG_VERSION").to_owned(), ""),

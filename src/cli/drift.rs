@@ -69,8 +69,9 @@ pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failur
 
 fn tell_expired(ignores: &[Ignored], today: Date) {
     for ignored in ignores.iter().filter(|ignored| ignored.until < today) {
-        let what = format!("`{}` is not ignored any more: its time ended on {}", ignored.what, ignored.until);
-        let hint = "set another day, or remove the entry";
+        let what =
+            format!("the drift of `{}` is no longer ignored: its entry expired on {}", ignored.what, ignored.until);
+        let hint = "set a later date, or remove the entry";
         ui::problems(&Diagnostic::warning(what).at(&ignored.origin).hint(hint).into());
     }
 }

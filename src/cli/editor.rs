@@ -16,7 +16,7 @@ use crate::secret::Secret;
 /// # Errors
 /// When there is no editor, it fails, or a signal ends the work: then nothing counts.
 pub(super) async fn edit(like: &Path, before: &[u8]) -> Result<Option<Secret<Vec<u8>>>, Diagnostic> {
-    let failed = |error: std::io::Error| Diagnostic::error(format!("there is no place for a file to edit: {error}"));
+    let failed = |error: std::io::Error| Diagnostic::error(format!("cannot create a temporary file to edit: {error}"));
     // Removed when it is dropped, with whatever an editor leaves beside the file.
     let folder = tempfile::Builder::new().prefix("armilla-").tempdir_in(memory()).map_err(failed)?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).map_err(failed)?;
@@ -26,9 +26,8 @@ pub(super) async fn edit(like: &Path, before: &[u8]) -> Result<Option<Secret<Vec
     fs::write(&file, before).map_err(failed)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     wait(&file).await?;
-    let after = fs::read(&file).map_err(|error| {
-        Diagnostic::error(format!("what the editor wrote cannot be read, nothing was changed: {error}"))
-    })?;
+    let after = fs::read(&file)
+        .map_err(|error| Diagnostic::error(format!("the edited file cannot be read; nothing was changed: {error}")))?;
     Ok((after != before).then(|| Secret::new(after)))
 }
 
@@ -51,9 +50,9 @@ async fn wait(file: &Path) -> Result<(), Diagnostic> {
     let words = editor();
     let problem = |why: String| {
         Diagnostic::error(format!("the editor `{}` {why}; nothing was changed", words.join(" ")))
-            .hint("which one is used says $VISUAL or $EDITOR")
+            .hint("set $VISUAL or $EDITOR to the editor to use")
     };
-    let unheard = |error: std::io::Error| problem(format!("is not started: {error}"));
+    let unheard = |error: std::io::Error| problem(format!("was not started: {error}"));
     let _interrupts = signal(SignalKind::interrupt()).map_err(unheard)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
@@ -64,10 +63,10 @@ async fn wait(file: &Path) -> Result<(), Diagnostic> {
     tokio::select! {
         status = child.wait() => match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(problem(format!("ended with {status}"))),
+            Ok(status) => Err(problem(format!("exited with {status}"))),
             Err(error) => Err(problem(format!("was lost: {error}"))),
         },
-        _ = terminate.recv() => Err(problem("was ended by a signal".to_owned())),
-        _ = hangup.recv() => Err(problem("was ended by a signal".to_owned())),
+        _ = terminate.recv() => Err(problem("was killed by a signal".to_owned())),
+        _ = hangup.recv() => Err(problem("was killed by a signal".to_owned())),
     }
 }

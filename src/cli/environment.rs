@@ -54,13 +54,13 @@ impl Question {
 
     /// For what cannot be taken back: the name of the environment is asked, whatever it is.
     pub(super) fn by_name(name: &EnvName, what: &str) -> Self {
-        let text = format!("\n{what}? Type the name of the environment to go on:");
+        let text = format!("\n{what}? Type the name of the environment to confirm:");
         Self { text, yes: name.to_string() }
     }
 
     /// For what is said of a host and only a person can know.
     pub(super) fn by_yes(what: &str) -> Self {
-        Self { text: format!("{what}. Only `yes` is taken for yes:"), yes: "yes".to_owned() }
+        Self { text: format!("{what}. Only `yes` is accepted:"), yes: "yes".to_owned() }
     }
 
     fn change(name: &EnvName, production: bool, confirm: Option<Confirm>) -> Self {
@@ -68,10 +68,10 @@ impl Question {
         let place = if production { format!("PRODUCTION, {name}") } else { name.to_string() };
         match wanted {
             Confirm::Yes => {
-                let text = format!("\nDo exactly this to {place}? Only `yes` is taken for yes:");
+                let text = format!("\nApply this plan to {place}? Only `yes` is accepted:");
                 Self { text, yes: "yes".to_owned() }
             }
-            Confirm::Name => Self::by_name(name, &format!("Do exactly this to {place}")),
+            Confirm::Name => Self::by_name(name, &format!("Apply this plan to {place}")),
         }
     }
 

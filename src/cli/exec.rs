@@ -67,7 +67,7 @@ pub(super) async fn run(global: &Global, command: &Exec) -> Result<Exit, Failure
     let loaded = load::load(global, &command.selection, &command.connection).await?;
     let machines = loaded.machines()?;
     if machines.is_empty() {
-        return Err(Diagnostic::error(format!("there is no host in {}", loaded.name)).into());
+        return Err(Diagnostic::error(format!("{} has no hosts", loaded.name)).into());
     }
     let names: Vec<HostName> = machines.iter().map(|host| host.name.clone()).collect();
     announce(&loaded, &names);
@@ -79,7 +79,7 @@ pub(super) async fn run(global: &Global, command: &Exec) -> Result<Exit, Failure
         let work = exec::everywhere(session.transport(), machines, &program, session.options().forks, hearer);
         Ok(contact.until_stopped(work).await.map_or_else(
             |_| {
-                ui::say("interrupted: the hosts end what they run within a few seconds");
+                ui::say("interrupted: the hosts stop their programs within a few seconds");
                 contact.signal().unwrap_or(Exit::Interrupted)
             },
             |ended| shown.end(ended),
@@ -94,8 +94,8 @@ fn program(command: &Exec) -> Result<Command, Diagnostic> {
         (false, words) => words.to_vec(),
         (true, [text]) => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
         (true, _) => {
-            let problem = Diagnostic::error("--shell wants the whole program as one text");
-            return Err(problem.hint("put it into quotes: armilla exec ENV --shell -- 'df -h / | tail -1'"));
+            let problem = Diagnostic::error("--shell takes the whole program as one argument");
+            return Err(problem.hint("quote it: armilla exec ENV --shell -- 'df -h / | tail -1'"));
         }
     };
     let stdin = command.stdin.as_deref().map_or_else(|| Ok(Content::from("")), input)?;
@@ -109,7 +109,7 @@ fn input(file: &std::path::Path) -> Result<Content, Diagnostic> {
     let size = std::fs::metadata(file).map_err(|error| wrong(error.to_string()))?.len();
     if size > LARGEST_INPUT {
         let problem = wrong(format!("it is larger than {} MiB", LARGEST_INPUT >> 20));
-        return Err(problem.hint("copy it with a `file` resource, or with scp"));
+        return Err(problem.hint("copy it with a `file` resource or scp"));
     }
     let bytes = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
     // It may be anything, so it is handled like the most delicate.

@@ -39,7 +39,7 @@ Exit codes:
   4    some hosts were unreachable
   5    apply: a check or a new login failed, and the change was rolled back
   6    apply: the rollback failed, or its result is unknown: check the hosts
-  75   locked by somebody else: nothing was changed
+  75   locked by another run: nothing was changed
   130  interrupted (143: terminated); running steps were completed; continue with `armilla resume`";
 
 impl From<Exit> for ExitCode {

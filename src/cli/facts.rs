@@ -52,7 +52,7 @@ fn wanted(names: &[String]) -> Result<BTreeSet<String>, Diagnostics> {
     let known = || FACTS.iter().map(|fact| fact.name);
     let mut problems = Diagnostics::new();
     for name in names.iter().filter(|name| !known().any(|other| other == **name)) {
-        problems.push(Diagnostic::error(format!("there is no fact `{name}`")).maybe_hint(did_you_mean(name, known())));
+        problems.push(Diagnostic::error(format!("unknown fact `{name}`")).maybe_hint(did_you_mean(name, known())));
     }
     let chosen = if names.is_empty() { known().map(str::to_owned).collect() } else { names.iter().cloned().collect() };
     problems.result(chosen)

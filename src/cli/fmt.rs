@@ -37,7 +37,7 @@ fn deliver(command: &Fmt, changes: &[Change]) -> Result<Exit, Diagnostics> {
     for change in changes {
         if !command.check {
             let failed =
-                |error| Diagnostic::error(format!("{} cannot be replaced, it is as it was: {error}", change.name));
+                |error| Diagnostic::error(format!("{} cannot be replaced and is unchanged: {error}", change.name));
             problems.keep(store::replace(&change.path, change.after.as_bytes()).map_err(|error| failed(error).into()));
         }
         ui::result(&if command.diff { change.diff() } else { shown(&change.name) });

@@ -191,7 +191,7 @@ fn password() -> Result<Secret<String>, Diagnostic> {
         PromptError::Unavailable => {
             Diagnostic::error("--ask-become-pass: there is no terminal to ask for the sudo password")
         }
-        PromptError::Failed(why) => Diagnostic::error(format!("no password could be read: {why}")),
+        PromptError::Failed(why) => Diagnostic::error(format!("cannot read the password: {why}")),
     })
 }
 

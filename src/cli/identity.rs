@@ -41,8 +41,8 @@ pub(super) fn state_folder() -> Result<PathBuf, Diagnostic> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let below = || given("XDG_STATE_HOME").or_else(|| given("HOME").map(|home| home.join(".local/state")));
     given("ARMILLA_STATE_DIR").or_else(|| below().map(|state| state.join("armilla"))).ok_or_else(|| {
-        Diagnostic::error("there is no place to write down what is done: HOME is not set")
-            .hint("set ARMILLA_STATE_DIR to a folder of your own")
+        Diagnostic::error("no folder for the run history: HOME is not set")
+            .hint("set ARMILLA_STATE_DIR to a folder of yours")
     })
 }
 

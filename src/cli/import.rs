@@ -42,8 +42,8 @@ armilla removes only what it owns: what it created, and what was imported. Examp
 /// Runs the command.
 pub(super) async fn run(global: &Global, command: &Give) -> Result<Exit, Failure> {
     if command.only.is_all() {
-        let problem = Diagnostic::error("it is not said what to import");
-        return Err(problem.hint("name it as the plan does: --target 'zk1 file /etc/motd'").into());
+        let problem = Diagnostic::error("no resource to import is given");
+        return Err(problem.hint("name it as the plan shows it: --target 'zk1 file /etc/motd'").into());
     }
     let environment = load::load(global, &command.selection.with(&command.only), &command.connection).await?;
     let environment = environment.adopting(Adoption::of(command.adopt));
@@ -87,6 +87,8 @@ fn nothing(import: &Import) -> Result<Exit, Abort> {
     if !import.unreachable.is_empty() {
         return Ok(Exit::Unreachable);
     }
-    let problem = Diagnostic::error("there is nothing to import; nothing was changed");
-    Err(problem.hint("what is taken over is there, is as the project wants it, and is not armilla's yet").into())
+    let problem = Diagnostic::error("nothing to import; nothing was changed");
+    Err(problem
+        .hint("only a resource that exists, matches the project and is not owned by armilla can be imported")
+        .into())
 }

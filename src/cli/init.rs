@@ -35,11 +35,11 @@ pub(super) fn run(command: &Init) -> Exit {
     let taken: Vec<&str> = files().filter(|path| folder.join(path).exists()).collect();
     if !taken.is_empty() {
         ui::say(&format!(
-            "error: {} has these files already, and nothing is overwritten: {}",
+            "error: {} already has these files, which are not overwritten: {}",
             folder.display(),
             taken.join(", ")
         ));
-        ui::say("hint: name an empty folder: armilla init DIR");
+        ui::say("hint: use an empty folder: armilla init DIR");
         return Exit::Error;
     }
     for (path, text) in FILES {

@@ -36,8 +36,8 @@ pub(super) struct Inventory {
     /// In JSON: each variable where it is set, not all of them at the hosts
     #[arg(long, conflicts_with = "graph")]
     export: bool,
-    /// Ask the hosts: when each last converged (the last run that touched it and left nothing to do), by which revision and
-    /// whom, what armilla owns there, and what it is owed
+    /// Read the status of the hosts: when each last converged, with which revision and by whom, what armilla owns there, and
+    /// pending restarts
     #[arg(long, conflicts_with_all = ["host", "graph", "export"])]
     status: bool,
     #[command(flatten)]

@@ -47,7 +47,7 @@ pub(super) enum LabCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Run a program as root inside a host, without ssh (works also while it is cut off)
+    /// Run a program as root inside a host, without ssh (works also while it is disconnected)
     Exec {
         /// The host
         name: String,

@@ -23,7 +23,6 @@ pub(super) fn raise_open_files() -> Result<(), Diagnostic> {
     if limit >= LEAST {
         return Ok(());
     }
-    let problem =
-        Diagnostic::error(format!("armilla may have only {limit} files open on this machine, too few to begin"));
-    Err(problem.hint("raise the limit: `ulimit -n 4096`, or LimitNOFILE= of a service"))
+    let problem = Diagnostic::error(format!("the limit of open files is {limit}, too low to start"));
+    Err(problem.hint("raise it: `ulimit -n 4096`, or LimitNOFILE= in a unit"))
 }

@@ -75,13 +75,13 @@ async fn status(global: &Global, command: &Status) -> Result<Exit, Failure> {
         for (host, answer) in &answers {
             ui::result(&match answer {
                 Ok(Answer::Taken(held)) if held.is_over() => format!(
-                    "{host} is free (the lease of {} for the run {} ended by itself)",
+                    "{host} is not locked (the lock of {} for the run {} expired)",
                     crate::diag::shown(&held.lease.holder.who),
                     held.lease.holder.run
                 ),
                 Ok(Answer::Taken(held)) => describe(host, held),
-                Ok(_) => format!("{host} is free"),
-                Err(error) => format!("{host} did not answer: {}", explained(error)),
+                Ok(_) => format!("{host} is not locked"),
+                Err(error) => format!("{host} is unreachable: {}", explained(error)),
             });
         }
     }
@@ -111,8 +111,8 @@ fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
 
 async fn break_one(global: &Global, command: &Break) -> Result<Exit, Failure> {
     let Some(typed) = &command.id else {
-        let problem = Diagnostic::error("it is not said which lease is to be broken: armilla lock break ENV ID");
-        return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
+        let problem = Diagnostic::error("no lock is given: armilla lock break ENV ID");
+        return Err(problem.hint("to list them: armilla lock status ENV").into());
     };
     let id = LeaseId(typed.clone());
     let answers = ask(global, &command.selection, &command.connection, &Request::Break { id }).await?;
@@ -123,15 +123,15 @@ async fn break_one(global: &Global, command: &Break) -> Result<Exit, Failure> {
         .collect();
     for (host, answer) in &answers {
         match answer {
-            Err(error) => ui::say(&format!("{host} did not answer: {}", explained(error))),
+            Err(error) => ui::say(&format!("{host} is unreachable: {}", explained(error))),
             Ok(Answer::Taken(held)) => ui::say(&describe(host, held)),
             Ok(_) => {}
         }
     }
     if broken.is_empty() {
-        let problem = Diagnostic::error(format!("no host that answers has a lease `{typed}`"));
-        return Err(problem.hint("`armilla lock status ENV` shows which there are").into());
+        let problem = Diagnostic::error(format!("no reachable host has a lock `{typed}`"));
+        return Err(problem.hint("to list them: armilla lock status ENV").into());
     }
-    ui::result(&format!("broken on {}: its owner is refused from now on", broken.join(", ")));
+    ui::result(&format!("broken on {}: its holder is refused from now on", broken.join(", ")));
     Ok(exit(&answers))
 }

@@ -109,7 +109,7 @@ fn show(page: &[u8]) {
 }
 
 /// Whether `man` is there and has shown it.
-#[expect(clippy::disallowed_methods, reason = "man is the program to read manual pages with")]
+#[expect(clippy::disallowed_methods, reason = "man displays manual pages")]
 fn through_man(page: &[u8]) -> bool {
     let Ok(mut man) = Program::new("man").args(["-l", "-"]).stdin(Stdio::piped()).spawn() else { return false };
     // Who leaves the pager early does not read to the end.

@@ -192,8 +192,8 @@ impl Selection {
     /// What is wrong with what was typed.
     fn request(&self, workspace: &Workspace) -> Result<Request, Diagnostics> {
         if self.name().is_empty() {
-            let problem = Diagnostic::error("no environment is given: it is the first word after the command");
-            return Err(problem.hint(format!("there are: {}", workspace.environments().join(", "))).into());
+            let problem = Diagnostic::error("no environment is given: it is the first argument of the command");
+            return Err(problem.hint(format!("known: {}", workspace.environments().join(", "))).into());
         }
         let environment = EnvName::new(&self.name()).map_err(Diagnostic::from)?;
         let mut problems = Diagnostics::new();

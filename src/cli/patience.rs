@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Waiting")]
 pub(super) struct Patience {
-    /// How long to wait for a lock that somebody else holds: 90s, 10m; 0 does not wait
+    /// How long to wait for a lock that another run holds: 90s, 10m; 0 does not wait
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = span)]
     pub(super) lock_timeout: Duration,
     /// How long to wait for a host that becomes unreachable during the run, such as for a reboot

@@ -50,7 +50,7 @@ fn missing(root: &Path, known: &BTreeSet<ProjectId>, planned: Option<&ProjectId>
     let own = own.cloned().map_or_else(|| new_project(root), Ok)?;
     let list = known.iter().map(ProjectId::as_str).collect::<Vec<_>>().join(", ");
     let what = match assumed {
-        Some(project) => format!("{FILE} names no project; this plan takes it for {project}, which the hosts know"),
+        Some(project) => format!("{FILE} names no project; this plan assumes {project}, which the hosts know"),
         None if known.is_empty() => format!("{FILE} names no project"),
         None => format!("{FILE} names no project; the hosts know {list} under the name of this environment"),
     };

@@ -86,8 +86,8 @@ fn last(global: &Global) -> Result<Run, Diagnostics> {
     let last = resume::last_open(&identity::history()?, here.as_ref().map(|here| (here.root(), project.as_ref())));
     last.ok_or_else(|| {
         let place = if here.is_some() { "this project" } else { "this machine" };
-        Diagnostic::error(format!("no run of {place} can be resumed: the last one of each environment is complete"))
-            .hint("`armilla runs list` shows all runs")
+        Diagnostic::error(format!("{place} has no run to resume: the last run of each environment is complete"))
+            .hint("to list all runs: armilla runs list")
             .into()
     })
 }

@@ -75,9 +75,9 @@ pub(super) fn find(typed: Option<&str>) -> Result<Run, Diagnostics> {
     let history = identity::history()?;
     let found = match typed {
         Some(typed) => history.find(typed).map_err(|error| {
-            Diagnostic::error(shown(&error.to_string())).hint("`armilla runs list` shows all of this machine")
+            Diagnostic::error(shown(&error.to_string())).hint("to list all runs of this machine: armilla runs list")
         })?,
-        None => history.list().pop().ok_or_else(|| Diagnostic::error("nothing was done from this machine yet"))?,
+        None => history.list().pop().ok_or_else(|| Diagnostic::error("no runs on this machine yet"))?,
     };
     Ok(found)
 }
@@ -123,7 +123,7 @@ fn list(command: &List) -> Result<Exit, Diagnostics> {
         ui::result(&shown(&line));
     }
     if runs.is_empty() {
-        ui::say("nothing was done from this machine yet");
+        ui::say("no runs on this machine yet");
     }
     Ok(Exit::Success)
 }
@@ -152,7 +152,7 @@ pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
         let dirty = if revision.dirty { ", with changes that were not committed" } else { "" };
         lines.push(format!("  revision {}{dirty}", revision.commit));
     }
-    lines.extend(head.resumes.iter().map(|before| format!("  goes on with {before}")));
+    lines.extend(head.resumes.iter().map(|before| format!("  resumes {before}")));
     let reached = Reached::of(run.events.iter().map(|(_, event)| event));
     lines.extend(reached.stages(&plan, run.end.is_some()).iter().map(|line| shown(&format!("  {line}"))));
     lines.extend(match run.progress() {

@@ -53,7 +53,7 @@ pub(super) async fn save(path: &Path, proposal: &Proposal) -> Result<(), Diagnos
     let made = proposal.save(path).await?;
     ui::say(&format!("Saved to {} (sha256:{}).", path.display(), &made.digest.0[..12]));
     if let Some(with) = made.sealed_with {
-        ui::say(&format!("The secrets in it are sealed with {with}."));
+        ui::say(&format!("Its secrets are encrypted with {with}."));
     }
     Ok(())
 }
@@ -65,15 +65,15 @@ pub(super) async fn save(path: &Path, proposal: &Proposal) -> Result<(), Diagnos
 pub(super) fn connection(opened: &Opened, given: &Connection) -> Result<Connection, Diagnostic> {
     let lab = opened.file.about.hosts == Meant::Lab;
     if given.lab && !lab {
-        let what = "this plan was made for the hosts of the inventory, not for a rehearsal; nothing was changed";
-        return Err(Diagnostic::error(what).hint("leave --lab out, or plan with it"));
+        let what = "this plan is for the hosts of the inventory, not for lab hosts; nothing was changed";
+        return Err(Diagnostic::error(what).hint("omit --lab, or plan with it"));
     }
     let flag = [(given.ask_become_pass, "-K"), (given.become_root, "-b")].into_iter().find(|(is_given, _)| *is_given);
     let is_plain = |host: &Endpoint| host.become_user == Become::No;
     if let (Some((_, flag)), Some(host)) = (flag, opened.plan.catalog.endpoints().values().find(|host| is_plain(host)))
     {
         let what = format!("{flag}: this plan was made without becoming root on {}; nothing was changed", host.name);
-        return Err(Diagnostic::error(what).hint(format!("plan again with {flag}, or leave it out")));
+        return Err(Diagnostic::error(what).hint(format!("plan again with {flag}, or omit it")));
     }
     Ok(Connection { lab, ..given.clone() })
 }

@@ -77,7 +77,7 @@ impl Screen {
             let run = &course.run;
             course.progress.aside(|| {
                 ui::say(&format!(
-                    "stopping after the roles that run now; once more to leave at once. To go on: armilla resume {run}"
+                    "stopping after the running steps; press Ctrl-C again to stop at once. To continue: armilla resume {run}"
                 ));
             });
         }
@@ -110,10 +110,10 @@ impl Screen {
         unsaved(&finished.unsaved);
         match finished.ran.as_ref().map(|ran| &ran.recorded) {
             Some(Recorded::Stopped(why)) => {
-                ui::say(&format!("error: the run was stopped, because it could no longer be written down: {why}"));
+                ui::say(&format!("error: the run was stopped, because its journal could not be written: {why}"));
             }
             Some(Recorded::WithoutEnd(why)) => {
-                ui::say(&format!("warning: the end of the run was not written down: {why}"));
+                ui::say(&format!("warning: the end of the run was not recorded: {why}"));
             }
             Some(Recorded::Whole) | None => {}
         }
@@ -209,7 +209,7 @@ impl Observer for Screen {
                 }
             }
             Notice::LockLost { host, why } => {
-                self.say(&format!("error: {host} took our lease back: {why}; nothing more is begun"));
+                self.say(&format!("error: the lock of {host} was lost: {why}; no further step starts"));
             }
         }
     }
@@ -219,7 +219,7 @@ fn label(what: Reading) -> &'static str {
     match what {
         Reading::Facts => "facts",
         Reading::Resources => "reading",
-        Reading::Removed => "reading what is left",
+        Reading::Removed => "reading the hosts again",
         Reading::Health => "health",
         Reading::State => "asking",
     }
@@ -229,7 +229,7 @@ fn label(what: Reading) -> &'static str {
 pub(super) fn unsaved(unsaved: &BTreeMap<HostName, String>) {
     for (host, why) in unsaved {
         ui::say(&shown(&format!(
-            "warning: {host}: its ledger was not written ({why}); its journal has all that was done, and the next run works it in"
+            "warning: {host}: its ledger was not written ({why}); the next run completes it from the journal"
         )));
     }
 }

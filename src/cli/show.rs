@@ -55,7 +55,7 @@ fn a_run(typed: &Path) -> Option<Result<Run, Diagnostics>> {
     let found = identity::history().map_err(Into::into).and_then(|history| {
         history.find(&name).map_err(|error| {
             let what = match &error {
-                HistoryError::Unknown(_) => format!("`{name}` is neither a file nor a run of this machine"),
+                HistoryError::Unknown(_) => format!("`{name}` is neither a plan file nor a run on this machine"),
                 other => other.to_string(),
             };
             let hint = "`armilla plan ENV -o FILE` saves a plan; `armilla runs list` shows the runs";

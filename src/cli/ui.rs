@@ -144,7 +144,7 @@ impl Counter {
     /// One has answered, or has failed to.
     pub(super) fn answered(&self, host: &crate::name::HostName, failed: bool) {
         if failed {
-            self.0.set_prefix(format!("({host} did not answer)"));
+            self.0.set_prefix(format!("({host} is unreachable)"));
         }
         self.0.inc(1);
     }

@@ -47,14 +47,14 @@ fn report(command: &Validate, problems: &Diagnostics, fine: &[Environment]) -> E
             let (hosts, services) = (loaded.placement.hosts.len(), loaded.placement.services.len());
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
             let (services, hosts) = (count(services, "service"), count(hosts, "host"));
-            ui::result(&format!("{}: {services} on {hosts}, no mistake found", loaded.name));
+            ui::result(&format!("{}: {services} on {hosts}, no errors", loaded.name));
         }
         let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
         let errors = problems.iter().filter(is_error).count();
         if errors > 0 {
-            ui::say(&format!("\n{errors} {} found", if errors == 1 { "mistake" } else { "mistakes" }));
+            ui::say(&format!("\n{errors} {} found", if errors == 1 { "error" } else { "errors" }));
         } else if fine.is_empty() {
-            ui::say("error: there is no environment: no folder in inventories/");
+            ui::say("error: no environment: inventories/ has no folder");
             return Exit::Error;
         }
     }

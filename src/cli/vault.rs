@@ -166,7 +166,7 @@ async fn edit(global: &Global, command: &Edit) -> Done {
     };
     let text = sealed(after.expose(), &key, id.as_deref())?;
     if fs::read(path).ok().as_ref() != Some(&before) {
-        let what = format!("{} was changed by somebody else meanwhile; it stays as it is", path.display());
+        let what = format!("{} was changed by another program meanwhile and is not overwritten", path.display());
         return Err(Diagnostic::error(what).into());
     }
     replace(path, text.as_bytes())?;
@@ -177,13 +177,13 @@ async fn edit(global: &Global, command: &Edit) -> Done {
 async fn create(global: &Global, command: &Edit) -> Done {
     let path = Path::new(&command.file);
     if path.symlink_metadata().is_ok() {
-        let problem = Diagnostic::error(format!("{} is there already", path.display()));
+        let problem = Diagnostic::error(format!("{} already exists", path.display()));
         return Err(problem.hint(format!("to change it: armilla vault edit {}", path.display())).into());
     }
     let mut rings = Rings::new(global, &command.whose);
     let NewKey { key, id, .. } = rings.of(&command.file)?.to_encrypt(command.with.id.as_deref()).await?;
     let Some(plain) = editor::edit(path, b"").await? else {
-        ui::say("nothing was written, so no file was made");
+        ui::say("the text is empty; no file was created");
         return Ok(());
     };
     replace(path, sealed(plain.expose(), &key, id.as_deref())?.as_bytes())?;
@@ -200,7 +200,7 @@ enum Way {
 /// Everything is converted before the first file is replaced.
 async fn convert(global: &Global, command: &Convert, way: Way) -> Done {
     if command.output.is_some() && command.files.len() > 1 {
-        return Err(Diagnostic::error("--output is for one file, and several are given").into());
+        return Err(Diagnostic::error("--output works with one file only").into());
     }
     let mut rings = Rings::new(global, &command.whose);
     let mut problems = Diagnostics::new();
@@ -227,8 +227,8 @@ async fn encrypted(
     let plain = read(name)?;
     let ring = rings.of(name)?;
     if vault::is_encrypted(&plain) {
-        let problem = Diagnostic::error(format!("{name} is encrypted already"));
-        return Err(problem.hint(format!("for another key: armilla vault rekey {name}")).into());
+        let problem = Diagnostic::error(format!("{name} is already encrypted"));
+        return Err(problem.hint(format!("to change its key: armilla vault rekey {name}")).into());
     }
     let NewKey { key, id, .. } = ring.to_encrypt(id).await?;
     let text = sealed(&plain, &key, id.as_deref())?;
@@ -260,8 +260,8 @@ async fn rekey(global: &Global, command: &Rekey) -> Done {
 
 async fn encrypt_string(global: &Global, command: &EncryptString) -> Done {
     if command.text.as_ref().is_some_and(|text| text != "-") {
-        let problem = Diagnostic::error("a secret on the command line can be seen by everyone on this machine");
-        return Err(problem.hint("leave it out: it is asked for, or give it on stdin").into());
+        let problem = Diagnostic::error("a secret on the command line is visible to everyone on this machine");
+        return Err(problem.hint("omit it to be asked for it, or pass it on stdin").into());
     }
     if let Some(name) = &command.name {
         crate::inventory::check_variable(name)?;
@@ -271,10 +271,10 @@ async fn encrypt_string(global: &Global, command: &EncryptString) -> Done {
     let plain = match Terminal.password("Text to encrypt: ") {
         Ok(typed) => Secret::new(typed.expose().clone().into_bytes()),
         Err(PromptError::Unavailable) => Secret::new(read("-")?),
-        Err(PromptError::Failed(why)) => return Err(Diagnostic::error(format!("no text could be read: {why}")).into()),
+        Err(PromptError::Failed(why)) => return Err(Diagnostic::error(format!("cannot read the text: {why}")).into()),
     };
     if plain.expose().ends_with(b"\n") {
-        ui::say("note: the text ends with a line break, which is a part of it now: `printf %s TEXT` prints none");
+        ui::say("note: the text ends with a line break, which is now part of it: use `printf %s TEXT` to omit it");
     }
     let text = sealed(plain.expose(), &key, id.as_deref())?;
     ui::result(&value(command.name.as_deref(), &text));
@@ -321,7 +321,7 @@ async fn open(name: &str, bytes: &[u8], ring: &Keyring) -> Result<Opened, Diagno
 
 fn sealed(plain: &[u8], key: &Key, id: Option<&str>) -> Result<String, Diagnostic> {
     let mut salt = [0; vault::SALT];
-    getrandom::fill(&mut salt).map_err(|error| Diagnostic::error(format!("there are no random numbers: {error}")))?;
+    getrandom::fill(&mut salt).map_err(|error| Diagnostic::error(format!("no random numbers available: {error}")))?;
     Ok(vault::seal(plain, key, id, &salt))
 }
 
@@ -337,7 +337,7 @@ fn write(name: &str, content: &[u8], done: &str) -> Result<(), Diagnostic> {
 
 fn replace(path: &Path, content: &[u8]) -> Result<(), Diagnostic> {
     store::replace(path, content).map_err(|error| {
-        Diagnostic::error(format!("{} cannot be written: {error}", path.display())).hint("the file is as it was")
+        Diagnostic::error(format!("{} cannot be written: {error}", path.display())).hint("the file is unchanged")
     })
 }
 
@@ -378,9 +378,7 @@ impl<'a> Rings<'a> {
             if !workspace.has(environment) {
                 let known = workspace.environments();
                 let hint = crate::name::did_you_mean(environment, known.iter().map(String::as_str));
-                return Err(Diagnostic::error(format!("there is no environment `{environment}`"))
-                    .maybe_hint(hint)
-                    .into());
+                return Err(Diagnostic::error(format!("unknown environment `{environment}`")).maybe_hint(hint).into());
             }
             return Ok(Some((workspace.root().to_owned(), name(environment)?)));
         }

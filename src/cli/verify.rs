@@ -49,8 +49,8 @@ pub(super) async fn run(global: &Global, command: &Verify) -> Result<Exit, Failu
         let Verified { findings, warnings } = hosts.session.verify(&environment, checked, &hosts.stop).await?;
         ui::problems(&warnings);
         if findings.is_empty() {
-            let hint = "a role says under `health` when its service is healthy";
-            return Err(Diagnostic::error("nothing that was asked for has a health check").hint(hint).into());
+            let hint = "declare health checks under `health` in the role";
+            return Err(Diagnostic::error("nothing in the selection has a health check").hint(hint).into());
         }
         if let Some(file) = &command.junit {
             write(file, &verify::junit(&environment.name, &findings, begun.elapsed()))?;

@@ -94,11 +94,11 @@ pub fn examine(tools: &[Tool], readings: &Readings, now: i64) -> (Vitals, Vec<Fi
         Ok(answer) if answer.exit == 0 => String::from_utf8_lossy(&answer.stdout).into_owned(),
         Ok(answer) => {
             let words = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
-            let what = format!("a plain shell script ends there with exit code {}: {words}", answer.exit);
+            let what = format!("a plain shell script fails there with exit code {}: {words}", answer.exit);
             return (Vitals::default(), vec![Finding { weight: Weight::Fault, what, mend: None }]);
         }
         Err(why) => {
-            let what = format!("what it has is not known: {why}");
+            let what = format!("its requirements could not be checked: {why}");
             return (Vitals::default(), vec![Finding { weight: Weight::Fault, what, mend: None }]);
         }
     };
@@ -148,7 +148,7 @@ impl<'a> Said<'a> {
         }
         let finding = |(package, (names, users)): (&str, (Vec<String>, BTreeSet<&str>))| {
             let users: Vec<&str> = users.into_iter().collect();
-            let what = format!("there is no {}, which {} needs", names.join(", no "), users.join(", "));
+            let what = format!("{} is missing, which {} needs", names.join(", no "), users.join(", "));
             let mend = match package {
                 "" => None,
                 package if there.contains("apt-get") => Some(format!("apt-get install {package}")),
@@ -163,7 +163,7 @@ impl<'a> Said<'a> {
     fn places(&self, vitals: &Vitals) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (place, free) in &vitals.free {
-            let mend = format!("look what is large: du -xh {place} | sort -h | tail; often: apt-get clean");
+            let mend = format!("find large files: du -xh {place} | sort -h | tail; or: apt-get clean");
             let weight = match free {
                 0..TIGHT => Weight::Fault,
                 TIGHT..LOW => Weight::Note,
@@ -172,8 +172,8 @@ impl<'a> Said<'a> {
             findings.push(Finding::new(weight, format!("only {} MB are free on {place}", free / 1_000_000), mend));
         }
         if self.all("writes").next().is_none() {
-            let what = "neither /run nor /var/tmp can be written to, so no program can be run for a plan";
-            findings.push(Finding::new(Weight::Fault, what, "mount | grep -w ro; with -b it is done as root"));
+            let what = "neither /run nor /var/tmp is writable, so no program can run for a plan";
+            findings.push(Finding::new(Weight::Fault, what, "mount | grep -w ro; with -b armilla works as root"));
         }
         findings
     }
@@ -183,13 +183,13 @@ impl<'a> Said<'a> {
         let user = self.all("user").next().filter(|user| *user != "root")?;
         let note = |text: &str, mend: &str| Some(Finding::new(Weight::Note, format!("works as {user}, {text}"), mend));
         match self.all("sudo").next() {
-            Some("yes") => note("who may use sudo", "work as root: -b, or `connection: { become: true }`"),
+            Some("yes") => note("who may use sudo", "become root: -b, or `connection: { become: true }`"),
             Some("none") => note("and there is no sudo", "log in as root, or apt-get install sudo"),
             Some(words) => {
                 let words = words.strip_prefix("no ").unwrap_or("no");
                 note(&format!("and sudo says: {words}"), "give its password with -K, or let this user work without one")
             }
-            None => note("not as root", "work as root: -b, or `connection: { become: true }`"),
+            None => note("not as root", "become root: -b, or `connection: { become: true }`"),
         }
     }
 }
@@ -206,23 +206,23 @@ pub fn unreachable(host: &Endpoint, error: &TransportError) -> Finding {
     let (weight, mend) = match error {
         TransportError::HostKeyUnknown { .. } => (
             Weight::Unreachable,
-            "compare the fingerprint with the host's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; then --accept-new"
+            "compare the fingerprint with that of the host: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; then --accept-new"
                 .to_owned(),
         ),
         TransportError::HostKeyChanged { .. } => {
             let name = host.port.map_or_else(|| host.address.clone(), |port| format!("'[{}]:{port}'", host.address));
-            (Weight::Unreachable, format!("only if it was installed anew: ssh-keygen -R {name}"))
+            (Weight::Unreachable, format!("only if the host was reinstalled: ssh-keygen -R {name}"))
         }
         TransportError::Become { why, .. } => (Weight::Fault, sudo(host, why)),
-        TransportError::Local { .. } => (Weight::Fault, "this machine is at fault, not the host".to_owned()),
+        TransportError::Local { .. } => (Weight::Fault, "the fault is on this machine, not on the host".to_owned()),
         TransportError::Protocol { .. } => {
-            (Weight::Unreachable, "its login shell must run /bin/sh -c and print nothing that never ends".to_owned())
+            (Weight::Unreachable, "its login shell must run /bin/sh -c and must not print without end".to_owned())
         }
         TransportError::Fenced { .. } => {
-            (Weight::Fault, "somebody else works on it: see `armilla lock status`".to_owned())
+            (Weight::Fault, "another run works on it: see `armilla lock status`".to_owned())
         }
         TransportError::Unable { .. } => {
-            (Weight::Fault, "do what it says there; what armilla keeps on a host is in /var/lib/armilla/host".to_owned())
+            (Weight::Fault, "follow its message; armilla keeps its data on a host in /var/lib/armilla/host".to_owned())
         }
         TransportError::Unreachable { why, .. } | TransportError::Lost { why, .. } => (Weight::Unreachable, way(host, why)),
     };
@@ -245,13 +245,13 @@ fn way(host: &Endpoint, why: &str) -> String {
     let says = |text: &str| why.contains(text);
     let at = host.user.as_ref().map_or_else(|| host.address.clone(), |user| format!("{user}@{}", host.address));
     if says("resolve hostname") {
-        format!("nobody knows the name: give {} an `address` in the inventory", host.name)
+        format!("the name cannot be resolved: give {} an `address` in the inventory", host.name)
     } else if says("Permission denied") {
-        format!("its sshd takes none of our keys: ssh-copy-id {at}, or give `user` and `key` in the inventory")
+        format!("its sshd accepts none of our keys: ssh-copy-id {at}, or set `user` and `key` in the inventory")
     } else if says("Connection refused") {
-        "no sshd listens there: systemctl enable --now ssh on it, or give `port` in the inventory".to_owned()
+        "no sshd listens there: run systemctl enable --now ssh on it, or set `port` in the inventory".to_owned()
     } else {
-        format!("is it on, and is the way free? ping {}; ssh -v {at}", host.address)
+        format!("check that it is powered on and reachable: ping {}; ssh -v {at}", host.address)
     }
 }
 
@@ -290,10 +290,10 @@ mod tests {
             findings.iter().map(|f| format!("{} | {}", f.what, f.mend.as_deref().unwrap_or_default())).collect();
         let text = text.join("\n");
         for part in [
-            "there is no curl or wget, which health http needs | apt-get install curl",
-            "there is no systemctl, which service needs | apt-get install systemd",
+            "curl or wget is missing, which health http needs | apt-get install curl",
+            "systemctl is missing, which service needs | apt-get install systemd",
             "only 0 MB are free on /",
-            "neither /run nor /var/tmp can be written to",
+            "neither /run nor /var/tmp is writable",
             "its clock is 100 s behind",
             "works as ada, and sudo says: sudo: a password is required | give its password with -K",
         ] {
@@ -305,7 +305,7 @@ mod tests {
     fn a_host_that_did_not_answer_is_not_taken_for_one_without_tools() {
         let (_, findings) = examine(TOOLS, &Readings::default(), 0);
         assert_eq!(findings.len(), 1);
-        assert!(findings[0].what.starts_with("what it has is not known"), "{findings:?}");
+        assert!(findings[0].what.starts_with("its requirements could not be checked"), "{findings:?}");
     }
 
     #[test]

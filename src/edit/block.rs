@@ -52,7 +52,7 @@ impl Block {
             _ => {
                 let mut all = [begins, ends].concat();
                 all.sort_unstable();
-                wrong(format!("the marks of the block are not one pair: {}", listed(&all)))
+                wrong(format!("the markers of the block are not a single pair: {}", listed(&all)))
             }
         }
     }

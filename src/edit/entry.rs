@@ -100,9 +100,7 @@ impl PublicKey {
     /// What is wrong with it, for a user; never the text itself, which may be a private key.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.contains("PRIVATE KEY") {
-            return Err(
-                "it is a private key, which stays where it was made: give the line of its `.pub` file".to_owned()
-            );
+            return Err("it is a private key: give the line of the `.pub` file".to_owned());
         }
         if text.trim().chars().any(char::is_control) {
             return Err("a key is one line: give several as several resources".to_owned());
@@ -111,12 +109,12 @@ impl PublicKey {
         let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         if !KINDS.contains(&kind) {
             let all = KINDS.join(", ");
-            return Err(format!("it must begin with a sort of key ({all}); options go into `options`"));
+            return Err(format!("it must begin with a key type ({all}); options go into `options`"));
         }
-        let bytes = STANDARD.decode(blob).map_err(|_| "what follows its sort is not whole base64: was it cut?")?;
+        let bytes = STANDARD.decode(blob).map_err(|_| "the text after its type is not valid base64: was it cut?")?;
         match bytes.split_at_checked(4) {
             Some((length, rest)) if u32_of(length) == kind.len() && rest.starts_with(kind.as_bytes()) => {}
-            _ => return Err(format!("what follows `{kind}` is no such key: was it cut or mixed up?")),
+            _ => return Err(format!("the text after `{kind}` is not a key of that type: was it cut or mixed up?")),
         }
         if !is_whole(&bytes) {
             return Err("a part of it is missing: was it cut?".to_owned());
@@ -292,8 +290,7 @@ impl HostNames {
             Some((at, row, name)) => {
                 let other = words(row).next().unwrap_or_default();
                 wrong(format!(
-                    "{name} is a name of {other} in line {}, where it would be found too: say what names {other} has, \
-                     by a `hosts_entry` before this one",
+                    "{name} is also a name of {other} in line {}: declare the names of {other} with a `hosts_entry` before this one",
                     at + 1
                 ))
             }

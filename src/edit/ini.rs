@@ -163,7 +163,7 @@ fn goes_on(text: &Text, at: usize) -> bool {
 /// A value that goes on in the next line cannot be changed by its first.
 fn one_line(text: &Text, at: usize) -> Result<(), EditError> {
     if at + 1 < text.len() && goes_on(text, at + 1) {
-        return wrong(format!("the value in line {} goes over several lines, which is not edited", at + 1));
+        return wrong(format!("the value in line {} spans several lines and cannot be edited", at + 1));
     }
     Ok(())
 }

@@ -45,8 +45,8 @@ impl Json {
         }
         let document = if text.trim().is_empty() { empty(&self.path) } else { text };
         let root = CstRootNode::parse(document, &OPTIONS)
-            .or_else(|error| wrong(format!("it is no JSON: {}", error.to_string().escape_debug())))?;
-        let Some(top) = root.value() else { return wrong("it is no JSON: there are only comments") };
+            .or_else(|error| wrong(format!("invalid JSON: {}", error.to_string().escape_debug())))?;
+        let Some(top) = root.value() else { return wrong("invalid JSON: there are only comments") };
         match &wanted {
             Some(value) => put(&top, &self.path.0, value)?,
             None => take(&top, &self.path.0)?,
@@ -60,7 +60,7 @@ pub(super) fn document(text: &str) -> Result<Value, EditError> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    let root = CstRootNode::parse(text, &OPTIONS).or_else(|_| wrong("it is no JSON"))?;
+    let root = CstRootNode::parse(text, &OPTIONS).or_else(|_| wrong("invalid JSON"))?;
     Ok(root.to_serde_value().unwrap_or_default())
 }
 
@@ -72,7 +72,7 @@ fn empty(path: &Path) -> &'static str {
 /// The value that a JSON text means.
 pub(super) fn value(content: &Content) -> Result<Value, EditError> {
     // The parser's own words could repeat a part of a secret.
-    serde_json::from_str(utf8(content)?).or_else(|_| wrong("the value is no JSON"))
+    serde_json::from_str(utf8(content)?).or_else(|_| wrong("the value is not JSON"))
 }
 
 fn put(node: &CstNode, path: &[Part], value: &Value) -> Result<(), EditError> {
@@ -92,7 +92,7 @@ fn put(node: &CstNode, path: &[Part], value: &Value) -> Result<(), EditError> {
             match (elements.get(*item), rest) {
                 (None, rest) if *item == elements.len() => drop(array.append(input(&nested(rest, value)?))),
                 (None, _) => {
-                    return wrong(format!("there are only {} items, so there is no place {item}", elements.len()));
+                    return wrong(format!("item {item} does not exist: the list has only {} items", elements.len()));
                 }
                 (Some(found), []) if found.to_serde_value().as_ref() == Some(value) => {}
                 (Some(found), []) => swap(found, input(value)),
@@ -126,7 +126,7 @@ fn take(node: &CstNode, path: &[Part]) -> Result<(), EditError> {
         },
         [Part::Item(item), rest @ ..] => match (array(node, *item)?.elements().get(*item), rest) {
             (None, _) => {}
-            (Some(_), []) => return wrong("an item of a list cannot be absent: those after it would take its place"),
+            (Some(_), []) => return wrong("an item of a list cannot be absent: the items after it would move up"),
             (Some(found), rest) => take(found, rest)?,
         },
         [] => return wrong("no key is given"),
@@ -135,11 +135,11 @@ fn take(node: &CstNode, path: &[Part]) -> Result<(), EditError> {
 }
 
 fn object(node: &CstNode, key: &str) -> Result<CstObject, EditError> {
-    node.as_object().map_or_else(|| wrong(format!("what should have the key `{}` is no map", key.escape_debug())), Ok)
+    node.as_object().map_or_else(|| wrong(format!("the parent of the key `{}` is not a map", key.escape_debug())), Ok)
 }
 
 fn array(node: &CstNode, item: usize) -> Result<CstArray, EditError> {
-    node.as_array().map_or_else(|| wrong(format!("what should have the item {item} is no list")), Ok)
+    node.as_array().map_or_else(|| wrong(format!("the parent of the item {item} is not a list")), Ok)
 }
 
 fn property(object: &CstObject, key: &str) -> Result<Option<CstObjectProp>, EditError> {
@@ -160,7 +160,7 @@ pub(super) fn nested(path: &[Part], value: &Value) -> Result<Value, EditError> {
         [] => Ok(value.clone()),
         [Part::Key(key), rest @ ..] => Ok(Value::Object([(key.clone(), nested(rest, value)?)].into_iter().collect())),
         [Part::Item(0), rest @ ..] => Ok(Value::Array(vec![nested(rest, value)?])),
-        [Part::Item(item), ..] => wrong(format!("there are no items, so there is no place {item}")),
+        [Part::Item(item), ..] => wrong(format!("item {item} does not exist: the list is empty")),
     }
 }
 

@@ -59,7 +59,7 @@ pub fn pattern(text: &str) -> Result<Regex, EditError> {
     built.or_else(|error| {
         let why = error.to_string();
         let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        wrong(format!("`{}` is no regular expression: {why}", text.escape_debug()))
+        wrong(format!("invalid regular expression `{}`: {why}", text.escape_debug()))
     })
 }
 
@@ -67,7 +67,7 @@ impl Place {
     /// The place in a text.
     pub(super) fn find(&self, text: &Text) -> Result<usize, EditError> {
         let none = |pattern: &str| {
-            EditError(format!("no line matches `{}`, next to which it should go", pattern.escape_debug()))
+            EditError(format!("no line matches `{}`, the position for the new line", pattern.escape_debug()))
         };
         match self {
             Self::Beginning => Ok(0),
@@ -101,7 +101,7 @@ impl Line {
                 text.places(|row| is.is_match(row))
             }
             (None, Some(line)) => text.places(|row| row == line),
-            (None, None) => return wrong("neither a line nor what it looks like is given"),
+            (None, None) => return wrong("neither a line nor a pattern is given"),
         };
         match (self.state, line) {
             (State::Absent, _) => text.remove_all(&found),
@@ -120,7 +120,7 @@ impl Line {
                 text.replace(*first, line);
                 text.remove_all(others);
             }
-            all => return wrong(format!("{} match: it is not clear which one is meant", listed(all))),
+            all => return wrong(format!("{} match: the pattern is ambiguous", listed(all))),
         }
         Ok(())
     }

@@ -162,5 +162,5 @@ fn wrong<T>(why: impl Into<String>) -> Result<T, EditError> {
 
 /// A text of a role as lines of a file.
 fn utf8(content: &Content) -> Result<&str, EditError> {
-    std::str::from_utf8(content.bytes()).or_else(|_| wrong("what should be in it is no UTF-8 text"))
+    std::str::from_utf8(content.bytes()).or_else(|_| wrong("its content must be UTF-8 text"))
 }

@@ -36,7 +36,7 @@ impl Path {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             let shown = text.escape_debug();
-            format!("`{shown}` is no way to a value: write it like a.b[0].c, or as a list: [a, b, 0, c.with.dots]")
+            format!("invalid path to a value `{shown}`: write it like a.b[0].c, or as a list: [a, b, 0, c.with.dots]")
         };
         let mut parts = Vec::new();
         for step in text.split('.') {

@@ -22,9 +22,9 @@ struct Row {
 impl Text {
     /// Reads UTF-8 text.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, EditError> {
-        let Ok(text) = std::str::from_utf8(bytes) else { return wrong("it is no UTF-8 text") };
+        let Ok(text) = std::str::from_utf8(bytes) else { return wrong("it is not UTF-8 text") };
         if text.contains('\0') {
-            return wrong("it is no text: there is a zero byte in it");
+            return wrong("it is not text: it contains a zero byte");
         }
         let rows: Vec<Row> = text.split_inclusive('\n').map(Row::read).collect();
         let newline = rows.first().map_or("\n", |row| if row.end.is_empty() { "\n" } else { row.end });

@@ -61,7 +61,7 @@ impl Yaml {
         let emptied = |found: &Value| found.is_null() && expected.as_object().is_some_and(Map::is_empty);
         match again {
             Ok(found) if found == expected || emptied(&found) => Ok(after),
-            _ => wrong("it is written in a way in which this cannot be changed alone: change it by hand"),
+            _ => wrong("this value cannot be changed without changing its surroundings: change it by hand"),
         }
     }
 }
@@ -80,7 +80,7 @@ fn read(text: &str) -> Result<Option<Node>, EditError> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.or_else(|error| {
             let place = error.marker();
-            wrong(format!("it is no YAML: {} in line {}", error.info().escape_debug(), place.line()))
+            wrong(format!("invalid YAML: {} in line {}", error.info().escape_debug(), place.line()))
         })?;
         reader.take(&event, span)?;
     }
@@ -140,7 +140,7 @@ impl Reader<'_> {
     }
 
     fn end(&mut self, span: Span) -> Result<(), EditError> {
-        let Some((mut node, inside)) = self.open.pop() else { return wrong("it ends what did not begin") };
+        let Some((mut node, inside)) = self.open.pop() else { return wrong("unexpected end of a map or list") };
         node.to = self.byte(span.end.index());
         if let What::List(items) = &mut node.what {
             *items = inside;
@@ -162,7 +162,7 @@ impl Reader<'_> {
         match self.open.last_mut() {
             Some((_, inside)) => inside.push(node),
             None if self.root.is_some() => {
-                return wrong("it holds several documents, and it is not clear which is meant");
+                return wrong("it has several documents; which one to change is ambiguous");
             }
             None => self.root = Some(node),
         }
@@ -234,20 +234,20 @@ fn set(at: &mut Value, path: &[Part], wanted: Option<&Value>) -> Result<(), Edit
             (None, None) => {}
         },
         ([Part::Item(_)], Value::Array(_)) if wanted.is_none() => {
-            return wrong("an item of a list cannot be absent: those after it would take its place");
+            return wrong("an item of a list cannot be absent: the items after it would move up");
         }
         ([Part::Item(item), rest @ ..], Value::Array(items)) => match (items.len(), items.get_mut(*item), wanted) {
             (_, Some(inside), _) => set(inside, rest, wanted)?,
             (count, None, Some(value)) if *item == count => items.push(nested(rest, value)?),
             (count, None, Some(_)) => {
-                return wrong(format!("there are only {count} items, so there is no place {item}"));
+                return wrong(format!("item {item} does not exist: the list has only {count} items"));
             }
             (_, None, None) => {}
         },
         ([Part::Key(key), ..], _) => {
-            return wrong(format!("what should have the key `{}` is no map", key.escape_debug()));
+            return wrong(format!("the parent of the key `{}` is not a map", key.escape_debug()));
         }
-        ([Part::Item(item), ..], _) => return wrong(format!("what should have the item {item} is no list")),
+        ([Part::Item(item), ..], _) => return wrong(format!("the parent of the item {item} is not a list")),
     }
     Ok(())
 }
@@ -265,7 +265,7 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
     let mut style = Style::of(node, text, Style::Own);
     for (depth, part) in path.iter().enumerate() {
         if node.marked {
-            return wrong("an anchor, alias or tag is on the way to it, which others may go by: change it by hand");
+            return wrong("its path goes through an anchor, alias or tag that others may use: change it by hand");
         }
         let rest = &path[depth + 1..];
         let next = match (&node.what, part) {
@@ -292,9 +292,7 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
         }
     }
     match (wanted, key) {
-        (Some(_), _) if node.marked => {
-            wrong("it is an anchor, alias or tag, which others may go by: change it by hand")
-        }
+        (Some(_), _) if node.marked => wrong("it is an anchor, alias or tag that others may use: change it by hand"),
         (Some(value), key) => replace(text, node, key, style, value),
         (None, Some((map, key))) => remove(text, map, key, above),
         (None, None) => Ok(text.to_owned()),
@@ -351,7 +349,7 @@ fn replace(
     if !lines && !old.is_nothing() {
         return Ok(format!("{}{}{}", &text[..old.from], style.inline(value), &text[old.to..]));
     }
-    let Some((_, key)) = key else { return wrong("an item in lines of its own is not replaced: change it by hand") };
+    let Some((_, key)) = key else { return wrong("an item on several lines cannot be replaced: change it by hand") };
     let Some(colon) = text[key.to..].find(':').map(|at| key.to + at + 1) else { return wrong("its key has no colon") };
     if !lines {
         return Ok(format!("{} {}{}", &text[..colon], style.inline(value), &text[colon..]));
@@ -360,7 +358,7 @@ fn replace(
     let end = extent(&rows, key.line, key.column);
     let own: Vec<usize> = (key.line + 1..end).collect();
     if own.iter().any(|at| rows.row(*at).trim_start().starts_with('#')) {
-        return wrong("there are comments in the lines of the old value: change it by hand");
+        return wrong("the old value has comments between its lines: change it by hand");
     }
     let head = &text[text[..colon].rfind('\n').map_or(0, |at| at + 1)..colon];
     let new: Vec<String> = block("", value, key.column).into_iter().skip(1).collect();
@@ -388,7 +386,7 @@ fn insert(text: &str, into: &Node, part: &Part, value: &Value) -> Result<String,
         };
         return Ok(format!("{}{comma}{entry}{}", &text[..at], &text[at..]));
     }
-    let Some((last, _)) = last else { return wrong("it has no place for a new key") };
+    let Some((last, _)) = last else { return wrong("there is no line for a new key") };
     let mut rows = Text::read(text.as_bytes())?;
     let dash = rows.row(last.line).chars().take_while(|c| *c == ' ').count();
     let column = if matches!(part, Part::Item(_)) { dash } else { into.column };
@@ -403,7 +401,7 @@ fn insert(text: &str, into: &Node, part: &Part, value: &Value) -> Result<String,
 
 /// Takes a key away. `above` is the key of the map it is in.
 fn remove(text: &str, map: &Node, key: &Node, above: Option<(&Node, &Node)>) -> Result<String, EditError> {
-    let What::Map(entries) = &map.what else { return wrong("it is in no map") };
+    let What::Map(entries) = &map.what else { return wrong("it is not in a map") };
     let mut rows = Text::read(text.as_bytes())?;
     let alone = rows.row(key.line).chars().take(key.column).all(|c| c == ' ');
     if map.is_inline(text) || !alone {

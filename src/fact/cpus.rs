@@ -9,7 +9,7 @@ use crate::step::{Probe, Readings, Unreadable};
 
 pub(super) const FACT: Fact = Fact {
     name: "cpus",
-    summary: "How many processors programs may use",
+    summary: "The number of processors that programs may use",
     example: || json!(8),
     timeout: AT_HAND,
     probes: || vec![probe()],

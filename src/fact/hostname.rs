@@ -9,7 +9,7 @@ use crate::step::Probe;
 
 pub(super) const FACT: Fact = Fact {
     name: "hostname",
-    summary: "What the host calls itself",
+    summary: "The host name that the host has set",
     example: || json!("host1"),
     timeout: AT_HAND,
     probes: || vec![probe()],

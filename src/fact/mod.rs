@@ -44,11 +44,11 @@ fn answer(readings: &Readings, probe: &Probe) -> Result<String, Unreadable> {
     let reading = readings.command(probe)?;
     let (out, complaint) = (String::from_utf8_lossy(&reading.stdout), String::from_utf8_lossy(&reading.stderr));
     match (reading.exit, out.trim()) {
-        (0, "") => Err(Unreadable(format!("{} wrote nothing", program(probe)))),
+        (0, "") => Err(Unreadable(format!("{} printed nothing", program(probe)))),
         (0, text) => Ok(text.to_owned()),
         (124, _) => Err(Unreadable(format!("{} did not answer in time", program(probe)))),
-        (127, _) => Err(Unreadable(format!("there is no program {}", program(probe)))),
-        (exit, _) => Err(Unreadable(format!("{} ended with code {exit}: {}", program(probe), complaint.trim()))),
+        (127, _) => Err(Unreadable(format!("program {} not found", program(probe)))),
+        (exit, _) => Err(Unreadable(format!("{} exited with {exit}: {}", program(probe), complaint.trim()))),
     }
 }
 

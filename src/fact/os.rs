@@ -33,11 +33,11 @@ fn read(readings: &Readings) -> Result<serde_json::Value, Unreadable> {
             return understood(&String::from_utf8_lossy(content));
         }
     }
-    Err(Unreadable(format!("there is neither {} nor {}", PLACES[0], PLACES[1])))
+    Err(Unreadable(format!("neither {} nor {} exists", PLACES[0], PLACES[1])))
 }
 
 fn too_large(path: &str) -> String {
-    format!("{path} did not come along; it may be larger than {FETCH_LIMIT} bytes")
+    format!("{path} was not sent; it may be larger than {FETCH_LIMIT} bytes")
 }
 
 fn understood(text: &str) -> Result<serde_json::Value, Unreadable> {

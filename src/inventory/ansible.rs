@@ -94,7 +94,7 @@ impl Word<'_> {
         };
         if text.contains("{{") || text.contains("{%") {
             let hint = "values of an inventory are not rendered: write the value itself";
-            self.wrong(format!("`{}` is a template, and says of no connection how it is made", self.name), Some(hint));
+            self.wrong(format!("`{}` is a template, and connection settings are not rendered", self.name), Some(hint));
             return None;
         }
         Some(text)
@@ -104,7 +104,7 @@ impl Word<'_> {
     fn argument(&mut self, allowed: fn(char) -> bool) -> Option<String> {
         let text = self.text()?;
         if text.is_empty() || text.starts_with('-') || !text.chars().all(allowed) {
-            self.wrong(format!("`{}` cannot be the `{}` of a host", text.escape_debug(), self.name), None);
+            self.wrong(format!("`{}` is not a valid `{}` of a host", text.escape_debug(), self.name), None);
             return None;
         }
         Some(text)
@@ -114,7 +114,7 @@ impl Word<'_> {
         let text = self.text()?;
         let port = text.parse().ok().filter(|port| *port > 0);
         if port.is_none() {
-            self.wrong(format!("`{}` is no port: it is from 1 to 65535", text.escape_debug()), None);
+            self.wrong(format!("invalid port `{}`: it is from 1 to 65535", text.escape_debug()), None);
         }
         port
     }
@@ -141,10 +141,10 @@ impl Word<'_> {
             }
             "local" | "ansible.builtin.local" => Some(Method::Local),
             other => {
-                let what = format!("`{}` is no way to a host that armilla has", other.escape_debug());
+                let what = format!("connection `{}` is not supported", other.escape_debug());
                 self.wrong(
                     what,
-                    Some("it has `ssh`, and `local` for this machine: take such hosts into an inventory of their own"),
+                    Some("use `ssh`, or `local` for this machine; move such hosts to an inventory of their own"),
                 );
                 None
             }
@@ -153,11 +153,11 @@ impl Word<'_> {
 
     fn password(&mut self) {
         let hint = if self.name.contains("become") {
-            "`-K` asks for the password of sudo"
+            "use `-K` to be asked for the sudo password"
         } else {
             "log in with a key or an agent"
         };
-        let what = format!("`{}` has no effect: no password is taken from an inventory", self.name);
+        let what = format!("`{}` has no effect: passwords are not read from an inventory", self.name);
         self.problems.push(Diagnostic::warning(what).at(&self.node.origin).hint(hint));
     }
 
@@ -184,7 +184,7 @@ pub(super) fn merging(config: &Arc<Source>, problems: &mut Diagnostics) -> Mergi
             "replace" => return Merging::Replace,
             other => {
                 let line = u32::try_from(index + 1).unwrap_or(u32::MAX);
-                let what = format!("`{}` is no `hash_behaviour`", other.escape_debug());
+                let what = format!("invalid `hash_behaviour` `{}`", other.escape_debug());
                 let origin = Origin { source: Arc::clone(config), line, column: 1 };
                 problems.push(Diagnostic::error(what).at(&origin).hint("it is `replace` or `merge`"));
             }

@@ -51,10 +51,10 @@ fn check_names(draft: &Draft, problems: &mut Diagnostics) {
     for group in draft.groups.iter().filter(|group| draft.find_host(group.name.as_str()).is_some()) {
         let name = group.name.as_str();
         problems.push(
-            Diagnostic::warning(format!("`{name}` is a group and a host"))
+            Diagnostic::warning(format!("`{name}` is both a group and a host"))
                 .at(&group.origin)
                 .wide(name.chars().count())
-                .hint("rename one of them: who reads `-l` or a log cannot tell which is meant"),
+                .hint("rename one of them: in `-l` and in logs the name would be ambiguous"),
         );
     }
 }
@@ -74,7 +74,7 @@ fn warn_twice(name: &str, said: &Said, problems: &mut Diagnostics) {
     for (variable, node) in said.settings.iter().chain(&said.files).flat_map(Settings::iter) {
         if let Some(first) = before.insert(variable, &node.origin) {
             let what = format!("`{variable}` is set twice for `{name}`");
-            let hint = format!("this one counts, and {first} does not: keep one of them");
+            let hint = format!("this one overrides {first}: keep one of them");
             problems.push(Diagnostic::warning(what).at(&node.origin).hint(hint));
         }
     }
@@ -85,11 +85,11 @@ fn children(draft: &Draft, problems: &mut Diagnostics) -> Children {
     let mut child = |(name, origin): &(GroupName, _)| {
         let found = draft.find_group(name.as_str());
         if found.is_none() {
-            let what = format!("there is no group `{name}`");
+            let what = format!("unknown group `{name}`");
             let problem = Diagnostic::error(what).at(origin).wide(name.as_str().chars().count());
             problems.push(match name.as_str() {
                 ALL | UNGROUPED => problem.hint("`all` and `ungrouped` cannot be children"),
-                host if draft.find_host(host).is_some() => problem.hint("it is a host: it goes under `hosts`"),
+                host if draft.find_host(host).is_some() => problem.hint("it is a host: write it under `hosts`"),
                 other => problem.maybe_hint(hints.near(other, draft.group_names())),
             });
         }
@@ -150,12 +150,12 @@ fn cycle(draft: &Draft, upward: &[usize]) -> Diagnostic {
     let first = (0..downward.len()).min_by_key(|index| downward[*index].origin.line).unwrap_or(0);
     downward.rotate_left(first);
     let path: Vec<&str> = downward.iter().chain(downward.first()).map(|group| group.name.as_str()).collect();
-    let problem = Diagnostic::error(format!("a group is its own child: {}", path.join(" -> ")));
+    let problem = Diagnostic::error(format!("a group is a child of itself: {}", path.join(" -> ")));
     match downward.first() {
         Some(group) => problem.at(&group.origin).wide(group.name.as_str().chars().count()),
         None => problem,
     }
-    .hint("take one of them out of the `children` of the one before it")
+    .hint("remove one of them from the `children` of the one before it")
 }
 
 fn assemble(env: EnvName, draft: Draft, known: Groups, warnings: Diagnostics) -> Inventory {

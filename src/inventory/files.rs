@@ -62,7 +62,7 @@ pub(super) fn read(texts: &Texts, draft: &mut Draft, problems: &mut Diagnostics)
         let twin = before.filter(|b| (b.owner, b.name, b.depth) == (place.owner, place.name, Depth::File));
         if let Some(twin) = twin.filter(|_| place.depth == Depth::File) {
             let what = format!("a second file for `{}`, beside `{}`", place.name, twin.path);
-            files.problems.push(Diagnostic::error(what).at(&Origin::start(source)).hint("keep one of the two"));
+            files.problems.push(Diagnostic::error(what).at(&Origin::start(source)).hint("keep one of them"));
         }
         files.add(place, source);
         before = Some(place);
@@ -132,10 +132,9 @@ impl Files<'_> {
             let (read, path) = first[&(place.owner, place.name)];
             if rank(place) > read {
                 let beside = if read == 0 && place.depth == Depth::File { path.parent().unwrap_or(path) } else { path };
-                let problem = Diagnostic::warning(format!("this file is not read: `{beside}` is there, too"));
-                self.problems.push(
-                    problem.at(&Origin::start(source)).hint("Ansible reads only one of them: bring them together"),
-                );
+                let problem = Diagnostic::warning(format!("this file is ignored: `{beside}` exists, too"));
+                self.problems
+                    .push(problem.at(&Origin::start(source)).hint("Ansible reads only one of them: merge them"));
             } else if place.depth == Depth::File || in_plain_folders(place.path) {
                 self.add(place, source);
             }
@@ -166,7 +165,7 @@ impl Files<'_> {
         if unsure {
             return;
         }
-        let text = format!("there is no {what} `{}` for this file", name.escape_debug());
+        let text = format!("unknown {what} `{}` for this file", name.escape_debug());
         let problem = match draft.rules {
             Rules::Own => Diagnostic::error(text),
             Rules::Ansible => Diagnostic::warning(text),
@@ -181,9 +180,9 @@ impl Files<'_> {
 }
 
 fn not_read(source: &Arc<Source>) -> Diagnostic {
-    Diagnostic::warning("this file is not read: its name does not end in `.yml`")
+    Diagnostic::warning("this file is ignored: its name does not end in `.yml`")
         .at(&Origin::start(source))
-        .hint("give it that ending, or move it out of the folder")
+        .hint("rename it to end in `.yml`, or move it out of the folder")
 }
 
 /// What Ansible looks for first.
@@ -205,7 +204,7 @@ fn in_plain_folders(path: &Utf8Path) -> bool {
 
 fn settings(source: &Arc<Source>, rules: Rules, problems: &mut Diagnostics) -> Result<Settings, Diagnostics> {
     if source.text.starts_with(ENCRYPTED) {
-        let problem = Diagnostic::error("this file is encrypted, and nothing has decrypted it");
+        let problem = Diagnostic::error("this file is encrypted and was not decrypted");
         return Err(problem.at(&Origin::start(source)).wide(ENCRYPTED.len()).into());
     }
     match rules {

@@ -272,10 +272,10 @@ impl Inventory {
         for host in &mut hosts {
             let connection = connection(host, &groups);
             if let Some((user, origin)) = connection.stranger() {
-                let what = format!("armilla works as root or as who logs in, and not as `{}`", user.escape_debug());
-                warnings.push(
-                    Diagnostic::error(what).at(origin).hint("take `ansible_become` or `ansible_become_user` away"),
-                );
+                let what =
+                    format!("armilla works as root or as the user that logs in, not as `{}`", user.escape_debug());
+                warnings
+                    .push(Diagnostic::error(what).at(origin).hint("remove `ansible_become` or `ansible_become_user`"));
             }
             if let Some((method, origin)) = connection.strange_method() {
                 warnings.push(strange_method(method, connection.become_user).at(origin));

@@ -88,7 +88,7 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, Diagnostic> {
         let pieces: Vec<Piece> = split(text, ',').into_iter().map(Piece::parse).collect::<Result<_, _>>()?;
         if pieces.iter().all(|piece| piece.terms.is_empty()) {
-            return Err(Diagnostic::error("the pattern of hosts is empty").hint("`all` means every host"));
+            return Err(Diagnostic::error("the host pattern is empty").hint("`all` means every host"));
         }
         Ok(Self { text: text.to_owned(), pieces })
     }
@@ -123,8 +123,8 @@ impl Pattern {
     fn nothing(&self, emptied: Option<&Term>) -> Diagnostic {
         let problem = Diagnostic::error(format!("the pattern `{}` selects no host", self.text));
         problem.hint(match emptied {
-            Some(term) => format!("nothing is left after `{}`", term.text),
-            None => "what it names has no hosts".to_owned(),
+            Some(term) => format!("`{}` excludes all of them", term.text),
+            None => "its groups have no hosts".to_owned(),
         })
     }
 }
@@ -177,7 +177,7 @@ impl Term {
     fn parse(text: &str) -> Result<Self, Diagnostic> {
         let (sign, rest) = Sign::of(text);
         if rest.is_empty() {
-            return Err(Diagnostic::error(format!("`{text}` stands alone in the pattern of hosts"))
+            return Err(Diagnostic::error(format!("`{text}` stands alone in the host pattern"))
                 .hint("write it before a name: `all:!w3`"));
         }
         let (names, positions) = if let Some(expression) = rest.strip_prefix('~') {
@@ -203,7 +203,7 @@ impl Term {
                 1 => "there is one host, [0]".to_owned(),
                 count => format!("there are {count} hosts, [0] to [{}]", count - 1),
             };
-            Diagnostic::error(format!("`{}` is no host: the position is outside", self.text)).hint(hint)
+            Diagnostic::error(format!("`{}` selects no host: the position is out of range", self.text)).hint(hint)
         })
     }
 
@@ -217,7 +217,7 @@ impl Term {
         let known = inventory.groups.iter().map(|group| group.name.as_str());
         let known = known.chain(inventory.hosts.iter().map(|host| host.name().as_str()));
         match &self.names {
-            Names::Word(word) => Diagnostic::error(format!("there is no group and no host `{}`", word.escape_debug()))
+            Names::Word(word) => Diagnostic::error(format!("unknown group or host `{}`", word.escape_debug()))
                 .maybe_hint(name::did_you_mean(word, known)),
             Names::Matching(_) => {
                 let letters: String =
@@ -308,7 +308,7 @@ fn positions(text: &str) -> Result<(&str, Option<Positions>), Diagnostic> {
                 .hint(format!("did you mean `{name}[{last}:{first}]`?")))
         }
         Some(found) => Ok((name, Some(found))),
-        None => Err(Diagnostic::error(format!("`[{inside}]` is no position")).hint(format!(
+        None => Err(Diagnostic::error(format!("invalid position `[{inside}]`")).hint(format!(
             "positions are `[0]`, `[-1]`, `[0:2]` and `[1:]`; a set of characters is `~{name}[{inside}]$`"
         ))),
     }
@@ -326,7 +326,7 @@ fn matching(expression: &str, text: &str) -> Result<Names, Diagnostic> {
     Regex::new(expression).map(Names::Matching).map_err(|error| {
         let why = error.to_string();
         let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Diagnostic::error(format!("`{}` is no expression: {why}", text.escape_debug()))
+        Diagnostic::error(format!("invalid pattern `{}`: {why}", text.escape_debug()))
     })
 }
 
@@ -398,13 +398,13 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (text, what) in [
-            ("", "the pattern of hosts is empty"),
-            (" , :", "the pattern of hosts is empty"),
-            ("a:!", "`!` stands alone in the pattern of hosts"),
-            ("a[0-2]", "`[0-2]` is no position"),
-            ("a[-2:]", "`[-2:]` is no position"),
+            ("", "the host pattern is empty"),
+            (" , :", "the host pattern is empty"),
+            ("a:!", "`!` stands alone in the host pattern"),
+            ("a[0-2]", "invalid position `[0-2]`"),
+            ("a[-2:]", "invalid position `[-2:]`"),
             ("a[2:1]", "the positions `[2:1]` run backwards"),
-            ("~(", "`~(` is no expression: unclosed group"),
+            ("~(", "invalid pattern `~(`: unclosed group"),
         ] {
             assert_eq!(Pattern::parse(text).map_err(|d| d.what).err().as_deref(), Some(what), "{text}");
         }

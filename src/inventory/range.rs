@@ -45,7 +45,7 @@ fn name(parts: &[Part<'_>], mut index: usize) -> Result<HostName, Diagnostic> {
     let name = pieces.concat();
     if [ALL, UNGROUPED].contains(&name.as_str()) {
         return Err(Diagnostic::error(format!(
-            "`{name}` is no host name: it is the name of a group that always exists"
+            "invalid host name `{name}`: it is the name of a group that always exists"
         )));
     }
     HostName::new(&name).map_err(Diagnostic::from)
@@ -113,7 +113,7 @@ fn range(inside: &str) -> Result<Part<'static>, Diagnostic> {
     let (first, last, step) = match ends[..] {
         [first, last] => (first, last, "1"),
         [first, last, step] => (first, last, step),
-        _ => return Err(no_range(inside, "it has no two ends")),
+        _ => return Err(no_range(inside, "it needs two ends")),
     };
     let step = step.parse().ok().filter(|step| *step > 0);
     let step: u64 = step.ok_or_else(|| no_range(inside, "its step must be a whole number from 1"))?;
@@ -127,7 +127,7 @@ fn range(inside: &str) -> Result<Part<'static>, Diagnostic> {
 
 fn letters(inside: &str, first: u8, last: u8, step: u64) -> Result<Part<'static>, Diagnostic> {
     if first.is_ascii_lowercase() != last.is_ascii_lowercase() {
-        return Err(no_range(inside, "one end is a small letter and the other is not"));
+        return Err(no_range(inside, "one end is a lower-case letter and the other is not"));
     }
     if first > last {
         return Err(backwards(inside));
@@ -149,8 +149,9 @@ fn numbers(inside: &str, first: &str, last: &str, step: u64) -> Result<Part<'sta
         return Err(no_range(inside, "its ends are neither two numbers nor two letters"));
     };
     if padded && first.len() != last.len() {
-        let wide = format!("with leading zeros both ends are equally long: `[{from:0w$}:{to:0w$}]`", w = last.len());
-        return Err(no_range(inside, "its ends are not equally long").hint(wide));
+        let wide =
+            format!("with leading zeros both ends have the same length: `[{from:0w$}:{to:0w$}]`", w = last.len());
+        return Err(no_range(inside, "its ends must have the same length").hint(wide));
     }
     if from > to {
         return Err(backwards(inside));
@@ -167,7 +168,7 @@ fn backwards(inside: &str) -> Diagnostic {
 }
 
 fn no_range(inside: &str, why: &str) -> Diagnostic {
-    Diagnostic::error(format!("`[{inside}]` is no range: {why}")).hint(EXAMPLE)
+    Diagnostic::error(format!("invalid range `[{inside}]`: {why}")).hint(EXAMPLE)
 }
 
 #[cfg(test)]
@@ -206,21 +207,21 @@ mod tests {
         for (text, expected) in [
             ("w[3:1]", "the range `[3:1]` runs backwards"),
             ("w[d:a]", "the range `[d:a]` runs backwards"),
-            ("w[1:9:0]", "`[1:9:0]` is no range: its step must be a whole number from 1"),
-            ("w[]", "`[]` is no range: it has no two ends"),
-            ("w[3]", "`[3]` is no range: it has no two ends"),
-            ("w[1:]", "`[1:]` is no range: its ends are neither two numbers nor two letters"),
-            ("w[+1:2]", "`[+1:2]` is no range: its ends are neither two numbers nor two letters"),
-            ("w[a:Z]", "`[a:Z]` is no range: one end is a small letter and the other is not"),
-            ("w[01:100]", "`[01:100]` is no range: its ends are not equally long"),
+            ("w[1:9:0]", "invalid range `[1:9:0]`: its step must be a whole number from 1"),
+            ("w[]", "invalid range `[]`: it needs two ends"),
+            ("w[3]", "invalid range `[3]`: it needs two ends"),
+            ("w[1:]", "invalid range `[1:]`: its ends are neither two numbers nor two letters"),
+            ("w[+1:2]", "invalid range `[+1:2]`: its ends are neither two numbers nor two letters"),
+            ("w[a:Z]", "invalid range `[a:Z]`: one end is a lower-case letter and the other is not"),
+            ("w[01:100]", "invalid range `[01:100]`: its ends must have the same length"),
             ("w[1:65537]", "`w[1:65537]` stands for more than 65536 hosts"),
             ("w[1:300]-[1:300]", "`w[1:300]-[1:300]` stands for more than 65536 hosts"),
             ("w[0:18446744073709551615]", "`w[0:18446744073709551615]` stands for more than 65536 hosts"),
             ("w[1:2", "`w[1:2` has a `[` without its `]`"),
             ("w1:2]", "`w1:2]` has a `]` without its `[`"),
-            ("al[l:l]", "`all` is no host name: it is the name of a group that always exists"),
-            ("", "`` is no host name: it is empty"),
-            ("w 1", "`w 1` is no host name: only letters, digits, `-`, `_` and `.` can be in it"),
+            ("al[l:l]", "invalid host name `all`: it is the name of a group that always exists"),
+            ("", "invalid host name ``: it is empty"),
+            ("w 1", "invalid host name `w 1`: only letters, digits, `-`, `_` and `.` are allowed"),
         ] {
             assert_eq!(names(text), expected, "{text}");
         }

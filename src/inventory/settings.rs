@@ -25,8 +25,8 @@ impl Settings {
             Yaml::Map(entries) => entries,
             Yaml::Null => return Ok(Self::default()),
             _ => {
-                let problem = Diagnostic::error(format!("variables are a map of names and values, not {kind}"));
-                return Err(problem.at(&node.origin).hint("write `name: value`, one in a line").into());
+                let problem = Diagnostic::error(format!("variables must be a map of names and values, not {kind}"));
+                return Err(problem.at(&node.origin).hint("write `name: value`, one per line").into());
             }
         };
         let mut problems = Diagnostics::new();
@@ -97,12 +97,12 @@ pub fn check_variable(name: &str) -> Result<(), Diagnostic> {
     if !name.is_empty() && name.chars().all(fine) && !name.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok(());
     }
-    let problem = Diagnostic::error(format!("`{}` is no name of a variable", name.escape_debug()));
+    let problem = Diagnostic::error(format!("invalid variable name `{}`", name.escape_debug()));
     let mended: String = name.chars().map(|c| if fine(c) { c } else { '_' }).collect();
     if !mended.chars().any(|c| c.is_ascii_alphanumeric()) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(problem.hint("a name begins with a letter or `_`; then come letters, digits and `_`"));
+        return Err(problem.hint("a name begins with a letter or `_`, followed by letters, digits and `_`"));
     }
-    Err(problem.hint(format!("letters, digits and `_` can be in it: `{mended}`")))
+    Err(problem.hint(format!("only letters, digits and `_` are allowed: `{mended}`")))
 }
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
             assert!(check_variable(bad).is_err(), "{bad}");
         }
         let hint = check_variable("heap-size").err().and_then(|d| d.hint);
-        assert_eq!(hint.as_deref(), Some("letters, digits and `_` can be in it: `heap_size`"));
+        assert_eq!(hint.as_deref(), Some("only letters, digits and `_` are allowed: `heap_size`"));
     }
 
     #[test]

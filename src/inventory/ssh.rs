@@ -42,7 +42,7 @@ fn options<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(&'s
     let one = |(name, value): (String, String)| {
         let known = SAFE.iter().find(|known| **known == name).filter(|known| is_value(known, &value));
         known.map(|known| (*known, value)).ok_or_else(|| {
-            D::Error::custom(format!("`{}` is no option of ssh that is taken from an inventory", name.escape_debug()))
+            D::Error::custom(format!("ssh option `{}` is not supported in an inventory", name.escape_debug()))
         })
     };
     written.into_iter().map(one).collect()
@@ -144,7 +144,7 @@ pub(super) fn read(text: &str, node: &Node, problems: &mut Diagnostics) -> Arc<S
     let mut reader = Reader { found: SshArguments::default(), origin: &node.origin, problems };
     match split(text, Comments::Words) {
         Ok(words) => reader.all(&words),
-        Err(unfinished) => reader.wrong(format!("arguments of ssh are not understood: {unfinished}"), None),
+        Err(unfinished) => reader.wrong(format!("cannot parse the ssh arguments: {unfinished}"), None),
     }
     Arc::new(reader.found)
 }
@@ -165,7 +165,7 @@ impl Reader<'_> {
         while let Some(word) = words.next() {
             let mut flags = word.strip_prefix('-').unwrap_or_default().chars();
             let Some(flag) = flags.next() else {
-                self.wrong(format!("`{}` is no option of ssh", word.escape_debug()), None);
+                self.wrong(format!("unknown ssh option `{}`", word.escape_debug()), None);
                 continue;
             };
             let rest = flags.as_str();
@@ -173,14 +173,17 @@ impl Reader<'_> {
             if let Some((_, option, value)) = switch {
                 self.option(option, value);
             } else if matches!(word, "-q" | "-v" | "-vv" | "-vvv" | "-A" | "-a" | "-x" | "-T") {
-                self.left_out(word, "it changes nothing here");
+                self.left_out(word, "it has no effect here");
             } else if let Some(option) = FLAGS.iter().find(|(known, _)| *known == flag).map(|(_, option)| *option) {
                 self.valued(option, rest, &mut words);
             } else if flag == 'o' {
                 self.valued("", rest, &mut words);
             } else {
                 let hint = if flag == 'F' { "`--ssh-config FILE` names another configuration" } else { WRITE };
-                self.wrong(format!("`{}` is not taken from an inventory", word.escape_debug()), Some(hint.to_owned()));
+                self.wrong(
+                    format!("`{}` is not supported in an inventory", word.escape_debug()),
+                    Some(hint.to_owned()),
+                );
             }
         }
     }
@@ -196,7 +199,7 @@ impl Reader<'_> {
         }
         match value.split_once(['=', ' ']) {
             Some((option, value)) => self.option(option.trim(), value.trim().trim_start_matches('=').trim()),
-            None => self.wrong(format!("`-o {}` sets nothing", value.escape_debug()), Some(WRITE.to_owned())),
+            None => self.wrong(format!("`-o {}` has no value", value.escape_debug()), Some(WRITE.to_owned())),
         }
     }
 
@@ -211,12 +214,12 @@ impl Reader<'_> {
         let Some(name) = SAFE.iter().find(|known| same(known)) else {
             let hint = name::did_you_mean(option, SAFE.iter().copied());
             return self.wrong(
-                format!("`{}` is not taken from an inventory", option.escape_debug()),
+                format!("`{}` is not supported in an inventory", option.escape_debug()),
                 hint.or(Some(WRITE.to_owned())),
             );
         };
         if !is_value(name, value) {
-            return self.wrong(format!("`{}` cannot be a {name}", value.escape_debug()), None);
+            return self.wrong(format!("`{}` is not a valid {name}", value.escape_debug()), None);
         }
         self.found.options.push((name, value.to_owned()));
     }
@@ -234,15 +237,15 @@ impl Reader<'_> {
         if let Some(jump) = jump(&argv) {
             self.found.options.push(("ProxyJump", jump));
         } else if argv.is_empty() || !argv.iter().all(|word| !word.is_empty() && word.chars().all(plain)) {
-            let hint = "a jump host is `-o ProxyJump=HOST`; all else can be written into your ssh configuration";
-            self.wrong("a `ProxyCommand` holds more than plain words".to_owned(), Some(hint.to_owned()));
+            let hint = "a jump host is `-o ProxyJump=HOST`; write everything else into your ssh configuration";
+            self.wrong("`ProxyCommand` with more than plain words is not supported".to_owned(), Some(hint.to_owned()));
         } else {
             self.found.proxy_command = Some(ProxyCommand { argv, origin: self.origin.clone() });
         }
     }
 }
 
-const WRITE: &str = "write it into your ssh configuration, for the hosts it is meant for";
+const WRITE: &str = "write it into your ssh configuration for these hosts";
 
 fn jump_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | ',' | '[' | ']')
@@ -299,15 +302,15 @@ mod tests {
             (r#"-o ProxyCommand="ssh -p 23 jump -W [%h]:%p""#, "ProxyJump=jump:23"),
             (r#"-o ProxyCommand="ssh -W %h:%p -o X=y jump""#, "run ssh|-W|%h:%p|-o|X=y|jump"),
             (r#"-o ProxyCommand="nc -X 5 %h %p""#, "run nc|-X|5|%h|%p"),
-            (r#"-o ProxyCommand="sh -c 'curl x | sh'""#, "a `ProxyCommand` holds more than plain words"),
-            ("-o ProxyCommand=$(x)", "a `ProxyCommand` holds more than plain words"),
-            ("-o LocalCommand=x", "`LocalCommand` is not taken from an inventory"),
-            ("-o PKCS11Provider=/x.so", "`PKCS11Provider` is not taken from an inventory"),
-            ("-F x", "`-F` is not taken from an inventory; `x` is no option of ssh"),
-            ("-o ProxyJump=-x", "`-x` cannot be a ProxyJump"),
-            ("-J 'a;b'", "`a;b` cannot be a ProxyJump"),
+            (r#"-o ProxyCommand="sh -c 'curl x | sh'""#, "`ProxyCommand` with more than plain words is not supported"),
+            ("-o ProxyCommand=$(x)", "`ProxyCommand` with more than plain words is not supported"),
+            ("-o LocalCommand=x", "`LocalCommand` is not supported in an inventory"),
+            ("-o PKCS11Provider=/x.so", "`PKCS11Provider` is not supported in an inventory"),
+            ("-F x", "`-F` is not supported in an inventory; unknown ssh option `x`"),
+            ("-o ProxyJump=-x", "`-x` is not a valid ProxyJump"),
+            ("-J 'a;b'", "`a;b` is not a valid ProxyJump"),
             ("-o", "the last option of ssh has no value"),
-            ("-o 'x", "arguments of ssh are not understood: a quote is not closed"),
+            ("-o 'x", "cannot parse the ssh arguments: a quote is not closed"),
             (
                 "-o StrictHostKeyChecking=no",
                 "`StrictHostKeyChecking` has no effect: host keys are always checked; `--accept-new` records those of new hosts",

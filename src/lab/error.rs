@@ -127,7 +127,7 @@ pub enum LabError {
     },
     /// The host is up but its sshd does not answer.
     #[error(
-        "{name} runs, but its sshd did not answer in {seconds} s: see {console}, or is it cut off? `armilla lab heal {name}`"
+        "{name} runs, but its sshd did not answer in {seconds} s: see {console}, or is it disconnected? `armilla lab heal {name}`"
     )]
     Silent {
         /// Which host.

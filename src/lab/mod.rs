@@ -109,9 +109,9 @@ impl LabHost {
     fn state(&self) -> &'static str {
         match (self.power, self.wire) {
             (Power::On, Wire::Connected) => "on",
-            (Power::On, Wire::Cut) => "on, cut off",
+            (Power::On, Wire::Cut) => "on, disconnected",
             (Power::Off, Wire::Connected) => "off",
-            (Power::Off, Wire::Cut) => "off, cut off",
+            (Power::Off, Wire::Cut) => "off, disconnected",
         }
     }
 }

@@ -131,7 +131,7 @@ impl Journal {
     }
 
     fn take(&mut self, line: &str) -> Result<(), LedgerError> {
-        let broken = || LedgerError::Broken(format!("`{}` is no line of a journal", line.escape_debug()));
+        let broken = || LedgerError::Broken(format!("invalid journal line `{}`", line.escape_debug()));
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         if word == "stage" {
             let (boot, intent) = rest.split_once(' ').ok_or_else(broken)?;

@@ -231,7 +231,7 @@ fn apart(key: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     /// It is from a newer armilla.
-    #[error("its ledger has format {found}, and this armilla knows {VERSION}: use a newer armilla")]
+    #[error("its ledger has format {found}, this version reads {VERSION}: upgrade armilla")]
     Newer {
         /// The format it has.
         found: u32,

@@ -62,8 +62,7 @@ impl Abort {
 
 fn locked(environment: &EnvName, host: &HostName, held: &Held) -> Diagnostic {
     Diagnostic::error(format!("{}; nothing was changed", describe(host, held))).hint(format!(
-        "wait with --lock-timeout 10m; look with `armilla lock status {environment}`; if its owner is gone it ends by \
-         itself in {} s",
+        "wait with --lock-timeout 10m, or see `armilla lock status {environment}`; if its holder has ended, the lock expires in {} s",
         held.left()
     ))
 }
@@ -72,25 +71,25 @@ fn no_quorum(environment: &EnvName, unreachable: &BTreeMap<HostName, TransportEr
     let who: Vec<String> =
         unreachable.iter().map(|(host, why)| format!("{host} ({})", shown(&why.to_string()))).collect();
     let what = format!(
-        "{environment} cannot be locked: {} of the {witnesses} hosts that keep its lock do not answer: {}",
+        "{environment} cannot be locked: {} of the {witnesses} hosts that hold its lock are unreachable: {}",
         unreachable.len(),
         who.join(", ")
     );
     Diagnostic::error(what)
-        .hint("without a lock nothing is changed: bring them back, or take them out of the inventory")
+        .hint("armilla changes nothing without a lock: start these hosts, or remove them from the inventory")
 }
 
 /// A lock and its holder, in one line. It comes from a host: nothing of it is trusted.
 pub fn describe(host: &HostName, held: &Held) -> String {
     let holder = &held.lease.holder;
     let busy = match (held.busy, held.lease.is_ended()) {
-        (true, true) => ", which is over, but for a step that is still running",
-        (true, false) => ", a step of it is running",
+        (true, true) => ", which has ended, but one of its steps is still running",
+        (true, false) => ", one of its steps is running",
         (false, _) => "",
     };
     let project = holder.project.as_ref().map(|project| format!(" of {project}")).unwrap_or_default();
     shown(&format!(
-        "{host} is locked by {} since {} for {}{project} (`{}`, run {}, lease {}, last sign of life {} s ago{busy})",
+        "{host} is locked by {} since {} for {}{project} (`{}`, run {}, lease {}, last renewed {} s ago{busy})",
         holder.who, holder.since, holder.environment, holder.command, holder.run, held.lease.id.0, held.silent
     ))
 }

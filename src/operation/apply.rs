@@ -152,8 +152,8 @@ impl<T: Transport> Session<T> {
             changes: plan.summary().changes(),
         };
         self.history().begin(&head, plan_file).map_err(|error| {
-            Diagnostic::error(format!("the run cannot be written down, so nothing was changed: {error}"))
-                .hint("make room there, or name another folder in ARMILLA_STATE_DIR")
+            Diagnostic::error(format!("the journal of the run cannot be written; nothing was changed: {error}"))
+                .hint("free some space there, or set ARMILLA_STATE_DIR to another folder")
         })
     }
 }
@@ -178,7 +178,7 @@ async fn moved<T: Transport>(
     let Some(stale) = &look.stale else { return Ok(refused) };
     let hosts: Vec<String> = refused.iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
     let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{}", hosts.concat())));
-    Err(problem.hint("plan again; what a run left undone: armilla resume RUN").into())
+    Err(problem.hint("plan again; to complete an interrupted run: armilla resume RUN").into())
 }
 
 /// A run that is recorded and may begin.

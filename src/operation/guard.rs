@@ -107,8 +107,8 @@ pub fn approve(proposal: Proposal, limits: &Limits, known: &Known) -> Result<App
 fn check(plan: &Plan, revision: Option<&Revision>, limits: &Limits, known: &Known) -> Result<(), Diagnostics> {
     let summary = plan.summary();
     if summary.refused + summary.unreadable > 0 {
-        let what = "the plan has resources that must not be changed or could not be read; nothing was changed";
-        return Err(Diagnostic::error(what).hint("fix them, or leave their hosts out with -l 'all:!HOST'").into());
+        let what = "the plan has refused or unreadable resources; nothing was changed";
+        return Err(Diagnostic::error(what).hint("fix them, or exclude their hosts with -l 'all:!HOST'").into());
     }
     check_rollouts(plan, &known.recovered)?;
     check_removals(plan, limits)?;
@@ -122,7 +122,7 @@ fn check_rollouts(plan: &Plan, recovered: &BTreeSet<ServiceName>) -> Result<(), 
     for service in plan.services.iter().filter(|service| !recovered.contains(&service.name)) {
         if let Some(why) = service.rollout.as_ref().and_then(|rollout| rollout.refused.as_ref()) {
             let what = format!("{}: {why}; nothing was changed", service.name);
-            let hint = "fix the unhealthy hosts first, or let the plan do so: -l HOST";
+            let hint = "fix the unhealthy hosts first, or apply to them alone: -l HOST";
             problems.push(Diagnostic::error(shown(&what)).hint(hint));
         }
     }
@@ -136,10 +136,10 @@ fn check_removals(plan: &Plan, limits: &Limits) -> Result<(), Diagnostics> {
         return Ok(());
     }
     let what = format!(
-        "the plan takes away {removals} resources that left the roles, and {} are allowed; nothing was changed",
+        "the plan deletes {removals} removed resources, and {} are allowed; nothing was changed",
         limits.max_removals
     );
-    Err(Diagnostic::error(what).hint(format!("if that is meant: --max-removals {removals}")).into())
+    Err(Diagnostic::error(what).hint(format!("to allow it: --max-removals {removals}")).into())
 }
 
 /// A ledger that names no project becomes that of a project only if somebody says so.
@@ -185,9 +185,7 @@ fn check_revision(
         last.who,
         last.run
     );
-    Err(Diagnostic::error(shown(&what))
-        .hint("bring this checkout up to date; to go back on purpose: --allow-older")
-        .into())
+    Err(Diagnostic::error(shown(&what)).hint("update this checkout; to apply the older revision: --allow-older").into())
 }
 
 /// The commits that hosts have, each with the first host that has it.

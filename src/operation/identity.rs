@@ -137,7 +137,7 @@ pub(super) fn new_lease() -> Result<LeaseId, Diagnostic> {
 pub fn random<const N: usize>() -> Result<[u8; N], Diagnostic> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Diagnostic::error(format!("no random numbers on this machine: {error}")))?;
+        .map_err(|error| Diagnostic::error(format!("no random numbers available on this machine: {error}")))?;
     Ok(bytes)
 }
 

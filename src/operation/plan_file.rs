@@ -35,18 +35,18 @@ pub fn check_place(path: &Path) -> Result<(), Diagnostic> {
     let about = match fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Diagnostic::error(format!("--out: {here} cannot be looked at: {error}"))),
+        Err(error) => return Err(Diagnostic::error(format!("--out: {here} cannot be read: {error}"))),
     };
     if !about.is_file() {
-        return Err(Diagnostic::error(format!("--out: {here} is no file")).hint("name a file to write the plan into"));
+        return Err(Diagnostic::error(format!("--out: {here} is not a file")).hint("give the name of a file"));
     }
     let mut beginning = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut beginning));
     match read {
         Ok(0) => Ok(()),
         Ok(_) if is_plan(&beginning) => Ok(()),
-        Ok(_) => Err(Diagnostic::error(format!("--out: {here} is there and is no plan: it is not overwritten"))
-            .hint("name another file, or move this one away")),
+        Ok(_) => Err(Diagnostic::error(format!("--out: {here} exists and is not a plan, so it is not overwritten"))
+            .hint("give another file, or move this one")),
         Err(error) => Err(Diagnostic::error(format!("--out: {here} cannot be read: {error}"))),
     }
 }
@@ -99,7 +99,7 @@ pub struct Made {
 /// # Errors
 /// When there is no key for its secrets.
 pub async fn make(about: About, plan: &Plan, catalog: &Catalog, sealer: &Sealer) -> Result<Made, Diagnostics> {
-    let cannot = |why: SavedError| Diagnostic::error(format!("the plan cannot be written down: {why}"));
+    let cannot = |why: SavedError| Diagnostic::error(format!("the plan cannot be written: {why}"));
     let plan = SavedPlan::new(about, plan.clone(), catalog.clone(), &identity::random()?).map_err(cannot)?;
     let draft = plan.draft().map_err(cannot)?;
     let secrets = match draft.secrets() {
@@ -141,12 +141,12 @@ async fn seal(secrets: &[u8], sealer: &Sealer) -> Result<Sealed, Diagnostic> {
     if let Some(key) = sealer.keys.at_hand().await {
         return Ok(Sealed {
             text: vault::seal(secrets, &key.key, key.id.as_deref(), &salt),
-            with: format!("the vault key {}: whoever has it can apply this plan", key.name),
+            with: format!("the vault key {}: anyone who has it can apply this plan", key.name),
         });
     }
     let place = sealer.machine_key.as_ref().map_err(Clone::clone)?;
     let key = machine_key(place, Wanted::Made)?;
-    let with = format!("this machine's own key, {}: nobody else can apply this plan", place.display());
+    let with = format!("this machine's own key, {}: the plan can be applied on this machine only", place.display());
     Ok(Sealed { text: vault::seal(secrets, &key, Some(MACHINE), &salt), with })
 }
 
@@ -168,7 +168,7 @@ fn machine_key(path: &Path, wanted: Wanted) -> Result<Key, Diagnostic> {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let problem =
-                Diagnostic::error("the secrets in this plan are sealed with the key of the machine it was made on");
+                Diagnostic::error("the secrets in this plan are encrypted with the key of the machine that made it");
             return Err(problem.hint(
                 "apply it there, or give the environment a vault key (`vault` in environment.yml) and plan again",
             ));
@@ -177,10 +177,9 @@ fn machine_key(path: &Path, wanted: Wanted) -> Result<Key, Diagnostic> {
     };
     let about = file.metadata().map_err(|error| failed(&error))?;
     if about.permissions().mode() & 0o077 != 0 || about.uid() != nix::unistd::geteuid().as_raw() {
-        let problem = Diagnostic::error(format!("others can read or change this machine's own key {here}"));
-        return Err(
-            problem.hint(format!("if nobody did, type: chmod 600 {here}; if in doubt, remove it and plan again"))
-        );
+        let problem = Diagnostic::error(format!("other users can read or change this machine's own key {here}"));
+        return Err(problem
+            .hint(format!("run chmod 600 {here}; if it may have been read or changed, remove it and plan again")));
     }
     let mut bytes = Vec::new();
     file.take(1024).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
@@ -213,7 +212,7 @@ pub fn read(path: &Path) -> Result<File, Diagnostic> {
     // Opened without waiting: a pipe that nobody writes into is no plan.
     let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(unreadable)?;
     if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(Diagnostic::error(format!("{here} is no file")));
+        return Err(Diagnostic::error(format!("{here} is not a file")));
     }
     let mut bytes = Vec::new();
     file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -255,7 +254,7 @@ async fn unseal(path: &Path, text: &str, sealer: &Sealer) -> Result<Secret<Vec<u
     let key = machine_key(sealer.machine_key.as_ref().map_err(Clone::clone)?, Wanted::Found)?;
     let envelope = Envelope::parse(text).map_err(|damage| Diagnostic::error(damage.what))?;
     envelope.open(&key).map_err(|_| {
-        let what = format!("{}: its secrets are sealed with the key of another machine, or of another user", path.display());
+        let what = format!("{}: its secrets are encrypted with the key of another machine or user", path.display());
         let hint = "apply it where it was made, or give the environment a vault key (`vault` in environment.yml) and plan again";
         Diagnostic::error(what).hint(hint).into()
     })
@@ -264,8 +263,8 @@ async fn unseal(path: &Path, text: &str, sealer: &Sealer) -> Result<Secret<Vec<u
 fn wrong(path: &Path, error: &SavedError) -> Diagnostic {
     let problem = Diagnostic::error(format!("{}: {error}", path.display()));
     match error {
-        SavedError::Stranger => problem.hint("write one: armilla plan ENV -o FILE"),
-        SavedError::Changed | SavedError::Broken(_) => problem.hint("plan again; a plan is never changed by hand"),
+        SavedError::Stranger => problem.hint("to write a plan: armilla plan ENV -o FILE"),
+        SavedError::Changed | SavedError::Broken(_) => problem.hint("plan again; a plan file must not be edited"),
         _ => problem,
     }
 }

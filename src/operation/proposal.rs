@@ -97,7 +97,7 @@ impl<T: Transport> Session<T> {
 
     /// What secrets of plans are sealed with: a key of the environment, or this machine's own beside the recorded runs.
     pub fn sealer(&self, keys: Arc<Keyring>) -> Arc<Sealer> {
-        let none = || Diagnostic::error("there is no folder for this machine's own key");
+        let none = || Diagnostic::error("no folder for this machine's own key");
         Arc::new(Sealer::new(keys, self.history().state().map(Path::to_owned).ok_or_else(none)))
     }
 }

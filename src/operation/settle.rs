@@ -158,7 +158,7 @@ async fn save<T: Transport>(transport: &T, host: &Endpoint, step: &Step, ticket:
     match outcomes.into_iter().next() {
         Some(Outcome::Failed { stderr, .. }) => Err(stderr),
         Some(_) => Ok(()),
-        None => Err("it said nothing".to_owned()),
+        None => Err("no message".to_owned()),
     }
 }
 
@@ -177,7 +177,7 @@ async fn awaited<T: Transport>(
             Ok(outcomes) => match outcomes.into_iter().next() {
                 Some(Outcome::Failed { stderr, .. }) => Health::Sick(stderr),
                 Some(_) => Health::Healthy,
-                None => Health::Unknown("it said nothing".to_owned()),
+                None => Health::Unknown("no message".to_owned()),
             },
             Err(error) => Health::Unknown(error.to_string()),
         };

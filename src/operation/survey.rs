@@ -370,7 +370,7 @@ fn named(names: &BTreeSet<String>) -> Vec<&'static Fact> {
 pub fn explained(error: &TransportError) -> String {
     let hint = match error {
         TransportError::HostKeyChanged { .. } => {
-            "; if it was installed anew, remove the old key: ssh-keygen -R HOST. If not, somebody may be in between"
+            "; if it was reinstalled, remove the old key: ssh-keygen -R HOST. If not, the connection may be intercepted"
         }
         TransportError::HostKeyUnknown { .. } => {
             "; compare the fingerprint, then add it to known_hosts or use --accept-new"

@@ -224,7 +224,7 @@ impl<'a> Told<'a> {
             };
             if let Ok(decision) = &mut alone {
                 if let (Some(by), Some(change)) = (&brought, decision.otherwise.take()) {
-                    decision.verdict = Said::MayChange(change, format!("{by}, before it, may bring it"));
+                    decision.verdict = Said::MayChange(change, format!("{by}, planned before it, may create it"));
                 }
                 let adds = |change: &Change| matches!(change.action, Action::Add | Action::Change);
                 let brings =

@@ -58,7 +58,7 @@ impl Foreign {
         let mut foreign = Self::default();
         for (owner, record) in others {
             let ledger = Ledger::of(&owner.environment, record.ledger.as_deref(), record.journal.as_deref());
-            let ledger = ledger.map_err(|why| format!("what {owner} has there is not known: {why}"))?;
+            let ledger = ledger.map_err(|why| format!("the ledger of {owner} there cannot be read: {why}"))?;
             for (place, owned) in &ledger.owned {
                 foreign.add(owner, place, owned);
             }

@@ -82,7 +82,7 @@ impl Foresight {
             match (written(step).map(|path| self.ground(path, &made, readings)), &self.maker) {
                 (None | Some(Ground::There), _) => made.extend(directories(step)),
                 (Some(Ground::Missing(directory)), Some(maker)) => {
-                    doubt = Some(format!("{maker}, before it, may bring {directory}"));
+                    doubt = Some(format!("{maker}, planned before it, may create {directory}"));
                 }
                 (Some(Ground::Missing(directory)), None) => {
                     let why = format!(

@@ -80,7 +80,7 @@ impl Past {
             return Ok(Self { others, ..Self::default() });
         }
         let state = readings.state(&Probe::State);
-        let state = state.map_err(|why| format!("what it keeps for armilla cannot be read: {why}"))?;
+        let state = state.map_err(|why| format!("its ledger cannot be read: {why}"))?;
         let (owner, records) = (&catalog.owner, Records::of(state, &catalog.owner, name));
         let ledger = Ledger::of(&owner.environment, records.ledger(), records.journal());
         let ledger = ledger.map_err(|why| why.to_string())?;
@@ -237,7 +237,9 @@ impl Past {
     fn fate(&self, (place, owned): &(Place, Owned), readings: &Readings, others: &Others) -> Fate {
         let resource = resource_of(place, owned);
         match resource.as_ref().and_then(|resource| self.foreign.claimant(&**resource)) {
-            Some(other) => Fate::Stays(format!("it belongs to {other}, too; armilla forgets it here"), Held::Forgotten),
+            Some(other) => {
+                Fate::Stays(format!("it belongs to {other}, too; it is only dropped from the ledger"), Held::Forgotten)
+            }
             None => fate(place, owned, readings, others),
         }
     }
@@ -320,12 +322,12 @@ enum Held {
 fn fate(place: &Place, owned: &Owned, readings: &Readings, others: &Others) -> Fate {
     let stays = |why: &str, held| Fate::Stays(why.to_owned(), held);
     if owned.absent.is_none() {
-        let never = stays("it cannot be taken away; armilla forgets it", Held::Forgotten);
+        let never = stays("it cannot be removed and is only dropped from the ledger", Held::Forgotten);
         let leaves_nothing = kind(&place.kind).is_some_and(|info| info.leaves_nothing);
         return if owned.there && !leaves_nothing { never } else { Fate::Gone };
     }
     let Some(resource) = resource_of(place, owned) else {
-        return stays("this armilla does not know how to take it away", Held::Back);
+        return stays("this version of armilla cannot remove it", Held::Back);
     };
     if resource.probes().iter().any(|probe| readings.get(probe).is_none()) {
         return Fate::Unasked;
@@ -333,18 +335,18 @@ fn fate(place: &Place, owned: &Owned, readings: &Readings, others: &Others) -> F
     let looked =
         resource.decide_among(readings, Wish::Left, others).and_then(|said| Ok((said, resource.seen(readings)?)));
     match looked {
-        Err(why) => Fate::Stays(format!("the host could not say how it is: {why}"), Held::Back),
+        Err(why) => Fate::Stays(format!("its state could not be read: {why}"), Held::Back),
         Ok((Decision { verdict: Verdict::InSync, .. }, _)) => Fate::Gone,
         Ok(_) if owned.protect => stays("it is protected", Held::Back),
         Ok(_) if owned.origin == Whose::Found => {
-            stays("it was there before armilla, which forgets it", Held::Forgotten)
+            stays("it existed before armilla and is only dropped from the ledger", Held::Forgotten)
         }
         Ok((Decision { verdict: Verdict::Refuse(why), .. }, _)) => Fate::Stays(why, Held::Back),
         Ok((_, seen)) => match (unchanged(owned, &seen), &owned.imprint) {
             (Some(true), _) => Fate::Goes(resource),
             (Some(false), Some(_)) => stays("it was changed on the host", Held::Changed),
-            (Some(false), None) => stays("it is not as the interrupted run made it", Held::Changed),
-            (None, _) => stays("how the interrupted run left it is not known", Held::Undecided),
+            (Some(false), None) => stays("it is not as the interrupted run left it", Held::Changed),
+            (None, _) => stays("what the interrupted run did to it is unknown", Held::Undecided),
         },
     }
 }

@@ -129,7 +129,7 @@ impl Builder<'_> {
         let (standing, answer) = match self.known.get(host) {
             Some(Ok(known)) => member.answer(Ok(known.readings)),
             Some(Err(why)) => member.answer(Err(why.clone())),
-            None => (Standing::Unknown("it was not asked, because it was left out".to_owned()), None),
+            None => (Standing::Unknown("it was not checked, because it was left out".to_owned()), None),
         };
         Member { standing, answer, ..member }
     }

@@ -69,7 +69,7 @@ pub fn checks(catalog: &Catalog) -> Vec<Finding> {
         service: block.service.as_ref().map_or_else(|| block.role.to_string(), ToString::to_string),
         host: host.clone(),
         check: Some(check.clone()),
-        health: Health::Unknown("it was not asked".to_owned()),
+        health: Health::Unknown("it was not checked".to_owned()),
     };
     let found = wanted.flat_map(|(host, block)| block.health.iter().map(move |check| one(host, block, check)));
     let mut found: Vec<Finding> = found.collect();

@@ -55,7 +55,7 @@ impl Wait {
         if !left.is_zero() {
             return Next::Again(left);
         }
-        let why = trouble.unwrap_or("it does not hold for long enough");
+        let why = trouble.unwrap_or("it is not stable for long enough");
         Next::Over(match () {
             () if end == hard => format!("not within {} s in all: {why}", check.hard_end().as_secs()),
             () if self.fresh > self.began => format!("not within {} s of the last news: {why}", check.within.as_secs()),

@@ -62,7 +62,7 @@ fn source(source: Source) -> Option<&'static str> {
 fn short(kind: &KindInfo) -> Option<String> {
     let schema = (kind.schema)().to_value();
     let has = schema["properties"][kind.short]["type"] == "string";
-    has.then(|| format!("`- {0}: x` stands for `- {0}: {{ {1}: x }}`.", kind.name, kind.short))
+    has.then(|| format!("`- {0}: x` is short for `- {0}: {{ {1}: x }}`.", kind.name, kind.short))
 }
 
 /// A chapter of a document.
@@ -71,10 +71,10 @@ pub fn markdown(kind: &KindInfo) -> String {
     if let Some(short) = short(kind) {
         let _ = writeln!(text, "{short}\n");
     }
-    text.push_str("| key | type | default | what it is |\n|---|---|---|---|\n");
+    text.push_str("| key | type | default | description |\n|---|---|---|---|\n");
     for key in keys(kind) {
         let default = match &key.default {
-            _ if key.required => "must be given".to_owned(),
+            _ if key.required => "required".to_owned(),
             None => String::new(),
             Some(value) => format!("`{value}`"),
         };
@@ -99,9 +99,9 @@ pub fn text(kind: &KindInfo, width: usize) -> String {
     for key in &keys {
         let blanks = " ".repeat(column + 4);
         let default = match &key.default {
-            _ if key.required => ", must be given".to_owned(),
+            _ if key.required => ", required".to_owned(),
             None => String::new(),
-            Some(value) => format!(", {value} if not given"),
+            Some(value) => format!(", default {value}"),
         };
         let name = format!("{}{}", paint(NAME, &key.name), " ".repeat(column - key.name.len()));
         lines

@@ -102,7 +102,7 @@ fn row(host: &HostName, said: &Said) -> [String; 8] {
 
 fn notes(host: &HostName, said: &Said) -> Vec<String> {
     match said {
-        Said::Away(why) => vec![shown(&format!("{host} did not answer: {why}"))],
+        Said::Away(why) => vec![shown(&format!("{host} is unreachable: {why}"))],
         Said::Unreadable(why) => vec![shown(&format!("{host}: {why}"))],
         Said::Ledger { ledger, boot, lock } => {
             let owed = owed(ledger, boot).map(|(place, pending)| {
@@ -111,7 +111,11 @@ fn notes(host: &HostName, said: &Said) -> Vec<String> {
                     Verb::Restart => "restart",
                     Verb::Reload => "reload",
                 };
-                shown(&format!("{host}: {place} is owed a {verb}: {} changed in {}", because.join(", "), pending.run))
+                shown(&format!(
+                    "{host}: {place} has a pending {verb}: {} changed in {}",
+                    because.join(", "),
+                    pending.run
+                ))
             });
             owed.chain(lock.iter().map(|line| shown(line))).collect()
         }

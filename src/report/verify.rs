@@ -50,7 +50,7 @@ impl Tally {
     fn sentence(self) -> String {
         let all = self.healthy + self.sick + self.unknown;
         let mut texts = vec![format!("{} of {} healthy", self.healthy, count(all, "check"))];
-        texts.extend((self.sick > 0).then(|| format!("{} sick", self.sick)));
+        texts.extend((self.sick > 0).then(|| format!("{} unhealthy", self.sick)));
         texts.extend((self.unknown > 0).then(|| format!("{} unknown", self.unknown)));
         texts.join(", ")
     }
@@ -90,7 +90,9 @@ fn of_host(findings: &[Finding], column: usize, depth: Depth) -> Vec<String> {
     let line = |finding: &Finding| {
         let (style, word, why) = word(&finding.health);
         let why = why.map(|why| format!(": {}", one_line(why))).unwrap_or_default();
-        let state = format!("{}{}", paint(style, word), " ".repeat("healthy".len() - word.len()));
+        // The word of JSON is older than that of the glossary, and stays.
+        let word = if word == "sick" { "unhealthy" } else { word };
+        let state = format!("{}{}", paint(style, word), " ".repeat("unhealthy".len() - word.len()));
         format!("  {}  {state}  {}{why}", pad(finding.host.as_str(), column), one_line(&asked(finding)))
     };
     let shown: Vec<String> = findings
@@ -231,12 +233,12 @@ mod tests {
 db
   db1       healthy  2 checks
 web
-  server1   sick     127.0.0.1:81 is open: <it> says \"no\" & \\u{1b}[2Jmore\\n
-  server10  unknown  the host answers: No route to host
+  server1   unhealthy  127.0.0.1:81 is open: <it> says \"no\" & \\u{1b}[2Jmore\\n
+  server10  unknown    the host answers: No route to host
 
-3 of 5 checks healthy, 1 sick, 1 unknown";
+3 of 5 checks healthy, 1 unhealthy, 1 unknown";
         assert_eq!(told, want);
-        assert!(plain(&text(&findings(), Depth::Checks)).contains("  db1       healthy  127.0.0.1:5433 is open\n"));
+        assert!(plain(&text(&findings(), Depth::Checks)).contains("  db1       healthy    127.0.0.1:5433 is open\n"));
     }
 
     #[test]

@@ -58,24 +58,24 @@ pub(super) struct Archive {
     /// The group that everything in it belongs to.
     #[serde(default = "fields::root")]
     group: String,
-    /// How many earlier versions behind the same link stay beside it; the oldest go. All of them if not given.
+    /// How many earlier versions behind the same link stay beside it; the oldest go. All of them by default.
     #[serde(default)]
     keep: Option<u8>,
     /// Whether a directory that was unpacked from something else, or in another way, is replaced, with all that was
     /// written into it since. Without it, that stops the plan.
     #[serde(default)]
     replace: bool,
-    /// Whether it is there. `absent` removes the directory with all in it, and the link if it points there. When no role wants
+    /// Whether it exists. `absent` removes the directory with all in it, and the link if it points there. When no role wants
     /// it any more, a file that was added or changed since it was unpacked keeps it.
     #[serde(default)]
     state: Presence,
     /// Added to the request, such as `Authorization`. With them, redirects are not followed, and the host needs `curl`.
     #[serde(default)]
     headers: BTreeMap<String, Data>,
-    /// The most that is read from the address: `512M`, `4G`. Four gigabytes if not given.
+    /// The most that is read from the address: `512M`, `4G`. Four gigabytes by default.
     #[serde(default = "remote::four_gigabytes")]
     max_size: Bytes,
-    /// The most that all files in it may have together. Sixteen gigabytes if not given.
+    /// The most that all files in it may have together. Sixteen gigabytes by default.
     #[serde(default = "sixteen_gigabytes")]
     max_unpacked: Bytes,
     /// The most files, directories and links it may have.
@@ -84,7 +84,7 @@ pub(super) struct Archive {
     /// How many times its own size all files in it may have together, if that is more than 16 MiB.
     #[serde(default = "ratio")]
     max_ratio: u32,
-    /// How long fetching it may take: `30s`, `5m`, `1h30m`; half an hour if not given.
+    /// How long fetching it may take: `30s`, `5m`, `1h30m`; half an hour by default.
     #[serde(default)]
     timeout: Option<Span>,
 }
@@ -103,7 +103,7 @@ pub(super) struct State {
 
 impl Kind for Archive {
     const NAME: &'static str = "archive";
-    const SUMMARY: &'static str = "An unpacked tar or zip archive, one version beside the other behind a link";
+    const SUMMARY: &'static str = "An unpacked tar or zip archive; several versions can be kept behind a link";
     const EXAMPLE: &'static str = "archive: { url: \"https://downloads.example.org/spark-3.5.1.tgz\", \
         sha256: 697a967bb419733a705e7d67d2ad767ac91cdb1a69a3682084175001abfd591f, path: /opt/spark-3.5.1, \
         link: /opt/spark-now, strip: 1, keep: 2 }";
@@ -129,7 +129,7 @@ impl Kind for Archive {
         if self.state == Presence::Absent {
             let given = self.url.is_some() || self.content.is_some() || self.sha256.is_some();
             return if given {
-                Err("an archive that is to be absent has no `src`, `url` or `sha256`".to_owned())
+                Err("an archive with `state: absent` takes no `src`, `url` or `sha256`".to_owned())
             } else {
                 Ok(())
             };
@@ -161,7 +161,7 @@ impl Kind for Archive {
         match (wish, state.added.as_slice()) {
             (Wish::Left, [first, rest @ ..]) => {
                 let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-                Verdict::Refuse(format!("files were added to it or changed since it was unpacked: {first}{more}"))
+                Verdict::Refuse(format!("files in it were added or changed since it was unpacked: {first}{more}"))
             }
             _ => self.change(state),
         }
@@ -213,10 +213,10 @@ impl Archive {
     fn check_link(&self) -> Result<(), String> {
         match &self.link {
             None if self.keep.is_some() => {
-                Err("`keep` is about the versions behind a `link`, and there is none".to_owned())
+                Err("`keep` needs a `link`: it counts the versions behind it".to_owned())
             }
             Some(link) if inside(link, &self.path) || inside(&self.path, link) => {
-                Err(format!("`link` {link} and `path` {} are in each other's place", self.path))
+                Err(format!("`link` {link} and `path` {} must not contain each other", self.path))
             }
             _ => Ok(()),
         }
@@ -227,8 +227,8 @@ impl Archive {
             return Err("`max_entries` is from 1 to 10000000, and `max_ratio` at least 1".to_owned());
         }
         match (&self.content, self.request()) {
-            (Some(_), None) if self.url.is_some() => Err("`src` and `url` exclude each other".to_owned()),
-            (Some(_), Some(_)) => Err("`src` and `url` exclude each other".to_owned()),
+            (Some(_), None) if self.url.is_some() => Err("`src` and `url` are mutually exclusive".to_owned()),
+            (Some(_), Some(_)) => Err("`src` and `url` are mutually exclusive".to_owned()),
             (Some(data), None) => self.check_content(&data.0),
             (None, Some(request)) => request.check(),
             (None, None) => Err("an archive needs `src`, or `url` and `sha256`".to_owned()),
@@ -242,7 +242,7 @@ impl Archive {
         if found == remote::digest(wanted) {
             return Ok(());
         }
-        Err(format!("`src` has the SHA-256 {}, and `sha256` says {wanted}", found.0))
+        Err(format!("`src` has the SHA-256 {}, `sha256` expects {wanted}", found.0))
     }
 
     fn request(&self) -> Option<Request<'_>> {
@@ -335,8 +335,7 @@ impl Archive {
 
     fn other_version(&self) -> String {
         format!(
-            "{} was unpacked from another archive, or with another `strip` or owner: give the new one a path of its own \
-             (a version in its name) behind a `link`, or write `replace: true` to lose what was written into the old one",
+            "{} was unpacked from another archive, or with another `strip` or owner: give the new one its own path (with a version) behind a `link`, or write `replace: true` to discard changes in the old one",
             self.path
         )
     }
@@ -441,7 +440,7 @@ fn check_place(key: &str, path: &str) -> Result<(), String> {
     fields::check_path(path)?;
     if path.matches('/').count() < 2 {
         return Err(format!(
-            "`{key}` {path} is too near the root of the host: write it like /opt/{}",
+            "`{key}` {path} is too close to /: write it like /opt/{}",
             path.trim_start_matches('/')
         ));
     }
@@ -456,7 +455,7 @@ fn inside(inner: &str, outer: &str) -> bool {
 fn added(path: &str, answer: &CommandReading) -> Result<Vec<String>, Unreadable> {
     if answer.exit != 0 {
         let why = String::from_utf8_lossy(&answer.stderr);
-        return Err(Unreadable(format!("what was added to it is not known: {}", why.trim())));
+        return Err(Unreadable(format!("the files added to it cannot be read: {}", why.trim())));
     }
     let text = String::from_utf8_lossy(&answer.stdout);
     let below = |line: &str| line.strip_prefix(path).unwrap_or(line).trim_start_matches('/').to_owned();
@@ -465,7 +464,7 @@ fn added(path: &str, answer: &CommandReading) -> Result<Vec<String>, Unreadable>
 
 fn not_ours(path: &str) -> String {
     format!(
-        "there is a directory at {path} that armilla did not unpack; armilla never replaces or removes one: move it away first"
+        "the directory {path} was not unpacked by armilla, which never replaces or removes it: move it first"
     )
 }
 

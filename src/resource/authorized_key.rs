@@ -18,21 +18,21 @@ use crate::step::{Fetch, Mode, Ownership, PathReading, Probe, Readings, Step, Un
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuthorizedKey {
-    /// The user. May be made by a `user` before it.
+    /// The user. Can be created by an earlier `user`.
     user: String,
     /// The public key, as `ssh-keygen` writes it into the `.pub` file.
     #[serde(default)]
     key: Option<String>,
-    /// Instead of `key`: exactly these keys. Every other is removed, also those that somebody added by hand.
+    /// Instead of `key`: exactly these keys. All other keys are removed, also keys added by hand.
     #[serde(default)]
     keys: Option<Vec<String>>,
-    /// What is allowed with it, as in `sshd(8)`: `from="192.0.2.0/24",restrict`. Nothing special if not given.
+    /// What is allowed with it, as in `sshd(8)`: `from="192.0.2.0/24",restrict`. Nothing special by default.
     #[serde(default)]
     options: Option<String>,
-    /// Another file than `.ssh/authorized_keys` in the user's home, for an sshd that is told so. It belongs to root.
+    /// Another file than `.ssh/authorized_keys` in the home of the user, if sshd is configured for it. It belongs to root.
     #[serde(default)]
     path: Option<String>,
-    /// Whether it is there. `absent` removes the key, whatever its options and comment are; with `keys: []`, the whole file.
+    /// Whether it exists. `absent` removes the key, whatever its options and comment are; with `keys: []`, the whole file.
     #[serde(default)]
     state: Presence,
 }
@@ -48,7 +48,7 @@ pub(super) struct State {
 
 impl Kind for AuthorizedKey {
     const NAME: &'static str = "authorized_key";
-    const SUMMARY: &'static str = "A key with which one may log in as a user";
+    const SUMMARY: &'static str = "A key that allows to log in as a user";
     const EXAMPLE: &'static str = "authorized_key: { user: root, key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH9O7fFVOEwGtHvMdKYr1NOT4b8Pn1yOwiUEfKNl7wtt ada@example.org }";
     const SHORT: &'static str = "key";
     type State = State;
@@ -75,17 +75,17 @@ impl Kind for AuthorizedKey {
             (None, Some(keys), Presence::Present) if !keys.is_empty() => {}
             (None, Some(keys), Presence::Absent) if keys.is_empty() => {}
             (None, Some(_), Presence::Present) => {
-                return Err("without any key nobody could log in: use `state: absent` for a single one".to_owned());
+                return Err("without any key nobody can log in: use `state: absent` to remove a single key".to_owned());
             }
             (None, Some(_), Presence::Absent) => {
                 return Err(
-                    "`keys` are all there are: none can be absent; `keys: []` stands for the whole file".to_owned()
+                    "`keys` lists every key of the file and cannot be absent; `keys: []` removes all".to_owned()
                 );
             }
             _ => return Err("it needs either `key` or a list of `keys`".to_owned()),
         }
         let twice = keys.iter().enumerate().find(|(at, key)| keys[..*at].iter().any(|before| before.blob == key.blob));
-        twice.map_or(Ok(()), |(_, key)| Err(format!("the key ...{} is there twice", key.short())))
+        twice.map_or(Ok(()), |(_, key)| Err(format!("the key ...{} is listed twice", key.short())))
     }
 
     fn probes(&self) -> Vec<Probe> {
@@ -235,7 +235,7 @@ fn check_options(options: &str) -> Result<(), String> {
         escaped = c == '\\' && !escaped;
     }
     if quoted || outside.contains(' ') || options.is_empty() {
-        return Err("`options` are separated by commas, with spaces only in double quotes, as in sshd(8)".to_owned());
+        return Err("`options` must be separated by commas, with spaces only in double quotes, as in sshd(8)".to_owned());
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(super) struct Block {
     /// Where a new block goes: before the first line that matches this regular expression, or `BOF` for the beginning.
     #[serde(default)]
     before: Option<String>,
-    /// Whether it is there. `absent` removes the marks with it.
+    /// Whether it exists. `absent` removes the marks with it.
     #[serde(default)]
     state: Presence,
     /// Makes the file if it is not there, for root, open to read (to nobody if the block is secret). With `absent`:
@@ -55,7 +55,7 @@ impl Block {
 
 impl Part for Block {
     const NAME: &'static str = "block";
-    const SUMMARY: &'static str = "Lines of a text file between two marks, whoever the rest belongs to";
+    const SUMMARY: &'static str = "Lines of a text file between two markers; the other lines stay";
     const EXAMPLE: &'static str =
         "block: { path: /etc/profile, content: \"umask 027\\nexport EDITOR=vi\\n\", create: true }";
     const SHORT: &'static str = "path";
@@ -70,13 +70,13 @@ impl Part for Block {
         let content = self.content.as_ref().map(|content| fields::text_of("content", content)).transpose()?;
         match (self.state, content) {
             (Presence::Present, None) => Err("a block needs `content`".to_owned()),
-            (Presence::Absent, Some(_)) => Err("a block that is to be absent has no content".to_owned()),
+            (Presence::Absent, Some(_)) => Err("a block with `state: absent` takes no content".to_owned()),
             (_, Some(text))
                 if text
                     .lines()
                     .any(|row| [self.mark("BEGIN"), self.mark("END")].contains(&row.trim_end().to_owned())) =>
             {
-                Err("`content` has a line that is one of the block's own marks".to_owned())
+                Err("`content` has a line that equals a marker of the block".to_owned())
             }
             _ => Ok(()),
         }

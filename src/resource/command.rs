@@ -25,7 +25,7 @@ const GUARD: Duration = Duration::from_secs(60);
 pub(super) struct Command {
     /// The program and its arguments, as a list. No shell reads it; one that is needed is written out: `[sh, -c, ...]`.
     run: Argv,
-    /// How plans call it. The program and its arguments if not given.
+    /// How plans call it. The program and its arguments by default.
     #[serde(default)]
     name: Option<String>,
     /// A path. It does not run where something is there.
@@ -38,13 +38,13 @@ pub(super) struct Command {
     /// The user it runs as, and its guard too.
     #[serde(default)]
     user: Option<String>,
-    /// The directory it runs in, and its guard too; `/` if not given.
+    /// The directory it runs in, and its guard too; `/` by default.
     #[serde(default)]
     directory: Option<String>,
     /// Variables added to its environment, and to its guard's.
     #[serde(default)]
     environment: BTreeMap<String, String>,
-    /// How long it may take: `30s`, `5m`, `1h30m`; ten minutes if not given.
+    /// How long it may take: `30s`, `5m`, `1h30m`; ten minutes by default.
     #[serde(default)]
     timeout: Option<Span>,
     /// What it reads from its standard input. The only place for a secret.
@@ -67,7 +67,7 @@ pub(super) enum State {
 
 impl Kind for Command {
     const NAME: &'static str = "command";
-    const SUMMARY: &'static str = "A program that runs when a guard says that it must";
+    const SUMMARY: &'static str = "A program that runs when its guard requires it";
     const EXAMPLE: &'static str = "command: { run: [mkfs.ext4, /dev/vdb], unless: [blkid, /dev/vdb], timeout: 5m }";
     const SHORT: &'static str = "run";
     const MAKES_DIRECTORIES: bool = true;
@@ -82,7 +82,7 @@ impl Kind for Command {
         self.run.check()?;
         self.unless.iter().try_for_each(Argv::check)?;
         if self.creates.is_some() && self.unless.is_some() {
-            return Err("`creates` and `unless` are two answers to one question: keep one of them".to_owned());
+            return Err("`creates` and `unless` are mutually exclusive".to_owned());
         }
         self.name.iter().try_for_each(|name| fields::check_line("name", name))?;
         self.creates.iter().chain(&self.directory).try_for_each(|path| fields::check_path(path))?;
@@ -187,12 +187,12 @@ fn answered(exit: i32, program: &str) -> Result<State, Unreadable> {
     match exit {
         0 => Ok(State::NotNeeded),
         1..=123 => Ok(State::Needed),
-        124 => Err(Unreadable(format!("its guard {program} did not end within {} seconds", GUARD.as_secs()))),
+        124 => Err(Unreadable(format!("its guard {program} timed out after {} seconds", GUARD.as_secs()))),
         127 => Ok(later(program)),
-        other => Err(Unreadable(format!("its guard {program} could not answer: exit code {other}"))),
+        other => Err(Unreadable(format!("its guard {program} failed: exit code {other}"))),
     }
 }
 
 fn later(what: &str) -> State {
-    State::Later(format!("its guard can be asked only when {what} is there"))
+    State::Later(format!("its guard can run only when {what} exists"))
 }

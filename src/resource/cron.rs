@@ -34,7 +34,7 @@ pub(super) struct Cron {
     /// Variables, for everyone to read. Without a `PATH` cron has `/usr/bin:/bin`.
     #[serde(default)]
     environment: BTreeMap<String, String>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -69,7 +69,7 @@ const LONGEST: usize = 998;
 
 impl Kind for Cron {
     const NAME: &'static str = "cron";
-    const SUMMARY: &'static str = "A program that runs at certain times";
+    const SUMMARY: &'static str = "A program that cron runs on a schedule";
     const EXAMPLE: &'static str = "cron: { name: zk-snapshots, user: root, schedule: \"30 3 * * *\", command: \"find /var/lib/zookeeper -name 'snapshot.*' -mtime +7 -delete\" }";
     const SHORT: &'static str = "name";
     type State = PathReading;
@@ -86,7 +86,7 @@ impl Kind for Cron {
         let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if self.name.is_empty() || !self.name.chars().all(fine) || self.name.starts_with('-') {
             let name = self.name.escape_debug();
-            return Err(format!("`{name}` is no name that cron would read: letters, digits, `-` and `_`, no dot"));
+            return Err(format!("invalid cron job name `{name}`: only letters, digits, `-` and `_` are allowed"));
         }
         fields::check_account("user", &self.user)?;
         self.environment.iter().try_for_each(|(name, value)| check_variable(name, value))?;
@@ -98,7 +98,7 @@ impl Kind for Cron {
             (Presence::Present, None, _) => Err("it needs a `schedule`".to_owned()),
             (Presence::Present, _, None) => Err("it needs a `command`".to_owned()),
             (Presence::Absent, None, None) => Ok(()),
-            (Presence::Absent, ..) => Err("what is to be absent has no schedule and no command".to_owned()),
+            (Presence::Absent, ..) => Err("a cron job with `state: absent` takes no schedule and no command".to_owned()),
         }
     }
 
@@ -168,11 +168,11 @@ fn quoted(value: &str) -> String {
 fn check_variable(name: &str, value: &str) -> Result<(), String> {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     if !name.starts_with(first) || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(format!("`{}` is no name of a variable", name.escape_debug()));
+        return Err(format!("invalid variable name `{}`", name.escape_debug()));
     }
     fields::check_line("environment", value)?;
     if value.contains('"') && value.contains('\'') {
-        return Err(format!("the value of {name} has both sorts of quotes in it, which cron cannot read"));
+        return Err(format!("the value of {name} contains both types of quotes, which cron cannot read"));
     }
     Ok(())
 }
@@ -209,7 +209,7 @@ fn check_schedule(schedule: &str) -> Result<(), String> {
 
 fn unknown_word(word: &str) -> String {
     let hint = crate::name::did_you_mean(word, WORDS.iter().copied());
-    format!("`{}` is no schedule; {}", word.escape_debug(), hint.unwrap_or_else(|| WORDS.join(", ")))
+    format!("invalid schedule `{}`; {}", word.escape_debug(), hint.unwrap_or_else(|| WORDS.join(", ")))
 }
 
 impl Field {

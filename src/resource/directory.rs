@@ -29,7 +29,7 @@ pub(super) struct Keys {
     /// Who may do what with it, in quotes.
     #[serde(default = "fields::mode_755")]
     mode: FileMode,
-    /// Whether it is there. `absent` removes it only if nothing is in it.
+    /// Whether it exists. `absent` removes it only if nothing is in it.
     #[serde(default)]
     state: Presence,
 }
@@ -63,7 +63,7 @@ impl PathKind for Keys {
     fn removal(&self) -> Verdict {
         let command = fields::remove_if_empty(&self.path);
         let change = Change { action: Action::Remove, fields: Vec::new(), steps: vec![Step::Run(command)] };
-        Verdict::MayChange(change, "it is removed only if nothing is in it when its turn comes".to_owned())
+        Verdict::MayChange(change, "it is removed only if it is empty at that time".to_owned())
     }
 }
 

@@ -34,10 +34,10 @@ pub(super) struct Keys {
     /// followed, and the host needs `curl`.
     #[serde(default)]
     headers: BTreeMap<String, Data>,
-    /// The most that is read: `512M`, `4G`. Four gigabytes if not given.
+    /// The most that is read: `512M`, `4G`. Four gigabytes by default.
     #[serde(default = "remote::four_gigabytes")]
     max_size: Bytes,
-    /// How long it may take: `30s`, `5m`, `1h30m`; half an hour if not given.
+    /// How long it may take: `30s`, `5m`, `1h30m`; half an hour by default.
     #[serde(default)]
     timeout: Option<Span>,
     /// The user it belongs to.
@@ -49,7 +49,7 @@ pub(super) struct Keys {
     /// Who may do what with it, in quotes.
     #[serde(default = "fields::mode_644")]
     mode: FileMode,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -74,9 +74,9 @@ impl PathKind for Keys {
         fields::check_word("group", &self.group)?;
         match (self.state, self.request()) {
             (Presence::Present, Some(request)) => request.check(),
-            (Presence::Present, None) => Err("a download needs `url`, and `sha256` of what is there".to_owned()),
+            (Presence::Present, None) => Err("a download needs `url`, and `sha256` of the file".to_owned()),
             (Presence::Absent, _) if self.url.is_some() || self.sha256.is_some() => {
-                Err("a download that is to be absent has no `url` and no `sha256`".to_owned())
+                Err("a download with `state: absent` takes no `url` and no `sha256`".to_owned())
             }
             (Presence::Absent, _) => Ok(()),
         }

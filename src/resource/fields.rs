@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for FileMode {
             serde_json::Value::String(text) => text,
             other => {
                 return Err(D::Error::custom(format!(
-                    "a mode is written in quotes, like \"0644\", not {}",
+                    "a mode must be in quotes, like \"0644\", not {}",
                     named(&other)
                 )));
             }
@@ -42,7 +42,9 @@ impl<'de> Deserialize<'de> for FileMode {
         let digits = text.len() == 3 || text.len() == 4;
         match u32::from_str_radix(&text, 8) {
             Ok(bits) if digits => Ok(Self(Mode(bits))),
-            _ => Err(D::Error::custom(format!("`{text}` is no mode: three or four digits from 0 to 7, like \"0644\""))),
+            _ => {
+                Err(D::Error::custom(format!("invalid mode `{text}`: three or four digits from 0 to 7, like \"0644\"")))
+            }
         }
     }
 }
@@ -110,7 +112,7 @@ impl<'de> Deserialize<'de> for Argv {
         let Datum::List(items) = &value else {
             let words: Vec<&str> = value.text().unwrap_or("systemctl daemon-reload").split_whitespace().collect();
             let example = words.join(", ").escape_debug().to_string();
-            return Err(D::Error::custom(format!("a program and its arguments are a list, like [{example}]")));
+            return Err(D::Error::custom(format!("a program and its arguments must be a list, like [{example}]")));
         };
         items.iter().map(argument).collect::<Result<_, _>>().map(Self).map_err(D::Error::custom)
     }
@@ -120,9 +122,10 @@ fn argument(value: &Datum) -> Result<String, String> {
     match value {
         Datum::Text(text) => Ok(text.clone()),
         Datum::Secret(_) => {
-            Err("a secret is no argument, everyone on the host can read those: use `stdin` or a file".to_owned())
+            Err("an argument must not be a secret, because every user on the host can read it: use `stdin` or a file"
+                .to_owned())
         }
-        other => Err(format!("an argument is a text: put {} in quotes, as it would be typed", named(&other.masked()))),
+        other => Err(format!("an argument must be text: put {} in quotes", named(&other.masked()))),
     }
 }
 
@@ -144,10 +147,10 @@ impl Argv {
     pub(super) fn check(&self) -> Result<(), String> {
         let program = self.0.first().map_or("", String::as_str);
         if program.is_empty() || program.starts_with('-') || program.contains(['=', '\n', '\0']) {
-            return Err(format!("`{}` is no program", program.escape_debug()));
+            return Err(format!("invalid program `{}`", program.escape_debug()));
         }
         if self.0.iter().any(|argument| argument.contains('\0')) {
-            return Err("an argument must not have a zero byte in it".to_owned());
+            return Err("an argument must not contain a zero byte".to_owned());
         }
         Ok(())
     }
@@ -199,14 +202,14 @@ impl<'de> Deserialize<'de> for Way {
         let part = |value: &serde_json::Value| match (value.as_str(), value.as_u64()) {
             (Some(key), _) => Ok(Part::Key(key.to_owned())),
             (_, Some(item)) => usize::try_from(item).map(Part::Item).map_err(|error| error.to_string()),
-            _ => Err(format!("{} is neither a key nor the number of an item", named(value))),
+            _ => Err(format!("{} is neither a key nor an item number", named(value))),
         };
         let path = match (&value, value.as_str()) {
             (_, Some(text)) => Path::parse(text),
             (serde_json::Value::Array(parts), _) if !parts.is_empty() => {
                 parts.iter().map(part).collect::<Result<_, _>>().map(Path)
             }
-            _ => Err("a way to a value is written like a.b[0], or as a list: [a, b, 0]".to_owned()),
+            _ => Err("write the path to a value like a.b[0], or as a list: [a, b, 0]".to_owned()),
         };
         path.map(Self).map_err(D::Error::custom)
     }
@@ -244,7 +247,7 @@ impl<'de> Deserialize<'de> for Span {
         let value = serde_json::Value::deserialize(deserializer)?;
         let seconds = value.as_str().and_then(seconds).filter(|seconds| *seconds > 0);
         seconds.map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(|| {
-            D::Error::custom(format!("{} is no length of time: write it like 30s, 5m or 1h30m", named(&value)))
+            D::Error::custom(format!("invalid duration {}: write it like 30s, 5m or 1h30m", named(&value)))
         })
     }
 }
@@ -285,15 +288,15 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
     let why = if !path.starts_with('/') {
         "it must begin with /"
     } else if path.split('/').any(|part| part == ".." || part == ".") {
-        "it must not have `.` or `..` in it"
+        "it must not contain `.` or `..`"
     } else if path.len() > 1 && (path.ends_with('/') || path.contains("//")) {
-        "write it without a slash at its end and without double slashes"
+        "it must not contain double slashes or end with a slash"
     } else if path.chars().any(char::is_control) {
-        "it must not have a line break or another control character in it"
+        "it must not contain a line break or another control character"
     } else {
         return Ok(());
     };
-    Err(format!("`{}` is no path for a host: {why}", path.escape_debug()))
+    Err(format!("invalid path `{}`: {why}", path.escape_debug()))
 }
 
 /// A user, group, package or unit name is one word that no program takes for an option.
@@ -305,7 +308,7 @@ pub(super) fn check_word(what: &str, word: &str) -> Result<(), String> {
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(fine) {
         return Ok(());
     }
-    Err(format!("`{}` is no name of a {what}", word.escape_debug()))
+    Err(format!("invalid {what} name `{}`", word.escape_debug()))
 }
 
 /// The name of a user or group that `useradd` and `groupadd` make and everything else accepts.
@@ -320,7 +323,7 @@ pub(super) fn check_account(what: &str, name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{}` is no name of a {what}: a letter, then letters, digits, `-`, `_` and `.`, 32 at most",
+        "invalid {what} name `{}`: a letter, then letters, digits, `-`, `_` and `.`, 32 at most",
         name.escape_debug()
     ))
 }
@@ -338,7 +341,7 @@ pub(super) fn is_unit(name: &str) -> bool {
 /// The reason, for the user.
 pub(super) fn check_line(key: &str, text: &str) -> Result<(), String> {
     if text.chars().any(char::is_control) {
-        return Err(format!("`{key}` must not have a line break or another control character in it"));
+        return Err(format!("`{key}` must not contain a line break or another control character"));
     }
     Ok(())
 }
@@ -350,7 +353,7 @@ pub(super) fn check_line(key: &str, text: &str) -> Result<(), String> {
 pub(super) fn one_line<'a>(key: &str, data: &'a Data) -> Result<&'a str, String> {
     let text = text_of(key, data)?;
     if text.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(format!("`{key}` must not have a line break or another control character in it"));
+        return Err(format!("`{key}` must not contain a line break or another control character"));
     }
     Ok(text)
 }
@@ -360,8 +363,8 @@ pub(super) fn one_line<'a>(key: &str, data: &'a Data) -> Result<&'a str, String>
 /// # Errors
 /// The reason, for the user, without the text.
 pub(super) fn text_of<'a>(key: &str, data: &'a Data) -> Result<&'a str, String> {
-    let text = std::str::from_utf8(data.0.bytes()).map_err(|_| format!("`{key}` is no UTF-8 text"))?;
-    if text.contains('\0') { Err(format!("`{key}` must not have a zero byte in it")) } else { Ok(text) }
+    let text = std::str::from_utf8(data.0.bytes()).map_err(|_| format!("`{key}` is not UTF-8 text"))?;
+    if text.contains('\0') { Err(format!("`{key}` must not contain a zero byte")) } else { Ok(text) }
 }
 
 /// At most one of `after` and `before`, and each a regular expression or the word for an end of the file.
@@ -370,12 +373,12 @@ pub(super) fn text_of<'a>(key: &str, data: &'a Data) -> Result<&'a str, String> 
 /// The reason, for the user.
 pub(super) fn check_place(after: Option<&str>, before: Option<&str>) -> Result<(), String> {
     if after.is_some() && before.is_some() {
-        return Err("`after` and `before` exclude each other".to_owned());
+        return Err("`after` and `before` are mutually exclusive".to_owned());
     }
     let why = |key: &str, why: EditError| format!("`{key}`: {why}");
     match (after, before) {
-        (Some("BOF"), _) => Err("the beginning of a file is `before: BOF`".to_owned()),
-        (_, Some("EOF")) => Err("the end of a file is `after: EOF`".to_owned()),
+        (Some("BOF"), _) => Err("for the beginning of the file write `before: BOF`".to_owned()),
+        (_, Some("EOF")) => Err("for the end of the file write `after: EOF`".to_owned()),
         (Some(after), _) => pattern(after).map(drop).map_err(|error| why("after", error)),
         (_, Some(before)) => pattern(before).map(drop).map_err(|error| why("before", error)),
         (None, None) => Ok(()),
@@ -408,9 +411,9 @@ impl From<Presence> for State {
 pub(super) fn check_variable(name: &str, value: &str) -> Result<(), String> {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     if !name.starts_with(first) || !name.chars().all(|c| first(c) || c.is_ascii_digit()) {
-        return Err(format!("`{}` is no name of a variable", name.escape_debug()));
+        return Err(format!("invalid variable name `{}`", name.escape_debug()));
     }
-    if value.contains('\0') { Err(format!("the variable {name} has a zero byte in it")) } else { Ok(()) }
+    if value.contains('\0') { Err(format!("the variable {name} contains a zero byte")) } else { Ok(()) }
 }
 
 /// Names of headers of a request are those of RFC 9110 (section 5.1).
@@ -422,7 +425,7 @@ pub(super) fn check_header_name(name: &str) -> Result<(), String> {
     if !name.is_empty() && name.chars().all(fine) {
         return Ok(());
     }
-    Err(format!("`{}` is no name of a header", name.escape_debug()))
+    Err(format!("invalid header name `{}`", name.escape_debug()))
 }
 
 /// Removes a directory, unless something is in it.
@@ -439,8 +442,7 @@ pub(super) fn known(database: &str, name: &str) -> Command {
 /// Why what is there gets no other number.
 pub(super) fn renumber(what: &str, name: &str, from: u32, to: u32) -> String {
     format!(
-        "the {what} {name} has the number {from}, not {to}: files on the host would keep the old one; \
-         write {from}, or change it by hand together with the files"
+        "the {what} {name} has the id {from}, not {to}: files on the host would keep the old id; write {from}, or change it by hand together with the files"
     )
 }
 
@@ -516,5 +518,5 @@ pub(super) fn in_the_way(found: &PathReading, wanted: &str) -> String {
         PathReading::Link { .. } => "a symbolic link",
         PathReading::Other(what) => what,
     };
-    format!("there is {found} where {wanted} should be; armilla never replaces one by the other: move it away first")
+    format!("{found} exists where {wanted} should be; armilla never replaces one with the other: move it first")
 }

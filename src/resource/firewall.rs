@@ -108,7 +108,7 @@ struct Rule {
     /// By which protocol.
     #[serde(default)]
     protocol: Protocol,
-    /// From where: addresses and networks, `10.0.0.0/8`. From anywhere if not given.
+    /// From where: addresses and networks, `10.0.0.0/8`. From anywhere by default.
     #[serde(default)]
     from: Option<Vec<Network>>,
 }
@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for Network {
             text.split_once('/').map_or((text.as_str(), None), |(address, bits)| (address, Some(bits)));
         let wrong = || {
             serde::de::Error::custom(format!(
-                "`{}` is no address and no network: write it like 10.0.0.0/8",
+                "invalid address or network `{}`: write it like 10.0.0.0/8",
                 text.escape_debug()
             ))
         };
@@ -218,7 +218,7 @@ pub(super) struct State {
 
 impl Kind for Firewall {
     const NAME: &'static str = "firewall";
-    const SUMMARY: &'static str = "Which ports of a host others may reach";
+    const SUMMARY: &'static str = "The ports of a host that others may reach";
     const EXAMPLE: &'static str =
         "firewall: { policy: drop, allow: [{ port: 2181, from: [10.0.0.0/8] }, { ports: [80, 443] }] }";
     const SHORT: &'static str = "policy";
@@ -231,7 +231,7 @@ impl Kind for Firewall {
 
     fn check(&self) -> Result<(), String> {
         if self.state == Presence::Absent && !self.allow.is_empty() {
-            return Err("a firewall that is to be absent allows nothing in particular".to_owned());
+            return Err("a firewall with `state: absent` takes no rules".to_owned());
         }
         self.allow.iter().try_for_each(Rule::check)
     }
@@ -248,7 +248,7 @@ impl Kind for Firewall {
         let ssh = match came.split_whitespace().nth(3).map(str::parse) {
             None => SSH,
             Some(Ok(port)) => port,
-            Some(Err(_)) => return Err(Unreadable(format!("the host says we came by `{}`", came.escape_debug()))),
+            Some(Err(_)) => return Err(Unreadable(format!("unexpected connection of armilla on the host: `{}`", came.escape_debug()))),
         };
         let live = readings.command(&live())?.exit == 0;
         Ok(State { rules: readings.path(&rules)?.clone(), units: units().observe(readings)?, ssh, live })
@@ -285,7 +285,7 @@ impl Firewall {
         if rules != Verdict::InSync || !state.live {
             parts.steps.extend(loading(&text));
             parts.fields.extend((rules == Verdict::InSync).then(|| fields::text("loaded", "other rules", "these")));
-            parts.fields.push(fields::new("kept open", &format!("port {}, by which armilla comes in", state.ssh)));
+            parts.fields.push(fields::new("kept open", &format!("port {}, which armilla uses", state.ssh)));
         }
         if state.rules == PathReading::Absent {
             parts.steps.push(folder(FOLDER));
@@ -321,10 +321,10 @@ impl Firewall {
 impl Rule {
     fn check(&self) -> Result<(), String> {
         match (&self.port, self.ports.is_empty(), &self.from) {
-            (None, true, _) => Err("what is allowed has a `port`, or `ports`".to_owned()),
-            (Some(_), false, _) => Err("`port` and `ports` are two answers to one question: keep one".to_owned()),
+            (None, true, _) => Err("an entry of `allow` needs `port` or `ports`".to_owned()),
+            (Some(_), false, _) => Err("`port` and `ports` are mutually exclusive".to_owned()),
             (_, _, Some(from)) if from.is_empty() => {
-                Err("`from` is empty: nobody would be allowed; leave it out to allow all".to_owned())
+                Err("`from` is empty, so nobody is allowed: omit it to allow all".to_owned())
             }
             _ => Ok(()),
         }

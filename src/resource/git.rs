@@ -37,7 +37,7 @@ pub(super) struct Git {
     /// The user it belongs to, who also clones it, with the keys of that user. A tree that is there never gets another.
     #[serde(default = "fields::root")]
     owner: String,
-    /// How many commits of the past come along; all if not given.
+    /// How many commits of the past come along; all by default.
     #[serde(default)]
     depth: Option<u32>,
     /// Whether the submodules are checked out, too.
@@ -46,7 +46,7 @@ pub(super) struct Git {
     /// What becomes of changes made on the host: they stop the plan (`refuse`) or are lost (`overwrite`).
     #[serde(default)]
     clean: Clean,
-    /// Whether it is there. `absent` removes the whole directory.
+    /// Whether it exists. `absent` removes the whole directory.
     #[serde(default)]
     state: Presence,
 }
@@ -167,7 +167,7 @@ impl Kind for Git {
             }
             (Presence::Present, Here::Tree(tree), There::At { commit, name }) => self.update(tree, commit, name),
             (Presence::Present, _, There::Unasked | There::Unknown(_)) => {
-                Verdict::Refuse("the repository was not asked".to_owned())
+                Verdict::Refuse("the repository was not read".to_owned())
             }
         }
     }
@@ -256,14 +256,13 @@ impl Git {
     fn tree(&self, attributes: &Attributes, readings: &Readings) -> Result<Here, Unreadable> {
         if attributes.owner != self.owner {
             return Ok(Here::Foreign(format!(
-                "it belongs to {}, not to {}: change that by hand, with all its files",
+                "its owner is {}, not {}: change the owner by hand, with all its files",
                 attributes.owner, self.owner
             )));
         }
         let status = readings.command(&self.status())?;
         if status.exit != 0 && said(status).contains("not a git repository") {
-            let why = "there is a directory that is no work tree of git; move it away first, \
-                       and do not make it beforehand: it comes with the clone";
+            let why = "the directory is not a git work tree: move it first, and do not create it: the clone creates it";
             return Ok(Here::Foreign(why.to_owned()));
         }
         let mut tree = status_of(&succeeded("git status", status)?);
@@ -285,14 +284,14 @@ impl Git {
         if let Some(user) = self.user()
             && readings.user(&user)?.is_none()
         {
-            return Ok(There::Unknown(format!("the repository is asked when the user {} is there", self.owner)));
+            return Ok(There::Unknown(format!("the repository can be read only when the user {} exists", self.owner)));
         }
         let answer = readings.command(&probe)?;
         Ok(match answer.exit {
             0 => self.advertised(&String::from_utf8_lossy(&answer.stdout)),
             124 => There::Unknown("the repository did not answer in time".to_owned()),
-            127 => There::Unknown("the repository is asked when git is there".to_owned()),
-            _ => There::Unknown(format!("the repository could not be asked: {}", said(answer))),
+            127 => There::Unknown("the repository can be read only when git is installed".to_owned()),
+            _ => There::Unknown(format!("the repository could not be read: {}", said(answer))),
         })
     }
 
@@ -311,7 +310,7 @@ impl Git {
                 There::Wrong(format!("the repository has a branch and a tag `{0}`: write a commit id", self.revision))
             }
             (None, None) => There::Wrong(format!(
-                "the repository has no branch or tag `{}`; a commit is written with all its digits",
+                "the repository has no branch or tag `{}`; a commit id must be complete",
                 self.revision
             )),
         }
@@ -369,7 +368,7 @@ impl Git {
     fn update(&self, tree: &Tree, commit: &str, name: &str) -> Verdict {
         if !tree.changed.is_empty() && self.clean == Clean::Refuse {
             return Verdict::Refuse(format!(
-                "{}: commit them, throw them away, or write `clean: overwrite`",
+                "{}: commit or discard them, or write `clean: overwrite`",
                 changed(&tree.changed)
             ));
         }
@@ -451,7 +450,7 @@ fn said(answer: &CommandReading) -> String {
 fn succeeded(what: &str, answer: &CommandReading) -> Result<String, Unreadable> {
     match answer.exit {
         0 => Ok(String::from_utf8_lossy(&answer.stdout).into_owned()),
-        127 => Err(Unreadable("there is a directory, and no git on the host to look into it".to_owned())),
+        127 => Err(Unreadable("the directory exists, and git is not installed on the host to read it".to_owned())),
         exit => Err(Unreadable(format!("{what} ended with exit code {exit}: {}", said(answer)))),
     }
 }
@@ -480,7 +479,7 @@ fn status_of(text: &str) -> Tree {
 fn check_repository(repository: &str) -> Result<(), String> {
     let shown = repository.escape_debug();
     if repository.starts_with('-') || repository.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return Err(format!("`{shown}` is no address of a repository"));
+        return Err(format!("invalid repository address `{shown}`"));
     }
     if let Some((scheme, rest)) = repository.split_once("://") {
         let place = rest.split('/').next().unwrap_or_default();
@@ -488,9 +487,9 @@ fn check_repository(repository: &str) -> Result<(), String> {
             "file" if rest.starts_with('/') => Ok(()),
             "https" | "ssh" => check_place(scheme, place),
             "http" | "git" => Err(format!(
-                "`{scheme}://` is not encrypted, so anyone could change what arrives: use https:// or ssh://"
+                "`{scheme}://` is not encrypted: use https:// or ssh://"
             )),
-            _ => Err(format!("`{shown}`: a repository is at https://, ssh://, file:/// or user@host:path")),
+            _ => Err(format!("`{shown}`: a repository address begins with https://, ssh:// or file:///, or has the form user@host:path")),
         };
     }
     // As scp has it: a host, a colon, a path. Two colons would name a program (gitremote-helpers(7)).
@@ -499,7 +498,7 @@ fn check_repository(repository: &str) -> Result<(), String> {
             check_place("ssh", host)
         }
         None if repository.starts_with('/') => Err(format!("write the path of a repository as `file://{shown}`")),
-        _ => Err(format!("`{shown}`: a repository is at https://, ssh://, file:/// or user@host:path")),
+        _ => Err(format!("`{shown}`: a repository address begins with https://, ssh:// or file:///, or has the form user@host:path")),
     }
 }
 
@@ -507,13 +506,12 @@ fn check_repository(repository: &str) -> Result<(), String> {
 fn check_place(scheme: &str, place: &str) -> Result<(), String> {
     let (user, host) = place.rsplit_once('@').unwrap_or(("", place));
     if user.contains(':') || (scheme == "https" && !user.is_empty()) {
-        return Err("an address must not hold a password or token, everyone on the host could read it: \
-                    use ssh with a key of `owner`, or a credential helper of the host"
+        return Err("an address must not contain a password or token, because every user on the host could read it: use ssh with a key of `owner`, or a credential helper"
             .to_owned());
     }
     let fine = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
     if host.is_empty() || [user, host].iter().any(|part| part.starts_with('-') || !fine(part)) {
-        return Err(format!("`{}` is no host of a repository", place.escape_debug()));
+        return Err(format!("invalid repository host `{}`", place.escape_debug()));
     }
     Ok(())
 }
@@ -524,7 +522,7 @@ fn check_revision(revision: &str) -> Result<(), String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._-/+@#=".contains(c);
     let odd = revision.starts_with('-') || revision.contains("..") || revision == "@" || revision.ends_with('.');
     if odd || !revision.chars().all(fine) || !revision.split('/').all(part) {
-        return Err(format!("`{}` is no branch, tag or commit", revision.escape_debug()));
+        return Err(format!("invalid branch, tag or commit `{}`", revision.escape_debug()));
     }
     if revision.starts_with("refs/") {
         return Err(format!("write `{revision}` without `refs/heads/` or `refs/tags/`"));

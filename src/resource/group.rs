@@ -18,13 +18,13 @@ use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
 pub(super) struct Group {
     /// Its name.
     name: String,
-    /// Its number; the next free one if not given. A group that is there never gets another.
+    /// Its number; the next free one by default. A group that is there never gets another.
     #[serde(default)]
     gid: Option<u32>,
     /// Whether a free number is taken from those for system groups. Matters only when the group is made.
     #[serde(default)]
     system: bool,
-    /// Whether it is there. Whoever is in it keeps it back.
+    /// Whether it exists. It is kept while it has members.
     #[serde(default)]
     state: Presence,
 }
@@ -116,7 +116,7 @@ impl Kind for Group {
             });
         }
         if others.wants(Self::NAME, &self.name) {
-            return Verdict::Refuse("a resource that is wanted belongs to it".to_owned());
+            return Verdict::Refuse("a resource of the project belongs to it".to_owned());
         }
         self.change(state)
     }
@@ -172,7 +172,7 @@ fn members(said: &str) -> Result<Vec<(String, Membership)>, Unreadable> {
     let member = |line: &str| match line.split_once(' ') {
         Some(("primary", name)) => Ok((name.to_owned(), Membership::Primary)),
         Some(("member", name)) => Ok((name.to_owned(), Membership::Supplementary)),
-        _ => Err(Unreadable(format!("who is in it is not understood: `{}`", line.escape_debug()))),
+        _ => Err(Unreadable(format!("who is in it cannot be read: `{}`", line.escape_debug()))),
     };
     said.lines().map(member).collect()
 }

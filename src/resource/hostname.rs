@@ -34,7 +34,7 @@ pub(super) struct State {
 
 impl Kind for Hostname {
     const NAME: &'static str = "hostname";
-    const SUMMARY: &'static str = "What a host calls itself";
+    const SUMMARY: &'static str = "The host name of a host";
     const EXAMPLE: &'static str = "hostname: { name: zk1 }";
     const SHORT: &'static str = "name";
     type State = State;
@@ -56,11 +56,11 @@ impl Kind for Hostname {
         let name = self.name.escape_debug();
         if self.name.len() > LONGEST || !self.name.split('.').all(label) {
             return Err(format!(
-                "`{name}` is no name of a host: letters, digits and `-`, {LONGEST} at most, with dots between"
+                "invalid host name `{name}`: letters, digits and `-`, {LONGEST} at most, with dots between"
             ));
         }
         let everybody = self.name == "localhost" || self.name.starts_with("localhost.");
-        if everybody { Err(format!("every host is `{name}` to itself: choose another name")) } else { Ok(()) }
+        if everybody { Err(format!("`{name}` is reserved for the loopback address: choose another name")) } else { Ok(()) }
     }
 
     fn probes(&self) -> Vec<Probe> {

@@ -18,7 +18,7 @@ use crate::edit::{Edit, Entry, HostNames};
 pub(super) struct HostsEntry {
     /// An IPv4 or IPv6 address.
     address: IpAddr,
-    /// All of its names, the main one first: those that are not here are taken away.
+    /// All its names, the main one first: other names are removed.
     #[serde(default)]
     names: Vec<String>,
     /// Whether the address is there. `absent` removes its lines.
@@ -35,13 +35,13 @@ impl Part for HostsEntry {
     fn check(&self) -> Result<(), String> {
         if let Some(wrong) = self.names.iter().find(|name| !is_name(name)) {
             let wrong = wrong.escape_debug();
-            return Err(format!("`{wrong}` is no name of a host: letters, digits, `-`, `_` and `.`, 253 at most"));
+            return Err(format!("invalid host name `{wrong}`: letters, digits, `-`, `_` and `.`, 253 at most"));
         }
         match (self.state, self.names.is_empty()) {
             (Presence::Present, true) => Err("it needs `names`".to_owned()),
-            (Presence::Absent, false) => Err("an address that is to be absent has no `names`".to_owned()),
+            (Presence::Absent, false) => Err("an address with `state: absent` takes no `names`".to_owned()),
             (Presence::Absent, true) if self.address.is_loopback() => {
-                Err("without this address, programs on the host no longer find the host itself".to_owned())
+                Err("without this address the host cannot resolve its own name".to_owned())
             }
             _ => Ok(()),
         }

@@ -68,10 +68,10 @@ pub(super) struct Http {
     /// A file on the host with the certificates to trust, instead of the system's.
     #[serde(default)]
     ca: Option<String>,
-    /// How long one request may take: `30s`, `2m`; 15 seconds if not given.
+    /// How long one request may take: `30s`, `2m`; 15 seconds by default.
     #[serde(default)]
     timeout: Option<Span>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -116,7 +116,7 @@ struct Read {
     /// Keys that are not compared, such as times that the server writes.
     #[serde(default)]
     ignore: Vec<String>,
-    /// The statuses that say that it is not there; 404 and 410 if not given.
+    /// The statuses that say that it is not there; 404 and 410 by default.
     #[serde(default)]
     absent: Option<Vec<u16>>,
 }
@@ -150,10 +150,10 @@ impl Kind for Http {
         self.headers.iter().try_for_each(|(name, value)| check_header(name, value))?;
         self.ca.iter().try_for_each(|path| fields::check_path(path))?;
         if self.method == Method::Delete {
-            return Err("`method: delete` neither makes nor changes\nwrite `state: absent`".to_owned());
+            return Err("`method: delete` neither creates nor changes\nwrite `state: absent`".to_owned());
         }
         match (&self.body, self.state) {
-            (None, Presence::Present) => Err("an object that is to be there needs a `body`".to_owned()),
+            (None, Presence::Present) => Err("an object with `state: present` needs a `body`".to_owned()),
             (Some(body), _) if body.content().bytes().len() > LONGEST => {
                 Err(format!("`body` is longer than {} KiB", LONGEST / 1024))
             }
@@ -171,10 +171,10 @@ impl Kind for Http {
         match answer.exit {
             0 => self.answered(&String::from_utf8_lossy(&answer.stdout)),
             // Exit codes of curl(1): 7 is a connection that was refused.
-            7 => Ok(State::Later(format!("nothing answers at {server}; a service before it may be what starts it"))),
-            127 => Ok(State::Later("it can be read when curl is there: `package: curl` before it".to_owned())),
+            7 => Ok(State::Later(format!("nothing answers at {server}; a service planned before it may start it"))),
+            127 => Ok(State::Later("it can be read only when curl is installed: add `package: curl` before it".to_owned())),
             28 | 124 => Err(Unreadable(format!("{server} did not answer within {} s", self.patience().as_secs()))),
-            exit => Err(Unreadable(format!("{server} could not be asked (curl: {exit}): {}", self.said(answer)))),
+            exit => Err(Unreadable(format!("{server} could not be read (curl: {exit}): {}", self.said(answer)))),
         }
     }
 
@@ -340,7 +340,7 @@ impl Http {
 
     /// The body, and in the last line the status and where it redirects to.
     fn answered(&self, text: &str) -> Result<State, Unreadable> {
-        let too_long = || Unreadable(format!("{} answers with more than can be read", self.read_url()));
+        let too_long = || Unreadable(format!("the answer of {} is too large", self.read_url()));
         let (body, last) = text.rsplit_once('\n').ok_or_else(too_long)?;
         let (status, target) = last.split_once(' ').unwrap_or((last, ""));
         let status: u16 = status.parse().map_err(|_| too_long())?;
@@ -350,7 +350,7 @@ impl Http {
         }
         let why = match status {
             200..=299 => return serde_json::from_str(body).map(State::Found).map_err(|_| self.no_json(body)),
-            300..=399 => format!("{status}: it redirects to {target}, which is not followed: write that address"),
+            300..=399 => format!("{status}: it redirects to {target}; redirects are not followed: use that address"),
             401 | 403 => format!("{status}: the credentials in `headers` are not accepted"),
             _ => format!("{status}: {}", self.short(body)),
         };
@@ -358,7 +358,7 @@ impl Http {
     }
 
     fn no_json(&self, body: &str) -> Unreadable {
-        Unreadable(format!("{} does not answer with JSON: {}", self.read_url(), self.short(body)))
+        Unreadable(format!("the answer of {} is not JSON: {}", self.read_url(), self.short(body)))
     }
 
     fn said(&self, answer: &CommandReading) -> String {
@@ -425,19 +425,18 @@ fn check_url(url: &str) -> Result<(), String> {
     let odd = |c: char| c.is_control() || c.is_whitespace() || c == '#';
     match rest {
         Some(_) if place_of(url).contains('@') => {
-            Err("an address must not hold a user or password, everyone on the host could read it: write a header \
-                 `Authorization` with a secret"
+            Err("an address must not contain a user or password, because every user on the host could read it: use a header `Authorization` with a secret"
                 .to_owned())
         }
         Some(rest) if !rest.starts_with(['/', ':']) && !rest.is_empty() && !url.contains(odd) => Ok(()),
-        _ => Err(format!("`{}` is no http:// or https:// address", url.escape_debug())),
+        _ => Err(format!("invalid URL `{}`: it must begin with http:// or https://", url.escape_debug())),
     }
 }
 
 /// A name, and a value in one line.
 fn check_header(name: &str, value: &Data) -> Result<(), String> {
     fields::check_header_name(name)?;
-    let text = std::str::from_utf8(value.0.bytes()).map_err(|_| format!("the header `{name}` is no text"))?;
+    let text = std::str::from_utf8(value.0.bytes()).map_err(|_| format!("the header `{name}` is not text"))?;
     if text.trim().is_empty() {
         return Err(format!("the header `{name}` is empty"));
     }

@@ -30,7 +30,7 @@ pub(super) struct Ini {
     /// Whether a new line has spaces around its `=`, if the file has no line to go by.
     #[serde(default = "fields::yes")]
     spaces: bool,
-    /// Whether it is there. `absent` removes every line of the key in the section.
+    /// Whether it exists. `absent` removes every line of the key in the section.
     #[serde(default)]
     state: Presence,
     /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret). With `absent`:
@@ -47,7 +47,7 @@ impl Ini {
 
 impl Part for Ini {
     const NAME: &'static str = "ini";
-    const SUMMARY: &'static str = "A value of a file with [sections], whoever the rest belongs to";
+    const SUMMARY: &'static str = "A value of a file with [sections]; the rest stays";
     const EXAMPLE: &'static str =
         "ini: { path: /etc/systemd/journald.conf, section: Journal, key: SystemMaxUse, value: 500M, create: true }";
     const SHORT: &'static str = "path";
@@ -56,19 +56,19 @@ impl Part for Ini {
         fields::check_line("key", &self.key)?;
         let odd = self.key.is_empty() || self.key.trim() != self.key || self.key.contains('=');
         if odd || self.key.starts_with(['#', ';', '[']) {
-            return Err(format!("`{}` is no key of such a file", self.key.escape_debug()));
+            return Err(format!("invalid key `{}`", self.key.escape_debug()));
         }
         if let Some(section) = &self.section {
             fields::check_line("section", section)?;
             if section.is_empty() || section.contains([']', '[']) {
-                return Err(format!("`{}` is no section: write it without brackets", section.escape_debug()));
+                return Err(format!("invalid section `{}`: write it without brackets", section.escape_debug()));
             }
         }
         for data in self.all() {
             let value = fields::one_line("value", data)?;
             if value.trim() != value || value.ends_with('\\') {
                 return Err(
-                    "`value` must not begin or end with a space, or end with a backslash: it would be read otherwise"
+                    "`value` must not begin or end with a space, or end with a backslash"
                         .to_owned(),
                 );
             }
@@ -77,7 +77,7 @@ impl Part for Ini {
             (Presence::Present, Some(_), None) | (Presence::Absent, None, None) => Ok(()),
             (Presence::Present, None, Some(values)) if !values.is_empty() => Ok(()),
             (Presence::Present, ..) => Err("it needs either `value` or a list of `values`".to_owned()),
-            (Presence::Absent, ..) => Err("a key that is to be absent has no value".to_owned()),
+            (Presence::Absent, ..) => Err("a key with `state: absent` takes no value".to_owned()),
         }
     }
 

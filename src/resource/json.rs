@@ -15,7 +15,7 @@ pub(super) struct InJson;
 
 impl Format for InJson {
     const NAME: &'static str = "json";
-    const SUMMARY: &'static str = "A value at a path of a JSON file, whoever the rest belongs to";
+    const SUMMARY: &'static str = "A value at a path of a JSON file; the rest stays";
     const EXAMPLE: &'static str = "json: { path: /etc/daemon.json, key: log-opts.max-size, value: 10m, create: true }";
 
     fn edit(path: edit::Path, value: Option<Content>) -> Edit {

@@ -44,7 +44,7 @@ pub(super) struct State {
 
 impl Kind for KernelModule {
     const NAME: &'static str = "kernel_module";
-    const SUMMARY: &'static str = "A module of the kernel, now and after every boot";
+    const SUMMARY: &'static str = "A kernel module, loaded now and at every boot";
     const EXAMPLE: &'static str = "kernel_module: { name: br_netfilter }";
     const SHORT: &'static str = "name";
     type State = State;
@@ -56,10 +56,10 @@ impl Kind for KernelModule {
     fn check(&self) -> Result<(), String> {
         let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if !self.name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !self.name.chars().all(fine) {
-            return Err(format!("`{}` is no name of a module", self.name.escape_debug()));
+            return Err(format!("invalid module name `{}`", self.name.escape_debug()));
         }
         if self.state == Presence::Absent && !self.options.is_empty() {
-            return Err("a module that is to be absent has no options".to_owned());
+            return Err("a module with `state: absent` takes no options".to_owned());
         }
         self.options.iter().try_for_each(|option| check_option(option))
     }
@@ -167,5 +167,5 @@ fn check_option(option: &str) -> Result<(), String> {
     if named && !option.chars().any(wrong) {
         return Ok(());
     }
-    Err(format!("`{}` is no option of a module: write it like max_loop=16", option.escape_debug()))
+    Err(format!("invalid module option `{}`: write it like max_loop=16", option.escape_debug()))
 }

@@ -39,7 +39,7 @@ pub(super) struct Keyed<F: Format> {
     /// The value: a text, number, list or map, or true or false.
     #[serde(default)]
     value: Option<Tree>,
-    /// Whether it is there. `absent` removes the key.
+    /// Whether it exists. `absent` removes the key.
     #[serde(default)]
     state: Presence,
     /// Makes the file if it is not there, for root, open to read (to nobody if the value is secret). With `absent`:
@@ -59,9 +59,9 @@ impl<F: Format> Part for Keyed<F> {
     fn check(&self) -> Result<(), String> {
         match (self.state, &self.value) {
             (Presence::Present, None) => Err("it needs a `value`, which is not null".to_owned()),
-            (Presence::Absent, Some(_)) => Err("a key that is to be absent has no value".to_owned()),
+            (Presence::Absent, Some(_)) => Err("a key with `state: absent` takes no value".to_owned()),
             (Presence::Absent, None) if matches!(self.key.0.0.last(), Some(edit::Part::Item(_))) => {
-                Err("an item of a list cannot be absent: those after it would take its place".to_owned())
+                Err("an item of a list cannot be absent: the items after it would move up".to_owned())
             }
             _ => Ok(()),
         }

@@ -23,7 +23,7 @@ pub(super) struct KnownHost {
     /// The file. Names that are hashed in it are recognized.
     #[serde(default = "everyone")]
     path: String,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -48,7 +48,7 @@ impl Part for KnownHost {
         if !is_name(&self.name) {
             let name = self.name.escape_debug();
             return Err(format!(
-                "`{name}` is no single host: a name, an address, or `[name]:port` for a port that is not 22"
+                "invalid host `{name}`: a name, an address, or `[name]:port` for a port that is not 22"
             ));
         }
         match (self.state, self.key()?) {

@@ -28,7 +28,7 @@ pub(super) struct Limits {
     /// The file's name below `/etc/security/limits.d`, without `.conf`.
     #[serde(default = "armilla")]
     file: String,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -100,13 +100,13 @@ impl Limits {
         if number.is_some_and(enough) || ["unlimited", "infinity"].contains(&amount.as_str()) {
             return Ok(());
         }
-        Err(format!("`{}` is no amount: a whole number, or `unlimited`", amount.escape_debug()))
+        Err(format!("invalid amount `{}`: a whole number, or `unlimited`", amount.escape_debug()))
     }
 }
 
 impl Part for Limits {
     const NAME: &'static str = "limits";
-    const SUMMARY: &'static str = "How much of something the sessions of a user may use";
+    const SUMMARY: &'static str = "A resource limit of the sessions of a user";
     const EXAMPLE: &'static str = "limits: { domain: \"@zookeeper\", type: \"-\", item: nofile, value: 65536 }";
     const SHORT: &'static str = "domain";
 
@@ -119,11 +119,11 @@ impl Part for Limits {
         if !ITEMS.contains(&self.item.as_str()) {
             let hint = crate::name::did_you_mean(&self.item, ITEMS.iter().copied());
             let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            return Err(format!("`{}` is nothing that can be limited{hint}", self.item.escape_debug()));
+            return Err(format!("unknown limit `{}`{hint}", self.item.escape_debug()));
         }
         match (self.state, &self.value) {
             (Presence::Present, None) => Err("it needs a `value`".to_owned()),
-            (Presence::Absent, Some(_)) => Err("a limit that is to be absent has no value".to_owned()),
+            (Presence::Absent, Some(_)) => Err("a limit with `state: absent` takes no value".to_owned()),
             (Presence::Present, Some(_)) => self.check_amount(),
             (Presence::Absent, None) => Ok(()),
         }

@@ -45,7 +45,7 @@ pub(super) struct Line {
 
 impl Part for Line {
     const NAME: &'static str = "line";
-    const SUMMARY: &'static str = "One line of a text file, whoever the rest belongs to";
+    const SUMMARY: &'static str = "One line of a text file; the other lines stay";
     const EXAMPLE: &'static str =
         "line: { path: /etc/ssh/sshd_config, match: '^#?PermitRootLogin ', line: PermitRootLogin no, create: true }";
     const SHORT: &'static str = "path";
@@ -58,7 +58,7 @@ impl Part for Line {
             (Presence::Present, None, _) => Err("a line that is to be present needs `line`".to_owned()),
             (Presence::Absent, None, None) => Err("a line that is to be absent needs `line` or `match`".to_owned()),
             (Presence::Present, Some(line), Some(is)) if !is.is_match(line) => {
-                Err("`match` does not match `line` itself, so every run would add it once more: widen it".to_owned())
+                Err("`match` does not match `line` itself, so every run would add the line again: widen it".to_owned())
             }
             _ => Ok(()),
         }

@@ -23,7 +23,7 @@ pub(super) struct Keys {
     /// What it points to, absolute or relative to its own directory. It need not be there.
     #[serde(default)]
     target: Option<String>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -45,8 +45,8 @@ impl PathKind for Keys {
 
     fn check(&self) -> Result<(), String> {
         match (self.state, self.target.as_deref()) {
-            (Presence::Present, None) => Err("a link needs `target`: what it points to".to_owned()),
-            (Presence::Present, Some("")) => Err("a link to nothing: `target` is empty".to_owned()),
+            (Presence::Present, None) => Err("a link needs `target`".to_owned()),
+            (Presence::Present, Some("")) => Err("`target` is empty".to_owned()),
             (_, Some(target)) => fields::check_line("target", target),
             (Presence::Absent, None) => Ok(()),
         }

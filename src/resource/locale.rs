@@ -57,7 +57,7 @@ pub(super) struct State {
 
 impl Kind for Locale {
     const NAME: &'static str = "locale";
-    const SUMMARY: &'static str = "The language that programs of a host speak";
+    const SUMMARY: &'static str = "The language of programs on a host";
     const EXAMPLE: &'static str = "locale: { lang: C.UTF-8, variables: { LC_TIME: C.UTF-8 } }";
     const SHORT: &'static str = "lang";
     type State = State;
@@ -73,14 +73,14 @@ impl Kind for Locale {
             |name: &&String| *name == "LANGUAGE" || !name.starts_with("LC_") || *name == "LC_ALL" || name.len() > 32;
         if let Some(name) = self.variables.keys().find(variable) {
             return Err(format!(
-                "`{}` is not set for a whole host: only LC_TIME and its like are",
+                "`{}` cannot be set for a host: only LC_TIME and other LC_ variables can",
                 name.escape_debug()
             ));
         }
         self.variables.keys().try_for_each(|name| fields::check_variable(name, ""))?;
         let plain = |name: &&String| !name.contains('.');
         match self.generate.iter().find(plain) {
-            Some(name) => Err(format!("`{name}` does not say in which letters: write it like de_DE.UTF-8")),
+            Some(name) => Err(format!("`{name}` has no encoding: write it like de_DE.UTF-8")),
             None => Ok(()),
         }
     }
@@ -157,7 +157,7 @@ fn check_name(name: &str) -> Result<(), String> {
     if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(fine) {
         return Ok(());
     }
-    Err(format!("`{}` is no name of a locale: write it like de_DE.UTF-8", name.escape_debug()))
+    Err(format!("invalid locale name `{}`: write it like de_DE.UTF-8", name.escape_debug()))
 }
 
 fn list() -> Probe {

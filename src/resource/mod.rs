@@ -125,7 +125,7 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     }
 
     /// The keys of the same resource, desired away, as a role would write them: what the ledger keeps so that it can be
-    /// taken away when no role wants it any more. Short, and never a secret. None if it cannot be taken away, as a
+    /// taken away when it is removed from the roles. Short, and never a secret. None if it cannot be taken away, as a
     /// program that ran, or if it is desired away itself.
     fn absent(&self) -> Option<serde_json::Value> {
         None

@@ -77,7 +77,7 @@ struct Mounted {
 
 impl Kind for Mount {
     const NAME: &'static str = "mount";
-    const SUMMARY: &'static str = "A file system at its place";
+    const SUMMARY: &'static str = "A mounted file system";
     const EXAMPLE: &'static str =
         "mount: { path: /srv/scratch, source: tmpfs, type: tmpfs, options: [size=1G, nosuid, nodev] }";
     const SHORT: &'static str = "path";
@@ -102,10 +102,10 @@ impl Kind for Mount {
         match (self.state, &self.source, &self.sort) {
             (Presence::Present, Some(source), Some(sort)) => self.check_present(source, sort),
             (Presence::Present, _, _) => {
-                Err("a mount needs `source` and `type`: what is mounted, and its sort".to_owned())
+                Err("a mount needs `source` and `type`".to_owned())
             }
             (Presence::Absent, None, None) if self.options.is_empty() => Ok(()),
-            (Presence::Absent, _, _) => Err("a mount that is to be absent has only a path".to_owned()),
+            (Presence::Absent, _, _) => Err("a mount with `state: absent` takes only a path".to_owned()),
         }
     }
 
@@ -167,7 +167,7 @@ impl Mount {
         check_value("source", source)?;
         fields::check_word("file system", sort)?;
         if sort == "swap" {
-            return Err("swap is no mount: there is the kind `swap`".to_owned());
+            return Err("swap cannot be mounted: use the kind `swap`".to_owned());
         }
         self.options.iter().try_for_each(|option| check_option(option))
     }
@@ -211,13 +211,13 @@ impl Mount {
         let path = &self.path;
         if state.listed {
             return Some(format!(
-                "{FSTAB} has a line for {path}: two descriptions of one place fight; take the line out first"
+                "{FSTAB} has a line for {path}: remove the line first"
             ));
         }
         let foreign = state.units.files.last() == Some(&PathReading::Absent);
         match &state.mounted {
             Some(found) if foreign && self.source.as_ref() != Some(&found.source) => Some(format!(
-                "{} ({}) is mounted at {path} by somebody else: unmount it first",
+                "{} ({}) is mounted at {path} and not managed by armilla: unmount it first",
                 found.source, found.sort
             )),
             _ => None,
@@ -274,7 +274,7 @@ fn plain(text: &str) -> String {
 fn check_value(key: &str, text: &str) -> Result<(), String> {
     fields::check_line(key, text)?;
     if text.is_empty() || text.trim() != text || text.contains('\\') || text.starts_with('-') {
-        return Err(format!("`{}` cannot be a `{key}`", text.escape_debug()));
+        return Err(format!("`{}` is not a valid `{key}`", text.escape_debug()));
     }
     Ok(())
 }
@@ -284,15 +284,15 @@ fn check_option(option: &str) -> Result<(), String> {
     let name = option.split('=').next().unwrap_or_default();
     if ["password", "pass", "passwd", "password2"].contains(&name) {
         return Err(format!(
-            "`{name}` is no option here: everyone can read a unit\nwrite `credentials=` and the path of a file that only root can read"
+            "mount option `{name}` is not allowed: everyone can read a unit\nwrite `credentials=` and the path of a file that only root can read"
         ));
     }
     if option.contains([',', ' ']) {
-        return Err(format!("`{}` is no option: `options` is a list with one in each entry", option.escape_debug()));
+        return Err(format!("invalid mount option `{}`: `options` is a list with one in each entry", option.escape_debug()));
     }
     if ["nofail", "auto", "noauto", "defaults"].contains(&name) || name.starts_with("x-systemd.") {
         return Err(format!(
-            "`{name}` is a word of fstab: it is mounted at every boot, and a boot does not wait for it to work"
+            "`{name}` is an option of fstab: armilla mounts at every boot, and the boot does not wait for the mount"
         ));
     }
     Ok(())

@@ -32,11 +32,11 @@ const WAIT_FOR_LOCK: &str = "DPkg::Lock::Timeout=300";
 pub(super) struct Package {
     /// Its name as the host's manager knows it; for apt with its architecture if that is not the host's own: `libc6:i386`.
     name: String,
-    /// Exactly this version, or with `*` at the end any that begins so: `3.8.*`. Any version if not given; a newer one
+    /// Exactly this version, or with `*` at the end any that begins so: `3.8.*`. Any version by default; a newer one
     /// in the archive is then no reason to upgrade.
     #[serde(default)]
     version: Option<String>,
-    /// Whether upgrades leave it alone (`apt-mark hold`, `dnf versionlock`, `zypper addlock`). Left as it is if not given.
+    /// Whether upgrades leave it alone (`apt-mark hold`, `dnf versionlock`, `zypper addlock`). Left as it is by default.
     /// apk and pacman cannot.
     #[serde(default)]
     hold: Option<bool>,
@@ -44,7 +44,7 @@ pub(super) struct Package {
     /// it back, unless that is to be absent, too.
     #[serde(default)]
     state: Presence,
-    /// Whether its configuration goes with it: when it is to be absent, or when no role wants it any more. With apt, the
+    /// Whether its configuration goes with it: when it is to be absent, or when it is removed from the roles. With apt, the
     /// package's own scripts may then delete its data, too.
     #[serde(default)]
     purge: bool,
@@ -84,7 +84,7 @@ impl Removal {
     fn parse(answer: &CommandReading) -> Result<Self, Unreadable> {
         if answer.exit != 0 {
             let why = String::from_utf8_lossy(&answer.stderr);
-            return Err(Unreadable(format!("what its removal would take along is not known: {}", why.trim())));
+            return Err(Unreadable(format!("the packages that its removal would remove are unknown: {}", why.trim())));
         }
         let mut removal = Self::default();
         for line in String::from_utf8_lossy(&answer.stdout).lines() {
@@ -94,7 +94,7 @@ impl Removal {
                 Some(("along", name)) => removal.along.push(name.to_owned()),
                 Some(("instead", name)) => removal.instead.push(name.to_owned()),
                 None if line == "left" => removal.left = true,
-                _ => return Err(Unreadable(format!("its removal is not understood: `{}`", line.escape_debug()))),
+                _ => return Err(Unreadable(format!("its removal cannot be parsed: `{}`", line.escape_debug()))),
             }
         }
         Ok(removal)
@@ -103,7 +103,7 @@ impl Removal {
 
 impl Kind for Package {
     const NAME: &'static str = "package";
-    const SUMMARY: &'static str = "A package of the host's own manager, of any or of this version";
+    const SUMMARY: &'static str = "A package of the host's package manager, in any version or a given one";
     const EXAMPLE: &'static str = "package: { name: zookeeperd, version: \"3.8.*\", hold: true }";
     const SHORT: &'static str = "name";
     const TOOLS: &'static [Tool] =
@@ -119,10 +119,10 @@ impl Kind for Package {
         check_name(&self.name)?;
         self.version.iter().try_for_each(|version| check_version(version))?;
         match (self.state, &self.version, self.hold) {
-            (Presence::Absent, Some(_), _) => Err("a package that is to be absent has no `version`".to_owned()),
-            (Presence::Absent, _, Some(true)) => Err("a package that is to be absent is not held".to_owned()),
+            (Presence::Absent, Some(_), _) => Err("a package with `state: absent` takes no `version`".to_owned()),
+            (Presence::Absent, _, Some(true)) => Err("a package with `state: absent` cannot be held".to_owned()),
             (Presence::Present, ..) if self.autoremove => {
-                Err("`autoremove` is of a package that is to be absent".to_owned())
+                Err("`autoremove` needs `state: absent`".to_owned())
             }
             _ => Ok(()),
         }
@@ -207,29 +207,29 @@ impl Package {
     fn impossible(&self, found: &PackageReading) -> Option<String> {
         let manager = found.manager;
         if manager == Manager::Apt && self.name.contains(|c: char| c.is_ascii_uppercase() || c == '_') {
-            return Some(format!("`{}` is no name of a package of apt: those have small letters only", self.name));
+            return Some(format!("invalid apt package name `{}`: it must be lower-case", self.name));
         }
         if manager != Manager::Apt && self.name.contains(':') {
-            return Some(format!("`{}` is a name for apt, and this host has {manager}", self.name));
+            return Some(format!("`{}` is an apt package name, and this host has {manager}", self.name));
         }
         if self.hold == Some(true) && found.holding == Holding::Unable {
             return Some(match manager {
                 Manager::Dnf => {
-                    "dnf holds packages by a plugin: add the package python3-dnf-plugin-versionlock".to_owned()
+                    "dnf needs a plugin to hold packages: add the package python3-dnf-plugin-versionlock".to_owned()
                 }
-                Manager::Yum => "yum holds packages by a plugin: add the package yum-plugin-versionlock".to_owned(),
-                _ => format!("{manager} cannot hold a package: take `hold` away, or give its version"),
+                Manager::Yum => "yum needs a plugin to hold packages: add the package yum-plugin-versionlock".to_owned(),
+                _ => format!("{manager} cannot hold a package: remove `hold`, or set its version"),
             });
         }
         let install = self.state == Presence::Present && !self.is_wanted(found);
         let version = self.version.as_deref().filter(|_| install)?;
         match manager {
-            Manager::Pacman => Some("pacman installs the newest version only: take `version` away".to_owned()),
+            Manager::Pacman => Some("pacman installs the newest version only: remove `version`".to_owned()),
             Manager::Zypper if version.ends_with('*') => {
-                Some("zypper takes whole versions only: write it without `*`".to_owned())
+                Some("zypper needs the complete version: write it without `*`".to_owned())
             }
             Manager::Apk if version.ends_with('*') && !version.ends_with(".*") => {
-                Some("apk knows the beginning of a version by its dots only: write it like 3.8.*".to_owned())
+                Some("apk matches a version prefix at dots only: write it like 3.8.*".to_owned())
             }
             _ => None,
         }
@@ -414,7 +414,7 @@ impl Package {
             [] => Verdict::Change(change),
             new => Verdict::MayChange(
                 change,
-                format!("only if what is installed before ({}) does not need it", new.join(", ")),
+                format!("only if the packages installed before it ({}) do not need it", new.join(", ")),
             ),
         }
     }
@@ -448,7 +448,7 @@ impl Package {
 
     /// What goes beside the package itself, for a person.
     fn taken(&self, removal: &Removal, along: &[String]) -> Vec<Field> {
-        let purged = self.purge.then(|| "deleted, and what its own scripts delete with it, as data".to_owned());
+        let purged = self.purge.then(|| "deleted, with everything that its own scripts delete, such as data".to_owned());
         let sorts = [
             ("also removed", (!along.is_empty()).then(|| along.join(", "))),
             ("also installed", (!removal.instead.is_empty()).then(|| removal.instead.join(", "))),
@@ -504,7 +504,7 @@ fn spellings(manager: Manager, installed: &str) -> Vec<&str> {
 }
 
 fn held(key: &str) -> String {
-    format!("somebody holds it on the host: write `{key}` to change it all the same")
+    format!("it is held on the host: write `{key}` to change it anyway")
 }
 
 /// Names by Debian's policy (section 5.6.1) and those of RPM, apk and Arch, which have capitals and underscores, too.
@@ -518,7 +518,7 @@ fn check_name(name: &str) -> Result<(), String> {
     if named && spelled && !architecture.is_empty() && architecture.chars().all(lower) {
         return Ok(());
     }
-    Err(format!("`{}` is no name of a package", name.escape_debug()))
+    Err(format!("invalid package name `{}`", name.escape_debug()))
 }
 
 fn check_version(version: &str) -> Result<(), String> {
@@ -528,7 +528,7 @@ fn check_version(version: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{}` is no version of a package: write it as `apt-cache policy` does, or like 3.8.*",
+        "invalid package version `{}`: write it as `apt-cache policy` does, or like 3.8.*",
         version.escape_debug()
     ))
 }

@@ -182,19 +182,20 @@ impl Piece {
         match found {
             PathReading::Absent if !self.edit.is_wanted() => Verdict::InSync,
             PathReading::Absent if self.missing == Missing::Refuse => {
-                Verdict::Refuse("there is no such file; `create: true` makes it".to_owned())
+                Verdict::Refuse("the file does not exist; `create: true` creates it".to_owned())
             }
             PathReading::Absent => self.edited(None, None),
             PathReading::File { attributes, .. } if self.edit.is_secret() && attributes.mode.0 & 0o004 != 0 => {
                 let mode = attributes.mode;
-                Verdict::Refuse(format!("a secret goes into it, and its mode {mode} lets everyone read it"))
+                Verdict::Refuse(format!("it contains a secret, and its mode {mode} lets everyone read it"))
             }
             PathReading::File { content: Some(content), digest, attributes, .. } => {
                 self.edited(Some((content, digest)), Some(attributes))
             }
-            PathReading::File { .. } => {
-                Verdict::Refuse(format!("it is larger than {} KiB, which no part is changed of", FETCH_LIMIT >> 10))
-            }
+            PathReading::File { .. } => Verdict::Refuse(format!(
+                "it is larger than {} KiB, the limit for changing a part of a file",
+                FETCH_LIMIT >> 10
+            )),
             other => Verdict::Refuse(fields::in_the_way(other, "a file")),
         }
     }

@@ -46,7 +46,7 @@ pub(super) struct Written<S: Sort> {
     /// Who may do what with it, in quotes. With a secret in the content, it must not let everyone read.
     #[serde(default = "fields::mode_644")]
     mode: FileMode,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
     /// Once it is there, other content stops the plan instead of being overwritten.
@@ -158,7 +158,7 @@ impl Regular<'_> {
                 if *digest == Digest::of(content.bytes()) {
                     self.owned(permissions)
                 } else if self.frozen {
-                    Verdict::Refuse("it is frozen and holds something else".to_owned())
+                    Verdict::Refuse("it is frozen and has other content".to_owned())
                 } else {
                     let difference = fields::content(Some((old.as_deref(), *size)), content);
                     let all = std::iter::once(difference).chain(permissions).collect();
@@ -192,9 +192,9 @@ pub(super) fn modified(found: &PathReading) -> Option<i64> {
 pub(super) fn check(what: &str, state: Presence, content: Option<&Data>, mode: fields::FileMode) -> Result<(), String> {
     match (state, content) {
         (Presence::Present, None) => Err(format!("{what} needs `content` or `src`")),
-        (Presence::Absent, Some(_)) => Err(format!("{what} that is to be absent has no content")),
+        (Presence::Absent, Some(_)) => Err(format!("{what} with `state: absent` takes no content")),
         (_, Some(data)) if data.0.is_secret() && mode.0.0 & 0o004 != 0 => {
-            Err(format!("a secret goes into it and mode {} lets everyone read it\nwrite `mode: \"0640\"`", mode.0))
+            Err(format!("it contains a secret, and mode {} lets everyone read it\nwrite `mode: \"0640\"`", mode.0))
         }
         _ => Ok(()),
     }

@@ -23,9 +23,10 @@ impl<'de> Deserialize<'de> for Bytes {
         let value = serde_json::Value::deserialize(deserializer)?;
         let bytes = value.as_u64().or_else(|| value.as_str().and_then(bytes));
         // The arithmetic of a shell ends at 2^63; a petabyte is more than any disk it will meet.
-        bytes.filter(|bytes| (1..=1 << 50).contains(bytes)).map(Self).ok_or_else(|| {
-            D::Error::custom("an amount of bytes is written like 300K, 512M or 4G, and is a petabyte at most")
-        })
+        bytes
+            .filter(|bytes| (1..=1 << 50).contains(bytes))
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("write a size like 300K, 512M or 4G, at most one petabyte"))
     }
 }
 
@@ -70,8 +71,7 @@ impl Request<'_> {
         check_sha256(self.sha256)?;
         let secret = self.headers.values().any(|value| value.0.is_secret());
         if secret && !self.url.starts_with("https://") {
-            return Err("a secret header goes to an https:// address only: on the way to others, everyone can read it"
-                .to_owned());
+            return Err("a secret header can be sent to an https:// address only: others are not encrypted".to_owned());
         }
         self.headers.iter().try_for_each(|(name, value)| check_header(name, value))
     }
@@ -99,7 +99,7 @@ pub(super) fn check_sha256(text: &str) -> Result<(), String> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(());
     }
-    Err(format!("`{}` is no SHA-256: it has 64 digits from 0 to f, as `sha256sum` prints them", text.escape_debug()))
+    Err(format!("invalid SHA-256 `{}`: it has 64 digits from 0 to f, as `sha256sum` prints them", text.escape_debug()))
 }
 
 fn check_url(url: &str) -> Result<(), String> {
@@ -108,10 +108,10 @@ fn check_url(url: &str) -> Result<(), String> {
     // Of RFC 3986 everything but the quote, which is of use to nobody.
     let fine = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&()*+,;=%".contains(c);
     if host.contains('@') {
-        return Err("an address with a name or password in it is seen by everyone: use `headers`".to_owned());
+        return Err("an address with a name or password is visible to everyone: use `headers`".to_owned());
     }
     if host.is_empty() || !url.chars().all(fine) {
-        return Err(format!("`{}` is no http:// or https:// address", url.escape_debug()));
+        return Err(format!("invalid URL `{}`: it must begin with http:// or https://", url.escape_debug()));
     }
     Ok(())
 }

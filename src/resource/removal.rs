@@ -63,7 +63,7 @@ impl Others {
 
     /// A name with the remark that it is wanted, if it is: why something stays is read by a person.
     pub(super) fn described(&self, kind: &str, target: &str) -> String {
-        let wanted = if self.wants(kind, target) { " (which a role wants)" } else { "" };
+        let wanted = if self.wants(kind, target) { " (which is in a role)" } else { "" };
         format!("{kind} {target}{wanted}")
     }
 }

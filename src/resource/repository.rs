@@ -35,17 +35,17 @@ pub(super) struct Repository {
     /// The components of apt, such as `[main]`. None with a flat repository.
     #[serde(default)]
     components: Vec<String>,
-    /// The architectures apt takes from it, such as `[amd64]`. The host's own if not given.
+    /// The architectures apt takes from it, such as `[amd64]`. The host's own by default.
     #[serde(default)]
     architectures: Vec<String>,
     /// The public key that signs it, armoured or (for apt) binary. Instead: `src`, a file of the role's or project's
     /// `files/`.
     #[serde(default)]
     content: Option<Data>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
-    /// `unsigned`: whoever can reach the network between it and the host decides what is installed. Instead of a key.
+    /// `unsigned`: packages are not verified, so anyone on the network path can change them. Instead of a key.
     #[serde(default)]
     trust: Option<Trust>,
 }
@@ -107,7 +107,7 @@ impl Place {
 
 impl Kind for Repository {
     const NAME: &'static str = "repository";
-    const SUMMARY: &'static str = "Where packages come from, and the key that signs them";
+    const SUMMARY: &'static str = "A package repository and its signing key";
     const EXAMPLE: &'static str = "repository: { name: observatory, url: \"https://packages.example.org/debian\", \
         suites: [stable], components: [main], \
         content: \"-----BEGIN PGP PUBLIC KEY BLOCK-----\\n\\nmDMEZz...\\n-----END PGP PUBLIC KEY BLOCK-----\\n\" }";
@@ -125,10 +125,10 @@ impl Kind for Repository {
         words.clone().try_for_each(|word| check_suite(word))?;
         match (self.state, &self.content, self.trust) {
             (Presence::Absent, None, None) if self.url.is_none() && words.count() == 0 => Ok(()),
-            (Presence::Absent, ..) => Err("a repository that is to be absent has only a `name`".to_owned()),
-            (Presence::Present, Some(_), Some(_)) => Err("it has a key: take `trust: unsigned` away".to_owned()),
+            (Presence::Absent, ..) => Err("a repository with `state: absent` takes only a `name`".to_owned()),
+            (Presence::Present, Some(_), Some(_)) => Err("it has a key: remove `trust: unsigned`".to_owned()),
             (Presence::Present, None, None) => Err("a repository needs the key that signs it\n\
-                give the key by `src` or `content`; `trust: unsigned` installs whatever is found there"
+                give the key by `src` or `content`; or accept unsigned packages with `trust: unsigned`"
                 .to_owned()),
             (Presence::Present, key, _) => {
                 check_url(self.url.as_deref().unwrap_or_default())?;
@@ -238,7 +238,7 @@ impl Repository {
         let binary = self.content.as_ref().is_some_and(|key| !is_armoured(key.0.bytes()));
         match manager {
             Manager::Apk | Manager::Pacman => {
-                Some(format!("repositories of {manager} are not managed: write its files with `file`"))
+                Some(format!("repositories of {manager} are not supported: write their files with `file`"))
             }
             Manager::Apt if self.state == Presence::Present && self.suites.is_empty() => {
                 Some("apt needs `suites`: [bookworm], or [./] for a flat repository".to_owned())
@@ -367,16 +367,16 @@ fn is_armoured(key: &[u8]) -> bool {
 fn check_key(key: &Content) -> Result<(), String> {
     if key.is_secret() {
         return Err(
-            "the key that signs a repository is public: take the file with the public key, not a secret".to_owned()
+            "the signing key of a repository is public: use the file with the public key, not a secret".to_owned()
         );
     }
     let bytes = key.bytes();
     let private = bytes.windows(17).any(|part| part == b"PGP PRIVATE KEY B");
     let public = bytes.first().is_some_and(|first| matches!(first & 0b1111_1100, 0b1001_1000) || *first == 0b1100_0110);
     match (private, is_armoured(bytes) || public) {
-        (true, _) => Err("this is a private key: `gpg --armor --export` gives the public one".to_owned()),
+        (true, _) => Err("this is a private key: use `gpg --armor --export` for the public key".to_owned()),
         (false, true) => Ok(()),
-        (false, false) => Err("this is no public key of OpenPGP: `gpg --armor --export` gives one".to_owned()),
+        (false, false) => Err("this is not an OpenPGP public key: use `gpg --armor --export`".to_owned()),
     }
 }
 
@@ -386,7 +386,7 @@ fn check_name(name: &str) -> Result<(), String> {
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(fine) && name.len() <= 64 {
         return Ok(());
     }
-    Err(format!("`{}` is no name of a repository: letters, digits, `-`, `_` and `.`, 64 at most", name.escape_debug()))
+    Err(format!("invalid repository name `{}`: letters, digits, `-`, `_` and `.`, 64 at most", name.escape_debug()))
 }
 
 fn check_suite(word: &str) -> Result<(), String> {
@@ -394,7 +394,7 @@ fn check_suite(word: &str) -> Result<(), String> {
     if !word.is_empty() && word.chars().all(fine) {
         return Ok(());
     }
-    Err(format!("`{}` is no suite, component or architecture", word.escape_debug()))
+    Err(format!("invalid suite, component or architecture `{}`", word.escape_debug()))
 }
 
 fn check_url(url: &str) -> Result<(), String> {
@@ -402,16 +402,16 @@ fn check_url(url: &str) -> Result<(), String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]!&()+,;=%$".contains(c);
     let Some(rest) = place.filter(|rest| !rest.is_empty()) else {
         return Err(format!(
-            "`{}` is no https://, http:// or file:/// address: a repository needs `url`",
+            "invalid `url` `{}`: it must begin with https://, http:// or file:///",
             url.escape_debug()
         ));
     };
     if rest.split('/').next().is_some_and(|host| host.contains('@')) {
-        return Err("an address with a name or password in it is seen by everyone on the host".to_owned());
+        return Err("an address with a name or password is visible to everyone on the host".to_owned());
     }
     if rest.chars().all(fine) {
         Ok(())
     } else {
-        Err(format!("`{}` has characters that no address has", url.escape_debug()))
+        Err(format!("`{}` contains characters that are not valid in an address", url.escape_debug()))
     }
 }

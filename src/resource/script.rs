@@ -36,7 +36,7 @@ pub(super) struct Script {
     /// file of the role's or project's `files/`.
     #[serde(default)]
     content: Option<Data>,
-    /// What it is told after the word `read`, `apply` or `remove`, as a list: which thing is meant. Never a secret.
+    /// Its arguments after `read`, `apply` or `remove`, as a list. Never a secret.
     #[serde(default)]
     arguments: Option<Argv>,
     /// How the thing should be. `read` must report each of these keys. The place for secrets.
@@ -51,7 +51,7 @@ pub(super) struct Script {
     /// The user it runs as.
     #[serde(default)]
     user: Option<String>,
-    /// How long `apply` and `remove` may take: `30s`, `5m`; ten minutes if not given. `read` has 30 seconds.
+    /// How long `apply` and `remove` may take: `30s`, `5m`; ten minutes by default. `read` has 30 seconds.
     #[serde(default)]
     timeout: Option<Span>,
     /// Whether the thing is there.
@@ -83,7 +83,7 @@ pub(super) enum State {
 
 impl Kind for Script {
     const NAME: &'static str = "script";
-    const SUMMARY: &'static str = "A kind of your own: a program that reads, applies and removes one thing";
+    const SUMMARY: &'static str = "A custom kind: a program that reads, applies and removes one thing";
     const EXAMPLE: &'static str = "script: { name: the editor, src: kinds/alternative, arguments: [editor], format: lines, \
          wanted: { path: /usr/bin/vim.tiny } }";
     const SHORT: &'static str = "name";
@@ -98,16 +98,16 @@ impl Kind for Script {
     fn check(&self) -> Result<(), String> {
         fields::check_line("name", &self.name)?;
         if self.name.trim().is_empty() {
-            return Err("`name` must say what the script looks after".to_owned());
+            return Err("`name` must say what the script manages".to_owned());
         }
         self.check_program()?;
         self.user.iter().try_for_each(|user| fields::check_account("user", user))?;
         self.needs.iter().try_for_each(|program| Argv(vec![program.clone()]).check())?;
         if self.words().any(|word| word.contains('\0')) {
-            return Err("an argument must not have a zero byte in it".to_owned());
+            return Err("an argument must not contain a zero byte".to_owned());
         }
         let Some(map) = self.wanted.map() else {
-            return Err("`wanted` is a map: what is wanted of the thing, by name".to_owned());
+            return Err("`wanted` must be a map of names and values".to_owned());
         };
         if self.format == Format::Lines {
             map.iter().try_for_each(|(key, value)| check_line(key, &value.exposed()))?;
@@ -130,7 +130,7 @@ impl Kind for Script {
         match missing.exit {
             0 => self.read(readings.command(&self.look())?),
             3 => Ok(State::Later(String::from_utf8_lossy(&missing.stdout).into_owned())),
-            _ => Err(self.wrong("could not be asked for", missing)),
+            _ => Err(self.wrong("could not be read", missing)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Kind for Script {
             }
             (Presence::Present, State::Absent) => Verdict::Change(self.adding()),
             (Presence::Present, State::Later(what)) => {
-                Verdict::MayChange(self.adding(), format!("its script can look only when {what} is there"))
+                Verdict::MayChange(self.adding(), format!("its script can run only when {what} exists"))
             }
             (Presence::Present, State::Found(found)) => {
                 let difference = self.as_told().difference("values", &found.clone().into(), Compare::Subset);
@@ -191,20 +191,20 @@ impl Script {
     fn check_program(&self) -> Result<(), String> {
         let Some(Data(content)) = &self.content else { return Err("a script needs `src` or `content`".to_owned()) };
         if content.is_secret() {
-            return Err("a secret goes into the program itself: hand it over in `wanted`".to_owned());
+            return Err("the program itself must not contain a secret: pass it in `wanted`".to_owned());
         }
         let Ok(text) = std::str::from_utf8(content.bytes()) else {
-            return Err("the program is no text: a script is one, and begins with `#!`".to_owned());
+            return Err("the program is not text: a script is text that begins with `#!`".to_owned());
         };
         let first = text.lines().next().unwrap_or_default();
         if !first.starts_with("#!/") {
-            return Err("the first line of the program must say what runs it, such as `#!/bin/sh`".to_owned());
+            return Err("the first line of the program must name its interpreter, such as `#!/bin/sh`".to_owned());
         }
         if text.contains(['\r', '\0']) {
-            return Err("the program has carriage returns or zero bytes in it: write it with Unix line ends".to_owned());
+            return Err("the program contains carriage returns or zero bytes: use Unix line ends".to_owned());
         }
         if text.len() > LONGEST {
-            return Err(format!("the program is longer than {} KiB: it travels in every plan", LONGEST / 1024));
+            return Err(format!("the program is longer than {} KiB", LONGEST / 1024));
         }
         Ok(())
     }
@@ -278,7 +278,7 @@ impl Script {
 
     fn read(&self, answer: &CommandReading) -> Result<State, Unreadable> {
         if answer.exit != 0 {
-            return Err(self.wrong("cannot look", answer));
+            return Err(self.wrong("cannot run", answer));
         }
         if answer.stdout.len() as u64 >= FETCH_LIMIT {
             return Err(Unreadable(format!("its script printed more than {} KiB", FETCH_LIMIT / 1024)));
@@ -294,7 +294,7 @@ impl Script {
             && let Some((key, _)) = self.wanted.map().into_iter().flatten().find(|(key, _)| !found.contains_key(key))
         {
             return Err(Unreadable(format!(
-                "`read` of its script does not report `{key}`, so nobody can tell whether it is as wanted"
+                "`read` of its script does not report `{key}`, so its state is unknown"
             )));
         }
         Ok(state)
@@ -310,7 +310,7 @@ impl Script {
     }
 
     fn wrong(&self, what: &str, answer: &CommandReading) -> Unreadable {
-        let why = if answer.exit == 124 { "it took too long".to_owned() } else { format!("exit code {}", answer.exit) };
+        let why = if answer.exit == 124 { "it timed out".to_owned() } else { format!("exit code {}", answer.exit) };
         Unreadable(format!("its script {what} (`read`: {why}): {}", self.end_of(&answer.stderr)))
     }
 
@@ -352,13 +352,13 @@ fn lines_of(values: &Value) -> String {
 /// A value that fits on a line.
 fn check_line(key: &str, value: &Value) -> Result<(), String> {
     if key.is_empty() || key.contains('=') || key.chars().any(char::is_control) {
-        return Err(format!("`{}` cannot be the key of a line: `format: json` can have it", key.escape_debug()));
+        return Err(format!("`{}` cannot be the key of a line: use `format: json`", key.escape_debug()));
     }
     match value {
         Value::String(text) if text.chars().any(char::is_control) => {
-            Err(format!("`{key}` has a line break or another control character in it: `format: json` can have those"))
+            Err(format!("`{key}` has a line break or another control character in it: use `format: json`"))
         }
         Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(()),
-        _ => Err(format!("`{key}` is no text or number and fits on no line: `format: json` can have it")),
+        _ => Err(format!("`{key}` is not text or a number and does not fit on a line: use `format: json`")),
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Service {
     /// Whether it runs now. A unit that does not exist is stopped.
     #[serde(default)]
     state: Running,
-    /// Whether it starts with the host. Left as it is if not given. A unit without an `[Install]` section cannot be
+    /// Whether it starts with the host. Left as it is by default. A unit without an `[Install]` section cannot be
     /// enabled or disabled and is always as wanted.
     #[serde(default)]
     enabled: Option<bool>,
@@ -78,7 +78,7 @@ enum Enablement {
 
 impl Kind for Service {
     const NAME: &'static str = "service";
-    const SUMMARY: &'static str = "Whether a systemd unit runs, and whether it starts with the host";
+    const SUMMARY: &'static str = "The state of a systemd unit: whether it runs, and whether it starts at boot";
     const EXAMPLE: &'static str = "service: { name: zookeeper, state: running, enabled: true }";
     const SHORT: &'static str = "name";
     const TOOLS: &'static [Tool] = &[SYSTEMCTL];
@@ -95,7 +95,7 @@ impl Kind for Service {
         if fields::is_unit(&self.unit()) && !self.unit().contains("@.") {
             return Ok(());
         }
-        Err(format!("`{}` is no name of a service: write it like zookeeper or backup.timer", self.name.escape_debug()))
+        Err(format!("invalid service name `{}`: write it like zookeeper or backup.timer", self.name.escape_debug()))
     }
 
     fn service(&self) -> Option<String> {
@@ -303,7 +303,7 @@ fn activity(word: &str) -> Result<Activity, Unreadable> {
         "inactive" => Ok(Activity::Stopped),
         "failed" => Ok(Activity::Failed),
         "activating" | "deactivating" | "maintenance" => Ok(Activity::Moving),
-        other => Err(Unreadable(format!("systemd calls it `{other}`, which armilla does not know"))),
+        other => Err(Unreadable(format!("systemd reports the unknown state `{other}`"))),
     }
 }
 
@@ -317,6 +317,6 @@ fn enablement(word: &str) -> Result<Enablement, Unreadable> {
         "static" | "indirect" | "generated" | "transient" => Ok(Enablement::Fixed),
         "masked" | "masked-runtime" => Ok(Enablement::Masked),
         "alias" => Ok(Enablement::Alias),
-        other => Err(Unreadable(format!("systemd calls it `{other}`, which armilla does not know"))),
+        other => Err(Unreadable(format!("systemd reports the unknown state `{other}`"))),
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Swap {
     /// How large it is: `512M`, `2G`. Another size needs the memory back for a moment, which fails if there is none.
     #[serde(default)]
     size: Option<Megabytes>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -74,7 +74,7 @@ pub(super) struct State {
 
 impl Kind for Swap {
     const NAME: &'static str = "swap";
-    const SUMMARY: &'static str = "A file into which a host puts memory that nobody needs now";
+    const SUMMARY: &'static str = "A swap file";
     const EXAMPLE: &'static str = "swap: { path: /swapfile, size: 2G }";
     const SHORT: &'static str = "path";
     type State = State;
@@ -90,14 +90,14 @@ impl Kind for Swap {
     fn check(&self) -> Result<(), String> {
         fields::check_path(&self.path)?;
         if self.path == "/" || self.path.contains(['\\', '%', ' ']) {
-            return Err(format!("`{}` is no path for a swap file", self.path.escape_debug()));
+            return Err(format!("invalid swap file path `{}`", self.path.escape_debug()));
         }
         if self.path.starts_with("/dev/") {
-            return Err("a device is no swap file: make it with mkswap, and write a `unit` for it".to_owned());
+            return Err("a device is not a swap file: initialise it with mkswap, and write a `unit` for it".to_owned());
         }
         match (self.state, self.size) {
             (Presence::Present, None) => Err("a swap file needs `size`".to_owned()),
-            (Presence::Absent, Some(_)) => Err("a swap file that is to be absent has no size".to_owned()),
+            (Presence::Absent, Some(_)) => Err("a swap file with `state: absent` takes no size".to_owned()),
             _ => Ok(()),
         }
     }
@@ -111,7 +111,7 @@ impl Kind for Swap {
         let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         let size = match (answer.exit, said.split_once(' ')) {
             (0, Some((size, "regular file" | "regular empty file"))) => size.parse().ok(),
-            (0, _) => return Err(Unreadable(format!("there is something else at {}: {said}", self.path))),
+            (0, _) => return Err(Unreadable(format!("{} exists and is not a swap file: {said}", self.path))),
             (1, _) => None,
             _ => return Err(Unreadable(String::from_utf8_lossy(&answer.stderr).trim().to_owned())),
         };
@@ -122,7 +122,7 @@ impl Kind for Swap {
         let parts = match (self.size, self.units().foreign(&state.units)) {
             (None, _) => self.gone(state),
             (Some(_), Some(unit)) => {
-                Err(format!("{unit} is somebody else's, perhaps by /etc/fstab: take it away first"))
+                Err(format!("{unit} is not managed by armilla, and may come from /etc/fstab: remove it first"))
             }
             (Some(size), None) => self.parted(state, size),
         };
@@ -171,7 +171,7 @@ impl Swap {
         let units = self.units();
         let wanted = size.0 << 20;
         if state.size.is_some_and(|found| found != wanted) && state.units.is_new() {
-            return Err(format!("there is a file at {} that armilla did not make: move it away first", self.path));
+            return Err(format!("the file {} was not created by armilla: move it first", self.path));
         }
         if state.size != Some(wanted) {
             let shown = |bytes: u64| format!("{} MiB", bytes >> 20);

@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Value {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self(text)),
             serde_json::Value::Number(number) => Ok(Self(number.to_string())),
-            _ => Err(serde::de::Error::custom("a value is a number or a text; several numbers are one text in quotes")),
+            _ => Err(serde::de::Error::custom("a value must be a number or text; write several numbers as one text in quotes")),
         }
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct State {
 
 impl Kind for Sysctl {
     const NAME: &'static str = "sysctl";
-    const SUMMARY: &'static str = "A setting of the kernel, now and after every boot";
+    const SUMMARY: &'static str = "A kernel setting, applied now and at every boot";
     const EXAMPLE: &'static str = "sysctl: { name: net.ipv4.ip_forward, value: 1 }";
     const SHORT: &'static str = "name";
     type State = State;
@@ -81,7 +81,7 @@ impl Kind for Sysctl {
         self.parts()?;
         match (self.state, &self.value) {
             (Presence::Present, None) => Err("a setting needs `value`".to_owned()),
-            (Presence::Absent, Some(_)) => Err("a setting that is to be absent has no value".to_owned()),
+            (Presence::Absent, Some(_)) => Err("a setting with `state: absent` takes no value".to_owned()),
             (_, Some(value)) if words(&value.0).is_empty() => Err("`value` is empty".to_owned()),
             (_, Some(value)) => fields::check_line("value", &value.0),
             (Presence::Absent, None) => Ok(()),
@@ -139,7 +139,7 @@ impl Sysctl {
         };
         if parts.len() < 2 || parts.iter().any(wrong) {
             let name = self.name.escape_debug();
-            return Err(format!("`{name}` is no name of a setting: write it like net.ipv4.ip_forward"));
+            return Err(format!("invalid setting name `{name}`: write it like net.ipv4.ip_forward"));
         }
         Ok(parts)
     }

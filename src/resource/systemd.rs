@@ -29,7 +29,7 @@ pub(super) fn needed(unit: &UnitReading, others: &Others) -> Option<String> {
     let name = unit.required_by.iter().find(stays)?;
     let service = name.strip_suffix(".service").unwrap_or(name);
     let wanted = others.wants("unit", name) || others.wants("service", service);
-    let wanted = if wanted { " (which a role wants)" } else { "" };
+    let wanted = if wanted { " (which is in a role)" } else { "" };
     Some(format!("the unit {name}{wanted} requires it"))
 }
 

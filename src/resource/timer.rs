@@ -31,10 +31,10 @@ pub(super) struct Timer {
     /// The program and its arguments, as a list. No shell reads it; one that is needed is written out: `[sh, -c, ...]`.
     #[serde(default)]
     command: Option<Argv>,
-    /// The user it runs as; root if not given.
+    /// The user it runs as; root by default.
     #[serde(default)]
     user: Option<String>,
-    /// The directory it runs in; `/` if not given.
+    /// The directory it runs in; `/` by default.
     #[serde(default)]
     directory: Option<String>,
     /// Variables added to its environment. Everyone on the host can read them.
@@ -49,7 +49,7 @@ pub(super) struct Timer {
     /// What `systemctl list-units` says of it.
     #[serde(default)]
     description: Option<String>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -64,7 +64,7 @@ pub(super) struct State {
 
 impl Kind for Timer {
     const NAME: &'static str = "timer";
-    const SUMMARY: &'static str = "A program that runs again and again";
+    const SUMMARY: &'static str = "A program that runs on a schedule";
     const EXAMPLE: &'static str = "timer: { name: purge-snapshots, schedule: \"*-*-* 03:00\", command: [find, /srv/snapshots, -mtime, \"+30\", -delete] }";
     const SHORT: &'static str = "name";
     type State = State;
@@ -78,7 +78,7 @@ impl Kind for Timer {
         let ended = [".timer", ".service"].iter().any(|ending| self.name.ends_with(ending));
         if !unit || ended {
             let name = self.name.escape_debug();
-            return Err(format!("`{name}` is no name of a timer: write one word without an ending, like backup"));
+            return Err(format!("invalid timer name `{name}`: write one word without a suffix, like backup"));
         }
         match self.state {
             Presence::Absent => self.check_absent(),
@@ -103,10 +103,10 @@ impl Kind for Timer {
             return self.units().absent(&state.units);
         }
         if let Some(complaint) = &state.complaint {
-            return Verdict::Refuse(format!("the host's systemd does not take its schedule: {complaint}"));
+            return Verdict::Refuse(format!("the systemd of the host rejects its schedule: {complaint}"));
         }
         if let Some(unit) = self.units().foreign(&state.units) {
-            return Verdict::Refuse(format!("the host has a unit {unit} that is not armilla's: choose another name"));
+            return Verdict::Refuse(format!("the host has a unit {unit} that armilla does not manage: choose another name"));
         }
         self.parted(&state.units).map_or_else(Verdict::Refuse, Parts::verdict)
     }
@@ -138,20 +138,20 @@ impl Kind for Timer {
 impl Timer {
     fn check_absent(&self) -> Result<(), String> {
         let more = self.schedule.is_some() || self.every.is_some() || self.command.is_some();
-        if more { Err("a timer that is to be absent has only a name".to_owned()) } else { Ok(()) }
+        if more { Err("a timer with `state: absent` takes only a name".to_owned()) } else { Ok(()) }
     }
 
     fn check_present(&self) -> Result<(), String> {
-        let command = self.command.as_ref().ok_or("a timer needs `command`: the program and its arguments")?;
+        let command = self.command.as_ref().ok_or("a timer needs `command`")?;
         command.check()?;
         check_program(&command.0[0])?;
         match (&self.schedule, self.every) {
-            (None, None) => return Err("a timer needs `schedule` or `every`: when it runs".to_owned()),
+            (None, None) => return Err("a timer needs `schedule` or `every`".to_owned()),
             (Some(_), Some(_)) => {
-                return Err("`schedule` and `every` are two answers to one question: keep one".to_owned());
+                return Err("`schedule` and `every` are mutually exclusive".to_owned());
             }
             (None, Some(_)) if self.persistent => {
-                return Err("`persistent` is for a `schedule`: `every` has no times to miss".to_owned());
+                return Err("`persistent` needs `schedule`: `every` cannot miss a run".to_owned());
             }
             (Some(schedule), None) => check_schedule(schedule)?,
             (None, Some(_)) => {}
@@ -234,7 +234,7 @@ fn check_program(program: &str) -> Result<(), String> {
     if begins && program.chars().all(fine) && (program.starts_with('/') || !program.contains('/')) {
         return Ok(());
     }
-    Err(format!("`{}` is no program for systemd: a name, or a path that begins with /", program.escape_debug()))
+    Err(format!("invalid program `{}`: a name, or a path that begins with /", program.escape_debug()))
 }
 
 fn check_printable(text: &str) -> Result<(), String> {
@@ -249,10 +249,10 @@ fn check_schedule(schedule: &str) -> Result<(), String> {
     let words: Vec<&str> = schedule.split_whitespace().collect();
     let cron = |word: &&str| word.chars().all(|c| c.is_ascii_digit() || "*,/-".contains(c));
     if words.len() == 5 && words.iter().all(cron) {
-        return Err(format!("`{shown}` is how cron writes it; systemd writes `Mon *-*-* 03:00`, see systemd.time(7)"));
+        return Err(format!("`{shown}` is a cron schedule; systemd uses `Mon *-*-* 03:00`, see systemd.time(7)"));
     }
     if words.is_empty() || schedule.starts_with('-') || !schedule.chars().all(fine) {
-        return Err(format!("`{shown}` is no time: write it like daily, \"*-*-* 03:00\" or Mon..Fri 08:30"));
+        return Err(format!("invalid time `{shown}`: write it like daily, \"*-*-* 03:00\" or Mon..Fri 08:30"));
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) struct State {
 
 impl Kind for Timezone {
     const NAME: &'static str = "timezone";
-    const SUMMARY: &'static str = "The zone of a host's clock";
+    const SUMMARY: &'static str = "The time zone of a host";
     const EXAMPLE: &'static str = "timezone: { name: Etc/UTC }";
     const SHORT: &'static str = "name";
     type State = State;
@@ -50,7 +50,7 @@ impl Kind for Timezone {
         if self.name.split('/').all(part) {
             return Ok(());
         }
-        Err(format!("`{}` is no name of a time zone: write it like Europe/Athens", self.name.escape_debug()))
+        Err(format!("invalid time zone name `{}`: write it like Europe/Athens", self.name.escape_debug()))
     }
 
     fn probes(&self) -> Vec<Probe> {
@@ -70,7 +70,7 @@ impl Kind for Timezone {
     fn change(&self, state: &State) -> Verdict {
         if state.zones != PathReading::Absent && state.zone == PathReading::Absent {
             return Verdict::Refuse(format!(
-                "this host knows no zone {}: `timedatectl list-timezones` lists them",
+                "unknown time zone {} on this host: `timedatectl list-timezones` lists them",
                 self.name
             ));
         }

@@ -12,7 +12,7 @@ use crate::step::{Command, Step};
 pub(super) fn check(path: &str) -> Result<(), String> {
     fields::check_path(path)?;
     if path.matches('/').count() < 2 {
-        return Err(format!("`{path}` is too near to /: the directory is removed as a whole when it is to be absent"));
+        return Err(format!("`{path}` is too close to /: with `state: absent` the whole directory is removed"));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::step::{Command, PathReading, Probe, Readings, Step, UnitReading, Unre
 
 /// Says by exit code 0 that a unit need not be stopped (`is-active`) or disabled (`is-enabled`) before its file is removed:
 /// because it is not, or because there is another file by which it goes on.
-const NOT_NEEDED: &str = r#"# whether a unit has ended or goes on by another file
+const NOT_NEEDED: &str = r#"# whether a unit has ended or continues with another file
 for d in /run/systemd/system /run/systemd/generator /run/systemd/generator.late /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system; do [ ! -e "$d/$2" ] || exit 0; done
 [ "$1" = is-active ] || { ! systemctl "$1" --quiet -- "$2"; exit; }
 case $(systemctl is-active -- "$2") in inactive | failed | unknown) ;; *) exit 1 ;; esac"#;
@@ -31,7 +31,7 @@ pub(super) struct Unit {
     /// What is in it. Instead: `src`, a template of the role's or project's `templates/`.
     #[serde(default)]
     content: Option<Data>,
-    /// Whether it is there.
+    /// Whether it exists.
     #[serde(default)]
     state: Presence,
 }
@@ -76,12 +76,12 @@ impl Kind for Unit {
         if !file || !fields::is_unit(unit) {
             let name = self.name.escape_debug();
             return Err(format!(
-                "`{name}` is no name of a unit\nwrite `{name}.service`, or `x.service.d/y.conf` for a part of one"
+                "invalid unit name `{name}`\nwrite `{name}.service`, or `x.service.d/y.conf` for a part of one"
             ));
         }
         if self.content.as_ref().is_some_and(|data| data.0.is_secret()) {
-            let instead = "put it into a file and name that with `EnvironmentFile=` or `LoadCredential=`";
-            return Err(format!("a secret goes into it, and everyone can read a unit: {instead}"));
+            let instead = "put it into a file and use `EnvironmentFile=` or `LoadCredential=`";
+            return Err(format!("it contains a secret, and everyone can read a unit: {instead}"));
         }
         regular::check("a unit", self.state, self.content.as_ref(), fields::mode_644())
     }
@@ -119,7 +119,7 @@ impl Kind for Unit {
         if let Some(why) = state.unit.as_ref().and_then(|unit| systemd::needed(unit, others)) {
             return Verdict::Refuse(why);
         }
-        // It goes on by another file: that of a package.
+        // It continues with another file: that of a package.
         if others.wants("service", self.name.strip_suffix(".service").unwrap_or(&self.name)) {
             let ends = self.ending();
             change.steps.retain(|step| !ends.contains(step));

@@ -25,7 +25,7 @@ const USAGE: &str = include_str!("user_usage.sh");
 pub(super) struct User {
     /// Its name.
     name: String,
-    /// Its number; the next free one if not given. A user that is there never gets another.
+    /// Its number; the next free one by default. A user that is there never gets another.
     #[serde(default)]
     uid: Option<u32>,
     /// Its primary group. A new user without it gets a group of its own name, which goes with it.
@@ -46,10 +46,10 @@ pub(super) struct User {
     /// Whether a free number is taken from those for system users. Matters only when the user is made.
     #[serde(default)]
     system: bool,
-    /// Whether the home directory is made with the user. Yes if not given, but no for a system user.
+    /// Whether the home directory is made with the user. Yes by default, but no for a system user.
     #[serde(default)]
     create_home: Option<bool>,
-    /// Whether it is there. `absent` keeps its home directory and its files. A process or crontab of it keeps it back.
+    /// Whether it exists. `absent` keeps its home directory and its files. A process or crontab of it keeps it back.
     #[serde(default)]
     state: Presence,
 }
@@ -89,7 +89,7 @@ impl Usage {
             Some(("unit", name)) => Ok(Self::Unit(name.to_owned())),
             Some(("process", process)) => Ok(Self::Process(process.to_owned())),
             None if line == "crontab" => Ok(Self::Crontab),
-            _ => Err(Unreadable(format!("what uses it is not understood: `{}`", line.escape_debug()))),
+            _ => Err(Unreadable(format!("what uses it cannot be read: `{}`", line.escape_debug()))),
         }
     }
 
@@ -163,7 +163,7 @@ impl Kind for User {
     fn among(&self, state: &State, _wish: Wish, others: &Others) -> Verdict {
         let (Presence::Absent, Some(found)) = (self.state, &state.user) else { return self.change(state) };
         if others.wants(Self::NAME, &self.name) {
-            return Verdict::Refuse("a resource that is wanted belongs to it or runs as it".to_owned());
+            return Verdict::Refuse("a resource of the project belongs to it or runs as it".to_owned());
         }
         if let Some(why) = state.usage.iter().find_map(|usage| usage.keeps(others)) {
             return Verdict::Refuse(why);
@@ -316,5 +316,5 @@ fn joined<'a>(groups: impl Iterator<Item = &'a String>, primary: &str) -> String
 /// An entry of `/etc/passwd` ends at a colon.
 fn check_entry(key: &str, value: &str) -> Result<(), String> {
     fields::check_line(key, value)?;
-    if value.contains(':') { Err(format!("`{key}` must not have a colon in it")) } else { Ok(()) }
+    if value.contains(':') { Err(format!("`{key}` must not contain a colon")) } else { Ok(()) }
 }

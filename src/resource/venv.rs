@@ -50,7 +50,7 @@ pub(super) struct Venv {
     /// The Python it is made with. If that gets another version later, the plan stops: remove the environment first.
     #[serde(default = "python3")]
     python: String,
-    /// The package index; the one of pip if not given. A place for a secret.
+    /// The package index; the one of pip by default. A place for a secret.
     #[serde(default)]
     index_url: Option<Data>,
     /// A directory on the host with wheels. Without `index_url`, no index is asked.
@@ -62,7 +62,7 @@ pub(super) struct Venv {
     /// The user it belongs to, who installs its packages.
     #[serde(default = "fields::root")]
     owner: String,
-    /// Whether it is there. `absent` removes the whole directory.
+    /// Whether it exists. `absent` removes the whole directory.
     #[serde(default)]
     state: Presence,
 }
@@ -134,7 +134,7 @@ impl Kind for Venv {
         self.index_url.iter().try_for_each(check_index)?;
         match (&self.content, self.state) {
             (None, Presence::Present) => {
-                Err("an environment needs `src` or `content`, the list of its packages".to_owned())
+                Err("a Python environment needs `src` or `content`, the list of its packages".to_owned())
             }
             _ => self.pins().and_then(|pins| check_pins(&pins)),
         }
@@ -170,7 +170,7 @@ impl Kind for Venv {
             }
             (Presence::Present, State::There { python, wanted: Some(wanted), .. }) if python != wanted => {
                 Verdict::Refuse(format!(
-                    "it is an environment of Python {python}, and {} is {wanted}: remove it first (`state: absent`), or name \
+                    "it is an environment for Python {python}, and {} is {wanted}: remove it first (`state: absent`), or name \
                      another `python`",
                     self.python
                 ))
@@ -236,12 +236,12 @@ impl Venv {
     fn directory(&self, attributes: &Attributes, readings: &Readings) -> Result<State, Unreadable> {
         if !matches!(readings.path(&self.configuration())?, PathReading::File { .. }) {
             let empty = readings.command(&self.empty())?;
-            let why = "there is a directory that is no Python environment; move it away first".to_owned();
+            let why = "the directory is not a Python environment: move it first".to_owned();
             return Ok(if empty.exit == 0 && !empty.stdout.is_empty() { State::Absent } else { State::Foreign(why) });
         }
         if attributes.owner != self.owner {
             return Ok(State::Foreign(format!(
-                "it belongs to {}, not to {}: change that by hand, with all its files",
+                "its owner is {}, not {}: change the owner by hand, with all its files",
                 attributes.owner, self.owner
             )));
         }
@@ -257,7 +257,7 @@ impl Venv {
         let packages: BTreeMap<String, String> =
             found.packages.into_iter().map(|(name, version)| (normalized(&name), version)).collect();
         if !packages.contains_key("pip") {
-            return Ok(State::Broken("there is no pip in it".to_owned()));
+            return Ok(State::Broken("it has no pip".to_owned()));
         }
         let version = readings.command(&self.version())?;
         let wanted = (version.exit == 0).then(|| String::from_utf8_lossy(&version.stdout).trim().to_owned());
@@ -322,9 +322,9 @@ impl Venv {
     fn pins(&self) -> Result<Vec<Pin>, String> {
         let Some(Data(content)) = &self.content else { return Ok(Vec::new()) };
         if content.is_secret() {
-            return Err("a secret goes into the list of packages: the place for one is `index_url`".to_owned());
+            return Err("the list of packages must not contain a secret: use `index_url`".to_owned());
         }
-        let text = std::str::from_utf8(content.bytes()).map_err(|_| "the list of packages is no text".to_owned())?;
+        let text = std::str::from_utf8(content.bytes()).map_err(|_| "the list of packages is not text".to_owned())?;
         let mut pins = Vec::new();
         let (mut whole, mut first) = (String::new(), 1);
         for (index, line) in text.lines().enumerate() {
@@ -344,7 +344,7 @@ impl Venv {
                 pins.push(pin(code).map_err(|why| format!("line {first} of the list: {why}"))?);
             }
         }
-        if whole.is_empty() { Ok(pins) } else { Err(format!("line {first} of the list goes on and on")) }
+        if whole.is_empty() { Ok(pins) } else { Err(format!("line {first} of the list is too long")) }
     }
 }
 
@@ -360,7 +360,7 @@ fn pin(code: &str) -> Result<Pin, String> {
     let first = words.next().unwrap_or_default();
     if first.starts_with('-') {
         return Err(format!(
-            "`{}` is no package; options such as the index are keys of the resource",
+            "invalid package `{}`; options such as the index are keys of the resource",
             first.escape_debug()
         ));
     }
@@ -379,7 +379,7 @@ fn pin(code: &str) -> Result<Pin, String> {
         let hash = word.strip_prefix("--hash=").and_then(|hash| hash.split_once(':'));
         if !hash.is_some_and(|(kind, digits)| plain(kind, "") && !digits.is_empty() && plain(digits, "")) {
             return Err(format!(
-                "`{}` after the version is no `--hash=sha256:...`; a list is locked for one Python and needs no conditions",
+                "unexpected `{}` after the version: only `--hash=sha256:...` is allowed",
                 word.escape_debug()
             ));
         }
@@ -420,12 +420,12 @@ fn packages(from: &BTreeMap<String, String>, to: &BTreeMap<String, String>) -> F
 fn check_pins(pins: &[Pin]) -> Result<(), String> {
     for (index, pin) in pins.iter().enumerate() {
         if pins[..index].iter().any(|other| other.name == pin.name) {
-            return Err(format!("`{}` is twice in the list of packages", pin.name));
+            return Err(format!("`{}` is listed twice", pin.name));
         }
     }
     match pins.iter().find(|pin| !pin.hashed) {
         Some(bare) if pins.iter().any(|pin| pin.hashed) => {
-            Err(format!("`{}` has no hash, and others have one: all or none", bare.name))
+            Err(format!("`{}` has no hash, and other packages have one: add hashes to all or to none", bare.name))
         }
         _ => Ok(()),
     }
@@ -435,7 +435,7 @@ fn check_pins(pins: &[Pin]) -> Result<(), String> {
 fn check_option(word: &str) -> Result<(), String> {
     if word.contains(|c: char| c.is_whitespace() || c.is_control() || "\\\"'#$".contains(c)) {
         return Err(format!(
-            "`{}` cannot be told to pip: it has blanks, quotes, `#`, `$` or `\\` in it",
+            "`{}` cannot be passed to pip: it contains blanks, quotes, `#`, `$` or `\\`",
             word.escape_debug()
         ));
     }
@@ -446,12 +446,12 @@ fn check_index(url: &Data) -> Result<(), String> {
     let text = String::from_utf8_lossy(url.0.bytes());
     let place = text.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
     if !text.starts_with("https://") && !text.starts_with("http://127.0.0.1") && !text.starts_with("http://localhost") {
-        return Err("`index_url` begins with https://, so that nobody can change what arrives".to_owned());
+        return Err("`index_url` must begin with https://".to_owned());
     }
     if place.contains('@') && !url.0.is_secret() {
-        return Err("`index_url` holds a user or password in the open: make it an input of type `secret`".to_owned());
+        return Err("`index_url` contains a user or password in plain text: make it an input of type `secret`".to_owned());
     }
     check_option(&text).map_err(|why| {
-        if url.0.is_secret() { "`index_url` has characters that pip takes apart".to_owned() } else { why }
+        if url.0.is_secret() { "`index_url` contains characters that pip would split".to_owned() } else { why }
     })
 }

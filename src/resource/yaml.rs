@@ -15,7 +15,7 @@ pub(super) struct InYaml;
 
 impl Format for InYaml {
     const NAME: &'static str = "yaml";
-    const SUMMARY: &'static str = "A value at a path of a YAML file, whoever the rest belongs to";
+    const SUMMARY: &'static str = "A value at a path of a YAML file; the rest stays";
     const EXAMPLE: &'static str =
         "yaml: { path: /etc/monitor.yml, key: targets.zookeeper.port, value: 2181, create: true }";
 

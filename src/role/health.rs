@@ -47,7 +47,7 @@ impl HealthCheck {
     pub fn read(node: &Node) -> Result<Self, Diagnostics> {
         let words: Vec<&str> = KINDS.iter().map(|(word, ..)| *word).collect();
         let Some([(key, body)]) = node.map() else {
-            let text = format!("a health check is a map with one key: {}", words.join(", "));
+            let text = format!("a health check must be a map with one key: {}", words.join(", "));
             return Err(Diagnostic::error(text).at(&node.origin).hint("for example `- tcp: { port: 8080 }`").into());
         };
         let Some((word, own, needed)) = KINDS.iter().find(|(word, ..)| *word == key.name) else {
@@ -77,8 +77,8 @@ impl HealthCheck {
     pub fn check(&self, scope: &Scope) -> Result<Check, Diagnostics> {
         let rendered = self.body.render(scope)?;
         if rendered.secrecy.is_secret() {
-            let text = "a secret must not be in a health check: its command line can be seen by others on the host";
-            let hint = "let a program on the host read it from a file: `run: [/usr/local/bin/check]`";
+            let text = "a health check must not contain a secret: other users on the host can read its command line";
+            let hint = "use a program on the host that reads it from a file: `run: [/usr/local/bin/check]`";
             return Err(Diagnostic::error(text).at(&self.origin).hint(hint).into());
         }
         let data = rendered.data.exposed();
@@ -123,7 +123,7 @@ fn possible(check: Check, fields: &Fields<'_>) -> Result<Check, Diagnostic> {
         return Err(fields.wrong("at_most", "at least as long as `within`"));
     }
     if stable_for > within {
-        let wanted = "no longer than `within`: after that it is not waited for any more";
+        let wanted = "at most `within`";
         return Err(fields.wrong("stable_for", wanted));
     }
     Ok(check)
@@ -142,7 +142,7 @@ fn keys(body: &Node) -> Vec<Key> {
 impl Fields<'_> {
     fn timeout(&self) -> Result<Duration, Diagnostic> {
         let timeout = self.duration("timeout", TIMEOUT)?;
-        if timeout.is_zero() { Err(self.wrong("timeout", "longer than nothing")) } else { Ok(timeout) }
+        if timeout.is_zero() { Err(self.wrong("timeout", "longer than zero")) } else { Ok(timeout) }
     }
 
     fn port(&self) -> Result<u16, Diagnostic> {

@@ -139,7 +139,7 @@ impl Input {
     pub fn accept(&self, data: &Json, secrecy: Secrecy) -> Result<Typed, String> {
         let secrecy = secrecy.with(self.secrecy());
         let mismatch = || {
-            let shown = if secrecy.is_secret() { "what is set".to_owned() } else { short(data) };
+            let shown = if secrecy.is_secret() { "the value that is set".to_owned() } else { short(data) };
             format!("`{}` must be {}, not {shown}", self.name, self.kind.wanted())
         };
         let (typed, measure) = convert(&self.kind, data).ok_or_else(mismatch)?;
@@ -355,7 +355,7 @@ mod tests {
             let why = input(kind.clone()).accept(&written, Secrecy::Open).expect_err(&format!("{kind:?} {written}"));
             assert!(why.starts_with("`x` must be"), "{why}");
             let why = input(kind.clone()).accept(&written, Secrecy::Secret).expect_err("as before");
-            assert!(why.ends_with("not what is set"), "{why}");
+            assert!(why.ends_with("not the value that is set"), "{why}");
         }
     }
 

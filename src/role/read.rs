@@ -80,7 +80,7 @@ fn each<T>(nodes: &[Node], read: fn(&Node) -> Result<T, Diagnostics>, problems: 
 fn names(table: &Table<'_>, key: &'static str, problems: &mut Diagnostics) -> Vec<Key> {
     let name = |node: &Node| match node.text() {
         Some(text) => Ok(Key { name: text.to_owned(), origin: node.origin.clone() }),
-        None => Err(Diagnostic::error(format!("`{key}` is a list of names")).at(&node.origin)),
+        None => Err(Diagnostic::error(format!("`{key}` must be a list of names")).at(&node.origin)),
     };
     table.items(key).iter().filter_map(|node| name(node).map_err(|problem| problems.push(problem)).ok()).collect()
 }
@@ -106,8 +106,8 @@ fn input(key: &Key, node: &Node) -> Result<Input, Diagnostics> {
     let default = table.get("default").and_then(|node| problems.keep(Recipe::parse(node)));
     let required = table.flag("required", &mut problems).unwrap_or(false);
     if required && default.is_some() {
-        let problem = Diagnostic::error("an input with a default is never required").at(&key.origin);
-        problems.push(problem.hint("take `required` or `default` away"));
+        let problem = Diagnostic::error("an input with a default cannot be required").at(&key.origin);
+        problems.push(problem.hint("remove `required` or `default`"));
     }
     let input = kind.map(|kind| Input {
         name: key.name.clone(),
@@ -133,8 +133,8 @@ fn check_input_name(key: &Key, problems: &mut Diagnostics) {
     let identifier = key.name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && key.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let what = match () {
-        () if RESERVED.contains(&key.name.as_str()) => "has another meaning in every expression",
-        () if !identifier => "is no name for an input: letters, digits and `_`, not beginning with a digit",
+        () if RESERVED.contains(&key.name.as_str()) => "has another meaning in expressions",
+        () if !identifier => "is not a valid input name: only letters, digits and `_`, not beginning with a digit",
         () => return,
     };
     let mut offered: String = key.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
@@ -156,11 +156,11 @@ fn input_type(table: &Table<'_>, problems: &mut Diagnostics) -> Option<InputType
     let kind = InputType::named(word, choices);
     match &kind {
         None => problems.push(
-            Diagnostic::error(format!("there is no type `{word}`"))
+            Diagnostic::error(format!("unknown type `{word}`"))
                 .at(&node.origin)
                 .wide(word.len())
                 .maybe_hint(did_you_mean(word, InputType::WORDS.iter().copied()))
-                .maybe_hint(InputType::synonym(word).map(|ours| format!("it is called `{ours}` here"))),
+                .maybe_hint(InputType::synonym(word).map(|ours| format!("use `{ours}`"))),
         ),
         Some(InputType::Choice(choices)) if choices.is_empty() => {
             let problem = Diagnostic::error("a choice needs `choices`, a list of texts").at(&node.origin);
@@ -184,7 +184,7 @@ fn bound(table: &Table<'_>, key: &str, kind: &InputType, problems: &mut Diagnost
     if number.is_none() {
         let problem = Diagnostic::error(format!("`{key}` does not fit the type of the input")).at(&node.origin);
         problems
-            .push(problem.hint("a number; of a size or duration, written like one; of a text or list, how long it is"));
+            .push(problem.hint("write a number; for a size or duration, one of these; for text or a list, a length"));
     }
     number
 }
@@ -210,10 +210,10 @@ fn pattern(table: &Table<'_>, problems: &mut Diagnostics) -> Option<Regex> {
         .map_err(|error| {
             let told = error.to_string();
             let why = told.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            let problem = Diagnostic::error(format!("this is no regular expression: {why}")).at(&node.origin);
-            problems.push(problem.hint(
-                "a `[`, `(`, `.`, `*` or `+` that means itself has a backslash before it, in single quotes: '\\['",
-            ));
+            let problem = Diagnostic::error(format!("invalid regular expression: {why}")).at(&node.origin);
+            problems.push(
+                problem.hint("escape a literal `[`, `(`, `.`, `*` or `+` with a backslash, in single quotes: '\\['"),
+            );
         })
         .ok()
 }
@@ -244,7 +244,7 @@ fn formula(node: &Node, problems: &mut Diagnostics) -> Option<Formula> {
     let parsed = match &node.value {
         Yaml::Text(text) => Formula::parse(text, &node.origin),
         Yaml::Bool(flag) => Formula::parse(if *flag { "true" } else { "false" }, &node.origin),
-        _ => Err(Diagnostic::error("an expression is a text, such as `port > 1024`").at(&node.origin)),
+        _ => Err(Diagnostic::error("an expression must be text, such as `port > 1024`").at(&node.origin)),
     };
     parsed.map_err(|problem| problems.push(problem)).ok()
 }
@@ -254,8 +254,8 @@ fn repeat(node: &Node, problems: &mut Diagnostics) -> Option<Formula> {
     let Yaml::List(_) = &node.value else { return formula(node, problems) };
     let list = problems.keep(Recipe::parse(node))?;
     if !list.is_constant() {
-        let problem = Diagnostic::error("nothing can be computed within a list that is written out");
-        problems.push(problem.at(list.origin()).hint("write all of it as an expression: loop: \"[site, 'www']\""));
+        let problem = Diagnostic::error("a literal list cannot contain expressions");
+        problems.push(problem.at(list.origin()).hint("write the whole list as an expression: loop: \"[site, 'www']\""));
         return None;
     }
     problems.keep(Formula::parse(&node.to_json().to_string(), &node.origin).map_err(Diagnostics::from))
@@ -264,7 +264,7 @@ fn repeat(node: &Node, problems: &mut Diagnostics) -> Option<Formula> {
 fn item(node: &Node) -> Result<Item, Diagnostics> {
     let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     let Some(entries) = node.map() else {
-        let text = format!("a resource is a map with its kind as a key, not {}", node.kind());
+        let text = format!("a resource must be a map with its kind as the key, not {}", node.kind());
         return Err(Diagnostic::error(text).at(&node.origin).hint("for example `- package: { name: curl }`").into());
     };
     let mut problems = Diagnostics::new();
@@ -308,7 +308,7 @@ fn protect(node: &Node, problems: &mut Diagnostics) -> bool {
     if let crate::yaml::Yaml::Bool(protect) = node.value {
         return protect;
     }
-    problems.push(Diagnostic::error("`protect` is `true` or `false`").at(&node.origin));
+    problems.push(Diagnostic::error("`protect` must be `true` or `false`").at(&node.origin));
     false
 }
 
@@ -324,20 +324,20 @@ fn one_kind(node: &Node, own: &[&(Key, Node)]) -> Diagnostics {
     }
     let found: Vec<String> = own.iter().map(|(key, _)| format!("`{}`", key.name)).collect();
     let (what, hint) = if found.is_empty() {
-        ("a resource has a kind as its key".to_owned(), "for example `- package: { name: curl }`")
+        ("a resource needs a kind as its key".to_owned(), "for example `- package: { name: curl }`")
     } else {
-        (format!("a resource has one kind, not {}", found.join(" and ")), "each resource begins with its own dash")
+        (format!("a resource must have one kind, not {}", found.join(" and ")), "start each resource with its own dash")
     };
     problems.push(Diagnostic::error(what).at(&node.origin).hint(hint));
     problems
 }
 
 fn unknown_kind(key: &Key, kinds: &[&str]) -> Diagnostic {
-    Diagnostic::error(format!("there is no kind of resource `{}`", key.name))
+    Diagnostic::error(format!("unknown resource kind `{}`", key.name))
         .at(&key.origin)
         .wide(key.name.chars().count())
         .maybe_hint(did_you_mean(&key.name, kinds.iter().copied()))
-        .maybe_hint(module(&key.name).map(|ours| format!("what Ansible calls `{}` is a `{ours}` here", key.name)))
+        .maybe_hint(module(&key.name).map(|ours| format!("for the Ansible module `{}` use `{ours}`", key.name)))
 }
 
 /// The kind for one of Ansible's modules.
@@ -362,7 +362,7 @@ fn verb(node: &Node, problems: &mut Diagnostics) -> Option<Verb> {
         Some("restart") => Some(Verb::Restart),
         Some("reload") => Some(Verb::Reload),
         _ => {
-            let problem = Diagnostic::error("`notify` is `restart` or `reload`").at(&node.origin);
+            let problem = Diagnostic::error("`notify` must be `restart` or `reload`").at(&node.origin);
             problems.push(problem.maybe_hint(did_you_mean(node.text().unwrap_or_default(), ["restart", "reload"])));
             None
         }

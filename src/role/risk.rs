@@ -31,7 +31,7 @@ pub(super) fn read(node: &Node, problems: &mut Diagnostics) -> Option<Risk> {
         _ => parse_duration(&node.to_json()).and_then(within),
     };
     if risk.is_none() {
-        let problem = Diagnostic::error("`risky` is `true`, `false`, or how long the host waits for us: 5s to 1h");
+        let problem = Diagnostic::error("`risky` must be `true`, `false`, or the time of the rollback timer: 5s to 1h");
         problems.push(problem.at(&node.origin).hint("for example `risky: 2m`"));
     }
     risk

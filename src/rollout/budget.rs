@@ -87,7 +87,7 @@ impl Rollout {
             down.into_iter().map(|(host, member)| format!("{host} {}", short(&member.standing))).collect();
         let because = if down.is_empty() { String::new() } else { format!(": {}", down.join("; ")) };
         Some(format!(
-            "changing {risked} would leave {left} of {} healthy, and {} are promised{because}",
+            "changing {risked} would leave {left} of {} healthy, and `keep_healthy` requires {}{because}",
             self.members.len(),
             self.floor
         ))

@@ -30,7 +30,7 @@ impl Written {
     pub(super) fn bytes(self) -> Result<Vec<u8>, String> {
         match self {
             Self::Text(text) => Ok(text.into_bytes()),
-            Self::Base64 { base64 } => STANDARD.decode(base64).map_err(|error| format!("this is no base64: {error}")),
+            Self::Base64 { base64 } => STANDARD.decode(base64).map_err(|error| format!("invalid base64: {error}")),
         }
     }
 }

@@ -156,7 +156,7 @@ impl fmt::Debug for Datum {
 // -- reading any type from a datum ------------------------------------------------------------------------------------
 
 fn misplaced() -> Error {
-    de::Error::custom("a secret must not be here")
+    de::Error::custom("a secret is not allowed here")
 }
 
 impl<'de> IntoDeserializer<'de, Error> for &'de Datum {
@@ -182,7 +182,7 @@ impl<'de> Deserializer<'de> for &'de Datum {
             },
             Datum::Text(text) => visitor.visit_borrowed_str(text),
             Datum::Secret(_) => Err(misplaced()),
-            Datum::Bytes(_) => Err(de::Error::custom("the file is not UTF-8 text, and only text can be here")),
+            Datum::Bytes(_) => Err(de::Error::custom("the file is not UTF-8 text, and only text is allowed here")),
             Datum::List(items) => {
                 let mut items = SeqDeserializer::new(items.iter());
                 let value = visitor.visit_seq(&mut items)?;

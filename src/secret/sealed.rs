@@ -73,7 +73,7 @@ impl Secrets {
     /// # Errors
     /// When it is something else; without a word of what is in it.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let strange = || "what was sealed is no list of secrets".to_owned();
+        let strange = || "the encrypted secrets are not a list".to_owned();
         let Text { values, places } = serde_json::from_slice(text).map_err(|_| strange())?;
         let values = values.into_iter().map(|value| value.bytes().map(Secret::new)).collect::<Result<Vec<_>, _>>();
         let values = values.map_err(|_| strange())?;
@@ -149,10 +149,10 @@ fn put(bytes: &[u8]) -> Option<usize> {
 fn take(number: usize) -> Result<Vec<u8>, &'static str> {
     TABLES.with_borrow(|tables| match tables.last() {
         Some(Table::Reading(secrets)) => {
-            secrets.get(number).map(|secret| secret.expose().clone()).ok_or("there is no secret of that number")
+            secrets.get(number).map(|secret| secret.expose().clone()).ok_or("unknown secret number")
         }
         Some(Table::Hiding) => Ok(Vec::new()),
-        _ => Err("a secret can only be read where it is unsealed"),
+        _ => Err("a secret can be read only where it is decrypted"),
     })
 }
 
@@ -166,7 +166,7 @@ struct Number {
 impl<T: AsRef<[u8]>> Serialize for Secret<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let sealed =
-            put(self.expose().as_ref()).ok_or_else(|| ser::Error::custom("a secret is only written sealed"))?;
+            put(self.expose().as_ref()).ok_or_else(|| ser::Error::custom("a secret can be written only encrypted"))?;
         Number { sealed }.serialize(serializer)
     }
 }
@@ -182,7 +182,7 @@ impl<'de> Deserialize<'de> for Secret<String> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Number { sealed } = Number::deserialize(deserializer)?;
         let bytes = take(sealed).map_err(de::Error::custom)?;
-        String::from_utf8(bytes).map(Secret::new).map_err(|_| de::Error::custom("the secret is no text"))
+        String::from_utf8(bytes).map(Secret::new).map_err(|_| de::Error::custom("the secret is not text"))
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn older(host: &mut Host, name: &str, version: &str) -> Result<(), Tr
     install(host, &options, &format!("{name}={version}"), false).map(drop).map_err(|trouble| {
         Trouble::new(
             trouble.exit,
-            format!("package {name}: it cannot be put back to the version {version}: {}", trouble.stderr),
+            format!("package {name}: it cannot be restored to the version {version}: {}", trouble.stderr),
         )
     })
 }

@@ -76,7 +76,7 @@ impl Guards {
 }
 
 fn undone() -> Outcome {
-    failed(UNDONE, "this host put everything back by itself")
+    failed(UNDONE, "this host rolled everything back by itself")
 }
 
 fn failed(exit: i32, stderr: &str) -> Outcome {

@@ -687,7 +687,7 @@ fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
     let done = match step {
         Step::WriteFile { path, content, ownership } => host.write(path, content.bytes(), ownership),
         Step::Unchanged { path, digest } => host.unchanged(path, digest.as_ref()),
-        Step::EditFile { .. } => Err(Trouble::new(127, "a file must be read before a part of it is changed")),
+        Step::EditFile { .. } => Err(Trouble::new(127, "a file must be read before a part of it can be changed")),
         Step::MakeDirectory { path, ownership } => host.make_directory(path, ownership),
         Step::MakeLink { path, target } => host.link(path, target),
         Step::SetOwnership { path, ownership } => host.set_ownership(path, ownership),

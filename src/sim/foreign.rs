@@ -79,7 +79,7 @@ fn read(host: &Host, arguments: &[&str], lines: &str, input: &[u8]) -> Result<St
     let json = serde_json::from_str::<Map<String, Value>>(&asked).is_ok();
     let nothing = if json { "null" } else { "absent" };
     match host.things.get(&thing(arguments)) {
-        _ if asked.is_empty() => Err(Trouble::new(2, "a script that is told nothing is not simulated")),
+        _ if asked.is_empty() => Err(Trouble::new(2, "a script without input is not simulated")),
         Some(values) => Ok(values.clone()),
         None => Ok(format!("{nothing}\n")),
     }

@@ -31,7 +31,7 @@ pub fn show_plan(plan: &Plan) -> String {
         }
     }
     for (host, why) in &plan.unreachable {
-        let _ = writeln!(text, "  {host} did not answer: {why}");
+        let _ = writeln!(text, "  {host} is unreachable: {why}");
     }
     let summary = plan.summary();
     let counts = summary.actions.iter().map(|(action, n)| format!("{n} to {}", format!("{action:?}").to_lowercase()));
@@ -88,7 +88,7 @@ fn reason(reason: &Reason) -> String {
         Reason::Because(why) | Reason::Undecided(why) => format!(" ({why})"),
         Reason::After(first) => format!(" (after {first})"),
         Reason::Owed(from) => {
-            format!(" (owed because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            format!(" (pending because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
         Reason::Left => " (no longer in any role)".to_owned(),
     }
@@ -105,7 +105,7 @@ pub fn show_run(plan: &Plan, run: &Run) -> String {
         let (failed, skipped) =
             (ended(|end| matches!(end, End::Failed(_))), ended(|end| matches!(end, End::Skipped(_))));
         let stopped = ended(|end| *end == End::Stopped);
-        let _ = writeln!(text, "not converged: {failed} failed, {skipped} skipped, {stopped} not begun");
+        let _ = writeln!(text, "not converged: {failed} failed, {skipped} skipped, {stopped} not started");
     }
     text
 }
@@ -115,9 +115,9 @@ fn happened(plan: &Plan, event: &Event) -> Option<String> {
         Event::StepEnded { stage, step, outcome, .. } => ended(plan, *stage, *step, outcome),
         Event::Waiting { stage, why } => Some(format!("  {} waits: {why}", name(plan, *stage))),
         Event::StageEnded { stage, end, .. } => over(plan, *stage, end),
-        Event::Stopping => Some("  stopping: what runs is finished, nothing new begins".to_owned()),
+        Event::Stopping => Some("  stopping: running steps finish, nothing new starts".to_owned()),
         Event::Halted { service, halt } => Some(format!("  {service} goes no further: {}", rollout::halt(plan, halt))),
-        Event::RollingBack { service, host } => Some(format!("  {service} is put back on {host}")),
+        Event::RollingBack { service, host } => Some(format!("  rolling back {service} on {host}")),
         Event::RolledBack { service, outcome } => Some(format!("  {service} {}", rollout::restoration(*outcome))),
         Event::StageStarted(_) | Event::StepStarted { .. } | Event::Turn { .. } | Event::Holding { .. } => None,
     }
@@ -144,9 +144,9 @@ fn over(plan: &Plan, stage: StageId, end: &End) -> Option<String> {
         (Work::Gate { host, service, .. }, End::Failed(Failure::Step { stderr, .. })) => {
             Some(format!("  {host} {service} is NOT healthy: {stderr}"))
         }
-        (_, End::Failed(Failure::Undone { .. })) => Some(format!("  {} was put back", name(plan, stage))),
+        (_, End::Failed(Failure::Undone { .. })) => Some(format!("  {} was rolled back", name(plan, stage))),
         (_, End::Failed(Failure::Unsure { why, .. })) => {
-            Some(format!("  {}: whether it was put back is NOT known: {why}", name(plan, stage)))
+            Some(format!("  {}: the result of its rollback is unknown: {why}", name(plan, stage)))
         }
         (_, End::Failed(Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. })) => {
             Some(format!("  {}: {why}", name(plan, stage)))
@@ -162,7 +162,7 @@ fn name(plan: &Plan, stage: StageId) -> String {
     match &plan.stages[stage].work {
         Work::Change(block) => format!("{} {}", block.host, block.role),
         Work::Gate { host, service, .. } => format!("{host} {service}'s health"),
-        Work::Undo { host, service, .. } => format!("{host} {service} put back"),
+        Work::Undo { host, service, .. } => format!("{host} {service} rolled back"),
         Work::Hook { host, service, .. } => format!("{host} {service}'s hook"),
         Work::Join | Work::Rolled(_) => "what was before".to_owned(),
     }

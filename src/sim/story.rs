@@ -123,7 +123,7 @@ impl Story {
 
     fn event(&mut self, words: &[&str]) -> Result<(), String> {
         let fleet = &self.world.fleet;
-        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is no number"));
+        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("invalid number `{text}`"));
         match words {
             ["drift", host, what, target] => fleet.drift(host, &drift(what, target)?),
             ["fail", host, step] => fleet.fault(host, number(step)?, Fault::Fails),
@@ -135,7 +135,7 @@ impl Story {
             ["fill", host] => drop(fleet.on(host, |host| host.full = true)),
             ["slow", host, turns] => fleet.slow(host, number(turns)?),
             ["wait", seconds] => fleet.wait(i64::try_from(number(seconds)?).unwrap_or_default()),
-            _ => return Err(format!("`{}` is no command of a story", words.join(" "))),
+            _ => return Err(format!("unknown command `{}` of a story", words.join(" "))),
         }
         Ok(())
     }
@@ -155,6 +155,6 @@ fn drift(what: &str, target: &str) -> Result<Drift, String> {
         "disable" => Drift::Disable(target),
         "remove" => Drift::Remove(target),
         "leave" => Drift::Leave(target),
-        _ => return Err(format!("`{what}` is no drift")),
+        _ => return Err(format!("unknown drift `{what}`")),
     })
 }

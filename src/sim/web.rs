@@ -50,7 +50,7 @@ pub(super) fn unpack(host: &mut Host, unpacking: &Unpacking) -> Result<(), Troub
     };
     if host.paths.get(path).is_some() {
         if *occupied == Occupied::Refuse || !is_unpacked(host, path) {
-            return Err(Trouble::new(1, format!("{path} is there already")));
+            return Err(Trouble::new(1, format!("{path} already exists")));
         }
         host.paths.clear(path);
     }

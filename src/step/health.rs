@@ -73,7 +73,7 @@ fn worse(a: Health, b: Health) -> Health {
 
 fn one(check: &Check, readings: &Readings) -> Health {
     let Some(reading) = readings.get(&check.probe) else {
-        return Health::Unknown("it was not asked".to_owned());
+        return Health::Unknown("it was not checked".to_owned());
     };
     let problem = match (&check.expect, reading) {
         (_, Reading::Failed(why)) => return Health::Unknown(why.clone()),
@@ -87,7 +87,7 @@ fn one(check: &Check, readings: &Readings) -> Health {
             Ok(_) if unsaid(wanted, reading) => return Health::Unknown(UNSAID.to_owned()),
             Ok(answer) => wrong(wanted, answer),
         },
-        _ => return Health::Unknown("it answered something else".to_owned()),
+        _ => return Health::Unknown("it gave another answer".to_owned()),
     };
     problem.map_or(Health::Healthy, Health::Sick)
 }
@@ -107,7 +107,7 @@ fn port(probe: &Probe) -> String {
 }
 
 /// What a host without a curl that can tell says.
-const UNSAID: &str = "nothing on the host tells when the certificate ends: that needs curl made with OpenSSL or GnuTLS";
+const UNSAID: &str = "the host cannot tell when the certificate expires: that needs curl with OpenSSL or GnuTLS";
 
 fn unsaid(wanted: &WebAnswer, reading: &Reading) -> bool {
     wanted.valid_for.is_some() && matches!(reading, Reading::Http(Ok(answer)) if answer.certificate.is_none())
@@ -143,9 +143,9 @@ fn wrong_header(name: &str, pattern: &str, answer: &HttpReading) -> Option<Strin
 
 fn ends(left: i64) -> String {
     match left {
-        i64::MIN..0 => "its certificate has ended".to_owned(),
-        0..172_800 => format!("its certificate ends in {} h", left / 3600),
-        _ => format!("its certificate ends in {} days", left / 86_400),
+        i64::MIN..0 => "its certificate has expired".to_owned(),
+        0..172_800 => format!("its certificate expires in {} h", left / 3600),
+        _ => format!("its certificate expires in {} days", left / 86_400),
     }
 }
 
@@ -159,15 +159,15 @@ fn output(pattern: Option<&str>, command: &CommandReading) -> Option<String> {
     let stdout = String::from_utf8_lossy(&command.stdout);
     let stdout = stdout.trim();
     if command.exit == 124 {
-        return Some(format!("it gave no answer in time{}", said(stdout)));
+        return Some(format!("no answer in time{}", said(stdout)));
     }
     if command.exit != 0 {
-        return Some(format!("it ended with code {}{}", command.exit, said(stdout)));
+        return Some(format!("it exited with {}{}", command.exit, said(stdout)));
     }
     let pattern = pattern?;
     // The role was refused if this is no regular expression.
     let matches = regex::Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(stdout));
-    (!matches).then(|| format!("it does not say {pattern}{}", said(stdout)))
+    (!matches).then(|| format!("its output does not match {pattern}{}", said(stdout)))
 }
 
 fn said(text: &str) -> String {
@@ -269,9 +269,9 @@ mod tests {
             )
         };
         assert_eq!(says(14, Some(14 * 86_400)), Health::Healthy);
-        assert_eq!(says(14, Some(14 * 86_400 - 1)), Health::Sick("its certificate ends in 13 days".into()));
-        assert_eq!(says(1, Some(3600)), Health::Sick("its certificate ends in 1 h".into()));
-        assert_eq!(says(0, Some(-1)), Health::Sick("its certificate has ended".into()));
+        assert_eq!(says(14, Some(14 * 86_400 - 1)), Health::Sick("its certificate expires in 13 days".into()));
+        assert_eq!(says(1, Some(3600)), Health::Sick("its certificate expires in 1 h".into()));
+        assert_eq!(says(0, Some(-1)), Health::Sick("its certificate has expired".into()));
         assert!(matches!(says(14, None), Health::Unknown(why) if why.contains("curl")));
     }
 }

@@ -75,7 +75,7 @@ impl<'de> serde::Deserialize<'de> for Mode {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bits = u32::from_str_radix(&text, 8).ok().filter(|bits| *bits <= 0o7777);
-        bits.map(Self).ok_or_else(|| serde::de::Error::custom(format!("`{}` is no mode", text.escape_debug())))
+        bits.map(Self).ok_or_else(|| serde::de::Error::custom(format!("invalid mode `{}`", text.escape_debug())))
     }
 }
 

@@ -25,7 +25,7 @@ pub fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok,
 /// When it is no length of time.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    read(&text).ok_or_else(|| D::Error::custom(format!("`{}` is no length of time", text.escape_debug())))
+    read(&text).ok_or_else(|| D::Error::custom(format!("invalid duration `{}`", text.escape_debug())))
 }
 
 /// The same for a length of time that need not be there.

@@ -98,7 +98,7 @@ impl Loader<'_> {
             let circle: Vec<&str> = self.chain[first..].iter().chain([name]).map(String::as_str).collect();
             let problem =
                 Diagnostic::error(format!("templates include each other in a cycle: {}", circle.join(" -> ")));
-            return Err(problem.hint("move what both need to a third file, and include that in both"));
+            return Err(problem.hint("move the common part to a third file, and include that in both"));
         }
         if self.chain.len() >= DEEPEST {
             let problem = Diagnostic::error(format!("templates include each other more than {DEEPEST} levels deep"));
@@ -126,7 +126,7 @@ impl Loader<'_> {
 
 fn computed(tag: &str) -> Diagnostic {
     Diagnostic::error(format!("the template name in `{tag}` is not a literal"))
-        .hint("write the name in quotes; to choose by a value, put `{% if %}` around several of them")
+        .hint("write the name in quotes; to choose by a value, use several with `{% if %}`")
 }
 
 /// A name leads to a file below `templates/`, and to no other place.
@@ -134,14 +134,13 @@ fn check_name(name: &str) -> Result<(), Diagnostic> {
     let what = match () {
         () if name.is_empty() => "the name of the template is empty".to_owned(),
         () if name.starts_with('/') => format!("`{name}` is an absolute path"),
-        () if name.split('/').any(|part| part == "..") => format!("`{name}` leads out of templates/"),
+        () if name.split('/').any(|part| part == "..") => format!("`{name}` is outside templates/"),
         () if name.split('/').any(|part| part == "." || part.is_empty()) => {
             format!("`{name}` is not the plain path of a template")
         }
         () => return Ok(()),
     };
-    Err(Diagnostic::error(what)
-        .hint("name a file of the role's or the project's templates/ by its path below that folder"))
+    Err(Diagnostic::error(what).hint("use the path of a file below templates/ of the role or the project"))
 }
 
 /// A place in a template that names others.
@@ -331,7 +330,7 @@ mod tests {
             ("b.j2", "{% if %}"),
         ]);
         let problems = problems.expect_err("four problems");
-        for what in ["syntax error", "`none.j2` not found", "`../x` leads out", "is not a literal"] {
+        for what in ["syntax error", "`none.j2` not found", "`../x` is outside", "is not a literal"] {
             assert!(problems.contains(what), "{what} in {problems}");
         }
     }

@@ -321,7 +321,7 @@ impl<'a> Talk<'a> {
         }
         let said = super::words::brief(answer);
         let said = if said.is_empty() { said } else { format!("; it said: {said}") };
-        Broken::Become(format!("it neither let us in nor asked for the password within {} s{said}", PATIENCE.as_secs()))
+        Broken::Become(format!("it neither logged in nor asked for the password within {} s{said}", PATIENCE.as_secs()))
     }
 
     /// Why the answer ended too early.
@@ -365,7 +365,7 @@ fn refusal(complaint: &str, asked: usize) -> Option<String> {
     let other = |line: &str| line.strip_prefix(NOT_ROOT)?.trim().parse::<u32>().ok();
     if let Some(user) = lines.find_map(other) {
         return Some(format!(
-            "it made us the user with the id {user}, not root: check the rules for this user in the host's sudoers"
+            "it became the user with the id {user}, not root: check the rules for this user in the sudoers of the host"
         ));
     }
     complaint.rsplit_once(SUDO).map(|(_, answer)| meaning(answer, asked))
@@ -385,15 +385,14 @@ fn meaning(answer: &str, asked: usize) -> String {
     {
         WRONG_PASSWORD
     } else if says(&["password is required", "terminal is required", "no tty present", "authentication is required"]) {
-        "a password is required, and none was given: give it with -K (--ask-become-pass), or let this user use sudo \
-         without one (`NOPASSWD:` in the host's sudoers)"
+        "a password is required: give it with -K (--ask-become-pass), or allow this user to use sudo without one (`NOPASSWD:` in the sudoers of the host)"
     } else if says(&["not in the sudoers file"]) {
         "this user is not in the sudoers file of the host: add a rule for it there, or log in as another user (-u)"
     } else if says(&["not allowed to", "may not run sudo", "afraid i can't"]) {
         "the host's sudoers do not allow this user to run /bin/sh as root; rules for other programs are not enough"
     } else {
         return match super::words::brief(answer) {
-            words if words.is_empty() => "it ended without a word".to_owned(),
+            words if words.is_empty() => "it exited without a message".to_owned(),
             words => words,
         };
     };
@@ -439,7 +438,7 @@ mod tests {
         assert!(after("sudo: Account or password is expired, reset your password", 0).contains("has expired"));
         assert!(after("Sorry, user ada is not allowed to execute '/bin/sh -c LC_ALL=C; x' as root", 1).len() < 120);
         assert_eq!(after("sudo: il faut un mot de passe\n", 0), "sudo: il faut un mot de passe");
-        assert_eq!(after("", 0), "it ended without a word");
+        assert_eq!(after("", 0), "it exited without a message");
         let repeated = format!(
             "Sorry, user ada is not allowed to execute '/bin/sh -c x || {{ echo \"{NOT_ROOT} $u\" >&2; }}' as root"
         );

@@ -102,7 +102,7 @@ async fn one<T: Transport>(
         last = Some(Outcome::NotNeeded);
     }
     let took = *took.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok((last.unwrap_or_else(|| failed(format!("{path}: nothing was said about writing it"))), took))
+    Ok((last.unwrap_or_else(|| failed(format!("{path}: no answer about writing it"))), took))
 }
 
 fn digest(found: &PathReading) -> Option<Digest> {
@@ -125,10 +125,10 @@ fn writing(found: &PathReading, path: &str, edit: &Edit, create: Option<&Ownersh
         (PathReading::File { .. }, _) => return Err(format!("it is larger than {} KiB", FETCH_LIMIT >> 10)),
         (PathReading::Absent, Some(ownership)) => (None, None, ownership.clone()),
         (PathReading::Absent, None) if edit.is_wanted() => {
-            return Err("there is still no such file: nothing before it brought it".to_owned());
+            return Err("the file still does not exist: no earlier step created it".to_owned());
         }
         (PathReading::Absent, None) => return Ok(Vec::new()),
-        _ => return Err("it is no regular file, and armilla writes through no link".to_owned()),
+        _ => return Err("it is not a regular file, and armilla does not write through links".to_owned()),
     };
     let Some(after) = edit.apply(before).map_err(|why| why.to_string())?.filter(|after| before != Some(after)) else {
         return Ok(Vec::new());

@@ -9,7 +9,7 @@ use crate::name::HostName;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// No connection; ssh's own words.
-    #[error("{host} cannot be reached: {why}")]
+    #[error("{host} is unreachable: {why}")]
     Unreachable {
         /// Which host.
         host: String,
@@ -17,7 +17,7 @@ pub enum TransportError {
         why: String,
     },
     /// Its key is not the one we know. Somebody may be in between, or it was installed anew.
-    #[error("{host} has another host key than known: known {known}, offered {offered}")]
+    #[error("the host key of {host} changed: known {known}, offered {offered}")]
     HostKeyChanged {
         /// Which host.
         host: String,
@@ -27,7 +27,7 @@ pub enum TransportError {
         offered: String,
     },
     /// Its key is not known yet.
-    #[error("the host key of {host} is not known: {offered}")]
+    #[error("the host key of {host} is unknown: {offered}")]
     HostKeyUnknown {
         /// Which host.
         host: String,
@@ -35,7 +35,7 @@ pub enum TransportError {
         offered: String,
     },
     /// Something on this machine is missing or used up. The host was not asked.
-    #[error("{host} cannot be reached from this machine: {why}")]
+    #[error("cannot connect to {host} from this machine: {why}")]
     Local {
         /// Which host.
         host: String,
@@ -67,7 +67,7 @@ pub enum TransportError {
         why: String,
     },
     /// It has no place, program or room for what it must write down; nothing was done.
-    #[error("{host} cannot keep what armilla must know about it: {why}")]
+    #[error("the data of armilla on {host} cannot be read or written: {why}")]
     Unable {
         /// Which host.
         host: String,
@@ -75,7 +75,7 @@ pub enum TransportError {
         why: String,
     },
     /// It answered something that is not our protocol.
-    #[error("{host} answered something unexpected: {why}")]
+    #[error("unexpected answer from {host}: {why}")]
     Protocol {
         /// Which host.
         host: String,
@@ -106,7 +106,7 @@ impl TransportError {
             | Self::Fenced { why, .. }
             | Self::Unable { why, .. }
             | Self::Protocol { why, .. } => why,
-            Self::HostKeyChanged { .. } => "another host key than known",
+            Self::HostKeyChanged { .. } => "a changed host key",
             Self::HostKeyUnknown { .. } => "an unknown host key",
         }
     }
@@ -131,9 +131,9 @@ pub fn setup_problems<'a>(errors: impl IntoIterator<Item = (&'a HostName, &'a Tr
         problems.push(if is_sudo {
             let others: String = hosts.iter().take(NAMED).flat_map(|host| [":!", host]).collect();
             Diagnostic::error(shown(&format!("sudo on {names}: {why}")))
-                .hint(format!("nothing was changed; to work on the other hosts only: -l 'all{others}'"))
+                .hint(format!("nothing was changed; to exclude these hosts: -l 'all{others}'"))
         } else {
-            Diagnostic::error(shown(&format!("{names} cannot be reached from this machine: {why}")))
+            Diagnostic::error(shown(&format!("cannot connect to {names} from this machine: {why}")))
         });
     }
     problems
@@ -153,6 +153,6 @@ mod tests {
         let errors = [(host("h1"), sudo("h1")), (host("h2"), sudo("h2")), (host("h3"), away), (host("h4"), local)];
         let text = setup_problems(errors.iter().map(|(host, error)| (host, error))).to_string();
         assert!(text.contains("sudo on h1, h2: a password is required") && text.contains("-l 'all:!h1:!h2'"), "{text}");
-        assert!(text.contains("h4 cannot be reached from this machine: too many") && !text.contains("h3"), "{text}");
+        assert!(text.contains("cannot connect to h4 from this machine: too many") && !text.contains("h3"), "{text}");
     }
 }

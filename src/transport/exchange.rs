@@ -40,7 +40,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(host: &'a Endpoint, password: Option<&'a Secret<String>>) -> Result<Self, TransportError> {
         let password = password.filter(|_| host.become_user == Become::Root);
         if password.is_some_and(|password| password.expose().contains(['\n', '\0'])) {
-            let why = "a password cannot hold a line break".to_owned();
+            let why = "a password cannot contain a line break".to_owned();
             return Err(TransportError::Become { host: host.name.to_string(), why });
         }
         Ok(Self { host, password, nonce: random().map_err(|error| no_chance(host, &error))? })
@@ -155,7 +155,7 @@ impl<'a> Exchange<'a> {
         // A program may have closed one of the streams; its end is in the other.
         match out.end().or(err.end()) {
             Some(code) => Ok(code),
-            None => held.and_then(|()| Err(self.lost("it ended in the middle".to_owned()))),
+            None => held.and_then(|()| Err(self.lost("it closed early".to_owned()))),
         }
     }
 
@@ -168,7 +168,7 @@ impl<'a> Exchange<'a> {
         // By which name the host is spoken to.
         let text = format!("H={}\n{}", quote(self.host.name.as_str()), script.text);
         let speech = Speech { password: self.password, script: &text, largest: script.largest };
-        let free = channel.take().ok_or_else(|| self.lost("nothing leads there".to_owned()))?;
+        let free = channel.take().ok_or_else(|| self.lost("no route".to_owned()))?;
         match tokio::time::timeout(script.limit, converse(free, &speech, take)).await {
             Ok(Ok(over)) => {
                 *channel = over;
@@ -183,10 +183,10 @@ impl<'a> Exchange<'a> {
         let host = self.host.name.to_string();
         match broken {
             Broken::Become(why) => TransportError::Become { host, why },
-            Broken::NotReady(noise) if noise.is_empty() => self.lost("it ended before it began".to_owned()),
-            Broken::NotReady(noise) => self.protocol(format!("no POSIX shell began, but it said: {}", brief(&noise))),
-            Broken::Ended(words) if words.is_empty() => self.lost("it ended in the middle".to_owned()),
-            Broken::Ended(words) => self.lost(format!("it ended in the middle and said: {}", brief(&words))),
+            Broken::NotReady(noise) if noise.is_empty() => self.lost("it closed before it started".to_owned()),
+            Broken::NotReady(noise) => self.protocol(format!("no POSIX shell started; it printed: {}", brief(&noise))),
+            Broken::Ended(words) if words.is_empty() => self.lost("it closed early".to_owned()),
+            Broken::Ended(words) => self.lost(format!("it closed early and printed: {}", brief(&words))),
             Broken::TooMuch => self.protocol(format!("more than {} MiB", LARGEST >> 20)),
         }
     }
@@ -194,15 +194,12 @@ impl<'a> Exchange<'a> {
     fn refused(&self, refusal: &Refusal) -> TransportError {
         let why = match refusal {
             Refusal::Unable(why) => return self.unable(brief(why)),
-            Refusal::Fenced(None) => "the lease that this was to be done under has ended".to_owned(),
-            Refusal::Fenced(Some(lease)) if lease.is_ended() => {
-                "the lease that this was to be done under was broken".to_owned()
-            }
+            Refusal::Fenced(None) => "its lock has ended".to_owned(),
+            Refusal::Fenced(Some(lease)) if lease.is_ended() => "its lock was broken".to_owned(),
             Refusal::Fenced(Some(lease)) => {
                 let holder = &lease.holder;
                 brief(&format!(
-                    "the lease that this was to be done under has ended, and {} has it now, for the run {} of the \
-                     environment {}",
+                    "its lock has ended, and {} holds it now, for the run {} of the environment {}",
                     holder.who.replace('\n', " "),
                     holder.run,
                     holder.environment
@@ -226,7 +223,7 @@ impl<'a> Exchange<'a> {
 }
 
 fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
-    let why = super::shortage::shortage(error).unwrap_or_else(|| format!("it has no random numbers: {error}"));
+    let why = super::shortage::shortage(error).unwrap_or_else(|| format!("no random numbers available: {error}"));
     TransportError::Local { host: host.name.to_string(), why }
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Refusal {
 /// Reads a log written at `DEBUG1`.
 pub(super) fn explain(log: &str) -> Refusal {
     let said = |text: &str| log.lines().any(|line| line.contains(text));
-    let offered = offered(log).unwrap_or_else(|| "a key ssh did not name".to_owned());
+    let offered = offered(log).unwrap_or_else(|| "a key that ssh did not show".to_owned());
     if said("REMOTE HOST IDENTIFICATION HAS CHANGED")
         && let Some((file, line)) = offending(log)
     {

@@ -27,11 +27,11 @@ fn used_up(code: Errno) -> Option<String> {
             let most =
                 getrlimit(Resource::RLIMIT_NOFILE).map_or_else(|_| "few".to_owned(), |(most, _)| most.to_string());
             format!(
-                "armilla may have only {most} files open: raise the limit (`ulimit -n 4096`, or LimitNOFILE= of a \
+                "the limit of open files is {most}: raise it (`ulimit -n 4096`, or LimitNOFILE= of a \
                  service), or work on fewer hosts at a time (`-f 5`)"
             )
         }
-        Errno::ENFILE => "this machine has too many files open: end other programs, or raise fs.file-max".to_owned(),
+        Errno::ENFILE => "this machine has too many open files: stop other programs, or raise fs.file-max".to_owned(),
         Errno::ENOMEM => "this machine is out of memory".to_owned(),
         Errno::ENOSPC | Errno::EDQUOT => "the disk of this machine is full, or your quota is used up".to_owned(),
         Errno::EROFS => "the directory for temporary files cannot be written: set TMPDIR to one that can".to_owned(),

@@ -208,12 +208,12 @@ pub enum Setting {
 pub fn parse_setting(text: &str) -> Result<Setting, Diagnostic> {
     if let Some(path) = text.strip_prefix('@') {
         return match path {
-            "" => Err(Diagnostic::error("`--var @` names no file").hint(USAGE)),
+            "" => Err(Diagnostic::error("`--var @` needs a file").hint(USAGE)),
             path => Ok(Setting::File(path.into())),
         };
     }
     let Some((name, value)) = text.split_once('=') else {
-        return Err(Diagnostic::error(format!("`{}` sets no variable", text.escape_debug())).hint(USAGE));
+        return Err(Diagnostic::error(format!("`{}` is not a variable assignment", text.escape_debug())).hint(USAGE));
     };
     check_variable(name)?;
     let source = Source::new(format!("--var {name}"), value);
@@ -326,10 +326,10 @@ mod tests {
             ("opts=-Xmx1g -Da=b", "\"-Xmx1g -Da=b\""),
             ("x={{ y }}", "a key must be a text"),
             ("x=[1", "this is not YAML"),
-            ("a-b=1", "`a-b` is no name of a variable"),
-            ("=1", "`` is no name of a variable"),
-            ("x", "`x` sets no variable"),
-            ("@", "`--var @` names no file"),
+            ("a-b=1", "invalid variable name `a-b`"),
+            ("=1", "invalid variable name ``"),
+            ("x", "`x` is not a variable assignment"),
+            ("@", "`--var @` needs a file"),
         ] {
             let found = match parse_setting(text) {
                 Ok(Setting::One(_, node)) => node.to_json().to_string(),

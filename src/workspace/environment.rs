@@ -173,8 +173,8 @@ impl Environment {
         let hosts: Vec<&HostName> = self.inventory.hosts().map(Host::name).filter(within).collect();
         let in_lab = |host: &HostName| self.rehearsal.as_ref().is_none_or(|lab| lab.contains_key(host));
         if let Some(missing) = hosts.iter().find(|host| !in_lab(host)) {
-            let problem = Diagnostic::error(format!("--lab: there is no lab host {missing}"));
-            return Err(problem.hint(format!("make it: armilla lab up --env {}", self.name)));
+            let problem = Diagnostic::error(format!("--lab: unknown lab host {missing}"));
+            return Err(problem.hint(format!("to create it: armilla lab up --env {}", self.name)));
         }
         Ok(hosts.into_iter().filter_map(|host| self.endpoint(host)).collect())
     }
@@ -210,7 +210,7 @@ impl Environment {
         }
         let (are, plural) = if missing.len() == 1 { ("is", "") } else { ("are", "s") };
         let text = format!("--lab: there {are} no lab host{plural} {}", missing.join(", "));
-        Err(Diagnostic::error(text).hint(format!("make them: armilla lab up --env {}", self.name)))
+        Err(Diagnostic::error(text).hint(format!("to create them: armilla lab up --env {}", self.name)))
     }
 
     /// Whether people depend on what is worked on. A rehearsal works on lab hosts.
@@ -364,8 +364,7 @@ impl Environment {
 }
 
 fn template(name: &str, origin: &Origin) -> Diagnostic {
-    let what = format!("the value of `{name}` holds a template, and armilla does not render values of an inventory");
-    let hint = "write the value itself, or compute it as the `default` of an input in a role; in YAML, `!unsafe` before a text \
-                says that it is no template";
+    let what = format!("the value of `{name}` is a template, and values of an inventory are not rendered");
+    let hint = "write the value itself, or compute it as the `default` of an input in a role; in YAML, `!unsafe` before a text marks it as plain text";
     Diagnostic::error(what).at(origin).hint(hint)
 }

@@ -91,20 +91,18 @@ fn named(path: &Path, here: &Path) -> Result<Vec<(PathBuf, Sort)>, Diagnostics> 
         return Ok(below(&there).into_iter().filter(wanted).collect());
     }
     let unknown = || {
-        refuse("is not formatted: it is none of armilla's own files").hint(
-            "those are site.yml, armilla.yml, role.yml, and in inventories/ENV environment.yml, hosts.yml, group_vars and host_vars",
+        refuse("is not formatted: it is not a file of armilla").hint(
+            "armilla formats site.yml, armilla.yml, role.yml, and in inventories/ENV environment.yml, hosts.yml, group_vars and host_vars",
         )
     };
     let sort = Sort::of(&there).ok_or_else(unknown)?;
     let source = read(&there, here)?;
     if vault::is_encrypted(source.text.as_bytes()) {
         let problem = refuse("is not formatted: it is encrypted");
-        return Err(problem
-            .hint(format!("what is in it is changed by `armilla vault edit {}`", path.display()))
-            .into());
+        return Err(problem.hint(format!("to change its content: armilla vault edit {}", path.display())).into());
     }
     if !sort.is_ours(&source) || sort == Sort::Variables && !is_of_native_environment(&there, here) {
-        return Err(refuse("is not formatted: it is written in Ansible's form").into());
+        return Err(refuse("is not formatted: it is an Ansible file").into());
     }
     Ok(vec![(there, sort)])
 }

@@ -18,7 +18,7 @@ use crate::vault::{self, Closed, Envelope, Key};
 const LARGEST: u64 = 64 * 1024;
 
 /// What to type where a key is missing.
-const GIVE: &str = "name one under `vault` in inventories/ENV/environment.yml, or with --vault-id ID@FILE, \
+const GIVE: &str = "give one under `vault` in inventories/ENV/environment.yml, or with --vault-id ID@FILE, \
                     --vault-password-file FILE or -J (--ask-vault-pass)";
 
 /// Asks a person for a password.
@@ -169,11 +169,11 @@ impl Keyring {
         let matching: Vec<&Slot> = self.slots.iter().filter(has).collect();
         match (matching.as_slice(), id) {
             ([slot], _) | ([slot, ..], Some(_)) => Ok(slot.new_key(self.fetch(slot, Typed::Twice).await?)),
-            ([], _) if self.slots.is_empty() => Err(Diagnostic::error("no key is given to encrypt with").hint(GIVE)),
+            ([], _) if self.slots.is_empty() => Err(Diagnostic::error("no key to encrypt with").hint(GIVE)),
             ([], id) => Err(Diagnostic::error(format!("no key has the vault id `{}`", id.unwrap_or_default()))
-                .hint(format!("there are: {}", self.ids().join(", ")))),
-            ([_, ..], None) => Err(Diagnostic::error("several keys are given, and it is not said which one encrypts")
-                .hint(format!("say so with --encrypt-vault-id, one of: {}", self.ids().join(", ")))),
+                .hint(format!("known: {}", self.ids().join(", ")))),
+            ([_, ..], None) => Err(Diagnostic::error("several keys are given: which one encrypts is ambiguous")
+                .hint(format!("choose one with --encrypt-vault-id: {}", self.ids().join(", ")))),
         }
     }
 
@@ -208,8 +208,8 @@ impl Keyring {
 
 fn wrong_key(place: &Encrypted, id: Option<&str>, tried: &[String]) -> Diagnostic {
     let named = id.map_or_else(String::new, |id| format!(" (its vault id is `{}`)", id.escape_debug()));
-    place.problem(&format!("no key fits{named}: tried {}", tried.join(", "))).hint(
-        "either the right key is missing, or the text was changed after it was encrypted: then take it from an older revision",
+    place.problem(&format!("no matching key{named}: tried {}", tried.join(", "))).hint(
+        "the right key is missing, or the text was changed after it was encrypted: restore it from an older revision",
     )
 }
 
@@ -222,7 +222,7 @@ impl Encrypted {
 
     /// The problem that there is no key.
     pub(super) fn without_key(&self) -> Diagnostic {
-        Diagnostic::error("this is encrypted, and no key is given").at(self.origin()).hint(GIVE)
+        Diagnostic::error("encrypted, and no key is given").at(self.origin()).hint(GIVE)
     }
 
     fn problem(&self, what: &str) -> Diagnostic {
@@ -230,7 +230,7 @@ impl Encrypted {
     }
 
     fn damage(&self, damage: &vault::Damage) -> Diagnostic {
-        let hint = "take it from a backup or from version control, or write it anew: `armilla vault create FILE`";
+        let hint = "restore it from a backup or version control, or create it again: `armilla vault create FILE`";
         let problem = Diagnostic::error(damage.what.clone()).hint(hint);
         match self {
             Self::Value(origin) => problem.at(origin),
@@ -274,8 +274,9 @@ impl Slot {
             return self.executable(written, programs).await;
         }
         if about.is_file() && mode & 0o007 != 0 {
-            let problem = self.problem(format!("everyone on this machine can read or change the key file {written}"));
-            return Err(problem.hint(format!("type: chmod 600 {written}")));
+            let problem =
+                self.problem(format!("the key file {written} is readable or writable by everyone on this machine"));
+            return Err(problem.hint(format!("run: chmod 600 {written}")));
         }
         let read = move || {
             let mut bytes = Vec::new();
@@ -297,7 +298,7 @@ impl Slot {
                 "the key file {written} is executable, so it is a program that prints the key; {}",
                 problem.what
             ),
-            hint: problem.hint.map(|hint| format!("{hint}; if it is a plain file, type: chmod 600 {written}")),
+            hint: problem.hint.map(|hint| format!("{hint}; if it is a plain file, run: chmod 600 {written}")),
             ..problem
         })?;
         // It is a file, never a name that is looked up in `PATH`.
@@ -315,7 +316,7 @@ impl Slot {
     async fn printed(&self, program: &Program, words: &[String], programs: &Programs) -> Result<Key, Diagnostic> {
         let words = words.join(" ");
         let printed = programs.output(&program.argv, &self.base).await;
-        let failed = |why| self.problem(format!("the program `{words}` gave no key: it {why}"));
+        let failed = |why| self.problem(format!("the program `{words}` did not print a key: it {why}"));
         self.key(printed.map_err(failed)?, &format!("the program `{words}`"))
     }
 
@@ -327,7 +328,7 @@ impl Slot {
         };
         let key = self.typed(ask("Vault password").await)?;
         if typed == Typed::Twice && !self.typed(ask("Vault password again").await)?.is(&key) {
-            return Err(self.problem("the two are not the same".to_owned()));
+            return Err(self.problem("the passwords do not match".to_owned()));
         }
         Ok(key)
     }
@@ -335,17 +336,17 @@ impl Slot {
     fn typed(&self, answer: Result<Secret<String>, PromptError>) -> Result<Key, Diagnostic> {
         match answer {
             Ok(typed) => self.key(typed.expose().clone().into_bytes(), "what was typed"),
-            Err(PromptError::Failed(why)) => Err(self.problem(format!("no key could be read: {why}"))),
+            Err(PromptError::Failed(why)) => Err(self.problem(format!("cannot read the key: {why}"))),
             Err(PromptError::Unavailable) => {
                 let problem = self.problem("there is no terminal to ask for the key of vault files".to_owned());
-                Err(problem.hint("give it in a file that only you can read: --vault-password-file FILE"))
+                Err(problem.hint("pass it in a file that only you can read: --vault-password-file FILE"))
             }
         }
     }
 
     fn key(&self, bytes: Vec<u8>, whose: &str) -> Result<Key, Diagnostic> {
         if bytes.len() as u64 > LARGEST {
-            return Err(self.problem(format!("{whose} is no key: it is larger than 64 KiB")));
+            return Err(self.problem(format!("{whose} is too large: a key has at most 64 KiB")));
         }
         if vault::is_encrypted(&bytes) {
             return Err(self.problem(format!("{whose} is encrypted itself")));

@@ -21,7 +21,7 @@ pub(super) fn shared(root: &Path, settings: &EnvironmentSettings, inventory: &In
     let known = store::environments(root);
     for (other, origin) in settings.shares_hosts_with.iter().filter(|(other, _)| !known.contains(other)) {
         let hint = did_you_mean(other, known.iter().map(String::as_str));
-        problems.push(Diagnostic::error(format!("there is no environment `{other}`")).at(origin).maybe_hint(hint));
+        problems.push(Diagnostic::error(format!("unknown environment `{other}`")).at(origin).maybe_hint(hint));
     }
     if settings.production {
         return problems;
@@ -76,7 +76,7 @@ fn both(inventory: &Inventory, texts: &Texts, other: &Production) -> Diagnostics
     let there = other.inventory.host(their_name.as_str()).map(|host| place(&other.texts, &host.endpoint));
     let there = there.flatten().map_or_else(|| format!("inventories/{name}"), |origin| origin.to_string());
     let hint = format!(
-        "the other is at {there}; give it an address of its own, or say that it is meant: `shares_hosts_with: [{name}]` \
+        "the other is at {there}; give it its own address, or allow it: `shares_hosts_with: [{name}]` \
          in environment.yml"
     );
     let problem = Diagnostic::error(what).hint(hint);

@@ -81,13 +81,13 @@ pub enum ProgramError {
     #[error("cannot be started: {0}")]
     Start(std::io::Error),
     /// What it printed could not be read.
-    #[error("printed what cannot be read: {0}")]
+    #[error("printed unreadable output: {0}")]
     Read(std::io::Error),
     /// It printed too much.
-    #[error("printed more than {} MiB and was ended", MOST / 1024 / 1024)]
+    #[error("printed more than {} MiB and was stopped", MOST / 1024 / 1024)]
     TooMuch,
     /// It did not end in time. With the last line of its standard error.
-    #[error("took longer than {} s and was ended{}", .0.as_secs(), last(.1.as_ref()))]
+    #[error("timed out after {} s and was stopped{}", .0.as_secs(), last(.1.as_ref()))]
     TooLong(Duration, Option<String>),
     /// It failed. With the last line of its standard error.
     #[error("failed with {}{}", shown(*.0), last(.1.as_ref()))]
@@ -128,7 +128,7 @@ impl Programs {
             }
             error => failed(&error),
         })?;
-        String::from_utf8(output).map_err(|_| failed(&"printed what is no UTF-8"))
+        String::from_utf8(output).map_err(|_| failed(&"printed output that is not UTF-8"))
     }
 
     /// Runs an allowed program in a folder, and gives what it prints. Its standard input is empty and its environment is
@@ -288,7 +288,7 @@ mod tests {
         );
         assert_eq!(
             run(&["head", "-c", "20000000", "/dev/zero"], limit).await,
-            Err("printed more than 16 MiB and was ended".to_owned())
+            Err("printed more than 16 MiB and was stopped".to_owned())
         );
         let loud = "yes loud | head -c 200000 >&2; echo >&2; echo last >&2; exit 1";
         assert!(run(&["sh", "-c", loud], limit).await.expect_err("it fails").ends_with("last"));
@@ -300,7 +300,7 @@ mod tests {
     async fn what_a_program_leaves_running_is_ended_with_it() {
         let begun = Instant::now();
         let ended = run(&["sh", "-c", "sleep 60 & sleep 60"], Duration::from_secs(1)).await;
-        assert_eq!(ended, Err("took longer than 1 s and was ended".to_owned()));
+        assert_eq!(ended, Err("timed out after 1 s and was stopped".to_owned()));
         // It holds the output open, and nobody waits for it.
         assert_eq!(run(&["sh", "-c", "sleep 60 & echo a"], Duration::from_secs(40)).await, Ok("a\n".to_owned()));
         assert!(begun.elapsed() < Duration::from_secs(30));

@@ -165,14 +165,14 @@ pub fn record(root: Option<&Path>, owner: &Owner) -> Result<IdentityRecord, Diag
             Ok(written.map_or_else(IdentityRecord::Failed, |()| IdentityRecord::Added))
         }
         (Some(project), Some(here), Some(_)) => {
-            let what = format!("the plan is of the project {project}, and {FILE} names {here}; nothing was changed");
+            let what = format!("the plan is for the project {project}, and {FILE} names {here}; nothing was changed");
             Err(Diagnostic::error(what).hint("plan again").into())
         }
         (None, None, Some(_)) => Err(Diagnostic::error(format!("{FILE} names no project; nothing was changed"))
             .hint(format!("write the `project: ...` line that the plan shows into {FILE}, and commit it"))
             .into()),
         (None, ..) => {
-            let what = "the plan does not say of which project it is: an earlier armilla made it; nothing was changed";
+            let what = "the plan names no project: an earlier version of armilla made it; nothing was changed";
             Err(Diagnostic::error(what).hint("plan again").into())
         }
     }

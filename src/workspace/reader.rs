@@ -89,7 +89,7 @@ impl Reader {
         let texts = texts.configured(self.project.ansible.clone());
         let Some(program) = &self.environment_settings.inventory_command else { return Some(texts) };
         let output = self.problems.keep(programs.run(program).await.map_err(Into::into))?;
-        Some(texts.printed(Source::new(format!("what `{}` printed", program.argv.join(" ")), output)))
+        Some(texts.printed(Source::new(format!("the output of `{}`", program.argv.join(" ")), output)))
     }
 
     /// The environment, but for what is encrypted in single values. Its folder is none in a project that is only texts.
@@ -262,7 +262,7 @@ async fn settings_file(file: &camino::Utf8Path, keys: &Keyring) -> Result<Vec<(S
     let path = file.to_owned();
     let text = blocking(move || std::fs::read_to_string(path)).await.map_err(|error| {
         let problem = Diagnostic::error(format!("--var @{file}: the file cannot be read: {error}"));
-        problem.hint("after `@` comes a path from where you are, to a file with `NAME: VALUE` lines")
+        problem.hint("after `@` write the path of a file with `NAME: VALUE` lines")
     })?;
     let settings = vars::read_file(&secrets::file(&Source::new(file.as_str(), text), keys).await?)?;
     Ok(settings.iter().map(|(name, node)| (name.to_string(), Node::clone(node))).collect())

@@ -112,7 +112,7 @@ fn secret(source: &Source, text: &Secret<String>) -> Arc<Source> {
 
 async fn decrypted(text: &str, place: &Encrypted, keys: &Keyring) -> Result<Secret<String>, Diagnostics> {
     let opened = keys.open(text, place).await?;
-    let wrong = |_| Diagnostic::error("what is encrypted here is no text in UTF-8").at(place.origin()).into();
+    let wrong = |_| Diagnostic::error("the decrypted value is not UTF-8 text").at(place.origin()).into();
     String::from_utf8(opened.plain.expose().clone()).map(Secret::new).map_err(wrong)
 }
 

@@ -34,7 +34,7 @@ fn words(node: &Node, problems: &mut Diagnostics) -> Vec<Tag> {
     };
     let read = |word: &str| match Tag::new(word) {
         Ok(_) if WORDS.contains(&word) => {
-            let problem = Diagnostic::error(format!("`{word}` is no tag: `--tags {word}` has a meaning of its own"));
+            let problem = Diagnostic::error(format!("invalid tag `{word}`: `--tags {word}` has a meaning of its own"));
             Err(problem.hint("give it another name"))
         }
         Ok(tag) => Ok(tag),
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn what_is_no_tag_is_refused() {
         for (text, part) in
-            [("[a b]", "is no tag"), ("[all]", "meaning of its own"), ("[[a]]", "not a list"), ("[3]", "")]
+            [("[a b]", "invalid tag"), ("[all]", "meaning of its own"), ("[[a]]", "not a list"), ("[3]", "")]
         {
             let problems = read(text).expect_err(text).to_string();
             assert!(problems.contains(part), "{text}: {problems}");

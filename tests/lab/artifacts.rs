@@ -151,7 +151,7 @@ pub(crate) fn f33_hostile(house: &House) {
     role("src: up.tar, path: /opt/x/tree").ends(3).says("leads out of it");
     role("src: link.tar, path: /opt/x/tree").ends(3).says("leads out of it, to /etc");
     role("src: pipe.tar, path: /opt/x/tree").ends(3).says("a device, pipe");
-    role("src: fine.tgz, path: /opt/there").ends(1).says("armilla did not unpack");
+    role("src: fine.tgz, path: /opt/there").ends(1).says("was not unpacked by armilla");
     role(&format!("url: \"{address}/fine.tgz\", sha256: {}, path: /opt/x/tree", "f".repeat(64)))
         .ends(3)
         .says("it was thrown away");

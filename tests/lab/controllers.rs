@@ -122,7 +122,7 @@ fn apart(spans: &BTreeMap<String, (u64, u64, usize)>, hosts: usize) -> usize {
 fn is_free(project: &Project<'_>, environment: &str, hosts: &[&str]) {
     let status = project.run(&["lock", "status", environment, "--lab"]).ends(0);
     for host in hosts {
-        assert!(status.out.contains(&format!("{host} is free\n")), "{status}");
+        assert!(status.out.contains(&format!("{host} is not locked\n")), "{status}");
     }
 }
 
@@ -243,13 +243,13 @@ pub(crate) fn f04_asleep(house: &House) {
     }
     asleep.signal(Signal::SIGCONT);
     until("it is told", || {
-        HOSTS.iter().all(|host| asleep.said().contains(&format!("{host} took our lease back: root@")))
+        HOSTS.iter().all(|host| asleep.said().contains(&format!("the lock of {host} was lost: root@")))
     });
     for host in HOSTS {
         house.sh(host, "touch /srv/later");
     }
-    waiting.wait().ends(0).says("a step of it is running");
-    let woken = asleep.wait().ends(3).says("the lease that this was to be done under has ended");
+    waiting.wait().ends(0).says("one of its steps is running");
+    let woken = asleep.wait().ends(3).says("its lock has ended");
     assert_eq!(content(house), is("second"), "{woken}");
     second.is_empty();
     is_free(&first, "lab", &HOSTS);
@@ -265,7 +265,7 @@ pub(crate) fn f23_killed(house: &House) {
     killed.wait();
     let begun = Instant::now();
     let next = second.start(&APPLY);
-    until("it waits for the step", || next.said().contains("a step of it is running"));
+    until("it waits for the step", || next.said().contains("one of its steps is running"));
     go(house);
     next.wait().ends(0);
     assert!(begun.elapsed() < Duration::from_secs(60), "it waited for the lease: {:?}", begun.elapsed());
@@ -291,7 +291,7 @@ pub(crate) fn f23_killed(house: &House) {
         &id,
         ARMILLA,
     ];
-    second.start_as(&elsewhere, &APPLY).wait().ends(75).says("ends by itself in").says("nothing was changed");
+    second.start_as(&elsewhere, &APPLY).wait().ends(75).says("the lock expires in").says("nothing was changed");
     let patient = [&APPLY[..], &["--lock-timeout", "60s"]].concat();
     second.start_as(&elsewhere, &patient).wait().ends(0).says("waiting for");
     assert_eq!(content(house), is("second"));
@@ -306,9 +306,9 @@ pub(crate) fn f23_broken(house: &House) {
     let status = second.run(&["lock", "status", "lab", "--lab", "--json"]).ends(0);
     let status: serde_json::Value = serde_json::from_str(&status.out).expect("JSON");
     let id = status["hosts"]["h1"]["lease"]["id"].as_str().expect("a lease").to_owned();
-    second.run(&["lock", "break", "lab", "0123", "--lab"]).ends(1).says("no host that answers has a lease `0123`");
+    second.run(&["lock", "break", "lab", "0123", "--lab"]).ends(1).says("no reachable host has a lock `0123`");
     second.run(&["lock", "break", "lab", &id, "--lab"]).ends(0).says("broken on h1, h2, h3");
-    second.apply(&[]).ends(75).says("a step that is still running");
+    second.apply(&[]).ends(75).says("one of its steps is still running");
     go(house);
     let stopped = owner.wait().ends(3);
     assert!(stopped.said().contains("broken"), "{stopped}");
@@ -336,8 +336,8 @@ pub(crate) fn f23_witnesses(house: &House) {
     let (run, took) = apply("two");
     let run = run
         .ends(4)
-        .says("lab cannot be locked: 2 of the 3 hosts that keep its lock do not answer: h1")
-        .says("without a lock nothing is changed");
+        .says("lab cannot be locked: 2 of the 3 hosts that hold its lock are unreachable: h1")
+        .says("armilla changes nothing without a lock");
     assert!(took < Duration::from_secs(25), "{took:?}\n{run}");
     for host in ["h1", "h2"] {
         house.lab().heal(host).expect("the wire is mended");
@@ -379,7 +379,7 @@ pub(crate) fn f24_old_plans(house: &House) {
     save(&other);
     let was = house.sh("h2", "cat /etc/machine-id");
     house.sh("h2", "echo 0123456789abcdef0123456789abcdef >/etc/machine-id");
-    let run = apply(&other).ends(3).says("another machine answers under its name");
+    let run = apply(&other).ends(3).says("another machine has its name");
     house.sh("h2", &format!("echo {was} >/etc/machine-id"));
     let contents = HOSTS.map(|host| house.sh(host, "cat /srv/content"));
     assert_eq!(contents, ["first", "other", "first"], "{run}");
@@ -449,7 +449,7 @@ pub(crate) fn f22_interrupted_before_it_began(house: &House) {
     // At the question, where the terminal turns a key into a signal.
     let line = format!("{ARMILLA} apply lab --lab");
     let mut asked = second.start_as(&["script", "-qec", &line, "/dev/null"], &[]);
-    until("it asks", || asked.said().contains("for yes:") || asked.said().contains("to go on:"));
+    until("it asks", || asked.said().contains("is accepted:") || asked.said().contains("to confirm:"));
     let begun = Instant::now();
     asked.child.stdin.as_mut().expect("a keyboard").write_all(b"\x03").expect("it is typed");
     asked.wait().ends(130).says("interrupted; nothing was changed");

@@ -263,7 +263,8 @@ pub(crate) fn f03_no_room_to_write_down(house: &House) {
     // Not even its plan: nothing is begun.
     desk.value("second");
     let run = on_a_small_disk(1, &["apply", "lab", "--lab", "-y"]).ends(1);
-    run.says("the run cannot be written down, so nothing was changed").says("plan.json: No space left on device");
+    run.says("the journal of the run cannot be written; nothing was changed")
+        .says("plan.json: No space left on device");
     for host in HOSTS {
         assert!(there(host, "second").starts_with("0\n") && !house.holds(host, "test -e /var/lib/armilla/host/lease"));
     }
@@ -272,7 +273,7 @@ pub(crate) fn f03_no_room_to_write_down(house: &House) {
 
     // In the middle.
     let run = on_a_small_disk(pages + 2, &["apply", "lab", "--lab", "-y"]).ends(3);
-    let run = run.says("could no longer be written down").says("/journal: No space left on device");
+    let run = run.says("its journal could not be written").says("/journal: No space left on device");
     let done: Vec<usize> = HOSTS
         .iter()
         .map(|host| there(host, "second").lines().next().expect("a number").parse().expect("a number"))
@@ -384,7 +385,7 @@ pub(crate) fn f15_power_comes_back(house: &House) {
     let desk = Desk::new(house, "power-comes-back", &LONG.replace("SECONDS", "20"), &["h1"]);
     let mut run = desk.start(&[], &typed);
     cycle(&mut run, "test -e /srv/points/begun");
-    run.wait().ends(4).says("the host went down in the middle of this step");
+    run.wait().ends(4).says("the host went down during this step");
     assert!(!house.holds("h1", "test -e /srv/points/after || test -e /srv/points/ended"), "nothing more was begun");
     desk.project.only(&["h1"], &LONG.replace("SECONDS", "0"));
     desk.apply().ends(0);

@@ -75,12 +75,12 @@ pub(crate) fn f10_sshd(house: &House) {
     house.fresh(&["h1"]);
     let project = house.project("deadman-sshd");
     project.only(&["h1"], &role(SSHD, ELSEWHERE, "8s"));
-    project.plan(&[]).says("undone by the host itself if we cannot log in again within 8 s");
-    project.apply(&[]).ends(5).says("put everything back by itself").says("nobody logged in again within 8 s");
+    project.plan(&[]).says("the host rolls it back unless we can log in again within 8 s");
+    project.apply(&[]).ends(5).says("rolled everything back by itself").says("nobody logged in again within 8 s");
     is_back(house, &project);
 
     project.only(&["h1"], &role(SSHD, BROKEN, "8s"));
-    project.apply(&[]).ends(5).says("restart").says("the change was put back");
+    project.apply(&[]).ends(5).says("restart").says("the change was rolled back");
     is_back(house, &project);
 
     project.only(&["h1"], &role(SSHD, "MaxAuthTries 5\\n", "30s"));
@@ -102,7 +102,7 @@ pub(crate) fn f10_packets(house: &House) {
     project.only(&["h1"], "summary: x\nresources:\n  - package: nftables\n");
     project.converges();
     project.only(&["h1"], &role(PACKETS, "", "8s"));
-    project.apply(&[]).ends(5).says("put everything back by itself");
+    project.apply(&[]).ends(5).says("rolled everything back by itself");
     assert!(!house.holds("h1", "nft list table inet story"), "the rules are gone");
     assert_eq!(house.sh("h1", "find /etc/systemd/system /srv -name 'story*'"), "");
     is_over(house);
@@ -167,7 +167,7 @@ fn booted(house: &House, project: &Project<'_>, there: &str, more: &[&str]) {
     until("the change is there", || house.holds("h1", there));
     project.run(&["lab", "kill", "h1"]).ends(0);
     project.run(&["lab", "boot", "h1"]).ends(0);
-    run.wait().ends(5).says("put everything back").says("it booted before anybody said that all is well");
+    run.wait().ends(5).says("rolled everything back").says("it booted before the change was confirmed");
 }
 
 /// A project whose host is entered by a user who may use sudo.

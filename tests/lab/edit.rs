@@ -89,7 +89,7 @@ pub(crate) fn made_and_unmade(house: &House) {
 
     project.only(&["h1"], &made(&ada, &root, 2048, "high"));
     // A list cannot begin with its second item: it is said before anything is done.
-    project.plan(&[]).ends(1).says("there are no items, so there is no place 1");
+    project.plan(&[]).ends(1).says("item 1 does not exist: the list is empty");
     house.sh("h1", r#"printf '{\n\t"b": 1.0,\n\t"log": { "levels": ["all"] }\n}\n' >/srv/e/a.json"#);
     project.plan(&["--detailed-exitcode", "-D"]).ends(2).says("level=high").keeps("port: 80");
     project.converges();
@@ -144,7 +144,7 @@ resources:
   - service: nginx
 "#,
     );
-    project.plan(&["--detailed-exitcode"]).ends(2).says("before it, may bring it");
+    project.plan(&["--detailed-exitcode"]).ends(2).says("planned before it, may create it");
     project.converges();
     assert_eq!(
         house.sh("h1", "nginx -T 2>/dev/null | grep -A2 '^worker_processes' | tr -d '\\n'"),

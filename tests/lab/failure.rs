@@ -26,8 +26,8 @@ pub(crate) fn stops_what_depends(house: &House) {
     let run = run
         .says("exit code 1")
         .says("the dam is open")
-        .says("not begun because of it: 1 more resource of breaking on h1");
-    run.says("needing on h1 h2").says("requiring on h1").says("and to go on: armilla resume");
+        .says("not started because of it: 1 more resource of breaking on h1");
+    run.says("needing on h1 h2").says("requiring on h1").says("To continue: armilla resume");
     let there = |host: &str| house.sh(host, "cd /srv; ls -d before after apart needs requires 2>/dev/null; true");
     assert_eq!(there("h1"), "apart\nbefore", "h1 after the failure");
     assert_eq!(there("h2"), "apart", "h2 after the failure");
@@ -99,7 +99,7 @@ pub(crate) fn f02_interrupted(house: &House) {
     until("it says so", || run.said().contains("stopping after"));
     assert!(run.runs() && !house.holds(busy, "test -e /srv/finished"), "it waits for the step that runs");
     house.sh(busy, "touch /srv/go");
-    run.wait().ends(130).says("Stopped").says("not begun");
+    run.wait().ends(130).says("Stopped").says("not started");
     assert!(house.holds(busy, "test -e /srv/finished && ! test -e /srv/then"), "{busy}: finished, and nothing new");
     assert!(!house.holds(idle, "test -e /srv/begun || test -e /srv/then"), "{idle}: nothing begun");
 
@@ -125,7 +125,7 @@ pub(crate) fn f15_power_loss(house: &House) {
     assert!(matches!(run.code, Some(3 | 4)), "\n{run}");
     run.says("Failed on 1 of 3 hosts")
         .says("p2 failed only package python3")
-        .says("whether this was done is not known");
+        .says("the result of this step is unknown");
     for host in ["p1", "p3"] {
         assert_eq!(house.sh(host, "python3 -c 'print(6 * 7)'; cat /srv/after"), "42\ndone");
     }

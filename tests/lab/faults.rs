@@ -61,7 +61,7 @@ pub(crate) fn f09_bad_cables(house: &House) {
     until("the others are done", || done("h1") && done("h2"));
     assert!(begun.elapsed() < Duration::from_secs(40), "the others were held up: {:?}", begun.elapsed());
     assert!(run.runs(), "h3 has its own limit");
-    let run = run.wait().ends(4).says("Failed on 1 of 3 hosts").says("whether this was done is not known");
+    let run = run.wait().ends(4).says("Failed on 1 of 3 hosts").says("the result of this step is unknown");
     assert!(begun.elapsed() < Duration::from_secs(120), "took {:?}\n{run}", begun.elapsed());
     // It was given all steps of its role, and nobody told it that the way is gone.
     assert!(house.holds("h3", "test -e /srv/ended"), "what ran ended");
@@ -214,7 +214,7 @@ pub(crate) fn f20_killed_services(house: &House) {
     project.file("roles/hungry/role.yml", role);
     let needs = "summary: x\nneeds: [hungry]\nresources:\n  - file: { path: /srv/needs, content: x }\n";
     project.file("roles/needs/role.yml", needs);
-    project.apply(&[]).ends(3).says("hungry").says("not begun");
+    project.apply(&[]).ends(3).says("hungry").says("not started");
     assert!(!house.holds("h1", "test -e /srv/needs"));
     assert_eq!(house.sh("h1", "systemctl show -p Result --value hungry"), "signal");
     house.sh("h1", "rm -f /etc/systemd/system/hungry.service; systemctl reset-failed; systemctl daemon-reload");

@@ -94,7 +94,7 @@ pub(crate) fn broken_scripts(house: &House) {
     // It was run to look, and looking is its own promise; it is not run to do.
     project.apply(&[]).ends(1).says("must print a JSON map").says("nothing was changed");
     only("#!/bin/sh\ncase $1 in install) touch /root/done ;; *) echo usage: install >&2; exit 64 ;; esac\n");
-    project.apply(&[]).ends(1).says("its script cannot look").says("usage: install");
+    project.apply(&[]).ends(1).says("its script cannot run").says("usage: install");
     only("#!/bin/sh\n[ \"$1\" != read ] || echo '{\"colour\": 1}'\n");
     project.apply(&[]).ends(1).says("does not report `size`");
     only("#!/bin/sh\n[ \"$1\" != read ] || echo '{\"size\": 4}'\n");
@@ -114,7 +114,7 @@ pub(crate) fn work_tree(house: &House) {
     };
     role("revision: main");
     // Neither git nor the user is there, so nobody can be asked where the branch is.
-    project.plan(&["--detailed-exitcode"]).ends(2).says("the repository is asked when the user ada is there");
+    project.plan(&["--detailed-exitcode"]).ends(2).says("the repository can be read only when the user ada exists");
     project.only(&["h1"], "resources:\n  - package: git\n  - user: { name: ada, home: /home/ada }\n").converges();
     house.sh("h1", "install -d -o ada /srv/git /home/ada && cd /srv/git && runuser -u ada -- sh -ec '
         export HOME=/home/ada; git config --global user.email a@b; git config --global user.name Ada
@@ -148,7 +148,7 @@ pub(crate) fn work_tree(house: &House) {
     // A repository that is away: where the branch is nobody knows; a commit is known.
     house.sh("h1", "mv /srv/git/app.git /srv/git/away.git");
     role("revision: main");
-    project.apply(&[]).ends(1).says("the repository could not be asked");
+    project.apply(&[]).ends(1).says("the repository could not be read");
     role(&format!("revision: {first}"));
     project.is_empty();
     house.sh("h1", "mv /srv/git/away.git /srv/git/app.git");

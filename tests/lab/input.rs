@@ -103,7 +103,7 @@ pub(crate) fn f14_hostile(house: &House) {
     // What cannot be meant is refused before any host is asked.
     for path in ["/srv/h/line\\nbreak", "/srv/h/\\e[31m", "/srv/../etc/x", "relative"] {
         let role = format!("summary: x\nresources:\n  - file: {{ path: \"{path}\", content: x }}\n");
-        project.only(&["h1"], &role).plan(&[]).ends(1).says("is no path for a host").keeps("\u{1b}");
+        project.only(&["h1"], &role).plan(&[]).ends(1).says("invalid path").keeps("\u{1b}");
     }
 }
 

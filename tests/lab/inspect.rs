@@ -22,7 +22,7 @@ pub(crate) fn exec(house: &House) {
     let script = "hostname; echo \"$0\"; printf 'bell\\a\\n' >&2; test \"$(hostname)\" != h2";
     let run = exec(&["--", "sh", "-c", script, "; touch /srv/injected $(touch /srv/injected)"]).ends(3);
     let run = run.says("h1 | h1").says("h2 | h2").says("h2 ! bell\\u{7}").says("h2 exit code 1");
-    let run = run.says("h3 h3 cannot be reached").says("1 ok 1 failed 1 unreachable").keeps("\u{7}");
+    let run = run.says("h3 h3 is unreachable").says("1 ok 1 failed 1 unreachable").keeps("\u{7}");
     assert_eq!(run.out.matches("; touch /srv/injected $(touch /srv/injected)").count(), 2, "{run}");
     assert!(!house.holds("h1", "test -e /srv/injected"));
 
@@ -33,7 +33,7 @@ pub(crate) fn exec(house: &House) {
     assert_eq!(run.out, "a\tb\n", "one host, no terminal: its very bytes");
     exec(&["-l", "h1:h2", "--grouped", "--", "echo", "same"]).ends(0).says("h1 h2 ok same");
     exec(&["-l", "h1", "--shell", "--", "echo $((6 * 7)) | cat"]).ends(0).says("42");
-    exec(&["-l", "h1", "--timeout", "1s", "--", "sleep", "30"]).ends(3).says("ran out of time");
+    exec(&["-l", "h1", "--timeout", "1s", "--", "sleep", "30"]).ends(3).says("timed out");
     project.file("input", b"raw \xff\0 bytes");
     let input = project.path("input").display().to_string();
     let digest = "1df7da65accc1b23ac7a260d9981a094e956983f23a38979e0ecc74db1e6cf75";
@@ -103,8 +103,8 @@ pub(crate) fn doctor(house: &House) {
         "h2",
         "find / -xdev -newer /proc/1/stat -type f 2>/dev/null | grep -v -e /var/log -e /run -e wtmp -e lastlog | sort",
     );
-    let run = doctor(&[]).ends(1).says("sudo on h2").says("h3 cannot be reached").says("ping");
-    let run = run.says("1 host well 1 host lacking something 1 host unreachable");
+    let run = doctor(&[]).ends(1).says("sudo on h2").says("h3 is unreachable").says("ping");
+    let run = run.says("1 host well 1 host with missing requirements 1 host unreachable");
     assert!(both || run.said().contains("apt-get install curl"), "{run}");
     let after = house.sh(
         "h2",
@@ -148,13 +148,13 @@ pub(crate) fn explain(house: &House) {
 
     explain(&["/srv/explained/motto"]).ends(0).says("now will change (add): is missing");
     project.apply(&[]).ends(0);
-    explain(&["file", "/srv/explained/motto"]).ends(0).says("now as described").says("after directory /srv/explained");
+    explain(&["file", "/srv/explained/motto"]).ends(0).says("now in sync").says("after directory /srv/explained");
     house.sh("h1", "echo scribbled >/srv/explained/motto");
     explain(&["/srv/explained/motto"]).ends(0).says("- scribbled").says("+ of the host");
     house.sh("h1", "echo scribbled >/srv/explained/token");
     explain(&["/srv/explained/token"]).ends(0).says("differs (secret)").keeps("hidden-4b1d").keeps("scribbled");
     house.lab().cut("h1").expect("h1 is cut off");
-    explain(&[&["/srv/explained/motto"][..], &QUICK[..]].concat()).ends(4).says("h1 cannot be reached");
-    explain(&["/srv/explained/motto", "--offline"]).ends(0).says("was not asked");
+    explain(&[&["/srv/explained/motto"][..], &QUICK[..]].concat()).ends(4).says("h1 is unreachable");
+    explain(&["/srv/explained/motto", "--offline"]).ends(0).says("was not read");
     house.lab().heal("h1").expect("h1 is back");
 }

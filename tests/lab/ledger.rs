@@ -87,7 +87,7 @@ pub(crate) fn removed_with_its_role(house: &House) {
     nothing(&project);
 
     let plan = project.plan(&["--detailed-exitcode"]).ends(2).says("no longer in any role");
-    let plan = plan.says("it was changed on the host").says("it is protected").says("it was there before armilla");
+    let plan = plan.says("it was changed on the host").says("it is protected").says("it existed before armilla");
     plan.says("is in it and stays").says("5 to remove 1 stop 1 may change").says("4 kept");
     let json = project.plan(&["--json"]).ends(0).out;
     let target = |target: &str| format!("\"target\":\"{target}\"");
@@ -201,11 +201,11 @@ pub(crate) fn interrupted_and_gone(house: &House) {
         until("it is asked for its health", || house.holds("h1", "systemctl is-active -q sail"));
         run.child.kill().expect("it is killed");
         drop(run);
-        project.run(&["runs", "show"]).ends(0).keeps("  h1  only  not begun");
+        project.run(&["runs", "show"]).ends(0).keeps("  h1  only  not started");
     };
     killed();
     let destroyed = destroy(&project, &["--confirm", "lab", "--lock-timeout", "60s"]).ends(0);
-    destroyed.keeps("nothing of armilla's");
+    destroyed.keeps("without resources of armilla");
     gone("destroyed");
     killed();
     nothing(&project);
@@ -243,7 +243,7 @@ pub(crate) fn moved_since_the_plan(house: &House) {
     project.run(&["apply", file, "-y"]).ends(1).says("nothing was changed");
     assert_eq!(house.sh("h1", "cat /srv/one"), "mine");
     project.run(&["show", file]).ends(0);
-    project.run(&["show", "no-such-thing"]).ends(1).says("neither a file nor a run");
+    project.run(&["show", "no-such-thing"]).ends(1).says("neither a plan file nor a run");
 }
 
 /// What a person changed is told from what the project changed, may be ignored for a time, and looking writes nothing.
@@ -258,11 +258,11 @@ pub(crate) fn drifted(house: &House) {
     };
     project.only(&["h1"], &resources("one"));
     project.converges();
-    drift(&project).ends(0).says("nothing moved on the hosts");
+    drift(&project).ends(0).says("no drift");
     house.sh("h1", "sleep 1.1; printf mine >/srv/a");
     project.only(&["h1"], &resources("two"));
     let before = house.sh("h1", EVERYTHING);
-    let told = drift(&project).ends(2).says("1 resource moved on the hosts").says("/srv/a");
+    let told = drift(&project).ends(2).says("1 resource drifted").says("/srv/a");
     told.says("1 differ for other reasons").keeps("/srv/b");
     project.plan(&["--detailed-exitcode"]).ends(2).says("/srv/b");
     project.run(&["inventory", "lab", "--lab", "--status"]).ends(0);
@@ -274,9 +274,9 @@ pub(crate) fn drifted(house: &House) {
         project.file("inventories/lab/environment.yml", entry);
     };
     ignore("2999-01-31");
-    drift(&project).ends(0).says("nothing moved").says("1 ignored");
+    drift(&project).ends(0).says("no drift").says("1 ignored");
     ignore("2020-01-31");
-    drift(&project).ends(2).says("1 resource moved").says("its time ended on 2020-01-31");
+    drift(&project).ends(2).says("1 resource drifted").says("its entry expired on 2020-01-31");
     project.converges();
     drift(&project).ends(0);
     house.sh("h1", "systemctl disable -q --now sail; rm -f /etc/systemd/system/sail.service; systemctl daemon-reload");
@@ -303,11 +303,11 @@ pub(crate) fn imported(house: &House) {
     same(&before, &everything(), "what was refused wrote something");
     import(&["--target", "file", "-y"]).ends(0).says("1 resource on 1 host").says("it differs");
     assert_eq!(house.sh("h1", "cat /srv/same /srv/other"), "ourstheirs");
-    import(&["--target", "file /srv/same", "-y"]).ends(1).says("it is armilla's already");
-    project.run(&["drift", "lab", "--lab"]).ends(0).says("nothing moved");
+    import(&["--target", "file /srv/same", "-y"]).ends(1).says("armilla already owns it");
+    project.run(&["drift", "lab", "--lab"]).ends(0).says("no drift");
     project.converges();
     nothing(&project);
-    project.plan(&[]).ends(0).says("1 to remove").says("it was there before armilla");
+    project.plan(&[]).ends(0).says("1 to remove").says("it existed before armilla");
     project.apply(&[]).ends(0);
     assert_eq!(house.sh("h1", "ls /srv"), "other");
 }
@@ -413,8 +413,8 @@ pub(crate) fn pending_restarts(house: &House) {
         drop(run);
         house.sh("h1", "rm /run/gate; sleep 1");
         assert_eq!(heard(), "", "{what}: it has not heard yet");
-        project.run(&["inventory", "lab", "--lab", "--status"]).ends(0).says(&format!("sail is owed a {verb}"));
-        project.plan(&["--detailed-exitcode"]).ends(2).says("was cut off");
+        project.run(&["inventory", "lab", "--lab", "--status"]).ends(0).says(&format!("sail has a pending {verb}"));
+        project.plan(&["--detailed-exitcode"]).ends(2).says("was interrupted");
         project.apply(&["--lock-timeout", "60s"]).ends(0);
         assert_eq!(heard(), wanted, "{what}: it hears once");
         project.is_empty();

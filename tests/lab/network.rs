@@ -14,10 +14,10 @@ pub(crate) fn f11_unreachable(house: &House) {
     project.only(&hosts, "summary: x\nresources:\n  - file: { path: /srv/wire, content: x }\n");
     house.lab().cut("h2").expect("h2 is cut off");
     let quick = ["--connect-timeout", "2"];
-    let run = project.plan(&quick).ends(4).says("h2 did not answer").says("1 host unreachable");
+    let run = project.plan(&quick).ends(4).says("h2 unreachable").says("1 host unreachable");
     run.says("h1 h3 + file /srv/wire").says("2 to add");
     project.plan(&[&quick[..], &["--detailed-exitcode"]].concat()).ends(4);
-    project.apply(&quick).ends(4).says("not reachable when it was planned: h2");
+    project.apply(&quick).ends(4).says("unreachable when planned: h2");
     assert!(house.holds("h1", "test -e /srv/wire") && house.holds("h3", "test -e /srv/wire"));
     // The rest has nothing left to do, and still this is not "no changes".
     project.plan(&[&quick[..], &["--detailed-exitcode"]].concat()).ends(4);
@@ -57,7 +57,7 @@ pub(crate) fn f12_host_keys(house: &House) {
     let new = fingerprint(house, "h4");
     assert_ne!(old, new);
     for more in [&[][..], &["--accept-new"]] {
-        let run = command("plan", more).ends(4).says("h4 has another host key than known");
+        let run = command("plan", more).ends(4).says("h4 has a changed host key");
         let run = run.says(&old).says(&new).says("ssh-keygen -R");
         assert_eq!(run.said().matches("SHA256:").count(), 2, "\n{run}");
     }
@@ -67,7 +67,7 @@ pub(crate) fn f12_host_keys(house: &House) {
 
     let without: String = known.split_inclusive('\n').filter(|line| !line.starts_with("h4,")).collect();
     project.file("known_hosts", &without);
-    command("plan", &["-l", "h4"]).ends(4).says("host key of h4 is not known").says("--accept-new");
+    command("plan", &["-l", "h4"]).ends(4).says("host key of h4 is unknown").says("--accept-new");
     command("apply", &["-l", "h4"]).ends(4);
     assert!(!house.holds("h4", "test -e /srv/key"), "nothing was done behind an unknown key");
     command("apply", &["--accept-new"]).ends(0);

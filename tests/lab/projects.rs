@@ -50,7 +50,7 @@ pub(crate) fn f48_side_by_side(house: &House) {
     let saved = one.path("one.plan").to_string_lossy().into_owned();
     one.only(&["h1"], &role("  - file: { path: /srv/one, content: more }\n  - group: crew\n"));
     one.plan(&["-o", &saved]).ends(0);
-    two.run(&["apply", &saved, "-y"]).ends(1).says(&format!("the plan is of the project {first}"));
+    two.run(&["apply", &saved, "-y"]).ends(1).says(&format!("the plan is for the project {first}"));
     one.run(&["apply", &saved, "-y"]).ends(0);
 
     one.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);

@@ -118,7 +118,7 @@ pub(crate) fn dependencies(house: &House) {
     project.plan(&[]).ends(0).says("1 to add").says("1 may change");
     project.apply(&[]).ends(0);
     assert!(there("keel") && there("mast") && data());
-    project.plan(&["--detailed-exitcode"]).ends(0).says("package mast (which a role wants) depends on it");
+    project.plan(&["--detailed-exitcode"]).ends(0).says("package mast (which is in a role) depends on it");
 
     // What was planned without it is refused by the step itself.
     project.file("site.yml", "services: {}\n");
@@ -126,7 +126,7 @@ pub(crate) fn dependencies(house: &House) {
     let file = file.to_str().expect("a path");
     project.plan(&["-o", file]).ends(0).says("2 to remove");
     sh("DEBIAN_FRONTEND=noninteractive apt-get install -y -q hull >/dev/null 2>&1");
-    project.run(&["apply", file, "-y"]).ends(3).says("package keel moved since the plan was made");
+    project.run(&["apply", file, "-y"]).ends(3).says("package keel changed since the plan was made");
     assert!(there("keel") && there("hull") && data());
     sh("apt-get remove -y -q hull >/dev/null 2>&1");
 

@@ -34,19 +34,19 @@ pub(crate) fn canary(house: &House) {
     assert_eq!(log(house, "h1"), "", "what did not run is not drained");
 
     sleeper(&project, "two", rollout);
-    project.plan(&[]).ends(0).says("1 host as a canary, healthy for 3 s, then a person");
+    project.plan(&[]).ends(0).says("1 host as a canary, healthy for 3 s, then approval");
     let mut run = project.start(&["apply", "lab", "--lab", "-y"]);
     drop(run.child.stdin.take());
     until("it waits for a person", || !run.runs() || run.said().contains("armilla approve"));
     assert!(run.runs(), "{}", run.said());
     assert_eq!(log(house, "h1"), "drain one\nundrain two");
     assert_eq!((log(house, "h2"), log(house, "h3")), (String::new(), String::new()), "the others wait");
-    project.run(&["approve"]).ends(0).says("the others may follow h1");
+    project.run(&["approve"]).ends(0).says("the other hosts follow h1");
     run.wait().ends(0).says("Converged");
     for host in HOSTS {
         assert_eq!(log(house, host), "drain one\nundrain two", "{host}");
     }
-    project.run(&["approve"]).ends(1).says("no run of this machine waits for a person");
+    project.run(&["approve"]).ends(1).says("no run on this machine waits for approval");
     project.is_empty();
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn never_too_few(house: &House) {
     project
         .plan(&[])
         .ends(4)
-        .says("refused: changing h1 would leave 1 of 3 healthy, and 2 are promised: h3 does not answer");
+        .says("refused: changing h1 would leave 1 of 3 healthy, and `keep_healthy` requires 2: h3 does not answer");
     project.apply(&[]).ends(1).says("changing h1 would leave 1 of 3 healthy").says("nothing was changed");
     assert_eq!(house.sh("h1", "cat /srv/setting"), "one");
     house.lab().boot(&["h3"], &mut |_| {}).expect("it boots");

@@ -243,7 +243,7 @@ pub(crate) fn f28_nothing_to_go_back_to(house: &House) {
         &format!("{ARCHIVE}mv /srv/repo/app_1.0_all.deb /srv/gone.deb; list; rm -f /var/cache/apt/archives/app_*"),
     );
     let why = controller.fails(undo());
-    assert!(why.contains("package app: it cannot be put back to the version 1.0: "), "{why}");
+    assert!(why.contains("package app: it cannot be restored to the version 1.0: "), "{why}");
     assert!(why.contains("Version '1.0' for 'app' was not found"), "{why}");
     assert_eq!(
         house.sh("h1", "cat /etc/app/own.conf /opt/app-1/bin/run; systemctl is-active fresh || :"),

@@ -30,8 +30,8 @@ pub(crate) fn every_service(house: &House) {
     verify(&["-vv"]).ends(0).says("round trips: h1 1, h2 1").says("127.0.0.1:9 is closed");
 
     house.sh("h2", "echo ill >/srv/health");
-    let sick = verify(&[]).ends(3).says("h1  healthy  4 checks").says("h2  sick");
-    sick.says("it does not say well: ill");
+    let sick = verify(&[]).ends(3).says("h1  healthy  4 checks").says("h2  unhealthy");
+    sick.says("its output does not match well: ill");
     verify(&["-l", "h1"]).ends(0);
 
     house.lab().cut("h2").expect("h2 is cut off");
@@ -127,7 +127,7 @@ pub(crate) fn unhealthy_is_never_as_described(house: &House) {
     project.only(&["h1"], &restarted("sleep infinity", closed));
     project.apply(&[]).ends(3);
     let shown = plan().ends(2).says("unhealthy: h1").says("127.0.0.1:9 is open").says("port 9 is closed");
-    shown.says("1 member unhealthy").keeps("Nothing to do").keeps("as described");
+    shown.says("1 member unhealthy").keeps("Nothing to do").keeps("are in sync");
     project.apply(&[]).ends(3).says("not within 3 s").keeps("Converged").keeps("Nothing to do");
     let note = "  - file: { path: /srv/note, content: x }\n";
     project.only(&["h1"], &restarted("sleep infinity", &(note.to_owned() + closed)));

@@ -82,7 +82,7 @@ pub(crate) fn never_below_the_quorum(house: &House) {
     house.lab().kill(&["zk5"], &mut |_| {}).expect("the plug is pulled");
     let before = lives(house, &MEMBERS[..4]);
     inventory(&project, "zk[1:5]", "", ", sync_limit: 7");
-    project.apply(&[]).ends(1).says("3 of 5 healthy, and 4 are promised: zk5");
+    project.apply(&[]).ends(1).says("3 of 5 healthy, and `keep_healthy` requires 4: zk5");
     assert_eq!(lives(house, &MEMBERS[..4]), before, "nothing restarted");
     assert!(!house.holds("zk1", "grep -qx syncLimit=7 /etc/zookeeper/conf/zoo.cfg"), "and nothing was written");
     house.lab().boot(&["zk5"], &mut |_| {}).expect("it boots");
@@ -97,13 +97,13 @@ pub(crate) fn f28_bad_port_is_put_back(house: &House) {
     let leader = leader(house, &MEMBERS);
     let before = lives(house, &MEMBERS);
     inventory(&project, "zk[1:5]", "", ", client_port: 22");
-    project.apply(&[]).ends(5).says("zookeeper is as it was before this run");
+    project.apply(&[]).ends(5).says("zookeeper rolled back to the state before this run");
     as_it_was(house, &before, &leader);
 
     let before = lives(house, &MEMBERS);
     let mut run = project.start(&["apply", "lab", "--lab", "-y"]);
     drop(run.child.stdin.take());
-    until("it is being put back", || !run.runs() || run.said().contains("is put back as it was"));
+    until("it is being put back", || !run.runs() || run.said().contains("rolling back"));
     run.child.kill().expect("it is killed");
     run.wait();
     project.run(&["resume", "-y"]).ends(5);

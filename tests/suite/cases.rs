@@ -599,7 +599,7 @@ fn show_step(step: &Step) -> String {
         Step::WriteFile { path, content, ownership } => {
             format!("write {path}{} {content:?}", show_ownership(ownership))
         }
-        Step::KeepCopy { path, .. } => format!("keep a copy of {path}"),
+        Step::KeepCopy { path, .. } => format!("back up {path}"),
         Step::DropCopies { owner } => format!("drop the copies of {owner}"),
         Step::Arm { name, after, .. } => format!("arm {name} for {} s", after.as_secs()),
         Step::Extend { name, .. } => format!("extend {name}"),

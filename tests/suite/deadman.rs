@@ -107,7 +107,7 @@ fn who_comes_too_late_is_told() {
 #[test]
 fn the_table_of_what_is_risky_is_whole() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/roles.md")).expect("docs/roles.md");
-    let begin = text.find("### What could shut you out").expect("the section");
+    let begin = text.find("### Changes that could lock you out").expect("the section");
     let section = &text[begin..];
     let section = &section[..section.find("### A part of a plan").expect("the next section")];
     for name in [risk::PATHS, risk::BEGINNINGS, risk::HARMLESS, risk::SERVICES].concat() {

@@ -56,6 +56,7 @@ documents![
     trust: "docs/trust.md",
     faults: "docs/faults.md",
     facts: "docs/facts.md",
+    glossary: "docs/glossary.md",
     quickstart: "examples/quickstart/README.md",
 ];
 
@@ -333,21 +334,21 @@ pub(crate) fn generated_part(name: &str, part: &str, text: &str) {
 
 const RESOURCES: &str = "# Resources
 
-What a role can put on a host. Each entry of `resources` has one of these kinds as its key; beside it may stand `when`, `loop`,
-`notify` and `tags`, see [roles](roles.md). This page is made from the program: `ARMILLA_BLESS=1 cargo test --test suite docs`.
+The kinds of resources that a role can declare. Each entry of `resources` has one of these kinds as its key, and optionally `when`, `loop`,
+`notify` and `tags`, see [roles](roles.md). This page is generated: `ARMILLA_BLESS=1 cargo test --test suite docs`.
 
-Every kind reads the host first and does nothing where the host is as described. A file, directory or link is never replaced by
-another sort of thing, and `apply` does not start while a resource could not be read or must not be changed. What is written needs a
-directory: one that is on the host, or that a `directory` before it makes. A package, an archive, a program or a service before it may
-bring one, and then the plan says so; otherwise it refuses what is to be written and names the directory.
+Every kind reads the host first and does nothing if the resource is in sync. A file, directory or link is never replaced by another type,
+and `apply` does not start while a resource is unreadable or refused. A file needs its directory: one that exists on the host, or that an
+earlier `directory` creates. An earlier package, archive, program or service may create it, too, and then the plan says so; otherwise the
+plan refuses the file and names the directory.
 ";
 
 const FACTS_HEAD: &str = "# Facts
 
-What is read from a host before anything is decided for it. Roles use them as `facts.NAME`; only the facts that some role on a host
-reads are asked for. `armilla facts ENV` shows all of them. This page is made from the program:
+Facts are read from a host before its plan. Roles use them as `facts.NAME`; only the facts that a role on a host uses are read.
+`armilla facts ENV` shows all of them. This page is generated:
 `ARMILLA_BLESS=1 cargo test --test suite docs`.
 
-| fact | what it is | a usual server |
+| fact | description | example |
 |---|---|---|
 ";

@@ -99,7 +99,7 @@ fn a_part_of_what_a_package_brings_is_changed_in_the_same_run() {
     let edits =
         plan.entries().flat_map(armilla::plan::Entry::steps).filter(|step| matches!(step, Step::EditFile { .. }));
     assert_eq!(edits.count(), 3, "{}", show_plan(&plan));
-    assert!(show_plan(&plan).contains("before it, may bring it"), "{}", show_plan(&plan));
+    assert!(show_plan(&plan).contains("planned before it, may create it"), "{}", show_plan(&plan));
     assert_eq!(content(&world, "/etc/nginx/nginx.conf"), "worker_processes auto;\n");
     assert_eq!(content(&world, "/etc/nginx/more.ini"), "[a]\nb = c\n");
 }
@@ -110,7 +110,7 @@ fn a_part_of_what_nobody_brings_fails_when_its_turn_comes() {
     let plan = plan(&world);
     let run = world.apply(&plan);
     let shown = show_run(&plan, &run);
-    assert!(shown.contains("there is still no such file"), "{shown}");
+    assert!(shown.contains("the file still does not exist"), "{shown}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_whole_file_and_a_part_of_it_are_a_mistake() {
     ] {
         let world = world(&format!("  - line: {{ path: /etc/systemd/system/a.service, line: x }}\n  - {whole}\n"));
         let problems = world.plan().expect_err("two claims").to_string();
-        assert!(problems.contains("of which line is a part") && problems.contains("is claimed twice"), "{problems}");
+        assert!(problems.contains("managed in part by line") && problems.contains("is declared twice"), "{problems}");
         assert!(problems.contains("role.yml:3") && problems.contains("role.yml:4"), "{problems}");
     }
 }
@@ -155,7 +155,7 @@ fn the_same_part_twice_is_a_mistake() {
     let world = world(
         "  - ini: { path: /etc/a, section: s, key: k, value: '1' }\n  - ini: { path: /etc/a, section: s, key: k, value: '2' }\n",
     );
-    assert!(world.plan().expect_err("two claims").to_string().contains("ini /etc/a [s] k is claimed twice"));
+    assert!(world.plan().expect_err("two claims").to_string().contains("ini /etc/a [s] k is declared twice"));
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn yaml_that_others_may_mean_too_is_refused() {
         ("a: !t {b: 1}\n", "an anchor"),
         ("a: 1\n---\na: 2\n", "several documents"),
         ("a: 1\na: 2\n", "more than once"),
-        ("a: [\n", "it is no YAML"),
+        ("a: [\n", "invalid YAML"),
     ] {
         let edit = Edit::Yaml(Yaml { path: Path::parse("a.b").expect("a way"), value: Some(plain("2")) });
         let found = edit.apply(Some(text.as_bytes())).expect_err(text).to_string();

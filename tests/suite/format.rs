@@ -87,7 +87,7 @@ fn what_cannot_be_kept_is_refused() {
     // The anchor would stand behind what goes by it.
     let moved = formatted(Sort::Role, "resources: &r [a]\nsummary: *r\n").expect_err("an alias before its anchor");
     assert!(moved.contains("cannot be formatted: its meaning would change"), "{moved}");
-    let broken = formatted(Sort::Role, "a: [\n").expect_err("no YAML");
+    let broken = formatted(Sort::Role, "a: [\n").expect_err("not YAML");
     assert!(broken.contains("this is not YAML"), "{broken}");
 }
 

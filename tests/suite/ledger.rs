@@ -224,7 +224,7 @@ fn end(world: &mut World, end: End, when: &str) {
     assert!(run.report.converged(), "{when}:\n{}{}", show_plan(&plan), show_run(&plan, &run));
     let kept: Vec<&Entry> = plan.entries().filter(|entry| entry.is_kept()).collect();
     // What ran cannot be undone, and what was removed has gone.
-    let forgotten = Reason::Because("it cannot be taken away; armilla forgets it".to_owned());
+    let forgotten = Reason::Because("it cannot be removed and is only dropped from the ledger".to_owned());
     assert!(kept.iter().all(|entry| entry.reason == forgotten), "{when}:\n{}", show_plan(&plan));
 }
 
@@ -343,7 +343,7 @@ fn what_differs_from_what_an_interrupted_run_made_stays() {
     world.fleet.drift("h1", &Drift::Edit("/etc/a".to_owned()));
     let plan = world.destroy();
     let entry = about(&plan, "/etc/a");
-    assert_eq!(entry.reason, Reason::Because("it is not as the interrupted run made it".to_owned()));
+    assert_eq!(entry.reason, Reason::Because("it is not as the interrupted run left it".to_owned()));
     world.apply(&plan);
     assert!(there(&world, "/etc/a") && !there(&world, "/etc/b"));
     world.site(NOTHING);
@@ -402,7 +402,7 @@ fn a_package_that_a_new_one_needs_stays_with_its_data() {
     world.apply(&plan);
     assert!(is_installed(&world, "zookeeper") && is_installed(&world, "zookeeperd"));
     settled(&world);
-    kept(&self::plan(&world), "zookeeper", "package zookeeperd (which a role wants) depends on it");
+    kept(&self::plan(&world), "zookeeper", "package zookeeperd (which is in a role) depends on it");
     world.site(NOTHING);
     converge(&world);
     assert!(!is_installed(&world, "zookeeper") && !is_installed(&world, "zookeeperd"));
@@ -458,7 +458,7 @@ fn an_account_in_use_stays() {
     world.fleet.drift("h1", &Drift::Stop("theirs.service".to_owned()));
     let mut again = applied("  - user: { name: sailor, system: true }\n");
     of_role(&mut again, "  - file: { path: /etc/a, content: a, owner: sailor }\n");
-    kept(&plan(&again), "sailor", "a resource that is wanted belongs to it");
+    kept(&plan(&again), "sailor", "a resource of the project belongs to it");
     converge(&world);
     assert_eq!(world.fleet.on("h1", |host| host.users.contains_key("sailor")), Some(false));
 }
@@ -754,7 +754,7 @@ fn what_is_tagged_never_is_still_wanted() {
 fn a_host_whose_ledger_is_not_understood_is_not_changed() {
     let mut world = applied("  - file: { path: /etc/a, content: a }\n");
     of_role(&mut world, "  - file: { path: /etc/a, content: b }\n");
-    for (text, says) in [("{\"version\":99}", "newer armilla"), ("{", "cannot be read")] {
+    for (text, says) in [("{\"version\":99}", "upgrade armilla"), ("{", "cannot be read")] {
         world.fleet.write_ledger("h1", &world.owner(), text.as_bytes());
         let plan = plan(&world);
         let why = plan.unreachable.values().next().cloned().unwrap_or_default();

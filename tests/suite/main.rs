@@ -22,6 +22,7 @@ mod generator;
 mod imports;
 mod includes;
 mod inventory;
+mod language;
 mod lease;
 mod ledger;
 mod mistakes;

@@ -440,7 +440,7 @@ async fn f15_a_host_that_was_lost_is_waited_for() {
     assert!(matches!(never, Err(TransportError::Unreachable { .. })), "{never:?}");
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     let first = told.lock().expect("a lock").first().cloned().expect("it was told");
-    assert!(first.starts_with("waiting for h1 to come back: h1 cannot be reached: "), "{first}");
+    assert!(first.starts_with("waiting for h1 to come back: h1 is unreachable: "), "{first}");
     let (back, ()) = tokio::join!(connections.await_back(&host, Duration::from_secs(60), &tell), async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         server.start_again();

@@ -235,7 +235,7 @@ fn a_ledger_of_another_project_that_is_not_understood_stops_the_host() {
     one.fleet.write_ledger("h1", &other(&one), b"{\"version\":99}");
     let plan = plan(&one);
     let why = plan.unreachable.values().next().cloned().unwrap_or_default();
-    assert!(why.contains("sim of other-") && why.contains("newer armilla"), "{why}");
+    assert!(why.contains("sim of other-") && why.contains("upgrade armilla"), "{why}");
 }
 
 // -- the program on this machine --------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ fn two_projects_on_this_machine_keep_what_they_have() {
     let plan = here.path("one.plan").display().to_string();
     here.ends("one", 0, &["plan", "here", "-o", &plan]);
     let said = here.ends("two", 1, &["apply", &plan, "-y"]);
-    assert!(said.contains(&format!("the plan is of the project {}", here.identity("one"))), "{said}");
+    assert!(said.contains(&format!("the plan is for the project {}", here.identity("one"))), "{said}");
     here.ends("one", 0, &["apply", &plan, "-y"]);
     here.ends("one", 0, &["destroy", "here", "--confirm", "here"]);
     assert!(!here.path("b").exists() && here.path("c").exists());
@@ -377,7 +377,7 @@ fn resume_finds_the_runs_of_the_project_wherever_its_folder_is() {
     here.project("shop", &["one"]);
     here.write("shop/armilla.yml", "project: shop-2222222222\n");
     let said = here.ends("shop", 1, &["resume", "-y"]);
-    assert!(said.contains("no run of this project"), "{said}");
+    assert!(said.contains("this project has no run"), "{said}");
     fs::write(go, "").expect("a file");
     here.ends("moved", 0, &["resume", "-y"]);
 }

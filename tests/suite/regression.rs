@@ -63,7 +63,7 @@ fn a_restart_that_was_lost_a_second_after_the_start_is_made_up_for() {
     let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
     assert!(!world.apply(&plan).report.converged());
     let again = apply(&world);
-    assert!(show_plan(&again).contains("restart service nginx (owed because of file /etc/nginx/a)"));
+    assert!(show_plan(&again).contains("restart service nginx (pending because of file /etc/nginx/a)"));
     settled(&world);
 }
 

@@ -359,7 +359,7 @@ fn leaving() -> Plan {
             false,
             vec![
                 kept("/etc/by-hand", "it was changed on the host"),
-                kept("/etc/before", "it was there before armilla, which forgets it"),
+                kept("/etc/before", "it existed before armilla and is only dropped from the ledger"),
             ],
         )
         .0;
@@ -402,7 +402,7 @@ fn a_host_where_something_only_stays_is_no_host_that_was_changed() {
     plan.silent.clear();
     let text = plain(&human::plan(&plan, &view(110)));
     assert!(plan.is_empty() && text.contains("Nothing to do"), "{text}");
-    assert!(text.contains("/etc/by-hand") && text.contains("ours as of 19 Nov 2026, 14:02 UTC"), "{text}");
+    assert!(text.contains("/etc/by-hand") && text.contains("owned since 19 Nov 2026, 14:02 UTC"), "{text}");
 }
 
 /// Everything that is not a plain change.
@@ -435,7 +435,7 @@ fn doubts() -> Plan {
         true,
         vec![
             changed("/etc/hadoop/hdfs-site.xml", &long, &other),
-            guarded().may("its guard can be asked only when the user hdfs is there"),
+            guarded().may("its guard can run only when the user hdfs exists"),
             restart("hdfs").may("only if format-namenode runs"),
             thing("command", "sync-clock", Action::Run, Vec::new(), vec![run(&["chronyc", "makestep"])]),
             thing("file", "/etc/hadoop/old.xml", Action::Remove, Vec::new(), Vec::new()),
@@ -448,7 +448,7 @@ fn doubts() -> Plan {
         true,
         vec![guarded().stopped(
             Verdict::Refused,
-            "there is a directory where a file should be; armilla never replaces one by the other: move it away first",
+            "a directory exists where a file should be; armilla never replaces one with the other: move it first",
         )],
     );
     build = build.join().gate("n1", "hdfs").join();

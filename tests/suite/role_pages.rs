@@ -32,10 +32,10 @@ fn every_built_in_role_has_its_page() {
 
 const INDEX: &str = "# Built-in roles
 
-They travel in the program; a role of the same name in your project's `roles/` takes the place of one. These pages are made from
+These roles are part of the program; a role of the same name in the `roles/` of your project replaces it. These pages are generated from
 the roles: `ARMILLA_BLESS=1 cargo test --test suite role_pages`. How to write a role: [roles](../roles.md).
 
-| role | what it is |
+| role | description |
 |---|---|
 ";
 
@@ -83,9 +83,9 @@ fn page(role: &Role, node: &Node) -> String {
     );
     list("Services that must be healthy first", role.needs.iter().map(|key| format!("`{}`", key.name)), &mut text);
     let provided = role.provides.iter().map(|(key, _)| format!("`needs.{}.{key}`", role.name));
-    list("What roles that need it may read", provided, &mut text);
+    list("Values for roles that need it", provided, &mut text);
     let refused = node.get("refuse").and_then(Node::list).unwrap_or_default().iter().map(refusal);
-    list("What it refuses, before anything is done", refused, &mut text);
+    list("Refused at validate", refused, &mut text);
     let wanted = node.get("resources").and_then(Node::list).unwrap_or_default();
     let things = wanted.iter().zip(&role.resources).map(|(node, item)| resource(item, node));
     list("What it puts on a host, in order", things, &mut text);
@@ -100,7 +100,7 @@ fn inputs(role: &Role, node: &Node, text: &mut String) {
     if role.inputs.is_empty() {
         return;
     }
-    text.push_str("\n## Inputs\n\n| input | type | default | what it is |\n|---|---|---|---|\n");
+    text.push_str("\n## Inputs\n\n| input | type | default | description |\n|---|---|---|---|\n");
     for input in &role.inputs {
         let written = node.get("inputs").and_then(|inputs| inputs.get(&input.name));
         let key = |key: &str| written.and_then(|input| input.get(key)).map(plain);

@@ -397,7 +397,7 @@ fn no_change_of_a_file_goes_unnoticed() {
         assert!(matches!(error, SavedError::Cut | SavedError::Stranger), "{at}: {error:?}");
     }
     for more in [&b"\n"[..], b" ", b"{}", b"}\n"] {
-        let error = File::parse([&whole, more].concat()).expect_err("something follows");
+        let error = File::parse([&whole, more].concat()).expect_err("unexpected text after");
         assert!(matches!(error, SavedError::Changed | SavedError::Cut), "{error:?}");
     }
     assert!(tried > 500, "{tried}");
@@ -438,21 +438,21 @@ fn forged(from: &str, to: &str) -> SavedError {
 #[test]
 fn a_file_that_says_what_no_plan_says_is_refused() {
     let forgeries = [
-        ("\"kind\":\"file\"", "\"kind\":\"spell\"", "there is no kind `spell`"),
+        ("\"kind\":\"file\"", "\"kind\":\"spell\"", "unknown kind `spell`"),
         (
             "\"environment\":\"staging@shop-k3fq8w2n7d\",\"stages\"",
             "\"environment\":\"production\",\"stages\"",
             "another environment",
         ),
-        ("\"after\":[[0,\"done\"]]", "\"after\":[[1,\"done\"]]", "stage 1 waits for one that is not before it"),
-        ("\"after\":[[0,\"done\"]]", "\"after\":[[99,\"done\"]]", "stage 1 waits for one that is not before it"),
+        ("\"after\":[[0,\"done\"]]", "\"after\":[[1,\"done\"]]", "stage 1 waits for a later stage"),
+        ("\"after\":[[0,\"done\"]]", "\"after\":[[99,\"done\"]]", "stage 1 waits for a later stage"),
         ("\"in_sync\":112", "\"in_sync\":112,\"more\":1", "unknown field `more`"),
         ("\"in_sync\":112", "\"in_sync\":-1", "invalid value"),
-        ("\"requires\":[0]", "\"requires\":[1]", "requires one that is not before it"),
+        ("\"requires\":[0]", "\"requires\":[1]", "requires a later one"),
         ("\"items\":[[0,", "\"items\":[[9,", "there is no resource 9"),
-        ("{\"sealed\":0}", "{\"sealed\":77}", "there is no secret of that number"),
-        ("\"within\":\"60s\"", "\"within\":\"soon\"", "`soon` is no length of time"),
-        ("\"keys\":{\"path\":\"/etc/token\"", "\"keys\":{\"path\":\"etc/token\"", "`etc/token` is no path for a host"),
+        ("{\"sealed\":0}", "{\"sealed\":77}", "unknown secret number"),
+        ("\"within\":\"60s\"", "\"within\":\"soon\"", "invalid duration `soon`"),
+        ("\"keys\":{\"path\":\"/etc/token\"", "\"keys\":{\"path\":\"etc/token\"", "invalid path `etc/token`"),
     ];
     for (from, to, why) in forgeries {
         let error = forged(from, to);
@@ -471,7 +471,7 @@ fn secrets_are_read_only_with_their_key() {
     assert_eq!(sealed.id.as_deref(), Some("prod"));
     assert!(sealed.open(&key("wrong")).is_err());
     let other = Secret::new(b"{\"values\":[\"hunter2\"],\"places\":[0,1]}".to_vec());
-    let error = file.open(Some(&other)).expect_err("no list of secrets").to_string();
+    let error = file.open(Some(&other)).expect_err("not a list").to_string();
     assert!(!error.contains("hunter2"), "{error}");
     assert_eq!(small().draft().expect("a draft").finish(None).expect_err("not encrypted"), SavedError::Sealed);
     // A plan that is only shown has no secret, and nobody can take it for one with an empty password.
@@ -633,26 +633,26 @@ fn a_host_on_which_something_moved_is_refused_with_its_name() {
         seen.now.get_mut(&host("h1")).expect("asked").as_mut().expect("answered").insert(probe, reading);
     };
     let other = moved(&|seen| put(seen, path("/etc/b"), Reading::Path(PathReading::Other("fifo".into()))));
-    assert_eq!(other, (None, one("h1", "file /etc/b moved since the plan was made")));
+    assert_eq!(other, (None, one("h1", "file /etc/b changed since the plan was made")));
     let blind = moved(&|seen| put(seen, path("/etc/a"), Reading::Failed("Input/output error".into())));
-    assert_eq!(blind, (None, one("h1", "file /etc/a cannot be read any more: Input/output error")));
+    assert_eq!(blind, (None, one("h1", "file /etc/a can no longer be read: Input/output error")));
     let silent = moved(&|seen| drop(seen.now.insert(host("h2"), Err("no route to host".into()))));
-    assert_eq!(silent, (None, one("h2", "it does not answer: no route to host")));
+    assert_eq!(silent, (None, one("h2", "it is unreachable: no route to host")));
     let machine = moved(&|seen| state(&mut seen.now, "h1", "m9", Some(ledger(3, None))));
-    assert_eq!(machine.1, one("h1", "another machine answers under its name: it was m1, and this is m9"));
+    assert_eq!(machine.1, one("h1", "another machine has its name: it was m1, and this is m9"));
     let lost = moved(&|seen| state(&mut seen.now, "h1", "m1", None));
-    let why = "what armilla remembers there is not what the plan was made on: 3 runs then, 0 now";
+    let why = "its ledger changed since the plan was made: 3 runs then, 0 now";
     assert_eq!(lost, (None, one("h1", why)));
     let newer = moved(&|seen| state(&mut seen.now, "h1", "m1", Some(b"{\"version\":99}".to_vec())));
-    assert!(newer.1["h1"].contains("use a newer armilla"), "{newer:?}");
+    assert!(newer.1["h1"].contains("upgrade armilla"), "{newer:?}");
     let unknown = moved(&|seen| drop(seen.saved.plan.bases.remove(&host("h1"))));
-    assert_eq!(unknown, (None, one("h1", "the plan does not say what it saw there")));
+    assert_eq!(unknown, (None, one("h1", "the plan has no state for it")));
 }
 
 #[test]
 fn a_plan_that_had_its_time_is_refused_as_a_whole() {
     let run = "20261121-150000-k3fq";
-    let words = "the run 20261121-150000-k3fq of bob@desk, begun 2026-11-21T15:00:00Z";
+    let words = "the run 20261121-150000-k3fq of bob@desk, started 2026-11-21T15:00:00Z";
     let mut overtaken = seen();
     state(&mut overtaken.now, "h2", "m2", Some(ledger(4, Some(("other", run)))));
     let (stale, hosts) = look(&overtaken);

@@ -60,11 +60,8 @@ fn a_map_in_the_place_of_a_text_is_a_map_whatever_its_keys_are() {
     for (resource, what) in [
         ("file: { path: /a, content: \"{{ flat }}\" }", "content must be a text"),
         ("file: { path: /a, content: { $bytes: AP8A } }", "content must be a text"),
-        ("command: { run: [echo, \"{{ flat }}\"], name: it }", "an argument is a text: put a map in quotes"),
-        (
-            "file: { path: /a, content: x, mode: \"{{ flat }}\" }",
-            "a mode is written in quotes, like \"0644\", not a map",
-        ),
+        ("command: { run: [echo, \"{{ flat }}\"], name: it }", "an argument must be text: put a map in quotes"),
+        ("file: { path: /a, content: x, mode: \"{{ flat }}\" }", "a mode must be in quotes, like \"0644\", not a map"),
     ] {
         let problems = world(&format!("  - {resource}\n")).plan().expect_err(what).to_string();
         assert!(problems.contains(what), "{what} in {problems}");

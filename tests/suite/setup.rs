@@ -119,12 +119,15 @@ fn f58_too_few_files_are_an_error_of_this_machine_and_no_host_is_called_unreacha
         told(project.command(&["sh", "-c", &shell, "sh"], arguments).output().expect("armilla runs"))
     };
     let (code, text) = limited("-n 40", &["plan", "x"]);
-    assert!(code == Some(1) && text.contains("only 40 files open") && text.contains("ulimit -n"), "{code:?}\n{text}");
+    assert!(
+        code == Some(1) && text.contains("limit of open files is 40") && text.contains("ulimit -n"),
+        "{code:?}\n{text}"
+    );
     assert!(!text.contains("unreachable") && !text.contains("did not answer"), "{text}");
     let (code, text) = limited("-n 40", &["exec", "x", "--", "true"]);
     assert!(matches!(code, Some(1 | 3)) && !text.contains("unreachable"), "{code:?}\n{text}");
     let (code, text) = limited("-n 15", &["plan", "x"]);
-    assert!(code == Some(1) && text.contains("only 15 files open"), "{code:?}\n{text}");
+    assert!(code == Some(1) && text.contains("limit of open files is 15"), "{code:?}\n{text}");
     let (code, text) = limited("-S -n 40", &["plan", "x"]);
     assert_eq!(code, Some(0), "what is allowed is taken\n{text}");
     let (code, text) = limited("-n 40", &["plan", "x", "-f", "1", "-l", "h1"]);
@@ -151,7 +154,7 @@ fn f58_a_mistake_in_the_ssh_configuration_or_a_missing_ssh_is_an_error_of_this_m
     fs::create_dir(&none).expect("a directory");
     let mut command = project.command(&[], &["plan", "x"]);
     let (code, text) = told(command.env("PATH", &none).output().expect("armilla runs"));
-    assert!(code == Some(1) && text.contains("the program ssh cannot be started"), "{code:?}\n{text}");
+    assert!(code == Some(1) && text.contains("ssh cannot be started"), "{code:?}\n{text}");
     server.configure("Host *\nHstName 127.0.0.1\n");
     let (code, text) = project.armilla(&["plan", "x"]);
     assert!(code == Some(1) && text.contains("configuration option"), "{code:?}\n{text}");

@@ -328,7 +328,7 @@ async fn a_connection_that_is_kept_serves_the_next_run_and_then_ends() {
     let folder = server.home.join("kept");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).expect("a mode");
     match said(&Connections::new(options(60)), &host, "echo here").await {
-        Err(TransportError::Local { why, .. }) => assert!(why.contains("only we can read"), "{why}"),
+        Err(TransportError::Local { why, .. }) => assert!(why.contains("only this user can read"), "{why}"),
         other => panic!("{other:?}"),
     }
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a mode");
@@ -654,7 +654,7 @@ async fn f59_a_host_where_sudo_does_not_make_us_root_reads_no_script() {
     drop(server);
     for (script, says) in [
         ("echo 'Il faut un mot de passe' >&2; exit 1", "Il faut un mot de passe"),
-        ("exit 1", "without a word"),
+        ("exit 1", "without a message"),
         ("echo \"sudo: I'm sorry $USER. I'm afraid I can't do that\" >&2; exit 1", "do not allow"),
     ] {
         let Some(server) = with_sudo(Some(script)) else { return };

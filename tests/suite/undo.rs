@@ -263,8 +263,8 @@ fn what_cannot_be_put_back_is_told_and_the_rest_is() {
         fs::remove_dir_all(host.path("file")).expect("a folder");
         host.done(undo());
         assert_eq!(fs::read_to_string(host.path("file")).expect("a file"), "1", "{shell:?}");
-        assert!(host.fails(snapshot(&["/etc/../x"])).contains("is no name of one"));
-        assert!(host.fails(snapshot(&["/two\nlines"])).contains("is no name of one"));
+        assert!(host.fails(snapshot(&["/etc/../x"])).contains("invalid name"));
+        assert!(host.fails(snapshot(&["/two\nlines"])).contains("invalid name"));
     }
 }
 

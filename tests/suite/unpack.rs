@@ -355,7 +355,7 @@ fn f33_only_what_was_unpacked_is_replaced_or_removed() {
         fs::remove_dir_all(room.path("tree")).expect("it goes");
         fs::create_dir_all(room.path(".armilla-new-tree/tree")).expect("what a crash left");
         assert_eq!(unpack(&shell, one("1", Occupied::Refuse)), Ok(()));
-        assert!(unpack(&shell, one("2", Occupied::Refuse)).expect_err("it is there").contains("is there already"));
+        assert!(unpack(&shell, one("2", Occupied::Refuse)).expect_err("it is there").contains("already exists"));
         assert_eq!(unpack(&shell, one("2", Occupied::Replace)), Ok(()));
         assert_eq!(tree(&room, "tree"), [".armilla-archive=armilla archive 1\n", "x=2"]);
         assert_eq!(room.names(), ["tree"]);

@@ -138,7 +138,7 @@ fn what_a_selector_does_not_find_is_an_error_or_a_warning() {
     assert!(environment.warnings.iter().any(|warning| warning.what.contains("nobody")));
     let catalog = environment.catalog(&Facts::new(), &BTreeSet::new()).expect("fine");
     let selected = environment.chosen(catalog).expect("a warning");
-    assert!(selected.warnings.iter().any(|warning| warning.what.contains("the selection leaves nothing")));
+    assert!(selected.warnings.iter().any(|warning| warning.what.contains("the selection is empty")));
 }
 
 #[test]
@@ -152,8 +152,8 @@ fn a_template_in_an_inventory_of_ansible_is_an_error_only_if_a_role_reads_it() {
     let hosts = ("hosts", "[all]\nw1\nw2 word='{{ x }}'\n");
     let wrong = said(&[hosts, ("group_vars/all.yml", "list: [a, { b: \"{% x %}\" }]\n")], &[]);
     assert_eq!(wrong.len(), 2, "{wrong:?}");
-    assert!(wrong[0].starts_with("group_vars/all.yml:1:16 the value of `list` holds"), "{wrong:?}");
-    assert!(wrong[1].starts_with("hosts:3:") && wrong[1].contains("the value of `word` holds"), "{wrong:?}");
+    assert!(wrong[0].starts_with("group_vars/all.yml:1:16 the value of `list` is a template"), "{wrong:?}");
+    assert!(wrong[1].starts_with("hosts:3:") && wrong[1].contains("the value of `word` is a template"), "{wrong:?}");
 
     let none: [String; 0] = [];
     assert_eq!(said(&[("hosts", "w1 other='{{ x }}'\n")], &[]), none, "nobody reads it");
@@ -244,7 +244,7 @@ async fn a_template_in_an_encrypted_value_is_found_and_not_shown() {
     let keys = KeySources { first: vec![key], fallback: None };
     let request = Request { keys, ..Request::of(name("test")) };
     let said = folder.open().with_prompt(person).environment(&request).await.err().expect("wrong").to_string();
-    assert!(said.contains("the value of `word` holds") && said.contains("group_vars/all.yml:1:7"), "{said}");
+    assert!(said.contains("the value of `word` is a template") && said.contains("group_vars/all.yml:1:7"), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
 }
 
@@ -256,5 +256,8 @@ async fn a_template_that_a_program_prints_is_found() {
     folder.file("hosts.sh", script).file("armilla.yml", "allow_commands: [[./hosts.sh]]\n");
     fs::set_permissions(folder.0.join("hosts.sh"), fs::Permissions::from_mode(0o755)).expect("a mode");
     let said = folder.open().environment(&Request::of(name("test"))).await.err().expect("wrong").to_string();
-    assert!(said.contains("the value of `word` holds") && said.contains("what `./hosts.sh` printed:1:"), "{said}");
+    assert!(
+        said.contains("the value of `word` is a template") && said.contains("the output of `./hosts.sh`:1:"),
+        "{said}"
+    );
 }

@@ -53,7 +53,7 @@ const USAGE: &str = "armilla explain ENV VARIABLE --host HOST, armilla explain E
 pub(super) async fn run(global: &Global, command: &Explain) -> Result<Exit, Failure> {
     match (command.words.as_slice(), &command.inventory) {
         ([], None) => {
-            ui::result(&format!("{}\n\nhow to ask: {USAGE}", reference::list(KINDS)));
+            ui::result(&format!("{}\n\nusage: {USAGE}", reference::list(KINDS)));
             Ok(Exit::Success)
         }
         ([word], None) => a_kind(global, command, word),
@@ -72,12 +72,12 @@ fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Failur
     }
     let environments = load::workspace(global).map(|workspace| workspace.environments()).unwrap_or_default();
     let problem = if environments.iter().any(|name| name == word) {
-        Diagnostic::error(format!("what of `{word}` is to be explained?")).hint(USAGE)
+        Diagnostic::error(format!("nothing to explain in `{word}`")).hint(USAGE)
     } else {
         let kinds = KINDS.iter().map(|kind| kind.name);
         let near = did_you_mean(word, kinds.chain(environments.iter().map(String::as_str)));
-        let problem = Diagnostic::error(format!("`{}` is no kind of resource", crate::diag::shown(word)));
-        problem.hint(near.map_or_else(|| USAGE.to_owned(), |near| format!("{near} How to ask: {USAGE}")))
+        let problem = Diagnostic::error(format!("unknown resource kind `{}`", crate::diag::shown(word)));
+        problem.hint(near.map_or_else(|| USAGE.to_owned(), |near| format!("{near} Usage: {USAGE}")))
     };
     Err(problem.into())
 }
@@ -123,12 +123,12 @@ fn named(words: &[String]) -> (String, Only) {
 fn host(loaded: &Environment, name: Option<&str>) -> Result<HostName, Diagnostic> {
     let names = || loaded.inventory.hosts().map(|host| host.name().as_str());
     let Some(name) = name else {
-        let problem = Diagnostic::error("which host? Values and resources differ from host to host");
+        let problem = Diagnostic::error("no host is given: values and resources differ between hosts");
         return Err(problem.maybe_hint(names().next().map(|first| format!("for example: --host {first}"))));
     };
     let found = loaded.inventory.host(name).map(|host| host.name().clone());
     found.ok_or_else(|| {
-        let problem = Diagnostic::error(format!("there is no host `{}`", crate::diag::shown(name)));
+        let problem = Diagnostic::error(format!("unknown host `{}`", crate::diag::shown(name)));
         problem.maybe_hint(did_you_mean(name, names()))
     })
 }
@@ -173,8 +173,8 @@ impl Asked<'_> {
                 let variable = format!("variable {}", self.text);
                 let mut names: Vec<&str> = several.iter().map(|(name, ..)| name.as_str()).collect();
                 names.extend(is_variable.then_some(variable.as_str()));
-                let problem = Diagnostic::error(format!("`{}` may be several things on {}", self.text, self.host));
-                Err(problem.hint(format!("say the kind, too; there are: {}", names.join(", "))))
+                let problem = Diagnostic::error(format!("`{}` is ambiguous on {}", self.text, self.host));
+                Err(problem.hint(format!("give the kind, too: {}", names.join(", "))))
             }
         }
     }
@@ -198,7 +198,7 @@ impl Asked<'_> {
         let names = inputs.iter().copied().chain(merged.keys().map(|name| &**name));
         let near = did_you_mean(&self.text, names.chain(targets.iter().flatten().map(String::as_str)));
         let list =
-            format!("all of them: armilla inventory {0} --host {1}, armilla graph {0} -r", loaded.name, self.host);
+            format!("to list all: armilla inventory {0} --host {1}, armilla graph {0} -r", loaded.name, self.host);
         problem.hint(near.unwrap_or(list))
     }
 

@@ -36,8 +36,8 @@ impl Asked<'_> {
         };
         let named = catalog.hosts[&self.host].named(&format!("{} {}", wanted.0, wanted.1));
         let Some(&(_, block, item)) = named.first() else {
-            let text = format!("with the facts of {}, {} {} is not wanted there", self.host, wanted.0, wanted.1);
-            return Err(Diagnostic::error(text).hint("look at its `when` and `loop`").into());
+            let text = format!("with the facts of {}, {} {} does not apply there", self.host, wanted.0, wanted.1);
+            return Err(Diagnostic::error(text).hint("check its `when` and `loop`").into());
         };
         let blocks = &catalog.hosts[&self.host].blocks;
         let instance = &loaded.placement.hosts[&self.host][block];

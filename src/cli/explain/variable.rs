@@ -56,7 +56,7 @@ impl Asked<'_> {
     /// The facts of the host, or why they are not known.
     async fn facts(&self, loaded: &Environment) -> Result<Result<Facts, String>, Failure> {
         if self.command.offline {
-            return Ok(Err("the host was not asked (--offline)".to_owned()));
+            return Ok(Err("the host was not read (--offline)".to_owned()));
         }
         let read = async |hosts: &Hosts| hosts.session.facts(loaded, &loaded.facts_needed(), &hosts.stop).await;
         let contact = hosts::contact(self.global, &self.command.connection, Telling::default(), read);

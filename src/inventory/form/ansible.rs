@@ -49,8 +49,8 @@ pub(super) fn read(root: Node, draft: &mut Draft, problems: &mut Diagnostics) {
             }
         }
         _ => {
-            let problem =
-                Diagnostic::error(format!("an inventory is a map of groups, not {}", root.kind())).at(&root.origin);
+            let problem = Diagnostic::error(format!("an inventory must be a map of groups, not {}", root.kind()))
+                .at(&root.origin);
             reader.wrong(problem.hint("write `all: { hosts: { web1: } }`"));
         }
     }
@@ -76,7 +76,7 @@ impl Reader<'_> {
     fn group(&mut self, key: &Key, node: Node) -> Option<Owner> {
         if !matches!(node.value, Yaml::Map(_) | Yaml::Null) {
             self.warn(
-                format!("`{}` is passed over: a group is a map, not {}", key.name.escape_debug(), node.kind()),
+                format!("`{}` is ignored: a group must be a map, not {}", key.name.escape_debug(), node.kind()),
                 key,
                 None,
             );
@@ -97,10 +97,8 @@ impl Reader<'_> {
                 "children" => self.children(owner, &key.name, node),
                 "hosts" => self.hosts(owner, &key.name, node),
                 other => {
-                    let what = format!(
-                        "`{}` is passed over: a group has `hosts`, `children` and `vars`",
-                        other.escape_debug()
-                    );
+                    let what =
+                        format!("`{}` is ignored: a group has `hosts`, `children` and `vars`", other.escape_debug());
                     self.warn(what, &part, did_you_mean(other, KEYS).filter(|hint| hint.starts_with("did")));
                 }
             }
@@ -125,7 +123,7 @@ impl Reader<'_> {
                 vec![(Key { name, origin: node.origin }, nothing)]
             }
             _ => {
-                let what = format!("`{part}` of the group `{group}` is a map, not {kind}");
+                let what = format!("`{part}` of the group `{group}` must be a map, not {kind}");
                 let hint = format!("write `{part}: {{ NAME: }}`, a name and a colon in each line");
                 self.wrong(Diagnostic::error(what).at(&node.origin).hint(hint));
                 Vec::new()
@@ -170,7 +168,7 @@ impl Reader<'_> {
         if changed
             && !key.origin.source.line(key.origin.line).and_then(written).is_some_and(|c| matches!(c, '"' | '\''))
         {
-            let problem = Diagnostic::error(format!("`{}` is not read as a text here, and a name is one", key.name));
+            let problem = Diagnostic::error(format!("`{}` is not read as text here: a name must be text", key.name));
             self.wrong(problem.at(&key.origin).hint("put it in quotes"));
         }
     }

@@ -69,7 +69,7 @@ impl Reader<'_> {
         match header(text) {
             Some(Ok((name, kind))) => self.header(name, kind, &origin),
             Some(Err(())) => {
-                let problem = Diagnostic::error(format!("`{}` is no header of a section", text.escape_debug()));
+                let problem = Diagnostic::error(format!("invalid section header `{}`", text.escape_debug()));
                 self.section.owner = None;
                 self.wrong(
                     problem
@@ -107,7 +107,7 @@ impl Reader<'_> {
             "children" => Holds::Children,
             "vars" => Holds::Variables,
             other => {
-                let problem = Diagnostic::error(format!("`{}` is no kind of section", other.escape_debug())).at(origin);
+                let problem = Diagnostic::error(format!("unknown section kind `{}`", other.escape_debug())).at(origin);
                 let hint = did_you_mean(other, ["children", "vars", "hosts"]);
                 self.section.owner = None;
                 return self.wrong(problem.wide(name.chars().count() + other.chars().count() + 3).maybe_hint(hint));
@@ -140,9 +140,8 @@ impl Reader<'_> {
     fn child(&mut self, text: &str, origin: &Origin) {
         let name = text.split('#').next().unwrap_or_default().trim_end();
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || matches!(c, ':' | ']')) {
-            let problem = Diagnostic::error(format!("`{}` is no name of a group", text.escape_debug())).at(origin);
-            return self
-                .wrong(problem.wide(text.chars().count()).hint("below `[NAME:children]` there is one name in a line"));
+            let problem = Diagnostic::error(format!("invalid group name `{}`", text.escape_debug())).at(origin);
+            return self.wrong(problem.wide(text.chars().count()).hint("`[NAME:children]` takes one name per line"));
         }
         let Some(parent) = self.section.owner else { return };
         let reserved = matches!(name, super::ALL | super::UNGROUPED);
@@ -171,18 +170,21 @@ impl Reader<'_> {
             Ok(words) => words,
             Err(unfinished) => {
                 return self.wrong(
-                    Diagnostic::error(format!("the line of a host ends too early: {unfinished}")).at(origin).hint(
-                        "each quote needs its other one; one that means itself stands inside the other sort: \"it's\"",
-                    ),
+                    Diagnostic::error(format!("the line of a host is incomplete: {unfinished}"))
+                        .at(origin)
+                        .hint("close each quote; write a literal quote inside quotes of the other type: \"it's\""),
                 );
             }
         };
         let Some((name, rest)) = words.split_first() else { return };
         let (pattern, port) = host_and_port(&name.text);
         if pattern.ends_with(':') || pattern == "---" {
-            let problem = Diagnostic::error(format!("`{}` is no host name", pattern.escape_debug())).at(origin);
-            let hint =
-                if pattern == "---" { "YAML is in a file that ends in `.yml`" } else { "behind a `:` there is a port" };
+            let problem = Diagnostic::error(format!("invalid host name `{}`", pattern.escape_debug())).at(origin);
+            let hint = if pattern == "---" {
+                "the name of a YAML file must end in `.yml`"
+            } else {
+                "a port is expected after `:`"
+            };
             return self.wrong(problem.wide(name.text.chars().count()).hint(hint));
         }
         let known = self.draft.hosts.len();
@@ -209,7 +211,7 @@ impl Reader<'_> {
             let place = self.origin(origin.line, origin.column as usize - 1 + word.column);
             let Some((name, value)) = word.text.split_once('=') else {
                 let problem =
-                    Diagnostic::error(format!("`{}` is no variable of a host", word.text.escape_debug())).at(&place);
+                    Diagnostic::error(format!("invalid host variable `{}`", word.text.escape_debug())).at(&place);
                 self.problems.push(
                     problem
                         .wide(word.text.chars().count())
@@ -235,12 +237,12 @@ impl Reader<'_> {
                 did_you_mean(name, self.draft.group_names())
             };
             for (_, origin) in parents {
-                let problem = Diagnostic::error(format!("there is no group `{}`", name.escape_debug())).at(origin);
+                let problem = Diagnostic::error(format!("unknown group `{}`", name.escape_debug())).at(origin);
                 self.problems.push(problem.wide(name.chars().count()).maybe_hint(hint.clone()));
             }
         }
         for (name, origin) in &self.undefined {
-            let problem = Diagnostic::error(format!("variables of a group `{name}` that is defined nowhere"));
+            let problem = Diagnostic::error(format!("variables of the undefined group `{name}`"));
             let hint = did_you_mean(name, self.draft.group_names().filter(|known| known != name));
             self.problems.push(problem.at(origin).wide(name.chars().count()).maybe_hint(hint));
         }

@@ -172,8 +172,8 @@ impl Draft {
             self.mentions += names.len();
             let new = names.iter().filter(|name| self.find_host(name.as_str()).is_none()).count();
             if self.hosts.len() + new > range::MOST || self.mentions > MOST_MENTIONS {
-                return Err(Diagnostic::error(format!("with `{text}` there are too many hosts"))
-                    .hint(format!("an inventory has {} hosts at most", range::MOST)));
+                return Err(Diagnostic::error(format!("too many hosts with `{text}`"))
+                    .hint(format!("an inventory can have at most {} hosts", range::MOST)));
             }
             Ok(names)
         });
@@ -245,7 +245,7 @@ impl Draft {
             let text = node.text().map(str::trim);
             let number = text.and_then(|text| text.parse().ok());
             let Some(priority) = (if let Yaml::Int(number) = node.value { Some(number) } else { number }) else {
-                let problem = Diagnostic::error(format!("a priority is a whole number, not {}", node.kind()));
+                let problem = Diagnostic::error(format!("a priority must be a whole number, not {}", node.kind()));
                 return Err(problem.at(&node.origin));
             };
             self.said(owner).priority = Some(priority);
@@ -274,7 +274,7 @@ pub(super) fn read(texts: &Texts, problems: &mut Diagnostics) -> Draft {
         draft.rules = Rules::Ansible;
         printed::read(output, &mut draft, problems);
         for source in files.into_values().filter(|source| !source.text.starts_with("#!")) {
-            let problem = Diagnostic::error("a file with hosts, beside the program that prints them");
+            let problem = Diagnostic::error("a file with hosts beside an inventory program");
             problems.push(
                 problem
                     .at(&Origin::start(source))
@@ -300,15 +300,15 @@ pub(super) fn read(texts: &Texts, problems: &mut Diagnostics) -> Draft {
         [(_, source, _)] => {
             native::read(source, &mut draft, problems);
             for (_, beside, _) in forms.iter().filter(|(.., form)| matches!(form, Form::Ini)) {
-                let what = format!("this file is not read: `{}` holds all hosts", source.name);
+                let what = format!("this file is ignored: `{}` has all hosts", source.name);
                 problems.push(Diagnostic::warning(what).at(&Origin::start(beside)));
             }
         }
         [(first, ..), (_, second, _), ..] => {
             problems.push(
-                Diagnostic::error(format!("a second file with the hosts, beside `{first}`"))
+                Diagnostic::error(format!("a second file with hosts beside `{first}`"))
                     .at(&Origin::start(second))
-                    .hint("an environment has one: keep one of the two"),
+                    .hint("an environment has one: keep one of them"),
             );
             (draft.hosts_unsure, draft.groups_unsure) = (true, true);
         }
@@ -322,14 +322,14 @@ fn foreign(path: &Utf8Path, source: &Arc<Source>, form: Form, draft: &mut Draft,
     let toml = path.extension() == Some("toml");
     if program || toml {
         let problem = Diagnostic::error(if program {
-            "this file is a program, and an inventory is never run"
+            "this file is a program, and inventory files are not executed"
         } else {
-            "an inventory in TOML is not read"
+            "inventories in TOML are not supported"
         });
         problems.push(problem.at(&Origin::start(source)).hint(if program {
             format!("if it prints hosts, name it in environment.yml: `inventory_command: [./{}, --list]`", source.name)
         } else {
-            "`ansible-inventory -i FILE --list --yaml --export` makes YAML of it".to_owned()
+            "convert it to YAML with `ansible-inventory -i FILE --list --yaml --export`".to_owned()
         }));
         (draft.hosts_unsure, draft.groups_unsure) = (true, true);
         return;

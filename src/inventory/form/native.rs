@@ -307,7 +307,7 @@ impl Reader<'_> {
             Some("ssh") => Some(Method::Ssh),
             Some("local") => Some(Method::Local),
             Some(text) => {
-                let problem = Diagnostic::error(format!("`{}` is no way to reach a host", text.escape_debug()));
+                let problem = Diagnostic::error(format!("invalid connection `{}`", text.escape_debug()));
                 self.problems.push(
                     problem.at(&node.origin).wide(text.chars().count()).hint("`ssh`, or `local` for this machine"),
                 );

@@ -24,10 +24,10 @@ pub(super) fn read(output: &Arc<Source>, draft: &mut Draft, problems: &mut Diagn
     let mut reader = Reader { draft, problems, origin };
     match serde_json::from_str::<Value>(&output.text) {
         Ok(Value::Object(groups)) => reader.all(groups),
-        Ok(_) => reader.wrong("what it printed is no map of groups".to_owned()),
+        Ok(_) => reader.wrong("the output is not a map of groups".to_owned()),
         Err(why) => {
             let start: String = output.text.trim().chars().take(60).collect();
-            reader.wrong(format!("what it printed is no JSON: {why}; it begins `{}`", start.escape_debug()));
+            reader.wrong(format!("the output is not JSON: {why}; it begins `{}`", start.escape_debug()));
         }
     }
 }
@@ -54,11 +54,11 @@ impl Reader<'_> {
         }
         match meta.map(|mut meta| meta["hostvars"].take()) {
             Some(Value::Object(hosts)) => hosts.into_iter().for_each(|(name, variables)| self.host(&name, variables)),
-            Some(_) => self.wrong("`_meta.hostvars` is no map of hosts".to_owned()),
+            Some(_) => self.wrong("`_meta.hostvars` is not a map of hosts".to_owned()),
             None => {
                 let problem =
-                    Diagnostic::warning("there is no `_meta`: no host has variables of its own").at(&self.origin);
-                self.problems.push(problem.hint("armilla asks once, with what is written, and never for single hosts"));
+                    Diagnostic::warning("no `_meta` in the output: no host has variables of its own").at(&self.origin);
+                self.problems.push(problem.hint("armilla runs the program once and never asks for single hosts"));
             }
         }
     }
@@ -79,7 +79,7 @@ impl Reader<'_> {
             let host = HostName::new(&host).map_err(|invalid| invalid.to_string());
             match host {
                 Ok(_) if self.draft.hosts.len() >= super::range::MOST => {
-                    return self.wrong(format!("an inventory has {} hosts at most", super::range::MOST));
+                    return self.wrong(format!("an inventory can have at most {} hosts", super::range::MOST));
                 }
                 Ok(host) => {
                     let index = self.draft.host(host);
@@ -108,7 +108,7 @@ impl Reader<'_> {
             _ => None,
         };
         texts.unwrap_or_else(|| {
-            self.wrong(format!("`{key}` of the group `{}` is no list of names", name.escape_debug()));
+            self.wrong(format!("`{key}` of the group `{}` is not a list of names", name.escape_debug()));
             Vec::new()
         })
     }
@@ -126,7 +126,7 @@ impl Reader<'_> {
     fn variables(&mut self, variables: Value, of: &str) -> Option<Settings> {
         let node = node(variables, &self.origin);
         if node.map().is_none() {
-            self.wrong(format!("the variables of {of} are {}, and no map", node.kind()));
+            self.wrong(format!("the variables of {of} must be a map, not {}", node.kind()));
             return None;
         }
         let read = Settings::read_loosely(node, self.problems);

@@ -24,7 +24,7 @@ pub(in crate::inventory) struct Word {
 pub(in crate::inventory) enum Unfinished {
     #[error("a quote is not closed")]
     Quote,
-    #[error("nothing is behind the last backslash")]
+    #[error("nothing follows the last backslash")]
     Escape,
 }
 

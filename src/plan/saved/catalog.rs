@@ -138,7 +138,7 @@ impl Stored {
             let blocks = host.blocks.into_iter().enumerate().map(|(place, part)| part.block(place, &items));
             let blocks = blocks.collect::<Result<Vec<_>, _>>().map_err(|why| format!("{name}: {why}"))?;
             if host.endpoint.name != name {
-                return Err(format!("the way to {name} leads to {}", host.endpoint.name));
+                return Err(format!("the path to {name} leads to {}", host.endpoint.name));
             }
             Ok((name, HostCatalog { endpoint: host.endpoint, blocks }))
         };
@@ -149,7 +149,7 @@ impl Stored {
 
 impl Item {
     fn wanted(self) -> Result<Wanted, String> {
-        let known = kind(&self.kind).ok_or_else(|| format!("there is no kind `{}`", self.kind.escape_debug()))?;
+        let known = kind(&self.kind).ok_or_else(|| format!("unknown kind `{}`", self.kind.escape_debug()))?;
         let wrong = |error: crate::resource::ParseError| {
             format!("a {} of {}: {}: {}", self.kind, self.origin, error.path.join("."), error.what)
         };
@@ -165,7 +165,7 @@ impl Item {
 impl Part {
     fn block(self, place: usize, items: &[Wanted]) -> Result<Block, String> {
         if self.requires.iter().any(|required| *required >= place) {
-            return Err(format!("the role {} requires one that is not before it", self.role));
+            return Err(format!("the role {} requires a later one", self.role));
         }
         let item = |(at, order): (usize, u32)| {
             let wanted = items.get(at).cloned().ok_or_else(|| format!("there is no resource {at}"))?;

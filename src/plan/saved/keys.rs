@@ -55,10 +55,10 @@ pub(super) fn read(keys: Json, marks: Option<Vec<Mark>>) -> Result<Datum, String
     let Some(marks) = marks else { return old(keys) };
     let mut keys = Datum::from(keys);
     for Mark { at, is } in marks {
-        let place = at.iter().try_fold(&mut keys, below).ok_or("a secret is where there is no value")?;
+        let place = at.iter().try_fold(&mut keys, below).ok_or("a secret is in a place that holds no value")?;
         *place = match is {
             Hidden::Secret(leaf) => {
-                let leaf = serde_json::from_str(leaf.expose()).map_err(|_| "a secret is not understood")?;
+                let leaf = serde_json::from_str(leaf.expose()).map_err(|_| "a secret cannot be read")?;
                 Datum::Secret(Secret::new(leaf))
             }
             Hidden::Bytes(bytes) => Datum::Bytes(STANDARD.decode(bytes).map_err(|error| error.to_string())?),

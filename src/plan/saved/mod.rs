@@ -113,30 +113,28 @@ pub struct SavedPlan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SavedError {
     /// It is larger than [`LIMIT`].
-    #[error("it is larger than 256 MiB, and no plan is")]
+    #[error("it is larger than 256 MiB")]
     TooLarge,
     /// It does not begin as one.
-    #[error("it is no plan: it does not begin as those begin that `armilla plan -o FILE` writes")]
+    #[error("it is not a plan written by `armilla plan -o FILE`")]
     Stranger,
     /// It is of another format.
-    #[error(
-        "it is a plan of format {found}, and this armilla knows {VERSION}: use the armilla that made it, or plan again"
-    )]
+    #[error("the plan has format {found}, this version reads {VERSION}: use the version that made it, or plan again")]
     Version {
         /// The format it has.
         found: u64,
     },
     /// Its end is missing.
-    #[error("it is cut short: copy it again, or plan again")]
+    #[error("it is truncated: copy it again, or plan again")]
     Cut,
     /// Its digest is another one.
-    #[error("it was changed after it was written: its digest does not fit")]
+    #[error("it was changed after it was written: its digest does not match")]
     Changed,
     /// Its digest fits, and yet it says something that no plan says.
-    #[error("it is not understood: {0}")]
+    #[error("it cannot be read: {0}")]
     Broken(String),
     /// A secret in it is needed.
-    #[error("secrets are in it, and they are sealed")]
+    #[error("it has encrypted secrets")]
     Sealed,
     /// The plan cannot be written.
     #[error("it cannot be written: {0}")]
@@ -232,7 +230,7 @@ impl SavedPlan {
     fn check(&self) -> Result<(), SavedError> {
         check(&self.about, &self.plan)?;
         if self.catalog.owner != self.plan.owner {
-            return Err(broken("its catalog is of another environment or project"));
+            return Err(broken("its catalog is for another environment or project"));
         }
         Ok(())
     }
@@ -253,19 +251,19 @@ fn keyed(key: &Secret<String>, digest: &Digest) -> Digest {
 
 fn check(about: &About, plan: &Plan) -> Result<(), SavedError> {
     if *plan.environment() != about.environment {
-        return Err(broken("its plan is of another environment"));
+        return Err(broken("its plan is for another environment"));
     }
     for (id, stage) in plan.stages.iter().enumerate() {
         if stage.after.iter().any(|(before, _)| *before >= id) {
-            return Err(broken(format!("its stage {id} waits for one that is not before it")));
+            return Err(broken(format!("its stage {id} waits for a later stage")));
         }
         if let Some(host) = stage.work.host().filter(|host| !plan.endpoints.contains_key(*host)) {
-            return Err(broken(format!("it does not say how {host} is reached")));
+            return Err(broken(format!("it has no connection for {host}")));
         }
     }
     let mut addresses = plan.entries().map(|entry| &entry.address);
     match addresses.find(|address| resource::kind(address.kind).is_none()) {
-        Some(address) => Err(broken(format!("there is no kind `{}`", address.kind.escape_debug()))),
+        Some(address) => Err(broken(format!("unknown kind `{}`", address.kind.escape_debug()))),
         None => Ok(()),
     }
 }

@@ -103,31 +103,31 @@ impl fmt::Display for Stale {
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silent(why) => write!(f, "it does not answer: {why}"),
+            Self::Silent(why) => write!(f, "it is unreachable: {why}"),
             Self::Machine { was, is } => {
-                write!(f, "another machine answers under its name: it was {}, and this is {}", id(was), id(is))
+                write!(f, "another machine has its name: it was {}, and this is {}", id(was), id(is))
             }
             Self::Ledger(why) => write!(f, "{why}"),
             Self::Generation { by: Some(by), .. } => {
                 write!(f, "armilla worked there since the plan was made: {}", run(by))
             }
             Self::Generation { was, is, by: None } => {
-                write!(f, "what armilla remembers there is not what the plan was made on: {was} runs then, {is} now")
+                write!(f, "its ledger changed since the plan was made: {was} runs then, {is} now")
             }
-            Self::Resource(address) => write!(f, "{address} moved since the plan was made"),
-            Self::Unreadable(address, why) => write!(f, "{address} cannot be read any more: {why}"),
+            Self::Resource(address) => write!(f, "{address} changed since the plan was made"),
+            Self::Unreadable(address, why) => write!(f, "{address} can no longer be read: {why}"),
             Self::Claimed(address, why) => write!(f, "{address}: {why}"),
-            Self::Unknown => write!(f, "the plan does not say what it saw there"),
+            Self::Unknown => write!(f, "the plan has no state for it"),
         }
     }
 }
 
 fn run(by: &Applied) -> String {
-    format!("the run {} of {}, begun {}", by.run, by.who, by.at)
+    format!("the run {} of {}, started {}", by.run, by.who, by.at)
 }
 
 fn id(machine: &str) -> &str {
-    if machine.is_empty() { "one without a machine id" } else { machine }
+    if machine.is_empty() { "a machine without an id" } else { machine }
 }
 
 /// Compares what the hosts answer now with what the plan was made on.
@@ -136,7 +136,7 @@ pub(super) fn look(saved: &SavedPlan, digest: &Digest, now: &Observed) -> Look {
     for host in concerned(saved) {
         let (moved, by) = match (saved.plan.bases.get(host), now.get(host)) {
             (None, _) => (vec![Moved::Unknown], None),
-            (_, None) => (vec![Moved::Silent("it was not asked".to_owned())], None),
+            (_, None) => (vec![Moved::Silent("it was not checked".to_owned())], None),
             (_, Some(Err(why))) => (vec![Moved::Silent(why.clone())], None),
             (Some(base), Some(Ok(readings))) => on(saved, host, base, readings),
         };
@@ -236,7 +236,7 @@ fn left(address: &Address, ledger: &Ledger) -> Result<std::sync::Arc<dyn Resourc
     let place = Place { role: address.role.clone(), kind: address.kind.to_owned(), target: address.target.clone() };
     let keys = ledger.owned.get(&place).and_then(|owned| owned.absent.clone());
     let (Some(keys), Some(known)) = (keys, kind(address.kind)) else {
-        return Err("the host does not remember it".to_owned());
+        return Err("the ledger of the host does not have it".to_owned());
     };
     (known.parse)(&keys.into()).map_err(|error| error.what)
 }

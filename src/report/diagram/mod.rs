@@ -84,7 +84,7 @@ pub fn svg(view: &GraphView) -> String {
         draw_card(&mut svg, card, Point { x: place.x + MARGIN, y: place.y + MARGIN });
     }
     let legend =
-        "What is on the left is done first; an arrow leads to a service that waits until the one before is healthy.";
+        "Services on the left come first; an arrow leads to a service that waits until the one before it is healthy.";
     let legend = if edges.is_empty() { "No service waits for another." } else { legend };
     let _ = writeln!(svg, "<text class=\"soft\" x=\"{MARGIN}\" y=\"{:.1}\">{legend}</text>", height - 16.0);
     svg.push_str("</svg>\n");

@@ -135,7 +135,7 @@ impl Course {
     pub(super) fn sentence(&self) -> String {
         let mut texts = vec![format!("{} of {} done", self.over, words::count(self.all, "stage"))];
         texts.extend((self.failed > 0).then(|| format!("{} failed", self.failed)));
-        texts.extend((self.skipped > 0).then(|| format!("{} not begun", self.skipped)));
+        texts.extend((self.skipped > 0).then(|| format!("{} not started", self.skipped)));
         let working = self.running.len();
         texts.push(format!("{} working", words::count(working, "host")));
         let open = self.left.values().filter(|left| **left > 0).count();

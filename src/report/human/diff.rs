@@ -32,7 +32,7 @@ pub(super) fn lines(from: &str, to: &str) -> Vec<Line> {
             let sign = sign(change.tag());
             lines.push(Line { sign, text: visible(change.value(), sign) });
             if change.missing_newline() && (sign != ' ' || from.ends_with('\n') != to.ends_with('\n')) {
-                lines.push(Line { sign: '.', text: "(no line break at its end)".to_owned() });
+                lines.push(Line { sign: '.', text: "(no line break at the end)".to_owned() });
             }
         }
     }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_difference_in_blanks_or_at_the_end_is_seen() {
         assert_eq!(text("a\nb \n", "a\n\tb\n"), [" a", "-b·", "+→   b"]);
-        assert_eq!(text("a\n", "a"), ["-a", "+a", ".(no line break at its end)"]);
+        assert_eq!(text("a\n", "a"), ["-a", "+a", ".(no line break at the end)"]);
         assert_eq!(text("a\r\n", "a\n"), ["-a\\r", "+a"]);
     }
 }

@@ -95,8 +95,8 @@ fn sum(all: &Examination) -> String {
         |wanted: &[Weight]| all.hosts.iter().filter(|host| host.worst().is_some_and(|w| wanted.contains(&w))).count();
     let (lacking, away) = (of(&[Weight::Fault]), of(&[Weight::Unreachable]));
     let well = all.hosts.len() - lacking - away;
-    let mut texts = vec![paint(WELL, &format!("{} well", count(well, "host")))];
-    texts.extend((lacking > 0).then(|| paint(WRONG, &format!("{} lacking something", count(lacking, "host")))));
+    let mut texts = vec![paint(WELL, &format!("{} ok", count(well, "host")))];
+    texts.extend((lacking > 0).then(|| paint(WRONG, &format!("{} with missing requirements", count(lacking, "host")))));
     texts.extend((away > 0).then(|| paint(WRONG, &format!("{} unreachable", count(away, "host")))));
     let here = all.here.iter().filter(|finding| finding.weight != Weight::Note).count();
     texts.extend((here > 0).then(|| paint(WRONG, &format!("{} on this machine", count(here, "fault")))));

@@ -9,10 +9,10 @@ use crate::plan::Drift;
 pub fn drift(found: &Drift) -> String {
     let unknown = words::count(found.unreachable, "host");
     let mut texts = vec![match (found.drifted, found.answered, found.unreachable) {
-        (0, 0, 1..) => return "nothing is known: no host answered".to_owned(),
-        (0, _, 0) => "nothing moved on the hosts".to_owned(),
-        (0, ..) => "nothing moved on the hosts that answered".to_owned(),
-        (drifted, ..) => format!("{} moved on the hosts", words::count(drifted, "resource")),
+        (0, 0, 1..) => return "drift unknown: no host answered".to_owned(),
+        (0, _, 0) => "no drift".to_owned(),
+        (0, ..) => "no drift on the hosts that answered".to_owned(),
+        (drifted, ..) => format!("{} drifted", words::count(drifted, "resource")),
     }];
     if found.ignored > 0 {
         texts.push(format!("{} ignored (see environment.yml)", found.ignored));
@@ -21,7 +21,7 @@ pub fn drift(found: &Drift) -> String {
         texts.push(format!("{} differ for other reasons: see `armilla plan`", found.planned));
     }
     if found.unreachable > 0 {
-        texts.push(format!("nothing is known of {unknown}, which did not answer"));
+        texts.push(format!("{unknown} unreachable"));
     }
     texts.join(", ")
 }
@@ -33,16 +33,16 @@ mod tests {
     #[test]
     fn hosts_that_did_not_answer_are_never_called_unchanged() {
         let all = Drift { answered: 3, ..Drift::default() };
-        assert_eq!(drift(&all), "nothing moved on the hosts");
+        assert_eq!(drift(&all), "no drift");
         let some = Drift { planned: 2, answered: 2, unreachable: 1, ..Drift::default() };
         assert_eq!(
             drift(&some),
-            "nothing moved on the hosts that answered, 2 differ for other reasons: see `armilla plan`, \
-             nothing is known of 1 host, which did not answer"
+            "no drift on the hosts that answered, 2 differ for other reasons: see `armilla plan`, \
+             1 host unreachable"
         );
         let none = Drift { unreachable: 3, ..Drift::default() };
-        assert_eq!(drift(&none), "nothing is known: no host answered");
+        assert_eq!(drift(&none), "drift unknown: no host answered");
         let moved = Drift { drifted: 1, answered: 1, unreachable: 1, ..Drift::default() };
-        assert!(drift(&moved).ends_with("nothing is known of 1 host, which did not answer"));
+        assert!(drift(&moved).ends_with("1 host unreachable"));
     }
 }

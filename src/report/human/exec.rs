@@ -62,7 +62,7 @@ pub fn grouped(all: &[Said]) -> String {
 fn how(ended: &Ended) -> String {
     match &ended.how {
         Ok(0) => paint(WELL, "ok"),
-        Ok(124) => paint(WRONG, "ran out of time and was ended (exit code 124)"),
+        Ok(124) => paint(WRONG, "timed out and was stopped (exit code 124)"),
         Ok(code) => paint(WRONG, &format!("exit code {code}")),
         Err(none) => paint(WRONG, &words::one_line(none.why())),
     }
@@ -111,7 +111,7 @@ pub fn summary(all: &[Ended]) -> String {
         }
     }
     let failed = codes.into_iter().map(|(code, hosts)| {
-        let late = if code == 124 { ": ran out of time and was ended" } else { "" };
+        let late = if code == 124 { ": timed out and was stopped" } else { "" };
         format!("{}   exit code {code}{late}", paint(NAME, &words::hosts(hosts)))
     });
     lines.splice(0..0, failed.collect::<Vec<_>>());

@@ -99,7 +99,7 @@ fn input_lines(variable: &Variable, input: &Input, width: usize) -> Vec<String> 
     let mut lines = vec![format!("{} on {}, {service}", paint(NAME, &variable.name), variable.host)];
     lines.push(format!("  {}  {value}", label("value")));
     lines.push(format!("  {}  {}   {}", label("type"), one_line(&input.kind), paint(QUIET, &input.declared)));
-    lines.extend(labelled("what it is", &input.description, width));
+    lines.extend(labelled("description", &input.description, width));
     lines.extend(settings(&input.settings));
     lines.extend(labelled("because", &input.because, width));
     let column = input.uses.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
@@ -108,7 +108,7 @@ fn input_lines(variable: &Variable, input: &Input, width: usize) -> Vec<String> 
         lines.push(format!("  {label}  {}  {}", pad(&one_line(what), column), paint(QUIET, &one_line(origin))));
     }
     if input.uses.is_empty() {
-        lines.push(format!("  {}  nothing in the role reads it", label("used by")));
+        lines.push(format!("  {}  nothing in the role uses it", label("used by")));
     }
     lines
 }
@@ -221,9 +221,9 @@ fn list(name: &str, texts: &[String], width: usize) -> Vec<String> {
 fn now(now: &Now, width: usize) -> Vec<String> {
     let line = |text: &str| vec![format!("  {}  {text}", label("now"))];
     match now {
-        Now::NotAsked => line("the host was not asked (--offline)"),
+        Now::NotAsked => line("the host was not read (--offline)"),
         Now::Unreachable(why) => line(&paint(WRONG, &one_line(why))),
-        Now::InSync => line(&paint(WELL, "as described")),
+        Now::InSync => line(&paint(WELL, "in sync")),
         Now::Planned(entry) => {
             let mut lines = labelled("now", &standing(entry), width);
             let fields = fold::change(&entry.verdict).into_iter().flat_map(|change| &change.fields);
@@ -240,7 +240,7 @@ fn standing(entry: &Entry) -> String {
         Verdict::Change(change) => format!("will change ({}): {because}", action(change.action)),
         Verdict::MayChange(_) => format!("may change: {because}"),
         Verdict::Refused => format!("refused: {because}"),
-        Verdict::Unreadable => format!("the host could not say how it is: {because}"),
+        Verdict::Unreadable => format!("its state could not be read: {because}"),
         Verdict::Blocked => format!("not planned: it {because}"),
         Verdict::Keep => format!("it stays: {because}"),
     }
@@ -257,6 +257,6 @@ fn field_lines(field: &Field) -> Vec<String> {
         FieldValue::Text { from, to } => vec![format!("{blanks}{}  {} -> {}", field.name, side(from), side(to))],
         FieldValue::Diff { from, to } => diff::show(&diff::lines(from, to), true, LABELS + 6),
         FieldValue::Secret => vec![format!("{blanks}{}  differs (secret)", field.name)],
-        FieldValue::Binary { .. } => vec![format!("{blanks}{}  differs (no text)", field.name)],
+        FieldValue::Binary { .. } => vec![format!("{blanks}{}  differs (not text)", field.name)],
     }
 }

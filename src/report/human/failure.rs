@@ -32,13 +32,10 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
     lines.extend(match failure {
         Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, stderr),
         Failure::Host { why, .. } | Failure::Fenced { why, .. } => lost(step.as_deref(), why),
-        Failure::Undone { cause, why } => put_back(plan, stage, cause, &format!("the change was put back: {why}")),
-        Failure::Unsure { cause, why } => put_back(
-            plan,
-            stage,
-            cause,
-            &format!("whether the change was put back is not known; a person must look: {why}"),
-        ),
+        Failure::Undone { cause, why } => put_back(plan, stage, cause, &format!("the change was rolled back: {why}")),
+        Failure::Unsure { cause, why } => {
+            put_back(plan, stage, cause, &format!("the result of the rollback is unknown; check the host: {why}"))
+        }
         Failure::Refused { why } => words::lines(why).into_iter().map(|line| format!("  {line}")).collect(),
     });
     lines
@@ -56,8 +53,8 @@ fn put_back(plan: &Plan, stage: StageId, cause: &Failure, what: &str) -> Vec<Str
 fn broken(step: Option<&str>, exit: i32, stderr: &str) -> Vec<String> {
     let mut lines: Vec<String> = step.map(|step| format!("  {step}")).into_iter().collect();
     lines.push(match exit {
-        124 => "  ran out of time (exit code 124)".to_owned(),
-        127 => "  there is no such program (exit code 127)".to_owned(),
+        124 => "  timed out (exit code 124)".to_owned(),
+        127 => "  command not found (exit code 127)".to_owned(),
         _ => format!("  exit code {exit}"),
     });
     lines.extend(complaint(stderr));
@@ -65,7 +62,7 @@ fn broken(step: Option<&str>, exit: i32, stderr: &str) -> Vec<String> {
 }
 
 fn lost(step: Option<&str>, why: &str) -> Vec<String> {
-    let doubt = step.map(|step| format!("  whether this was done is not known: {step}"));
+    let doubt = step.map(|step| format!("  the result of this step is unknown: {step}"));
     std::iter::once(format!("  {}", words::one_line(why.trim()))).chain(doubt).collect()
 }
 

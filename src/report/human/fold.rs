@@ -88,7 +88,7 @@ impl Row<'_> {
         }
         match (&self.entry.cause, &self.entry.verdict) {
             // Its reason says already that somebody changed it.
-            (Cause::Host { since }, Verdict::Keep) => texts.push(format!("ours as of {}", words::moment(since))),
+            (Cause::Host { since }, Verdict::Keep) => texts.push(format!("owned since {}", words::moment(since))),
             (cause, _) => texts.extend(words::drift(cause)),
         }
         texts.join("; ")
@@ -117,9 +117,9 @@ impl Row<'_> {
             FieldValue::Secret => Some(format!("{name} (secret, differs)")),
             FieldValue::Binary { .. } if self.own => Some("each host gets its own content".to_owned()),
             FieldValue::Binary { from: Some(from), to } => {
-                Some(format!("{name} {} -> {}, too long or no text", words::size(*from), words::size(*to)))
+                Some(format!("{name} {} -> {}, too long or not text", words::size(*from), words::size(*to)))
             }
-            FieldValue::Binary { from: None, to } => Some(format!("{name} {}, no text", words::size(*to))),
+            FieldValue::Binary { from: None, to } => Some(format!("{name} {}, not text", words::size(*to))),
         }
     }
 

@@ -22,19 +22,18 @@ pub fn import(environment: &EnvName, import: &Import, width: usize) -> String {
         lines.push(format!("  {}   (role {})", words::address(address), address.role));
     }
     if !import.left.is_empty() {
-        lines.extend([String::new(), paint(layout::WRONG, "Not taken over")]);
+        lines.extend([String::new(), paint(layout::WRONG, "Not imported")]);
     }
     for (address, why) in &import.left {
         let text = format!("{} {}: {}", address.host, words::address(address), reason(*why));
         lines.extend(wrap(&text, width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
     }
     for (host, why) in &import.unreachable {
-        let text = format!("{host} did not answer: {}", words::one_line(why.trim()));
+        let text = format!("{host} is unreachable: {}", words::one_line(why.trim()));
         lines.extend(wrap(&text, width).into_iter().map(|line| paint(layout::WRONG, &line)));
     }
     if !import.taken.is_empty() {
-        let text =
-            "Nothing on the hosts is changed. From then on what is listed is taken away when it leaves the roles.";
+        let text = "Nothing on the hosts changes. From then on, armilla removes these resources when they are removed from the roles.";
         lines.push(String::new());
         lines.extend(wrap(text, width));
     }
@@ -43,12 +42,12 @@ pub fn import(environment: &EnvName, import: &Import, width: usize) -> String {
 
 fn reason(why: Left) -> &'static str {
     match why {
-        Left::Owned => "it is armilla's already",
+        Left::Owned => "armilla already owns it",
         Left::Foreign => "it belongs to another project or environment",
-        Left::Missing => "it is not there; `armilla apply` makes it",
-        Left::Differs => "it differs from what the project wants; change the project, or `armilla apply`",
-        Left::Unreadable => "the host could not say how it is",
-        Left::Away => "it is wanted away, and there is nothing",
-        Left::Lasting => "nothing can take it away, so it always stays",
+        Left::Missing => "it does not exist; `armilla apply` creates it",
+        Left::Differs => "it differs from the project; change the project, or `armilla apply`",
+        Left::Unreadable => "its state could not be read",
+        Left::Away => "it is to be absent, and does not exist",
+        Left::Lasting => "it cannot be removed, so it always stays",
     }
 }

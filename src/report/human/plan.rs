@@ -92,7 +92,7 @@ fn as_described(quiet: &[&ServicePlan], plan: &Plan, view: &View) -> Vec<String>
         return Vec::new();
     }
     let names: Vec<&str> = quiet.iter().map(|service| service.name.as_str()).collect();
-    let text = format!("as described: {}", words::list(&names));
+    let text = format!("in sync: {}", words::list(&names));
     let lines = wrap(&text, view.width).into_iter().map(|line| paint(layout::QUIET, &line));
     std::iter::once(String::new()).chain(lines).collect()
 }
@@ -110,7 +110,7 @@ fn kept(blocks: &[&Block], view: &View) -> Vec<String> {
     if lines.is_empty() {
         return lines;
     }
-    let title = paint(layout::NAME, "Stays on the hosts, although no role wants it any more");
+    let title = paint(layout::NAME, "Kept on the hosts, although no role has it any more");
     [String::new(), title].into_iter().chain(lines).collect()
 }
 
@@ -133,7 +133,7 @@ fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
         let text = format!("and {} after these, not planned because of them", words::count(waiting, "resource"));
         lines.push(format!("  {}", paint(layout::QUIET, &text)));
     }
-    let title = paint(layout::WRONG, "Refused or unreadable: apply will not start before this is mended");
+    let title = paint(layout::WRONG, "Refused or unreadable: fix these before apply can start");
     [String::new(), title].into_iter().chain(lines).collect()
 }
 
@@ -158,7 +158,7 @@ fn silent(plan: &Plan, view: &View) -> Vec<String> {
         return Vec::new();
     }
     let hosts = words::hosts(plan.silent.keys());
-    let text = format!("without a role, and did not answer: {hosts} (something of armilla's may be left there)");
+    let text = format!("unreachable hosts without a role: {hosts} (they may still have resources of armilla)");
     let lines = wrap(&text, view.width).into_iter().map(|line| paint(layout::QUIET, &line));
     std::iter::once(String::new()).chain(lines).collect()
 }
@@ -168,8 +168,7 @@ fn lost(plan: &Plan, view: &View) -> Vec<String> {
         return Vec::new();
     }
     let them = if plan.unreachable.len() == 1 { "it" } else { "them" };
-    let title =
-        format!("{} did not answer: what is on {them} is not known", words::count(plan.unreachable.len(), "host"));
+    let title = format!("{} unreachable: the state of {them} is unknown", words::count(plan.unreachable.len(), "host"));
     let widest = plan.unreachable.keys().map(|host| layout::width(host.as_str())).max().unwrap_or(0);
     let mut lines = vec![String::new(), paint(layout::WRONG, &title)];
     for (host, why) in &plan.unreachable {
@@ -203,7 +202,7 @@ fn left_out(plan: &Plan, view: &View) -> Option<String> {
         return None;
     }
     let were = if plan.left_out + view.hosts_left_out == 1 { "was" } else { "were" };
-    Some(format!("Only a part of the plan: {} {were} left out, and may differ.", texts.join(" and ")))
+    Some(format!("Only a part of the plan: {} {were} left out and may differ.", texts.join(" and ")))
 }
 
 fn nothing(plan: &Plan, view: &View) -> String {
@@ -212,9 +211,9 @@ fn nothing(plan: &Plan, view: &View) -> String {
         let kept = plan.summary().kept;
         if kept > 0 {
             let (what, stay) = (words::count(kept, "resource"), if kept == 1 { "stays" } else { "stay" });
-            return format!("Nothing to remove: {what} of armilla's {stay} on {hosts}, for the reasons above.");
+            return format!("Nothing to remove: {what} of armilla {stay} on {hosts}, for the reasons above.");
         }
-        return format!("{}: nothing of armilla's is on {hosts}.", paint(layout::WELL, "Nothing to do"));
+        return format!("{}: {hosts} without resources of armilla.", paint(layout::WELL, "Nothing to do"));
     }
     let resources = words::count(plan.in_sync, "resource");
     let place = match within(view) {
@@ -222,7 +221,7 @@ fn nothing(plan: &Plan, view: &View) -> String {
         None => format!("on {}", words::count(all_hosts(plan).len(), "host")),
     };
     let are = if plan.in_sync == 1 { "is" } else { "are" };
-    format!("{}: {resources} {place} {are} as described.", paint(layout::WELL, "Nothing to do"))
+    format!("{}: {resources} {place} {are} in sync.", paint(layout::WELL, "Nothing to do"))
 }
 
 /// What happens how often, and what could not be found out.
@@ -281,18 +280,17 @@ const ACTIONS: &[(Action, &str, &str)] = &[
 
 fn next(summary: &Summary, view: &View) -> Option<String> {
     if summary.refused + summary.unreadable > 0 {
-        let text =
-            "Nothing was changed. Apply will not start: mend what is refused or unreadable above, then plan again.";
+        let text = "Nothing was changed. Apply will not start: fix the refused or unreadable resources above, then plan again.";
         return Some(text.to_owned());
     }
     if summary.changes() == 0 && summary.unhealthy > 0 {
         return Some(waits(summary, view));
     }
     if summary.changes() == 0 {
-        let text = "Nothing was changed. Nothing to do on the hosts that answered; of the others nothing is known.";
+        let text = "Nothing was changed. Nothing to do on the hosts that answered; the state of the others is unknown.";
         return Some(text.to_owned());
     }
     let doubt = if summary.unreachable > 0 { " (only on the hosts that answered)" } else { "" };
     let command = words::one_line(view.command.as_ref()?);
-    Some(format!("Nothing was changed. To do exactly this{doubt}:  {}", paint(layout::NAME, &command)))
+    Some(format!("Nothing was changed. To apply this plan{doubt}:  {}", paint(layout::NAME, &command)))
 }

@@ -127,16 +127,16 @@ impl Progress {
                 self.step(*stage, *step, outcome, *took).into_iter().collect()
             }
             Event::StageEnded { stage, end, took } => self.stage(*stage, end, *took),
-            Event::Stopping => vec!["stopping: what runs is finished, nothing new begins".to_owned()],
+            Event::Stopping => vec!["stopping: running steps finish, nothing new starts".to_owned()],
             Event::Holding { service, hold: Hold::Approval { .. } | Hold::TooFew { .. } | Hold::Canary { .. } } => {
                 self.holding(service).into_iter().collect()
             }
             Event::Halted { service, halt: why } => {
                 let why = rollout::halt(&self.course.plan, why);
-                vec![paint(layout::WRONG, &format!("{service}  no other host is begun: {why}"))]
+                vec![paint(layout::WRONG, &format!("{service}  no other host starts: {why}"))]
             }
             Event::RollingBack { service, host } => {
-                vec![format!("{host}  {service}  {}", paint(layout::ACT, "is put back as it was"))]
+                vec![format!("{host}  {service}  {}", paint(layout::ACT, "rolling back"))]
             }
             Event::RolledBack { service, outcome } => vec![format!("{service}  {}", rollout::restoration(*outcome))],
             _ => Vec::new(),
@@ -172,7 +172,7 @@ impl Progress {
                         let done = block.entries.iter().filter(|entry| !entry.is_kept());
                         words::count(done.count(), "change")
                     }
-                    Work::Undo { .. } => "put back".to_owned(),
+                    Work::Undo { .. } => "rolled back".to_owned(),
                     Work::Hook { moment: Moment::Drain, .. } => "drained".to_owned(),
                     Work::Hook { moment: Moment::Undrain, .. } => "undrained".to_owned(),
                     _ => "healthy".to_owned(),
@@ -182,11 +182,11 @@ impl Progress {
             End::Failed(failure) => failure::lines(&self.course.plan, stage, failure),
             End::PassedOver(failure) => {
                 let mut lines = failure::lines(&self.course.plan, stage, failure);
-                lines.push("  it goes on all the same, as its role says".to_owned());
+                lines.push("  continues, as its role allows".to_owned());
                 lines
             }
             End::Skipped(_) | End::Stopped | End::Held(_) if self.verbose > 0 => {
-                vec![format!("{host}  {}  not begun", subject(work))]
+                vec![format!("{host}  {}  not started", subject(work))]
             }
             End::Skipped(_) | End::Stopped | End::Held(_) | End::NotNeeded => Vec::new(),
         }

@@ -58,16 +58,18 @@ impl<'a> Reached<'a> {
                 self.kept(stage).map_or(failed.clone(), |kept| format!("{failed}; {kept}"))
             }
             (Some(End::Skipped(_)), _) => "skipped".to_owned(),
-            (Some(End::Stopped | End::Held(_)), _) => "stopped before it began".to_owned(),
+            (Some(End::Stopped | End::Held(_)), _) => "stopped before it started".to_owned(),
             (Some(End::NotNeeded), _) => return None,
-            (Some(End::PassedOver(failure)), _) => format!("failed, and passed over: {}", why(failure)),
+            (Some(End::PassedOver(failure)), _) => format!("failed, and continued: {}", why(failure)),
             (None, Some(step)) => {
                 let what = stage.work.steps().get(*step).map(words::step).unwrap_or_default();
-                unknown(&format!("the record ends at `{what}`"))
+                unknown(&format!("the journal ends at `{what}`"))
             }
-            (None, None) if self.started.contains(&id) => unknown("it was sent to the host, and the record ends there"),
-            (None, None) if ended => "not begun".to_owned(),
-            (None, None) => "not begun, as far as the record goes".to_owned(),
+            (None, None) if self.started.contains(&id) => {
+                unknown("it was sent to the host, and the journal ends there")
+            }
+            (None, None) if ended => "not started".to_owned(),
+            (None, None) => "not started, according to the journal".to_owned(),
         };
         Some(text)
     }
@@ -79,7 +81,7 @@ impl<'a> Reached<'a> {
         let text = match self.rolled_back.get(&key)? {
             Some(true) => "rolled back",
             Some(false) => "its rollback failed",
-            None => "unknown: the record ends while it is rolled back",
+            None => "unknown: the journal ends during its rollback",
         };
         Some(text.to_owned())
     }
@@ -90,7 +92,7 @@ fn why(failure: &Failure) -> String {
         Failure::Step { exit, stderr, .. } => {
             format!("exit code {exit} {}", stderr.lines().next_back().unwrap_or_default())
         }
-        Failure::Undone { cause, .. } => format!("{}; the host has put it back", self::why(cause)),
+        Failure::Undone { cause, .. } => format!("{}; the host rolled it back", self::why(cause)),
         Failure::Unsure { cause, why } => format!("{}; {why}", self::why(cause)),
         Failure::Host { why, .. } | Failure::Refused { why } | Failure::Fenced { why, .. } => why.clone(),
     }
@@ -120,9 +122,9 @@ mod tests {
     fn what_was_sent_to_a_host_is_unknown_where_the_record_ends() {
         let (started, step) = (Event::StageStarted(0), Event::StepStarted { stage: 0, step: 0 });
         let done = Event::StageEnded { stage: 0, end: End::Done, took: Duration::ZERO };
-        assert!(said(&[], false).starts_with("not begun"));
+        assert!(said(&[], false).starts_with("not started"));
         assert!(said(std::slice::from_ref(&started), false).starts_with("unknown: it was sent"));
-        assert!(said(&[started.clone(), step.clone()], false).starts_with("unknown: the record ends at"));
+        assert!(said(&[started.clone(), step.clone()], false).starts_with("unknown: the journal ends at"));
         assert_eq!(said(&[started, step, done], false), "done");
     }
 

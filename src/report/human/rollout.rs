@@ -24,7 +24,7 @@ pub(super) fn promises(rollout: &Rollout) -> Vec<String> {
         } else {
             format!(", healthy for {}", words::span(canary.stable_for).replace(".0 s", " s"))
         };
-        let approve = if canary.approve { ", then a person" } else { "" };
+        let approve = if canary.approve { ", then approval" } else { "" };
         texts.push(format!("{} as a canary{soak}{approve}", words::count(canary.hosts, "host")));
     }
     if rollout.floor > 0 {
@@ -35,8 +35,8 @@ pub(super) fn promises(rollout: &Rollout) -> Vec<String> {
     }
     match rollout.on_failure {
         OnFailure::Stop => {}
-        OnFailure::Continue => texts.push("failures stop nothing".to_owned()),
-        OnFailure::Rollback => texts.push("put back if it fails".to_owned()),
+        OnFailure::Continue => texts.push("failures do not stop it".to_owned()),
+        OnFailure::Rollback => texts.push("rolled back on failure".to_owned()),
     }
     texts
 }
@@ -61,8 +61,8 @@ fn now(rollout: &Rollout, rank: u8) -> String {
 pub(super) fn hold(hold: &Hold, at: Duration) -> String {
     match hold {
         Hold::Running { hosts } => format!("for {}", words::hosts(hosts)),
-        Hold::Asking => "for its members to say how they are".to_owned(),
-        Hold::Needs => "for what the next host needs".to_owned(),
+        Hold::Asking => "for the state of its members".to_owned(),
+        Hold::Needs => "for a service that the next host needs".to_owned(),
         Hold::Zone { host, running } => format!("{host} for another zone: {}", words::hosts(running)),
         Hold::TooFew { host, healthy, floor, down } => too_few(host, (*healthy, *floor), down),
         Hold::Canary { hosts, until } => {
@@ -70,7 +70,7 @@ pub(super) fn hold(hold: &Hold, at: Duration) -> String {
             format!("for {} to stay healthy, {} left", words::hosts(hosts), left.replace(".0 s", " s"))
         }
         Hold::Approval { hosts } => {
-            format!("for a person: {} changed and healthy; armilla approve lets the others follow", words::hosts(hosts))
+            format!("for approval: {} changed and healthy; to continue: armilla approve", words::hosts(hosts))
         }
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn hold(hold: &Hold, at: Duration) -> String {
 fn too_few(host: &HostName, (healthy, floor): (usize, usize), down: &[(HostName, String)]) -> String {
     let down: Vec<String> = down.iter().map(|(host, why)| format!("{host}: {}", words::one_line(why))).collect();
     let because = if down.is_empty() { String::new() } else { format!(" ({})", down.join("; ")) };
-    format!("{host} would leave {healthy} healthy, and {floor} are promised{because}")
+    format!("changing {host} would leave {healthy} healthy, and `keep_healthy` requires {floor}{because}")
 }
 
 /// Why no other turn begins.
@@ -92,9 +92,9 @@ pub(crate) fn halt(plan: &Plan, halt: &Halt) -> String {
         Halt::TooFew { hold: Hold::TooFew { host, healthy, floor, down } } => too_few(host, (*healthy, *floor), down),
         Halt::TooFew { .. } => "too few are healthy".to_owned(),
         Halt::Sick { host, why } => {
-            format!("{host} was healthy after its change and is no more: {}", words::one_line(why))
+            format!("{host} became unhealthy after its change: {}", words::one_line(why))
         }
-        Halt::Away { hosts } => format!("{} did not answer, and that is more than may fail", words::hosts(hosts)),
+        Halt::Away { hosts } => format!("{} unreachable: more hosts than may fail", words::hosts(hosts)),
         Halt::Stopped => "the run was stopped".to_owned(),
     }
 }
@@ -102,7 +102,7 @@ pub(crate) fn halt(plan: &Plan, halt: &Halt) -> String {
 /// How it ended that a service was put back.
 pub(crate) fn restoration(outcome: Restoration) -> &'static str {
     match outcome {
-        Restoration::Restored => "is as it was before this run",
-        Restoration::Stuck => "could not be put back: a person must look",
+        Restoration::Restored => "rolled back to the state before this run",
+        Restoration::Stuck => "rollback failed: check the hosts",
     }
 }

@@ -108,7 +108,7 @@ fn risk(blocks: &[&Block], wanted: fn(&Verdict) -> bool, view: &View) -> Vec<Str
     let (waits, hosts): (Vec<_>, Vec<_>) = risky.unzip();
     let Some(wait) = waits.into_iter().max() else { return Vec::new() };
     let (hosts, wait) = (words::hosts(hosts), words::span(wait).replace(".0 s", " s"));
-    let text = format!("{hosts}: undone by the host itself if we cannot log in again within {wait}");
+    let text = format!("{hosts}: the host rolls it back unless we can log in again within {wait}");
     let lines = wrap(&text, view.width.saturating_sub(2)).into_iter();
     lines.map(|line| format!("  {}", paint(layout::MAY, &line))).collect()
 }
@@ -133,7 +133,7 @@ pub(super) fn by_role<'a>(blocks: &[&'a Block]) -> Vec<(RoleName, Vec<&'a Block>
 fn head(plan: &Plan, service: &ServicePlan, view: &View) -> Vec<String> {
     let name = service.name.to_string();
     let silent = silent(plan, service);
-    let missing = if silent.is_empty() { String::new() } else { format!("{} did not answer", words::hosts(silent)) };
+    let missing = if silent.is_empty() { String::new() } else { format!("{} unreachable", words::hosts(silent)) };
     let texts = [name.clone(), words::hosts(&service.hosts), pace(service), missing];
     let mut lines = parts(&texts, view.width, 4);
     if let Some(first) = lines.first_mut() {

@@ -185,8 +185,8 @@ impl<'a> Outcomes<'a> {
         let took = words::span(ending.took);
         let total = self.total();
         let done = words::count(total.done, "change");
-        let back = if total.put_back > 0 { format!("{} put back, ", total.put_back) } else { String::new() };
-        let part = format!("{done} done, {back}{} not begun, in {took}", total.not_begun);
+        let back = if total.put_back > 0 { format!("{} rolled back, ", total.put_back) } else { String::new() };
+        let part = format!("{done} done, {back}{} not started, in {took}", total.not_begun);
         if !failed.is_empty() {
             return format!("{}: {part}", paint(layout::WRONG, &format!("Failed on {} of {hosts}", failed.len())));
         }
@@ -194,11 +194,11 @@ impl<'a> Outcomes<'a> {
             return format!("{}: {part}", paint(layout::CHANGE, "Stopped"));
         }
         let (style, word, seen) = match &ending.again {
-            Ok(_) if surprises > 0 => (layout::WRONG, "Done", "but not all is as planned".to_owned()),
+            Ok(_) if surprises > 0 => (layout::WRONG, "Done", "but not every resource is in sync".to_owned()),
             Ok(_) if !ending.unhealthy.is_empty() => {
                 (layout::WRONG, "Done", "but not every service is healthy".to_owned())
             }
-            Ok(_) => (layout::WELL, "Converged", "read again and as described".to_owned()),
+            Ok(_) => (layout::WELL, "Converged", "read again and in sync".to_owned()),
             Err(why) => (layout::CHANGE, "Done", format!("not checked: {}", words::one_line(why))),
         };
         let rest = match plan.left_out {
@@ -232,14 +232,18 @@ fn next(plan: &Plan, report: &Report, ending: &Ending<'_>, well: bool) -> Vec<St
     let (look, again) = (words::one_line(&ending.plan_command), words::one_line(&ending.apply_command));
     if report.converged() {
         let open = !well || !plan.unreachable.is_empty() || ending.again.is_err();
-        let text = format!("To see what is left:  {}", paint(layout::NAME, &look));
+        let text = format!("To see the rest:  {}", paint(layout::NAME, &look));
         return if open { vec![String::new(), text] } else { Vec::new() };
     }
     let again = paint(layout::NAME, &again);
     let look = paint(layout::NAME, &look);
     let is_back = |end: &End| matches!(end, End::Failed(Failure::Undone { .. }));
-    let stays = if report.ends.iter().any(is_back) { "What was not put back stays." } else { "What was done stays." };
-    vec![String::new(), format!("{stays} To see what is left:  {look}   and to go on:  {again}")]
+    let stays = if report.ends.iter().any(is_back) {
+        "Changes that were not rolled back stay."
+    } else {
+        "Completed changes stay."
+    };
+    vec![String::new(), format!("{stays} To see the rest:  {look}   To continue:  {again}")]
 }
 
 impl Tally {
@@ -249,9 +253,9 @@ impl Tally {
             (self.not_needed, "not needed"),
             (self.failed, "failed"),
             (self.unhealthy, "not healthy"),
-            (self.put_back, "put back"),
+            (self.put_back, "rolled back"),
             (self.unsure, "not known"),
-            (self.not_begun, "not begun"),
+            (self.not_begun, "not started"),
         ];
         let texts: Vec<String> =
             counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
@@ -306,7 +310,7 @@ fn failures(plan: &Plan, report: &Report, width: usize) -> Vec<String> {
         lines.extend(failure::lines(plan, id, failure));
         let skipped = skipped(plan, report, id, failure);
         if !skipped.is_empty() {
-            let text = format!("not begun because of it: {}", words::list(&skipped));
+            let text = format!("not started because of it: {}", words::list(&skipped));
             lines.extend(wrap(&text, width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
         }
     }
@@ -347,8 +351,7 @@ fn untouched(plan: &Plan) -> Vec<String> {
     if plan.unreachable.is_empty() {
         return Vec::new();
     }
-    let text =
-        format!("not touched, because not reachable when it was planned: {}", words::hosts(plan.unreachable.keys()));
+    let text = format!("not changed, because unreachable when planned: {}", words::hosts(plan.unreachable.keys()));
     vec![String::new(), paint(layout::WRONG, &text)]
 }
 
@@ -381,7 +384,7 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
         subject: Subject::Services,
     };
     let blocks: Vec<&Block> = surprises.iter().collect();
-    let mut lines = vec![String::new(), paint(layout::WRONG, "Reported as done, and yet not as described:")];
+    let mut lines = vec![String::new(), paint(layout::WRONG, "Reported as done, but not in sync:")];
     for (role, blocks) in service::by_role(&blocks) {
         lines.push(format!("  {}", paint(layout::QUIET, &format!("role {role}"))));
         lines.extend(service::roles(&blocks, &role, &view, |_| true));

@@ -149,13 +149,13 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Differs => "differs".to_owned(),
         Reason::Notified(from) => format!("because of {}", because(from)),
         Reason::Stale(from) => format!("{} was written after it started", address(from)),
-        Reason::Unguarded => "runs every time: nothing says whether it is needed".to_owned(),
-        Reason::Needed => "is needed: its own check says so".to_owned(),
+        Reason::Unguarded => "runs every time: it has no guard".to_owned(),
+        Reason::Needed => "its guard requires it".to_owned(),
         Reason::Because(why) | Reason::Undecided(why) => one_line(why),
         Reason::After(before) => format!("comes after {}", address(before)),
         Reason::Owed(from) => {
             format!(
-                "has not heard of {} yet: that run was cut off",
+                "pending since {} changed: that run was interrupted",
                 list(&from.iter().map(address).collect::<Vec<_>>())
             )
         }
@@ -208,23 +208,23 @@ pub fn argv(argv: &[String]) -> String {
 pub fn step(step: &Step) -> String {
     match step {
         Step::WriteFile { path, content, .. } => format!("write {} ({})", one_line(path), amount(content)),
-        Step::Unchanged { path, digest: Some(_) } => format!("see that {} is as it was", one_line(path)),
-        Step::Unchanged { path, digest: None } => format!("see that there is still no {}", one_line(path)),
+        Step::Unchanged { path, digest: Some(_) } => format!("check that {} is unchanged", one_line(path)),
+        Step::Unchanged { path, digest: None } => format!("check that {} still does not exist", one_line(path)),
         Step::EditFile { path, edit, .. } => format!("change {} in {}", one_line(&edit.to_string()), one_line(path)),
-        Step::MakeDirectory { path, .. } => format!("make the directory {}", one_line(path)),
-        Step::MakeLink { path, target } => format!("make the link {} -> {}", one_line(path), one_line(target)),
+        Step::MakeDirectory { path, .. } => format!("create the directory {}", one_line(path)),
+        Step::MakeLink { path, target } => format!("create the link {} -> {}", one_line(path), one_line(target)),
         Step::SetOwnership { path, ownership } => format!("set {} of {}", owned(ownership), one_line(path)),
         Step::Remove { path, what } => format!("remove the {} {}", removable(*what), one_line(path)),
-        Step::KeepCopy { path, .. } => format!("keep a copy of {}", one_line(path)),
-        Step::DropCopies { .. } => "remove the copies of what was taken away before".to_owned(),
-        Step::Arm { after, .. } => format!("let the host undo all of this in {}", span(*after)),
-        Step::Extend { .. } => "let that time begin anew".to_owned(),
-        Step::Disarm { .. } => "say over a new login that all is well".to_owned(),
-        Step::GiveUp { .. } => "let the host undo all of this now".to_owned(),
-        Step::Download { path, remote, .. } => format!("fetch {} to {}", one_line(&remote.url), one_line(path)),
+        Step::KeepCopy { path, .. } => format!("back up {}", one_line(path)),
+        Step::DropCopies { .. } => "remove old backups".to_owned(),
+        Step::Arm { after, .. } => format!("arm the rollback timer: {}", span(*after)),
+        Step::Extend { .. } => "extend the rollback timer".to_owned(),
+        Step::Disarm { .. } => "confirm the change over a new login".to_owned(),
+        Step::GiveUp { .. } => "fire the rollback timer".to_owned(),
+        Step::Download { path, remote, .. } => format!("download {} to {}", one_line(&remote.url), one_line(path)),
         Step::Unpack(unpacking) => unpack(unpacking),
-        Step::RemoveUnpacked { path } => format!("remove {} with all in it", one_line(path)),
-        Step::RefreshPackages => "fetch the package lists".to_owned(),
+        Step::RemoveUnpacked { path } => format!("remove {} with its content", one_line(path)),
+        Step::RefreshPackages => "update the package lists".to_owned(),
         Step::RemovePackages(removal) => {
             let verb = if removal.leftovers == Leftovers::Purged { "purge" } else { "remove" };
             let names: Vec<String> = removal.names.iter().map(|name| one_line(name)).collect();
@@ -242,10 +242,10 @@ pub fn step(step: &Step) -> String {
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
         Step::Await(gate) => await_gate(gate),
         Step::AdoptLedger { .. } => "adopt the ledger that names no project".to_owned(),
-        Step::SaveLedger { .. } => "write down what is armilla's here".to_owned(),
-        Step::Snapshot(snapshot) => format!("keep what {} was before", one_line(&snapshot.name)),
-        Step::Commit { name, .. } => format!("see {} as well from now on", one_line(name)),
-        Step::Undo { name, .. } => format!("put back what {} was before", one_line(name)),
+        Step::SaveLedger { .. } => "write the ledger".to_owned(),
+        Step::Snapshot(snapshot) => format!("save the state of {} for a rollback", one_line(&snapshot.name)),
+        Step::Commit { name, .. } => format!("check {} as well from now on", one_line(name)),
+        Step::Undo { name, .. } => format!("roll back {}", one_line(name)),
     }
 }
 
@@ -306,7 +306,7 @@ pub fn check(check: &Check) -> String {
             format!("{} answers {}", one_line(&request.url), web_answer(answer))
         }
         (Probe::Http(request), _) => format!("{} answers", one_line(&request.url)),
-        (Probe::State, _) => "the ledger is there".to_owned(),
+        (Probe::State, _) => "the ledger exists".to_owned(),
         (Probe::Path { path, .. }, _) => format!("{} is there", one_line(path)),
         (Probe::Package(name) | Probe::User(name) | Probe::Membership(name) | Probe::Group(name), _) => {
             format!("{} is there", one_line(name))
@@ -321,7 +321,7 @@ fn web_answer(answer: &WebAnswer) -> String {
     let mut with: Vec<String> =
         answer.headers.iter().map(|(name, pattern)| format!("{name}: {}", one_line(pattern))).collect();
     with.extend(answer.contains.iter().chain(&answer.matches).map(|text| one_line(text)));
-    with.extend(answer.valid_for.map(|time| format!("a certificate good for {}", days(time))));
+    with.extend(answer.valid_for.map(|time| format!("a certificate valid for {}", days(time))));
     let with = if with.is_empty() { String::new() } else { format!(" with {}", list(&with)) };
     format!("{}{with}", status.join(" or "))
 }

@@ -69,32 +69,28 @@ fn amount(input: &Input, bound: f64) -> String {
 pub fn because(inventory: &Inventory, input: &Input, every: &[Variable]) -> String {
     let Some(winner) = every.last() else {
         let computed = input.default.is_some();
-        return if computed { "nothing sets it, so the role's default counts" } else { "nothing sets it" }.to_owned();
+        return if computed { "not set: the role's default applies" } else { "not set" }.to_owned();
     };
     let before = every.len().checked_sub(2).map(|index| &every[index].level);
     match (&winner.level, before) {
-        (Level::CommandLine, _) => "--var is stronger than everything else".to_owned(),
+        (Level::CommandLine, _) => "--var overrides everything else".to_owned(),
         (Level::Host(_), Some(Level::Host(_))) | (Level::All, Some(Level::All)) => {
-            "of several places at one level, the last one counts: files of group_vars and host_vars after hosts.yml"
-                .to_owned()
+            "at one level the last one wins: files of group_vars and host_vars after hosts.yml".to_owned()
         }
-        (Level::Host(_), _) => "what is set for the host is stronger than what is set for its groups".to_owned(),
+        (Level::Host(_), _) => "values of the host override those of its groups".to_owned(),
         (Level::Group(own), Some(Level::Group(other))) if own == other => {
-            "of several places at one level, the last one counts: files of group_vars and host_vars after hosts.yml"
-                .to_owned()
+            "at one level the last one wins: files of group_vars and host_vars after hosts.yml".to_owned()
         }
         (Level::Group(own), Some(Level::Group(other))) if below(inventory, other.as_str(), own.as_str()) => {
-            format!("the group {own} is below {other}: a child is stronger than its parent")
+            format!("the group {own} is a child of {other}: a child overrides its parent")
         }
         (Level::Group(own), Some(Level::Group(other))) => {
             format!("{own} is deeper than {other}, or as deep with the later name")
         }
-        (Level::Group(_), Some(Level::All)) => "a group is stronger than all hosts".to_owned(),
-        (Level::Group(_) | Level::All, _) => {
-            "the inventory is stronger than the service and the role's default".to_owned()
-        }
-        (Level::Service(_), _) => "the service is stronger than the role's default".to_owned(),
-        (Level::Role(_), _) => "nothing sets it, so the role's default counts".to_owned(),
+        (Level::Group(_), Some(Level::All)) => "a group overrides all hosts".to_owned(),
+        (Level::Group(_) | Level::All, _) => "the inventory overrides the service and the role's default".to_owned(),
+        (Level::Service(_), _) => "the service overrides the role's default".to_owned(),
+        (Level::Role(_), _) => "not set: the role's default applies".to_owned(),
     }
 }
 

@@ -71,8 +71,7 @@ impl Fields<'_> {
         match foreign(&pattern) {
             None => Ok(pattern),
             Some(part) => {
-                let what =
-                    format!("`{key}` of a health check has `{part}`, which the `grep -E` of hosts does not know");
+                let what = format!("`{key}` of a health check has `{part}`, which `grep -E` does not support");
                 let hint = "write [0-9] for \\d, [[:alnum:]_] for \\w, [[:space:]] for \\s, and (a|b) for (?:a|b)";
                 Err(Diagnostic { what, ..self.wrong(key, "") }.hint(hint))
             }

@@ -27,7 +27,7 @@ pub(super) fn question(fields: &Fields<'_>) -> Result<(HttpRequest, WebAnswer), 
         valid_for,
     };
     if method == Method::Head && (answer.contains.is_some() || answer.matches.is_some()) {
-        return Err(fields.wrong("method", "`get` where something is looked for in the answer"));
+        return Err(fields.wrong("method", "`get`, because the check reads the body of the answer"));
     }
     Ok((HttpRequest { url, method, timeout: fields.timeout()?, trust }, answer))
 }
@@ -69,13 +69,13 @@ fn headers(fields: &Fields<'_>) -> Result<BTreeMap<String, String>, Diagnostic> 
 fn certificate(fields: &Fields<'_>, url: &str) -> Result<(Trust, Option<Duration>), Diagnostic> {
     let Some(data) = fields.get("certificate") else { return Ok((Trust::System, None)) };
     if !data.is_object() || !url.starts_with("https://") {
-        return Err(fields.wrong("certificate", "a map, and the URL one that begins with https://"));
+        return Err(fields.wrong("certificate", "a map, for a URL that begins with https://"));
     }
     let inner = Fields { data, check: fields.check, above: "certificate." };
     let trust = match (inner.text("ca")?, inner.get("verify")) {
         (ca, None | Some(Json::Bool(true))) => ca.map_or(Trust::System, Trust::Authority),
         (None, Some(Json::Bool(false))) => Trust::Anybody,
-        (Some(_), Some(Json::Bool(false))) => return Err(inner.wrong("verify", "true, or left out, beside `ca`")),
+        (Some(_), Some(Json::Bool(false))) => return Err(inner.wrong("verify", "true, or omitted, together with `ca`")),
         (_, Some(_)) => return Err(inner.wrong("verify", "true or false")),
     };
     if matches!(&trust, Trust::Authority(file) if !file.starts_with('/')) {

@@ -135,7 +135,7 @@ fn wrong(origin: &Origin, key: &str, example: &str) -> Diagnostic {
 }
 
 fn no_secret(origin: &Origin) -> Diagnostic {
-    Diagnostic::error("a secret must not be in a rollout: its command lines can be seen by others on the host")
+    Diagnostic::error("a rollout must not contain a secret: other users on the host can read its command lines")
         .at(origin)
-        .hint("let a program on the host read it from a file: `run: [/usr/local/bin/drain]`")
+        .hint("use a program on the host that reads it from a file: `run: [/usr/local/bin/drain]`")
 }

@@ -44,7 +44,7 @@ fn batches(node: &Node, problems: &mut Diagnostics) -> Vec<Batch> {
     let nodes = node.list().unwrap_or(std::slice::from_ref(node));
     let batches: Option<Vec<Batch>> = nodes.iter().map(one).collect();
     batches.filter(|batches| !batches.is_empty()).unwrap_or_else(|| {
-        let what = "`batch` is a number of hosts, a percentage, `all`, or a list of them";
+        let what = "`batch` must be a number of hosts, a percentage, `all`, or a list of these";
         let problem = Diagnostic::error(what).at(&node.origin);
         problems.push(problem.hint("for example `batch: 1`, `batch: 25%` or `batch: [1, 25%, all]`"));
         Vec::new()
@@ -64,7 +64,7 @@ fn amount(key: &str, node: &Node, problems: &mut Diagnostics) -> Option<Amount> 
     };
     if amount.is_none() {
         let majority = if key == "keep_healthy" { ", or `majority`" } else { "" };
-        let what = format!("`{key}` is a number of hosts or a percentage{majority}");
+        let what = format!("`{key}` must be a number of hosts or a percentage{majority}");
         problems.push(Diagnostic::error(what).at(&node.origin).hint(format!("for example `{key}: 2` or `{key}: 50%`")));
     }
     amount
@@ -89,7 +89,7 @@ fn canary(node: &Node, problems: &mut Diagnostics) -> Option<Canary> {
     let approve = table.flag("approve", problems).unwrap_or(false);
     let (Some(hosts), Some(seconds)) = (hosts, stable_for) else {
         let problem =
-            Diagnostic::error("a canary is a number of hosts, and how long they must be healthy").at(&node.origin);
+            Diagnostic::error("a canary needs a number of hosts, and how long they must be healthy").at(&node.origin);
         problems.push(problem.hint("for example `canary: { hosts: 1, stable_for: 5m, approve: true }`"));
         return None;
     };
@@ -102,8 +102,8 @@ fn on_failure(node: &Node, problems: &mut Diagnostics) -> OnFailure {
         Some("continue") => OnFailure::Continue,
         Some("rollback") => OnFailure::Rollback,
         _ => {
-            let problem = Diagnostic::error("`on_failure` is `stop`, `continue` or `rollback`").at(&node.origin);
-            problems.push(problem.hint("without it, no other host is begun after a failure"));
+            let problem = Diagnostic::error("`on_failure` must be `stop`, `continue` or `rollback`").at(&node.origin);
+            problems.push(problem.hint("the default is `stop`: no other host starts after a failure"));
             OnFailure::Stop
         }
     }
@@ -117,7 +117,7 @@ fn order(node: &Node, rollout: &mut RolloutRecipe, problems: &mut Diagnostics) {
     rollout.policy.last = pattern(&table, "last", problems);
     let sorted = rollout.policy.first.is_some() || rollout.policy.last.is_some();
     if sorted != rollout.by.is_some() {
-        let problem = Diagnostic::error("an order has a program that is asked, and which answers are first or last");
+        let problem = Diagnostic::error("an order needs a program, and the answers that come first or last");
         problems.push(problem.at(&node.origin).hint("for example `order: { by: [zookeeper-mode], last: leader }`"));
     }
 }
@@ -128,7 +128,7 @@ fn pattern(table: &Table<'_>, key: &'static str, problems: &mut Diagnostics) -> 
         let at = table.get(key).map_or(&table.node.origin, |node| &node.origin);
         let told = error.to_string();
         let why = told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        problems.push(Diagnostic::error(format!("`{key}` is no regular expression: {why}")).at(at));
+        problems.push(Diagnostic::error(format!("invalid regular expression in `{key}`: {why}")).at(at));
         return None;
     }
     Some(text.to_owned())
@@ -141,14 +141,14 @@ fn hook(node: &Node, problems: &mut Diagnostics) -> Option<HookRecipe> {
         Some("continue") => Otherwise::Continue,
         Some(_) => {
             let at = table.get("otherwise").map_or(&node.origin, |node| &node.origin);
-            problems.push(Diagnostic::error("`otherwise` is `stop` or `continue`").at(at));
+            problems.push(Diagnostic::error("`otherwise` must be `stop` or `continue`").at(at));
             Otherwise::Stop
         }
     };
     let does = ["run", "http", "until"].into_iter().filter(|key| table.get(key).is_some()).count();
     if does != 1 {
-        let problem = Diagnostic::error("a hook does one thing: `run`, `http` or `until`").at(&node.origin);
-        problems.push(problem.hint("for example `- run: [nodectl, drain]`; each begins with its own dash"));
+        let problem = Diagnostic::error("a hook needs exactly one of `run`, `http` and `until`").at(&node.origin);
+        problems.push(problem.hint("for example `- run: [nodectl, drain]`; start each hook with its own dash"));
         return None;
     }
     if let Some(until) = table.get("until") {

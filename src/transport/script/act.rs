@@ -132,7 +132,7 @@ fn admission(ticket: &Ticket, steps: &[Step]) -> Result<String, String> {
     let mut text = format!("admit {} {fence}\n", lease::word(id)?);
     if let Some(intent) = intent {
         if intent.contains('\n') {
-            return Err("what is intended has more than one line".to_owned());
+            return Err("an intent has more than one line".to_owned());
         }
         // Only the first part of a stage begins it.
         let intent = if *first == 0 { write_bytes(intent.as_bytes()) } else { ":".to_owned() };
@@ -247,7 +247,7 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
             let digest = digest.as_ref().map_or("", |digest| &digest.0);
             plain(format!("unchanged {} {}", file_word(path)?, quote(digest)))
         }
-        Step::EditFile { .. } => Err("a file must be read before a part of it is changed".to_owned()),
+        Step::EditFile { .. } => Err("a file must be read before a part of it can be changed".to_owned()),
         Step::MakeDirectory { path, ownership } => {
             plain(format!("directory {} {}", file_word(path)?, owners(ownership)?))
         }
@@ -338,13 +338,10 @@ fn writing(index: usize, bytes: &[u8]) -> (String, String) {
 fn obtaining(index: usize, remote: &Remote) -> Result<(String, String), String> {
     let Remote { url, digest, limit, headers, timeout } = remote;
     if !ask::is_url(url) {
-        return Err(format!("`{}` is no http:// or https:// address", url.escape_debug()));
+        return Err(format!("invalid URL `{}`: it must begin with http:// or https://", url.escape_debug()));
     }
     if let Some(name) = headers.iter().find(|(name, value)| !is_header(name, value.bytes())).map(|(name, _)| name) {
-        return Err(format!(
-            "`{}` is no header of a request, or its value has more than one line",
-            name.escape_debug()
-        ));
+        return Err(format!("invalid request header `{}`, or its value has more than one line", name.escape_debug()));
     }
     // Where others could be sent what only the server may see, it is not sent on at all.
     let redirects = if headers.is_empty() { 5 } else { 0 };
@@ -448,7 +445,7 @@ fn file_word(path: &str) -> Result<String, String> {
         return Err(NUL.to_owned());
     }
     let (home, below) = match home_of(path) {
-        Some((user, _)) if !is_account(user) => return Err(format!("`{}` is no name of a user", user.escape_debug())),
+        Some((user, _)) if !is_account(user) => return Err(format!("invalid user name `{}`", user.escape_debug())),
         Some((_, below)) => ("\"$home\"", format!("/{below}")),
         None => ("", path.to_owned()),
     };
@@ -477,7 +474,7 @@ fn owners(ownership: &Ownership) -> Result<String, String> {
 /// Owner and group as two words, empty where nothing is asked for.
 fn names(names: [Option<&str>; 2]) -> Result<String, String> {
     if let Some(wrong) = names.into_iter().flatten().find(|name| !is_account(name)) {
-        return Err(format!("`{}` is no name of a user or group", wrong.escape_debug()));
+        return Err(format!("invalid user or group name `{}`", wrong.escape_debug()));
     }
     let [owner, group] = names.map(|name| quote(name.unwrap_or_default()));
     Ok(format!("{owner} {group}"))
@@ -532,7 +529,7 @@ fn responds(request: &HttpRequest, answer: &WebAnswer) -> Result<String, String>
     ];
     for (name, pattern) in &answer.headers {
         if !is_plain(name) {
-            return Err(format!("`{}` is no name of a header", name.escape_debug()));
+            return Err(format!("invalid header name `{}`", name.escape_debug()));
         }
         lines.push(format!("header {name} {}", word(pattern)?));
     }

@@ -185,7 +185,7 @@ impl Answer {
 }
 
 fn silent(what: &str) -> String {
-    format!("the host did not tell {what}")
+    format!("the host did not report {what}")
 }
 
 // What armilla keeps.
@@ -243,13 +243,14 @@ impl Answer {
         if self.one("absent", index).is_some() {
             return Ok(PathReading::Absent);
         }
-        let line = self.status.get(&index).ok_or_else(|| silent("what is there"))?;
-        let status = Status::parse(line).ok_or_else(|| format!("stat said `{}`", line.escape_debug()))?;
+        let line = self.status.get(&index).ok_or_else(|| silent("the type of a file"))?;
+        let status =
+            Status::parse(line).ok_or_else(|| format!("unexpected output of stat: `{}`", line.escape_debug()))?;
         match status.kind {
             0o100_000 => self.file(index, status),
             0o040_000 => Ok(PathReading::Directory(status.attributes)),
             0o120_000 => {
-                let target = self.one("link", index).ok_or_else(|| silent("where the link points"))?.text();
+                let target = self.one("link", index).ok_or_else(|| silent("the target of the link"))?.text();
                 Ok(PathReading::Link { target, modified: status.modified })
             }
             kind => Ok(PathReading::Other(other(kind).to_owned())),
@@ -405,7 +406,8 @@ impl Answer {
             return Ok(None);
         }
         let told = self.told(&format!("id {index}"), &[0])?;
-        let (group, groups) = groups(&told.said).ok_or_else(|| format!("id said `{}`", told.said.escape_debug()))?;
+        let (group, groups) =
+            groups(&told.said).ok_or_else(|| format!("unexpected output of id: `{}`", told.said.escape_debug()))?;
         Ok(Some(MembershipReading { group, groups }))
     }
 
@@ -530,7 +532,7 @@ mod tests {
         let probe = Probe::Path { path: "/x".to_owned(), content: crate::step::Fetch::Digest };
         let probes = [probe];
         assert!(
-            matches!(answer(&probes, "").get(&probes[0]), Some(Reading::Failed(why)) if why.contains("did not tell"))
+            matches!(answer(&probes, "").get(&probes[0]), Some(Reading::Failed(why)) if why.contains("did not report"))
         );
         let forged = answer(&probes, "\nN status 0\n81a4:x:1:0:0:root:root");
         assert!(forged.path(&probes[0]).is_err());
@@ -622,7 +624,7 @@ mod tests {
         assert_eq!(installed("dnf", "bash"), Ok(Some("5.1.8-6.el9_1".to_owned())));
         assert_eq!(installed("yum", "openssl"), Ok(Some("1:3.0.7-6.el9_2".to_owned())));
         assert_eq!(installed("zypper", "nano"), Ok(None));
-        assert!(installed("dnf", "vim").is_err(), "it said nothing about it");
+        assert!(installed("dnf", "vim").is_err(), "no message about it");
         let broken = "error: cannot open Packages database in /var/lib/rpm";
         let broken = read("dnf", "bash", told("packages", "", 1, broken)).expect_err("no answer");
         assert!(broken.0.contains("cannot open Packages database"));

@@ -53,7 +53,7 @@ fn beside(first: &str, second: &str) -> String {
 
 /// Why a probe cannot be asked at all.
 pub(super) fn fault(probe: &Probe) -> Option<String> {
-    let wrong = |what: &str, name: &str| Some(format!("`{}` is no {what}", name.escape_debug()));
+    let wrong = |what: &str, name: &str| Some(format!("invalid {what} `{}`", name.escape_debug()));
     match probe {
         Probe::Path { path, .. } if path.contains('\0') => Some(NUL.to_owned()),
         Probe::Path { path, .. } if home_of(path).is_some_and(|(user, _)| command::is_account(user)) => None,

@@ -38,13 +38,13 @@ pub(super) fn seconds(limit: std::time::Duration) -> u64 {
 fn check(command: &Command) -> Result<(), String> {
     let program = command.argv.first().map_or("", String::as_str);
     if program.is_empty() || program.starts_with('-') {
-        return Err(format!("`{program}` is no program"));
+        return Err(format!("invalid program `{program}`"));
     }
     if program.contains('=') && !command.environment.is_empty() {
         return Err(format!("`{program}`: a program with `=` in its name cannot be given an environment"));
     }
     if let Some(name) = command.environment.keys().find(|name| !is_variable(name)) {
-        return Err(format!("`{name}` is no name of an environment variable"));
+        return Err(format!("invalid environment variable name `{name}`"));
     }
     if command.user.as_deref().is_some_and(|user| !is_account(user)) {
         return Err("the user to run it as is no user name".to_owned());

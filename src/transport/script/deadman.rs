@@ -21,6 +21,6 @@ pub(super) fn shell(index: usize, step: &Step) -> Result<(String, String), Strin
         Step::Extend { owner, name } => plain(format!("extend {}", words(owner, name))),
         Step::Disarm { owner, name } => plain(format!("disarm {}", words(owner, name))),
         Step::GiveUp { owner, name } => plain(format!("giveup {}", words(owner, name))),
-        _ => Err("it has nothing to do with undoing a change".to_owned()),
+        _ => Err("it does not belong to a rollback".to_owned()),
     }
 }

@@ -1,6 +1,6 @@
-# A change that could shut us out is put back by the host itself, unless it hears in time that all is well. What it knows
+# A change that could shut us out is rolled back by the host itself, unless it hears in time that all is well. What it knows
 # about one is in armed/NAME of the environment: `armed` (the boot it was armed in, its seconds, its units), the program
-# `fire`, which a timer and every boot start, and, once everything was put back, `fired` (when, and why), or `stuck`.
+# `fire`, which a timer and every boot start, and, once everything was rolled back, `fired` (when, and why), or `stuck`.
 units=/etc/systemd/system
 # post ENVIRONMENT NAME MISSING: goes there and locks it, with MISSING as `make` making it. Returns 66 where there is none.
 post() {
@@ -23,7 +23,7 @@ told() {
   if [ -e ./stuck ]; then cat ./stuck; return 86; fi
   [ -e ./fired ] || return 0
   { read -r when; read -r why; } <./fired
-  echo "this host put everything back by itself at $when: $why"
+  echo "this host rolled everything back by itself at $when: $why"
   return 85
 }
 # able: whether a host can do that at all.
@@ -34,14 +34,14 @@ able() {
 # arm ENVIRONMENT NAME SECONDS FUNCTION: FUNCTION writes the program `fire`.
 arm() {
   able && post "$1" "$2" make || return
-  [ -f "../../undo/$2/restore" ] || { refuse "nothing is kept under the name $2 that could be put back"; return; }
+  [ -f "../../undo/$2/restore" ] || { refuse "nothing is kept under the name $2 that can be rolled back"; return; }
   case $PWD in *[[:space:]%\\\"\'\$]*) refuse "$PWD: systemd needs a plainer path"; return ;; esac
   rm -f ./fired ./stuck
   "$4" >./.new-fire && { sync ./.new-fire 2>/dev/null || sync; } && mv -f -T ./.new-fire ./fire || return
   read -r o </proc/sys/kernel/random/boot_id
   o=$(record armed "$o" "$3" "$unit") || { refuse "$o"; return; }
   # crash point
-  written "$unit.service" '[Unit]' "Description=armilla puts back what the role $2 changed" \
+  written "$unit.service" '[Unit]' "Description=armilla rolls back what the role $2 changed" \
     '[Service]' "ExecStart=/bin/sh $PWD/fire" '[Install]' 'WantedBy=multi-user.target' &&
     written "$unit.timer" '[Unit]' "Description=armilla waits for word about what the role $2 changed" \
       '[Timer]' "OnActiveSec=${3}s" 'AccuracySec=100ms' &&
@@ -83,7 +83,7 @@ disarm() {
   post "$1" "$2" no
   case $? in 0) ;; 66) return 0 ;; *) return 1 ;; esac
   told || return
-  # From here on nothing is put back any more, whatever is left.
+  # From here on nothing is rolled back any more, whatever is left.
   rm -f ./armed && { sync . 2>/dev/null || sync; } || return
   # crash point
   systemctl stop "$unit.timer" "$unit.service" 3>&- 8>&- 9>&- 2>/dev/null
@@ -101,7 +101,7 @@ giveup() {
   case $? in 85) return 0 ;; 86) told; return ;; esac
   [ -e ./armed ] || return 87
   exec 8>&-
-  o=$(sh ./fire 'armilla could not go on with the change' 2>&1 3>&- 9>&-) && return
+  o=$(sh ./fire 'armilla could not continue with the change' 2>&1 3>&- 9>&-) && return
   echo "$o"
   [ -e ./stuck ] && return 86
   return 1

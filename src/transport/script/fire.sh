@@ -9,7 +9,7 @@ flush() { sync "$@" 2>/dev/null || sync; }
 if [ -z "$why" ]; then
   read -r now </proc/sys/kernel/random/boot_id
   why="nobody logged in again within $seconds s"
-  [ "$now" = "$boot" ] || why='it booted before anybody said that all is well' early=early
+  [ "$now" = "$boot" ] || why='it booted before the change was confirmed' early=early
   # What is being changed at this moment comes to its end first, if it does so in time; else no step of it begins any more.
   exec 9>>../../../busy
   flock -w "$seconds" 9 || { : >"$late"; flock -w "$seconds" 9; }
@@ -22,7 +22,7 @@ if [ -e ./armed ] && [ ! -e ./fired ]; then
       rm -f ./stuck && mv -f -T ./.new-fired ./fired && flush .
   else
     # It stays armed: the next boot tries again.
-    printf '%s\n' "this host was to put everything back ($why), and could not: $said" >./stuck
+    printf '%s\n' "this host was to roll everything back ($why), and could not: $said" >./stuck
     flush .
     cat ./stuck
     rm -f "$late"

@@ -13,7 +13,7 @@ kept() {
   # Where nobody else can write now, nobody else makes it so that they can.
   if [ -n "$sure" ] && [ -O . ]; then return; fi
   d=$(stat -c '%u:%a' .) || return
-  [ "${d%%:*}" = "$me" ] || { refuse "$S belongs to somebody else (number ${d%%:*}): armilla believes nothing in it; move it away"; return; }
+  [ "${d%%:*}" = "$me" ] || { refuse "$S belongs to another user (number ${d%%:*}): armilla believes nothing in it; move it away"; return; }
   case $d in *[2367]|*[2367]?) refuse "others can write in $S: armilla believes nothing in it; move it away"; return ;; esac
   sure=yes
 }

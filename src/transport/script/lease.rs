@@ -36,7 +36,7 @@ pub fn lease_script(request: &Request, nonce: &str) -> Result<String, String> {
         Request::Acquire { id, holder, seconds, instead_of } => {
             let holder = serde_json::to_string(holder).map_err(|error| error.to_string())?;
             if holder.len() > LONGEST {
-                return Err(format!("who asks for the lease is described in more than {} KiB", LONGEST >> 10));
+                return Err(format!("the holder of the lease is longer than {} KiB", LONGEST >> 10));
             }
             let other = instead_of.as_ref().map_or(Ok(quote("")), word)?;
             let before = format!("{{\"version\":{VERSION},\"id\":\"{}\",\"fence\":", id.0);
@@ -50,7 +50,7 @@ pub fn lease_script(request: &Request, nonce: &str) -> Result<String, String> {
 /// The name of a lease as a word. It is compared as text in JSON, so there is nothing in it that would be escaped there.
 pub(super) fn word(id: &LeaseId) -> Result<String, String> {
     let plain = (1..=64).contains(&id.0.len()) && id.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if plain { Ok(quote(&id.0)) } else { Err(format!("`{}` is no name of a lease", id.0.escape_debug())) }
+    if plain { Ok(quote(&id.0)) } else { Err(format!("invalid lease name `{}`", id.0.escape_debug())) }
 }
 
 /// Reads the whole answer to [`lease_script`].
@@ -63,11 +63,11 @@ pub fn parse_lease(nonce: &str, bytes: &[u8]) -> Result<Answer, NoAnswer> {
         return Err(NoAnswer::Strange("the answer ends early".to_owned()));
     }
     let told = frames.iter().find_map(answer);
-    told.unwrap_or_else(|| Err(NoAnswer::Strange("it says nothing about the lease".to_owned())))
+    told.unwrap_or_else(|| Err(NoAnswer::Strange("it does not report the lease".to_owned())))
 }
 
 fn answer(frame: &Frame) -> Option<Result<Answer, NoAnswer>> {
-    let strange = |what: &str| NoAnswer::Strange(format!("{what} of the lease is not understood"));
+    let strange = |what: &str| NoAnswer::Strange(format!("{what} of the lease cannot be parsed"));
     Some(match frame.word.as_str() {
         "granted" => frame.number(0).map(Answer::Granted).ok_or_else(|| strange("the number")),
         "free" => Ok(Answer::Free),

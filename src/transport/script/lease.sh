@@ -16,7 +16,7 @@ guard() {
     esac
     if { true >>./guard; } 2>/dev/null; then
       exec 7>>./guard
-      flock -n 7 || limit 20 flock 7 || cannot 'somebody else has held the guard of its lease for 20 s'
+      flock -n 7 || limit 20 flock 7 || cannot 'another process has held the guard of its lease for 20 s'
       [ ./guard -ef /proc/self/fd/7 ] && return
     elif [ "$tries" -gt 2 ]; then cannot "$S/guard cannot be written; is the disk full?"
     fi

@@ -43,7 +43,7 @@ adopt() {
     fi
   done
   set -f
-  if [ -e "./$2/ledger" ] || [ -e "./$2/journal" ]; then refuse "$S/$2 is there already, and so is $S/$1: move one of them away"; return; fi
+  if [ -e "./$2/ledger" ] || [ -e "./$2/journal" ]; then refuse "$S/$2 already exists, and so is $S/$1: move one of them away"; return; fi
   # crash point
   mv -T -- "./$1" "./$2" || return
   sync . 2>/dev/null || sync

@@ -12,7 +12,7 @@ nl='
 case $0 in */*) cd -P -- "${0%/*}" || exit ;; esac
 here=$PWD
 exec 5>>"$here/lock"
-timeout 3600 flock 5 || { echo "$here cannot be locked: it is being put back since an hour, or this host has no flock"; exit 1; }
+timeout 3600 flock 5 || { echo "$here cannot be locked: it is being rolled back since an hour, or this host has no flock"; exit 1; }
 version=
 { read -r version <"$here/version"; } 2>/dev/null
 if [ "$version" != 1 ] || [ ! -f "$here/list" ]; then echo "what was kept in $here is of a newer armilla, or damaged"; exit 1; fi
@@ -106,7 +106,7 @@ back() {
     link*) make_link ;;
     tree*) make_tree ;;
     *) false ;;
-  esac || { rm -rf -- "$new"; refuse "$place cannot be put back; is the disk full?"; return; }
+  esac || { rm -rf -- "$new"; refuse "$place cannot be restored; is the disk full?"; return; }
   # crash point
   vacate || return
   # crash point
@@ -172,14 +172,14 @@ version() {
   was "$1" || return
   now=$(package_was "$2")
   [ "$now" != "$was" ] || return 0
-  if [ "$was" = other ]; then refuse 'it cannot be put back: this host has no apt'; return; fi
+  if [ "$was" = other ]; then refuse 'it cannot be restored: this host has no apt'; return; fi
   changing
   program 1800 dpkg --configure -a --force-confdef --force-confold >/dev/null || :
   case $now in *' hold') program 60 apt-mark unhold -- "$2" || return ;; esac
   case $was in
     none) removed program 1800 sh -c "$purging" purge "$2" ;;
     left) removed program 1800 apt-get remove -y -q -o DPkg::Lock::Timeout=300 -- "$2" ;;
-    half*) refuse 'it was installed only by half, and that cannot be put back' ;;
+    half*) refuse 'it was installed only by half, and that cannot be restored' ;;
     *) older "$2" "${was%% *}" && marked "$2" "${was#* }" ;;
   esac
 }
@@ -198,7 +198,7 @@ older() {
   done
   o=$(program 1800 apt-get install -y -q --purge --no-install-recommends --allow-downgrades --allow-change-held-packages \
     -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- "$1=$2" $more) && return
-  refuse "it cannot be put back to the version $2: $o"
+  refuse "it cannot be restored to the version $2: $o"
 }
 # marked NAME MARKS
 marked() { program 60 apt-mark "${2% *}" -- "$1" && { [ "${2#* }" = unhold ] || program 60 apt-mark hold -- "$1"; }; }
@@ -231,4 +231,4 @@ if [ -s "$here/.wrong" ]; then
 fi
 rm -f "$here/.wrong"
 # crash point
-told || { echo "$here: what was put back cannot be written down; is the disk full?"; exit 1; }
+told || { echo "$here: what was rolled back cannot be recorded; is the disk full?"; exit 1; }

@@ -6,7 +6,7 @@ state() {
   gather "$machine" machine "$1"
   gather "$boot" boot "$1"
   [ -n "$S" ] && [ -e "$S" ] || return 0
-  if [ -L "$S" ] || ! [ -O "$S" ]; then failed "$1" "$S belongs to somebody else, or is a link: armilla believes nothing in it"; return; fi
+  if [ -L "$S" ] || ! [ -O "$S" ]; then failed "$1" "$S belongs to another user, or is a link: armilla believes nothing in it"; return; fi
   set +f
   for d in "$S"/*@*/; do
     d=${d%/}

@@ -47,7 +47,7 @@ fn line(touched: &Touched) -> Result<String, String> {
         Touched::Unit(name) | Touched::Package(name) => name.is_empty() || name.starts_with('-'),
     };
     if wrong || name.contains(char::is_control) {
-        return Err(format!("the {kind} `{}` cannot be kept: it is no name of one", name.escape_debug()));
+        return Err(format!("the {kind} `{}` cannot be saved: invalid name", name.escape_debug()));
     }
     Ok(format!("{kind} {name}\n"))
 }

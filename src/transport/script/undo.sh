@@ -4,7 +4,7 @@
 #   N/was      how the thing of line N was, in the words of was.sh
 #   N/data     what was in it
 #   restore    the program that puts it back, and needs nothing else
-#   committed  is there when the change is well, undone when all was put back
+#   committed  is there when the change is well, undone when all was rolled back
 # It is made beside its place and renamed, and a line is in the list only when all of its thing is on the disk: there is
 # never half of one.
 # undoing ENVIRONMENT MISSING: goes to the directory of all that is kept, with MISSING as `make` making it. Returns 66 where there is none.
@@ -20,7 +20,7 @@ undoing() {
 # alone: nobody else is at work in this directory as long as descriptor 5 is open.
 alone() {
   exec 5>>./lock
-  timeout 3600 flock 5 || refuse "$PWD cannot be locked: it is being put back since an hour, or this host has no flock"
+  timeout 3600 flock 5 || refuse "$PWD cannot be locked: it is being rolled back since an hour, or this host has no flock"
 }
 # readable: what is in this directory has a format that we know.
 readable() {
@@ -34,7 +34,7 @@ snapshot() {
   name=$2 script=$3 list=$4
   if [ -f "./$name/list" ] && [ ! -e "./$name/committed" ] && [ ! -e "./$name/undone" ]; then
     cd -P "./$name" && alone && readable || return
-    if [ -e ./undone ]; then refuse "what was kept of $name was put back meanwhile: plan again"; return; fi
+    if [ -e ./undone ]; then refuse "what was kept of $name was rolled back meanwhile: plan again"; return; fi
     remember
     return
   fi
@@ -123,7 +123,7 @@ path_was() {
       cp -a $alike -- "$name" "$2" || full || return
       ;;
     directory*) ;;
-    *) refuse "$place is no file, link or directory, and nothing else can be put back"; return ;;
+    *) refuse "$place is not a file, link or directory, and nothing else can be rolled back"; return ;;
   esac
   printf %s "$o"
 }

@@ -1,4 +1,4 @@
-# How something is told as it is, in one line: the same before a change and when it is put back.
+# How something is told as it is, in one line: the same before a change and when it is rolled back.
 # is_unpacked DIRECTORY: whether it is one, and unpacked by armilla.
 is_unpacked() { [ ! -L "$1" ] && [ -d "$1" ] && [ -f "$1/.armilla-archive" ] && [ ! -L "$1/.armilla-archive" ]; }
 # located PATH: $place becomes the path, in the home of a user if it is there; where there is no such home, there is none.

@@ -67,7 +67,7 @@ pub(super) fn first_fit<'a>(parents: &'a [PathBuf], name: &str) -> io::Result<&'
     let fits = |parent: &&PathBuf| parent.join(name).as_os_str().len() <= LONGEST && is_safe(parent);
     parents.iter().find(fits).map(PathBuf::as_path).ok_or_else(|| {
         let all: Vec<String> = parents.iter().map(|parent| parent.display().to_string()).collect();
-        let what = "must be a directory with a short path in which nobody else can rename files: set TMPDIR to one";
+        let what = "must be a directory with a short path in which no other user can rename files: set TMPDIR";
         io::Error::new(io::ErrorKind::NotFound, format!("{} {what}", all.join(" or ")))
     })
 }

@@ -82,7 +82,7 @@ fn folder(parent: Option<&Utf8Path>) -> io::Result<PathBuf> {
     }
     let found = fs::symlink_metadata(&folder).map_err(why)?;
     if !found.is_dir() || found.uid() != us || found.mode() & 0o077 != 0 {
-        let text = format!("{} is no folder that only we can read and write", folder.display());
+        let text = format!("{} is not a folder that only this user can read and write", folder.display());
         return Err(io::Error::new(ErrorKind::PermissionDenied, text));
     }
     Ok(folder)

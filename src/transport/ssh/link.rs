@@ -78,9 +78,7 @@ pub(super) async fn connect(
     let ended = match tokio::time::timeout(limit, master.status()).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(error)) => {
-            return Err(local(
-                shortage(&error).unwrap_or_else(|| format!("the program ssh cannot be started: {error}")),
-            ));
+            return Err(local(shortage(&error).unwrap_or_else(|| format!("ssh cannot be started: {error}"))));
         }
         Err(_) => return Err(unreachable(format!("no login within {} s", limit.as_secs()))),
     };
@@ -170,7 +168,7 @@ fn harmless<'a>(what: &str, text: &'a str) -> Result<&'a str, String> {
     let fine = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     let fine = |c: char| fine(c) || (what == "address" && c == '%') || (what == "user" && matches!(c, '@' | '+'));
     if text.is_empty() || text.starts_with('-') || !text.chars().all(fine) {
-        return Err(format!("`{}` is no {what}", text.escape_debug()));
+        return Err(format!("invalid {what} `{}`", text.escape_debug()));
     }
     Ok(text)
 }

@@ -24,7 +24,7 @@ step() {
   say begin "$i" "$now" || exit 1
   [ -z "$gone" ] || exit 1
   # crash point
-  if [ -e /run/armilla-late ]; then complaint='this host puts everything back: the time for the change is over' code=85
+  if [ -e /run/armilla-late ]; then complaint='this host rolls everything back: the time for the change is over' code=85
   elif note begin; then
     # crash point
     complaint=$("$2" 2>&1 6>&-)
@@ -33,7 +33,7 @@ step() {
     # First for those who come later: perhaps nobody listens any more.
     if [ "$code" = 0 ]; then note 'done'; else note failed "$code"; fi
     # crash point
-  else complaint="$journal cannot be written, and without it nothing is begun; is the disk full?" code=1
+  else complaint="$journal cannot be written, and without it no step starts; is the disk full?" code=1
   fi
   tick
   if [ "$code" != 0 ]; then

@@ -61,7 +61,7 @@ mended() { belonging "$1" make && torn; }
 torn() {
   [ ! -s ./journal ] || [ "$(tail -c 1 ./journal | wc -l)" -eq 1 ] && return
   head -n "$(wc -l <./journal)" ./journal >./.new-journal && { sync ./.new-journal 2>/dev/null || sync; } &&
-    mv -f -T ./.new-journal ./journal && { sync . 2>/dev/null || sync; } || refuse "$S's journal cannot be mended; is the disk full?"
+    mv -f -T ./.new-journal ./journal && { sync . 2>/dev/null || sync; } || refuse "$S's journal cannot be repaired; is the disk full?"
 }
 # note WORD [CODE]: about the step $i. After a line that could not be written whole there is no other.
 note() {

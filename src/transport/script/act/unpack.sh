@@ -19,7 +19,7 @@ unpack() {
 vacant() {
   [ -e "$name" ] || [ -L "$name" ] || return 0
   if ! is_unpacked "$name"; then refuse "$path is there, and armilla did not unpack it: move it away first"; return; fi
-  [ "$occupied" = replace ] || refuse "$path is there already"
+  [ "$occupied" = replace ] || refuse "$path already exists"
 }
 arrive() {
   if [ -e "$name" ]; then mv -T -- "$name" "$old" || return; fi
@@ -30,7 +30,7 @@ arrive() {
 # unpacked FUNCTION ARGUMENT...: makes ./tree in the new directory.
 unpacked() {
   cd -P -- "$new" || return
-  [ .. -ef /proc/self/fd/8 ] || { refuse "$path: somebody else works in its directory"; return; }
+  [ .. -ef /proc/self/fd/8 ] || { refuse "$path: another process works in its directory"; return; }
   exec 7>./archive
   f=/proc/self/fd/7
   "$@" || return
