@@ -398,6 +398,14 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// The value, where nothing has to be computed.
+    pub fn literal(&self) -> Option<&Datum> {
+        match self {
+            Self::Literal(data, _) => Some(data),
+            _ => None,
+        }
+    }
+
     /// Compiles a value.
     ///
     /// # Errors

@@ -21,10 +21,11 @@ pub fn setting(variable: &Variable, secret: bool) -> Setting {
 /// The default as the role's author wrote it.
 pub fn default(role: &Role, input: &Input) -> Option<Setting> {
     let recipe = input.default.as_ref()?;
-    let value = match recipe {
-        _ if is_secret(input) => MASK.to_owned(),
-        crate::template::Recipe::Literal(data, _) => data.masked().to_string(),
-        other => format!("computed from {}", other.reads().into_iter().collect::<Vec<_>>().join(", ")),
+    let computed = || format!("computed from {}", recipe.reads().into_iter().collect::<Vec<_>>().join(", "));
+    let value = if is_secret(input) {
+        MASK.to_owned()
+    } else {
+        recipe.literal().map_or_else(computed, |data| data.masked().to_string())
     };
     let level = Level::Role(role.name.clone()).to_string();
     Some(Setting { level, value, origin: recipe.origin().to_string() })
