@@ -152,7 +152,9 @@ mod tests {
         let refused = rollout(&standings, &[0]).refused;
         assert_eq!(
             refused.as_deref(),
-            Some("changing h0 would leave 1 of 3 healthy, and 2 are promised: h2 is not healthy (port 1 is closed)")
+            Some(
+                "changing h0 would leave 1 of 3 healthy, and `keep_healthy` requires 2: h2 is not healthy (port 1 is closed)"
+            )
         );
         assert_eq!(rollout(&standings, &[2]).refused, None, "nothing healthy goes down");
     }
