@@ -96,8 +96,8 @@ fn the_table_of_faults_names_every_test_and_no_other() {
     let missing: Vec<&String> = tests.iter().filter(|test| !named.contains(*test) && !open(test)).collect();
     assert!(missing.is_empty(), "these tests are not in docs/faults.md: {missing:#?}");
     let story = Regex::new(r"pub\(crate\) fn (f[0-9]{2}_\w+)").expect("a pattern");
-    let stories = fs::read_to_string(root().join("tests/lab/main.rs")).expect("the list of stories");
-    for entry in fs::read_dir(root().join("tests/lab")).expect("the stories") {
+    let stories = fs::read_to_string(root().join("tests/scenarios/main.rs")).expect("the list of stories");
+    for entry in fs::read_dir(root().join("tests/scenarios")).expect("the stories") {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a story");
         for story in story.captures_iter(&text) {
             assert!(stories.contains(&format!("::{}", &story[1])), "the story {} is not told", &story[1]);
