@@ -264,17 +264,22 @@ fn a_value_of_a_vault_file_is_secret_whatever_its_input_is() {
 fn hundreds_of_encrypted_values_are_opened_in_a_moment() {
     let project = Project::new("many", "token: x\n");
     let (room, key) = (&project.room, armilla::vault::Key::new(b"correct horse".to_vec()).expect("a key"));
-    let rows = (0..200_u8).map(|n| {
-        let text = armilla::vault::seal(&[b'a' + n % 26; 8], &key, Some("prod"), &[n; armilla::vault::SALT]);
-        format!("  - !vault |\n    {}\n", text.trim_end().replace('\n', "\n    "))
-    });
-    room.file("inventories/here/host_vars/laptop.yml", format!("list:\n{}", rows.collect::<String>()));
+    let begun = std::time::Instant::now();
+    let rows: String = (0..200_u8)
+        .map(|n| {
+            let text = armilla::vault::seal(&[b'a' + n % 26; 8], &key, Some("prod"), &[n; armilla::vault::SALT]);
+            format!("  - !vault |\n    {}\n", text.trim_end().replace('\n', "\n    "))
+        })
+        .collect();
+    let sealed = begun.elapsed();
+    room.file("inventories/here/host_vars/laptop.yml", format!("list:\n{rows}"));
     let begun = std::time::Instant::now();
     let said = String::from_utf8(room.armilla(&["validate", "here"], "")).expect("a text");
     assert!(said.contains("no mistake found"), "{said}");
     let took = begun.elapsed();
-    // 0.6 s on two free processors; what is tried here is that none is opened twice, which would take a multiple.
-    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+    // A key is derived for each as for sealing it: this is no measure of the machine. Each is opened once: as often as a
+    // template reads the list would be a multiple.
+    assert!(took < sealed * 5, "sealed in {sealed:?}, opened in {took:?}");
     room.armilla(&["apply", "here", "-y"], "");
     assert!(room.text("rendered").contains(" aaaaaaaa bbbbbbbb cccccccc"), "{}", room.text("rendered"));
 }
