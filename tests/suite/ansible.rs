@@ -107,6 +107,7 @@ fn differences(name: &str, ours: &Value, theirs: &Value) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs Ansible: tests/peer/ansible installs it"]
 fn ansible_says_the_same_of_every_host_and_group() {
     let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer/ansible");
     assert!(Command::new(peer).status().expect("tests/peer/ansible starts").success(), "Ansible is not there");

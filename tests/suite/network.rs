@@ -83,8 +83,9 @@ fn names(folder: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f07_a_transfer_cut_at_any_64th_leaves_the_old_file_or_the_new() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     let server = Arc::new(server);
     let (old, new) = (text("old"), text("new"));
@@ -133,8 +134,9 @@ async fn f07_a_transfer_cut_at_any_64th_leaves_the_old_file_or_the_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f07_a_reading_cut_at_any_64th_is_asked_again_and_leaves_no_trace() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     let server = Arc::new(server);
     let content = text("the");
@@ -172,8 +174,9 @@ async fn f07_a_reading_cut_at_any_64th_is_asked_again_and_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f07_an_archive_cut_at_any_16th_leaves_the_old_tree_or_the_new() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     let server = Arc::new(server);
     let archive = |word: &str| {
@@ -228,8 +231,9 @@ async fn f07_an_archive_cut_at_any_16th_leaves_the_old_tree_or_the_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f07_a_host_that_turns_the_first_connection_away_is_asked_once_more() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     for what in [What::Reset, What::End] {
         let proxy = Proxy::first(server.address(), Cable::with(Way::Back, 0, what));
@@ -245,8 +249,9 @@ async fn f07_a_host_that_turns_the_first_connection_away_is_asked_once_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f08_steps_are_never_begun_a_second_time_by_themselves() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     let proxy = Proxy::start(server.address(), |_| Cable::sound());
     let (host, connections) = through(&server, &proxy);
@@ -271,8 +276,9 @@ async fn f08_steps_are_never_begun_a_second_time_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f09_a_slow_a_late_and_a_stalled_connection_do_their_work() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     let (late, gathered) = (Duration::from_millis(370), Duration::from_millis(40));
     let stall = What::Stall(Duration::from_secs(5));
@@ -306,8 +312,9 @@ async fn f09_a_slow_a_late_and_a_stalled_connection_do_their_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f09_a_host_that_falls_silent_ends_by_its_own_limit_and_holds_nobody_up() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     let options =
         SshOptions { keep_alive: Duration::from_secs(1), connect_timeout: Duration::from_secs(2), ..server.options() };
@@ -363,8 +370,9 @@ fn at(port: u16, name: &str) -> Endpoint {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f11_a_host_that_never_answers_a_dead_bastion_and_a_hung_name_delay_by_their_limit() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     server.known_by_any_port();
     // Takes connections and never says a word.
     let dumb = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -400,6 +408,7 @@ async fn f11_a_host_that_never_answers_a_dead_bastion_and_a_hung_name_delay_by_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f13_output_without_end_is_cut_off() {
     // A busy machine needs its time for 64 MiB.
     let endless = [
@@ -409,7 +418,7 @@ async fn f13_output_without_end_is_cut_off() {
         ("sleep 60", 4, "no answer within 4 s"),
     ];
     for (command, limit, wanted) in endless {
-        let Some(server) = Server::start(&format!("ForceCommand {command}")) else { return };
+        let server = Server::start(&format!("ForceCommand {command}"));
         let begun = Instant::now();
         let options = SshOptions { read_timeout: Duration::from_secs(limit), ..server.options() };
         let told = said(&Connections::new(options), &server.host(), "echo yes").await;
@@ -419,14 +428,15 @@ async fn f13_output_without_end_is_cut_off() {
     }
     let noise = "head -c 40000 /dev/urandom; printf '\\033[2J'; head -c 200000 /dev/urandom >&2";
     let noise = format!("SetEnv LC_ALL=de_DE.UTF-8 LANG=xx\nForceCommand {noise}; eval \"$SSH_ORIGINAL_COMMAND\"");
-    let Some(server) = Server::start(&noise) else { return };
+    let server = Server::start(&noise);
     let told = said(&Connections::new(server.options()), &server.host(), "ls /no/such 2>&1 | grep -c 'No such'").await;
     assert_eq!(told, Ok("1".to_owned()), "noise before the answer, and a language of its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f15_a_host_that_was_lost_is_waited_for() {
-    let Some(mut server) = Server::start("") else { return };
+    let mut server = Server::start("");
     let host = server.host();
     let options = SshOptions { control_dir: Some(Utf8PathBuf::from("/tmp")), ..server.options() };
     let connections = Connections::new(options);

@@ -33,12 +33,9 @@ pub(crate) struct Server {
 static SERVERS: AtomicUsize = AtomicUsize::new(0);
 
 impl Server {
-    /// None without root: sshd could log nobody in.
-    pub(crate) fn start(more: &str) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("not tried: starting an sshd needs root");
-            return None;
-        }
+    /// Without root, sshd could log nobody in.
+    pub(crate) fn start(more: &str) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "starting an sshd needs root");
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("armilla-sshd-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&home);
@@ -54,7 +51,7 @@ impl Server {
         let server = Self { sshd: run_sshd(sshd(), &home, port, "host", more), home, port };
         server.trust("host");
         server.configure("");
-        Some(server)
+        server
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
@@ -221,8 +218,9 @@ pub(crate) async fn said(connections: &Connections, host: &Endpoint, script: &st
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let (host, connections) = (server.host(), Connections::new(server.options()));
     let (file, large) = (server.path("it's a file"), vec![0xfe; 3 << 20]);
     let probe = Probe::Path { path: file.clone(), content: Fetch::Always };
@@ -257,8 +255,9 @@ async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
 const SESSION: &str = "cut -d ' ' -f 6 /proc/self/stat";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn one_shell_does_what_comes_soon_and_is_replaced_when_it_is_gone() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let (host, connections) = (server.host(), Connections::new(server.options()));
     let session = async || said(&connections, &host, SESSION).await.expect("an answer");
     let first = session().await;
@@ -298,8 +297,9 @@ pub(crate) async fn gone(server: &Server) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn a_connection_that_is_kept_serves_the_next_run_and_then_ends() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let host = server.host();
     let options = |seconds: u64| SshOptions { keep: Some(Duration::from_secs(seconds)), ..server.options() };
     // What the host calls the connection that a run came by: other ports, another connection.
@@ -341,8 +341,9 @@ async fn a_connection_that_is_kept_serves_the_next_run_and_then_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn what_programs_that_were_killed_left_on_this_machine_goes() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let folder = |name: &str, age: u64| {
         let folder = server.home.join(name);
         fs::create_dir(&folder).expect("a folder");
@@ -374,8 +375,9 @@ async fn what_programs_that_were_killed_left_on_this_machine_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f12_an_unknown_host_key_is_refused_unless_it_is_wanted_and_a_changed_one_always() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let (host, known) = (server.host(), server.home.join("known"));
     let offered_now = fingerprint(&server.home.join("host.pub"));
     fs::write(&known, "").expect("a file");
@@ -400,8 +402,9 @@ async fn f12_an_unknown_host_key_is_refused_unless_it_is_wanted_and_a_changed_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn a_host_that_cannot_be_reached_says_why_and_soon() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let options = SshOptions { connect_timeout: Duration::from_secs(1), ..server.options() };
     let connections = Connections::new(options.clone());
     let mut host = server.host();
@@ -423,8 +426,9 @@ async fn a_host_that_cannot_be_reached_says_why_and_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f37_names_are_never_options() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let connections = Connections::new(server.options());
     let trap = server.path("trap");
     let bad = ["-oProxyCommand=touch TRAP", "h;touch TRAP", "$(touch TRAP)", "a b", "", "ssh://x", "root@127.0.0.1"];
@@ -443,12 +447,13 @@ async fn f37_names_are_never_options() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f13_chatty_login_shells_are_ignored_and_others_named() {
     let noise = "ForceCommand echo Welcome; echo 'armilla-ready '; printf '\\033[2J\\000binary'; echo complaint >&2; eval \"$SSH_ORIGINAL_COMMAND\"; echo Bye";
-    let Some(server) = Server::start(noise) else { return };
+    let server = Server::start(noise);
     assert_eq!(said(&Connections::new(server.options()), &server.host(), "echo yes").await, Ok("yes".to_owned()));
     drop(server);
-    let Some(server) = Server::start("ForceCommand echo This account is for mail only.") else { return };
+    let server = Server::start("ForceCommand echo This account is for mail only.");
     match said(&Connections::new(server.options()), &server.host(), "echo yes").await {
         Err(TransportError::Protocol { why, .. }) => assert!(why.contains("mail only"), "{why}"),
         other => panic!("{other:?}"),
@@ -458,7 +463,7 @@ async fn f13_chatty_login_shells_are_ignored_and_others_named() {
         if !Path::new("/bin").join(shell).exists() && !Path::new("/usr/bin").join(shell).exists() {
             continue;
         }
-        let Some(server) = Server::start(&format!("ForceCommand {shell} -c \"$SSH_ORIGINAL_COMMAND\"")) else { return };
+        let server = Server::start(&format!("ForceCommand {shell} -c \"$SSH_ORIGINAL_COMMAND\""));
         for become_user in [Become::No, Become::Root] {
             let host = Endpoint { become_user, ..server.host() };
             let told = said(&Connections::new(server.options()), &host, "echo \"it's $((6 * 7))\"").await;
@@ -468,8 +473,9 @@ async fn f13_chatty_login_shells_are_ignored_and_others_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f08_a_lost_connection_is_told_the_running_step_ends_and_the_next_read_connects_again() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let (host, connections) = (server.host(), Connections::new(server.options()));
     let (one, two) = (server.path("one"), server.path("two"));
     let steps = [run(&format!("sleep 2; touch '{one}'")), run(&format!("touch '{two}'"))];
@@ -502,8 +508,9 @@ async fn f08_a_lost_connection_is_told_the_running_step_ends_and_the_next_read_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn a_secret_is_in_no_list_of_processes() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let (host, connections) = (server.host(), Connections::new(server.options()));
     let secret = "correct-horse-battery";
     let mut reads = Command::new(["sh", "-c", "read -r word; sleep 1; [ ${#word} = 21 ]"]);
@@ -534,8 +541,9 @@ fn processes_with(secret: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn jump_hosts_of_the_users_configuration_are_used() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let (port, key) = (server.port, server.path("user"));
     server.configure(&format!("Host inner\nHostName 127.0.0.1\nPort {port}\nProxyJump jump\nHost jump\nHostName 127.0.0.1\nPort {port}\nUser root\nIdentityFile {key}\n"));
     let mut host = server.host();
@@ -599,8 +607,9 @@ fn refusal(told: Result<String, TransportError>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f21_sudo_is_given_a_password_once_and_only_when_it_asks() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let root = Ok("root".to_owned());
     let free = User::new("USER ALL=(ALL) NOPASSWD: ALL\n");
     assert_eq!(sudo(&server, &free.0, None).await, root);
@@ -626,27 +635,28 @@ async fn f21_sudo_is_given_a_password_once_and_only_when_it_asks() {
 }
 
 /// A host with another sudo than its own: `ForceCommand` puts a directory before the others.
-fn with_sudo(script: Option<&str>) -> Option<Server> {
+fn with_sudo(script: Option<&str>) -> Server {
     let place = std::env::temp_dir().join(format!("armilla-sudo-{}", SERVERS.fetch_add(1, Ordering::Relaxed)));
     let path = match script {
         Some(_) => format!("{}:$PATH", place.display()),
         None => place.display().to_string(),
     };
-    let server = Server::start(&format!("ForceCommand PATH={path}; eval \"$SSH_ORIGINAL_COMMAND\""))?;
+    let server = Server::start(&format!("ForceCommand PATH={path}; eval \"$SSH_ORIGINAL_COMMAND\""));
     let _ = fs::remove_dir_all(&place);
     fs::create_dir(&place).expect("a directory");
     if let Some(script) = script {
         fs::write(place.join("sudo"), format!("#!/bin/sh\n{script}\n")).expect("a file");
         fs::set_permissions(place.join("sudo"), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
-    Some(server)
+    server
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f59_a_host_where_sudo_does_not_make_us_root_reads_no_script() {
     let plain = User::new("");
     // It lets everybody in, and changes nothing.
-    let Some(server) = with_sudo(Some("while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"")) else { return };
+    let server = with_sudo(Some("while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\""));
     for password in [None, Some(PASSWORD)] {
         let why = refusal(sudo(&server, &plain.0, password).await);
         assert!(why.contains("not root"), "{why}");
@@ -657,17 +667,18 @@ async fn f59_a_host_where_sudo_does_not_make_us_root_reads_no_script() {
         ("exit 1", "without a message"),
         ("echo \"sudo: I'm sorry $USER. I'm afraid I can't do that\" >&2; exit 1", "do not allow"),
     ] {
-        let Some(server) = with_sudo(Some(script)) else { return };
+        let server = with_sudo(Some(script));
         let why = refusal(sudo(&server, &plain.0, None).await);
         assert!(why.contains(says), "{why}");
     }
-    let Some(server) = with_sudo(None) else { return };
+    let server = with_sudo(None);
     assert!(refusal(sudo(&server, &plain.0, None).await).contains("not installed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn a_connection_lives_as_long_as_it_may_be_needed() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let (host, connections) = (server.host(), Connections::new(server.options()));
     assert_eq!(said(&connections, &host, "echo yes").await, Ok("yes".to_owned()));
     // Longer than a master outlives its program.
@@ -679,8 +690,9 @@ async fn a_connection_lives_as_long_as_it_may_be_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
 async fn f21_without_root_what_is_hidden_is_not_called_absent() {
-    let Some(server) = Server::start("") else { return };
+    let server = Server::start("");
     let user = User::new("");
     let host = Endpoint { user: Some(user.0.clone()), ..server.host() };
     fs::create_dir(server.path("hidden")).expect("a directory");

@@ -88,7 +88,7 @@ fn holding(folder: &Path, texts: &[&str]) -> Vec<String> {
         let kind = entry.file_type().ok();
         match kind {
             // A checkout of this text holds them too.
-            Some(kind) if kind.is_dir() && path.join("tests/lab/vault.rs").is_file() => Vec::new(),
+            Some(kind) if kind.is_dir() && path.join("tests/scenarios/vault.rs").is_file() => Vec::new(),
             Some(kind) if kind.is_dir() => holding(&path, texts),
             Some(kind) if kind.is_file() && entry.metadata().is_ok_and(|meta| meta.len() < 1024 * 1024) => {
                 let bytes = fs::read(&path).unwrap_or_default();

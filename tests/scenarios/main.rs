@@ -1,9 +1,9 @@
-//! Stories on real hosts: own address, own disk, real systemd, real sshd. Run by `cargo test --test lab`, as root on
+//! Stories on real hosts: own address, own disk, real systemd, real sshd. Run by `tests/lab` and `tests/run`, as root on
 //! Linux, beside a lab of the user's own: another folder, another network, the same base.
 //!
 //! Two at a time, each in a lab of its own: they wait more than they work. Hosts are shared by the stories of a lab, one
 //! after another: each brings what it needs to the state it begins with, so that one alone runs too
-//! (`cargo test --test lab -- power`). A story that breaks a host makes it anew.
+//! (`tests/lab power`). A story that breaks a host makes it anew.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -51,11 +51,22 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Story = (&'static str, fn(&House));
 
-/// In the order in which hosts are best used again.
-const STORIES: &[Story] = &[
+/// What `tests/lab` runs without a word: the life of the lab, a rollout under writes, health, removal, an interrupted run
+/// that is resumed, the lock, every kind, and secrecy. They come first in a whole run, too.
+const SMOKE: &[Story] = &[
     ("the lab makes real hosts and leaves nothing behind", hosts::a_whole_life),
-    ("facts of real hosts are true", hosts::facts),
+    ("a change rolls through five members under writes", zookeeper_rolling::rolls_under_writes),
+    ("an unhealthy service is never as described", verify::unhealthy_is_never_as_described),
+    ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
+    ("F5: after a panic in the middle a run is gone on with", crash::f05_panic),
+    ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("every kind is made from nothing, and unmade", kinds::made_and_unmade),
+    ("a secret arrives, and is seen nowhere else", secrecy::nowhere_else),
+];
+
+/// All others, in the order in which hosts are best used again.
+const STORIES: &[Story] = &[
+    ("facts of real hosts are true", hosts::facts),
     ("a script of System V is enabled and found as enabled", kinds::script_of_system_v),
     ("archives of every sort are unpacked, swapped and removed", artifacts::archives),
     ("F33: a hostile archive changes nothing on a host", artifacts::f33_hostile),
@@ -82,7 +93,6 @@ const STORIES: &[Story] = &[
     ("a failed step stops what depends on it and nothing else", failure::stops_what_depends),
     ("F16: a full disk keeps the old file whole", failure::f16_full_disk),
     ("F2: Ctrl-C finishes what runs and begins nothing new", failure::f02_interrupted),
-    ("a secret arrives, and is seen nowhere else", secrecy::nowhere_else),
     ("a value of a vault file arrives, and is seen nowhere else", vault::nowhere_else),
     ("F11: a host that cannot be reached does not stop the others", network::f11_unreachable),
     ("F12: a changed or unknown host key is refused", network::f12_host_keys),
@@ -109,18 +119,14 @@ const STORIES: &[Story] = &[
     ("F1: a change of the quickstart is killed, and arrives", crash::f01_change_of_the_quickstart),
     ("random faults at random moments leave nothing and lose nothing", chaos::random_faults),
     ("F3: a run that cannot be written down is not gone on with", crash::f03_no_room_to_write_down),
-    ("F5: after a panic in the middle a run is gone on with", crash::f05_panic),
     ("F8: a run connects again and resumes a step that ended meanwhile", crash::f08_connects_again_and_goes_on),
     ("what killed orders left on a host goes with the next lock", leftovers::killed),
     ("what a power loss left on a host goes with the next lock", leftovers::without_power),
     ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
     ("verify says of every service on every host whether it is healthy", verify::every_service),
-    ("an unhealthy service is never as described", verify::unhealthy_is_never_as_described),
     ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
-    ("one controller at a time changes a host, and a stale one is refused", lease::fenced),
     ("F48: two projects with an environment of the same name live side by side", projects::f48_side_by_side),
     ("F48: a ledger without a project is adopted once", projects::f48_adopted_once),
-    ("ledger: what left the roles is taken away, and what is not ours stays", ledger::removed_with_its_role),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),
     ("ledger: an existing resource that is in sync can be imported", ledger::imported),
     ("ledger: a saved plan is refused where the host moved", ledger::moved_since_the_plan),
@@ -147,7 +153,6 @@ const STORIES: &[Story] = &[
     ("a configuration edited by hand is repaired with one restart", zookeeper::edited_configuration),
     ("everything else changed by hand is repaired without a restart", zookeeper::other_drift),
     ("a fourth member joins while a client goes on writing", zookeeper::fourth_member),
-    ("a change rolls through five members under writes", zookeeper_rolling::rolls_under_writes),
     ("three members become five and three again under writes", zookeeper_rolling::grows_and_shrinks),
     ("an ensemble with a member down is not changed", zookeeper_rolling::never_below_the_quorum),
     ("a port that cannot be bound stops at its first member", zookeeper_rolling::f28_bad_port_is_put_back),
@@ -157,11 +162,14 @@ const STORIES: &[Story] = &[
 
 #[expect(clippy::print_stdout, reason = "how long stories take is a result, too")]
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
+    // `--smoke` is ours, everything else is libtest's.
+    let (smoke, others): (Vec<_>, Vec<_>) = std::env::args().partition(|argument| argument == "--smoke");
+    let mut arguments = Arguments::from_iter(others);
+    let others = if smoke.is_empty() { STORIES } else { &[] };
     let threads = arguments.test_threads.unwrap_or(2).clamp(1, 8);
     arguments.test_threads = Some(threads);
     let street = Arc::new(Street::default());
-    let trials = STORIES.iter().map(|story| trial(story, &street)).collect();
+    let trials = SMOKE.iter().chain(others).map(|story| trial(story, &street)).collect();
     if arguments.list {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
