@@ -236,7 +236,11 @@ fn f02_a_closed_terminal_lets_what_runs_finish() {
     until("what ran was finished", || Path::new(&here.0.path("finished")).exists());
     std::thread::sleep(Duration::from_secs(1));
     assert!(!Path::new(&here.0.path("then")).exists(), "nothing new was begun");
-    assert_eq!(here.armilla(&["apply", "here", "-y", "--lock-timeout", "60s"]).0, Some(0), "the next run does the rest");
+    assert_eq!(
+        here.armilla(&["apply", "here", "-y", "--lock-timeout", "60s"]).0,
+        Some(0),
+        "the next run does the rest"
+    );
 }
 
 #[test]
