@@ -114,7 +114,8 @@ fn ordered(text: &str, root: &Node, keys: &[&str]) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let firsts: Vec<usize> = starts.iter().map(|(line, _)| with_comments(&lines, *line)).collect();
     let ends = firsts.iter().skip(1).copied().chain([lines.len()]);
-    let blocks: Vec<Block<'_>> = firsts.iter().zip(ends).map(|(from, to)| Block::of(&lines[*from..to])).collect();
+    let blocks: Vec<EntryLines<'_>> =
+        firsts.iter().zip(ends).map(|(from, to)| EntryLines::of(&lines[*from..to])).collect();
     let place = |index: &usize| keys.iter().position(|key| *key == starts[*index].1).unwrap_or(keys.len());
     let mut order: Vec<usize> = (0..blocks.len()).collect();
     order.sort_by_key(place);
@@ -148,12 +149,12 @@ fn with_comments(lines: &[&str], line: usize) -> usize {
 }
 
 /// The lines of an entry, and how many empty ones follow.
-struct Block<'a> {
+struct EntryLines<'a> {
     lines: &'a [&'a str],
     empty: usize,
 }
 
-impl<'a> Block<'a> {
+impl<'a> EntryLines<'a> {
     fn of(lines: &'a [&'a str]) -> Self {
         let empty = lines.iter().rev().take_while(|line| line.trim().is_empty()).count();
         Self { lines: &lines[..lines.len() - empty], empty }

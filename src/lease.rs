@@ -141,7 +141,7 @@ pub enum Request {
 
 /// What a host answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum LeaseAnswer {
     /// It is the asker's, with this fence.
     Granted(u64),
     /// It is somebody else's; or nobody's, but an order of the last holder is still being carried out.
@@ -187,43 +187,45 @@ impl Desk {
 
 /// What a host answers, and what it has written down afterwards. While an order is carried out nobody else gets in, even
 /// if the lease has ended meanwhile: there are never two who write.
-pub fn grant(desk: &mut Desk, request: &Request, now: Now<'_>) -> Answer {
+pub fn grant(desk: &mut Desk, request: &Request, now: Now<'_>) -> LeaseAnswer {
     let held = desk.held(now);
     let mine = |id: &LeaseId| held.as_ref().is_some_and(|held| held.lease.id == *id);
     match request {
-        Request::Look => held.map_or(Answer::Free, |held| Answer::Taken(Box::new(held))),
+        Request::Look => held.map_or(LeaseAnswer::Free, |held| LeaseAnswer::Taken(Box::new(held))),
         // One machine may have many names, and is asked once by each: all of them have the one lease.
         Request::Acquire { id, .. } if mine(id) => {
             now.boot.clone_into(&mut desk.boot);
             desk.beat = now.uptime;
-            Answer::Granted(desk.fence)
+            LeaseAnswer::Granted(desk.fence)
         }
         Request::Acquire { id, holder, seconds, instead_of } => {
             if let Some(held) = held {
                 let over = held.left() == 0 || instead_of.as_ref() == Some(&held.lease.id);
                 if held.busy || !over {
-                    return Answer::Taken(Box::new(held));
+                    return LeaseAnswer::Taken(Box::new(held));
                 }
             }
             desk.fence += 1;
             let fence = desk.fence;
             let lease = Lease { version: VERSION, id: id.clone(), fence, seconds: *seconds, holder: holder.clone() };
             *desk = Desk { lease: Some(lease), boot: now.boot.to_owned(), beat: now.uptime, fence };
-            Answer::Granted(fence)
+            LeaseAnswer::Granted(fence)
         }
         // Nobody else took it meanwhile, so it goes on even if it was silent for too long.
         Request::Renew { id } if mine(id) => {
             now.boot.clone_into(&mut desk.boot);
             desk.beat = now.uptime;
-            Answer::Granted(desk.fence)
+            LeaseAnswer::Granted(desk.fence)
         }
         // What is still being carried out goes on to its end, and until then nobody else gets in: its name and its time
         // end now, so that whoever had it is refused from here on.
         Request::Release { id } | Request::Break { id } if mine(id) => {
             desk.lease = desk.lease.take().filter(|_| now.busy).map(Lease::ended);
-            Answer::Free
+            LeaseAnswer::Free
         }
-        Request::Renew { .. } | Request::Release { .. } | Request::Break { .. } => Answer::Lost(held.map(Box::new)),
+        Request::Renew { .. } | Request::Release { .. } | Request::Break { .. } => {
+            LeaseAnswer::Lost(held.map(Box::new))
+        }
     }
 }
 
@@ -241,13 +243,13 @@ pub struct Ticket {
     pub intent: Option<String>,
     /// The number that the first step has in the journal. Only with 0 the intent is written.
     pub first: usize,
-    /// What the order is of its stage. Whoever makes an order for a whole stage says [`Part::Rest`].
-    pub part: Part,
+    /// What the order is of its stage. Whoever makes an order for a whole stage says [`OrderPart::Rest`].
+    pub part: OrderPart,
 }
 
 /// What an order is of its stage. A stage with edits takes several orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum OrderPart {
     /// All that is left of it: when all its steps were done, the journal says `over`.
     #[default]
     Rest,

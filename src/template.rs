@@ -122,18 +122,18 @@ pub fn extend(map: &Value, key: &str, more: Value) -> Value {
 /// To read a secret leaves a mark on whatever is computed meanwhile: a part of it, its length, or what is chosen by it, is
 /// as secret as itself, and it is a plain value in every operation.
 #[derive(Debug, Clone, Default)]
-pub struct Scope(Arc<Names>);
+pub struct Scope(Arc<ScopeValues>);
 
 #[derive(Clone, Default)]
-struct Names(BTreeMap<Arc<str>, (Value, Secrecy)>);
+struct ScopeValues(BTreeMap<Arc<str>, (Value, Secrecy)>);
 
-impl fmt::Debug for Names {
+impl fmt::Debug for ScopeValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl Object for Names {
+impl Object for ScopeValues {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         self.get_value_by_str(key.as_str()?)
     }

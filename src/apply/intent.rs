@@ -2,11 +2,11 @@
 //!
 //! In: the changes of a stage. Out: the line its journal begins with. Never: anything that is not in the plan.
 
-use crate::ledger::{Applied, Intended, Intent, Place, VERSION};
-use crate::plan::{Block, Entry, StageId};
+use crate::ledger::{Applied, Intended, Intent, ResourceKey, VERSION};
+use crate::plan::{Entry, PlannedBlock, StageId};
 
 /// The line for one stage.
-pub(super) fn line(stage: StageId, block: &Block, applied: &Applied) -> String {
+pub(super) fn line(stage: StageId, block: &PlannedBlock, applied: &Applied) -> String {
     let intent = Intent {
         version: VERSION,
         applied: applied.clone(),
@@ -23,7 +23,7 @@ fn intended(entry: &Entry) -> Option<Intended> {
     let steps = entry.steps().len();
     let mark = entry.mark.as_ref()?;
     Some(Intended {
-        place: Place::from(&entry.address),
+        place: ResourceKey::from(&entry.address),
         steps,
         want: mark.want.clone(),
         existed: mark.existed,
@@ -32,6 +32,6 @@ fn intended(entry: &Entry) -> Option<Intended> {
         absent: mark.absent.clone(),
         order: mark.order,
         protect: mark.protect,
-        notifies: mark.notifies.iter().map(|(address, verb)| (Place::from(address), *verb)).collect(),
+        notifies: mark.notifies.iter().map(|(address, verb)| (ResourceKey::from(address), *verb)).collect(),
     })
 }

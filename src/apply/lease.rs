@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Held, Holder, LeaseId, Part, Request, Ticket};
+use crate::lease::{Held, Holder, LeaseAnswer, LeaseId, OrderPart, Request, Ticket};
 use crate::name::{HostName, Owner};
 use crate::transport::{Transport, TransportError};
 
@@ -211,14 +211,16 @@ impl<'a, T: Transport> Round<'a, T> {
         Err(Refused::Alone { away, witnesses: witnesses.len() })
     }
 
-    fn note(&mut self, host: Endpoint, answer: Result<Answer, TransportError>) -> Result<(), Refused> {
+    fn note(&mut self, host: Endpoint, answer: Result<LeaseAnswer, TransportError>) -> Result<(), Refused> {
         match answer {
-            Ok(Answer::Granted(fence)) => {
+            Ok(LeaseAnswer::Granted(fence)) => {
                 self.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(host.name.clone(), host.clone());
                 self.held.insert(host.name.clone(), (host, fence));
             }
-            Ok(Answer::Taken(held) | Answer::Lost(Some(held))) => return Err(Refused::Taken { host: host.name, held }),
-            Ok(Answer::Free | Answer::Lost(None)) => {
+            Ok(LeaseAnswer::Taken(held) | LeaseAnswer::Lost(Some(held))) => {
+                return Err(Refused::Taken { host: host.name, held });
+            }
+            Ok(LeaseAnswer::Free | LeaseAnswer::Lost(None)) => {
                 let why = "it neither granted a lock nor said why".to_owned();
                 self.away.insert(host.name.clone(), TransportError::Protocol { host: host.name.to_string(), why });
             }
@@ -248,7 +250,7 @@ fn request(terms: &Terms, instead_of: Option<LeaseId>) -> Request {
     Request::Acquire { id: terms.id.clone(), holder: terms.holder.clone(), seconds: terms.seconds, instead_of }
 }
 
-async fn ask<T: Transport>(transport: &Arc<T>, terms: &Terms, host: &Endpoint) -> Result<Answer, TransportError> {
+async fn ask<T: Transport>(transport: &Arc<T>, terms: &Terms, host: &Endpoint) -> Result<LeaseAnswer, TransportError> {
     ask_for(transport, request(terms, None), terms.is_dead, host).await
 }
 
@@ -258,9 +260,9 @@ async fn ask_for<T: Transport>(
     request: Request,
     is_dead: fn(&Holder) -> bool,
     host: &Endpoint,
-) -> Result<Answer, TransportError> {
+) -> Result<LeaseAnswer, TransportError> {
     let answer = transport.lease(host, &request).await?;
-    let Answer::Taken(held) = &answer else { return Ok(answer) };
+    let LeaseAnswer::Taken(held) = &answer else { return Ok(answer) };
     if held.busy || !is_dead(&held.lease.holder) {
         return Ok(answer);
     }
@@ -327,7 +329,7 @@ impl<T: Transport> Pulse<T> {
                 });
             }
             while let Some(Ok((host, answer))) = beats.join_next().await {
-                if let Ok(Answer::Lost(held)) = answer {
+                if let Ok(LeaseAnswer::Lost(held)) = answer {
                     let why = match held {
                         Some(held) if held.lease.is_ended() => "it was broken by hand".to_owned(),
                         Some(held) => {
@@ -365,7 +367,7 @@ impl<T: Transport> Leases<T> {
             fence: *fence,
             intent: None,
             first: 0,
-            part: Part::Rest,
+            part: OrderPart::Rest,
         })
     }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Request, Ticket};
+use crate::lease::{LeaseAnswer, Request, Ticket};
 use crate::ledger::{Journal, Reached, Records};
 use crate::name::RunId;
 use crate::plan::StageId;
@@ -59,7 +59,7 @@ impl<T: Transport> Cut<'_, T> {
 
     async fn attempt(&self, waiting: &(dyn Fn(String) + Send + Sync)) -> Result<Onward, TransportError> {
         let renewed = self.transport.lease(self.host, &Request::Renew { id: self.ticket.id.clone() }).await?;
-        if !matches!(renewed, Answer::Granted(_)) {
+        if !matches!(renewed, LeaseAnswer::Granted(_)) {
             let why = "another run took the lock while the connection was lost".to_owned();
             return Ok(Onward::Fenced(TransportError::Fenced { host: self.host.name.to_string(), why }));
         }
@@ -75,7 +75,7 @@ impl<T: Transport> Cut<'_, T> {
 
     /// A step that was running goes on without us, and its end is written down.
     async fn idle(&self, waiting: &(dyn Fn(String) + Send + Sync)) -> Result<(), TransportError> {
-        while let Answer::Taken(held) = self.transport.lease(self.host, &Request::Look).await? {
+        while let LeaseAnswer::Taken(held) = self.transport.lease(self.host, &Request::Look).await? {
             if !held.busy {
                 break;
             }

@@ -12,7 +12,7 @@ use super::{End, Queue};
 use crate::inventory::Endpoint;
 use crate::name::{HostName, ServiceName};
 use crate::plan::{Plan, Stage, Turn, Work};
-use crate::rollout::{Answer, Directive, Restoration, Rollout, StageId, State};
+use crate::rollout::{Directive, MemberAnswer, Restoration, Rollout, StageId, State};
 use crate::transport::Transport;
 
 /// All rollouts of a plan.
@@ -82,7 +82,7 @@ impl<'p> Rollouts<'p> {
     }
 
     /// They answered.
-    pub(super) fn answered(&mut self, service: usize, answers: BTreeMap<HostName, Answer>, now: Duration) {
+    pub(super) fn answered(&mut self, service: usize, answers: BTreeMap<HostName, MemberAnswer>, now: Duration) {
         self.tell(service, |state| state.answered(answers, now));
     }
 
@@ -232,7 +232,7 @@ pub async fn ask<T: Transport>(
     transport: &std::sync::Arc<T>,
     rollout: &Rollout,
     endpoints: &BTreeMap<HostName, Endpoint>,
-) -> BTreeMap<HostName, Answer> {
+) -> BTreeMap<HostName, MemberAnswer> {
     let mut tasks = JoinSet::new();
     for (name, member) in &rollout.members {
         let (name, member, endpoint) = (name.clone(), member.clone(), endpoints.get(name).cloned());

@@ -19,7 +19,7 @@ use crate::lease::Ticket;
 use crate::ledger::Applied;
 use crate::name::{HostName, RunId, ServiceName};
 use crate::plan::{Plan, StageId, Work};
-use crate::rollout::{Answer, Directive, Halt, Restoration};
+use crate::rollout::{Directive, Halt, MemberAnswer, Restoration};
 use crate::secret::{Secret, masked};
 use crate::step::{Outcome, Step};
 use crate::transport::{Order, StepEvent, Transport, TransportError, perform};
@@ -80,7 +80,7 @@ pub(super) enum Came {
     /// A stage ended.
     Ended(StageId, End, Duration),
     /// The members of a service answered.
-    Answered(usize, BTreeMap<HostName, Answer>),
+    Answered(usize, BTreeMap<HostName, MemberAnswer>),
 }
 
 /// Does a plan. Without a permit, hosts ask nobody and write

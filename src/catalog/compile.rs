@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::place::Instance;
 use super::scope::Known;
-use super::{Block, Catalog, Chosen, Desired, Extent, HostCatalog, Service, Wanted, risk};
+use super::{Catalog, Chosen, Desired, Extent, HostCatalog, RoleBlock, Service, Wanted, risk};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::fact::FACTS;
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
@@ -66,14 +66,15 @@ struct Compiler<'a> {
 type Made = HashMap<(*const Item, Arc<Datum>), Arc<dyn Resource>>;
 
 impl Compiler<'_> {
-    fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<Block> {
-        let mut blocks: Vec<Block> = instances.iter().map(|instance| self.block(host, instance, problems)).collect();
+    fn host(&self, host: &HostName, instances: &[Instance], problems: &mut Diagnostics) -> Vec<RoleBlock> {
+        let mut blocks: Vec<RoleBlock> =
+            instances.iter().map(|instance| self.block(host, instance, problems)).collect();
         let items = blocks.iter_mut().flat_map(|block| &mut block.items);
         items.zip(0..).for_each(|(item, order)| item.order = order);
         blocks
     }
 
-    fn block(&self, host: &HostName, instance: &Instance, problems: &mut Diagnostics) -> Block {
+    fn block(&self, host: &HostName, instance: &Instance, problems: &mut Diagnostics) -> RoleBlock {
         let role = &self.desired.roles[&instance.role];
         let scope = problems.keep(self.known.scope(self.desired, host, instance));
         let (mut items, mut health, mut member) = (Vec::new(), Vec::new(), Member::default());
@@ -88,7 +89,7 @@ impl Compiler<'_> {
                 member = problems.keep(role.rollout.member(scope)).unwrap_or_default();
             }
         }
-        Block {
+        RoleBlock {
             role: instance.role.clone(),
             service: instance.service.clone(),
             requires: instance.requires.clone(),
@@ -282,7 +283,7 @@ fn wrong_key(item: &Item, data: &Datum, error: &ParseError, missing: Option<&str
 struct Clashes(BTreeMap<(String, Origin, Origin), Vec<HostName>>);
 
 impl Clashes {
-    fn look(&mut self, host: &HostName, blocks: &[Block]) {
+    fn look(&mut self, host: &HostName, blocks: &[RoleBlock]) {
         let mut claimed: BTreeMap<(Claim, String), &Wanted> = BTreeMap::new();
         for item in blocks.iter().flat_map(|block| &block.items) {
             let target = item.resource.target();
@@ -294,7 +295,7 @@ impl Clashes {
     }
 
     /// A file is either one resource's own, or parts of it are several resources'.
-    fn look_at_files(&mut self, host: &HostName, blocks: &[Block]) {
+    fn look_at_files(&mut self, host: &HostName, blocks: &[RoleBlock]) {
         let items = || blocks.iter().flat_map(|block| &block.items);
         let part = |item: &Wanted| if let Some(Hold::Part(path)) = item.resource.holds() { Some(path) } else { None };
         let parts: Vec<(String, &Wanted)> = items().filter_map(|item| Some((part(item)?, item))).collect();

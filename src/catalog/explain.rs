@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::compile::{applies, repeated};
 use super::place::Instance;
 use super::scope::Known;
-use super::{Block, Desired};
+use super::{Desired, RoleBlock};
 use crate::diag::{Diagnostics, Origin};
 use crate::name::HostName;
 use crate::project::Project;
@@ -49,7 +49,7 @@ pub fn keys_of(
     desired: &Desired<'_>,
     host: &HostName,
     instance: &Instance,
-    block: &Block,
+    block: &RoleBlock,
     item: usize,
 ) -> Result<Json, Diagnostics> {
     let (role, wanted) = (&desired.roles[&instance.role], &block.items[item]);

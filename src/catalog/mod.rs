@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use crate::role::{Hook, Member, Otherwise};
 pub use crate::site::{Move, Thing};
 pub use compile::{compile, facts_read};
-pub use part::{Names, Part, Target};
+pub use part::{PlacedNames, ResourceSelection, Target};
 pub use place::{Instance, PlacedService, Placement, place};
 
 use crate::diag::Origin;
@@ -135,12 +135,12 @@ pub struct HostCatalog {
     /// How it is reached.
     pub endpoint: Endpoint,
     /// Its roles, each after those it requires.
-    pub blocks: Vec<Block>,
+    pub blocks: Vec<RoleBlock>,
 }
 
 /// One role on one host.
 #[derive(Debug, Clone)]
-pub struct Block {
+pub struct RoleBlock {
     /// Which.
     pub role: RoleName,
     /// The service it belongs to; none for a role that others brought in.
@@ -206,7 +206,7 @@ impl Catalog {
     }
 
     /// Whether a role on a host belongs to the part that is wanted.
-    pub fn chooses(&self, block: &Block) -> bool {
+    pub fn chooses(&self, block: &RoleBlock) -> bool {
         self.extent == Extent::Whole || block.items.iter().any(|item| item.chosen == Chosen::Yes)
     }
 
@@ -238,7 +238,7 @@ impl HostCatalog {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        let mut probes: Vec<Probe> = self.blocks.iter().flat_map(Block::probes).collect();
+        let mut probes: Vec<Probe> = self.blocks.iter().flat_map(RoleBlock::probes).collect();
         probes.push(Probe::State);
         probes.sort_unstable();
         probes.dedup();
@@ -246,7 +246,7 @@ impl HostCatalog {
     }
 }
 
-impl Block {
+impl RoleBlock {
     fn probes(&self) -> impl Iterator<Item = Probe> {
         let health = self.health.iter().map(|check| check.probe.clone());
         let items = self.items.iter().flat_map(|item| item.resource.probes());

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Block, Catalog, Chosen, Extent, Placement, Wanted};
+use super::{Catalog, Chosen, Extent, Placement, RoleBlock, Wanted};
 use crate::diag::Diagnostic;
 use crate::name::{HostName, Tag, did_you_mean};
 use crate::resource::{KINDS, kind};
@@ -26,7 +26,7 @@ const ACTIONS: &[(&str, &str)] =
 
 /// Which part of a catalog is wanted. By default all of it but what is tagged `never`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct ResourceSelection {
     /// Only these tags; all if there is none.
     pub tags: BTreeSet<String>,
     /// Not these tags.
@@ -48,9 +48,9 @@ pub struct Target {
 
 /// The names a target can hold.
 #[derive(Debug, Clone, Default)]
-pub struct Names(BTreeSet<String>);
+pub struct PlacedNames(BTreeSet<String>);
 
-impl Names {
+impl PlacedNames {
     /// The hosts, services and roles that are placed.
     pub fn of(placement: &Placement) -> Self {
         let hosts = placement.hosts.keys().map(ToString::to_string);
@@ -60,7 +60,7 @@ impl Names {
     }
 }
 
-impl FromIterator<String> for Names {
+impl FromIterator<String> for PlacedNames {
     fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
         Self(names.into_iter().collect())
     }
@@ -72,14 +72,14 @@ impl Target {
     ///
     /// # Errors
     /// With the word that names nothing.
-    pub fn parse(text: &str, known: &Names) -> Result<Self, Diagnostic> {
+    pub fn parse(text: &str, known: &PlacedNames) -> Result<Self, Diagnostic> {
         let text = text.trim();
         let separators = if text.contains(' ') { [' ', ':'] } else { [':', ' '] };
         let first = Self::words(text, separators[0], known);
         first.or_else(|problem| Self::words(text, separators[1], known).map_err(|_| problem))
     }
 
-    fn words(text: &str, separator: char, known: &Names) -> Result<Self, Diagnostic> {
+    fn words(text: &str, separator: char, known: &PlacedNames) -> Result<Self, Diagnostic> {
         let mut found = Self { text: text.to_owned(), names: Vec::new(), kind: None, owns: None };
         let mut rest = text;
         while !rest.is_empty() {
@@ -106,12 +106,12 @@ impl Target {
         Ok(found)
     }
 
-    fn matches(&self, host: &HostName, block: &Block, item: &Wanted) -> bool {
+    fn matches(&self, host: &HostName, block: &RoleBlock, item: &Wanted) -> bool {
         self.is_about(host, block, item) && self.owns.as_ref().is_none_or(|target| *target == item.resource.target())
     }
 
     /// Whether all but what it owns fits.
-    fn is_about(&self, host: &HostName, block: &Block, item: &Wanted) -> bool {
+    fn is_about(&self, host: &HostName, block: &RoleBlock, item: &Wanted) -> bool {
         let service = block.service.as_ref().map(crate::name::ServiceName::as_str);
         let named = |name: &String| host.as_str() == name || block.role.as_str() == name || service == Some(name);
         self.names.iter().all(named) && self.kind.is_none_or(|kind| kind == item.resource.kind())
@@ -131,20 +131,20 @@ fn kind_called(word: &str) -> Option<&'static str> {
     kind(kind_name).map(|info| info.name)
 }
 
-fn unknown_word(text: &str, word: &str, known: &Names) -> Diagnostic {
+fn unknown_word(text: &str, word: &str, known: &PlacedNames) -> Diagnostic {
     let names = known.0.iter().map(String::as_str).chain(KINDS.iter().map(|kind| kind.name));
     let of = if text == word { String::new() } else { format!(" in `{text}`") };
     Diagnostic::error(format!("--target: unknown host, service, role or kind `{word}`{of}"))
         .maybe_hint(did_you_mean(word, names))
 }
 
-fn everything(catalog: &Catalog) -> impl Iterator<Item = (&HostName, &Block, &Wanted)> {
+fn everything(catalog: &Catalog) -> impl Iterator<Item = (&HostName, &RoleBlock, &Wanted)> {
     catalog.hosts.iter().flat_map(|(name, host)| {
         host.blocks.iter().flat_map(move |block| block.items.iter().map(move |item| (name, block, item)))
     })
 }
 
-impl Part {
+impl ResourceSelection {
     /// Whether anything is left out by the user's wish.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
@@ -187,14 +187,14 @@ impl Part {
     }
 
     /// What hears of others stays: it is asked how it is, and planned only if a chosen resource notifies it.
-    fn leave_out(&self, host: &HostName, block: &mut Block) {
+    fn leave_out(&self, host: &HostName, block: &mut RoleBlock) {
         let chosen: Vec<Chosen> = block.items.iter().map(|item| self.chosen(host, block, item)).collect();
         block.items.iter_mut().zip(chosen).for_each(|(item, chosen)| item.chosen = chosen);
         let stays = |item: &mut Wanted| item.chosen != Chosen::Yes && !item.resource.hears();
         block.left_out.extend(block.items.extract_if(.., stays));
     }
 
-    fn chosen(&self, host: &HostName, block: &Block, item: &Wanted) -> Chosen {
+    fn chosen(&self, host: &HostName, block: &RoleBlock, item: &Wanted) -> Chosen {
         match () {
             () if self.wants(host, block, item) => Chosen::Yes,
             // Left out by its name, not by the choice of others.
@@ -203,7 +203,7 @@ impl Part {
         }
     }
 
-    fn wants(&self, host: &HostName, block: &Block, item: &Wanted) -> bool {
+    fn wants(&self, host: &HostName, block: &RoleBlock, item: &Wanted) -> bool {
         let mut targets = self.targets.iter().filter(|target| target.matches(host, block, item)).peekable();
         if !self.targets.is_empty() && targets.peek().is_none() {
             return false;

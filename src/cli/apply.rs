@@ -6,7 +6,7 @@ use super::apply_file::{self, Typed};
 use super::consent::Consent;
 use super::environment::{self, Question};
 use super::part::{Lists, Only};
-use super::plan::{self, Next, Shape};
+use super::plan::{self, AfterPlan, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, hosts, load, project_identity, saved};
 use crate::operation::Ground;
@@ -79,7 +79,7 @@ async fn apply(global: &Global, command: &Apply) -> Result<Exit, Failure> {
         plan_command: plan::to_type("plan", selection, connection),
         patience: Some(consent.patience.clone()),
     };
-    let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+    let shape = Shape { next: AfterPlan::Doing, ..command.shape.clone() };
     hosts::contact(global, connection, telling, async |hosts| {
         // Locked before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
         let decide = async |locked: &hosts::Locks| {

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::consent::{self, Answer, Consent, confirmed};
+use super::consent::{self, Consent, Reply, confirmed};
 use super::environment::Question;
 use super::hosts::{self, Decision};
 use super::keys::KeyFlags;
-use super::plan::{self, Next, Shape};
+use super::plan::{self, AfterPlan, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, saved, show};
 use crate::operation::{Ground, Proposal};
@@ -29,7 +29,7 @@ pub(super) async fn apply(global: &Global, path: &Path, typed: &Typed<'_>) -> Re
     let opened = saved::open(global, path, typed.keys).await?;
     let connection = saved::connection(&opened, typed.connection)?;
     let question = Question::of_saved(opened.workspace.as_ref(), &opened.file.about);
-    show::print(global, path, &Shape { next: Next::Doing, ..typed.shape.clone() }, &opened.file);
+    show::print(global, path, &Shape { next: AfterPlan::Doing, ..typed.shape.clone() }, &opened.file);
     let (shown, consent) = (&opened.file.shown, typed.consent);
     if typed.check {
         return Ok(plan::exit(shown, consent.detailed_exitcode));
@@ -52,7 +52,7 @@ pub(super) async fn apply(global: &Global, path: &Path, typed: &Typed<'_>) -> Re
             return Ok(plan::exit(shown, consent.detailed_exitcode));
         }
         let asks = approved.changes_hosts() && !consent.yes;
-        if asks && confirmed(hosts, &question, "-y (--auto-approve)").await? == Answer::No {
+        if asks && confirmed(hosts, &question, "-y (--auto-approve)").await? == Reply::No {
             return Ok(Exit::Error);
         }
         hosts.change(&ground, async |_| Ok(Decision::Apply(Box::new(approved)))).await

@@ -57,8 +57,8 @@ impl Consent {
             return Ok(Decision::Apply(Box::new(approved)));
         }
         Ok(match confirmed(hosts, question, "-y (--auto-approve)").await? {
-            Answer::Yes => Decision::Apply(Box::new(approved.after_pause())),
-            Answer::No => Decision::End(Exit::Error),
+            Reply::Yes => Decision::Apply(Box::new(approved.after_pause())),
+            Reply::No => Decision::End(Exit::Error),
         })
     }
 }
@@ -76,14 +76,14 @@ pub(super) async fn adoption(hosts: &Hosts, plan: &Plan, limits: Limits) -> Resu
     ui::say(&format!("\n{}", guard::unadopted(plan).unwrap_or_default()));
     let question = Question::by_yes(&format!("Did this project write it? Then it becomes that of {project}"));
     match confirmed(hosts, &question, "--adopt").await? {
-        Answer::Yes => Ok(Limits { adoption: Adoption::Given, ..limits }),
-        Answer::No => Err(Diagnostic::error("the ledger was not adopted; nothing was changed").into()),
+        Reply::Yes => Ok(Limits { adoption: Adoption::Given, ..limits }),
+        Reply::No => Err(Diagnostic::error("the ledger was not adopted; nothing was changed").into()),
     }
 }
 
 /// What a person said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Reply {
     Yes,
     No,
 }
@@ -92,15 +92,15 @@ pub(super) enum Answer {
 ///
 /// # Errors
 /// When there is nobody to ask; the hint names the flag that says yes beforehand. When a signal asks to stop.
-pub(super) async fn confirmed(hosts: &Hosts, question: &Question, flag: &str) -> Result<Answer, Abort> {
+pub(super) async fn confirmed(hosts: &Hosts, question: &Question, flag: &str) -> Result<Reply, Abort> {
     if !ui::can_ask() {
         let problem = Diagnostic::error("approval is needed, and there is no terminal to ask; nothing was changed");
         return Err(problem.hint(format!("approve it on the command line with {flag}")).into());
     }
     let typed = hosts.until_stopped(ui::ask(question.text())).await?;
     if question.is_yes(&typed) {
-        return Ok(Answer::Yes);
+        return Ok(Reply::Yes);
     }
     ui::say("Nothing was changed.");
-    Ok(Answer::No)
+    Ok(Reply::No)
 }

@@ -2,11 +2,11 @@
 
 use std::sync::OnceLock;
 
-use super::consent::{self, Answer, confirmed};
+use super::consent::{self, Reply, confirmed};
 use super::environment::{self, Question};
 use super::hosts::{self, Decision};
 use super::patience::Patience;
-use super::plan::{self, Next, Shape};
+use super::plan::{self, AfterPlan, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, load, saved, ui};
 use crate::diag::{Diagnostic, shown};
@@ -66,7 +66,7 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
         patience: Some(command.patience.clone()),
         ..Telling::default()
     };
-    let shape = Shape { next: Next::Destroying, ..command.shape.clone() };
+    let shape = Shape { next: AfterPlan::Destroying, ..command.shape.clone() };
     let data = if command.with_data { Data::Removed } else { Data::Kept };
     let undecided = OnceLock::new();
     let exit = hosts::contact(global, connection, telling, async |hosts| {
@@ -85,8 +85,8 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
             }
             let question = Question::by_name(&name, "Remove all of this");
             Ok(match confirmed(hosts, &question, &format!("--confirm {name}")).await? {
-                Answer::Yes => Decision::Apply(Box::new(approved.after_pause())),
-                Answer::No => Decision::End(Exit::Error),
+                Reply::Yes => Decision::Apply(Box::new(approved.after_pause())),
+                Reply::No => Decision::End(Exit::Error),
             })
         };
         hosts.change(&ground, decide).await

@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use super::plan::{self, Next, Shape};
+use super::plan::{self, AfterPlan, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, hosts, load, ui};
 use crate::diag::Diagnostic;
@@ -51,7 +51,7 @@ pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failur
         let ignores = &environment.settings.ignore_drift;
         tell_expired(ignores, today);
         let counts = keep_drift(&mut survey, ignores, today);
-        let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+        let shape = Shape { next: AfterPlan::Doing, ..command.shape.clone() };
         if command.shape.json || counts.drifted > 0 || !survey.plan.unreachable.is_empty() {
             plan::print(global, (selection, connection), &shape, &environment, &survey);
         }

@@ -188,7 +188,7 @@ impl Shown {
 
     fn groups(&self, ended: &[Ended]) {
         let mut kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        let said: Vec<human::Said> =
+        let said: Vec<human::HostOutput> =
             ended.iter().map(|ended| (ended.clone(), kept.remove(&ended.host).unwrap_or_default())).collect();
         ui::result(&human::grouped(&said));
     }

@@ -1,6 +1,6 @@
 //! `armilla import ENV --target ADDRESS`: adopts what is on the hosts already and is as the project wants it.
 
-use super::consent::{self, Answer, confirmed};
+use super::consent::{self, Reply, confirmed};
 use super::environment::{self, Question};
 use super::hosts::{self, Decision, Hosts, Locks};
 use super::part::Only;
@@ -66,7 +66,7 @@ async fn adopt(hosts: &Hosts, locked: &Locks, environment: &Environment, command
         return nothing(&import);
     }
     let question = Question::of(environment);
-    if !command.yes && confirmed(hosts, &question, "-y (--auto-approve)").await? == Answer::No {
+    if !command.yes && confirmed(hosts, &question, "-y (--auto-approve)").await? == Reply::No {
         return Ok(Exit::Error);
     }
     let limits = Limits { adoption: Adoption::of(command.adopt), ..Limits::default() };

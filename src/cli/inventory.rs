@@ -7,11 +7,11 @@ use super::{Connection, Exit, Failure, Global, Selection, ui};
 use crate::catalog::Catalog;
 use crate::diag::Diagnostic;
 use crate::inventory::{Host, Pattern};
-use crate::lease::{Answer, Request};
+use crate::lease::{LeaseAnswer, Request};
 use crate::name::HostName;
 use crate::operation::{Reading, describe};
 use crate::report::inventory::{Details, Variables, View, pretty, table};
-use crate::report::status::{self, Said};
+use crate::report::status::{self, HostStatus};
 use crate::step::Readings;
 use crate::workspace::Environment;
 
@@ -80,11 +80,12 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
     let owner = loaded.identity.owner_on(&observed);
     let said = |(host, answer): (&HostName, &Result<Readings, String>)| {
         let lock = match locks.get(host) {
-            Some(Ok(Answer::Taken(held))) => Some(describe(host, held)),
+            Some(Ok(LeaseAnswer::Taken(held))) => Some(describe(host, held)),
             _ => None,
         };
-        let said =
-            answer.as_ref().map_or_else(|why| Said::Away(why.clone()), |answer| Said::of(&owner, host, answer, lock));
+        let said = answer
+            .as_ref()
+            .map_or_else(|why| HostStatus::Away(why.clone()), |answer| HostStatus::of(&owner, host, answer, lock));
         (host.clone(), said)
     };
     let hosts: status::Hosts = observed.iter().map(said).collect();
@@ -92,8 +93,8 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
         if command.list { ui::data(&pretty(&status::json(&loaded.name, &hosts))) } else { status::table(&hosts) };
     ui::result(&shown);
     Ok(match () {
-        () if hosts.values().any(|said| matches!(said, Said::Away(_))) => Exit::Unreachable,
-        () if hosts.values().any(|said| matches!(said, Said::Unreadable(_))) => Exit::Error,
+        () if hosts.values().any(|said| matches!(said, HostStatus::Away(_))) => Exit::Unreachable,
+        () if hosts.values().any(|said| matches!(said, HostStatus::Unreadable(_))) => Exit::Error,
         () => Exit::Success,
     })
 }

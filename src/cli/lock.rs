@@ -6,7 +6,7 @@ use super::hosts::{self, Hosts};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::diag::Diagnostic;
-use crate::lease::{Answer, Held, LeaseId, Request};
+use crate::lease::{Held, LeaseAnswer, LeaseId, Request};
 use crate::operation::{Locks, describe, explained};
 use crate::transport::TransportError;
 
@@ -74,12 +74,12 @@ async fn status(global: &Global, command: &Status) -> Result<Exit, Failure> {
     } else {
         for (host, answer) in &answers {
             ui::result(&match answer {
-                Ok(Answer::Taken(held)) if held.is_over() => format!(
+                Ok(LeaseAnswer::Taken(held)) if held.is_over() => format!(
                     "{host} is not locked (the lock of {} for the run {} expired)",
                     crate::diag::shown(&held.lease.holder.who),
                     held.lease.holder.run
                 ),
-                Ok(Answer::Taken(held)) => describe(host, held),
+                Ok(LeaseAnswer::Taken(held)) => describe(host, held),
                 Ok(_) => format!("{host} is not locked"),
                 Err(error) => format!("{host} is unreachable: {}", explained(error)),
             });
@@ -98,9 +98,9 @@ fn exit(answers: &Locks) -> Exit {
     }
 }
 
-fn shown(answer: &Result<Answer, TransportError>) -> serde_json::Value {
+fn shown(answer: &Result<LeaseAnswer, TransportError>) -> serde_json::Value {
     match answer {
-        Ok(Answer::Taken(held)) => {
+        Ok(LeaseAnswer::Taken(held)) => {
             let Held { lease, silent, busy } = &**held;
             json!({ "lease": lease, "silent_seconds": silent, "ends_in_seconds": held.left(), "busy": busy })
         }
@@ -118,13 +118,13 @@ async fn break_one(global: &Global, command: &Break) -> Result<Exit, Failure> {
     let answers = ask(global, &command.selection, &command.connection, &Request::Break { id }).await?;
     let broken: Vec<&str> = answers
         .iter()
-        .filter(|(_, answer)| matches!(answer, Ok(Answer::Free)))
+        .filter(|(_, answer)| matches!(answer, Ok(LeaseAnswer::Free)))
         .map(|(host, _)| host.as_str())
         .collect();
     for (host, answer) in &answers {
         match answer {
             Err(error) => ui::say(&format!("{host} is unreachable: {}", explained(error))),
-            Ok(Answer::Taken(held)) => ui::say(&describe(host, held)),
+            Ok(LeaseAnswer::Taken(held)) => ui::say(&describe(host, held)),
             Ok(_) => {}
         }
     }

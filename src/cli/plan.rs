@@ -53,7 +53,7 @@ pub(super) struct Shape {
     pub json: bool,
     /// What comes after the plan.
     #[arg(skip)]
-    pub next: Next,
+    pub next: AfterPlan,
     /// The file it is saved to.
     #[arg(skip)]
     pub out: Option<PathBuf>,
@@ -61,7 +61,7 @@ pub(super) struct Shape {
 
 /// What comes after a plan was shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum AfterPlan {
     /// Nothing: it says what to type.
     #[default]
     Typing,
@@ -145,13 +145,13 @@ pub(super) fn print(
         limit: selection.limit.clone(),
         part: selection.only.described(),
     };
-    let command = (shape.next == Next::Typing).then(|| match &shape.out {
+    let command = (shape.next == AfterPlan::Typing).then(|| match &shape.out {
         Some(file) => to_type_file("apply", file),
         None => to_type("apply", selection, connection),
     });
     let subject = match shape.next {
-        Next::Destroying => human::Subject::Destruction { hosts: survey.catalog.endpoints().len() },
-        Next::Typing | Next::Doing => human::Subject::Services,
+        AfterPlan::Destroying => human::Subject::Destruction { hosts: survey.catalog.endpoints().len() },
+        AfterPlan::Typing | AfterPlan::Doing => human::Subject::Services,
     };
     let read = human::Read::Now(survey.took);
     let hosts_left_out = environment.hosts_left_out();

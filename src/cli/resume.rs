@@ -2,7 +2,7 @@
 
 use super::consent::Consent;
 use super::environment::Question;
-use super::plan::{Next, Shape};
+use super::plan::{AfterPlan, Shape};
 use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, apply_file, completion, hosts, identity, load, plan, runs, saved, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
@@ -58,7 +58,7 @@ pub(super) async fn run(global: &Global, command: &Resume) -> Result<Exit, Failu
         plan_command: apply_file::plan_command(&about.environment, &connection),
         patience: Some(command.consent.patience.clone()),
     };
-    let shape = Shape { next: Next::Doing, ..command.shape.clone() };
+    let shape = Shape { next: AfterPlan::Doing, ..command.shape.clone() };
     ui::say(&format!("resuming run {} of {}: {}", old.head.run, old.head.at, shown(&old.head.command)));
     hosts::contact(global, &connection, telling, async |hosts| {
         let decide = async |locked: &hosts::Locks| {

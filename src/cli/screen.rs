@@ -42,13 +42,13 @@ pub(super) struct Screen {
 #[derive(Default)]
 struct State {
     counter: Option<ui::Counter>,
-    course: Option<Course>,
+    course: Option<LiveRun>,
     /// The lock that was told of last.
     awaited: String,
 }
 
 /// A run on its way.
-struct Course {
+struct LiveRun {
     run: RunId,
     plan: Arc<Plan>,
     begun: Instant,
@@ -145,7 +145,7 @@ impl Screen {
             false => Progress::lines(Arc::clone(plan), Box::new(anstream::stderr()), self.verbose),
         };
         let (run, plan, begun) = (run.clone(), Arc::clone(plan), Instant::now());
-        self.state().course = Some(Course { run, plan, begun, progress, record: Record::default() });
+        self.state().course = Some(LiveRun { run, plan, begun, progress, record: Record::default() });
     }
 
     /// A line beside a live run.

@@ -77,7 +77,7 @@ pub(super) fn print(global: &Global, path: &Path, shape: &Shape, file: &File) {
         let revision = file.about.revision.as_ref().map(revision::shown);
         return ui::line(&json::saved(file, revision).to_string());
     }
-    let command = (shape.next == plan::Next::Typing).then(|| plan::to_type_file("apply", path));
+    let command = (shape.next == plan::AfterPlan::Typing).then(|| plan::to_type_file("apply", path));
     let source = plan::Source::saved(&file.about, human::Read::Saved(made(&file.about)), command);
     plan::print_plan(global, shape, &file.shown, source);
     ui::say(&format!("{}: sha256:{}", path.display(), file.digest.0));

@@ -102,7 +102,7 @@ pub fn examine(tools: &[Tool], readings: &Readings, now: i64) -> (Vitals, Vec<Fi
             return (Vitals::default(), vec![Finding { weight: Weight::Fault, what, mend: None }]);
         }
     };
-    let said = Said::new(&answer);
+    let said = Output::new(&answer);
     let vitals = said.vitals(now);
     let mut findings = said.missing(tools);
     findings.extend(said.places(&vitals));
@@ -112,9 +112,9 @@ pub fn examine(tools: &[Tool], readings: &Readings, now: i64) -> (Vitals, Vec<Fi
 }
 
 /// The lines of the answer.
-struct Said<'a>(Vec<(&'a str, &'a str)>);
+struct Output<'a>(Vec<(&'a str, &'a str)>);
 
-impl<'a> Said<'a> {
+impl<'a> Output<'a> {
     fn new(answer: &'a str) -> Self {
         Self(answer.lines().filter_map(|line| line.split_once(' ')).collect())
     }

@@ -3,7 +3,7 @@
 //! In: the marks and what is between them. Out: the text with the block once. Never: a block without an end: everything
 //! after it would be taken for a part of it.
 
-use super::line::{Place, listed};
+use super::line::{Position, listed};
 use super::text::Text;
 use super::{EditError, utf8, wrong};
 use crate::secret::Content;
@@ -11,7 +11,7 @@ use crate::secret::Content;
 /// A block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Block {
+pub struct MarkedBlock {
     /// The line before it.
     pub begin: String,
     /// The line after it.
@@ -19,10 +19,10 @@ pub struct Block {
     /// What is between them; none if neither it nor the marks are wanted.
     pub content: Option<Content>,
     /// Where it goes where there is none.
-    pub place: Place,
+    pub place: Position,
 }
 
-impl Block {
+impl MarkedBlock {
     pub(super) fn apply(&self, text: &mut Text) -> Result<(), EditError> {
         let found = self.find(text)?;
         let Some(content) = &self.content else {

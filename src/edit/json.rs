@@ -9,7 +9,7 @@ use jsonc_parser::cst::{
 };
 use serde_json::Value;
 
-use super::path::{Part, Path};
+use super::path::{Path, Segment};
 use super::{EditError, utf8, wrong};
 use crate::secret::Content;
 
@@ -66,7 +66,7 @@ pub(super) fn document(text: &str) -> Result<Value, EditError> {
 
 /// What a new file begins with.
 fn empty(path: &Path) -> &'static str {
-    if matches!(path.0.first(), Some(Part::Item(_))) { "[]\n" } else { "{}\n" }
+    if matches!(path.0.first(), Some(Segment::Item(_))) { "[]\n" } else { "{}\n" }
 }
 
 /// The value that a JSON text means.
@@ -75,9 +75,9 @@ pub(super) fn value(content: &Content) -> Result<Value, EditError> {
     serde_json::from_str(utf8(content)?).or_else(|_| wrong("the value is not JSON"))
 }
 
-fn put(node: &CstNode, path: &[Part], value: &Value) -> Result<(), EditError> {
+fn put(node: &CstNode, path: &[Segment], value: &Value) -> Result<(), EditError> {
     match path {
-        [Part::Key(key), rest @ ..] => {
+        [Segment::Key(key), rest @ ..] => {
             let object = object(node, key)?;
             match (property(&object, key)?, rest) {
                 (None, rest) => drop(object.append(key, input(&nested(rest, value)?))),
@@ -86,7 +86,7 @@ fn put(node: &CstNode, path: &[Part], value: &Value) -> Result<(), EditError> {
                 (Some(found), rest) => put(&valued(&found, key)?, rest, value)?,
             }
         }
-        [Part::Item(item), rest @ ..] => {
+        [Segment::Item(item), rest @ ..] => {
             let array = array(node, *item)?;
             let elements = array.elements();
             match (elements.get(*item), rest) {
@@ -117,14 +117,14 @@ fn swap(old: &CstNode, new: CstInputValue) {
     }
 }
 
-fn take(node: &CstNode, path: &[Part]) -> Result<(), EditError> {
+fn take(node: &CstNode, path: &[Segment]) -> Result<(), EditError> {
     match path {
-        [Part::Key(key), rest @ ..] => match (property(&object(node, key)?, key)?, rest) {
+        [Segment::Key(key), rest @ ..] => match (property(&object(node, key)?, key)?, rest) {
             (None, _) => {}
             (Some(found), []) => found.remove(),
             (Some(found), rest) => take(&valued(&found, key)?, rest)?,
         },
-        [Part::Item(item), rest @ ..] => match (array(node, *item)?.elements().get(*item), rest) {
+        [Segment::Item(item), rest @ ..] => match (array(node, *item)?.elements().get(*item), rest) {
             (None, _) => {}
             (Some(_), []) => return wrong("an item of a list cannot be absent: the items after it would move up"),
             (Some(found), rest) => take(found, rest)?,
@@ -155,12 +155,14 @@ fn valued(property: &CstObjectProp, key: &str) -> Result<CstNode, EditError> {
 }
 
 /// The value with the maps and lists on the way to it, where there are none yet.
-pub(super) fn nested(path: &[Part], value: &Value) -> Result<Value, EditError> {
+pub(super) fn nested(path: &[Segment], value: &Value) -> Result<Value, EditError> {
     match path {
         [] => Ok(value.clone()),
-        [Part::Key(key), rest @ ..] => Ok(Value::Object([(key.clone(), nested(rest, value)?)].into_iter().collect())),
-        [Part::Item(0), rest @ ..] => Ok(Value::Array(vec![nested(rest, value)?])),
-        [Part::Item(item), ..] => wrong(format!("item {item} does not exist: the list is empty")),
+        [Segment::Key(key), rest @ ..] => {
+            Ok(Value::Object([(key.clone(), nested(rest, value)?)].into_iter().collect()))
+        }
+        [Segment::Item(0), rest @ ..] => Ok(Value::Array(vec![nested(rest, value)?])),
+        [Segment::Item(item), ..] => wrong(format!("item {item} does not exist: the list is empty")),
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Line {
     /// What an older form of the line looks like, as a regular expression.
     pub matches: Option<String>,
     /// Where it goes where there is none.
-    pub place: Place,
+    pub place: Position,
     /// Whether it is there.
     pub state: State,
     /// What becomes of several that match.
@@ -28,7 +28,7 @@ pub struct Line {
 /// Where something new goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Place {
+pub enum Position {
     /// Before everything else.
     Beginning,
     /// After everything else.
@@ -63,7 +63,7 @@ pub fn pattern(text: &str) -> Result<Regex, EditError> {
     })
 }
 
-impl Place {
+impl Position {
     /// The place in a text.
     pub(super) fn find(&self, text: &Text) -> Result<usize, EditError> {
         let none = |pattern: &str| {

@@ -15,12 +15,12 @@ mod yaml;
 
 use std::fmt;
 
-pub use block::Block;
+pub use block::MarkedBlock;
 pub use entry::{Entry, HostKey, HostNames, Limit, LoginKey, PublicKey};
 pub use ini::Ini;
 pub use json::Json;
-pub use line::{Line, Place, Several, pattern};
-pub use path::{Part, Path};
+pub use line::{Line, Position, Several, pattern};
+pub use path::{Path, Segment};
 pub use yaml::Yaml;
 
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub enum Edit {
     /// One line.
     Line(Line),
     /// Some lines between two marks.
-    Block(Block),
+    Block(MarkedBlock),
     /// A value below a `[section]`.
     Ini(Ini),
     /// A value at a path of a JSON document.
@@ -90,8 +90,9 @@ impl Edit {
             Self::Yaml(yaml) => (&yaml.path, text.and_then(|text| yaml::document(&text))),
             _ => return None,
         };
-        let inside =
-            |document: Value| path.0.iter().try_fold(&document, Part::inside).map_or(String::new(), Value::to_string);
+        let inside = |document: Value| {
+            path.0.iter().try_fold(&document, Segment::inside).map_or(String::new(), Value::to_string)
+        };
         Some(document.map(inside))
     }
 

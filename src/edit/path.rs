@@ -6,19 +6,19 @@ use std::fmt;
 
 /// The way from the root of a document to a value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Path(pub Vec<Part>);
+pub struct Path(pub Vec<Segment>);
 
 /// One part of the way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Part {
+pub enum Segment {
     /// The value of a key of a map.
     Key(String),
     /// The item of a list, counted from 0.
     Item(usize),
 }
 
-impl Part {
+impl Segment {
     /// What is there in a value.
     pub(super) fn inside<'a>(value: &'a serde_json::Value, part: &Self) -> Option<&'a serde_json::Value> {
         match part {
@@ -45,10 +45,10 @@ impl Path {
             if key.is_empty() && (items.is_empty() || !parts.is_empty()) || key.contains(']') {
                 return Err(wrong());
             }
-            parts.extend((!key.is_empty()).then(|| Part::Key(key.to_owned())));
+            parts.extend((!key.is_empty()).then(|| Segment::Key(key.to_owned())));
             let mut rest = items;
             while let Some((number, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-                parts.push(Part::Item(number.parse().map_err(|_| wrong())?));
+                parts.push(Segment::Item(number.parse().map_err(|_| wrong())?));
                 rest = after;
             }
             if !rest.is_empty() {
@@ -63,9 +63,9 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, part) in self.0.iter().enumerate() {
             match part {
-                Part::Key(key) if place == 0 => write!(f, "{key}")?,
-                Part::Key(key) => write!(f, ".{key}")?,
-                Part::Item(item) => write!(f, "[{item}]")?,
+                Segment::Key(key) if place == 0 => write!(f, "{key}")?,
+                Segment::Key(key) => write!(f, ".{key}")?,
+                Segment::Item(item) => write!(f, "[{item}]")?,
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 
 use super::json::{nested, value};
-use super::path::{Part, Path};
+use super::path::{Path, Segment};
 use super::text::Text;
 use super::{EditError, wrong};
 use crate::secret::Content;
@@ -219,7 +219,7 @@ fn resolved(text: &str) -> Value {
 }
 
 /// The same change in what the document says.
-fn set(at: &mut Value, path: &[Part], wanted: Option<&Value>) -> Result<(), EditError> {
+fn set(at: &mut Value, path: &[Segment], wanted: Option<&Value>) -> Result<(), EditError> {
     match (path, &mut *at) {
         ([], _) => at.clone_from(wanted.unwrap_or(&Value::Null)),
         (path, Value::Null) => {
@@ -227,16 +227,16 @@ fn set(at: &mut Value, path: &[Part], wanted: Option<&Value>) -> Result<(), Edit
                 *at = nested(path, value)?;
             }
         }
-        ([Part::Key(key)], Value::Object(entries)) if wanted.is_none() => drop(entries.shift_remove(key)),
-        ([Part::Key(key), rest @ ..], Value::Object(entries)) => match (entries.get_mut(key), wanted) {
+        ([Segment::Key(key)], Value::Object(entries)) if wanted.is_none() => drop(entries.shift_remove(key)),
+        ([Segment::Key(key), rest @ ..], Value::Object(entries)) => match (entries.get_mut(key), wanted) {
             (Some(inside), _) => set(inside, rest, wanted)?,
             (None, Some(value)) => drop(entries.insert(key.clone(), nested(rest, value)?)),
             (None, None) => {}
         },
-        ([Part::Item(_)], Value::Array(_)) if wanted.is_none() => {
+        ([Segment::Item(_)], Value::Array(_)) if wanted.is_none() => {
             return wrong("an item of a list cannot be absent: the items after it would move up");
         }
-        ([Part::Item(item), rest @ ..], Value::Array(items)) => match (items.len(), items.get_mut(*item), wanted) {
+        ([Segment::Item(item), rest @ ..], Value::Array(items)) => match (items.len(), items.get_mut(*item), wanted) {
             (_, Some(inside), _) => set(inside, rest, wanted)?,
             (count, None, Some(value)) if *item == count => items.push(nested(rest, value)?),
             (count, None, Some(_)) => {
@@ -244,17 +244,17 @@ fn set(at: &mut Value, path: &[Part], wanted: Option<&Value>) -> Result<(), Edit
             }
             (_, None, None) => {}
         },
-        ([Part::Key(key), ..], _) => {
+        ([Segment::Key(key), ..], _) => {
             return wrong(format!("the parent of the key `{}` is not a map", key.escape_debug()));
         }
-        ([Part::Item(item), ..], _) => return wrong(format!("the parent of the item {item} is not a list")),
+        ([Segment::Item(item), ..], _) => return wrong(format!("the parent of the item {item} is not a list")),
     }
     Ok(())
 }
 
 // Writing. A mistake here is noticed when the result is read again.
 
-fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>) -> Result<String, EditError> {
+fn change(text: &str, root: Option<&Node>, path: &[Segment], wanted: Option<&Value>) -> Result<String, EditError> {
     let Some(mut node) = root.filter(|root| !root.is_nothing()) else {
         return wanted.map_or_else(|| Ok(text.to_owned()), |value| beginning(text, path, value));
     };
@@ -269,13 +269,13 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
         }
         let rest = &path[depth + 1..];
         let next = match (&node.what, part) {
-            (What::Map(entries), Part::Key(name)) => {
+            (What::Map(entries), Segment::Key(name)) => {
                 let found = entries.iter().find(|(key, _)| key.name() == *name);
                 above = key;
                 key = found.map(|(key, _)| (node, key));
                 found.map(|(_, value)| value)
             }
-            (What::List(items), Part::Item(item)) => {
+            (What::List(items), Segment::Item(item)) => {
                 key = None;
                 items.get(*item)
             }
@@ -300,7 +300,7 @@ fn change(text: &str, root: Option<&Node>, path: &[Part], wanted: Option<&Value>
 }
 
 /// The first value of a document that says nothing yet.
-fn beginning(text: &str, path: &[Part], value: &Value) -> Result<String, EditError> {
+fn beginning(text: &str, path: &[Segment], value: &Value) -> Result<String, EditError> {
     let mut lines = Text::read(text.as_bytes())?;
     let whole = nested(path, value)?;
     let new = whole.as_object().map_or_else(
@@ -372,7 +372,7 @@ fn replace(
     Ok(rows.written())
 }
 
-fn insert(text: &str, into: &Node, part: &Part, value: &Value) -> Result<String, EditError> {
+fn insert(text: &str, into: &Node, part: &Segment, value: &Value) -> Result<String, EditError> {
     let last = match &into.what {
         What::Map(entries) => entries.last().map(|(key, value)| (key, value)),
         What::List(items) => items.last().map(|item| (item, item)),
@@ -381,19 +381,19 @@ fn insert(text: &str, into: &Node, part: &Part, value: &Value) -> Result<String,
     if into.is_inline(text) {
         let (at, comma) = last.map_or((into.from + 1, ""), |(_, value)| (value.to, ", "));
         let entry = match part {
-            Part::Key(key) => format!("{}: {value}", Value::String(key.clone())),
-            Part::Item(_) => value.to_string(),
+            Segment::Key(key) => format!("{}: {value}", Value::String(key.clone())),
+            Segment::Item(_) => value.to_string(),
         };
         return Ok(format!("{}{comma}{entry}{}", &text[..at], &text[at..]));
     }
     let Some((last, _)) = last else { return wrong("there is no line for a new key") };
     let mut rows = Text::read(text.as_bytes())?;
     let dash = rows.row(last.line).chars().take_while(|c| *c == ' ').count();
-    let column = if matches!(part, Part::Item(_)) { dash } else { into.column };
+    let column = if matches!(part, Segment::Item(_)) { dash } else { into.column };
     let end = extent(&rows, last.line, column);
     let new = match part {
-        Part::Key(key) => block(key, value, column),
-        Part::Item(_) => vec![format!("{}- {}", " ".repeat(column), Style::Own.inline(value))],
+        Segment::Key(key) => block(key, value, column),
+        Segment::Item(_) => vec![format!("{}- {}", " ".repeat(column), Style::Own.inline(value))],
     };
     new.iter().enumerate().for_each(|(more, line)| rows.insert(end + more, line));
     Ok(rows.written())

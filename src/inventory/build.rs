@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::form::{Draft, DraftGroup, Said};
+use super::form::{Declared, Draft, DraftGroup};
 use super::hint::Hints;
 use super::settings::Settings;
 use super::{ALL, Group, Host, Inventory, Rules, UNGROUPED};
@@ -69,7 +69,7 @@ fn check_settings(draft: &Draft, problems: &mut Diagnostics) {
         .for_each(|(name, said)| warn_twice(name, said, problems));
 }
 
-fn warn_twice(name: &str, said: &Said, problems: &mut Diagnostics) {
+fn warn_twice(name: &str, said: &Declared, problems: &mut Diagnostics) {
     let mut before: HashMap<&str, &Origin> = HashMap::new();
     for (variable, node) in said.settings.iter().chain(&said.files).flat_map(Settings::iter) {
         if let Some(first) = before.insert(variable, &node.origin) {
@@ -197,7 +197,7 @@ fn name(name: &'static str) -> GroupName {
 }
 
 /// A group without hosts and children.
-fn group(name: GroupName, depth: usize, said: Said) -> Group {
+fn group(name: GroupName, depth: usize, said: Declared) -> Group {
     Group {
         name,
         children: Vec::new(),

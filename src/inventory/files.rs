@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Component, Utf8Path};
 
-use super::form::{Draft, Said};
+use super::form::{Declared, Draft};
 use super::hint::Hints;
 use super::settings::Settings;
 use super::{Rules, Texts};
@@ -35,7 +35,7 @@ enum Owner {
 
 /// A file's place, in the order in which they are read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place<'a> {
+struct VariableFile<'a> {
     owner: Owner,
     name: &'a str,
     depth: Depth,
@@ -51,13 +51,13 @@ enum Depth {
 
 /// Adds the variables of all files to the draft.
 pub(super) fn read(texts: &Texts, draft: &mut Draft, problems: &mut Diagnostics) {
-    let places: BTreeMap<Place<'_>, &Arc<Source>> =
+    let places: BTreeMap<VariableFile<'_>, &Arc<Source>> =
         texts.iter().filter_map(|(path, source)| Some((place(path)?, source))).collect();
     let mut files = Files { draft, problems, hints: Hints::default() };
     if files.draft.rules == Rules::Ansible {
         return files.as_ansible(&places);
     }
-    let mut before: Option<&Place<'_>> = None;
+    let mut before: Option<&VariableFile<'_>> = None;
     for (place, source) in &places {
         let twin = before.filter(|b| (b.owner, b.name, b.depth) == (place.owner, place.name, Depth::File));
         if let Some(twin) = twin.filter(|_| place.depth == Depth::File) {
@@ -70,7 +70,7 @@ pub(super) fn read(texts: &Texts, draft: &mut Draft, problems: &mut Diagnostics)
 }
 
 /// Where a path belongs, or nothing if no variables are there.
-fn place(path: &Utf8Path) -> Option<Place<'_>> {
+fn place(path: &Utf8Path) -> Option<VariableFile<'_>> {
     let parts: Vec<&str> = path
         .components()
         .filter_map(|part| if let Utf8Component::Normal(part) = part { Some(part) } else { None })
@@ -83,7 +83,7 @@ fn place(path: &Utf8Path) -> Option<Place<'_>> {
     };
     let file = rest.last().filter(|file| !file.starts_with('.') && !file.ends_with('~'))?;
     let (name, depth) = if rest.len() == 1 { (stem(file), Depth::File) } else { (rest[0], Depth::Folder) };
-    Some(Place { owner, name, depth, path })
+    Some(VariableFile { owner, name, depth, path })
 }
 
 fn stem(file: &str) -> &str {
@@ -102,7 +102,7 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn add(&mut self, place: &Place<'_>, source: &Arc<Source>) {
+    fn add(&mut self, place: &VariableFile<'_>, source: &Arc<Source>) {
         let known = self.said(place).is_some();
         let plain = is_yaml(place.path) || place.path.file_name().is_some_and(|file| !file.contains('.'));
         let named_so = known && place.depth == Depth::File;
@@ -121,7 +121,7 @@ impl Files<'_> {
     }
 
     /// Of several files and a folder for the same owner only the first is read.
-    fn as_ansible(&mut self, places: &BTreeMap<Place<'_>, &Arc<Source>>) {
+    fn as_ansible(&mut self, places: &BTreeMap<VariableFile<'_>, &Arc<Source>>) {
         let mut first: BTreeMap<(Owner, &str), (usize, &Utf8Path)> = BTreeMap::new();
         for place in places.keys() {
             let found = (rank(place), place.path);
@@ -141,7 +141,7 @@ impl Files<'_> {
         }
     }
 
-    fn said(&mut self, place: &Place<'_>) -> Option<&mut Said> {
+    fn said(&mut self, place: &VariableFile<'_>) -> Option<&mut Declared> {
         match (place.owner, place.name) {
             (Owner::Group, "all") => Some(&mut self.draft.all),
             (Owner::Group, "ungrouped") => Some(&mut self.draft.ungrouped),
@@ -156,7 +156,7 @@ impl Files<'_> {
         }
     }
 
-    fn unknown(&mut self, place: &Place<'_>, source: &Arc<Source>) {
+    fn unknown(&mut self, place: &VariableFile<'_>, source: &Arc<Source>) {
         let (draft, name) = (&*self.draft, place.name);
         let (what, unsure, elsewhere) = match place.owner {
             Owner::Group => ("group", draft.groups_unsure, draft.find_host(name).map(|_| ("host", "host_vars"))),
@@ -186,7 +186,7 @@ fn not_read(source: &Arc<Source>) -> Diagnostic {
 }
 
 /// What Ansible looks for first.
-fn rank(place: &Place<'_>) -> usize {
+fn rank(place: &VariableFile<'_>) -> usize {
     let ending = ENDINGS.iter().position(|ending| place.path.as_str().ends_with(ending));
     match place.depth {
         Depth::Folder => 0,

@@ -72,7 +72,7 @@ mod ssh;
 
 use connection::Connection;
 pub use connection::{Become, Endpoint, Method};
-use form::Said;
+use form::Declared;
 pub use pattern::Pattern;
 pub use settings::{Settings, check_variable};
 pub use ssh::{ProxyCommand, SshArguments};
@@ -168,7 +168,7 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(name: HostName, said: Said) -> Self {
+    fn new(name: HostName, said: Declared) -> Self {
         Self {
             endpoint: Endpoint::new(name),
             groups: Vec::new(),

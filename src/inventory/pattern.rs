@@ -52,7 +52,7 @@ struct Piece {
 struct Term {
     text: String,
     sign: Sign,
-    names: Names,
+    names: NamePattern,
     positions: Option<Positions>,
 }
 
@@ -66,7 +66,7 @@ enum Sign {
 
 /// Which groups and hosts a part names.
 #[derive(Debug, Clone)]
-enum Names {
+enum NamePattern {
     Word(String),
     Matching(Regex),
 }
@@ -158,14 +158,14 @@ impl Piece {
         let terms = split(text, ':').into_iter().map(Term::parse).collect::<Result<_, _>>()?;
         let whole = text.contains(':').then(|| {
             let (sign, name) = Sign::of(text);
-            Term { text: text.to_owned(), sign, names: Names::Word(name.to_owned()), positions: None }
+            Term { text: text.to_owned(), sign, names: NamePattern::Word(name.to_owned()), positions: None }
         });
         Ok(Self { whole, terms })
     }
 
     fn terms_in(&self, inventory: &Inventory) -> &[Term] {
         match &self.whole {
-            Some(term) if matches!(&term.names, Names::Word(name) if inventory.host(name).is_some()) => {
+            Some(term) if matches!(&term.names, NamePattern::Word(name) if inventory.host(name).is_some()) => {
                 std::slice::from_ref(term)
             }
             _ => &self.terms,
@@ -192,8 +192,8 @@ impl Term {
     /// By index, in the order in which positions count.
     fn hosts(&self, inventory: &Inventory) -> Result<Vec<usize>, Diagnostic> {
         let found = match &self.names {
-            Names::Word(word) => self.word(word, inventory),
-            Names::Matching(expression) => matches(expression, inventory),
+            NamePattern::Word(word) => self.word(word, inventory),
+            NamePattern::Matching(expression) => matches(expression, inventory),
         };
         let found = found.ok_or_else(|| self.unknown(inventory))?;
         let Some(positions) = self.positions else { return Ok(found) };
@@ -217,9 +217,9 @@ impl Term {
         let known = inventory.groups.iter().map(|group| group.name.as_str());
         let known = known.chain(inventory.hosts.iter().map(|host| host.name().as_str()));
         match &self.names {
-            Names::Word(word) => Diagnostic::error(format!("unknown group or host `{}`", word.escape_debug()))
+            NamePattern::Word(word) => Diagnostic::error(format!("unknown group or host `{}`", word.escape_debug()))
                 .maybe_hint(name::did_you_mean(word, known)),
-            Names::Matching(_) => {
+            NamePattern::Matching(_) => {
                 let letters: String =
                     self.text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
                 Diagnostic::error(format!("`{}` matches no group and no host", self.text.escape_debug()))
@@ -314,16 +314,16 @@ fn positions(text: &str) -> Result<(&str, Option<Positions>), Diagnostic> {
     }
 }
 
-fn names(text: &str) -> Result<Names, Diagnostic> {
+fn names(text: &str) -> Result<NamePattern, Diagnostic> {
     if text.contains(['*', '?', '[']) {
         matching(&format!(r"\A(?s:{})\z", translate(text)), text)
     } else {
-        Ok(Names::Word(text.to_owned()))
+        Ok(NamePattern::Word(text.to_owned()))
     }
 }
 
-fn matching(expression: &str, text: &str) -> Result<Names, Diagnostic> {
-    Regex::new(expression).map(Names::Matching).map_err(|error| {
+fn matching(expression: &str, text: &str) -> Result<NamePattern, Diagnostic> {
+    Regex::new(expression).map(NamePattern::Matching).map_err(|error| {
         let why = error.to_string();
         let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         Diagnostic::error(format!("invalid pattern `{}`: {why}", text.escape_debug()))
@@ -390,7 +390,7 @@ mod tests {
             ("w[]a]*", "w]", "wb"),
             ("w[*", "w[1", "w1"),
         ] {
-            let Ok(Names::Matching(expression)) = names(glob) else { panic!("{glob}") };
+            let Ok(NamePattern::Matching(expression)) = names(glob) else { panic!("{glob}") };
             assert!(expression.is_match(yes) && !expression.is_match(no), "{glob}: {expression}");
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn has_range(text: &str) -> bool {
     text.contains('[')
 }
 
-fn name(parts: &[Part<'_>], mut index: usize) -> Result<HostName, Diagnostic> {
+fn name(parts: &[RangePart<'_>], mut index: usize) -> Result<HostName, Diagnostic> {
     let mut pieces: Vec<String> = Vec::with_capacity(parts.len());
     for part in parts.iter().rev() {
         pieces.push(part.nth(index % part.len()));
@@ -52,13 +52,13 @@ fn name(parts: &[Part<'_>], mut index: usize) -> Result<HostName, Diagnostic> {
 }
 
 /// A piece of a written name.
-enum Part<'a> {
+enum RangePart<'a> {
     Literal(&'a str),
     Numbers { first: u64, step: u64, count: usize, width: usize },
     Letters { first: u8, step: u8, count: usize },
 }
 
-impl Part<'_> {
+impl RangePart<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Literal(_) => 1,
@@ -79,7 +79,7 @@ impl Part<'_> {
     }
 }
 
-fn parts(text: &str) -> Result<Vec<Part<'_>>, Diagnostic> {
+fn parts(text: &str) -> Result<Vec<RangePart<'_>>, Diagnostic> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((literal, after)) = rest.split_once('[') {
@@ -98,17 +98,17 @@ const EXAMPLE: &str =
     "a range of hosts is written `web[1:20]`, `web[01:20]`, `rack[a:d]` or, with a step, `web[1:9:2]`";
 
 /// Checked before anything is multiplied, so that a long text is refused once and not 65,536 times.
-fn literal_part<'a>(text: &str, literal: &'a str) -> Result<Part<'a>, Diagnostic> {
+fn literal_part<'a>(text: &str, literal: &'a str) -> Result<RangePart<'a>, Diagnostic> {
     if literal.contains(']') {
         return Err(Diagnostic::error(format!("`{text}` has a `]` without its `[`")).hint(EXAMPLE));
     }
     if literal.len() > 253 {
         return Err(Diagnostic::error("a host name is longer than 253 characters"));
     }
-    Ok(Part::Literal(literal))
+    Ok(RangePart::Literal(literal))
 }
 
-fn range(inside: &str) -> Result<Part<'static>, Diagnostic> {
+fn range(inside: &str) -> Result<RangePart<'static>, Diagnostic> {
     let ends: Vec<&str> = inside.split(':').collect();
     let (first, last, step) = match ends[..] {
         [first, last] => (first, last, "1"),
@@ -125,7 +125,7 @@ fn range(inside: &str) -> Result<Part<'static>, Diagnostic> {
     }
 }
 
-fn letters(inside: &str, first: u8, last: u8, step: u64) -> Result<Part<'static>, Diagnostic> {
+fn letters(inside: &str, first: u8, last: u8, step: u64) -> Result<RangePart<'static>, Diagnostic> {
     if first.is_ascii_lowercase() != last.is_ascii_lowercase() {
         return Err(no_range(inside, "one end is a lower-case letter and the other is not"));
     }
@@ -133,10 +133,10 @@ fn letters(inside: &str, first: u8, last: u8, step: u64) -> Result<Part<'static>
         return Err(backwards(inside));
     }
     let step = u8::try_from(step).unwrap_or(u8::MAX);
-    Ok(Part::Letters { first, step, count: usize::from((last - first) / step) + 1 })
+    Ok(RangePart::Letters { first, step, count: usize::from((last - first) / step) + 1 })
 }
 
-fn numbers(inside: &str, first: &str, last: &str, step: u64) -> Result<Part<'static>, Diagnostic> {
+fn numbers(inside: &str, first: &str, last: &str, step: u64) -> Result<RangePart<'static>, Diagnostic> {
     let padded = first.len() > 1 && first.starts_with('0');
     if first.len() > WIDEST || last.len() > WIDEST {
         return Err(no_range(inside, "its numbers are too long"));
@@ -157,7 +157,7 @@ fn numbers(inside: &str, first: &str, last: &str, step: u64) -> Result<Part<'sta
         return Err(backwards(inside));
     }
     let count = usize::try_from((to - from) / step).unwrap_or(usize::MAX).saturating_add(1);
-    Ok(Part::Numbers { first: from, step, count, width: if padded { first.len() } else { 1 } })
+    Ok(RangePart::Numbers { first: from, step, count, width: if padded { first.len() } else { 1 } })
 }
 
 fn backwards(inside: &str) -> Diagnostic {

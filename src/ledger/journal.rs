@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applied, Expected, Ledger, LedgerError, Origin, Owned, Pending, Place, Versioned};
+use super::{Applied, Expected, Ledger, LedgerError, Origin, Owned, Pending, ResourceKey, Versioned};
 use crate::name::{RoleName, ServiceName};
 use crate::resource::Verb;
 use crate::step::Digest;
@@ -54,7 +54,7 @@ fn is_none(count: &usize) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intended {
     /// Which.
-    pub place: Place,
+    pub place: ResourceKey,
     /// How many of the stage's steps are its own; they follow those of the entries before it.
     pub steps: usize,
     /// The digest of the keys that are wanted; none if it is taken away.
@@ -74,7 +74,7 @@ pub struct Intended {
     /// See [`Owned::protect`].
     pub protect: bool,
     /// What it asks of these when it has begun to change.
-    pub notifies: Vec<(Place, Verb)>,
+    pub notifies: Vec<(ResourceKey, Verb)>,
 }
 
 /// How far something came.
@@ -286,7 +286,7 @@ impl Ledger {
         self.owned.insert(entry.place.clone(), owned);
     }
 
-    fn owe(&mut self, to: &Place, verb: Verb, because: &Place, stage: &StageRecord) {
+    fn owe(&mut self, to: &ResourceKey, verb: Verb, because: &ResourceKey, stage: &StageRecord) {
         let owed = self.pending.entry(to.clone()).or_insert_with(|| Pending {
             verb,
             because: Vec::new(),

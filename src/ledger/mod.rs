@@ -30,7 +30,7 @@ pub const VERSION: u32 = 1;
 
 /// Where a resource lives on its host: an [`crate::name::Address`] without the host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub struct ResourceKey {
     /// The role that wants it.
     pub role: RoleName,
     /// The word in YAML.
@@ -39,13 +39,13 @@ pub struct Place {
     pub target: String,
 }
 
-impl From<&Address> for Place {
+impl From<&Address> for ResourceKey {
     fn from(address: &Address) -> Self {
         Self { role: address.role.clone(), kind: address.kind.to_string(), target: address.target.clone() }
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for ResourceKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind, self.target)
     }
@@ -63,9 +63,9 @@ pub struct Ledger {
     /// The last run after which everything was as it should be.
     pub converged: Option<Applied>,
     /// What armilla made or changed here.
-    pub owned: BTreeMap<Place, Owned>,
+    pub owned: BTreeMap<ResourceKey, Owned>,
     /// Restarts and reloads that are owed: something changed, and the service has not heard of it.
-    pub pending: BTreeMap<Place, Pending>,
+    pub pending: BTreeMap<ResourceKey, Pending>,
 }
 
 /// A run, as a host remembers it.
@@ -193,7 +193,7 @@ pub struct Pending {
     /// What it is owed.
     pub verb: Verb,
     /// What changed.
-    pub because: Vec<Place>,
+    pub because: Vec<ResourceKey>,
     /// The boot of the host in which that was: after another boot, what runs was started since.
     pub boot: String,
     /// The run in which that was.
@@ -249,14 +249,14 @@ struct File {
     generation: u64,
     last: Option<Applied>,
     converged: Option<Applied>,
-    owned: Vec<(Place, Owned)>,
-    pending: Vec<(Place, Pending)>,
+    owned: Vec<(ResourceKey, Owned)>,
+    pending: Vec<(ResourceKey, Pending)>,
 }
 
 /// The same with only the names of what is owned.
 #[derive(Deserialize)]
-struct Names {
-    owned: Vec<(Place, serde::de::IgnoredAny)>,
+struct OwnedNames {
+    owned: Vec<(ResourceKey, serde::de::IgnoredAny)>,
 }
 
 /// What every format has.
@@ -308,8 +308,8 @@ impl Ledger {
     ///
     /// # Errors
     /// As there.
-    pub fn places(text: &[u8]) -> Result<Vec<Place>, LedgerError> {
-        let names: Names = read(text)?;
+    pub fn places(text: &[u8]) -> Result<Vec<ResourceKey>, LedgerError> {
+        let names: OwnedNames = read(text)?;
         Ok(names.owned.into_iter().map(|(place, _)| place).collect())
     }
 

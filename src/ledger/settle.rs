@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Applied, Ledger, Place};
+use super::{Applied, Ledger, ResourceKey};
 use crate::name::ServiceName;
 use crate::resource::Verb;
 use crate::step::Digest;
@@ -38,9 +38,9 @@ pub struct Found {
 #[serde(deny_unknown_fields)]
 pub struct Parted {
     /// What is wanted under another name now: from where to where.
-    pub moved: Vec<(Place, Place)>,
+    pub moved: Vec<(ResourceKey, ResourceKey)>,
     /// What armilla has nothing more to do with.
-    pub forgotten: Vec<Place>,
+    pub forgotten: Vec<ResourceKey>,
 }
 
 impl Parted {
@@ -52,7 +52,7 @@ impl Parted {
 
 impl Ledger {
     /// Lets what is wanted under another name now have the history of what it was.
-    pub fn move_over(&mut self, moved: &[(Place, Place)]) {
+    pub fn move_over(&mut self, moved: &[(ResourceKey, ResourceKey)]) {
         for (from, to) in moved {
             if let Some(old) = self.owned.remove(from) {
                 match self.owned.get_mut(to) {
@@ -74,7 +74,13 @@ impl Ledger {
 
     /// Works in what a new look found. `boot` is the boot in which that was; `converged` is the run, if now all of the
     /// host is as it should be.
-    pub fn settle(&mut self, found: &BTreeMap<Place, Found>, parted: &Parted, boot: &str, converged: Option<&Applied>) {
+    pub fn settle(
+        &mut self,
+        found: &BTreeMap<ResourceKey, Found>,
+        parted: &Parted,
+        boot: &str,
+        converged: Option<&Applied>,
+    ) {
         self.move_over(&parted.moved);
         for place in &parted.forgotten {
             self.owned.remove(place);
@@ -90,7 +96,7 @@ impl Ledger {
         }
     }
 
-    fn look(&mut self, place: &Place, found: &Found) {
+    fn look(&mut self, place: &ResourceKey, found: &Found) {
         if found.settled {
             self.pending.remove(place);
         }

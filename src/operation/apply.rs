@@ -225,7 +225,7 @@ impl<T: Transport> Run<'_, T> {
         Finished { outcome, unsaved, ran: Some(ran) }
     }
 
-    async fn carry_out(&self, plan: &Arc<Plan>, record: Record, begun: Instant) -> (Report, Arc<Mutex<Course>>) {
+    async fn carry_out(&self, plan: &Arc<Plan>, record: Record, begun: Instant) -> (Report, Arc<Mutex<RunRecorder>>) {
         let (halt, halted) = watch::channel(self.stop.is_requested());
         let (approve, approved) = watch::channel(false);
         // They end with the run, or with whoever gives it up.
@@ -234,7 +234,7 @@ impl<T: Transport> Run<'_, T> {
         beside.spawn(approvals(record.approval(), self.session.options().approval, approve));
         let observer = Arc::clone(&self.session.shared.observer);
         beside.spawn(lost(self.locked.leases().lost(), Arc::clone(&observer), halt.clone()));
-        let course = Course { record: Some(record), unrecorded: None, halt, observer, stop: self.stop.clone() };
+        let course = RunRecorder { record: Some(record), unrecorded: None, halt, observer, stop: self.stop.clone() };
         let course = Arc::new(Mutex::new(course));
         let told = Arc::clone(&course);
         let tell = Arc::new(move |event: Event| lock(&told).event(&event, begun.elapsed()));
@@ -254,7 +254,7 @@ impl<T: Transport> Run<'_, T> {
 }
 
 /// Records the events of a run and tells the observer.
-struct Course {
+struct RunRecorder {
     record: Option<Record>,
     unrecorded: Option<String>,
     halt: watch::Sender<bool>,
@@ -262,7 +262,7 @@ struct Course {
     stop: Stop,
 }
 
-impl Course {
+impl RunRecorder {
     fn event(&mut self, event: &Event, at: Duration) {
         self.write(event, at);
         self.observer.notice(Notice::Event { event, at });

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::{Abort, Notice, Session, Stop, identity};
 use crate::apply::{self, Leases, Refused, Terms};
 use crate::inventory::{Endpoint, Host};
-use crate::lease::{Answer, Held, Request};
+use crate::lease::{Held, LeaseAnswer, Request};
 use crate::name::{EnvName, HostName, Owner, RunId};
 use crate::plan::saved::About;
 use crate::transport::{Transport, TransportError, setup_problems};
@@ -18,7 +18,7 @@ use crate::workspace::Environment;
 pub(super) type Unreachable = BTreeMap<HostName, TransportError>;
 
 /// What each host answered about its lock.
-pub type Locks = BTreeMap<HostName, Result<Answer, TransportError>>;
+pub type Locks = BTreeMap<HostName, Result<LeaseAnswer, TransportError>>;
 
 /// What is to be locked.
 #[derive(Debug, Clone)]

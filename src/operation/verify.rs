@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, Instance};
 use crate::diag::Diagnostics;
 use crate::inventory::Endpoint;
 use crate::name::HostName;
-use crate::plan::{self, Finding, Next, Observed, Wait};
+use crate::plan::{self, Finding, Observed, Wait, WaitStep};
 use crate::secret::masked;
 use crate::step::{Health, Probe};
 use crate::transport::Transport;
@@ -151,9 +151,9 @@ fn heard(finding: Finding, mut wait: Wait, now: Duration) -> (Finding, Option<Wa
         Health::Sick(why) | Health::Unknown(why) => wait.hear(check, now, Some(why)),
     };
     match next {
-        Next::Enough => (finding, None),
-        Next::Again(_) => (finding, Some(wait)),
-        Next::Over(why) => {
+        WaitStep::Enough => (finding, None),
+        WaitStep::Again(_) => (finding, Some(wait)),
+        WaitStep::Over(why) => {
             let health = if let Health::Unknown(_) = finding.health { Health::Unknown(why) } else { Health::Sick(why) };
             (Finding { health, ..finding }, None)
         }

@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use super::cause::cause;
 use super::foresight::Foresight;
 use super::past::{Known, Leaving, place, wanted_away};
-use super::{Block, Cause, Entry, Mark, Observed, Reason, Verdict, expected, past};
+use super::{Cause, Entry, Mark, Observed, PlannedBlock, Reason, Verdict, expected, past};
 use crate::catalog::{self, Catalog, Chosen, Member, Wanted};
-use crate::ledger::{Expected, Place};
+use crate::ledger::{Expected, ResourceKey};
 use crate::name::{Address, HostName, Owner};
-use crate::resource::{Action, Change, Decision, Verb, Verdict as Said, Wish};
+use crate::resource::{Action, Change, Decision, Verb, Verdict as ResourceVerdict, Wish};
 use crate::step::{Readings, Removable, Step};
 
 /// One role on one host, decided. `block.entries` is empty if all of it is in sync.
 pub(super) struct Decided {
-    pub(super) block: Block,
+    pub(super) block: PlannedBlock,
     pub(super) in_sync: usize,
     /// How many resources were not chosen.
     pub(super) left_out: usize,
@@ -35,7 +35,7 @@ pub(super) struct Host {
     /// In the order of the catalog.
     pub(super) blocks: Vec<Decided>,
     /// What leaves it, in the order in which it goes.
-    pub(super) removed: Vec<Block>,
+    pub(super) removed: Vec<PlannedBlock>,
 }
 
 /// The hosts that answered, with what they remember, and the others with the reason.
@@ -56,7 +56,7 @@ pub(super) fn hosts(
 ) -> BTreeMap<HostName, Host> {
     let wanted = |name: &HostName| match catalog.hosts.get(name) {
         Some(host) => Some(host.blocks.as_slice()),
-        None => catalog.spare.contains_key(name).then_some(&[] as &[catalog::Block]),
+        None => catalog.spare.contains_key(name).then_some(&[] as &[catalog::RoleBlock]),
     };
     let one = |(name, known): (&HostName, &Result<Known<'_>, String>)| {
         Some((name.clone(), one_host(name, wanted(name)?, known.as_ref().ok()?)))
@@ -64,7 +64,7 @@ pub(super) fn hosts(
     known.iter().filter_map(one).collect()
 }
 
-fn one_host(name: &HostName, wanted: &[catalog::Block], known: &Known<'_>) -> Host {
+fn one_host(name: &HostName, wanted: &[catalog::RoleBlock], known: &Known<'_>) -> Host {
     let mut blocks: Vec<Decided> = Vec::new();
     let mut foresight = Foresight::default();
     let (hear, silent): (Vec<&Leaving>, Vec<&Leaving>) =
@@ -84,14 +84,14 @@ fn one_host(name: &HostName, wanted: &[catalog::Block], known: &Known<'_>) -> Ho
 }
 
 /// Whether taking something away is a change that a service of this block must hear of. Then it belongs to the block.
-fn hears_of(block: &catalog::Block, leaving: &Leaving) -> bool {
+fn hears_of(block: &catalog::RoleBlock, leaving: &Leaving) -> bool {
     leaving.owned.notify.is_some()
         && block.role == leaving.place.role
         && block.items.iter().any(|item| item.resource.hears())
 }
 
 /// A block with what leaves it, after everything else of it.
-fn with_leaving<'a>(block: &'a catalog::Block, leaving: &[&Leaving]) -> Cow<'a, catalog::Block> {
+fn with_leaving<'a>(block: &'a catalog::RoleBlock, leaving: &[&Leaving]) -> Cow<'a, catalog::RoleBlock> {
     let mut block = Cow::Borrowed(block);
     if !leaving.is_empty() {
         block.to_mut().items.extend(leaving.iter().map(|leaving| wanted_away(leaving)));
@@ -106,12 +106,12 @@ fn removed(
     leaving: &[&Leaving],
     first: usize,
     foresight: &mut Foresight,
-) -> Vec<Block> {
+) -> Vec<PlannedBlock> {
     let together = |a: &&Leaving, b: &&Leaving| a.place.role == b.place.role && a.owned.service == b.owned.service;
     let mut blocks = Vec::new();
     for (index, leaving) in leaving.chunk_by(together).enumerate() {
         let Some(one) = leaving.first() else { continue };
-        let wanted = catalog::Block {
+        let wanted = catalog::RoleBlock {
             role: one.place.role.clone(),
             service: one.owned.service.clone(),
             requires: Vec::new(),
@@ -129,7 +129,7 @@ fn removed(
 }
 
 /// What stays although nothing wants it any more.
-fn kept(host: &HostName, known: &Known<'_>) -> Vec<Block> {
+fn kept(host: &HostName, known: &Known<'_>) -> Vec<PlannedBlock> {
     let together = |a: &past::KeptBack, b: &past::KeptBack| a.place.role == b.place.role && a.service == b.service;
     let entry = |kept: &past::KeptBack| Entry {
         address: Address {
@@ -148,14 +148,14 @@ fn kept(host: &HostName, known: &Known<'_>) -> Vec<Block> {
         let first = kept.first()?;
         let (role, service) = (first.place.role.clone(), first.service.clone());
         let entries = kept.iter().map(entry).collect();
-        Some(Block { host: host.clone(), role, service, before: Vec::new(), entries, after: Vec::new() })
+        Some(PlannedBlock { host: host.clone(), role, service, before: Vec::new(), entries, after: Vec::new() })
     });
     blocks.collect()
 }
 
 fn one_block(
     host: &HostName,
-    wanted: &catalog::Block,
+    wanted: &catalog::RoleBlock,
     known: &Known<'_>,
     brought: Option<Address>,
     foresight: &mut Foresight,
@@ -175,14 +175,14 @@ fn one_block(
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     block_after_trouble(&mut entries);
     let (role, service) = (wanted.role.clone(), wanted.service.clone());
-    let block = Block { host: host.clone(), role, service, before: Vec::new(), entries, after: Vec::new() };
+    let block = PlannedBlock { host: host.clone(), role, service, before: Vec::new(), entries, after: Vec::new() };
     Decided { block, in_sync, left_out, running, builds_on: Vec::new(), brings }
 }
 
 /// What the resources of one block say before and after they hear of each other.
 struct Told<'a> {
     host: &'a HostName,
-    wanted: &'a catalog::Block,
+    wanted: &'a catalog::RoleBlock,
     known: &'a Known<'a>,
     /// What each sees of the host when its turn comes.
     seen: Vec<Cow<'a, Readings>>,
@@ -190,13 +190,13 @@ struct Told<'a> {
     /// What those that are added need and is not there yet, by their place.
     doubts: BTreeMap<usize, String>,
     /// What those say for which it makes a difference that they hear of others, and of which.
-    heard: Vec<Option<(Said, Reason)>>,
+    heard: Vec<Option<(ResourceVerdict, Reason)>>,
     /// The last resource that notifies and changes.
     last: Option<usize>,
 }
 
 impl<'a> Told<'a> {
-    fn new(host: &'a HostName, wanted: &'a catalog::Block, known: &'a Known<'a>) -> Self {
+    fn new(host: &'a HostName, wanted: &'a catalog::RoleBlock, known: &'a Known<'a>) -> Self {
         Self {
             host,
             wanted,
@@ -219,16 +219,19 @@ impl<'a> Told<'a> {
             let wish = if self.leaves(item) { Wish::Left } else { Wish::Written };
             let past = &self.known.past;
             let mut alone = match past.foreign.refusal(&*item.resource) {
-                Some(why) => Ok(Decision { verdict: Said::Refuse(why), written: None, loaded: None, otherwise: None }),
+                Some(why) => {
+                    Ok(Decision { verdict: ResourceVerdict::Refuse(why), written: None, loaded: None, otherwise: None })
+                }
                 None => item.resource.decide_among(&seen, wish, &past.others).map_err(|why| why.to_string()),
             };
             if let Ok(decision) = &mut alone {
                 if let (Some(by), Some(change)) = (&brought, decision.otherwise.take()) {
-                    decision.verdict = Said::MayChange(change, format!("{by}, planned before it, may create it"));
+                    decision.verdict =
+                        ResourceVerdict::MayChange(change, format!("{by}, planned before it, may create it"));
                 }
                 let adds = |change: &Change| matches!(change.action, Action::Add | Action::Change);
-                let brings =
-                    item.resource.brings() && matches!(&decision.verdict, Said::Change(change) if adds(change));
+                let brings = item.resource.brings()
+                    && matches!(&decision.verdict, ResourceVerdict::Change(change) if adds(change));
                 // What was not chosen is not done, so nothing can build on it.
                 if item.chosen == Chosen::Yes {
                     // What comes after a refusal is blocked by that, and not refused as well.
@@ -239,7 +242,7 @@ impl<'a> Told<'a> {
                     foresight.expect((&*item.resource, &self.address(item)), &decision.verdict);
                 }
             }
-            let refused = matches!(&alone, Err(_) | Ok(Decision { verdict: Said::Refuse(_), .. }));
+            let refused = matches!(&alone, Err(_) | Ok(Decision { verdict: ResourceVerdict::Refuse(_), .. }));
             blocked |= refused && item.chosen == Chosen::Yes;
             self.seen.push(seen);
             self.alone.push(alone);
@@ -249,7 +252,7 @@ impl<'a> Told<'a> {
 
     /// Holds the verdict on the next resource against the directories that will be there.
     fn ground(&mut self, decision: &mut Decision, foresight: &mut Foresight) {
-        let verdict = std::mem::replace(&mut decision.verdict, Said::InSync);
+        let verdict = std::mem::replace(&mut decision.verdict, ResourceVerdict::InSync);
         let (verdict, doubt) = foresight.grounded(verdict, self.known.readings);
         decision.verdict = verdict;
         self.doubts.extend(doubt.map(|doubt| (self.alone.len(), doubt)));
@@ -272,7 +275,10 @@ impl<'a> Told<'a> {
 
     fn changes(&self, index: usize) -> bool {
         self.wanted.items[index].chosen == Chosen::Yes
-            && matches!(self.alone[index], Ok(Decision { verdict: Said::Change(_) | Said::MayChange(..), .. }))
+            && matches!(
+                self.alone[index],
+                Ok(Decision { verdict: ResourceVerdict::Change(_) | ResourceVerdict::MayChange(..), .. })
+            )
     }
 
     /// The resources that notify and change, with the strongest thing they ask for.
@@ -301,7 +307,7 @@ impl<'a> Told<'a> {
     }
 
     /// What a resource says when it hears of changes (or of a configuration it never read), if that makes a difference.
-    fn hears(&self, index: usize, notified: Option<&(Verb, Vec<usize>)>) -> Option<(Said, Reason)> {
+    fn hears(&self, index: usize, notified: Option<&(Verb, Vec<usize>)>) -> Option<(ResourceVerdict, Reason)> {
         let (item, alone) = (&self.wanted.items[index], self.alone[index].as_ref().ok()?);
         if !item.resource.hears() || self.known.past.foreign.claimant(&*item.resource).is_some() {
             return None;
@@ -376,13 +382,13 @@ impl<'a> Told<'a> {
 
 /// The same entry with what is known of it from before, and what the host is to write down.
 fn remembered(
-    block: &catalog::Block,
+    block: &catalog::RoleBlock,
     item: &Wanted,
     known: &Known<'_>,
     hearing: &[Address],
     mut entry: Entry,
 ) -> Entry {
-    let place: Place = place(block, item);
+    let place: ResourceKey = place(block, item);
     let leaves = known.past.leaves(&place);
     if leaves && !entry.steps().is_empty() {
         entry.reason = Reason::Left;
@@ -430,7 +436,7 @@ fn with_copies(entry: &mut Entry, owner: &Owner, generation: u64) {
     }
 }
 
-fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said, Reason)>) -> Option<Entry> {
+fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(ResourceVerdict, Reason)>) -> Option<Entry> {
     let (said, because) = match (alone, heard) {
         (Err(why), _) => {
             let (verdict, reason) = (Verdict::Unreadable, Reason::Because(why));
@@ -440,13 +446,13 @@ fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said,
         (Ok(decision), None) => (decision.verdict, None),
     };
     let (verdict, reason) = match said {
-        Said::InSync => return None,
-        Said::Change(change) => {
+        ResourceVerdict::InSync => return None,
+        ResourceVerdict::Change(change) => {
             let reason = because.unwrap_or_else(|| reason(&change));
             (Verdict::Change(change), reason)
         }
-        Said::MayChange(change, why) => (Verdict::MayChange(change), Reason::Because(why)),
-        Said::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
+        ResourceVerdict::MayChange(change, why) => (Verdict::MayChange(change), Reason::Because(why)),
+        ResourceVerdict::Refuse(why) => (Verdict::Refused, Reason::Because(why)),
     };
     Some(Entry { address, verdict, reason, cause: Cause::Unknown, mark: None, risk: None })
 }
@@ -454,9 +460,9 @@ fn entry(address: Address, alone: Result<Decision, String>, heard: Option<(Said,
 /// Whether something is different by itself, and not only notified or run every time.
 fn differs(alone: &Result<Decision, String>) -> bool {
     match alone.as_ref().map(|decision| &decision.verdict) {
-        Ok(Said::Change(change)) => reason(change) != Reason::Unguarded,
-        Ok(Said::Refuse(_)) => true,
-        Ok(Said::InSync | Said::MayChange(..)) | Err(_) => false,
+        Ok(ResourceVerdict::Change(change)) => reason(change) != Reason::Unguarded,
+        Ok(ResourceVerdict::Refuse(_)) => true,
+        Ok(ResourceVerdict::InSync | ResourceVerdict::MayChange(..)) | Err(_) => false,
     }
 }
 
@@ -478,7 +484,7 @@ fn block_after_trouble(entries: &mut [Entry]) {
 }
 
 /// What requires a role that cannot be done cannot be done either.
-fn block_what_requires(wanted: &[catalog::Block], blocks: &mut [Decided]) {
+fn block_what_requires(wanted: &[catalog::RoleBlock], blocks: &mut [Decided]) {
     let mut causes: Vec<Option<Address>> = blocks.iter().map(|decided| trouble(&decided.block.entries)).collect();
     for (index, decided) in blocks.iter_mut().enumerate() {
         let cause = wanted[index].requires.iter().find_map(|before| causes[*before].clone());
@@ -502,7 +508,7 @@ fn block(entry: &mut Entry, cause: &Address) {
 }
 
 /// The package lists are fetched once: by the first block that needs them, unless a later one does not wait for it.
-fn refresh_once(wanted: &[catalog::Block], blocks: &mut [Decided]) {
+fn refresh_once(wanted: &[catalog::RoleBlock], blocks: &mut [Decided]) {
     let mut fetched: Vec<usize> = Vec::new();
     for (index, decided) in blocks.iter_mut().enumerate() {
         let before = closure(wanted, index);
@@ -519,7 +525,7 @@ fn refresh_once(wanted: &[catalog::Block], blocks: &mut [Decided]) {
 }
 
 /// The blocks that come before one on its host, directly or by way of others.
-pub(super) fn closure(wanted: &[catalog::Block], index: usize) -> Vec<usize> {
+pub(super) fn closure(wanted: &[catalog::RoleBlock], index: usize) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     let mut open = wanted[index].requires.clone();
     while let Some(next) = open.pop() {

@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ledger::{Ledger, Owned, Place};
+use crate::ledger::{Ledger, Owned, ResourceKey};
 use crate::name::{Owner, RunId};
 use crate::resource::{Claim, Hold, Resource, kind};
 use crate::step::Record;
 
 /// What takes something away, if anything does.
-pub(super) fn resource_of(place: &Place, owned: &Owned) -> Option<Arc<dyn Resource>> {
+pub(super) fn resource_of(place: &ResourceKey, owned: &Owned) -> Option<Arc<dyn Resource>> {
     (kind(&place.kind)?.parse)(&keys_of(place, owned)?.into()).ok()
 }
 
 /// The keys of what takes something away, in today's form.
-pub(super) fn keys_of(place: &Place, owned: &Owned) -> Option<serde_json::Value> {
+pub(super) fn keys_of(place: &ResourceKey, owned: &Owned) -> Option<serde_json::Value> {
     Some((kind(&place.kind)?.renewed)(owned.absent.clone()?))
 }
 
@@ -66,7 +66,7 @@ impl Foreign {
         Ok(foreign)
     }
 
-    fn add(&mut self, owner: &Owner, place: &Place, thing: &Owned) {
+    fn add(&mut self, owner: &Owner, place: &ResourceKey, thing: &Owned) {
         let other = Other { owner: (*owner).clone(), run: thing.run.clone(), since: thing.since.clone() };
         let Some(info) = kind(&place.kind) else { return };
         // What is wanted away has nothing that takes it away; of a path this is enough to know it.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::past::{Known, digest, place};
 use super::{Base, Entry, Observed, decide};
 use crate::catalog::{Catalog, Chosen, Extent, HostCatalog};
-use crate::ledger::{self, Applied, Found, Place};
+use crate::ledger::{self, Applied, Found, ResourceKey};
 use crate::name::{Address, HostName};
 use crate::step::{Health, Step, health};
 
@@ -74,7 +74,12 @@ fn healthy(host: &HostCatalog, known: &Known<'_>) -> bool {
 }
 
 /// What a host's ledger speaks of, as it is now.
-fn found(name: &HostName, host: &HostCatalog, known: &Known<'_>, open: &BTreeSet<&Address>) -> BTreeMap<Place, Found> {
+fn found(
+    name: &HostName,
+    host: &HostCatalog,
+    known: &Known<'_>,
+    open: &BTreeSet<&Address>,
+) -> BTreeMap<ResourceKey, Found> {
     let Some(ledger) = &known.past.ledger else { return BTreeMap::new() };
     let mut all = BTreeMap::new();
     for block in &host.blocks {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::past::{Known, digest, place};
 use super::{Entry, Observed, Verdict, decide};
-use crate::catalog::{Block, Catalog, Chosen, Wanted};
+use crate::catalog::{Catalog, Chosen, RoleBlock, Wanted};
 use crate::ledger::{self, Applied, Expected, Ledger, Origin, Owned};
 use crate::name::{Address, HostName};
 use crate::step::Step;
@@ -89,7 +89,13 @@ pub fn import(catalog: &Catalog, observed: &Observed, run: &Applied) -> Import {
 }
 
 /// What the ledger is to say of a resource, or why nothing.
-fn look(block: &Block, item: &Wanted, known: &Known<'_>, open: Option<&Entry>, run: &Applied) -> Result<Owned, Left> {
+fn look(
+    block: &RoleBlock,
+    item: &Wanted,
+    known: &Known<'_>,
+    open: Option<&Entry>,
+    run: &Applied,
+) -> Result<Owned, Left> {
     let owned = known.past.owned(&place(block, item));
     // What armilla changed and had not made is never taken away, unless a person says here that it may be.
     if owned.is_some_and(|owned| owned.origin != Origin::Found) {

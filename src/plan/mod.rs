@@ -28,14 +28,14 @@ pub use history::settle;
 pub use import::{Import, Left, import};
 pub use rollback::{Begun, rollback};
 pub use verify::{Finding, checks};
-pub use wait::{Next, Wait};
+pub use wait::{Wait, WaitStep};
 
 pub use crate::catalog::{Hook, Otherwise};
 pub use crate::rollout::StageId;
 
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
-use crate::ledger::{Applied, Expected, Ledger, Parted, Place, Records};
+use crate::ledger::{Applied, Expected, Ledger, Parted, Records, ResourceKey};
 use crate::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName};
 use crate::resource::{Action, Change, Verb, kind};
 use crate::rollout::Rollout;
@@ -168,7 +168,7 @@ pub enum Condition {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Work {
     /// Changes of one role on one host.
-    Change(Block),
+    Change(PlannedBlock),
     /// Waits until a service is healthy on one host.
     Gate {
         /// The host.
@@ -254,7 +254,7 @@ impl Work {
 /// One role on one host, with something to do or to say.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Block {
+pub struct PlannedBlock {
     /// The host.
     pub host: HostName,
     /// The role.
@@ -271,7 +271,7 @@ pub struct Block {
     pub after: Vec<Step>,
 }
 
-impl Block {
+impl PlannedBlock {
     /// All that is done, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.before.iter().chain(self.entries.iter().flat_map(Entry::steps)).chain(&self.after)
@@ -534,7 +534,7 @@ impl Plan {
     }
 
     /// Every role on every host with something to do or to say.
-    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+    pub fn blocks(&self) -> impl Iterator<Item = &PlannedBlock> {
         self.stages.iter().filter_map(|stage| if let Work::Change(block) = &stage.work { Some(block) } else { None })
     }
 
@@ -610,7 +610,7 @@ impl Plan {
         };
         let ledgers: BTreeMap<HostName, Ledger> = observed.iter().filter_map(ledger).collect();
         let done = |entry: &Entry| {
-            let owned = ledgers.get(&entry.address.host)?.owned.get(&Place::from(&entry.address))?;
+            let owned = ledgers.get(&entry.address.host)?.owned.get(&ResourceKey::from(&entry.address))?;
             Some(entry.reason == Reason::Unguarded && owned.done && runs.contains(&owned.run))
         };
         self.retain(|entry| done(entry) != Some(true));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::foreign::{Foreign, keys_of, resource_of};
 use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wanted, risk};
 use crate::diag::{Origin, Source};
-use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Place, Records, Standing};
+use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Records, ResourceKey, Standing};
 use crate::name::{Address, HostName, Owner, ServiceName};
 use crate::resource::{Action, Claim, Decision, Hold, Others, Resource, Seen, Verb, Verdict, Wish, kind};
 use crate::secret::Datum;
@@ -52,7 +52,7 @@ pub(super) struct Past {
 /// Something to take away.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    pub(super) place: Place,
+    pub(super) place: ResourceKey,
     pub(super) owned: Owned,
     pub(super) resource: Arc<dyn Resource>,
 }
@@ -60,7 +60,7 @@ pub(super) struct Leaving {
 /// Something that stays although nothing wants it any more.
 #[derive(Debug)]
 pub(super) struct KeptBack {
-    pub(super) place: Place,
+    pub(super) place: ResourceKey,
     /// The word as it lives as long as the program.
     pub(super) kind: &'static str,
     pub(super) service: Option<ServiceName>,
@@ -104,7 +104,7 @@ impl Past {
         };
         let left = desired.part(ledger, &mut past.parted);
         ledger.move_over(&past.parted.moved);
-        let left: Vec<(Place, Owned)> =
+        let left: Vec<(ResourceKey, Owned)> =
             left.into_iter().filter_map(|place| Some((place.clone(), ledger.owned.get(&place)?.clone()))).collect();
         past.sort_out(left, &desired, readings);
         Ok(past)
@@ -132,24 +132,24 @@ impl Past {
     }
 
     /// What is known of something.
-    pub(super) fn owned(&self, place: &Place) -> Option<&Owned> {
+    pub(super) fn owned(&self, place: &ResourceKey) -> Option<&Owned> {
         self.ledger.as_ref()?.owned.get(place)
     }
 
     /// Whether something is taken away.
-    pub(super) fn leaves(&self, place: &Place) -> bool {
+    pub(super) fn leaves(&self, place: &ResourceKey) -> bool {
         self.leaving.iter().any(|leaving| leaving.place == *place)
     }
 
     /// What something is owed in this boot, and because of what.
-    pub(super) fn owed(&self, host: &HostName, place: &Place) -> Option<(Verb, Vec<Address>)> {
+    pub(super) fn owed(&self, host: &HostName, place: &ResourceKey) -> Option<(Verb, Vec<Address>)> {
         let pending = self.ledger.as_ref()?.pending.get(place).filter(|pending| pending.boot == self.boot)?;
         Some((pending.verb, pending.because.iter().filter_map(|place| address(host, place)).collect()))
     }
 
     /// What goes and what stays of what nothing wants. What comes last goes first, so that a directory is empty when its
     /// turn comes.
-    fn sort_out(&mut self, mut left: Vec<(Place, Owned)>, desired: &Desired<'_>, readings: &Readings) {
+    fn sort_out(&mut self, mut left: Vec<(ResourceKey, Owned)>, desired: &Desired<'_>, readings: &Readings) {
         left.sort_by(|(a, x), (b, y)| (y.order, b).cmp(&(x.order, a)));
         let made = self.made_paths();
         for (place, owned) in &mut left {
@@ -206,7 +206,7 @@ impl Past {
 
     /// Keeps what something that stays needs, or whose removal would take that along; then what the former needs, and so
     /// on.
-    fn hold_back(&mut self, left: &[(Place, Owned)], fates: &mut [Fate], readings: &Readings) {
+    fn hold_back(&mut self, left: &[(ResourceKey, Owned)], fates: &mut [Fate], readings: &Readings) {
         for ((place, _), fate) in left.iter().zip(&*fates) {
             let Fate::Goes(resource) = fate else { continue };
             self.others.remove(&place.kind, &place.target);
@@ -234,7 +234,7 @@ impl Past {
     }
 
     /// What others have, too, is not taken away.
-    fn fate(&self, (place, owned): &(Place, Owned), readings: &Readings, others: &Others) -> Fate {
+    fn fate(&self, (place, owned): &(ResourceKey, Owned), readings: &Readings, others: &Others) -> Fate {
         let resource = resource_of(place, owned);
         match resource.as_ref().and_then(|resource| self.foreign.claimant(&**resource)) {
             Some(other) => {
@@ -244,7 +244,7 @@ impl Past {
         }
     }
 
-    fn keep(&mut self, place: Place, owned: &Owned, why: String, held: Held) {
+    fn keep(&mut self, place: ResourceKey, owned: &Owned, why: String, held: Held) {
         if held == Held::Forgotten {
             self.parted.forgotten.push(place.clone());
         }
@@ -256,13 +256,13 @@ impl Past {
 }
 
 /// A resource's place.
-pub(super) fn place(block: &catalog::Block, item: &Wanted) -> Place {
+pub(super) fn place(block: &catalog::RoleBlock, item: &Wanted) -> ResourceKey {
     let resource = &item.resource;
-    Place { role: block.role.clone(), kind: resource.kind().to_owned(), target: resource.target() }
+    ResourceKey { role: block.role.clone(), kind: resource.kind().to_owned(), target: resource.target() }
 }
 
 /// A place with its host; none of a kind that is not known.
-pub(super) fn address(host: &HostName, place: &Place) -> Option<Address> {
+pub(super) fn address(host: &HostName, place: &ResourceKey) -> Option<Address> {
     let kind = kind(&place.kind)?.name;
     Some(Address { host: host.clone(), role: place.role.clone(), kind, target: place.target.clone() })
 }
@@ -319,7 +319,7 @@ enum Held {
     Undecided,
 }
 
-fn fate(place: &Place, owned: &Owned, readings: &Readings, others: &Others) -> Fate {
+fn fate(place: &ResourceKey, owned: &Owned, readings: &Readings, others: &Others) -> Fate {
     let stays = |why: &str, held| Fate::Stays(why.to_owned(), held);
     if owned.absent.is_none() {
         let never = stays("it cannot be removed and is only dropped from the ledger", Held::Forgotten);
@@ -372,8 +372,8 @@ pub(super) fn digest(text: &str) -> Digest {
 struct Desired<'a> {
     extent: Extent,
     moved: &'a [Move],
-    places: BTreeSet<Place>,
-    claims: BTreeMap<(Claim, String), Place>,
+    places: BTreeSet<ResourceKey>,
+    claims: BTreeMap<(Claim, String), ResourceKey>,
     /// All paths of which something is desired.
     held: BTreeSet<String>,
     /// Those that are wholly a resource's own.
@@ -402,7 +402,7 @@ impl<'a> Desired<'a> {
         desired
     }
 
-    fn add(&mut self, block: &'a catalog::Block, item: &'a Wanted) {
+    fn add(&mut self, block: &'a catalog::RoleBlock, item: &'a Wanted) {
         self.items.push(item);
         let place = place(block, item);
         if let Some(Hold::Whole(path)) = item.resource.holds() {
@@ -445,12 +445,12 @@ impl<'a> Desired<'a> {
     }
 
     /// What of a ledger is wanted under another name, and what is wanted under none: that is given.
-    fn part(&self, ledger: &Ledger, parted: &mut Parted) -> Vec<Place> {
-        let unwanted = |place: &&Place| !self.places.contains(*place);
+    fn part(&self, ledger: &Ledger, parted: &mut Parted) -> Vec<ResourceKey> {
+        let unwanted = |place: &&ResourceKey| !self.places.contains(*place);
         let mut left = Vec::new();
         for (place, owned) in ledger.owned.iter().filter(|(place, _)| unwanted(place)) {
             match self.heir(place, owned) {
-                Heir::Place(to) => parted.moved.push((place.clone(), to)),
+                Heir::Resource(to) => parted.moved.push((place.clone(), to)),
                 Heir::File => parted.forgotten.push(place.clone()),
                 Heir::None if self.extent == Extent::Chosen => {}
                 Heir::None => left.push(place.clone()),
@@ -462,17 +462,17 @@ impl<'a> Desired<'a> {
         left
     }
 
-    fn heir(&self, place: &Place, owned: &Owned) -> Heir {
+    fn heir(&self, place: &ResourceKey, owned: &Owned) -> Heir {
         if let Some(to) = self.moved.iter().find_map(|moved| self.renamed(place, moved)) {
-            return Heir::Place(to);
+            return Heir::Resource(to);
         }
-        let same = |to: &&Place| to.kind == place.kind && to.target == place.target;
+        let same = |to: &&ResourceKey| to.kind == place.kind && to.target == place.target;
         if let Some(to) = self.places.iter().find(same) {
-            return Heir::Place(to.clone());
+            return Heir::Resource(to.clone());
         }
         let Some(resource) = resource_of(place, owned) else { return Heir::None };
         if let Some(to) = self.claims.get(&(resource.claim(), resource.target())) {
-            return Heir::Place(to.clone());
+            return Heir::Resource(to.clone());
         }
         match resource.holds() {
             Some(Hold::Part(path)) if self.wholes.contains(&path) => Heir::File,
@@ -482,10 +482,10 @@ impl<'a> Desired<'a> {
         }
     }
 
-    fn renamed(&self, place: &Place, moved: &Move) -> Option<Place> {
+    fn renamed(&self, place: &ResourceKey, moved: &Move) -> Option<ResourceKey> {
         match (&moved.from, &moved.to) {
             (Thing::Role(from), Thing::Role(to)) if *from == place.role => {
-                let to = Place { role: to.clone(), ..place.clone() };
+                let to = ResourceKey { role: to.clone(), ..place.clone() };
                 self.places.contains(&to).then_some(to)
             }
             (Thing::Resource { kind, target }, Thing::Resource { kind: new, target: now })
@@ -503,7 +503,7 @@ impl<'a> Desired<'a> {
 /// What something that nothing wants under its name has become.
 enum Heir {
     /// This.
-    Place(Place),
+    Resource(ResourceKey),
     /// Its file is another resource's, or others hold parts of it.
     File,
     /// Nothing.

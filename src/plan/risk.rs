@@ -3,7 +3,7 @@
 //! In: a stage. Out: the same, with the steps by which its host undoes it unless we come back in time. Never: a stage that
 //! is armed for nothing.
 
-use super::{Block, Entry, Stage, Work, undo};
+use super::{Entry, PlannedBlock, Stage, Work, undo};
 use crate::name::Owner;
 use crate::step::{Snapshot, Step};
 
@@ -31,7 +31,7 @@ pub(super) fn guard(owner: &Owner, stage: &mut Stage) {
 }
 
 /// Takes away what an earlier guard put there.
-fn disarm(block: &mut Block) {
+fn disarm(block: &mut PlannedBlock) {
     let own = matches!(block.after.as_slice(), [Step::Extend { .. }, Step::Disarm { .. }, Step::Commit { .. }, ..]);
     let is_own = |step: &Step| own && matches!(step, Step::Snapshot(_) | Step::Commit { .. });
     let is_guard = |step: &Step| matches!(step, Step::Arm { .. } | Step::Extend { .. } | Step::Disarm { .. });
@@ -61,7 +61,7 @@ mod tests {
         };
         let entries = risks.iter().enumerate().map(entry).collect();
         let (before, after) = (Vec::new(), Vec::new());
-        let block = Block { host: host.clone(), role: role.clone(), service: None, before, entries, after };
+        let block = PlannedBlock { host: host.clone(), role: role.clone(), service: None, before, entries, after };
         Stage { after: Vec::new(), work: Work::Change(block), turn: None }
     }
 

@@ -5,30 +5,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Block, Condition, Plan, ServicePlan, Stage, StageId, Work, undo};
+use super::{Condition, Plan, PlannedBlock, ServicePlan, Stage, StageId, Work, undo};
 use crate::name::{HostName, Owner, ServiceName};
 use crate::rollout::STABLE;
 use crate::step::{Check, Expect, Probe, Readings, Snapshot, Step, Touched};
 
 /// What a block touches is kept before it changes.
-pub(super) fn keep(owner: &Owner, block: &mut Block) {
+pub(super) fn keep(owner: &Owner, block: &mut PlannedBlock) {
     let (touched, _) = undo::touched(&block.entries);
     let name = block.role.to_string();
     block.before.push(Step::Snapshot(Snapshot { owner: owner.clone(), name, touched }));
 }
 
 /// The change of a block is well: what is kept for the next begins anew.
-pub(super) fn commit(owner: &Owner, block: &Block) -> Step {
+pub(super) fn commit(owner: &Owner, block: &PlannedBlock) -> Step {
     Step::Commit { owner: owner.clone(), name: block.role.to_string() }
 }
 
 /// Puts back what a block changed.
-pub(super) fn undo(owner: &Owner, block: &Block) -> Step {
+pub(super) fn undo(owner: &Owner, block: &PlannedBlock) -> Step {
     Step::Undo { owner: owner.clone(), name: block.role.to_string() }
 }
 
 /// The units that a block touches and that are active now: they must be so again.
-pub(super) fn running(block: &Block, readings: &Readings) -> Vec<Check> {
+pub(super) fn running(block: &PlannedBlock, readings: &Readings) -> Vec<Check> {
     let unit = |thing: &Touched| if let Touched::Unit(unit) = thing { Some(unit.clone()) } else { None };
     let (touched, _) = undo::touched(&block.entries);
     let probes = touched.iter().filter_map(unit).map(Probe::Unit);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decided, closure};
 use super::past::Known;
-use super::{Block, Condition, Moment, Otherwise, ServicePlan, Stage, StageId, Turn, Work, rollback};
+use super::{Condition, Moment, Otherwise, PlannedBlock, ServicePlan, Stage, StageId, Turn, Work, rollback};
 use crate::catalog::{self, Catalog, Hook, Service};
 use crate::name::{HostName, ServiceName};
 use crate::rollout::{Changing, Member, OnFailure, Rollout, Standing};
@@ -19,7 +19,7 @@ pub(super) fn stages(
     catalog: &Catalog,
     known: &BTreeMap<HostName, Result<Known<'_>, String>>,
     decided: BTreeMap<HostName, Vec<Decided>>,
-    removed: BTreeMap<HostName, Vec<Block>>,
+    removed: BTreeMap<HostName, Vec<PlannedBlock>>,
 ) -> (Vec<ServicePlan>, Vec<Stage>) {
     let needed = needed_by_changes(catalog, &decided);
     let mut builder = Builder {
@@ -269,7 +269,7 @@ impl Builder<'_> {
             Work::Change(block) => Some((*of, block.clone())),
             _ => None,
         };
-        let changes: Vec<(StageId, Block)> = there.iter().filter_map(change).collect();
+        let changes: Vec<(StageId, PlannedBlock)> = there.iter().filter_map(change).collect();
         let mut checks = self.healthy(service, host);
         let mut after = Vec::new();
         for (of, block) in changes.into_iter().rev() {
@@ -335,7 +335,7 @@ impl Builder<'_> {
         blocks.iter().position(|block| block.service.as_ref() == Some(&service.name))
     }
 
-    fn block(&self, service: &Service, host: &HostName) -> Option<&catalog::Block> {
+    fn block(&self, service: &Service, host: &HostName) -> Option<&catalog::RoleBlock> {
         self.catalog.hosts.get(host)?.blocks.get(self.block_index(service, host)?)
     }
 
@@ -444,7 +444,7 @@ impl Builder<'_> {
             }
             // Taken, not copied: a stage is the only place it is needed from now on.
             let entries = std::mem::take(&mut decided.block.entries);
-            let mut block = Block { entries, ..decided.block.clone() };
+            let mut block = PlannedBlock { entries, ..decided.block.clone() };
             if self.keeps {
                 rollback::keep(&self.catalog.owner, &mut block);
             }
@@ -462,7 +462,7 @@ impl Builder<'_> {
 
     /// What leaves a host goes after everything else there, which are these stages, and after the services that may have
     /// used it are well without it: its own, if others have it now, and those that need it.
-    fn removed(&mut self, here: &[StageId], blocks: Vec<Block>) {
+    fn removed(&mut self, here: &[StageId], blocks: Vec<PlannedBlock>) {
         let mut before: Option<StageId> = None;
         for block in blocks {
             let concerns = |service: &&Service| {

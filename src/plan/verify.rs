@@ -4,7 +4,7 @@
 //! out, or one that did not answer called healthy.
 
 use super::Plan;
-use crate::catalog::{Block, Catalog};
+use crate::catalog::{Catalog, RoleBlock};
 use crate::name::HostName;
 use crate::step::{Check, Health, Probe, Readings, health};
 
@@ -65,7 +65,7 @@ impl Finding {
 pub fn checks(catalog: &Catalog) -> Vec<Finding> {
     let blocks = catalog.hosts.iter().flat_map(|(host, all)| all.blocks.iter().map(move |block| (host, block)));
     let wanted = blocks.filter(|(_, block)| catalog.chooses(block));
-    let one = |host: &HostName, block: &Block, check: &Check| Finding {
+    let one = |host: &HostName, block: &RoleBlock, check: &Check| Finding {
         service: block.service.as_ref().map_or_else(|| block.role.to_string(), ToString::to_string),
         host: host.clone(),
         check: Some(check.clone()),

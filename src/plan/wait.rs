@@ -23,7 +23,7 @@ pub struct Wait {
 
 /// What follows from an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum WaitStep {
     /// It held for long enough.
     Enough,
     /// It is asked again, for this long at most unless something new is answered.
@@ -39,10 +39,10 @@ impl Wait {
     }
 
     /// An answer was given now: what does not hold, or nothing where it does.
-    pub fn hear(&mut self, check: &Check, now: Duration, trouble: Option<&str>) -> Next {
+    pub fn hear(&mut self, check: &Check, now: Duration, trouble: Option<&str>) -> WaitStep {
         self.since = trouble.is_none().then(|| self.since.unwrap_or(now));
         if self.since.is_some_and(|since| now.saturating_sub(since) >= check.stable_for) {
-            return Next::Enough;
+            return WaitStep::Enough;
         }
         // The first answer is no news, unless all is well: nothing came before it.
         let news = !self.heard.is_empty() || trouble.is_none();
@@ -53,10 +53,10 @@ impl Wait {
         let end = hard.min(self.fresh + check.within);
         let left = end.saturating_sub(now);
         if !left.is_zero() {
-            return Next::Again(left);
+            return WaitStep::Again(left);
         }
         let why = trouble.unwrap_or("it is not stable for long enough");
-        Next::Over(match () {
+        WaitStep::Over(match () {
             () if end == hard => format!("not within {} s in all: {why}", check.hard_end().as_secs()),
             () if self.fresh > self.began => format!("not within {} s of the last news: {why}", check.within.as_secs()),
             () => format!("not within {} s: {why}", check.within.as_secs()),
@@ -75,26 +75,26 @@ mod tests {
     }
 
     /// Asks every second until it is over; gives when, and how it ended.
-    fn play(check: &Check, answer: impl Fn(u64) -> Option<String>) -> (u64, Next) {
+    fn play(check: &Check, answer: impl Fn(u64) -> Option<String>) -> (u64, WaitStep) {
         let mut wait = Wait::begin(Duration::ZERO);
         (0..)
             .find_map(|now| match wait.hear(check, Duration::from_secs(now), answer(now).as_deref()) {
-                Next::Again(_) => None,
+                WaitStep::Again(_) => None,
                 over => Some((now, over)),
             })
             .expect("every wait ends")
     }
 
-    fn over(text: &str) -> Next {
-        Next::Over(text.to_owned())
+    fn over(text: &str) -> WaitStep {
+        WaitStep::Over(text.to_owned())
     }
 
     #[test]
     fn f27_healthy_then_sick_is_not_healthy() {
         let sick_after_20 = |now| (now >= 20).then(|| "dead".to_owned());
         assert_eq!(play(&check(30, 40, 400), sick_after_20), (60, over("not within 40 s of the last news: dead")));
-        assert_eq!(play(&check(15, 40, 400), sick_after_20), (15, Next::Enough));
-        assert_eq!(play(&check(19, 19, 400), sick_after_20), (19, Next::Enough), "it may use all of its time");
+        assert_eq!(play(&check(15, 40, 400), sick_after_20), (15, WaitStep::Enough));
+        assert_eq!(play(&check(19, 19, 400), sick_after_20), (19, WaitStep::Enough), "it may use all of its time");
     }
 
     #[test]
@@ -102,13 +102,13 @@ mod tests {
         let flapping = |now| (now % 3 == 0).then(|| "dead".to_owned());
         assert_eq!(play(&check(5, 30, 300), flapping).0, 31, "the first time that it holds is progress, no other");
         let held = |now| (now % 3 == 0 && now < 60).then(|| "dead".to_owned());
-        assert_eq!(play(&check(5, 90, 900), held), (63, Next::Enough), "it begins again after each break");
+        assert_eq!(play(&check(5, 90, 900), held), (63, WaitStep::Enough), "it begins again after each break");
     }
 
     #[test]
     fn f27_a_slow_start_is_waited_for_while_it_gets_on() {
         let loading = |now| (now < 300).then(|| format!("{} of 30 tables", now / 10));
-        assert_eq!(play(&check(0, 15, 600), loading), (300, Next::Enough));
+        assert_eq!(play(&check(0, 15, 600), loading), (300, WaitStep::Enough));
         assert_eq!(play(&check(0, 15, 100), loading), (100, over("not within 100 s in all: 10 of 30 tables")));
         assert_eq!(play(&check(0, 5, 600), loading), (5, over("not within 5 s: 0 of 30 tables")));
     }
@@ -117,8 +117,8 @@ mod tests {
     fn the_time_left_is_that_of_the_nearer_end() {
         let (check, seconds) = (check(0, 10, 25), Duration::from_secs);
         let mut wait = Wait::begin(seconds(100));
-        assert_eq!(wait.hear(&check, seconds(103), Some("a")), Next::Again(seconds(7)));
-        assert_eq!(wait.hear(&check, seconds(108), Some("b")), Next::Again(seconds(10)));
-        assert_eq!(wait.hear(&check, seconds(117), Some("c")), Next::Again(seconds(8)));
+        assert_eq!(wait.hear(&check, seconds(103), Some("a")), WaitStep::Again(seconds(7)));
+        assert_eq!(wait.hear(&check, seconds(108), Some("b")), WaitStep::Again(seconds(10)));
+        assert_eq!(wait.hear(&check, seconds(117), Some("c")), WaitStep::Again(seconds(8)));
     }
 }

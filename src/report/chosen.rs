@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Block, Catalog, Chosen, HostCatalog, Wanted};
+use crate::catalog::{Catalog, Chosen, HostCatalog, RoleBlock, Wanted};
 use crate::diag::shown;
 use crate::name::{HostName, Tag};
 
@@ -16,7 +16,7 @@ pub fn hosts(catalog: &Catalog) -> impl Iterator<Item = &HostName> {
 /// A chosen resource, with its host and block.
 pub struct Resource<'a> {
     host: &'a HostName,
-    block: &'a Block,
+    block: &'a RoleBlock,
     item: &'a Wanted,
 }
 

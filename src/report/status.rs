@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::diag::shown;
-use crate::ledger::{Applied, Ledger, Pending, Place, Records};
+use crate::ledger::{Applied, Ledger, Pending, Records, ResourceKey};
 use crate::name::{EnvName, HostName, Owner};
 use crate::resource::Verb;
 use crate::step::{Probe, Readings};
 
 /// What one host said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum HostStatus {
     /// What it keeps for armilla, and who works on it now, if anybody.
     Ledger {
         /// With its journal worked in.
@@ -31,7 +31,7 @@ pub enum Said {
     Away(String),
 }
 
-impl Said {
+impl HostStatus {
     /// What a host keeps for this owner, from its answer. `lock` is who holds its lock, in words.
     pub fn of(owner: &Owner, host: &HostName, answer: &Readings, lock: Option<String>) -> Self {
         let state = match answer.state(&Probe::State) {
@@ -47,10 +47,10 @@ impl Said {
 }
 
 /// All of an environment.
-pub type Hosts = BTreeMap<HostName, Said>;
+pub type Hosts = BTreeMap<HostName, HostStatus>;
 
 /// The restarts and reloads that are still owed in this boot.
-fn owed<'a>(ledger: &'a Ledger, boot: &'a str) -> impl Iterator<Item = (&'a Place, &'a Pending)> {
+fn owed<'a>(ledger: &'a Ledger, boot: &'a str) -> impl Iterator<Item = (&'a ResourceKey, &'a Pending)> {
     ledger.pending.iter().filter(move |(_, pending)| pending.boot == boot)
 }
 
@@ -70,16 +70,16 @@ pub fn table(hosts: &Hosts) -> String {
     std::iter::once(&head).chain(&rows).map(line).chain(notes).collect::<Vec<_>>().join("\n")
 }
 
-fn row(host: &HostName, said: &Said) -> [String; 8] {
+fn row(host: &HostName, said: &HostStatus) -> [String; 8] {
     let unknown = |why: &str| {
         let mut row = [const { String::new() }; 8];
         (row[0], row[1]) = (host.to_string(), why.to_owned());
         row
     };
     let (ledger, boot) = match said {
-        Said::Ledger { ledger, boot, .. } => (ledger, boot),
-        Said::Unreadable(_) => return unknown("cannot be read"),
-        Said::Away(_) => return unknown("did not answer"),
+        HostStatus::Ledger { ledger, boot, .. } => (ledger, boot),
+        HostStatus::Unreadable(_) => return unknown("cannot be read"),
+        HostStatus::Away(_) => return unknown("did not answer"),
     };
     let converged = ledger.converged.as_ref();
     let changed = match (&ledger.last, converged) {
@@ -100,11 +100,11 @@ fn row(host: &HostName, said: &Said) -> [String; 8] {
     ]
 }
 
-fn notes(host: &HostName, said: &Said) -> Vec<String> {
+fn notes(host: &HostName, said: &HostStatus) -> Vec<String> {
     match said {
-        Said::Away(why) => vec![shown(&format!("{host} is unreachable: {why}"))],
-        Said::Unreadable(why) => vec![shown(&format!("{host}: {why}"))],
-        Said::Ledger { ledger, boot, lock } => {
+        HostStatus::Away(why) => vec![shown(&format!("{host} is unreachable: {why}"))],
+        HostStatus::Unreadable(why) => vec![shown(&format!("{host}: {why}"))],
+        HostStatus::Ledger { ledger, boot, lock } => {
             let owed = owed(ledger, boot).map(|(place, pending)| {
                 let because: Vec<String> = pending.because.iter().map(ToString::to_string).collect();
                 let verb = match pending.verb {
@@ -138,10 +138,10 @@ fn revision(run: &Applied) -> String {
 
 /// The same for programs.
 pub fn json(environment: &EnvName, hosts: &Hosts) -> Value {
-    let one = |said: &Said| match said {
-        Said::Away(why) => json!({ "unreachable": why }),
-        Said::Unreadable(why) => json!({ "unreadable": why }),
-        Said::Ledger { ledger, boot, lock } => json!({
+    let one = |said: &HostStatus| match said {
+        HostStatus::Away(why) => json!({ "unreachable": why }),
+        HostStatus::Unreadable(why) => json!({ "unreadable": why }),
+        HostStatus::Ledger { ledger, boot, lock } => json!({
             "generation": ledger.generation,
             "converged": ledger.converged,
             "changed": ledger.last,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
-use super::part::{Part, Piece};
+use super::part::{FilePart, Piece};
 use crate::edit::{self, Edit};
 
 /// Lines between two marks.
@@ -53,7 +53,7 @@ impl Block {
     }
 }
 
-impl Part for Block {
+impl FilePart for Block {
     const NAME: &'static str = "block";
     const SUMMARY: &'static str = "Lines of a text file between two markers; the other lines stay";
     const EXAMPLE: &'static str =
@@ -87,7 +87,7 @@ impl Part for Block {
     }
 
     fn piece(&self) -> Piece {
-        let edit = Edit::Block(edit::Block {
+        let edit = Edit::Block(edit::MarkedBlock {
             begin: self.mark("BEGIN"),
             end: self.mark("END"),
             content: self.content.as_ref().map(|data| data.0.clone()),

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{Field, FieldValue};
-use crate::edit::{EditError, Part, Path, Place, State, pattern};
+use crate::edit::{EditError, Path, Position, Segment, State, pattern};
 use crate::secret::{Content, Datum, Secret, as_text};
 use crate::step::{Attributes, Command, Mode, Ownership, PathReading, Touched};
 
@@ -200,8 +200,8 @@ impl<'de> Deserialize<'de> for Way {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
         let part = |value: &serde_json::Value| match (value.as_str(), value.as_u64()) {
-            (Some(key), _) => Ok(Part::Key(key.to_owned())),
-            (_, Some(item)) => usize::try_from(item).map(Part::Item).map_err(|error| error.to_string()),
+            (Some(key), _) => Ok(Segment::Key(key.to_owned())),
+            (_, Some(item)) => usize::try_from(item).map(Segment::Item).map_err(|error| error.to_string()),
             _ => Err(format!("{} is neither a key nor an item number", named(value))),
         };
         let path = match (&value, value.as_str()) {
@@ -218,10 +218,10 @@ impl<'de> Deserialize<'de> for Way {
 impl Way {
     /// As a list of its parts.
     pub(super) fn list(&self) -> serde_json::Value {
-        let part = |part: &Part| -> serde_json::Value {
+        let part = |part: &Segment| -> serde_json::Value {
             match part {
-                Part::Key(key) => key.as_str().into(),
-                Part::Item(item) => (*item).into(),
+                Segment::Key(key) => key.as_str().into(),
+                Segment::Item(item) => (*item).into(),
             }
         };
         self.0.0.iter().map(part).collect()
@@ -386,12 +386,12 @@ pub(super) fn check_place(after: Option<&str>, before: Option<&str>) -> Result<(
 }
 
 /// Where something new goes, from the two keys in YAML.
-pub(super) fn place(after: Option<&str>, before: Option<&str>) -> Place {
+pub(super) fn place(after: Option<&str>, before: Option<&str>) -> Position {
     match (after, before) {
-        (None | Some("EOF"), None) => Place::End,
-        (_, Some("BOF")) => Place::Beginning,
-        (Some(after), _) => Place::After(after.to_owned()),
-        (None, Some(before)) => Place::Before(before.to_owned()),
+        (None | Some("EOF"), None) => Position::End,
+        (_, Some("BOF")) => Position::Beginning,
+        (Some(after), _) => Position::After(after.to_owned()),
+        (None, Some(before)) => Position::Before(before.to_owned()),
     }
 }
 

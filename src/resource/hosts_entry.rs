@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::Presence;
-use super::part::{Part, Piece};
+use super::part::{FilePart, Piece};
 use crate::edit::{Edit, Entry, HostNames};
 
 /// The names of one address in `/etc/hosts`.
@@ -26,7 +26,7 @@ pub(super) struct HostsEntry {
     state: Presence,
 }
 
-impl Part for HostsEntry {
+impl FilePart for HostsEntry {
     const NAME: &'static str = "hosts_entry";
     const SUMMARY: &'static str = "The names of one address in /etc/hosts";
     const EXAMPLE: &'static str = "hosts_entry: { address: 192.0.2.7, names: [zk1.example.org, zk1] }";

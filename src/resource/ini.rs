@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
-use super::part::{Part, Piece};
+use super::part::{FilePart, Piece};
 use crate::edit::{self, Edit};
 
 /// A value of a file with `[sections]`.
@@ -45,7 +45,7 @@ impl Ini {
     }
 }
 
-impl Part for Ini {
+impl FilePart for Ini {
     const NAME: &'static str = "ini";
     const SUMMARY: &'static str = "A value of a file with [sections]; the rest stays";
     const EXAMPLE: &'static str =

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{Presence, Tree, Way};
-use super::part::{Part, Piece};
+use super::part::{FilePart, Piece};
 use crate::edit::{self, Edit};
 use crate::secret::Content;
 
@@ -50,7 +50,7 @@ pub(super) struct Keyed<F: Format> {
     format: PhantomData<F>,
 }
 
-impl<F: Format> Part for Keyed<F> {
+impl<F: Format> FilePart for Keyed<F> {
     const NAME: &'static str = F::NAME;
     const SUMMARY: &'static str = F::SUMMARY;
     const EXAMPLE: &'static str = F::EXAMPLE;
@@ -60,7 +60,7 @@ impl<F: Format> Part for Keyed<F> {
         match (self.state, &self.value) {
             (Presence::Present, None) => Err("it needs a `value`, which is not null".to_owned()),
             (Presence::Absent, Some(_)) => Err("a key with `state: absent` takes no value".to_owned()),
-            (Presence::Absent, None) if matches!(self.key.0.0.last(), Some(edit::Part::Item(_))) => {
+            (Presence::Absent, None) if matches!(self.key.0.0.last(), Some(edit::Segment::Item(_))) => {
                 Err("an item of a list cannot be absent: the items after it would move up".to_owned())
             }
             _ => Ok(()),
@@ -77,7 +77,7 @@ impl<F: Format> Part for Keyed<F> {
     }
 
     fn keys(&self) -> Option<serde_json::Value> {
-        if let Some(edit::Part::Item(_)) = self.key.0.0.last() {
+        if let Some(edit::Segment::Item(_)) = self.key.0.0.last() {
             return None;
         }
         let create = self.create.then_some(true);

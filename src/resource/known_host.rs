@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::Presence;
-use super::part::{Part, Piece};
+use super::part::{FilePart, Piece};
 use crate::edit::{Edit, Entry, HostKey, PublicKey};
 
 /// A host key that everyone on the host trusts.
@@ -38,7 +38,7 @@ impl KnownHost {
     }
 }
 
-impl Part for KnownHost {
+impl FilePart for KnownHost {
     const NAME: &'static str = "known_host";
     const SUMMARY: &'static str = "A host key that ssh on the host trusts";
     const EXAMPLE: &'static str = "known_host: { name: zk1.example.org, key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH9O7fFVOEwGtHvMdKYr1NOT4b8Pn1yOwiUEfKNl7wtt }";

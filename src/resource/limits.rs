@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::part::{Part, Piece};
+use super::part::{FilePart, Piece};
 use crate::edit::{Edit, Entry, Limit};
 
 /// How much of something the sessions of a user may use. Sessions that are open keep their limits; services of systemd do
@@ -104,7 +104,7 @@ impl Limits {
     }
 }
 
-impl Part for Limits {
+impl FilePart for Limits {
     const NAME: &'static str = "limits";
     const SUMMARY: &'static str = "A resource limit of the sessions of a user";
     const EXAMPLE: &'static str = "limits: { domain: \"@zookeeper\", type: \"-\", item: nofile, value: 65536 }";

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence};
-use super::part::{Part, Piece};
+use super::part::{FilePart, Piece};
 use crate::edit::{self, Edit, Several, pattern};
 
 /// One line of a text file.
@@ -43,7 +43,7 @@ pub(super) struct Line {
     all: bool,
 }
 
-impl Part for Line {
+impl FilePart for Line {
     const NAME: &'static str = "line";
     const SUMMARY: &'static str = "One line of a text file; the other lines stay";
     const EXAMPLE: &'static str =

@@ -16,7 +16,7 @@ use crate::step::{
 };
 
 /// A kind that is a part of a file: what sets it apart.
-pub(super) trait Part:
+pub(super) trait FilePart:
     DeserializeOwned + schemars::JsonSchema + Clone + std::fmt::Debug + Send + Sync + 'static
 {
     /// See [`Kind::NAME`].
@@ -42,7 +42,7 @@ pub(super) trait Part:
     fn keys(&self) -> Option<serde_json::Value>;
 }
 
-impl<P: Part> Kind for P {
+impl<P: FilePart> Kind for P {
     const NAME: &'static str = P::NAME;
     const SUMMARY: &'static str = P::SUMMARY;
     const EXAMPLE: &'static str = P::EXAMPLE;
@@ -59,7 +59,7 @@ impl<P: Part> Kind for P {
 
     fn check(&self) -> Result<(), String> {
         fields::check_path(&self.piece().path)?;
-        Part::check(self)
+        FilePart::check(self)
     }
 
     fn probes(&self) -> Vec<Probe> {
@@ -109,7 +109,7 @@ impl<P: Part> Kind for P {
 }
 
 /// What takes a part away; none if nobody can say which one it is.
-fn removal<P: Part>(part: &P) -> Option<Piece> {
+fn removal<P: FilePart>(part: &P) -> Option<Piece> {
     if !part.piece().edit.is_wanted() {
         return Some(part.piece());
     }
@@ -118,7 +118,7 @@ fn removal<P: Part>(part: &P) -> Option<Piece> {
 }
 
 /// What would be taken away of a file with nothing in it but this part; none if it cannot be alone.
-fn alone<P: Part>(part: &P) -> Option<String> {
+fn alone<P: FilePart>(part: &P) -> Option<String> {
     let edit = part.piece().edit;
     let content = edit.apply(None).or_else(|_| edit.apply(Some(b""))).ok()??;
     let (digest, size) = (Digest::of(&content), content.len() as u64);

@@ -93,7 +93,7 @@ impl Shape {
 }
 
 /// A kind of which these are the keys. [`Kind`] is implemented for it, and not for every [`PathKind`]: it is for every
-/// [`Part`](super::part::Part) already.
+/// [`FilePart`](super::part::FilePart) already.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(transparent, bound = "")]
 pub(super) struct AtPath<P: PathKind>(P);

@@ -62,12 +62,12 @@ enum Trust {
 #[derive(Debug, PartialEq)]
 pub(super) struct State {
     package: PackageReading,
-    files: Vec<(Place, PathReading)>,
+    files: Vec<(RepositoryFile, PathReading)>,
 }
 
 /// A file of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum RepositoryFile {
     AptSource,
     AptArmoured,
     AptBinary,
@@ -76,10 +76,10 @@ enum Place {
     RpmKey,
 }
 
-const PLACES: [Place; 6] =
-    [Place::AptArmoured, Place::AptBinary, Place::AptSource, Place::RpmKey, Place::DnfSource, Place::ZypperSource];
+const PLACES: [RepositoryFile; 6] =
+    [RepositoryFile::AptArmoured, RepositoryFile::AptBinary, RepositoryFile::AptSource, RepositoryFile::RpmKey, RepositoryFile::DnfSource, RepositoryFile::ZypperSource];
 
-impl Place {
+impl RepositoryFile {
     fn path(self, name: &str) -> String {
         match self {
             Self::AptSource => format!("/etc/apt/sources.list.d/{name}.sources"),
@@ -194,7 +194,7 @@ struct Doing {
 }
 
 impl Doing {
-    fn add(&mut self, of: &Repository, place: Place, found: &PathReading, manager: Manager) -> Result<(), String> {
+    fn add(&mut self, of: &Repository, place: RepositoryFile, found: &PathReading, manager: Manager) -> Result<(), String> {
         let path = place.path(&of.name);
         let content = of.wanted(place, manager);
         match regular(content.as_ref(), &path).verdict(found) {
@@ -254,25 +254,25 @@ impl Repository {
     }
 
     /// What is to be in a file; none if it should not be there.
-    fn wanted(&self, place: Place, manager: Manager) -> Option<Content> {
+    fn wanted(&self, place: RepositoryFile, manager: Manager) -> Option<Content> {
         let key = self.content.as_ref().map(|key| &key.0);
         let fits = |armoured: bool| key.filter(|key| is_armoured(key.bytes()) == armoured).cloned();
         match place {
             _ if self.state == Presence::Absent => None,
-            Place::AptArmoured => fits(true),
-            Place::AptBinary => fits(false),
-            Place::RpmKey => key.cloned(),
-            Place::AptSource => Some(Content::from(self.deb822().as_str())),
-            Place::DnfSource | Place::ZypperSource => Some(Content::from(self.ini(manager).as_str())),
+            RepositoryFile::AptArmoured => fits(true),
+            RepositoryFile::AptBinary => fits(false),
+            RepositoryFile::RpmKey => key.cloned(),
+            RepositoryFile::AptSource => Some(Content::from(self.deb822().as_str())),
+            RepositoryFile::DnfSource | RepositoryFile::ZypperSource => Some(Content::from(self.ini(manager).as_str())),
         }
     }
 
     fn key_path(&self, manager: Manager) -> Option<String> {
         let key = self.content.as_ref()?;
         let place = match (manager, is_armoured(key.0.bytes())) {
-            (Manager::Apt, true) => Place::AptArmoured,
-            (Manager::Apt, false) => Place::AptBinary,
-            _ => Place::RpmKey,
+            (Manager::Apt, true) => RepositoryFile::AptArmoured,
+            (Manager::Apt, false) => RepositoryFile::AptBinary,
+            _ => RepositoryFile::RpmKey,
         };
         Some(place.path(&self.name))
     }
@@ -343,7 +343,7 @@ impl Repository {
 }
 
 /// Asks for all of a file: what should be in it depends on the manager, which only the answer tells.
-fn at(place: Place, name: &str) -> Probe {
+fn at(place: RepositoryFile, name: &str) -> Probe {
     Probe::Path { path: place.path(name), content: Fetch::Always }
 }
 

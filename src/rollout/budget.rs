@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::decision::Hold;
 use super::policy::OnFailure;
-use super::{Answer, Member, Rollout, Standing};
+use super::{Member, MemberAnswer, Rollout, Standing};
 use crate::name::HostName;
 
 /// How many failures are too many.
@@ -51,7 +51,7 @@ impl Rollout {
     pub(super) fn too_few(
         &self,
         host: &HostName,
-        answers: &BTreeMap<HostName, Answer>,
+        answers: &BTreeMap<HostName, MemberAnswer>,
         is_running: impl Fn(&HostName) -> bool,
     ) -> Option<Hold> {
         let up = |host: &HostName| matches!(answers.get(host), Some((Standing::Up, _)));
@@ -94,7 +94,7 @@ impl Rollout {
     }
 
     /// The same with what the members say now.
-    pub fn refusal_now(&self, answers: &BTreeMap<HostName, Answer>) -> Option<String> {
+    pub fn refusal_now(&self, answers: &BTreeMap<HostName, MemberAnswer>) -> Option<String> {
         let mut now = self.clone();
         for (host, (standing, answer)) in answers {
             if let Some(member) = now.members.get_mut(host) {

@@ -154,7 +154,7 @@ impl Standing {
 }
 
 /// How a member is, and what it says to the order's program.
-pub type Answer = (Standing, Option<String>);
+pub type MemberAnswer = (Standing, Option<String>);
 
 impl Member {
     /// What it is asked.
@@ -163,7 +163,7 @@ impl Member {
     }
 
     /// What its answers mean.
-    pub fn answer(&self, readings: Result<&Readings, String>) -> Answer {
+    pub fn answer(&self, readings: Result<&Readings, String>) -> MemberAnswer {
         let readings = match readings {
             Ok(readings) => readings,
             Err(why) => return (Standing::Away(why), None),

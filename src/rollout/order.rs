@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Answer, Rollout, Standing};
+use super::{MemberAnswer, Rollout, Standing};
 use crate::name::HostName;
 
 /// One of the parts in which hosts follow each other: the canaries, each step of a ramp, and the rest.
@@ -57,7 +57,7 @@ impl Rollout {
     }
 
     /// Where a member comes by what it answered now, or when the plan was made.
-    fn place_of(&self, host: &HostName, answers: Option<&BTreeMap<HostName, Answer>>) -> Option<(u8, bool)> {
+    fn place_of(&self, host: &HostName, answers: Option<&BTreeMap<HostName, MemberAnswer>>) -> Option<(u8, bool)> {
         if let Some((standing, answer)) = answers.and_then(|answers| answers.get(host)) {
             return Some(self.place(standing, answer.as_deref()));
         }
@@ -102,7 +102,7 @@ impl Rollout {
         &self,
         waiting: &[&'a HostName],
         ready: &BTreeSet<HostName>,
-        answers: Option<&BTreeMap<HostName, Answer>>,
+        answers: Option<&BTreeMap<HostName, MemberAnswer>>,
         last: Option<&HostName>,
     ) -> Option<&'a HostName> {
         let first = waiting.iter().map(|host| self.place_of(host, answers)).min()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::decision::{Directive, Halt, Hold, Restoration};
 use super::order::Phase;
 use super::policy::{OnFailure, POLL};
-use super::{Answer, Rollout, StageId, Standing};
+use super::{MemberAnswer, Rollout, StageId, Standing};
 use crate::name::HostName;
 
 /// The rollout of one service on its way: a plain state machine.
@@ -23,7 +23,7 @@ pub struct State<'p> {
     /// In the order in which they began, without those that begin together.
     begun: Vec<HostName>,
     /// How the members are; none if something happened since they were asked.
-    answers: Option<BTreeMap<HostName, Answer>>,
+    answers: Option<BTreeMap<HostName, MemberAnswer>>,
     asked_at: Option<Duration>,
     asking: Asking,
     /// The last stage that failed.
@@ -155,7 +155,7 @@ impl State<'_> {
     }
 
     /// They answered.
-    pub fn answered(&mut self, answers: BTreeMap<HostName, Answer>, now: Duration) {
+    pub fn answered(&mut self, answers: BTreeMap<HostName, MemberAnswer>, now: Duration) {
         let asked = std::mem::replace(&mut self.asking, Asking::No);
         self.asked_at = Some(now);
         self.halt_of_canaries(&answers);
@@ -182,7 +182,7 @@ impl State<'_> {
     }
 
     /// A canary that was well and is no more is what it was for.
-    fn halt_of_canaries(&mut self, answers: &BTreeMap<HostName, Answer>) {
+    fn halt_of_canaries(&mut self, answers: &BTreeMap<HostName, MemberAnswer>) {
         let why = |host: &HostName| match answers.get(host) {
             Some((Standing::Down(why) | Standing::Away(why), _)) if self.is(host, HostState::Well) => Some(why.clone()),
             _ => None,

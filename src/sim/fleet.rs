@@ -11,9 +11,9 @@ use super::deadman::Guards;
 use super::units::{Definition, at_boot};
 use super::{Drift, Fault, Host, Trouble, declared, program, undo, web};
 use crate::inventory::Endpoint;
-use crate::lease::{self, Answer, Desk, Part, Request, Ticket};
+use crate::lease::{self, Desk, LeaseAnswer, OrderPart, Request, Ticket};
 use crate::name::{HostName, Owner, RoleName};
-use crate::plan::{Next, Wait};
+use crate::plan::{Wait, WaitStep};
 use crate::step::{
     Alternative, Command, CommandReading, Gate, Health, HttpReading, Outcome, PortReading, Probe, Reading, Readings,
     Record, StateReading, Step, health,
@@ -93,8 +93,10 @@ impl<'a> Line<'a> {
     fn of(order: &Order<'a>, index: usize) -> Option<Self> {
         let ticket = order.ticket.filter(|ticket| ticket.intent.is_some())?;
         Some(match ticket.part {
-            Part::Rest | Part::Piece => Self { ticket, number: ticket.first + index, begins: true, ends: true },
-            Part::One | Part::LastOne => {
+            OrderPart::Rest | OrderPart::Piece => {
+                Self { ticket, number: ticket.first + index, begins: true, ends: true }
+            }
+            OrderPart::One | OrderPart::LastOne => {
                 Self { ticket, number: ticket.first, begins: index == 0, ends: index + 1 == order.steps.len() }
             }
         })
@@ -287,11 +289,11 @@ impl Transport for Fleet {
         done
     }
 
-    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {
         self.connect(host)?;
         let mut state = self.state();
         let uptime = u64::try_from(state.now).unwrap_or_default();
-        let Some(machine) = state.machines.get_mut(host.name.as_str()) else { return Ok(Answer::Free) };
+        let Some(machine) = state.machines.get_mut(host.name.as_str()) else { return Ok(LeaseAnswer::Free) };
         let boot = machine.boot();
         Ok(lease::grant(&mut machine.desk, request, lease::Now { boot: &boot, uptime, busy: machine.busy }))
     }
@@ -349,15 +351,15 @@ impl Fleet {
                 let readings = [(check.probe.clone(), answer)].into_iter().collect();
                 let trouble = trouble(&health(std::slice::from_ref(check), &readings));
                 match wait.hear(check, span(now), trouble.as_deref()) {
-                    Next::Enough => break,
-                    Next::Over(stderr) => return Ok(Outcome::Failed { exit: 1, stderr }),
-                    Next::Again(left) if said != trouble => {
+                    WaitStep::Enough => break,
+                    WaitStep::Over(stderr) => return Ok(Outcome::Failed { exit: 1, stderr }),
+                    WaitStep::Again(left) if said != trouble => {
                         if let Some(why) = &trouble {
                             watch(StepEvent::Waiting { index, why: format!("{why} ({} s left)", left.as_secs()) });
                         }
                         said = trouble;
                     }
-                    Next::Again(_) => {}
+                    WaitStep::Again(_) => {}
                 }
                 self.pause().await;
             }
@@ -513,7 +515,7 @@ impl State {
     fn dismiss(&mut self, host: &str, ticket: Option<&Ticket>, whole: bool) {
         let (Some(machine), Some(ticket)) = (self.machines.get_mut(host), ticket) else { return };
         machine.busy = false;
-        if whole && ticket.intent.is_some() && matches!(ticket.part, Part::Rest | Part::LastOne) {
+        if whole && ticket.intent.is_some() && matches!(ticket.part, OrderPart::Rest | OrderPart::LastOne) {
             machine.note(ticket, "over");
         }
     }

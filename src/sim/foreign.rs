@@ -18,10 +18,10 @@ const SEND: &str = include_str!("../resource/http_send.sh");
 /// How packages of Python are installed.
 const INSTALL: &str = include_str!("../resource/venv_install.sh");
 
-type Answer = Option<Result<String, Trouble>>;
+type ScriptAnswer = Option<Result<String, Trouble>>;
 
 /// What a program answers that only looks; none if it is not known here.
-pub(super) fn look(host: &Host, words: &[&str], input: &[u8]) -> Answer {
+pub(super) fn look(host: &Host, words: &[&str], input: &[u8]) -> ScriptAnswer {
     Some(match words {
         ["sh", "-c", SCRIPT, "sh", lines, _, _, "read", arguments @ ..] => read(host, arguments, lines, input),
         // Every host has whatever a script needs.
@@ -43,7 +43,7 @@ pub(super) fn look(host: &Host, words: &[&str], input: &[u8]) -> Answer {
 }
 
 /// What a program does; none if it is not known here.
-pub(super) fn run(host: &mut Host, words: &[&str], input: &[u8]) -> Answer {
+pub(super) fn run(host: &mut Host, words: &[&str], input: &[u8]) -> ScriptAnswer {
     Some(match words {
         ["sh", "-c", SCRIPT, "sh", lines, _, _, verb @ ("apply" | "remove"), arguments @ ..] => {
             let name = thing(arguments);
@@ -128,7 +128,7 @@ fn status(host: &Host, tree: &str) -> Result<String, Trouble> {
     Ok(format!("# branch.oid {head}\n# branch.head (detached)\n"))
 }
 
-fn git(host: &mut Host, tree: &str, words: &[&str]) -> Answer {
+fn git(host: &mut Host, tree: &str, words: &[&str]) -> ScriptAnswer {
     Some(match words {
         ["init", "--quiet"] => keep(host, tree, "HEAD", "(initial)"),
         ["remote", "add" | "set-url", "origin", url] => keep(host, tree, "origin", url),

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::{Fleet, Host};
 use crate::apply::{End, Event, Failure, Report};
-use crate::catalog::{Catalog, Facts, Part};
+use crate::catalog::{Catalog, Facts, ResourceSelection};
 use crate::diag::{Diagnostics, Source};
 use crate::history::History;
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Request};
+use crate::lease::{LeaseAnswer, Request};
 use crate::name::{EnvName, HostName, InvalidName, Owner, ProjectId, RoleName};
 use crate::operation::destroy::{Data, destruction};
 use crate::operation::guard::{Known, approve};
@@ -174,14 +174,14 @@ impl World {
     /// # Errors
     /// Everything that is wrong with the texts.
     pub fn plan(&self) -> Result<Plan, Diagnostics> {
-        self.plan_part(&Part::default())
+        self.plan_part(&ResourceSelection::default())
     }
 
     /// What would change now of a part.
     ///
     /// # Errors
     /// Everything that is wrong with the texts.
-    pub fn plan_part(&self, part: &Part) -> Result<Plan, Diagnostics> {
+    pub fn plan_part(&self, part: &ResourceSelection) -> Result<Plan, Diagnostics> {
         let mut catalog = self.catalog()?;
         part.choose(&mut catalog);
         Ok(self.remember(self.survey(catalog)))
@@ -203,7 +203,7 @@ impl World {
     ///
     /// # Errors
     /// Everything that is wrong with the texts.
-    pub fn import(&self, part: &Part) -> Result<plan::Import, Diagnostics> {
+    pub fn import(&self, part: &ResourceSelection) -> Result<plan::Import, Diagnostics> {
         let mut environment = self.read()?;
         environment.part = part.clone();
         let session = self.session(Arc::new(Silent));
@@ -265,7 +265,7 @@ impl World {
     /// Whoever holds a lock is dead: there is one controller in a world.
     async fn break_locks(&self) {
         for host in self.endpoints() {
-            if let Ok(Answer::Taken(held)) = self.fleet.lease(&host, &Request::Look).await {
+            if let Ok(LeaseAnswer::Taken(held)) = self.fleet.lease(&host, &Request::Look).await {
                 drop(self.fleet.lease(&host, &Request::Break { id: held.lease.id }).await);
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::TransportError;
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Request, Ticket};
+use crate::lease::{LeaseAnswer, Request, Ticket};
 use crate::step::{Outcome, Probe, Readings, Step};
 
 /// A way to hosts.
@@ -32,7 +32,11 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the host cannot be reached, or cannot keep anything.
-    fn lease(&self, host: &Endpoint, request: &Request) -> impl Future<Output = Result<Answer, TransportError>> + Send;
+    fn lease(
+        &self,
+        host: &Endpoint,
+        request: &Request,
+    ) -> impl Future<Output = Result<LeaseAnswer, TransportError>> + Send;
 
     /// Gives up the connection to a host: what is asked next logs in anew. Nothing, for a way without logins.
     fn hang_up(&self, host: &Endpoint) -> impl Future<Output = ()> + Send {

@@ -12,7 +12,7 @@ use super::local::Local;
 use super::ssh::{Ssh, SshOptions};
 use super::way;
 use crate::inventory::{Endpoint, Method};
-use crate::lease::{Answer, Request};
+use crate::lease::{LeaseAnswer, Request};
 use crate::step::{Command, Outcome, Probe, Readings};
 
 /// All connections of a run, shared by everything that reads and everything that changes.
@@ -95,7 +95,7 @@ impl Transport for Connections {
         }
     }
 
-    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {
         match host.method {
             Method::Ssh => self.ssh.lease(host, request).await,
             Method::Local => self.local.lease(host, request).await,

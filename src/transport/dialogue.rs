@@ -99,7 +99,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether the answer is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Received {
     Whole,
     Unfinished,
 }
@@ -118,7 +118,7 @@ pub(super) enum Piece<'a> {
 pub(super) async fn converse(
     channel: Channel,
     speech: &Speech<'_>,
-    take: &mut (dyn FnMut(Piece<'_>) -> Answer + Send),
+    take: &mut (dyn FnMut(Piece<'_>) -> Received + Send),
 ) -> Result<Option<Channel>, Broken> {
     let mut talk = Talk::new(channel, speech);
     loop {
@@ -130,14 +130,14 @@ pub(super) async fn converse(
             Event::Wrote(written) => talk.wrote(written),
             Event::Out(bytes) => {
                 talk.heard(&bytes)?;
-                if !bytes.is_empty() && take(Piece::Out(&bytes)) == Answer::Whole {
+                if !bytes.is_empty() && take(Piece::Out(&bytes)) == Received::Whole {
                     return Ok(talk.over());
                 }
                 if bytes.is_empty() || talk.gave_up() {
                     // What was complained before the end may still be on its way.
                     while let Some(bytes) = talk.last_words().await {
                         talk.complained(&bytes)?;
-                        if take(Piece::Err(&bytes)) == Answer::Whole {
+                        if take(Piece::Err(&bytes)) == Received::Whole {
                             return Ok(talk.over());
                         }
                     }
@@ -146,7 +146,7 @@ pub(super) async fn converse(
             }
             Event::Err(bytes) => {
                 talk.complained(&bytes)?;
-                if take(Piece::Err(&bytes)) == Answer::Whole {
+                if take(Piece::Err(&bytes)) == Received::Whole {
                     return Ok(talk.over());
                 }
             }

@@ -11,7 +11,7 @@ use super::api::{Order, StepEvent, Transport};
 use super::error::TransportError;
 use crate::edit::Edit;
 use crate::inventory::Endpoint;
-use crate::lease::{Part, Ticket};
+use crate::lease::{OrderPart, Ticket};
 use crate::secret::{Content, Secret};
 use crate::step::{Digest, FETCH_LIMIT, Fetch, Outcome, Ownership, PathReading, Probe, Step};
 
@@ -33,10 +33,10 @@ pub async fn perform<T: Transport>(
         let at = outcomes.len();
         let plain = steps[at..].iter().take_while(|step| !matches!(step, Step::EditFile { .. })).count();
         let part = match (plain, at + plain.max(1) == steps.len()) {
-            (0, true) => Part::LastOne,
-            (0, false) => Part::One,
-            (_, true) => Part::Rest,
-            (_, false) => Part::Piece,
+            (0, true) => OrderPart::LastOne,
+            (0, false) => OrderPart::One,
+            (_, true) => OrderPart::Rest,
+            (_, false) => OrderPart::Piece,
         };
         let ticket = order.ticket.map(|ticket| Ticket { first: ticket.first + at, part, ..ticket.clone() });
         let ticket = ticket.as_ref();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::api::{Order, StepEvent, Stream};
 use super::bootstrap::Password;
-use super::dialogue::{Answer, Broken, Channel, LARGEST, Piece, Speech, converse, random};
+use super::dialogue::{Broken, Channel, LARGEST, Piece, Received, Speech, converse, random};
 use super::error::TransportError;
 use super::script::{
     NoAnswer, Progress, Refusal, Relay, lease_script, longest, order_script, parse_lease, parse_readings, quote,
@@ -17,7 +17,7 @@ use super::script::{
 use super::words::brief;
 use crate::crash;
 use crate::inventory::{Become, Endpoint};
-use crate::lease::{Answer as Granting, Request};
+use crate::lease::{LeaseAnswer, Request};
 use crate::secret::Secret;
 use crate::step::{Command, Outcome, Probe, Readings};
 
@@ -68,7 +68,7 @@ impl<'a> Exchange<'a> {
         let script = read_script(probes, &self.nonce, budget);
         let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
         self.hold(channel, &Script { text: &script, limit, largest: LARGEST }, &mut |piece| {
-            let Piece::Out(bytes) = piece else { return Answer::Unfinished };
+            let Piece::Out(bytes) = piece else { return Received::Unfinished };
             answer.extend_from_slice(bytes);
             progress.push(bytes);
             whole(&progress)
@@ -95,7 +95,7 @@ impl<'a> Exchange<'a> {
             channel,
             &Script { text: &script, limit: longest(steps) + waiting + slack, largest: LARGEST },
             &mut |piece| {
-                let Piece::Out(bytes) = piece else { return Answer::Unfinished };
+                let Piece::Out(bytes) = piece else { return Received::Unfinished };
                 progress.push(bytes).into_iter().for_each(watch);
                 whole(&progress)
             },
@@ -113,11 +113,11 @@ impl<'a> Exchange<'a> {
         channel: &mut Option<Channel>,
         request: &Request,
         limit: Duration,
-    ) -> Result<Granting, TransportError> {
+    ) -> Result<LeaseAnswer, TransportError> {
         let script = lease_script(request, &self.nonce).map_err(|why| self.unable(why))?;
         let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
         self.hold(channel, &Script { text: &script, limit, largest: LARGEST }, &mut |piece| {
-            let Piece::Out(bytes) = piece else { return Answer::Unfinished };
+            let Piece::Out(bytes) = piece else { return Received::Unfinished };
             answer.extend_from_slice(bytes);
             progress.push(bytes);
             whole(&progress)
@@ -148,7 +148,7 @@ impl<'a> Exchange<'a> {
                         Piece::Out(bytes) => tell(Stream::Out, &out.push(bytes)),
                         Piece::Err(bytes) => tell(Stream::Err, &err.push(bytes)),
                     }
-                    if out.end().is_some() && err.end().is_some() { Answer::Whole } else { Answer::Unfinished }
+                    if out.end().is_some() && err.end().is_some() { Received::Whole } else { Received::Unfinished }
                 },
             )
             .await;
@@ -163,7 +163,7 @@ impl<'a> Exchange<'a> {
         &self,
         channel: &mut Option<Channel>,
         script: &Script<'_>,
-        take: &mut (dyn FnMut(Piece<'_>) -> Answer + Send),
+        take: &mut (dyn FnMut(Piece<'_>) -> Received + Send),
     ) -> Result<(), TransportError> {
         // By which name the host is spoken to.
         let text = format!("H={}\n{}", quote(self.host.name.as_str()), script.text);
@@ -227,6 +227,6 @@ fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
     TransportError::Local { host: host.name.to_string(), why }
 }
 
-fn whole(progress: &Progress) -> Answer {
-    if progress.is_over() { Answer::Whole } else { Answer::Unfinished }
+fn whole(progress: &Progress) -> Received {
+    if progress.is_over() { Received::Whole } else { Received::Unfinished }
 }

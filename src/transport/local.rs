@@ -15,7 +15,7 @@ use super::round_trips::RoundTrips;
 use super::shortage::shortage;
 use super::way::{self, Trip, Way};
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Request};
+use crate::lease::{LeaseAnswer, Request};
 use crate::secret::Secret;
 use crate::step::{Outcome, Probe, Readings};
 
@@ -102,7 +102,7 @@ impl Transport for Local {
         way::perform(self, host, order, watch).await
     }
 
-    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {
         way::lease(self, host, request).await
     }
 

@@ -8,7 +8,7 @@ use super::dialogue::Channel;
 use super::error::TransportError;
 use super::exchange::Exchange;
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Request};
+use crate::lease::{LeaseAnswer, Request};
 use crate::step::{Command, Outcome, Probe, Readings};
 
 /// A round trip that was opened.
@@ -80,7 +80,7 @@ pub(super) async fn perform<W: Way>(
 }
 
 /// See [`super::Transport::lease`].
-pub(super) async fn lease<W: Way>(way: &W, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+pub(super) async fn lease<W: Way>(way: &W, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {
     let mut trip = way.open(host).await?;
     let result = trip.exchange.lease(&mut trip.channel, request, way.read_timeout()).await;
     way.close(trip, result).await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::secrets::Values;
 use super::{Adoption, Encrypted, Keyring, NoMatch, ProjectIdentity, Request, blocking};
-use crate::catalog::{self, Catalog, Desired, Facts, Instance, Part, Placement};
+use crate::catalog::{self, Catalog, Desired, Facts, Instance, Placement, ResourceSelection};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::inventory::{Become, Endpoint, Host, Inventory, Rules};
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
@@ -38,7 +38,7 @@ pub struct Environment {
     /// Only these hosts, if a limit was given.
     pub limit: Option<BTreeSet<HostName>>,
     /// Which of the resources.
-    pub part: Part,
+    pub part: ResourceSelection,
     /// Where lab hosts of the same names are, in a rehearsal.
     pub rehearsal: Option<BTreeMap<HostName, String>>,
     /// What is set for hosts.

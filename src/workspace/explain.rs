@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Environment;
-use crate::catalog::{Block, Instance, Wanted};
+use crate::catalog::{Instance, RoleBlock, Wanted};
 use crate::name::{GroupName, HostName, ServiceName};
 use crate::vars::{Level, Variable};
 
@@ -53,7 +53,7 @@ impl Environment {
     }
 
     /// What comes before a resource: in its role, in the roles it requires, and services it needs.
-    pub fn before(&self, blocks: &[Block], block: usize, item: usize) -> Vec<String> {
+    pub fn before(&self, blocks: &[RoleBlock], block: usize, item: usize) -> Vec<String> {
         let own = &blocks[block];
         let name = |wanted: &Wanted| format!("{} {}", wanted.resource.kind(), wanted.resource.target());
         let mut texts: Vec<String> = own.items[..item].iter().map(name).collect();

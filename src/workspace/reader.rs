@@ -130,7 +130,7 @@ impl Reader {
             roles: self.roles,
             placement,
             limit,
-            part: catalog::Part::default(),
+            part: catalog::ResourceSelection::default(),
             rehearsal: rehearsal(&request.addresses, &inventory),
             variables,
             inventory,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Names, Part, Placement, Target};
+use crate::catalog::{PlacedNames, Placement, ResourceSelection, Target};
 use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
 use crate::inventory::Become;
 use crate::name::{EnvName, Tag};
@@ -128,14 +128,19 @@ pub struct Selector {
 
 impl Selector {
     /// What the words mean in an environment.
-    pub(super) fn part(&self, placement: &Placement, known: &BTreeSet<Tag>, problems: &mut Diagnostics) -> Part {
+    pub(super) fn part(
+        &self,
+        placement: &Placement,
+        known: &BTreeSet<Tag>,
+        problems: &mut Diagnostics,
+    ) -> ResourceSelection {
         let set = |words: &[String]| {
             words.iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect::<BTreeSet<_>>()
         };
-        let names = Names::of(placement);
+        let names = PlacedNames::of(placement);
         let targets: Vec<Result<Target, Diagnostic>> =
             self.targets.iter().map(|text| Target::parse(text, &names)).collect();
-        let mut part = Part { tags: set(&self.tags), skip: set(&self.skip_tags), targets: Vec::new() };
+        let mut part = ResourceSelection { tags: set(&self.tags), skip: set(&self.skip_tags), targets: Vec::new() };
         let mut unknown = part.unknown_tags(known);
         for target in targets {
             match target {

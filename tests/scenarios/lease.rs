@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use armilla::inventory::Endpoint;
-use armilla::lease::{Answer, Holder, LeaseId, Part, Request, Ticket};
+use armilla::lease::{Holder, LeaseAnswer, LeaseId, OrderPart, Request, Ticket};
 use armilla::ledger::{Journal, Reached};
 use armilla::name::{EnvName, HostName, RunId};
 use armilla::step::{Command, Outcome, Probe, Record, Step};
@@ -69,13 +69,13 @@ impl Controller {
         Self { connections: connections(house), host, name, fence: 0 }
     }
 
-    async fn ask(&self, request: &Request) -> Answer {
+    async fn ask(&self, request: &Request) -> LeaseAnswer {
         self.connections.lease(&self.host, request).await.expect("an answer")
     }
 
-    async fn acquire(&mut self, seconds: u32) -> Answer {
+    async fn acquire(&mut self, seconds: u32) -> LeaseAnswer {
         let answer = self.ask(&acquire(self.name, seconds)).await;
-        if let Answer::Granted(fence) = answer {
+        if let LeaseAnswer::Granted(fence) = answer {
             self.fence = fence;
         }
         answer
@@ -83,7 +83,7 @@ impl Controller {
 
     async fn perform(&self, steps: &[Step], intent: Option<String>) -> Result<Vec<Outcome>, TransportError> {
         let (owner, id) = (environment().into(), id(self.name));
-        let ticket = Ticket { owner, id, fence: self.fence, intent, first: 0, part: Part::Rest };
+        let ticket = Ticket { owner, id, fence: self.fence, intent, first: 0, part: OrderPart::Rest };
         self.connections.perform(&self.host, Order { steps, ticket: Some(&ticket) }, &|_| {}).await
     }
 
@@ -103,15 +103,15 @@ pub(crate) fn fenced(house: &House) {
     runtime.block_on(async {
         let readings = first.connections.read(&first.host, &[Probe::State]).await.expect("readings");
         assert_eq!(readings.state(&Probe::State).expect("a state").machine, house.sh("h1", "cat /etc/machine-id"));
-        assert_eq!(first.ask(&Request::Look).await, Answer::Free);
+        assert_eq!(first.ask(&Request::Look).await, LeaseAnswer::Free);
         assert!(!house.holds("h1", "test -e /var/lib/armilla"), "a look made something");
 
         // Stopped for longer than its lease.
-        assert_eq!(first.acquire(3).await, Answer::Granted(1));
-        assert!(matches!(second.acquire(3).await, Answer::Taken(held) if held.lease.holder.who == "a@desk"));
+        assert_eq!(first.acquire(3).await, LeaseAnswer::Granted(1));
+        assert!(matches!(second.acquire(3).await, LeaseAnswer::Taken(held) if held.lease.holder.who == "a@desk"));
         assert_eq!(first.perform(&[sh("touch /srv/first")], Some(intent())).await, Ok(vec![Outcome::Done]));
         tokio::time::sleep(Duration::from_secs(4)).await;
-        assert_eq!(second.acquire(120).await, Answer::Granted(2));
+        assert_eq!(second.acquire(120).await, LeaseAnswer::Granted(2));
         match first.perform(&[sh("touch /srv/late")], None).await {
             Err(TransportError::Fenced { host, why }) => {
                 assert!(host == "h1" && why.contains("b@desk") && why.contains("run-b"), "{why}");
@@ -125,7 +125,7 @@ pub(crate) fn fenced(house: &House) {
         assert_eq!(second.perform(&[sh(daemon)], None).await, Ok(vec![Outcome::Done]));
         assert!(house.holds("h1", "kill -0 $(cat /run/daemon)"), "the daemon lives on");
         assert!(
-            matches!(second.ask(&Request::Look).await, Answer::Taken(held) if !held.busy),
+            matches!(second.ask(&Request::Look).await, LeaseAnswer::Taken(held) if !held.busy),
             "a daemon keeps the lock"
         );
     });
@@ -146,14 +146,14 @@ pub(crate) fn fenced(house: &House) {
     until("the step runs", || house.holds("h1", "test -s /run/step"));
     runtime.block_on(async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(matches!(second.acquire(120).await, Answer::Taken(held) if held.busy && held.left() == 0));
+        assert!(matches!(second.acquire(120).await, LeaseAnswer::Taken(held) if held.busy && held.left() == 0));
     });
     house.sh("h1", "rm /run/step");
     let (third, done) = hanging.join().expect("the holder ends");
     assert_eq!(done, Ok(vec![Outcome::Done]));
     drop(third);
     runtime.block_on(async {
-        assert_eq!(second.acquire(120).await, Answer::Granted(4));
+        assert_eq!(second.acquire(120).await, LeaseAnswer::Granted(4));
     });
 
     // The power goes while a step runs.
@@ -170,8 +170,8 @@ pub(crate) fn fenced(house: &House) {
     assert!(matches!(done, Err(TransportError::Lost { .. })), "{done:?}");
     runtime.block_on(async {
         let second = Controller { connections: connections(house), ..second };
-        assert!(matches!(first.acquire(3).await, Answer::Taken(held) if !held.busy && held.lease.id == id("b")));
-        assert_eq!(second.ask(&Request::Renew { id: id("b") }).await, Answer::Granted(4));
+        assert!(matches!(first.acquire(3).await, LeaseAnswer::Taken(held) if !held.busy && held.lease.id == id("b")));
+        assert_eq!(second.ask(&Request::Renew { id: id("b") }).await, LeaseAnswer::Granted(4));
         let journal = second.state().await.journal.expect("a journal");
         let stages = Journal::parse(&journal).expect("it is understood").stages;
         assert_eq!(stages.len(), 3);
@@ -190,13 +190,13 @@ pub(crate) fn fenced(house: &House) {
             "700\n700\n600"
         );
         assert_eq!(second.perform(&[save(None)], None).await, Ok(vec![Outcome::Done]));
-        assert_eq!(second.ask(&Request::Release { id: id("b") }).await, Answer::Free);
+        assert_eq!(second.ask(&Request::Release { id: id("b") }).await, LeaseAnswer::Free);
         assert!(!house.holds("h1", "test -e /var/lib/armilla"), "something is left");
     });
 }
 
 async fn until_granted(controller: &mut Controller, seconds: u32) {
-    while !matches!(controller.acquire(seconds).await, Answer::Granted(_)) {
+    while !matches!(controller.acquire(seconds).await, LeaseAnswer::Granted(_)) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

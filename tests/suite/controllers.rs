@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use armilla::apply::{Refused, Terms, acquire, witnesses};
 use armilla::inventory::Endpoint;
-use armilla::lease::{Answer, Desk, Holder, LeaseId, Now, Request, grant};
+use armilla::lease::{Desk, Holder, LeaseAnswer, LeaseId, Now, Request, grant};
 use armilla::name::{EnvName, HostName, RunId};
 use armilla::sim::{Fleet, Host};
 use armilla::transport::Transport as _;
@@ -91,11 +91,11 @@ struct Machine {
 }
 
 impl Machine {
-    fn ask(&mut self, request: &Request) -> Answer {
+    fn ask(&mut self, request: &Request) -> LeaseAnswer {
         let boot = self.boot.to_string();
         let answer =
             grant(&mut self.desk, request, Now { boot: &boot, uptime: self.uptime, busy: self.running.is_some() });
-        if let (Answer::Granted(_), Request::Acquire { id, .. }) = (&answer, request) {
+        if let (LeaseAnswer::Granted(_), Request::Acquire { id, .. }) = (&answer, request) {
             assert_eq!(self.running, None, "{id:?} was let in while an order was carried out");
             self.granted = Some((id.clone(), false));
         }
@@ -150,7 +150,7 @@ impl World {
             Next::Beat(who) if !self.controllers[who].stopped => {
                 let id = self.controllers[who].id(who);
                 for host in self.controllers[who].held.keys().copied().collect::<Vec<_>>() {
-                    if let Answer::Lost(_) = self.hosts[host].ask(&Request::Renew { id: id.clone() }) {
+                    if let LeaseAnswer::Lost(_) = self.hosts[host].ask(&Request::Renew { id: id.clone() }) {
                         self.controllers[who].giving_back = true;
                     }
                 }
@@ -209,7 +209,7 @@ impl World {
         };
         let request = Request::Acquire { id, holder: holder("x"), seconds: LEASE, instead_of: None };
         match self.hosts[host].ask(&request) {
-            Answer::Granted(fence) => {
+            LeaseAnswer::Granted(fence) => {
                 self.granted += 1;
                 self.controllers[who].held.insert(host, fence);
             }
@@ -250,7 +250,7 @@ fn f22_in_any_history_one_at_a_time_writes_and_every_lock_ends_by_itself() {
             machine.uptime += u64::from(LEASE);
             let request =
                 Request::Acquire { id: LeaseId("last".into()), holder: holder("last"), seconds: 1, instead_of: None };
-            prop_assert!(matches!(machine.ask(&request), Answer::Granted(_)), "a lock needs a person");
+            prop_assert!(matches!(machine.ask(&request), LeaseAnswer::Granted(_)), "a lock needs a person");
         }
         Ok(())
     };
@@ -309,7 +309,7 @@ fn f22_of_controllers_that_begin_together_at_most_one_gets_all_hosts() {
                 leases.release().await;
             }
             for host in &hosts {
-                assert_eq!(fleet.lease(host, &Request::Look).await, Ok(Answer::Free), "a lock is left");
+                assert_eq!(fleet.lease(host, &Request::Look).await, Ok(LeaseAnswer::Free), "a lock is left");
             }
         }
         won

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use armilla::catalog::risk;
 use armilla::inventory::Endpoint;
-use armilla::plan::{Block, Plan};
+use armilla::plan::{Plan, PlannedBlock};
 use armilla::sim::{World, show_run};
 use armilla::step::deadman::{UNARMED, UNDONE};
 use armilla::step::{Outcome, Step};
@@ -46,14 +46,14 @@ fn shape(world: &World) -> BTreeMap<String, String> {
     world.fleet.on("h1", |host| host.shape()).expect("the host")
 }
 
-fn perform(world: &World, block: &Block, step: &Step) -> Outcome {
+fn perform(world: &World, block: &PlannedBlock, step: &Step) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let (host, steps) = (Endpoint::new(block.host.clone()), std::slice::from_ref(step));
     let done = runtime.block_on(world.fleet.perform(&host, Order::of(steps), &|_| ()));
     done.expect("the host answers").pop().expect("an outcome")
 }
 
-fn block(plan: &Plan) -> &Block {
+fn block(plan: &Plan) -> &PlannedBlock {
     plan.blocks().find(|block| block.risk().is_some()).expect("a risky stage")
 }
 

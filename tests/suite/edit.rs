@@ -1,6 +1,8 @@
 //! Parts of files: what an edit leaves alone, and how several on one file build on each other.
 
-use armilla::edit::{Block, Edit, Entry, HostNames, Ini, Json, Limit, Line, Path, Place, Several, State, Yaml};
+use armilla::edit::{
+    Edit, Entry, HostNames, Ini, Json, Limit, Line, MarkedBlock, Path, Position, Several, State, Yaml,
+};
 use armilla::plan::Plan;
 use armilla::secret::Content;
 use armilla::sim::{World, show_plan, show_run};
@@ -224,10 +226,10 @@ fn plain(text: &str) -> Content {
 fn edits() -> impl Strategy<Value = Edit> {
     let state = prop_oneof![Just(State::Present), Just(State::Absent)];
     let place = prop_oneof![
-        Just(Place::Beginning),
-        Just(Place::End),
-        Just(Place::After("^\\[s".to_owned())),
-        Just(Place::Before("a".to_owned())),
+        Just(Position::Beginning),
+        Just(Position::End),
+        Just(Position::After("^\\[s".to_owned())),
+        Just(Position::Before("a".to_owned())),
     ];
     let several = prop_oneof![Just(Several::Refuse), Just(Several::KeepFirst)];
     let line = (state.clone(), place.clone(), several, any::<bool>()).prop_map(|(state, place, several, matches)| {
@@ -236,7 +238,12 @@ fn edits() -> impl Strategy<Value = Edit> {
     });
     let block = (prop::option::of("[a-z\n]{0,5}"), place).prop_map(|(content, place)| {
         let mark = |word: &str| format!("# {word} armilla x");
-        Edit::Block(Block { begin: mark("BEGIN"), end: mark("END"), content: content.map(|text| plain(&text)), place })
+        Edit::Block(MarkedBlock {
+            begin: mark("BEGIN"),
+            end: mark("END"),
+            content: content.map(|text| plain(&text)),
+            place,
+        })
     });
     let values = prop::collection::vec(prop::sample::select(vec!["1", "", "x y"]), 0..3);
     let ini = (prop::option::of(prop::sample::select(vec!["s", "t", "new"])), values).prop_map(|(section, values)| {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use armilla::lease::{Answer, Desk, Holder, Lease, LeaseId, Now, Part, Request, Ticket, grant};
+use armilla::lease::{Desk, Holder, Lease, LeaseAnswer, LeaseId, Now, OrderPart, Request, Ticket, grant};
 use armilla::ledger::{Journal, Reached};
 use armilla::name::{HostName, Owner, RunId};
 use armilla::secret::Content;
@@ -78,19 +78,19 @@ impl Host {
         self.start(script).wait_with_output().expect("it ends").stdout
     }
 
-    fn lease(&self, request: &Request) -> Result<Answer, NoAnswer> {
+    fn lease(&self, request: &Request) -> Result<LeaseAnswer, NoAnswer> {
         let script = lease_script(request, NONCE).expect("a script");
         let script = script.replace("/proc/uptime", &self.room.path("uptime"));
         parse_lease(NONCE, &self.run(&script))
     }
 
-    fn ask(&self, request: &Request) -> Answer {
+    fn ask(&self, request: &Request) -> LeaseAnswer {
         self.lease(request).unwrap_or_else(|why| panic!("{:?} {request:?}: {why:?}", self.shell))
     }
 
     fn acquired(&self, id: &str) -> Ticket {
         match self.ask(&acquire(id, 120, None)) {
-            Answer::Granted(fence) => ticket(id, fence),
+            LeaseAnswer::Granted(fence) => ticket(id, fence),
             other => panic!("{:?}: {other:?}", self.shell),
         }
     }
@@ -158,7 +158,7 @@ fn acquire(name: &str, seconds: u32, instead_of: Option<&str>) -> Request {
 }
 
 fn ticket(name: &str, fence: u64) -> Ticket {
-    Ticket { owner: owner(), id: id(name), fence, intent: None, first: 0, part: Part::Rest }
+    Ticket { owner: owner(), id: id(name), fence, intent: None, first: 0, part: OrderPart::Rest }
 }
 
 fn intent() -> String {
@@ -185,12 +185,12 @@ fn save(ledger: Option<&[u8]>, journal: u64) -> Step {
 fn one_at_a_time_gets_a_lease_and_looking_makes_nothing() {
     for shell in shells() {
         let host = Host::new("lease", &shell);
-        assert_eq!(host.ask(&Request::Look), Answer::Free, "{shell:?}");
-        assert_eq!(host.ask(&Request::Renew { id: id("a") }), Answer::Lost(None));
-        assert_eq!(host.ask(&Request::Release { id: id("a") }), Answer::Lost(None));
+        assert_eq!(host.ask(&Request::Look), LeaseAnswer::Free, "{shell:?}");
+        assert_eq!(host.ask(&Request::Renew { id: id("a") }), LeaseAnswer::Lost(None));
+        assert_eq!(host.ask(&Request::Release { id: id("a") }), LeaseAnswer::Lost(None));
         assert_eq!(host.state().ledger, None);
         assert!(!host.room.0.join("var").exists(), "{shell:?}: a look made something");
-        assert_eq!(host.ask(&acquire("a", 120, None)), Answer::Granted(1), "{shell:?}");
+        assert_eq!(host.ask(&acquire("a", 120, None)), LeaseAnswer::Granted(1), "{shell:?}");
         let written: Lease = serde_json::from_str(host.read("lease").lines().next().expect("a line")).expect("a lease");
         assert_eq!((written.holder, written.fence), (holder(), 1));
         for name in ["lease", "fence", "guard", "busy", ""] {
@@ -198,15 +198,15 @@ fn one_at_a_time_gets_a_lease_and_looking_makes_nothing() {
             assert_eq!(mode, if name.is_empty() { 0o700 } else { 0o600 }, "{shell:?} {name}");
         }
         host.at("boot-1", 1050);
-        let Answer::Taken(held) = host.ask(&acquire("b", 120, None)) else { panic!("{shell:?}: two") };
+        let LeaseAnswer::Taken(held) = host.ask(&acquire("b", 120, None)) else { panic!("{shell:?}: two") };
         assert_eq!((held.silent, held.busy, held.left()), (50, false, 70));
-        assert_eq!(host.ask(&Request::Look), Answer::Taken(held.clone()));
-        assert_eq!(host.ask(&Request::Renew { id: id("b") }), Answer::Lost(Some(held)));
-        assert_eq!(host.ask(&Request::Renew { id: id("a") }), Answer::Granted(1));
+        assert_eq!(host.ask(&Request::Look), LeaseAnswer::Taken(held.clone()));
+        assert_eq!(host.ask(&Request::Renew { id: id("b") }), LeaseAnswer::Lost(Some(held)));
+        assert_eq!(host.ask(&Request::Renew { id: id("a") }), LeaseAnswer::Granted(1));
         host.at("boot-1", 1170);
-        assert_eq!(host.ask(&acquire("b", 120, None)), Answer::Granted(2), "{shell:?}");
-        assert!(matches!(host.ask(&Request::Renew { id: id("a") }), Answer::Lost(Some(_))));
-        assert_eq!(host.ask(&Request::Release { id: id("b") }), Answer::Free);
+        assert_eq!(host.ask(&acquire("b", 120, None)), LeaseAnswer::Granted(2), "{shell:?}");
+        assert!(matches!(host.ask(&Request::Renew { id: id("a") }), LeaseAnswer::Lost(Some(_))));
+        assert_eq!(host.ask(&Request::Release { id: id("b") }), LeaseAnswer::Free);
         assert_eq!(
             fs::read_dir(host.room.0.join("var")).expect("it is there").count(),
             0,
@@ -219,13 +219,13 @@ fn one_at_a_time_gets_a_lease_and_looking_makes_nothing() {
 fn no_fence_is_given_twice_even_if_a_power_loss_kept_only_the_lease_under_it() {
     for shell in shells() {
         let host = Host::new("loss", &shell);
-        assert_eq!(host.ask(&acquire("a", 120, None)), Answer::Granted(1), "{shell:?}");
+        assert_eq!(host.ask(&acquire("a", 120, None)), LeaseAnswer::Granted(1), "{shell:?}");
         fs::write(host.place().join("fence"), "0\n").expect("written");
         host.at("boot-2", 130);
-        assert_eq!(host.ask(&acquire("b", 120, None)), Answer::Granted(2), "{shell:?}");
+        assert_eq!(host.ask(&acquire("b", 120, None)), LeaseAnswer::Granted(2), "{shell:?}");
         fs::remove_file(host.place().join("fence")).expect("it was there");
         host.at("boot-3", 130);
-        assert_eq!(host.ask(&acquire("c", 120, None)), Answer::Granted(3), "{shell:?}");
+        assert_eq!(host.ask(&acquire("c", 120, None)), LeaseAnswer::Granted(3), "{shell:?}");
     }
 }
 
@@ -239,7 +239,7 @@ fn an_order_without_the_lease_does_nothing() {
         let ticket = host.acquired("a");
         let stale = Ticket { fence: 7, ..ticket.clone() };
         assert!(matches!(host.perform(&steps, &stale), Err(Refusal::Fenced(Some(_)))), "{shell:?}");
-        assert_eq!(host.ask(&acquire("b", 120, Some("a"))), Answer::Granted(2));
+        assert_eq!(host.ask(&acquire("b", 120, Some("a"))), LeaseAnswer::Granted(2));
         match host.perform(&steps, &recording(&ticket)) {
             Err(Refusal::Fenced(Some(lease))) => assert_eq!((lease.id, lease.holder), (id("b"), holder())),
             other => panic!("{shell:?}: {other:?}"),
@@ -258,8 +258,11 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
         let host = Host::new("journal", &shell);
         let ticket = recording(&host.acquired("a"));
         let two = [sh("true"), sh("true")];
-        assert_eq!(host.perform(&two, &Ticket { part: Part::Piece, ..ticket.clone() }), Ok(vec![Outcome::Done; 2]));
-        let edit = Ticket { first: 2, part: Part::One, ..ticket.clone() };
+        assert_eq!(
+            host.perform(&two, &Ticket { part: OrderPart::Piece, ..ticket.clone() }),
+            Ok(vec![Outcome::Done; 2])
+        );
+        let edit = Ticket { first: 2, part: OrderPart::One, ..ticket.clone() };
         assert_eq!(host.perform(&two, &edit), Ok(vec![Outcome::Done; 2]));
         let rest = Ticket { first: 3, ..ticket.clone() };
         assert_eq!(host.perform(&two[..1], &rest), Ok(vec![Outcome::Done]));
@@ -299,7 +302,7 @@ fn a_journal_tells_what_was_done_and_a_ledger_takes_it_in() {
             "{shell:?}"
         );
         assert_eq!(host.perform(&[save(None, 9999)], &plain), Ok(vec![Outcome::Done]));
-        assert_eq!(host.ask(&Request::Release { id: id("a") }), Answer::Free);
+        assert_eq!(host.ask(&Request::Release { id: id("a") }), LeaseAnswer::Free);
         assert!(!host.room.0.join("var/armilla").exists(), "{shell:?}: something is left");
     }
 }
@@ -375,13 +378,13 @@ fn of_two_who_ask_at_once_one_gets_it() {
                 scope.spawn(move || {
                     while rounds.load(Ordering::SeqCst) < wanted {
                         match host.ask(&acquire(name, 120, None)) {
-                            Answer::Granted(_) => {
+                            LeaseAnswer::Granted(_) => {
                                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two have it");
                                 rounds.fetch_add(1, Ordering::SeqCst);
                                 inside.fetch_sub(1, Ordering::SeqCst);
-                                assert_eq!(host.ask(&Request::Release { id: id(name) }), Answer::Free);
+                                assert_eq!(host.ask(&Request::Release { id: id(name) }), LeaseAnswer::Free);
                             }
-                            Answer::Taken(held) => assert_ne!(held.lease.id, id(name)),
+                            LeaseAnswer::Taken(held) => assert_ne!(held.lease.id, id(name)),
                             other => panic!("{other:?}"),
                         }
                     }
@@ -400,7 +403,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 fn busy(host: &Host) -> bool {
-    matches!(host.ask(&Request::Look), Answer::Taken(held) if held.busy)
+    matches!(host.ask(&Request::Look), LeaseAnswer::Taken(held) if held.busy)
 }
 
 #[test]
@@ -416,8 +419,8 @@ fn while_an_order_runs_nobody_else_gets_in_but_a_sign_of_life_does() {
         until("the step begins", || PathBuf::from(&begun).exists());
         host.at("boot-1", 5000);
         assert!(busy(&host), "{shell:?}");
-        assert!(matches!(host.ask(&acquire("b", 120, Some("a"))), Answer::Taken(held) if held.busy), "{shell:?}");
-        assert_eq!(host.ask(&Request::Renew { id: id("a") }), Answer::Granted(1));
+        assert!(matches!(host.ask(&acquire("b", 120, Some("a"))), LeaseAnswer::Taken(held) if held.busy), "{shell:?}");
+        assert_eq!(host.ask(&Request::Renew { id: id("a") }), LeaseAnswer::Granted(1));
         // The same holder after a lost connection: its next order waits for the end of the one before.
         let next = Ticket { first: 1, ..ticket.clone() };
         let (events, done) = std::thread::scope(|scope| {
@@ -604,7 +607,7 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
         make();
         // It runs, and its lock has ended: whoever comes now waits, and removes nothing.
         host.at("boot-1", 9000);
-        assert!(matches!(host.ask(&acquire("b", 120, None)), Answer::Taken(held) if held.busy), "{shell:?}");
+        assert!(matches!(host.ask(&acquire("b", 120, None)), LeaseAnswer::Taken(held) if held.busy), "{shell:?}");
         assert!(file.exists() && news.iter().all(|path| path.exists()), "{shell:?}");
         assert_eq!(temporary(child.id()).len(), 1, "{shell:?}");
 
@@ -616,7 +619,7 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
         let other = |path: &PathBuf| PathBuf::from(path.to_str().expect("a path").replace(NONCE, &"e".repeat(32)));
         fs::rename(&file, other(&file)).expect("renamed");
         fs::rename(&symlink_left, other(&symlink_left)).expect("renamed");
-        assert_eq!(host.ask(&acquire("b", 120, None)), Answer::Granted(2), "{shell:?}");
+        assert_eq!(host.ask(&acquire("b", 120, None)), LeaseAnswer::Granted(2), "{shell:?}");
         for path in news.iter().chain([&other(&file), &host.place().join(FOLDER).join("drafts")]) {
             assert!(!path.exists(), "{shell:?}: {} is left", path.display());
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use armilla::catalog::{Part, Target};
+use armilla::catalog::{ResourceSelection, Target};
 use armilla::ledger::{Ledger, Records};
 use armilla::name::HostName;
 use armilla::plan::{self, Cause, Entry, Left, Plan, Reason, Verdict};
@@ -736,7 +736,7 @@ fn destroying_an_environment_needs_no_site() {
 fn a_part_of_a_plan_takes_nothing_away() {
     let mut world = applied("  - file: { path: /etc/a, content: a }\n  - file: { path: /etc/b, content: b }\n");
     of_role(&mut world, "  - file: { path: /etc/b, content: c }\n    tags: [b]\n");
-    let part = armilla::catalog::Part { tags: ["b".to_owned()].into(), ..Default::default() };
+    let part = armilla::catalog::ResourceSelection { tags: ["b".to_owned()].into(), ..Default::default() };
     let plan = world.plan_part(&part).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(plan.removals().is_empty() && plan.summary().changes() == 1, "{}", show_plan(&plan));
 }
@@ -802,7 +802,9 @@ fn put(world: &World, path: &str, content: &str) {
 fn imported(world: &World, target: &str) -> BTreeMap<String, Option<Left>> {
     let names = ["h1", "it"].into_iter().map(str::to_owned).collect();
     let target = Target::parse(target, &names).unwrap_or_else(|problem| panic!("{problem}"));
-    let import = world.import(&Part { targets: vec![target], ..Part::default() }).unwrap_or_else(|why| panic!("{why}"));
+    let import = world
+        .import(&ResourceSelection { targets: vec![target], ..ResourceSelection::default() })
+        .unwrap_or_else(|why| panic!("{why}"));
     let left = import.left.into_iter().map(|(address, why)| (address.target, Some(why)));
     import.taken.into_iter().map(|address| (address.target, None)).chain(left).collect()
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use armilla::apply::{End, Event};
 use armilla::catalog::Catalog;
 use armilla::name::{HostName, ServiceName};
-use armilla::plan::{Block, Plan, ServicePlan, StageId, Work};
+use armilla::plan::{Plan, PlannedBlock, ServicePlan, StageId, Work};
 use armilla::sim::{Run, World, show_plan, show_run};
 use armilla::step::Step;
 use proptest::prelude::*;
@@ -40,7 +40,7 @@ impl<'a> Times<'a> {
     }
 
     fn change(&self, service: &ServiceName, host: &HostName) -> Option<StageId> {
-        let own = |block: &Block| block.service.as_ref() == Some(service) && block.host == *host;
+        let own = |block: &PlannedBlock| block.service.as_ref() == Some(service) && block.host == *host;
         self.plan.stages.iter().position(|stage| matches!(&stage.work, Work::Change(block) if own(block)))
     }
 
@@ -222,7 +222,7 @@ fn touched(catalog: &Catalog, failed: &[&Work]) -> BTreeSet<ServiceName> {
 }
 
 /// The services that a block is a part of.
-fn owners(catalog: &Catalog, block: &Block) -> BTreeSet<ServiceName> {
+fn owners(catalog: &Catalog, block: &PlannedBlock) -> BTreeSet<ServiceName> {
     let index =
         catalog.hosts[&block.host].blocks.iter().position(|b| b.role == block.role && b.service == block.service);
     let part = (block.host.clone(), index.unwrap_or(usize::MAX));

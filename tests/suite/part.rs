@@ -2,7 +2,7 @@
 //!
 //! In: small projects in the simulator. Out: which resources are planned, each as `host kind target`.
 
-use armilla::catalog::{Names, Part, Target};
+use armilla::catalog::{PlacedNames, ResourceSelection, Target};
 use armilla::plan::{Plan, Reason, Work, plan};
 use armilla::sim::{World, show_plan};
 
@@ -53,20 +53,20 @@ fn words(list: &[&str]) -> std::collections::BTreeSet<String> {
     list.iter().map(|&word| word.to_owned()).collect()
 }
 
-fn tags(only: &[&str], skip: &[&str]) -> Part {
-    Part { tags: words(only), skip: words(skip), targets: Vec::new() }
+fn tags(only: &[&str], skip: &[&str]) -> ResourceSelection {
+    ResourceSelection { tags: words(only), skip: words(skip), targets: Vec::new() }
 }
 
-fn names() -> Names {
+fn names() -> PlacedNames {
     ["h1", "h2", "web", "base"].into_iter().map(str::to_owned).collect()
 }
 
-fn target(text: &str) -> Part {
+fn target(text: &str) -> ResourceSelection {
     let target = Target::parse(text, &names()).unwrap_or_else(|problem| panic!("{problem}"));
-    Part { targets: vec![target], ..Part::default() }
+    ResourceSelection { targets: vec![target], ..ResourceSelection::default() }
 }
 
-fn chosen(world: &World, part: &Part) -> Result<Plan, String> {
+fn chosen(world: &World, part: &ResourceSelection) -> Result<Plan, String> {
     let mut catalog = world.catalog().expect("a catalog");
     let problems = part.choose(&mut catalog);
     match problems.first() {
@@ -75,7 +75,7 @@ fn chosen(world: &World, part: &Part) -> Result<Plan, String> {
     }
 }
 
-fn planned(world: &World, part: &Part) -> Vec<String> {
+fn planned(world: &World, part: &ResourceSelection) -> Vec<String> {
     let plan = chosen(world, part).expect("something is chosen");
     let on_first = plan.entries().filter(|entry| entry.address.host.as_str() == "h1");
     on_first.map(|entry| entry.address.to_string()).collect()

@@ -201,7 +201,7 @@ fn what_another_project_has_is_not_imported() {
     let one = world("  - file: { path: /etc/motd, content: a }\n");
     converge(&one);
     let two = beside(&one, other(&one), "  - file: { path: /etc/motd, content: a }\n");
-    let import = two.import(&armilla::catalog::Part::default()).expect("a catalog");
+    let import = two.import(&armilla::catalog::ResourceSelection::default()).expect("a catalog");
     let left: Vec<Left> = import.left.into_iter().map(|(_, why)| why).collect();
     assert!(import.taken.is_empty() && left == [Left::Foreign], "{left:?}");
 }

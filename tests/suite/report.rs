@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use armilla::apply::{End, Event, Failure, Report};
 use armilla::name::{Address, HostName, Owner, RoleName, ServiceName};
-use armilla::plan::{Block, Cause, Condition, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
+use armilla::plan::{Cause, Condition, Entry, Plan, PlannedBlock, Reason, ServicePlan, Stage, Verdict, Work};
 use armilla::report::graph::{self, Detail, GraphRole, GraphService, GraphView};
 use armilla::report::human::{self, Diffs, Ending, Progress, Read, Record, Subject, View};
 use armilla::report::{json, svg};
@@ -182,7 +182,7 @@ impl Build {
         let entries = things.into_iter().map(|thing| thing.on(&host, &role)).collect();
         let service = as_service.then(|| service(of));
         let (before, after) = (Vec::new(), Vec::new());
-        self.stage(Work::Change(Block { host, role, service, before, entries, after }));
+        self.stage(Work::Change(PlannedBlock { host, role, service, before, entries, after }));
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use armilla::name::HostName;
 use armilla::rollout::{
-    Answer, Budget, Canary, Directive, Halt, Hold, Member, OnFailure, Restoration, Rollout, Standing, State,
+    Budget, Canary, Directive, Halt, Hold, Member, MemberAnswer, OnFailure, Restoration, Rollout, Standing, State,
 };
 
 use crate::docs;
@@ -192,7 +192,7 @@ fn cell(came: Came) -> String {
 }
 
 /// Answers of members: how each is, and what it says.
-fn answers(said: &[(usize, bool, &str)]) -> BTreeMap<HostName, Answer> {
+fn answers(said: &[(usize, bool, &str)]) -> BTreeMap<HostName, MemberAnswer> {
     let one = |(number, up, answer): &(usize, bool, &str)| {
         let standing = if *up { Standing::Up } else { Standing::Down("port 1 is closed".to_owned()) };
         (name(*number), (standing, Some((*answer).to_owned())))

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use armilla::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Member, Part, Service, Wanted};
+use armilla::catalog::{Catalog, Chosen, Extent, HostCatalog, Member, ResourceSelection, RoleBlock, Service, Wanted};
 use armilla::diag::{Origin, Source};
 use armilla::inventory::Endpoint;
 use armilla::ledger::{Applied, Expected, Ledger, Revision};
@@ -84,7 +84,7 @@ fn same(one: &SavedPlan, other: &SavedPlan) {
 
 fn surveyed(world: &World) -> (Plan, Catalog) {
     let mut catalog = world.catalog().unwrap_or_else(|problems| panic!("{problems}"));
-    Part::default().choose(&mut catalog);
+    ResourceSelection::default().choose(&mut catalog);
     (plan::plan(&catalog, &world.observe(&catalog)), catalog)
 }
 
@@ -131,7 +131,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
     let (role, service) = (RoleName::new("thing").expect("a name"), ServiceName::new("thing").expect("a name"));
     let open = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
     let health = Check { stable_for: std::time::Duration::from_millis(1500), ..open };
-    let required = Block {
+    let required = RoleBlock {
         role: RoleName::new("java").expect("a name"),
         service: None,
         requires: vec![],
@@ -140,7 +140,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
         health: vec![],
         member: Member::default(),
     };
-    let block = Block {
+    let block = RoleBlock {
         role: role.clone(),
         service: Some(service.clone()),
         requires: vec![0],
@@ -260,7 +260,7 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
         then: vec![],
     };
     let (owner, name) = (catalog.owner.clone(), role.clone());
-    let block = plan::Block {
+    let block = plan::PlannedBlock {
         host: host("zk1"),
         role: role.clone(),
         service: Some(service.clone()),

@@ -12,7 +12,7 @@ use armilla::inventory::Endpoint;
 use armilla::ledger::{Journal, Ledger};
 use armilla::name::{Address, EnvName};
 use armilla::plan::undo::touched;
-use armilla::plan::{Block, Plan};
+use armilla::plan::{Plan, PlannedBlock};
 use armilla::sim::{Fault, World};
 use armilla::step::{MARKER, Outcome, Snapshot, Step, Touched};
 use armilla::transport::{Order, Transport as _, TransportError};
@@ -407,7 +407,7 @@ fn plan(world: &World) -> Plan {
     world.plan().unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-fn perform(world: &World, block: &Block, step: Step) -> Result<Outcome, TransportError> {
+fn perform(world: &World, block: &PlannedBlock, step: Step) -> Result<Outcome, TransportError> {
     let host = Endpoint::new(block.host.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let steps = [step];

@@ -9,7 +9,7 @@ use super::super::screen::Telling;
 use super::super::{Exit, Failure, ui};
 use super::Asked;
 use crate::catalog::explain as why;
-use crate::catalog::{Block, Catalog, Facts, Wanted};
+use crate::catalog::{Catalog, Facts, RoleBlock, Wanted};
 use crate::diag::Diagnostic;
 use crate::operation::Survey;
 use crate::report::human::explain::{self as human, Now, Resource};
@@ -98,7 +98,7 @@ impl Asked<'_> {
 
 /// A resource, by its place among those of its host.
 struct Found<'a> {
-    blocks: &'a [Block],
+    blocks: &'a [RoleBlock],
     block: usize,
     item: usize,
 }

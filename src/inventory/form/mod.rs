@@ -57,9 +57,9 @@ pub(super) struct Draft {
     /// Whose rules hold.
     pub(super) rules: Rules,
     /// What is said of every host.
-    pub(super) all: Said,
+    pub(super) all: Declared,
     /// What is said of the hosts in no group.
-    pub(super) ungrouped: Said,
+    pub(super) ungrouped: Declared,
     /// The groups, in the order written.
     pub(super) groups: Vec<DraftGroup>,
     /// The hosts, in the order written: those of the groups first.
@@ -89,7 +89,7 @@ pub(super) enum Owner {
 
 /// What is said of a group, a host, or all hosts.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Declared {
     /// Variables, place by place, the strongest last.
     pub(super) settings: Vec<Settings>,
     /// Variables of files, the strongest last.
@@ -111,14 +111,14 @@ pub(super) struct DraftGroup {
     pub(super) hosts: Vec<usize>,
     /// Its children by name, which need not exist.
     pub(super) children: Vec<(GroupName, Origin)>,
-    pub(super) said: Said,
+    pub(super) said: Declared,
 }
 
 /// A host as written.
 #[derive(Debug)]
 pub(super) struct DraftHost {
     pub(super) name: HostName,
-    pub(super) said: Said,
+    pub(super) said: Declared,
 }
 
 impl Draft {
@@ -129,7 +129,13 @@ impl Draft {
         }
         let (name, origin) = (name.clone(), origin.clone());
         self.group_index.insert(name.clone(), self.groups.len());
-        self.groups.push(DraftGroup { name, origin, hosts: Vec::new(), children: Vec::new(), said: Said::default() });
+        self.groups.push(DraftGroup {
+            name,
+            origin,
+            hosts: Vec::new(),
+            children: Vec::new(),
+            said: Declared::default(),
+        });
         self.groups.len() - 1
     }
 
@@ -139,7 +145,7 @@ impl Draft {
             return *index;
         }
         self.host_index.insert(name.clone(), self.hosts.len());
-        self.hosts.push(DraftHost { name, said: Said::default() });
+        self.hosts.push(DraftHost { name, said: Declared::default() });
         self.hosts.len() - 1
     }
 
@@ -202,7 +208,7 @@ impl Draft {
     }
 
     /// What is said of a group.
-    pub(super) fn said(&mut self, owner: Owner) -> &mut Said {
+    pub(super) fn said(&mut self, owner: Owner) -> &mut Declared {
         match owner {
             Owner::All => &mut self.all,
             Owner::Ungrouped => &mut self.ungrouped,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{self, Mark};
-use crate::catalog::{Block, Catalog, Chosen, Extent, HostCatalog, Member, Move, Service, Wanted};
+use crate::catalog::{Catalog, Chosen, Extent, HostCatalog, Member, Move, RoleBlock, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{HostName, Owner, RoleName, ServiceName, Tag};
@@ -52,12 +52,12 @@ struct Item {
 #[serde(deny_unknown_fields)]
 struct Host {
     endpoint: Endpoint,
-    blocks: Vec<Part>,
+    blocks: Vec<SavedSelection>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Part {
+struct SavedSelection {
     role: RoleName,
     service: Option<ServiceName>,
     requires: Vec<usize>,
@@ -103,7 +103,7 @@ impl Table {
 impl Stored {
     pub(super) fn of(catalog: &Catalog) -> Self {
         let mut table = Table::default();
-        let mut part = |block: &Block| Part {
+        let mut part = |block: &RoleBlock| SavedSelection {
             role: block.role.clone(),
             service: block.service.clone(),
             requires: block.requires.clone(),
@@ -162,8 +162,8 @@ impl Item {
     }
 }
 
-impl Part {
-    fn block(self, place: usize, items: &[Wanted]) -> Result<Block, String> {
+impl SavedSelection {
+    fn block(self, place: usize, items: &[Wanted]) -> Result<RoleBlock, String> {
         if self.requires.iter().any(|required| *required >= place) {
             return Err(format!("the role {} requires a later one", self.role));
         }
@@ -174,6 +174,6 @@ impl Part {
         let left_out = self.left_out.into_iter().map(item).collect::<Result<_, _>>()?;
         let items = self.items.into_iter().map(item).collect::<Result<_, _>>()?;
         let Self { role, service, requires, health, member, .. } = self;
-        Ok(Block { role, service, requires, items, left_out, health, member })
+        Ok(RoleBlock { role, service, requires, items, left_out, health, member })
     }
 }

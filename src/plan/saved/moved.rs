@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::SavedPlan;
-use crate::ledger::{Applied, Ledger, Place, Records};
+use crate::ledger::{Applied, Ledger, Records, ResourceKey};
 use crate::name::{Address, HostName};
 use crate::plan::foreign::Foreign;
 use crate::plan::{Base, Observed, Work};
@@ -233,7 +233,8 @@ fn resources(saved: &SavedPlan, host: &HostName, base: &Base, readings: &Reading
 
 /// A resource that no role wants any more, as the ledger knows it.
 fn left(address: &Address, ledger: &Ledger) -> Result<std::sync::Arc<dyn Resource>, String> {
-    let place = Place { role: address.role.clone(), kind: address.kind.to_owned(), target: address.target.clone() };
+    let place =
+        ResourceKey { role: address.role.clone(), kind: address.kind.to_owned(), target: address.target.clone() };
     let keys = ledger.owned.get(&place).and_then(|owned| owned.absent.clone());
     let (Some(keys), Some(known)) = (keys, kind(address.kind)) else {
         return Err("the ledger of the host does not have it".to_owned());

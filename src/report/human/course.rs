@@ -14,7 +14,7 @@ use crate::plan::{Plan, StageId, Work};
 use crate::rollout::Hold;
 
 /// A run on its way.
-pub(super) struct Course {
+pub(super) struct RunState {
     pub(super) plan: Arc<Plan>,
     /// How long the run lasts, as it was last told.
     pub(super) now: Duration,
@@ -35,7 +35,7 @@ struct Running {
     waiting: Option<String>,
 }
 
-impl Course {
+impl RunState {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
         let mut left: BTreeMap<HostName, usize> = BTreeMap::new();
         for host in plan.stages.iter().filter_map(|stage| stage.work.host()) {

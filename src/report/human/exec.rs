@@ -32,16 +32,16 @@ fn harmless(bytes: &[u8]) -> String {
 }
 
 /// What a host said, and how it ended there.
-pub type Said = (Ended, Lines);
+pub type HostOutput = (Ended, Lines);
 
 /// The lines of a host, each with where to it was written.
 pub type Lines = Vec<(Stream, Vec<u8>)>;
 
 /// Hosts that said the same and ended alike, each such block once, in the order of their first hosts.
-pub fn grouped(all: &[Said]) -> String {
-    let mut blocks: Vec<(&Said, Vec<&HostName>)> = Vec::new();
+pub fn grouped(all: &[HostOutput]) -> String {
+    let mut blocks: Vec<(&HostOutput, Vec<&HostName>)> = Vec::new();
     for said in all {
-        let alike = |(other, _): &&mut (&Said, Vec<&HostName>)| other.0.how == said.0.how && other.1 == said.1;
+        let alike = |(other, _): &&mut (&HostOutput, Vec<&HostName>)| other.0.how == said.0.how && other.1 == said.1;
         match blocks.iter_mut().find(alike) {
             Some((_, hosts)) => hosts.push(&said.0.host),
             None => blocks.push((said, vec![&said.0.host])),

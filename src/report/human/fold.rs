@@ -7,7 +7,7 @@ use super::diff;
 use super::view::Diffs;
 use super::words;
 use crate::name::{Address, HostName};
-use crate::plan::{Block, Cause, Entry, Reason, Verdict};
+use crate::plan::{Cause, Entry, PlannedBlock, Reason, Verdict};
 use crate::resource::{Action, Change, Field, FieldValue};
 
 /// One change and the hosts it is planned for.
@@ -28,7 +28,7 @@ pub(super) struct Row<'a> {
 const PACKAGES: usize = 5;
 
 /// The changes of these blocks, each once.
-pub(super) fn rows<'a>(blocks: &[&'a Block], diffs: Diffs, wanted: fn(&Verdict) -> bool) -> Vec<Row<'a>> {
+pub(super) fn rows<'a>(blocks: &[&'a PlannedBlock], diffs: Diffs, wanted: fn(&Verdict) -> bool) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'a>> = Vec::new();
     for block in blocks {
         let mut place = 0;

@@ -9,14 +9,14 @@ use super::layout::{self, paint, parts, wrap};
 use super::view::{Read, Subject, View};
 use super::{service, words};
 use crate::name::HostName;
-use crate::plan::{Block, Plan, ServicePlan, Summary, Verdict};
+use crate::plan::{Plan, PlannedBlock, ServicePlan, Summary, Verdict};
 use crate::resource::Action;
 
 /// A plan as text.
 pub fn plan(plan: &Plan, view: &View) -> String {
     let mut lines = header(plan, view);
     lines.extend(services(plan, view));
-    let blocks: Vec<&Block> = plan.blocks().collect();
+    let blocks: Vec<&PlannedBlock> = plan.blocks().collect();
     lines.extend(kept(&blocks, view));
     lines.extend(trouble(&blocks, view));
     lines.extend(unreachable(plan, view));
@@ -98,7 +98,7 @@ fn as_described(quiet: &[&ServicePlan], plan: &Plan, view: &View) -> Vec<String>
 }
 
 /// What left the roles and is not taken away.
-fn kept(blocks: &[&Block], view: &View) -> Vec<String> {
+fn kept(blocks: &[&PlannedBlock], view: &View) -> Vec<String> {
     let mut lines = Vec::new();
     for (role, blocks) in service::by_role(blocks) {
         let rows = service::roles(&blocks, &role, view, |verdict| *verdict == Verdict::Keep);
@@ -114,7 +114,7 @@ fn kept(blocks: &[&Block], view: &View) -> Vec<String> {
     [String::new(), title].into_iter().chain(lines).collect()
 }
 
-fn trouble(blocks: &[&Block], view: &View) -> Vec<String> {
+fn trouble(blocks: &[&PlannedBlock], view: &View) -> Vec<String> {
     let stops = |verdict: &Verdict| matches!(verdict, Verdict::Refused | Verdict::Unreadable);
     let waiting =
         blocks.iter().flat_map(|block| &block.entries).filter(|entry| entry.verdict == Verdict::Blocked).count();

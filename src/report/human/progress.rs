@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::course::Course;
+use super::course::RunState;
 use super::failure::{self, subject};
 use super::layout::{self, paint};
 use super::{rollout, words};
@@ -29,7 +29,7 @@ const NAMED: usize = 4;
 
 /// Shows a run on its way.
 pub struct Progress {
-    course: Course,
+    course: RunState,
     out: Out,
     verbose: u8,
     /// When the last line was written.
@@ -51,7 +51,7 @@ struct Live {
 impl Progress {
     /// One line for each thing that is over: for CI and files.
     pub fn lines(plan: Arc<Plan>, out: Box<dyn Write + Send>, verbose: u8) -> Self {
-        Self { course: Course::new(plan), out: Out::Lines(out), verbose, spoke: Duration::ZERO, is_paused: false }
+        Self { course: RunState::new(plan), out: Out::Lines(out), verbose, spoke: Duration::ZERO, is_paused: false }
     }
 
     /// A line for each host that is worked on, drawn over and over.
@@ -59,7 +59,7 @@ impl Progress {
         let multi = MultiProgress::with_draw_target(target);
         let bottom = multi.add(bar());
         let live = Live { multi, slots: Vec::new(), bottom };
-        Self { course: Course::new(plan), out: Out::Live(live), verbose, spoke: Duration::ZERO, is_paused: false }
+        Self { course: RunState::new(plan), out: Out::Live(live), verbose, spoke: Duration::ZERO, is_paused: false }
     }
 
     /// Something happened.

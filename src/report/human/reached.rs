@@ -104,13 +104,13 @@ mod tests {
 
     use super::*;
     use crate::name::RoleName;
-    use crate::plan::Block;
+    use crate::plan::PlannedBlock;
 
     fn stage() -> Stage {
         let (host, role) = (HostName::new("h1").expect("a name"), RoleName::new("web").expect("a name"));
         let service = Some(ServiceName::new("web").expect("a name"));
         let (before, entries, after) = (Vec::new(), Vec::new(), Vec::new());
-        let block = Block { host, role, service, before, entries, after };
+        let block = PlannedBlock { host, role, service, before, entries, after };
         Stage { after: Vec::new(), work: Work::Change(block), turn: None }
     }
 

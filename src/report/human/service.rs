@@ -11,7 +11,7 @@ use super::layout::{self, pad, paint, parts, width, wrap};
 use super::view::{Diffs, View};
 use super::{diff, rollout, words};
 use crate::name::{HostName, RoleName};
-use crate::plan::{Block, Entry, Plan, ServicePlan, Verdict};
+use crate::plan::{Entry, Plan, PlannedBlock, ServicePlan, Verdict};
 use crate::resource::Action;
 use crate::step::{FailedCheck, Health};
 
@@ -23,8 +23,8 @@ const TARGET: usize = 44;
 const ROOM: usize = 30;
 
 /// The blocks of each service; last, those of none.
-pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
-    let mut groups: Vec<Vec<&Block>> = vec![Vec::new(); plan.services.len() + 1];
+pub(super) fn groups(plan: &Plan) -> Vec<Vec<&PlannedBlock>> {
+    let mut groups: Vec<Vec<&PlannedBlock>> = vec![Vec::new(); plan.services.len() + 1];
     let batches = plan.services.iter().enumerate();
     let mut batches = batches.flat_map(|(index, service)| {
         service.batches.iter().map(move |batch| (index, batch.iter().collect::<BTreeSet<_>>()))
@@ -58,14 +58,14 @@ pub(super) fn groups(plan: &Plan) -> Vec<Vec<&Block>> {
     groups
 }
 
-fn owner(plan: &Plan, block: &Block) -> Option<usize> {
+fn owner(plan: &Plan, block: &PlannedBlock) -> Option<usize> {
     let own = |service: &ServicePlan| Some(&service.name) == block.service.as_ref();
     let there = |service: &ServicePlan| service.batches.iter().flatten().any(|host| *host == block.host);
     plan.services.iter().position(own).or_else(|| plan.services.iter().position(there))
 }
 
 /// Whether there is anything to say about it.
-pub(super) fn is_quiet(plan: &Plan, service: &ServicePlan, blocks: &[&Block]) -> bool {
+pub(super) fn is_quiet(plan: &Plan, service: &ServicePlan, blocks: &[&PlannedBlock]) -> bool {
     blocks.is_empty() && service.sick.is_empty() && service.unhealthy.is_empty() && silent(plan, service).is_empty()
 }
 
@@ -74,14 +74,19 @@ fn silent<'a>(plan: &Plan, service: &'a ServicePlan) -> Vec<&'a HostName> {
 }
 
 /// A service with its changes.
-pub(super) fn lines(plan: &Plan, service: &ServicePlan, blocks: &[&Block], view: &View) -> Vec<String> {
+pub(super) fn lines(plan: &Plan, service: &ServicePlan, blocks: &[&PlannedBlock], view: &View) -> Vec<String> {
     let mut lines = head(plan, service, view);
     lines.extend(roles(blocks, &service.role, view, is_done));
     lines
 }
 
 /// The rows of each role, under its name where it is not the only one; all in the same columns.
-pub(super) fn roles(blocks: &[&Block], own: &RoleName, view: &View, wanted: fn(&Verdict) -> bool) -> Vec<String> {
+pub(super) fn roles(
+    blocks: &[&PlannedBlock],
+    own: &RoleName,
+    view: &View,
+    wanted: fn(&Verdict) -> bool,
+) -> Vec<String> {
     let rows = by_role(blocks)
         .into_iter()
         .map(|(role, blocks)| (role, fold::rows(&blocks, view.diffs, wanted), risk(&blocks, wanted, view)));
@@ -102,8 +107,8 @@ pub(super) fn roles(blocks: &[&Block], own: &RoleName, view: &View, wanted: fn(&
 }
 
 /// What a host does by itself about a change that could shut us out.
-fn risk(blocks: &[&Block], wanted: fn(&Verdict) -> bool, view: &View) -> Vec<String> {
-    let shown = |block: &&&Block| block.entries.iter().any(|entry| wanted(&entry.verdict));
+fn risk(blocks: &[&PlannedBlock], wanted: fn(&Verdict) -> bool, view: &View) -> Vec<String> {
+    let shown = |block: &&&PlannedBlock| block.entries.iter().any(|entry| wanted(&entry.verdict));
     let risky = blocks.iter().filter(shown).filter_map(|block| Some((block.risk()?, &block.host)));
     let (waits, hosts): (Vec<_>, Vec<_>) = risky.unzip();
     let Some(wait) = waits.into_iter().max() else { return Vec::new() };
@@ -119,8 +124,8 @@ pub(super) fn is_done(verdict: &Verdict) -> bool {
 }
 
 /// The roles in the order in which they come, each with its blocks.
-pub(super) fn by_role<'a>(blocks: &[&'a Block]) -> Vec<(RoleName, Vec<&'a Block>)> {
-    let mut roles: Vec<(RoleName, Vec<&Block>)> = Vec::new();
+pub(super) fn by_role<'a>(blocks: &[&'a PlannedBlock]) -> Vec<(RoleName, Vec<&'a PlannedBlock>)> {
+    let mut roles: Vec<(RoleName, Vec<&PlannedBlock>)> = Vec::new();
     for block in blocks {
         match roles.iter_mut().find(|(role, _)| *role == block.role) {
             Some((_, found)) => found.push(block),

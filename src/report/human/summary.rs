@@ -11,7 +11,7 @@ use super::view::{Diffs, Read, Subject, View};
 use super::{failure, service, words};
 use crate::apply::{End, Event, Failure, Report};
 use crate::name::{Address, HostName};
-use crate::plan::{Block, Entry, Finding, Plan, StageId, Work};
+use crate::plan::{Entry, Finding, Plan, PlannedBlock, StageId, Work};
 use crate::step::Outcome;
 
 /// How many of the slowest steps are shown.
@@ -141,7 +141,7 @@ impl<'a> Outcomes<'a> {
         all
     }
 
-    fn block(&mut self, id: StageId, block: &'a Block, end: &End, record: &Record) {
+    fn block(&mut self, id: StageId, block: &'a PlannedBlock, end: &End, record: &Record) {
         if block.entries.iter().all(Entry::is_kept) {
             return;
         }
@@ -356,18 +356,18 @@ fn untouched(plan: &Plan) -> Vec<String> {
 }
 
 /// What a new look finds although the run says it was done, without what runs every time anyway.
-fn surprises(outcomes: &Outcomes<'_>, ending: &Ending<'_>) -> Vec<Block> {
+fn surprises(outcomes: &Outcomes<'_>, ending: &Ending<'_>) -> Vec<PlannedBlock> {
     let Ok(again) = &ending.again else { return Vec::new() };
     let surprise = |entry: &&Entry| !entry.is_always() && !outcomes.open.contains(&entry.address);
     let blocks = again.blocks().filter(|block| outcomes.tallies.contains_key(&block.host));
     let blocks = blocks.map(|block| {
         let entries = block.entries.iter().filter(surprise).cloned().collect();
-        Block { entries, ..block.clone() }
+        PlannedBlock { entries, ..block.clone() }
     });
     blocks.filter(|block| !block.entries.is_empty()).collect()
 }
 
-fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
+fn left(surprises: &[PlannedBlock], ending: &Ending<'_>) -> Vec<String> {
     if surprises.is_empty() {
         return Vec::new();
     }
@@ -383,7 +383,7 @@ fn left(surprises: &[Block], ending: &Ending<'_>) -> Vec<String> {
         hosts_left_out: 0,
         subject: Subject::Services,
     };
-    let blocks: Vec<&Block> = surprises.iter().collect();
+    let blocks: Vec<&PlannedBlock> = surprises.iter().collect();
     let mut lines = vec![String::new(), paint(layout::WRONG, "Reported as done, but not in sync:")];
     for (role, blocks) in service::by_role(&blocks) {
         lines.push(format!("  {}", paint(layout::QUIET, &format!("role {role}"))));

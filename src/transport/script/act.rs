@@ -14,7 +14,7 @@ use super::lease;
 use super::library::{Source, sources};
 use super::quote::{NUL, quote, write_bytes};
 use super::undo;
-use crate::lease::{Part, Ticket};
+use crate::lease::{OrderPart, Ticket};
 use crate::step::{
     Alternative, Check, Command, Expect, HttpRequest, Leftovers, Occupied, Ownership, PackageRemoval, Packed, Probe,
     Remote, Removable, Step, UnpackLimits, Unpacking, WaitsFor, WebAnswer, home_of,
@@ -124,10 +124,10 @@ fn drafts(first: usize, steps: &[Step]) -> Vec<String> {
 fn admission(ticket: &Ticket, steps: &[Step]) -> Result<String, String> {
     let Ticket { owner, id, fence, intent, first, part } = ticket;
     let (each, over) = match part {
-        Part::Rest => ("each", "over"),
-        Part::Piece => ("each", ""),
-        Part::One => ("one", ""),
-        Part::LastOne => ("one", "over"),
+        OrderPart::Rest => ("each", "over"),
+        OrderPart::Piece => ("each", ""),
+        OrderPart::One => ("one", ""),
+        OrderPart::LastOne => ("one", "over"),
     };
     let mut text = format!("admit {} {fence}\n", lease::word(id)?);
     if let Some(intent) = intent {

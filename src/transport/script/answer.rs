@@ -25,7 +25,7 @@ pub fn parse_readings(probes: &[Probe], nonce: &str, bytes: &[u8]) -> Result<Rea
     if all.iter().all(|frame| frame.word != "end") {
         return Err("the answer ends early".to_owned());
     }
-    let mut answer = Answer::from(all);
+    let mut answer = SortedFrames::from(all);
     let units = ask::askable(probes).filter(|(_, probe)| matches!(probe, Probe::Unit(_)));
     answer.places = units.enumerate().map(|(place, (index, _))| (index, place)).collect();
     Ok(probes.iter().enumerate().map(|(index, probe)| (probe.clone(), answer.reading(index, probe))).collect())
@@ -40,7 +40,7 @@ struct Told {
 
 /// Frames, sorted.
 #[derive(Debug, Default)]
-struct Answer {
+struct SortedFrames {
     /// By word and index, for frames of one probe.
     single: BTreeMap<(String, usize), Frame>,
     /// What is kept for whom, by the name of its directory: ledgers and journals.
@@ -92,7 +92,7 @@ fn indexed(frame: &Frame) -> impl Iterator<Item = (usize, String)> {
     lines(frame).into_iter().filter_map(|(index, line)| Some((index.parse().ok()?, line)))
 }
 
-impl From<Vec<Frame>> for Answer {
+impl From<Vec<Frame>> for SortedFrames {
     fn from(frames: Vec<Frame>) -> Self {
         let mut answer = Self::default();
         for frame in frames {
@@ -102,7 +102,7 @@ impl From<Vec<Frame>> for Answer {
     }
 }
 
-impl Answer {
+impl SortedFrames {
     fn sort(&mut self, frame: Frame) {
         match frame.word.as_str() {
             "status" => lines(&frame).into_iter().for_each(|(about, line)| self.sort_status(&about, line)),
@@ -190,7 +190,7 @@ fn silent(what: &str) -> String {
 
 // What armilla keeps.
 
-impl Answer {
+impl SortedFrames {
     fn state(&self, index: usize) -> Result<StateReading, String> {
         let id = |word: &str| self.one(word, index).map(|frame| frame.text().trim().to_owned());
         let mut records: BTreeMap<(Owner, HostName), Record> = BTreeMap::new();
@@ -238,7 +238,7 @@ impl Status {
     }
 }
 
-impl Answer {
+impl SortedFrames {
     fn path(&self, index: usize) -> Result<PathReading, String> {
         if self.one("absent", index).is_some() {
             return Ok(PathReading::Absent);
@@ -298,7 +298,7 @@ fn other(kind: u32) -> &'static str {
 
 // Packages, users, groups, units.
 
-impl Answer {
+impl SortedFrames {
     /// What a program said, if its exit code is one of `fine`.
     fn told(&self, key: &str, fine: &[i32]) -> Result<&Told, String> {
         let told = self.tools.get(key).ok_or_else(|| silent(key))?;
@@ -498,7 +498,7 @@ fn timestamp(text: &str) -> Option<i64> {
 
 // Programs and ports.
 
-impl Answer {
+impl SortedFrames {
     fn command(&self, index: usize) -> Result<CommandReading, String> {
         let exit = self.one("exit", index).and_then(|frame| frame.number(1)).ok_or_else(|| silent("how it ended"))?;
         let data = |word: &str| self.one(word, index).map(|frame| frame.data.clone()).unwrap_or_default();

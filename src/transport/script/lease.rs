@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::frame::{Frame, Frames};
 use super::library::{Source, sources};
 use super::quote::quote;
-use crate::lease::{Answer, Held, Lease, LeaseId, Request, VERSION};
+use crate::lease::{Held, Lease, LeaseAnswer, LeaseId, Request, VERSION};
 
 static SOURCES: [Source; 5] = sources!["pin.sh", "place.sh", "keep.sh", "left.sh", "lease.sh"];
 
@@ -57,7 +57,7 @@ pub(super) fn word(id: &LeaseId) -> Result<String, String> {
 ///
 /// # Errors
 /// When there is none.
-pub fn parse_lease(nonce: &str, bytes: &[u8]) -> Result<Answer, NoAnswer> {
+pub fn parse_lease(nonce: &str, bytes: &[u8]) -> Result<LeaseAnswer, NoAnswer> {
     let frames = Frames::new(nonce).push(bytes);
     if frames.iter().all(|frame| frame.word != "end") {
         return Err(NoAnswer::Strange("the answer ends early".to_owned()));
@@ -66,14 +66,14 @@ pub fn parse_lease(nonce: &str, bytes: &[u8]) -> Result<Answer, NoAnswer> {
     told.unwrap_or_else(|| Err(NoAnswer::Strange("it does not report the lease".to_owned())))
 }
 
-fn answer(frame: &Frame) -> Option<Result<Answer, NoAnswer>> {
+fn answer(frame: &Frame) -> Option<Result<LeaseAnswer, NoAnswer>> {
     let strange = |what: &str| NoAnswer::Strange(format!("{what} of the lease cannot be parsed"));
     Some(match frame.word.as_str() {
-        "granted" => frame.number(0).map(Answer::Granted).ok_or_else(|| strange("the number")),
-        "free" => Ok(Answer::Free),
-        "taken" => held(frame).map(|held| Answer::Taken(Box::new(held))).ok_or_else(|| strange("the holder")),
-        "lost" if frame.arguments.is_empty() => Ok(Answer::Lost(None)),
-        "lost" => held(frame).map(|held| Answer::Lost(Some(Box::new(held)))).ok_or_else(|| strange("the holder")),
+        "granted" => frame.number(0).map(LeaseAnswer::Granted).ok_or_else(|| strange("the number")),
+        "free" => Ok(LeaseAnswer::Free),
+        "taken" => held(frame).map(|held| LeaseAnswer::Taken(Box::new(held))).ok_or_else(|| strange("the holder")),
+        "lost" if frame.arguments.is_empty() => Ok(LeaseAnswer::Lost(None)),
+        "lost" => held(frame).map(|held| LeaseAnswer::Lost(Some(Box::new(held)))).ok_or_else(|| strange("the holder")),
         "unable" => Err(NoAnswer::Unable(frame.text().trim().to_owned())),
         _ => return None,
     })

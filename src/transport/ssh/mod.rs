@@ -24,7 +24,7 @@ use super::round_trips::RoundTrips;
 use super::shortage::shortage;
 use super::way::{self, Trip, Way};
 use crate::inventory::Endpoint;
-use crate::lease::{Answer, Request};
+use crate::lease::{LeaseAnswer, Request};
 use crate::step::{Outcome, Probe, Readings};
 
 /// Between two attempts to connect.
@@ -46,14 +46,14 @@ async fn abandon(link: &Link) {
 
 /// The place of one connection; locked while it is being made. One that was wanted before anybody asked and could not be
 /// made is told to the first who asks.
-type Place = Arc<tokio::sync::Mutex<Option<Result<Arc<Link>, TransportError>>>>;
+type LinkSlot = Arc<tokio::sync::Mutex<Option<Result<Arc<Link>, TransportError>>>>;
 
 /// Works over SSH.
 #[derive(Debug)]
 pub struct Ssh {
     options: SshOptions,
     directory: Mutex<Option<Arc<Directory>>>,
-    places: Mutex<BTreeMap<String, Place>>,
+    places: Mutex<BTreeMap<String, LinkSlot>>,
     trips: RoundTrips,
     connects: RoundTrips,
 }
@@ -80,7 +80,7 @@ impl Ssh {
         self.trips.all()
     }
 
-    fn place(&self, host: &Endpoint) -> Place {
+    fn place(&self, host: &Endpoint) -> LinkSlot {
         let key = format!("{}\0{}\0{:?}\0{:?}\0{:?}", host.name, host.address, host.port, host.user, host.key);
         Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
     }
@@ -237,7 +237,7 @@ impl Transport for Ssh {
         way::perform(self, host, order, watch).await
     }
 
-    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<Answer, TransportError> {
+    async fn lease(&self, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {
         way::lease(self, host, request).await
     }
 
