@@ -85,7 +85,8 @@ fn names(folder: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root: starts an sshd"]
 async fn f07_a_transfer_cut_at_any_64th_leaves_the_old_file_or_the_new() {
-    let server = Server::start("");
+    // The login prints something: without it, a cut before our shell starts is plain.
+    let server = Server::start("ForceCommand echo welcome >&2; exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n");
     server.known_by_any_port();
     let server = Arc::new(server);
     let (old, new) = (text("old"), text("new"));

@@ -152,7 +152,9 @@ impl Ssh {
 
     /// After a conversation that broke: was it the connection? Then ssh knows why.
     async fn explain(&self, host: &Endpoint, link: &Arc<Link>, error: TransportError) -> TransportError {
-        if !matches!(error, TransportError::Lost { .. }) || link.is_alive().await {
+        // What a login prints before the connection is cut looks like a host without a shell.
+        let may_be = matches!(error, TransportError::Lost { .. } | TransportError::Protocol { .. });
+        if !may_be || link.is_alive().await {
             return error;
         }
         self.forget(host, link).await;
