@@ -119,7 +119,8 @@ pub(super) async fn show(
             }
             _ => survey,
         };
-        print(global, (selection, connection), shape, &environment, &survey);
+        let typed = Typed { selection, connection };
+        print(global, &typed, shape, &environment, &survey);
         project_identity::warn(&environment, &survey);
         let exit = exit(&survey.plan, detailed);
         if let Some(path) = &shape.out {
@@ -131,14 +132,15 @@ pub(super) async fn show(
     .await
 }
 
+/// What was typed to choose hosts and to reach them.
+pub(super) struct Typed<'a> {
+    pub(super) selection: &'a Selection,
+    pub(super) connection: &'a Connection,
+}
+
 /// Prints a plan.
-pub(super) fn print(
-    global: &Global,
-    (selection, connection): (&Selection, &Connection),
-    shape: &Shape,
-    environment: &Environment,
-    survey: &Survey,
-) {
+pub(super) fn print(global: &Global, typed: &Typed<'_>, shape: &Shape, environment: &Environment, survey: &Survey) {
+    let Typed { selection, connection } = *typed;
     ui::problems(&survey.warnings);
     let about = json::About {
         revision: survey.revision.as_ref().map(revision::shown),

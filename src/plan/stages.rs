@@ -193,14 +193,14 @@ impl Builder<'_> {
         self.turn = Some(Turn { service: index, host: host.clone() });
         let member = self.block(service, host).map(|block| block.member.clone()).unwrap_or_default();
         let begin = self.begin(service, host, before);
-        let begin = self.hooks(service, host, (Moment::Drain, &member.drain), begin);
+        let begin = self.hooks(service, host, Moment::Drain, begin);
         let mut ends = self.host(service, host, &begin);
         if let Some(gate) = self.gate(service, host, done(&ends)) {
             self.commit(gate, &ends);
             ends = vec![gate];
         }
         if !member.undrain.is_empty() {
-            let after = self.hooks(service, host, (Moment::Undrain, &member.undrain), done(&ends));
+            let after = self.hooks(service, host, Moment::Undrain, done(&ends));
             ends = vec![self.join_all(after)];
         }
         self.turn = None;
@@ -285,8 +285,7 @@ impl Builder<'_> {
             let work = Work::Gate { host: host.clone(), service: service.name.clone(), gate, then: Vec::new() };
             after = done(&[self.push(Stage { after, work, turn: None })]);
         }
-        let member = self.block(service, host).map(|block| block.member.clone()).unwrap_or_default();
-        self.hooks(service, host, (Moment::Undrain, &member.undrain), after);
+        self.hooks(service, host, Moment::Undrain, after);
         (begin..self.stages.len()).collect()
     }
 
@@ -299,18 +298,22 @@ impl Builder<'_> {
         checks.into_iter().filter(holds).collect()
     }
 
-    /// Hooks one after the other; gives what comes after them waits for.
+    /// The hooks of a member, one after the other; gives what comes after them waits for.
     fn hooks(
         &mut self,
         service: &Service,
         host: &HostName,
-        (moment, hooks): (Moment, &[Hook]),
+        moment: Moment,
         mut after: Vec<(StageId, Condition)>,
     ) -> Vec<(StageId, Condition)> {
+        let member = self.block(service, host).map(|block| block.member.clone()).unwrap_or_default();
+        let hooks: Vec<Hook> = match moment {
+            Moment::Drain => member.drain,
+            Moment::Undrain => member.undrain,
+        };
         for hook in hooks {
             let condition = if hook.otherwise == Otherwise::Continue { Condition::Over } else { Condition::Done };
-            let work =
-                Work::Hook { host: host.clone(), service: service.name.clone(), moment, hook: Box::new(hook.clone()) };
+            let work = Work::Hook { host: host.clone(), service: service.name.clone(), moment, hook: Box::new(hook) };
             after = vec![(self.push(Stage { after, work, turn: None }), condition)];
         }
         after

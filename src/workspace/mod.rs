@@ -41,7 +41,7 @@ use crate::name::EnvName;
 use crate::project::Project;
 use crate::settings::{EnvironmentSettings, ProjectSettings};
 use crate::store;
-use reader::Reader;
+use reader::{Files, Reader};
 
 /// Where the settings of an environment are, in its folder.
 const SETTINGS: &str = "environment.yml";
@@ -119,7 +119,11 @@ impl Workspace {
         let set = reader.set_variables(&request.variables, &keys).await;
         let Some(texts) = reader.texts(&keys, &programs).await else { return Err(reader.problems) };
         let (root, wanted, ring) = (self.root.clone(), request.clone(), Arc::clone(&keys));
-        let unchecked = blocking(move || reader.finish(Some(root), &texts, set, (&wanted, ring))).await?;
+        let unchecked = blocking(move || {
+            let files = Files { root: Some(root), texts: &texts };
+            reader.finish(files, set, &wanted, ring)
+        })
+        .await?;
         unchecked.decrypt(request).await
     }
 

@@ -42,6 +42,12 @@ pub(super) struct Reader {
     unusable: BTreeSet<String>,
 }
 
+/// The texts of an environment, and the folder of the project, if it has one.
+pub(super) struct Files<'a> {
+    pub(super) root: Option<PathBuf>,
+    pub(super) texts: &'a Texts,
+}
+
 impl Reader {
     /// Parses what is not encrypted.
     pub(super) fn new(mut project: Project, request: &Request) -> Self {
@@ -98,11 +104,12 @@ impl Reader {
     /// Everything that is wrong, if it keeps the inventory from being read.
     pub(super) fn finish(
         mut self,
-        root: Option<PathBuf>,
-        texts: &Texts,
+        files: Files<'_>,
         set: Vec<(String, Node)>,
-        (request, keys): (&Request, Arc<Keyring>),
+        request: &Request,
+        keys: Arc<Keyring>,
     ) -> Result<Unchecked, Diagnostics> {
+        let Files { root, texts } = files;
         let inventory = self.problems.keep(Inventory::read(request.environment.clone(), texts));
         let Some(inventory) = inventory.map(Arc::new) else { return Err(self.problems) };
         self.problems.extend(inventory.warnings.clone());
@@ -211,7 +218,7 @@ impl Environment {
     pub fn from_texts(project: Project, request: &Request) -> Result<Self, Diagnostics> {
         let reader = Reader::new(project, request);
         let (texts, set) = (reader.plain_texts(), plain_variables(&request.variables)?);
-        let unchecked = reader.finish(None, &texts, set, (request, Arc::new(Keyring::empty())))?;
+        let unchecked = reader.finish(Files { root: None, texts: &texts }, set, request, Arc::new(Keyring::empty()))?;
         unchecked.check_without_keys(request)
     }
 }

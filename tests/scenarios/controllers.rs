@@ -366,7 +366,11 @@ pub(crate) fn f24_old_plans(house: &House) {
     let runs = second.run(&["runs", "list"]).ends(0);
     let run =
         runs.out.split_whitespace().find(|word| word.starts_with("20") && word.len() == 20).expect("a run").to_owned();
-    apply(&plan).ends(1).says("another plan was applied after this one was made").says(&run).says("/srv/content moved");
+    apply(&plan)
+        .ends(1)
+        .says("another plan was applied after this one was made")
+        .says(&run)
+        .says("/srv/content changed since the plan was made");
     assert_eq!(content(house), is("second"), "{done}");
     save(&plan);
     apply(&plan).ends(0);

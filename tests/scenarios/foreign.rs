@@ -57,7 +57,7 @@ pub(crate) fn scripts(house: &House) {
     };
 
     // Python comes in the same run, so that its script cannot look yet.
-    project.plan(&["--detailed-exitcode"]).ends(2).says("the pager").says("only when python3 is there").keeps(SECRET);
+    project.plan(&["--detailed-exitcode"]).ends(2).says("the pager").says("only when python3 exists").keeps(SECRET);
     assert!(!house.holds("h1", "ls -d /tmp/armilla.*"), "looking leaves something");
     project.converges().keeps(SECRET);
     is("update-alternatives --query pager | grep -e Status -e Value", "Status: manual\nValue: /bin/more");

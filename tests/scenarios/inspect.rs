@@ -88,7 +88,7 @@ pub(crate) fn doctor(house: &House) {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         project.run(&[&["doctor", "lab"], &hosts[..], &QUICK[..], more].concat())
     };
-    let run = doctor(&[]).ends(0).says("3 hosts well").says("OpenSSH").says("environment.yml:1");
+    let run = doctor(&[]).ends(0).says("3 hosts ok").says("OpenSSH").says("environment.yml:1");
     assert!(run.out.lines().any(|line| line.starts_with("h1") && line.contains("root")), "{run}");
 
     house.sh("h2", "rm /usr/local/bin/wget; id landlubber 2>/dev/null || useradd --create-home landlubber");
@@ -104,7 +104,7 @@ pub(crate) fn doctor(house: &House) {
         "find / -xdev -newer /proc/1/stat -type f 2>/dev/null | grep -v -e /var/log -e /run -e wtmp -e lastlog | sort",
     );
     let run = doctor(&[]).ends(1).says("sudo on h2").says("h3 is unreachable").says("ping");
-    let run = run.says("1 host well 1 host with missing requirements 1 host unreachable");
+    let run = run.says("1 host ok 1 host with missing requirements 1 host unreachable");
     assert!(both || run.said().contains("apt-get install curl"), "{run}");
     let after = house.sh(
         "h2",

@@ -57,7 +57,7 @@ pub(crate) fn f12_host_keys(house: &House) {
     let new = fingerprint(house, "h4");
     assert_ne!(old, new);
     for more in [&[][..], &["--accept-new"]] {
-        let run = command("plan", more).ends(4).says("h4 has a changed host key");
+        let run = command("plan", more).ends(4).says("the host key of h4 changed");
         let run = run.says(&old).says(&new).says("ssh-keygen -R");
         assert_eq!(run.said().matches("SHA256:").count(), 2, "\n{run}");
     }
