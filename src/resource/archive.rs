@@ -212,9 +212,7 @@ impl Kind for Archive {
 impl Archive {
     fn check_link(&self) -> Result<(), String> {
         match &self.link {
-            None if self.keep.is_some() => {
-                Err("`keep` needs a `link`: it counts the versions behind it".to_owned())
-            }
+            None if self.keep.is_some() => Err("`keep` needs a `link`: it counts the versions behind it".to_owned()),
             Some(link) if inside(link, &self.path) || inside(&self.path, link) => {
                 Err(format!("`link` {link} and `path` {} must not contain each other", self.path))
             }
@@ -439,10 +437,7 @@ fn versions(path: &str, stdout: &[u8]) -> Vec<String> {
 fn check_place(key: &str, path: &str) -> Result<(), String> {
     fields::check_path(path)?;
     if path.matches('/').count() < 2 {
-        return Err(format!(
-            "`{key}` {path} is too close to /: write it like /opt/{}",
-            path.trim_start_matches('/')
-        ));
+        return Err(format!("`{key}` {path} is too close to /: write it like /opt/{}", path.trim_start_matches('/')));
     }
     Ok(())
 }
@@ -463,9 +458,7 @@ fn added(path: &str, answer: &CommandReading) -> Result<Vec<String>, Unreadable>
 }
 
 fn not_ours(path: &str) -> String {
-    format!(
-        "the directory {path} was not unpacked by armilla, which never replaces or removes it: move it first"
-    )
+    format!("the directory {path} was not unpacked by armilla, which never replaces or removes it: move it first")
 }
 
 fn sixteen_gigabytes() -> Bytes {

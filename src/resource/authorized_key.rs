@@ -235,7 +235,9 @@ fn check_options(options: &str) -> Result<(), String> {
         escaped = c == '\\' && !escaped;
     }
     if quoted || outside.contains(' ') || options.is_empty() {
-        return Err("`options` must be separated by commas, with spaces only in double quotes, as in sshd(8)".to_owned());
+        return Err(
+            "`options` must be separated by commas, with spaces only in double quotes, as in sshd(8)".to_owned()
+        );
     }
     Ok(())
 }

@@ -98,7 +98,9 @@ impl Kind for Cron {
             (Presence::Present, None, _) => Err("it needs a `schedule`".to_owned()),
             (Presence::Present, _, None) => Err("it needs a `command`".to_owned()),
             (Presence::Absent, None, None) => Ok(()),
-            (Presence::Absent, ..) => Err("a cron job with `state: absent` takes no schedule and no command".to_owned()),
+            (Presence::Absent, ..) => {
+                Err("a cron job with `state: absent` takes no schedule and no command".to_owned())
+            }
         }
     }
 

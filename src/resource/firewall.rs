@@ -248,7 +248,12 @@ impl Kind for Firewall {
         let ssh = match came.split_whitespace().nth(3).map(str::parse) {
             None => SSH,
             Some(Ok(port)) => port,
-            Some(Err(_)) => return Err(Unreadable(format!("unexpected connection of armilla on the host: `{}`", came.escape_debug()))),
+            Some(Err(_)) => {
+                return Err(Unreadable(format!(
+                    "unexpected connection of armilla on the host: `{}`",
+                    came.escape_debug()
+                )));
+            }
         };
         let live = readings.command(&live())?.exit == 0;
         Ok(State { rules: readings.path(&rules)?.clone(), units: units().observe(readings)?, ssh, live })

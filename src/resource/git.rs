@@ -486,10 +486,10 @@ fn check_repository(repository: &str) -> Result<(), String> {
         return match scheme {
             "file" if rest.starts_with('/') => Ok(()),
             "https" | "ssh" => check_place(scheme, place),
-            "http" | "git" => Err(format!(
-                "`{scheme}://` is not encrypted: use https:// or ssh://"
+            "http" | "git" => Err(format!("`{scheme}://` is not encrypted: use https:// or ssh://")),
+            _ => Err(format!(
+                "`{shown}`: a repository address begins with https://, ssh:// or file:///, or has the form user@host:path"
             )),
-            _ => Err(format!("`{shown}`: a repository address begins with https://, ssh:// or file:///, or has the form user@host:path")),
         };
     }
     // As scp has it: a host, a colon, a path. Two colons would name a program (gitremote-helpers(7)).
@@ -498,7 +498,9 @@ fn check_repository(repository: &str) -> Result<(), String> {
             check_place("ssh", host)
         }
         None if repository.starts_with('/') => Err(format!("write the path of a repository as `file://{shown}`")),
-        _ => Err(format!("`{shown}`: a repository address begins with https://, ssh:// or file:///, or has the form user@host:path")),
+        _ => Err(format!(
+            "`{shown}`: a repository address begins with https://, ssh:// or file:///, or has the form user@host:path"
+        )),
     }
 }
 

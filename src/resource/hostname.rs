@@ -60,7 +60,11 @@ impl Kind for Hostname {
             ));
         }
         let everybody = self.name == "localhost" || self.name.starts_with("localhost.");
-        if everybody { Err(format!("`{name}` is reserved for the loopback address: choose another name")) } else { Ok(()) }
+        if everybody {
+            Err(format!("`{name}` is reserved for the loopback address: choose another name"))
+        } else {
+            Ok(())
+        }
     }
 
     fn probes(&self) -> Vec<Probe> {

@@ -172,7 +172,9 @@ impl Kind for Http {
             0 => self.answered(&String::from_utf8_lossy(&answer.stdout)),
             // Exit codes of curl(1): 7 is a connection that was refused.
             7 => Ok(State::Later(format!("nothing answers at {server}; a service planned before it may start it"))),
-            127 => Ok(State::Later("it can be read only when curl is installed: add `package: curl` before it".to_owned())),
+            127 => {
+                Ok(State::Later("it can be read only when curl is installed: add `package: curl` before it".to_owned()))
+            }
             28 | 124 => Err(Unreadable(format!("{server} did not answer within {} s", self.patience().as_secs()))),
             exit => Err(Unreadable(format!("{server} could not be read (curl: {exit}): {}", self.said(answer)))),
         }

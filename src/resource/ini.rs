@@ -67,10 +67,7 @@ impl FilePart for Ini {
         for data in self.all() {
             let value = fields::one_line("value", data)?;
             if value.trim() != value || value.ends_with('\\') {
-                return Err(
-                    "`value` must not begin or end with a space, or end with a backslash"
-                        .to_owned(),
-                );
+                return Err("`value` must not begin or end with a space, or end with a backslash".to_owned());
             }
         }
         match (self.state, &self.value, &self.values) {

@@ -101,9 +101,7 @@ impl Kind for Mount {
         }
         match (self.state, &self.source, &self.sort) {
             (Presence::Present, Some(source), Some(sort)) => self.check_present(source, sort),
-            (Presence::Present, _, _) => {
-                Err("a mount needs `source` and `type`".to_owned())
-            }
+            (Presence::Present, _, _) => Err("a mount needs `source` and `type`".to_owned()),
             (Presence::Absent, None, None) if self.options.is_empty() => Ok(()),
             (Presence::Absent, _, _) => Err("a mount with `state: absent` takes only a path".to_owned()),
         }
@@ -210,9 +208,7 @@ impl Mount {
     fn hindrance(&self, state: &State) -> Option<String> {
         let path = &self.path;
         if state.listed {
-            return Some(format!(
-                "{FSTAB} has a line for {path}: remove the line first"
-            ));
+            return Some(format!("{FSTAB} has a line for {path}: remove the line first"));
         }
         let foreign = state.units.files.last() == Some(&PathReading::Absent);
         match &state.mounted {
@@ -288,7 +284,10 @@ fn check_option(option: &str) -> Result<(), String> {
         ));
     }
     if option.contains([',', ' ']) {
-        return Err(format!("invalid mount option `{}`: `options` is a list with one in each entry", option.escape_debug()));
+        return Err(format!(
+            "invalid mount option `{}`: `options` is a list with one in each entry",
+            option.escape_debug()
+        ));
     }
     if ["nofail", "auto", "noauto", "defaults"].contains(&name) || name.starts_with("x-systemd.") {
         return Err(format!(

@@ -121,9 +121,7 @@ impl Kind for Package {
         match (self.state, &self.version, self.hold) {
             (Presence::Absent, Some(_), _) => Err("a package with `state: absent` takes no `version`".to_owned()),
             (Presence::Absent, _, Some(true)) => Err("a package with `state: absent` cannot be held".to_owned()),
-            (Presence::Present, ..) if self.autoremove => {
-                Err("`autoremove` needs `state: absent`".to_owned())
-            }
+            (Presence::Present, ..) if self.autoremove => Err("`autoremove` needs `state: absent`".to_owned()),
             _ => Ok(()),
         }
     }
@@ -217,7 +215,9 @@ impl Package {
                 Manager::Dnf => {
                     "dnf needs a plugin to hold packages: add the package python3-dnf-plugin-versionlock".to_owned()
                 }
-                Manager::Yum => "yum needs a plugin to hold packages: add the package yum-plugin-versionlock".to_owned(),
+                Manager::Yum => {
+                    "yum needs a plugin to hold packages: add the package yum-plugin-versionlock".to_owned()
+                }
                 _ => format!("{manager} cannot hold a package: remove `hold`, or set its version"),
             });
         }
@@ -448,7 +448,8 @@ impl Package {
 
     /// What goes beside the package itself, for a person.
     fn taken(&self, removal: &Removal, along: &[String]) -> Vec<Field> {
-        let purged = self.purge.then(|| "deleted, with everything that its own scripts delete, such as data".to_owned());
+        let purged =
+            self.purge.then(|| "deleted, with everything that its own scripts delete, such as data".to_owned());
         let sorts = [
             ("also removed", (!along.is_empty()).then(|| along.join(", "))),
             ("also installed", (!removal.instead.is_empty()).then(|| removal.instead.join(", "))),

@@ -76,8 +76,14 @@ enum RepositoryFile {
     RpmKey,
 }
 
-const PLACES: [RepositoryFile; 6] =
-    [RepositoryFile::AptArmoured, RepositoryFile::AptBinary, RepositoryFile::AptSource, RepositoryFile::RpmKey, RepositoryFile::DnfSource, RepositoryFile::ZypperSource];
+const PLACES: [RepositoryFile; 6] = [
+    RepositoryFile::AptArmoured,
+    RepositoryFile::AptBinary,
+    RepositoryFile::AptSource,
+    RepositoryFile::RpmKey,
+    RepositoryFile::DnfSource,
+    RepositoryFile::ZypperSource,
+];
 
 impl RepositoryFile {
     fn path(self, name: &str) -> String {
@@ -194,7 +200,13 @@ struct Doing {
 }
 
 impl Doing {
-    fn add(&mut self, of: &Repository, place: RepositoryFile, found: &PathReading, manager: Manager) -> Result<(), String> {
+    fn add(
+        &mut self,
+        of: &Repository,
+        place: RepositoryFile,
+        found: &PathReading,
+        manager: Manager,
+    ) -> Result<(), String> {
         let path = place.path(&of.name);
         let content = of.wanted(place, manager);
         match regular(content.as_ref(), &path).verdict(found) {

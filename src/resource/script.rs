@@ -293,9 +293,7 @@ impl Script {
             && self.state == Presence::Present
             && let Some((key, _)) = self.wanted.map().into_iter().flatten().find(|(key, _)| !found.contains_key(key))
         {
-            return Err(Unreadable(format!(
-                "`read` of its script does not report `{key}`, so its state is unknown"
-            )));
+            return Err(Unreadable(format!("`read` of its script does not report `{key}`, so its state is unknown")));
         }
         Ok(state)
     }

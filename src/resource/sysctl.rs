@@ -43,7 +43,9 @@ impl<'de> Deserialize<'de> for Value {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self(text)),
             serde_json::Value::Number(number) => Ok(Self(number.to_string())),
-            _ => Err(serde::de::Error::custom("a value must be a number or text; write several numbers as one text in quotes")),
+            _ => Err(serde::de::Error::custom(
+                "a value must be a number or text; write several numbers as one text in quotes",
+            )),
         }
     }
 }

@@ -106,7 +106,9 @@ impl Kind for Timer {
             return Verdict::Refuse(format!("the systemd of the host rejects its schedule: {complaint}"));
         }
         if let Some(unit) = self.units().foreign(&state.units) {
-            return Verdict::Refuse(format!("the host has a unit {unit} that armilla does not manage: choose another name"));
+            return Verdict::Refuse(format!(
+                "the host has a unit {unit} that armilla does not manage: choose another name"
+            ));
         }
         self.parted(&state.units).map_or_else(Verdict::Refuse, Parts::verdict)
     }

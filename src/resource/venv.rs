@@ -449,7 +449,9 @@ fn check_index(url: &Data) -> Result<(), String> {
         return Err("`index_url` must begin with https://".to_owned());
     }
     if place.contains('@') && !url.0.is_secret() {
-        return Err("`index_url` contains a user or password in plain text: make it an input of type `secret`".to_owned());
+        return Err(
+            "`index_url` contains a user or password in plain text: make it an input of type `secret`".to_owned()
+        );
     }
     check_option(&text).map_err(|why| {
         if url.0.is_secret() { "`index_url` contains characters that pip would split".to_owned() } else { why }

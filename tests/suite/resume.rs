@@ -93,9 +93,9 @@ fn a_run_that_still_runs_is_followed_and_not_resumed() {
     assert!(follower.try_wait().expect("a child").is_none(), "it follows");
     fs::write(here.path("go"), "").expect("a file");
     assert!(run.wait_with_output().expect("it ends").status.success());
-    let followed = follower.wait_with_output().expect("it ends with the run");
-    let text = String::from_utf8_lossy(&followed.stdout).into_owned();
-    assert!(followed.status.success(), "{text}");
+    let printed = follower.wait_with_output().expect("it ends with the run");
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(printed.status.success(), "{text}");
     let log = here.ends("shop", 0, &["runs", "log", &name, "--json"]);
     assert_eq!(text, log, "whoever followed saw all of it");
     assert!(text.lines().count() > 3, "{text}");

@@ -3,8 +3,6 @@
 //! In: keys, configurations and users made for the test. Out: what really happened. Never: the sshd, the keys or the
 //! known hosts of this machine.
 
-#![expect(clippy::print_stderr, reason = "measurements, shown with --nocapture")]
-
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
