@@ -8,7 +8,7 @@
 //! ```
 //! use std::collections::BTreeMap;
 //! use armilla::name::{Address, EnvName, HostName, RoleName, ServiceName};
-//! use armilla::plan::{Block, Cause, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
+//! use armilla::plan::{PlannedBlock, Cause, Entry, Plan, Reason, ServicePlan, Stage, Verdict, Work};
 //! use armilla::report::json::{self, About};
 //! use armilla::resource::{Action, Change, Field, FieldValue};
 //!
@@ -22,7 +22,7 @@
 //! };
 //! let address = Address { host: host.clone(), role: role.clone(), kind: "file", target: "/etc/token".into() };
 //! let entry = Entry { address, verdict: Verdict::Change(change), reason: Reason::Differs, cause: Cause::Unknown, mark: None, risk: None };
-//! let block = Block { host: host.clone(), role: role.clone(), service: Some(service.clone()),
+//! let block = PlannedBlock { host: host.clone(), role: role.clone(), service: Some(service.clone()),
 //!     before: vec![], entries: vec![entry], after: vec![] };
 //! let plan = Plan {
 //!     owner: EnvName::new("staging").unwrap().into(),

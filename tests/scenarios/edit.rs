@@ -37,7 +37,7 @@ resources:
   - authorized_key: {{ user: ada, key: "{ada}" }}
   - authorized_key: {{ user: root, key: "{root}", options: 'restrict,command="echo I may only say this"' }}
   - known_host: {{ name: "[db.example.org]:2222", key: "{ada}" }}
-  - hosts_entry: {{ address: 192.0.2.7, names: [zk1.example.org, zk1] }}
+  - hosts_entry: {{ address: 192.0.2.7, names: [db1.example.org, db1] }}
   - limits: {{ domain: ada, type: "-", item: nofile, value: {limit} }}
   - line: {{ path: /srv/e/windows.txt, line: "level={level}", match: "^level=" }}
   - line: {{ path: /srv/e/windows.txt, line: first, before: BOF }}
@@ -99,7 +99,7 @@ pub(crate) fn made_and_unmade(house: &House) {
     assert!(enters(house, "root", &restricted), "root can do what the key allows");
     is("stat -c '%a %U:%G' /home/ada/.ssh /home/ada/.ssh/authorized_keys", "700 ada:ada\n600 ada:ada");
     is("ssh-keygen -F '[db.example.org]:2222' -f /etc/ssh/ssh_known_hosts | grep -c ssh-ed25519", "1");
-    is("getent hosts zk1", "192.0.2.7       zk1.example.org zk1");
+    is("getent hosts db1", "192.0.2.7       db1.example.org db1");
     is("su - ada -c 'ulimit -Sn; ulimit -Hn'", "2048\n2048");
     is("od -An -c /srv/e/windows.txt | tr -d ' \\n'", r"first\r\nlevel=high\r\nlast");
     is("stat -c '%a %U:%G' /srv/e/script.sh; /srv/e/script.sh", "750 games:adm\nhigh\nend");
@@ -121,7 +121,7 @@ pub(crate) fn made_and_unmade(house: &House) {
     is("od -An -c /srv/e/windows.txt | tr -d ' \\n'", "last");
     is("cat /srv/e/script.sh", "#!/bin/sh\necho end");
     is("cat /srv/e/a.yml", "# ours\nserver:\n  port: 80 # http\n  # end");
-    is("diff /etc/systemd/journald.conf /srv/journald.conf; getent hosts zk1; true", "");
+    is("diff /etc/systemd/journald.conf /srv/journald.conf; getent hosts db1; true", "");
     is("grep -v 'by hand' /etc/hosts | diff - /srv/hosts; true", "");
     is("su - ada -c 'ulimit -n' | grep -c 4096; ls /etc/cron.d | grep -c armilla; true", "0\n0");
 }
