@@ -151,7 +151,8 @@ resources:
     /// What [`LOOK`] prints on a host that is as described.
     fn seen(&self) -> String {
         let value = self.value;
-        let extras: String = self.extras.iter().map(|extra| format!("extra{extra}=v{value} ")).collect();
+        let extras: Vec<_> = self.extras.iter().map(|extra| format!("extra{extra}=v{value} ")).collect();
+        let extras = extras.concat();
         let running = self.daemon == Daemon::Running;
         let unit = if self.daemon == Daemon::Absent { "no" } else { "yes" };
         let (active, enabled) = if running { ("active", "yes") } else { ("inactive", "no") };

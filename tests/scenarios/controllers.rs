@@ -51,17 +51,8 @@ struct Tally {
     refused: usize,
 }
 
-/// One controller: so many starts of `apply`, half of them with patience.
-fn starts(
-    house: &House,
-    name: &str,
-    environment: &str,
-    files: &dyn Fn(&Project<'_>),
-    count: usize,
-    patient: u64,
-) -> Tally {
-    let project = house.project(&format!("controllers-{name}"));
-    files(&project);
+/// One controller: so many starts of `apply`, and how many of a hundred wait for the lock.
+fn starts(project: &Project<'_>, name: &str, environment: &str, count: usize, patient: u64) -> Tally {
     let mut chance = Chance(name.bytes().map(u64::from).sum::<u64>());
     let mut tally = Tally::default();
     for number in 0..count {
@@ -140,8 +131,9 @@ pub(crate) fn f22_many_starts(house: &House) {
     let files = |project: &Project<'_>| {
         project.only(&HOSTS, MARKED);
     };
+    let of = |name: &str| house.project(&format!("controllers-{name}")).tap(&files);
     let tallies: Vec<Tally> = std::thread::scope(|scope| {
-        let both = ["a", "b"].map(|name| scope.spawn(move || starts(house, name, "lab", &files, each, 50)));
+        let both = ["a", "b"].map(|name| scope.spawn(move || starts(&of(name), name, "lab", each, 50)));
         both.into_iter().map(|controller| controller.join().expect("a controller ends")).collect()
     });
     let done = apart(&spans(house, &HOSTS), HOSTS.len());
@@ -149,7 +141,7 @@ pub(crate) fn f22_many_starts(house: &House) {
     let (all, waited, refused) = (sum(|t| t.starts), sum(|t| t.waited), sum(|t| t.refused));
     assert_eq!((all, done + refused), (2 * each, 2 * each));
     assert!(waited > each / 20 && refused > each / 20, "they were not in each other's way: {tallies:?}");
-    is_free(&house.project("controllers-look").tap(&files), "lab", &HOSTS);
+    is_free(&of("look"), "lab", &HOSTS);
     tell(&format!(
         "{all} starts: {done} done, of which {waited} waited; {refused} refused; {} s",
         begun.elapsed().as_secs()
@@ -172,8 +164,9 @@ pub(crate) fn f22_environments_that_share_a_host(house: &House) {
         let role = MARKED.replace("/srv/label,", "\"/srv/label-{{ environment.name }}\",");
         project.file("site.yml", "services:\n  only: { hosts: all_hosts }\n").file("roles/only/role.yml", role);
     };
+    let of = |name: &str| house.project(&format!("controllers-{name}")).tap(&files);
     let tallies = std::thread::scope(|scope| {
-        let both = ["left", "right"].map(|name| scope.spawn(move || starts(house, name, name, &files, 5, 100)));
+        let both = ["left", "right"].map(|name| scope.spawn(move || starts(&of(name), name, name, 5, 100)));
         both.map(|controller| controller.join().expect("a controller ends"))
     });
     assert_eq!(apart(&spans(house, &["h2"]), 1), 10, "{tallies:?}");

@@ -36,24 +36,6 @@ pub(crate) fn f14_hostile(house: &House) {
     house.up(&["h1"]);
     house.sh("h1", "rm -rf /srv/h; mkdir /srv/h; printf '\\033]0;old\\a\\n' >/srv/h/escapes");
     let project = house.project("hostile");
-    let texts = [
-        ("escapes", "\u{1b}]0;evil\u{7}\u{1b}[2J\u{9b}31m red \u{202e}backwards\r\n".to_owned()),
-        ("shell", "'; touch /srv/hurt; echo '$(touch /srv/hurt)`touch /srv/hurt`\\\n\n\t%s%d%%\n\\0123\n".to_owned()),
-        ("no-newline", "the end".to_owned()),
-        ("newlines", "\n\n\n".to_owned()),
-        ("empty", String::new()),
-        ("long-line", "x".repeat(100_000)),
-        ("here", "EOF\nEOT\n.\n\narmilla-ready\n".to_owned()),
-    ];
-    let every: Vec<u8> = (0..=255).collect();
-    let mut noise = 1_u32;
-    let mut random = || {
-        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        noise.to_be_bytes()[0]
-    };
-    let large: Vec<u8> = (0..1_048_576).map(|_| random()).collect();
-    let binary = [("every-byte", every.repeat(3)), ("one-megabyte", large), ("zeros", vec![0; 5000])];
-
     let mut role = String::from("summary: Hostile.\nresources:\n");
     let mut wanted: Vec<(String, String)> = Vec::new();
     for name in NAMES {
@@ -61,12 +43,12 @@ pub(crate) fn f14_hostile(house: &House) {
         line(&mut role, &path, &content);
         wanted.push((path, digest(content.as_bytes())));
     }
-    for (name, content) in &texts {
+    for (name, content) in &texts() {
         let path = format!("/srv/h/{name}");
         line(&mut role, &path, content);
         wanted.push((path, digest(content.as_bytes())));
     }
-    for (name, bytes) in &binary {
+    for (name, bytes) in &binaries() {
         let path = format!("/srv/h/{name}");
         let _ = writeln!(role, "  - file: {{ path: {path}, src: {name} }}");
         project.file(&format!("roles/only/files/{name}"), bytes);
@@ -78,16 +60,11 @@ pub(crate) fn f14_hostile(house: &House) {
     wanted.push(("/srv/h/argument".to_owned(), digest(argument.as_bytes())));
     project.only(&["h1"], &role);
 
-    for run in
-        [project.plan(&["-D", "-vv"]).ends(0), project.plan(&["--json"]).ends(0), project.apply(&["-vv"]).ends(0)]
-    {
+    for run in [project.plan(&["-D", "-vv"]), project.plan(&["--json"]), project.apply(&["-vv"])] {
+        let said = run.ends(0).said();
         for sign in ["\u{1b}", "\u{7}", "\u{9b}", "\u{202e}", "\r"] {
-            assert!(
-                !run.said().contains(sign),
-                "{} reaches the terminal\n{}",
-                sign.escape_debug(),
-                run.said().escape_debug()
-            );
+            let shown = (sign.escape_debug(), said.escape_debug());
+            assert!(!said.contains(sign), "{} reaches the terminal\n{}", shown.0, shown.1);
         }
     }
     project.is_empty();
@@ -105,6 +82,31 @@ pub(crate) fn f14_hostile(house: &House) {
         let role = format!("summary: x\nresources:\n  - file: {{ path: \"{path}\", content: x }}\n");
         project.only(&["h1"], &role).plan(&[]).ends(1).says("invalid path").keeps("\u{1b}");
     }
+}
+
+/// Texts that a shell, a terminal or a template would take for something else.
+fn texts() -> [(&'static str, String); 7] {
+    [
+        ("escapes", "\u{1b}]0;evil\u{7}\u{1b}[2J\u{9b}31m red \u{202e}backwards\r\n".to_owned()),
+        ("shell", "'; touch /srv/hurt; echo '$(touch /srv/hurt)`touch /srv/hurt`\\\n\n\t%s%d%%\n\\0123\n".to_owned()),
+        ("no-newline", "the end".to_owned()),
+        ("newlines", "\n\n\n".to_owned()),
+        ("empty", String::new()),
+        ("long-line", "x".repeat(100_000)),
+        ("here", "EOF\nEOT\n.\n\narmilla-ready\n".to_owned()),
+    ]
+}
+
+/// Files with bytes of every value.
+fn binaries() -> [(&'static str, Vec<u8>); 3] {
+    let every: Vec<u8> = (0..=255).collect();
+    let mut noise = 1_u32;
+    let mut random = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        noise.to_be_bytes()[0]
+    };
+    let large: Vec<u8> = (0..1_048_576).map(|_| random()).collect();
+    [("every-byte", every.repeat(3)), ("one-megabyte", large), ("zeros", vec![0; 5000])]
 }
 
 /// One file of the role. JSON texts are YAML texts; braces of a template come out as themselves.

@@ -151,7 +151,9 @@ pub(crate) fn unhealthy_is_never_as_described(house: &House) {
 /// With and without a check of its own, side by side: the gate of each takes a minute.
 fn restarted_is_never_as_described(house: &House) {
     let (hosts, project) = (["h1", "h2"], house.project("restarted"));
-    hosts.iter().for_each(|host| clean(house, host));
+    for host in hosts {
+        clean(house, host);
+    }
     project.hosts(&hosts).file("site.yml", "services:\n  plain: { hosts: h1 }\n  checked: { hosts: h2 }\n");
     let does = |script: &str, health: &str| {
         project.file("roles/plain/role.yml", restarted(script, ""));
@@ -172,5 +174,7 @@ fn restarted_is_never_as_described(house: &House) {
     assert_eq!(failed.out.matches(why).count(), 2, "\n{failed}");
     does("sleep infinity", "");
     project.apply(&[]).ends(0).says("Converged");
-    hosts.iter().for_each(|host| clean(house, host));
+    for host in hosts {
+        clean(house, host);
+    }
 }

@@ -342,7 +342,7 @@ fn fifty_paths_start_as_many_programs_as_ten() {
             assert!(matches!(readings.path(&probes[number - 1]), Ok(PathReading::File { content: None, .. })));
             let log = fs::read_to_string(room.path("log")).expect("what was started");
             // One more, where a processor is free and answers are gathered side by side.
-            log.lines().filter(|program| *program != "cat").map(|program| format!("{program}\n")).collect::<String>()
+            log.lines().filter(|program| *program != "cat").collect::<Vec<_>>().join("\n")
         };
         let (ten, fifty) = (started(10), started(50));
         assert!(fifty.lines().any(|program| program == "sha256sum"), "{shell:?}: they are counted\n{fifty}");
