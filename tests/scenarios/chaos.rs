@@ -262,7 +262,8 @@ impl Chaos<'_> {
     fn destroyed(&mut self, fault: Fault) {
         let destroy = ["destroy", "lab", "--lab", "--confirm", "lab"];
         let mut run = self.disturbed(fault, &destroy);
-        if run.code != Some(0) {
+        // A second controller may have had its turn after it, and have brought everything back.
+        if run.code != Some(0) || fault == Fault::Second {
             self.healed();
             run = self.armilla(&[&destroy[..], &PATIENT].concat());
         }
