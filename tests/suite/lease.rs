@@ -55,6 +55,10 @@ impl Host {
 
     fn script(&self, script: &str) -> String {
         assert!(script.contains("${ARMILLA_HOST_DIR"), "the script keeps nothing");
+        // With another boot id, what other tests have in use here would be what a boot left behind.
+        let script = script.replace("/run/armilla.", &self.room.path("armilla."));
+        let script = script.replace("/run/$o", &self.room.path("$o")).replace("/var/tmp/armilla.", "/nowhere/armilla.");
+        let script = script.replace("\"$scratch\"/armilla.*", "/nowhere/armilla.*");
         format!("H=web1\n{}", script.replace("/proc/sys/kernel/random/boot_id", &self.room.path("boot_id")))
     }
 
@@ -560,9 +564,8 @@ fn what_a_killed_order_left_beside_a_file_goes_with_the_next() {
 }
 
 /// The directories for temporary files that the shell with this number made.
-fn temporary(process: u32) -> Vec<PathBuf> {
-    let folders = ["/run", "/var/tmp", "/tmp"].into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
-    let names = folders.flatten().map(|entry| entry.path());
+fn temporary(host: &Host, process: u32) -> Vec<PathBuf> {
+    let names = fs::read_dir(&host.room.0).expect("a directory").flatten().map(|entry| entry.path());
     let mine = format!(".{process}.");
     let is_ours = |path: &PathBuf| {
         path.file_name().is_some_and(|name| {
@@ -591,7 +594,7 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
         let script = order_script(Order { steps: &steps, ticket: Some(&ticket) }, NONCE).expect("a script");
         let mut child = host.start(&script);
         until("the last step begins", || PathBuf::from(&begun).exists());
-        assert_eq!(temporary(child.id()).len(), 1, "{shell:?}");
+        assert_eq!(temporary(&host, child.id()).len(), 1, "{shell:?}");
         assert_eq!(host.read(&format!("{FOLDER}/drafts")), format!("{}/\n", folder.display()), "{shell:?}");
         // What the order had not renamed yet, and a ledger and a journal that were being written.
         let file = folder.join(format!(".armilla-{NONCE}-7"));
@@ -609,7 +612,7 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
         host.at("boot-1", 9000);
         assert!(matches!(host.ask(&acquire("b", 120, None)), LeaseAnswer::Taken(held) if held.busy), "{shell:?}");
         assert!(file.exists() && news.iter().all(|path| path.exists()), "{shell:?}");
-        assert_eq!(temporary(child.id()).len(), 1, "{shell:?}");
+        assert_eq!(temporary(&host, child.id()).len(), 1, "{shell:?}");
 
         let group = format!("-{}", child.id());
         assert!(Process::new("kill").args(["-KILL", "--", &group]).status().expect("kill").success());
@@ -624,7 +627,7 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
             assert!(!path.exists(), "{shell:?}: {} is left", path.display());
         }
         assert!(fs::symlink_metadata(other(&symlink_left)).is_err() && others.exists(), "{shell:?}");
-        assert_eq!(temporary(child.id()), Vec::<PathBuf>::new(), "{shell:?}");
+        assert_eq!(temporary(&host, child.id()), Vec::<PathBuf>::new(), "{shell:?}");
         assert!(folder.join("file").exists() && folder.join("link").exists(), "what was done stays");
     }
 }
@@ -637,11 +640,9 @@ fn a_directory_of_another_boot_goes_and_one_of_a_living_shell_stays() {
         let ticks =
             stat.rsplit_once(')').expect("a name").1.split_whitespace().nth(19).expect("its beginning").to_owned();
         let us = std::process::id();
-        let name = |boot: &str, ticks: &str| {
-            PathBuf::from(format!("/var/tmp/armilla.{boot}.{us}.{ticks}.{}", host.room.path("").len()))
-        };
+        let name = |boot: &str, ticks: &str| PathBuf::from(host.room.path(&format!("armilla.{boot}.{us}.{ticks}.x")));
         let (alive, before, again) = (name("boot", &ticks), name("earlier", &ticks), name("boot", "1"));
-        let strange = PathBuf::from(format!("/var/tmp/armilla.boot.x.{us}.of-somebody"));
+        let strange = PathBuf::from(host.room.path(&format!("armilla.boot.x.{us}.of-somebody")));
         for folder in [&alive, &before, &again, &strange] {
             let _ = fs::remove_dir_all(folder);
             fs::create_dir(folder).expect("a directory");

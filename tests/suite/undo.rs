@@ -507,6 +507,8 @@ fn back(world: &World, project: &Project, cut: &Cut) -> Result<(), TestCaseError
     keep(world, &plan);
     let name = format!("h{}", host % project.hosts + 1);
     let powerless = matches!(fault, Some(Fault::PowerLossBefore | Fault::PowerLossIn | Fault::PowerLossAfter));
+    // What does not start with this host is not the run's to start there.
+    let unbegun = fault == Some(Fault::PowerLossBefore) && step == 0;
     if let Some(fault) = fault {
         world.fleet.fault(&name, step, fault);
     }
@@ -524,6 +526,9 @@ fn back(world: &World, project: &Project, cut: &Cut) -> Result<(), TestCaseError
     let touched: Vec<Touched> = plan.blocks().flat_map(|block| touched(&block.entries).0).collect();
     let ours =
         |what: &str| what.strip_prefix("unit ").is_none_or(|unit| touched.contains(&Touched::Unit(unit.to_owned())));
+    if unbegun {
+        before.remove(&name);
+    }
     if powerless {
         before.values_mut().chain(after.values_mut()).for_each(|shape| shape.retain(|what, _| ours(what)));
     }

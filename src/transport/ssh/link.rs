@@ -44,6 +44,9 @@ pub(in crate::transport) struct Link {
     _directory: Arc<Directory>,
 }
 
+/// A login that succeeded, and whose connection was gone before anything was asked.
+pub(super) const ENDED_AT_ONCE: &str = "its connection ended at once";
+
 /// Makes a connection.
 pub(super) async fn connect(
     host: &Endpoint,
@@ -54,9 +57,8 @@ pub(super) async fn connect(
     let local = |why: String| TransportError::Local { host: host.name.to_string(), why };
     let arguments = arguments(host, options).map_err(unreachable)?;
     let link = |socket: PathBuf, kept: bool| {
-        Link::hold(socket, kept, Arc::clone(&directory)).map_err(|error| {
-            shortage(&error).map_or_else(|| unreachable(format!("its connection ended at once: {error}")), local)
-        })
+        Link::hold(socket, kept, Arc::clone(&directory))
+            .map_err(|error| shortage(&error).map_or_else(|| unreachable(format!("{ENDED_AT_ONCE}: {error}")), local))
     };
     let spot = match options.keep {
         None => Spot::Taken,

@@ -32,9 +32,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// Whether somebody said no, or hung up, before there was a connection: not a host that is silent.
 fn was_turned_away(why: &str) -> bool {
-    ["Connection refused", "Connection reset", "Connection closed", "closed by remote host", "Broken pipe"]
-        .iter()
-        .any(|words| why.contains(words))
+    let refusals =
+        ["Connection refused", "Connection reset", "Connection closed", "closed by remote host", "Broken pipe"];
+    refusals.iter().any(|words| why.contains(words)) || why.starts_with(link::ENDED_AT_ONCE)
 }
 
 /// Ends a connection that does not work. A master that is kept and answers, but has no way to the host, would be taken
