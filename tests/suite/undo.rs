@@ -503,12 +503,10 @@ struct Cut {
 fn back(world: &World, project: &Project, cut: &Cut) -> Result<(), TestCaseError> {
     let Cut { host, step, fault, again } = *cut;
     let plan = plan(world);
-    let mut before = shapes(world, &plan);
+    let before = shapes(world, &plan);
     keep(world, &plan);
     let name = format!("h{}", host % project.hosts + 1);
     let powerless = matches!(fault, Some(Fault::PowerLossBefore | Fault::PowerLossIn | Fault::PowerLossAfter));
-    // What does not start with this host is not the run's to start there.
-    let unbegun = fault == Some(Fault::PowerLossBefore) && step == 0;
     if let Some(fault) = fault {
         world.fleet.fault(&name, step, fault);
     }
@@ -521,16 +519,26 @@ fn back(world: &World, project: &Project, cut: &Cut) -> Result<(), TestCaseError
         world.fleet.fault(&name, 0, fault);
     }
     roll_back(world, &plan);
-    let mut after = shapes(world, &plan);
-    // Without power a unit stops that no change had to do with, and that does not start with the host.
+    let after = shapes(world, &plan);
+    // Without power a unit stops that no change had to do with, or none had begun with, and that does not start with the host.
     let touched: Vec<Touched> = plan.blocks().flat_map(|block| touched(&block.entries).0).collect();
-    let ours =
-        |what: &str| what.strip_prefix("unit ").is_none_or(|unit| touched.contains(&Touched::Unit(unit.to_owned())));
-    if unbegun {
-        before.remove(&name);
-    }
+    let starts = |unit: &str| {
+        let link = format!("path /etc/systemd/system/multi-user.target.wants/{unit}");
+        before.get(&name).is_some_and(|shape| shape.contains_key(&link))
+    };
+    let ours = |host: &str, what: &str| {
+        what.strip_prefix("unit ")
+            .is_none_or(|unit| touched.contains(&Touched::Unit(unit.to_owned())) && (host != name || starts(unit)))
+    };
     if powerless {
-        before.values_mut().chain(after.values_mut()).for_each(|shape| shape.retain(|what, _| ours(what)));
+        let ours = |shapes: &Shapes| -> Shapes {
+            let of = |(host, shape): (&String, &BTreeMap<String, String>)| {
+                let kept = shape.iter().filter(|(what, _)| ours(host, what));
+                (host.clone(), kept.map(|(what, is)| (what.clone(), is.clone())).collect())
+            };
+            shapes.iter().map(of).collect()
+        };
+        return same(&ours(&before), &ours(&after));
     }
     same(&before, &after)
 }
