@@ -5,6 +5,8 @@ steps_log=$(mktemp)
 steps_failed=$(mktemp)
 trap 'rm -f "$steps_log" "$steps_log.beside" "$steps_failed"' EXIT
 steps_begun=$(date +%s)
+# Many tests wait for a limit or another process: two processors do more than two of them at a time.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}"
 
 # step COMMAND...: runs it, shows its output and how long it took, and goes on if it fails. Of tests that passed only the
 # number is shown; of those that were ignored, why.
