@@ -1,7 +1,7 @@
 //! Stories on real hosts: own address, own disk, real systemd, real sshd. Run by `tests/lab` and `tests/run`, as root on
 //! Linux, beside a lab of the user's own: another folder, another network, the same base.
 //!
-//! Two at a time, each in a lab of its own: they wait more than they work. Hosts are shared by the stories of a lab, one
+//! Three at a time, each in a lab of its own: they wait more than they work. Hosts are shared by the stories of a lab, one
 //! after another: each brings what it needs to the state it begins with, so that one alone runs too
 //! (`tests/lab power`). A story that breaks a host makes it anew.
 
@@ -166,7 +166,7 @@ fn main() -> ExitCode {
     let (smoke, others): (Vec<_>, Vec<_>) = std::env::args().partition(|argument| argument == "--smoke");
     let mut arguments = Arguments::from_iter(others);
     let others = if smoke.is_empty() { STORIES } else { &[] };
-    let threads = arguments.test_threads.unwrap_or(2).clamp(1, 8);
+    let threads = arguments.test_threads.unwrap_or(3).clamp(1, 8);
     arguments.test_threads = Some(threads);
     let street = Arc::new(Street::default());
     let trials = SMOKE.iter().chain(others).map(|story| trial(story, &street)).collect();
