@@ -21,6 +21,9 @@ use crate::lease::{LeaseAnswer, Request};
 use crate::secret::Secret;
 use crate::step::{Command, Outcome, Probe, Readings};
 
+/// Why an answer is missing whose shell ended without a word.
+pub(super) const CLOSED_EARLY: &str = "it closed early";
+
 /// What is sent, how long an answer may take, and how many bytes it may have.
 struct Script<'a> {
     text: &'a str,
@@ -155,7 +158,7 @@ impl<'a> Exchange<'a> {
         // A program may have closed one of the streams; its end is in the other.
         match out.end().or(err.end()) {
             Some(code) => Ok(code),
-            None => held.and_then(|()| Err(self.lost("it closed early".to_owned()))),
+            None => held.and_then(|()| Err(self.lost(CLOSED_EARLY.to_owned()))),
         }
     }
 
@@ -185,7 +188,7 @@ impl<'a> Exchange<'a> {
             Broken::Become(why) => TransportError::Become { host, why },
             Broken::NotReady(noise) if noise.is_empty() => self.lost("it closed before it started".to_owned()),
             Broken::NotReady(noise) => self.protocol(format!("no POSIX shell started; it printed: {}", brief(&noise))),
-            Broken::Ended(words) if words.is_empty() => self.lost("it closed early".to_owned()),
+            Broken::Ended(words) if words.is_empty() => self.lost(CLOSED_EARLY.to_owned()),
             Broken::Ended(words) => self.lost(format!("it closed early and printed: {}", brief(&words))),
             Broken::TooMuch => self.protocol(format!("more than {} MiB", LARGEST >> 20)),
         }

@@ -71,7 +71,7 @@ impl Way for Local {
             why: shortage(&error).unwrap_or_else(|| format!("{} cannot be started: {error}", words[0])),
         })?;
         self.trips.count(host.name.as_str());
-        Ok(Trip { exchange, channel: Some(channel), link: () })
+        Ok(Trip { exchange, channel: Some(channel), link: (), reused: false })
     }
 
     async fn close<T: Send>(&self, _: Trip<'_, ()>, result: Result<T, TransportError>) -> Result<T, TransportError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::api::{Order, StepEvent, Stream};
 use super::dialogue::Channel;
 use super::error::TransportError;
-use super::exchange::Exchange;
+use super::exchange::{self, Exchange};
 use crate::inventory::Endpoint;
 use crate::lease::{LeaseAnswer, Request};
 use crate::step::{Command, Outcome, Probe, Readings};
@@ -18,6 +18,8 @@ pub(super) struct Trip<'a, L> {
     pub(super) channel: Option<Channel>,
     /// The connection it goes over.
     pub(super) link: L,
+    /// Whether its shell did something before: it may have ended meanwhile, and nobody has heard of that yet.
+    pub(super) reused: bool,
 }
 
 /// A way to hosts.
@@ -51,16 +53,18 @@ pub(super) trait Way: Send + Sync + 'static {
     fn read_timeout(&self) -> Duration;
 }
 
-/// See [`super::Transport::read`]. What asks changes nothing, so it may be asked again, once, when the connection was lost.
-/// A host that is slow to answer over a connection that stands is not asked again.
+/// See [`super::Transport::read`]. What asks changes nothing, so it may be asked again, once, when the connection was lost, or
+/// the shell that had served before. A host that is slow to answer over a connection that stands is not asked again.
 pub(super) async fn read<W: Way>(way: &W, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
     let mut is_second = false;
     loop {
         let mut trip = way.open(host).await?;
-        let link = trip.link.clone();
+        let (link, reused) = (trip.link.clone(), trip.reused);
         let result = trip.exchange.read(&mut trip.channel, probes, way.read_timeout()).await;
         let result = way.close(trip, result).await;
-        if result.is_ok() || is_second || !way.is_lost(host, &link).await {
+        let is_gone =
+            reused && matches!(&result, Err(TransportError::Lost { why, .. }) if why == exchange::CLOSED_EARLY);
+        if result.is_ok() || is_second || !(is_gone || way.is_lost(host, &link).await) {
             return result;
         }
         is_second = true;

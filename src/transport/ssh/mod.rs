@@ -171,7 +171,7 @@ impl Way for Ssh {
         let mut link = self.link(host).await?;
         if let Some(channel) = link.idle(host.become_user).await {
             self.trips.count(host.name.as_str());
-            return Ok(Trip { exchange, channel: Some(channel), link });
+            return Ok(Trip { exchange, channel: Some(channel), link, reused: true });
         }
         let token = exchange.token()?;
         let words = bootstrap::line(host.become_user, exchange.password(), &token);
@@ -185,7 +185,7 @@ impl Way for Ssh {
         match opened {
             Ok(channel) => {
                 self.trips.count(host.name.as_str());
-                Ok(Trip { exchange, channel: Some(channel), link })
+                Ok(Trip { exchange, channel: Some(channel), link, reused: false })
             }
             Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
             Err(NotStarted::Lost(why)) => {
@@ -201,7 +201,7 @@ impl Way for Ssh {
         trip: Trip<'_, Arc<Link>>,
         result: Result<T, TransportError>,
     ) -> Result<T, TransportError> {
-        let Trip { exchange, channel, link } = trip;
+        let Trip { exchange, channel, link, .. } = trip;
         match result {
             Ok(result) => {
                 link.ended();
