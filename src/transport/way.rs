@@ -54,7 +54,8 @@ pub(super) trait Way: Send + Sync + 'static {
 }
 
 /// See [`super::Transport::read`]. What asks changes nothing, so it may be asked again, once, when the connection was lost, or
-/// the shell that had served before. A host that is slow to answer over a connection that stands is not asked again.
+/// when the shell had served before and has ended since. A host that is slow to answer over a connection that stands is not
+/// asked again.
 pub(super) async fn read<W: Way>(way: &W, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
     let mut is_second = false;
     loop {

@@ -163,7 +163,8 @@ fn hanging_order(house: &House, second: &mut Controller) {
     assert_eq!(runtime.block_on(second.acquire(120)), LeaseAnswer::Granted(4));
 }
 
-/// The power goes while a step runs: the lock and the journal outlive it. The holder, with a new connection.
+/// The power goes while a step runs: the lock and the journal outlive it. Gives the holder with a new
+/// connection.
 fn power_cut(house: &House, first: &mut Controller, second: Controller) -> Controller {
     let cut = std::thread::spawn(move || {
         let steps = [sh("touch /run/step; sleep 50"), sh("true")];

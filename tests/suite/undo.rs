@@ -503,7 +503,7 @@ struct Cut {
 fn back(world: &World, project: &Project, cut: &Cut) -> Result<(), TestCaseError> {
     let Cut { host, step, fault, again } = *cut;
     let plan = plan(world);
-    let before = shapes(world, &plan);
+    let mut before = shapes(world, &plan);
     keep(world, &plan);
     let name = format!("h{}", host % project.hosts + 1);
     let powerless = matches!(fault, Some(Fault::PowerLossBefore | Fault::PowerLossIn | Fault::PowerLossAfter));
@@ -519,26 +519,19 @@ fn back(world: &World, project: &Project, cut: &Cut) -> Result<(), TestCaseError
         world.fleet.fault(&name, 0, fault);
     }
     roll_back(world, &plan);
-    let after = shapes(world, &plan);
+    let mut after = shapes(world, &plan);
     // Without power a unit stops that no change had to do with, or none had begun with, and that does not start with the host.
     let touched: Vec<Touched> = plan.blocks().flat_map(|block| touched(&block.entries).0).collect();
-    let starts = |unit: &str| {
-        let link = format!("path /etc/systemd/system/multi-user.target.wants/{unit}");
-        before.get(&name).is_some_and(|shape| shape.contains_key(&link))
-    };
+    let started = before.get(&name).cloned().unwrap_or_default();
+    let starts = |unit: &str| started.contains_key(&format!("path /etc/systemd/system/multi-user.target.wants/{unit}"));
     let ours = |host: &str, what: &str| {
         what.strip_prefix("unit ")
             .is_none_or(|unit| touched.contains(&Touched::Unit(unit.to_owned())) && (host != name || starts(unit)))
     };
     if powerless {
-        let ours = |shapes: &Shapes| -> Shapes {
-            let of = |(host, shape): (&String, &BTreeMap<String, String>)| {
-                let kept = shape.iter().filter(|(what, _)| ours(host, what));
-                (host.clone(), kept.map(|(what, is)| (what.clone(), is.clone())).collect())
-            };
-            shapes.iter().map(of).collect()
-        };
-        return same(&ours(&before), &ours(&after));
+        for (host, shape) in before.iter_mut().chain(&mut after) {
+            shape.retain(|what, _| ours(host, what));
+        }
     }
     same(&before, &after)
 }
