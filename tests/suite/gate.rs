@@ -12,6 +12,7 @@ use armilla::step::{
 use armilla::transport::StepEvent;
 
 use crate::script::{Room, failure, perform, perform_by, read_by, serve, sh, shells};
+use crate::waiting::NOT_HELD_UP;
 
 /// A check with its times in milliseconds.
 fn timed(check: Check, stable: u64, within: u64, at_most: u64) -> Check {
@@ -44,10 +45,8 @@ fn waits(events: &[StepEvent]) -> Vec<&str> {
 #[test]
 fn a_question_that_is_cut_short_is_no_news() {
     for shell in shells() {
-        let began = Instant::now();
         let outcomes = perform(&shell, &[output("sleep 1.6; echo no; exit 1", "yes", 0, 4000)]);
         assert!(failure(&outcomes[0]).1.contains("not within 4 s"), "{outcomes:?}");
-        assert!(began.elapsed() < Duration::from_secs(8), "{:?} in {shell:?}", began.elapsed());
     }
 }
 
@@ -92,10 +91,9 @@ fn f27_a_gate_that_flaps_does_not_open() {
         let room = Room::new("flap");
         let count = room.path("count");
         let flap = format!("echo x >>'{count}'; [ $(($(wc -l <'{count}') % 3)) -ne 0 ]");
-        let began = Instant::now();
         let outcomes = perform(&shell, &[wait(timed(succeeds(&flap), 2000, 4000, 60_000))]);
-        assert!(failure(&outcomes[0]).1.contains("not within 4 s of the last news"), "{shell:?} {outcomes:?}");
-        assert!(began.elapsed() < Duration::from_secs(12), "flapping is no progress: {:?}", began.elapsed());
+        let why = failure(&outcomes[0]).1;
+        assert!(why.contains("not within 4 s of the last news"), "flapping is no progress: {shell:?} {why}");
     }
 }
 
@@ -122,11 +120,11 @@ fn f27_a_check_that_hangs_is_sick_and_never_a_hang() {
     let second = Duration::from_secs(1);
     for shell in shells() {
         let began = Instant::now();
-        let hung = gate(Probe::Command(Command::new(["sleep", "60"])), Expect::Output(None), 0, 1000);
+        let hung = gate(Probe::Command(Command::new(["sleep", "600"])), Expect::Output(None), 0, 1000);
         failure(&perform(&shell, &[hung])[0]);
-        assert!(began.elapsed() < Duration::from_secs(10), "a check that hangs is bounded by the gate");
+        assert!(began.elapsed() < NOT_HELD_UP, "a check that hangs is bounded by the gate");
 
-        let sleeps = Check::new(Probe::Command(Command::new(["sleep", "60"]).within(second)), Expect::Output(None));
+        let sleeps = Check::new(Probe::Command(Command::new(["sleep", "600"]).within(second)), Expect::Output(None));
         let request = HttpRequest { timeout: second, ..HttpRequest::get(&url) };
         let answers = Check::new(Probe::Http(request), Expect::Answer(Box::new(WebAnswer::status(200))));
         for check in [sleeps, answers] {
@@ -137,7 +135,7 @@ fn f27_a_check_that_hangs_is_sick_and_never_a_hang() {
             let found = health(std::slice::from_ref(&check), &readings);
             assert!(matches!(&found, Health::Sick(why) if why.contains("no answer in time")), "{shell:?} {found:?}");
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "{shell:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() < NOT_HELD_UP, "{shell:?}: {:?}", began.elapsed());
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command as Process, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use armilla::lease::{Desk, Holder, Lease, LeaseAnswer, LeaseId, Now, OrderPart, Request, Ticket, grant};
 use armilla::ledger::{Journal, Reached};
@@ -23,6 +23,7 @@ use armilla::transport::{Order, StepEvent};
 use proptest::prelude::*;
 
 use crate::script::{Room, shells};
+use crate::waiting::until;
 
 const NONCE: &str = "0123456789abcdef0123456789abcdef";
 
@@ -395,14 +396,6 @@ fn of_two_who_ask_at_once_one_gets_it() {
                 });
             }
         });
-    }
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -49,4 +49,5 @@ mod stories;
 mod undo;
 mod unpack;
 mod vault;
+mod waiting;
 mod workspace;

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::proxy::{Cable, Pieces, Proxy, Way, What};
 use crate::ssh::{Server, gone, run, said, write};
 use crate::unpack::{file, me, tar};
+use crate::waiting::NOT_HELD_UP;
 
 /// Points that are tried at the same time.
 const AT_ONCE: usize = 6;
@@ -312,54 +313,70 @@ async fn f09_a_slow_a_late_and_a_stalled_connection_do_their_work() {
     all.join_all().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs root: starts an sshd"]
-async fn f09_a_host_that_falls_silent_ends_by_its_own_limit_and_holds_nobody_up() {
-    let server = Server::start("");
+/// Three hosts, each with a cable of its own, and connected.
+async fn three(server: &Server, connections: &Connections) -> (Vec<Proxy>, Vec<Endpoint>) {
     server.known_by_any_port();
-    let options =
-        SshOptions { keep_alive: Duration::from_secs(1), connect_timeout: Duration::from_secs(2), ..server.options() };
-    let connections = Connections::new(options);
     let proxies: Vec<Proxy> = (0..3).map(|_| Proxy::start(server.address(), |_| Cable::sound())).collect();
     let hosts: Vec<Endpoint> =
         proxies.iter().zip(["a1", "a2", "a3"]).map(|(proxy, name)| at(proxy.port, name)).collect();
     for host in &hosts {
-        assert_eq!(said(&connections, host, "echo up").await, Ok("up".to_owned()));
+        assert_eq!(said(connections, host, "echo up").await, Ok("up".to_owned()));
     }
+    (proxies, hosts)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
+async fn f09_a_host_that_falls_silent_holds_nobody_up() {
+    let server = Server::start("");
+    // As if the silent one were waited for without end.
+    let connections = Connections::new(SshOptions { keep_alive: Duration::from_secs(600), ..server.options() });
+    let (proxies, hosts) = three(&server, &connections).await;
     proxies[1].silence();
-    let took: Mutex<BTreeMap<String, Duration>> = Mutex::default();
-    let work = async |host: &Endpoint| {
-        let begun = Instant::now();
-        let steps = [run("sleep 1"), run("sleep 1")];
-        let told = connections.perform(host, Order::of(&steps), &|_| ()).await;
-        took.lock().expect("a lock").insert(host.name.to_string(), begun.elapsed());
+    let steps = [run("sleep 1"), run("sleep 1")];
+    let others = async {
+        let told = tokio::join!(
+            connections.perform(&hosts[0], Order::of(&steps), &|_| ()),
+            connections.perform(&hosts[2], Order::of(&steps), &|_| ())
+        );
+        proxies[1].cut();
         told
     };
-    let (one, two, three) = tokio::join!(work(&hosts[0]), work(&hosts[1]), work(&hosts[2]));
+    let (silent, (one, three)) = tokio::join!(connections.perform(&hosts[1], Order::of(&steps), &|_| ()), others);
     assert_eq!((one, three), (Ok(vec![Outcome::Done; 2]), Ok(vec![Outcome::Done; 2])));
-    assert!(matches!(two, Err(TransportError::Lost { .. } | TransportError::Unreachable { .. })), "{two:?}");
-    let took = took.into_inner().expect("a lock");
-    eprintln!("{took:?}");
-    assert!(took["a1"] < Duration::from_secs(6) && took["a3"] < Duration::from_secs(6), "{took:?}");
-    assert!(took["a2"] < Duration::from_secs(15), "{took:?}");
+    assert!(matches!(silent, Err(TransportError::Lost { .. } | TransportError::Unreachable { .. })), "{silent:?}");
+    connections.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
+async fn f09_a_host_that_falls_silent_ends_by_its_own_limit() {
+    let server = Server::start("");
+    let options =
+        SshOptions { keep_alive: Duration::from_secs(1), connect_timeout: Duration::from_secs(2), ..server.options() };
+    let connections = Connections::new(options);
+    let (proxies, hosts) = three(&server, &connections).await;
+    let (proxy, host) = (&proxies[1], &hosts[1]);
+    let begun = Instant::now();
+    proxy.silence();
+    let told = connections.perform(host, Order::of(&[run("exit 0")]), &|_| ()).await;
+    assert!(matches!(told, Err(TransportError::Lost { .. } | TransportError::Unreachable { .. })), "{told:?}");
 
     // In the middle of a conversation, too; and once the cable is whole again, the next one just works.
-    proxies[1].heal();
-    assert_eq!(said(&connections, &hosts[1], "echo back").await, Ok("back".to_owned()));
-    let (begun, silent) = (Instant::now(), async {
+    proxy.heal();
+    assert_eq!(said(&connections, host, "echo back").await, Ok("back".to_owned()));
+    let silent = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        proxies[1].silence();
-    });
-    let steps = [run("sleep 20")];
-    let (told, ()) = tokio::join!(connections.perform(&hosts[1], Order::of(&steps), &|_| ()), silent);
+        proxy.silence();
+    };
+    let steps = [run("sleep 600")];
+    let (told, ()) = tokio::join!(connections.perform(host, Order::of(&steps), &|_| ()), silent);
     assert!(matches!(told, Err(TransportError::Lost { .. })), "{told:?}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    let begun = Instant::now();
-    let told = said(&connections, &hosts[1], "echo yes").await;
+    let told = said(&connections, host, "echo yes").await;
     assert!(matches!(told, Err(TransportError::Unreachable { .. })), "{told:?}");
-    assert!(begun.elapsed() < Duration::from_secs(6), "a read that cannot connect is not tried for ever");
-    proxies[1].heal();
-    assert_eq!(said(&connections, &hosts[1], "echo back").await, Ok("back".to_owned()));
+    proxy.heal();
+    assert_eq!(said(&connections, host, "echo back").await, Ok("back".to_owned()));
+    assert!(begun.elapsed() < NOT_HELD_UP, "{:?}", begun.elapsed());
     connections.close().await;
 }
 
@@ -381,7 +398,7 @@ async fn f11_a_host_that_never_answers_a_dead_bastion_and_a_hung_name_delay_by_t
     let config = fs::read_to_string(server.path("config")).expect("a file");
     let own = format!(
         "Host bastion\nHostName 127.0.0.1\nPort {deaf}\nHost inner\nHostName 127.0.0.1\nProxyJump bastion\n\
-         Match originalhost nameless exec \"sleep 20\"\nHostName 127.0.0.1\nHost *\n"
+         Match originalhost nameless exec \"sleep 600\"\nHostName 127.0.0.1\nHost *\n"
     );
     fs::write(server.path("config"), own + &config).expect("a file");
     let options = SshOptions { connect_timeout: Duration::from_secs(1), ..server.options() };
@@ -402,7 +419,7 @@ async fn f11_a_host_that_never_answers_a_dead_bastion_and_a_hung_name_delay_by_t
     eprintln!("{took:?}");
     for (host, answer) in &answers {
         assert_eq!(answer.is_ok(), ["b2", "b3"].contains(&host.as_str()), "{host}: {answer:?}");
-        assert!(took[host.as_str()] < Duration::from_secs(10), "{took:?}");
+        assert!(took[host.as_str()] < NOT_HELD_UP, "{took:?}");
     }
     transport.close().await;
 }
@@ -415,7 +432,7 @@ async fn f13_output_without_end_is_cut_off() {
         ("yes", 40, "more than 64 MiB"),
         ("sh -c 'yes >&2'", 4, "no answer within 4 s"),
         ("sh -c 'cat /dev/zero'", 40, "more than 64 MiB"),
-        ("sleep 60", 4, "no answer within 4 s"),
+        ("sleep 600", 4, "no answer within 4 s"),
     ];
     for (command, limit, wanted) in endless {
         let server = Server::start(&format!("ForceCommand {command}"));
@@ -424,7 +441,7 @@ async fn f13_output_without_end_is_cut_off() {
         let told = said(&Connections::new(options), &server.host(), "echo yes").await;
         let why = told.expect_err("no answer").to_string();
         assert!(why.contains(wanted), "{command}: {why}");
-        assert!(begun.elapsed() < Duration::from_secs(50), "{command}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < NOT_HELD_UP, "{command}: {:?}", begun.elapsed());
     }
     let noise = "head -c 40000 /dev/urandom; printf '\\033[2J'; head -c 200000 /dev/urandom >&2";
     let noise = format!("SetEnv LC_ALL=de_DE.UTF-8 LANG=xx\nForceCommand {noise}; eval \"$SSH_ORIGINAL_COMMAND\"");
@@ -448,7 +465,7 @@ async fn f15_a_host_that_was_lost_is_waited_for() {
     let begun = Instant::now();
     let never = connections.await_back(&host, Duration::from_secs(3), &tell).await;
     assert!(matches!(never, Err(TransportError::Unreachable { .. })), "{never:?}");
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < NOT_HELD_UP, "{:?}", begun.elapsed());
     let first = told.lock().expect("a lock").first().cloned().expect("it was told");
     assert!(first.starts_with("waiting for h1 to come back: h1 is unreachable: "), "{first}");
     let (back, ()) = tokio::join!(connections.await_back(&host, Duration::from_secs(60), &tell), async {
@@ -461,7 +478,7 @@ async fn f15_a_host_that_was_lost_is_waited_for() {
     fs::copy(server.path("other"), server.path("host")).expect("another key");
     server.start_again();
     let begun = Instant::now();
-    let stranger = connections.await_back(&host, Duration::from_secs(60), &tell).await;
+    let stranger = connections.await_back(&host, Duration::from_secs(600), &tell).await;
     assert!(matches!(stranger, Err(TransportError::HostKeyChanged { .. })), "{stranger:?}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "a stranger is not waited for");
+    assert!(begun.elapsed() < NOT_HELD_UP, "a stranger is not waited for");
 }

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::projects::Here;
+use crate::waiting::until;
 
 /// A file with a version, and a program that waits until it may end.
 fn waiting(here: &Here, version: &str) {
@@ -22,14 +22,6 @@ fn waiting(here: &Here, version: &str) {
 
 /// Waits for what is sure to come.
 #[track_caller]
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < end, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// An apply whose program waits.
 fn begun(here: &Here) -> Child {
     let mut command = here.command("shop", &["apply", "here", "-y"]);
