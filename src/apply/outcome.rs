@@ -42,7 +42,7 @@ impl Outcome {
         (again, unhealthy): (&Plan, &[Finding]),
         unlocked: impl Fn(&HostName) -> bool,
     ) -> Self {
-        let fails = |finding: &Finding| matches!(finding.health, Health::Sick(_));
+        let fails = |finding: &Finding| matches!(finding.health, Health::Unhealthy(_));
         let ended = Ended::of(plan, report, unlocked);
         // What has nothing to compare with (a command without a guard) is in every plan.
         let differs = again.entries().any(|entry| !entry.is_always() && !entry.is_kept());

@@ -13,7 +13,7 @@ pub enum Exit {
     Error = 1,
     /// With `--detailed-exitcode`: `plan` found changes, `apply` made some.
     Changes = 2,
-    /// Some hosts failed; apply again to go on. `verify`: something is sick.
+    /// Some hosts failed; apply again to go on. `verify`: something is unhealthy.
     Failed = 3,
     /// Some hosts could not be reached, and nothing else failed.
     Unreachable = 4,

@@ -63,7 +63,7 @@ pub(super) async fn run(global: &Global, command: &Verify) -> Result<Exit, Failu
             ui::result(&verify::text(&findings, depth));
         }
         Ok(match Tally::of(&findings) {
-            Tally { sick: 1.., .. } => Exit::Failed,
+            Tally { unhealthy: 1.., .. } => Exit::Failed,
             Tally { unknown: 1.., .. } => Exit::Unreachable,
             Tally { .. } => Exit::Success,
         })

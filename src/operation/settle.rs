@@ -175,7 +175,7 @@ async fn awaited<T: Transport>(
         let order = Order { steps: &steps, ticket: Some(ticket) };
         finding.health = match transport.perform(host, order, &|_| ()).await {
             Ok(outcomes) => match outcomes.into_iter().next() {
-                Some(Outcome::Failed { stderr, .. }) => Health::Sick(stderr),
+                Some(Outcome::Failed { stderr, .. }) => Health::Unhealthy(stderr),
                 Some(_) => Health::Healthy,
                 None => Health::Unknown("no message".to_owned()),
             },

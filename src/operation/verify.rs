@@ -66,7 +66,7 @@ impl<T: Transport> Session<T> {
 pub(super) fn without_secrets(finding: Finding, catalog: &Catalog) -> Finding {
     let health = match finding.health {
         Health::Healthy => Health::Healthy,
-        Health::Sick(why) => Health::Sick(masked(&why, &catalog.secrets)),
+        Health::Unhealthy(why) => Health::Unhealthy(masked(&why, &catalog.secrets)),
         Health::Unknown(why) => Health::Unknown(masked(&why, &catalog.secrets)),
     };
     Finding { health, ..finding }
@@ -148,13 +148,14 @@ fn heard(finding: Finding, mut wait: Wait, now: Duration) -> (Finding, Option<Wa
     let Some(check) = &finding.check else { return (finding, None) };
     let next = match &finding.health {
         Health::Healthy => wait.hear(check, now, None),
-        Health::Sick(why) | Health::Unknown(why) => wait.hear(check, now, Some(why)),
+        Health::Unhealthy(why) | Health::Unknown(why) => wait.hear(check, now, Some(why)),
     };
     match next {
         WaitStep::Enough => (finding, None),
         WaitStep::Again(_) => (finding, Some(wait)),
         WaitStep::Over(why) => {
-            let health = if let Health::Unknown(_) = finding.health { Health::Unknown(why) } else { Health::Sick(why) };
+            let health =
+                if let Health::Unknown(_) = finding.health { Health::Unknown(why) } else { Health::Unhealthy(why) };
             (Finding { health, ..finding }, None)
         }
     }

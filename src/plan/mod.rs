@@ -114,7 +114,8 @@ pub struct ServicePlan {
     /// The services it waits for.
     pub needs: Vec<ServiceName>,
     /// Hosts where it does not run and is not healthy now, and why.
-    pub sick: BTreeMap<HostName, String>,
+    #[serde(alias = "sick")]
+    pub down: BTreeMap<HostName, String>,
     /// Every member that does not pass its health checks now, with the checks that fail. A member that changes in this
     /// plan is asked with the values that are wanted, so it may seem unhealthy only because they are new.
     #[serde(default)]

@@ -75,8 +75,8 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn service(&mut self, index: usize, service: &Service) -> ServicePlan {
-        let (sick, unhealthy) = (self.sick(service), self.unhealthy(service));
-        let changing = self.changing(service, &sick);
+        let (down, unhealthy) = (self.down(service), self.unhealthy(service));
+        let changing = self.changing(service, &down);
         let mut rollout = self.rollout(service, changing.clone());
         let mut before: Vec<StageId> = service.needs.iter().filter_map(|need| self.ends.get(need).copied()).collect();
         let batches = match &mut rollout {
@@ -106,7 +106,7 @@ impl Builder<'_> {
             hosts: service.hosts.clone(),
             batches,
             needs: service.needs.clone(),
-            sick,
+            down,
             unhealthy,
             rollout,
         }
@@ -357,32 +357,42 @@ impl Builder<'_> {
         self.family(service, host).iter().filter(|i| open(i)).any(|i| !blocks[*i].block.entries.is_empty())
     }
 
-    /// Hosts where the service does not run and is not healthy. One that runs may only seem sick: the checks are asked
+    /// Hosts where the service does not run and is not healthy. One that runs may only seem unhealthy: the checks are asked
     /// with the values that are wanted, and a port that changes is closed everywhere before the change.
-    fn sick(&self, service: &Service) -> BTreeMap<HostName, String> {
-        let sick = |host: &HostName| {
+    fn down(&self, service: &Service) -> BTreeMap<HostName, String> {
+        let down = |host: &HostName| {
             let own = self.block_index(service, host)?;
             if self.decided.get(host)?.get(own)?.running {
                 return None;
             }
             let known = self.known.get(host)?.as_ref().ok()?;
             match health(&self.block(service, host)?.health, known.readings) {
-                Health::Sick(why) => Some((host.clone(), masked(&why, &self.catalog.secrets))),
+                Health::Unhealthy(why) => Some((host.clone(), masked(&why, &self.catalog.secrets))),
                 Health::Healthy | Health::Unknown(_) => None,
             }
         };
-        service.hosts.iter().filter_map(sick).collect()
+        service.hosts.iter().filter_map(down).collect()
     }
 
-    /// Every chosen member that does not pass its checks now. What could not be asked counts only where nothing changes:
-    /// what is not there yet can often not be asked.
+    /// Whether the service is not on the host yet: it does not run, and nothing of its role was ever applied there.
+    fn is_new(&self, service: &Service, host: &HostName) -> bool {
+        let runs = self.block_index(service, host).is_some_and(|own| self.decided[host][own].running);
+        let ledger = self.known.get(host).and_then(|known| known.as_ref().ok()?.past.ledger.as_ref());
+        !runs && ledger.is_none_or(|ledger| ledger.owned.keys().all(|key| key.role != service.role))
+    }
+
+    /// Every chosen member that does not pass its checks now. One that this plan brings is not unhealthy, only not there
+    /// yet. What could not be asked counts only where nothing changes.
     fn unhealthy(&self, service: &Service) -> BTreeMap<HostName, Vec<FailedCheck>> {
         let unhealthy = |host: &HostName| {
             let known = self.known.get(host)?.as_ref().ok()?;
             let block = self.block(service, host).filter(|block| self.catalog.chooses(block))?;
             let mut failed = failed(&block.health, known.readings, &self.catalog.secrets);
             if self.changes(service, host) {
-                failed.retain(|check| matches!(check.health, Health::Sick(_)));
+                if self.is_new(service, host) {
+                    return None;
+                }
+                failed.retain(|check| matches!(check.health, Health::Unhealthy(_)));
             }
             (!failed.is_empty()).then(|| (host.clone(), failed))
         };
@@ -408,9 +418,9 @@ impl Builder<'_> {
     }
 
     /// Hosts where the service does not run have nothing to lose.
-    fn changing(&self, service: &Service, sick: &BTreeMap<HostName, String>) -> Changing {
+    fn changing(&self, service: &Service, down: &BTreeMap<HostName, String>) -> Changing {
         let changing = service.hosts.iter().filter(|host| self.changes(service, host)).cloned();
-        let (together, waiting) = changing.partition(|host| sick.contains_key(host));
+        let (together, waiting) = changing.partition(|host| down.contains_key(host));
         Changing { together, waiting }
     }
 

@@ -90,11 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn f27_healthy_then_sick_is_not_healthy() {
-        let sick_after_20 = |now| (now >= 20).then(|| "dead".to_owned());
-        assert_eq!(play(&check(30, 40, 400), sick_after_20), (60, over("not within 40 s of the last news: dead")));
-        assert_eq!(play(&check(15, 40, 400), sick_after_20), (15, WaitStep::Enough));
-        assert_eq!(play(&check(19, 19, 400), sick_after_20), (19, WaitStep::Enough), "it may use all of its time");
+    fn f27_healthy_then_unhealthy_is_not_healthy() {
+        let unhealthy_after_20 = |now| (now >= 20).then(|| "dead".to_owned());
+        assert_eq!(play(&check(30, 40, 400), unhealthy_after_20), (60, over("not within 40 s of the last news: dead")));
+        assert_eq!(play(&check(15, 40, 400), unhealthy_after_20), (15, WaitStep::Enough));
+        assert_eq!(play(&check(19, 19, 400), unhealthy_after_20), (19, WaitStep::Enough), "it may use all of its time");
     }
 
     #[test]

@@ -33,7 +33,7 @@
 //!         hosts: vec![host.clone()],
 //!         batches: vec![vec![host]],
 //!         needs: vec![],
-//!         sick: BTreeMap::new(),
+//!         down: BTreeMap::new(),
 //!         unhealthy: BTreeMap::new(),
 //!         rollout: None,
 //!     }],
@@ -61,7 +61,7 @@
 //!         "unreachable": 1, "unhealthy": 0
 //!     },
 //!     "services": [{
-//!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "sick": {},
+//!         "name": "zookeeper", "role": "zookeeper", "hosts": ["zk1"], "batches": [["zk1"]], "needs": [], "down": {},
 //!         "unhealthy": {}, "rollout": null
 //!     }],
 //!     "stages": [{
@@ -85,8 +85,8 @@
 //! ```
 //!
 //! Under `unhealthy`, each service has the members that fail a health check, with each check that fails (`status` is
-//! `unhealthy`, or `unknown` where it could not be asked); `sick` are those of them where the service does not run. In the
-//! summary, `unhealthy` counts the members that fail and are not changed.
+//! `unhealthy`, or `unknown` where it could not be asked); `down` are the hosts where the service does not run, and
+//! why. In the summary, `unhealthy` counts the members that fail and are not changed.
 //!
 //! Words: a verdict is `change`, `may_change`, `refused`, `unreadable`, `blocked` or `keep` (no role wants it any more, and
 //! it stays; the reason says why); a cause is `project`, `host` (drift), `both` or `unknown`, and `since` is when armilla
@@ -164,8 +164,8 @@ pub fn saved(saved: &File, revision: Option<String>) -> Value {
 }
 
 fn service(service: &ServicePlan) -> Value {
-    let sick: Map<String, Value> =
-        service.sick.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
+    let down: Map<String, Value> =
+        service.down.iter().map(|(host, why)| (host.to_string(), why.as_str().into())).collect();
     let unhealthy: Map<String, Value> = service
         .unhealthy
         .iter()
@@ -177,7 +177,7 @@ fn service(service: &ServicePlan) -> Value {
         "hosts": service.hosts,
         "batches": service.batches,
         "needs": service.needs,
-        "sick": sick,
+        "down": down,
         "unhealthy": unhealthy,
         "rollout": service.rollout.as_ref().map(rollout),
     })
@@ -190,7 +190,7 @@ fn failed_check(failed: &FailedCheck) -> Value {
 fn status(health: &Health) -> &'static str {
     match health {
         Health::Healthy => "healthy",
-        Health::Sick(_) => "unhealthy",
+        Health::Unhealthy(_) => "unhealthy",
         Health::Unknown(_) => "unknown",
     }
 }

@@ -1,6 +1,6 @@
 //! The health of services: a table, JSON for programs, and the XML of `JUnit` for what shows the results of tests.
 //!
-//! In: findings. Out: texts. Never: a host left out, or unknown called sick.
+//! In: findings. Out: texts. Never: a host left out, or unknown called unhealthy.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Tally {
     /// All is as it must be.
     pub healthy: usize,
     /// Something is not.
-    pub sick: usize,
+    pub unhealthy: usize,
     /// Nobody can say.
     pub unknown: usize,
 }
@@ -40,7 +40,7 @@ impl Tally {
         for finding in findings {
             match finding.health {
                 Health::Healthy => tally.healthy += 1,
-                Health::Sick(_) => tally.sick += 1,
+                Health::Unhealthy(_) => tally.unhealthy += 1,
                 Health::Unknown(_) => tally.unknown += 1,
             }
         }
@@ -48,9 +48,9 @@ impl Tally {
     }
 
     fn sentence(self) -> String {
-        let all = self.healthy + self.sick + self.unknown;
+        let all = self.healthy + self.unhealthy + self.unknown;
         let mut texts = vec![format!("{} of {} healthy", self.healthy, count(all, "check"))];
-        texts.extend((self.sick > 0).then(|| format!("{} unhealthy", self.sick)));
+        texts.extend((self.unhealthy > 0).then(|| format!("{} unhealthy", self.unhealthy)));
         texts.extend((self.unknown > 0).then(|| format!("{} unknown", self.unknown)));
         texts.join(", ")
     }
@@ -69,7 +69,7 @@ fn asked(finding: &Finding) -> String {
 fn word(health: &Health) -> (anstyle::Style, &'static str, Option<&str>) {
     match health {
         Health::Healthy => (WELL, "healthy", None),
-        Health::Sick(why) => (WRONG, "sick", Some(why)),
+        Health::Unhealthy(why) => (WRONG, "unhealthy", Some(why)),
         Health::Unknown(why) => (RUN, "unknown", Some(why)),
     }
 }
@@ -90,8 +90,6 @@ fn of_host(findings: &[Finding], column: usize, depth: Depth) -> Vec<String> {
     let line = |finding: &Finding| {
         let (style, word, why) = word(&finding.health);
         let why = why.map(|why| format!(": {}", one_line(why))).unwrap_or_default();
-        // The word of JSON is older than that of the glossary, and stays.
-        let word = if word == "sick" { "unhealthy" } else { word };
         let state = format!("{}{}", paint(style, word), " ".repeat("unhealthy".len() - word.len()));
         format!("  {}  {state}  {}{why}", pad(finding.host.as_str(), column), one_line(&asked(finding)))
     };
@@ -124,32 +122,32 @@ pub fn json(environment: &EnvName, findings: &[Finding]) -> Value {
     };
     let services: serde_json::Map<String, Value> =
         by_service(findings).into_iter().map(|(name, hosts)| (name.to_owned(), json!(service(hosts)))).collect();
-    let Tally { healthy, sick, unknown } = Tally::of(findings);
+    let Tally { healthy, unhealthy, unknown } = Tally::of(findings);
     json!({
         "format": "armilla-verify",
         "version": 1,
         "environment": environment,
-        "checks": { "healthy": healthy, "sick": sick, "unknown": unknown },
+        "checks": { "healthy": healthy, "unhealthy": unhealthy, "unknown": unknown },
         "services": services,
     })
 }
 
 fn worst(findings: &[Finding]) -> &'static str {
     match Tally::of(findings) {
-        Tally { sick: 1.., .. } => "sick",
+        Tally { unhealthy: 1.., .. } => "unhealthy",
         Tally { unknown: 1.., .. } => "unknown",
         Tally { .. } => "healthy",
     }
 }
 
-/// The XML of `JUnit`, as CI systems read it: a suite for each service, a case for each check on each host. What is sick is a
+/// The XML of `JUnit`, as CI systems read it: a suite for each service, a case for each check on each host. What is unhealthy is a
 /// failure, what is unknown is an error.
 pub fn junit(environment: &EnvName, findings: &[Finding], took: Duration) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let head = |tag: &str, name: &str, tally: Tally| {
-        let Tally { healthy, sick, unknown } = tally;
-        let (name, all) = (escaped(name), healthy + sick + unknown);
-        format!("<{tag} name=\"{name}\" tests=\"{all}\" failures=\"{sick}\" errors=\"{unknown}\"")
+        let Tally { healthy, unhealthy, unknown } = tally;
+        let (name, all) = (escaped(name), healthy + unhealthy + unknown);
+        format!("<{tag} name=\"{name}\" tests=\"{all}\" failures=\"{unhealthy}\" errors=\"{unknown}\"")
     };
     let name = format!("armilla verify {environment}");
     let _ = writeln!(xml, "{} time=\"{:.3}\">", head("testsuites", &name, Tally::of(findings)), took.as_secs_f64());
@@ -170,7 +168,7 @@ fn case(finding: &Finding) -> String {
         format!("    <testcase classname=\"{class}\" name=\"{}\"", escaped(&format!("{host}: {}", asked(finding))));
     let (tag, why) = match &finding.health {
         Health::Healthy => return format!("{open}/>\n"),
-        Health::Sick(why) => ("failure", why),
+        Health::Unhealthy(why) => ("failure", why),
         Health::Unknown(why) => ("error", why),
     };
     let (_, word, _) = word(&finding.health);
@@ -217,7 +215,7 @@ mod tests {
             finding("db", "db1", 5432, Health::Healthy),
             finding("db", "db1", 5433, Health::Healthy),
             finding("web", "server1", 80, Health::Healthy),
-            finding("web", "server1", 81, Health::Sick("<it> says \"no\" & \u{1b}[2Jmore\n".into())),
+            finding("web", "server1", 81, Health::Unhealthy("<it> says \"no\" & \u{1b}[2Jmore\n".into())),
             lost,
         ]
     }
@@ -244,8 +242,8 @@ web
     #[test]
     fn programs_are_told_the_same() {
         let told = json(&EnvName::new("staging").expect("a name"), &findings());
-        assert_eq!(told["checks"], json!({ "healthy": 3, "sick": 1, "unknown": 1 }));
-        assert_eq!(told["services"]["web"]["server1"]["health"], "sick");
+        assert_eq!(told["checks"], json!({ "healthy": 3, "unhealthy": 1, "unknown": 1 }));
+        assert_eq!(told["services"]["web"]["server1"]["health"], "unhealthy");
         assert_eq!(told["services"]["web"]["server10"]["checks"][0]["why"], "No route to host");
         assert_eq!(
             told["services"]["db"]["db1"]["checks"][1],
@@ -265,7 +263,7 @@ web
   <testsuite name="web" tests="3" failures="1" errors="1" skipped="0">
     <testcase classname="web.server1" name="server1: 127.0.0.1:80 is open"/>
     <testcase classname="web.server1" name="server1: 127.0.0.1:81 is open">
-      <failure type="sick" message="&lt;it&gt; says &quot;no&quot; &amp; �[2Jmore&#10;">&lt;it&gt; says &quot;no&quot; &amp; �[2Jmore&#10;</failure>
+      <failure type="unhealthy" message="&lt;it&gt; says &quot;no&quot; &amp; �[2Jmore&#10;">&lt;it&gt; says &quot;no&quot; &amp; �[2Jmore&#10;</failure>
     </testcase>
     <testcase classname="web.server10" name="server10: the host answers">
       <error type="unknown" message="No route to host">No route to host</error>

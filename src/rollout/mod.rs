@@ -170,7 +170,7 @@ impl Member {
         };
         let standing = match health(&self.checks, readings) {
             Health::Healthy => Standing::Up,
-            Health::Sick(why) => Standing::Down(why),
+            Health::Unhealthy(why) => Standing::Down(why),
             Health::Unknown(why) => Standing::Unknown(why),
         };
         let said = self.by.as_ref().and_then(|probe| match readings.get(probe)? {

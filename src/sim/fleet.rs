@@ -381,7 +381,7 @@ fn span(seconds: i64) -> Duration {
 fn trouble(health: &Health) -> Option<String> {
     match health {
         Health::Healthy => None,
-        Health::Sick(why) | Health::Unknown(why) => Some(why.clone()),
+        Health::Unhealthy(why) | Health::Unknown(why) => Some(why.clone()),
     }
 }
 

@@ -12,7 +12,8 @@ pub enum Health {
     /// All checks hold.
     Healthy,
     /// One does not; which, and what was answered.
-    Sick(String),
+    #[serde(alias = "sick")]
+    Unhealthy(String),
     /// One could not be asked.
     Unknown(String),
 }
@@ -23,7 +24,7 @@ pub enum Health {
 pub struct FailedCheck {
     /// The check.
     pub check: Check,
-    /// [`Health::Sick`], or [`Health::Unknown`] where it could not be asked.
+    /// [`Health::Unhealthy`], or [`Health::Unknown`] where it could not be asked.
     pub health: Health,
 }
 
@@ -32,7 +33,7 @@ impl Health {
     pub fn why(&self) -> Option<&str> {
         match self {
             Self::Healthy => None,
-            Self::Sick(why) | Self::Unknown(why) => Some(why),
+            Self::Unhealthy(why) | Self::Unknown(why) => Some(why),
         }
     }
 }
@@ -49,7 +50,7 @@ pub fn failed(checks: &[Check], readings: &Readings, secrets: &[Secret<String>])
     let failed = |check: &Check| {
         let health = match one(check, readings) {
             Health::Healthy => return None,
-            Health::Sick(why) => Health::Sick(masked(&why, secrets)),
+            Health::Unhealthy(why) => Health::Unhealthy(masked(&why, secrets)),
             Health::Unknown(why) => Health::Unknown(masked(&why, secrets)),
         };
         Some(FailedCheck { check: check.clone(), health })
@@ -66,7 +67,7 @@ pub fn health(checks: &[Check], readings: &Readings) -> Health {
 fn worse(a: Health, b: Health) -> Health {
     match (a, b) {
         (Health::Healthy, other) => other,
-        (Health::Unknown(_), sick @ Health::Sick(_)) => sick,
+        (Health::Unknown(_), unhealthy @ Health::Unhealthy(_)) => unhealthy,
         (first, _) => first,
     }
 }
@@ -89,7 +90,7 @@ fn one(check: &Check, readings: &Readings) -> Health {
         },
         _ => return Health::Unknown("it gave another answer".to_owned()),
     };
-    problem.map_or(Health::Healthy, Health::Sick)
+    problem.map_or(Health::Healthy, Health::Unhealthy)
 }
 
 /// Why a unit does not count as active, if it does not.
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(health(&checks, &answer(Reading::Port(PortReading::Open))), Health::Healthy);
         assert_eq!(
             health(&checks, &answer(Reading::Port(PortReading::Closed))),
-            Health::Sick("port 1 is closed".into())
+            Health::Unhealthy("port 1 is closed".into())
         );
         assert!(matches!(health(&checks, &answer(Reading::Failed("no".into()))), Health::Unknown(_)));
         assert!(matches!(health(&checks, &Readings::default()), Health::Unknown(_)));
@@ -206,13 +207,13 @@ mod tests {
             let reading = UnitReading { active, sub, restarts, age, ..UnitReading::default() };
             health(&checks, &[(probe.clone(), Reading::Unit(reading))].into_iter().collect())
         };
-        let sick = |why: &str| Health::Sick(why.to_owned());
+        let unhealthy = |why: &str| Health::Unhealthy(why.to_owned());
         assert_eq!(unit("active", "running", 0, Some(0)), Health::Healthy);
         assert_eq!(unit("active", "running", 9, Some(600)), Health::Healthy);
-        assert_eq!(unit("active", "running", 9, Some(2)), sick("it fails, and systemd keeps restarting it"));
+        assert_eq!(unit("active", "running", 9, Some(2)), unhealthy("it fails, and systemd keeps restarting it"));
         let waits = unit("activating", "auto-restart", 9, None);
-        assert_eq!(waits, sick("it fails, and systemd keeps restarting it"));
-        assert_eq!(unit("failed", "failed", 9, None), sick("it is failed"));
+        assert_eq!(waits, unhealthy("it fails, and systemd keeps restarting it"));
+        assert_eq!(unit("failed", "failed", 9, None), unhealthy("it is failed"));
     }
 
     #[test]
@@ -224,8 +225,8 @@ mod tests {
             health(&checks, &[(probe.clone(), Reading::Command(reading))].into_iter().collect())
         };
         assert_eq!(said("leader\n", 0), Health::Healthy);
-        assert!(matches!(said("no leader", 0), Health::Sick(_)));
-        assert!(matches!(said("leader", 1), Health::Sick(_)));
+        assert!(matches!(said("no leader", 0), Health::Unhealthy(_)));
+        assert!(matches!(said("leader", 1), Health::Unhealthy(_)));
     }
 
     fn web(wanted: WebAnswer, answer: Result<HttpReading, String>) -> Health {
@@ -244,19 +245,19 @@ mod tests {
             certificate: Some(3 * 86_400),
         };
         let says = |wanted: WebAnswer| web(wanted, Ok(answer()));
-        let sick = |why: &str| Health::Sick(why.to_owned());
+        let unhealthy = |why: &str| Health::Unhealthy(why.to_owned());
         let any = || WebAnswer::status(204);
         let headers = |name: &str, pattern: &str| WebAnswer { headers: [header(name, pattern)].into(), ..any() };
         assert_eq!(says(WebAnswer { status: vec![Statuses(200, 200), Statuses(204, 299)], ..any() }), Health::Healthy);
-        assert_eq!(says(WebAnswer::status(200)), sick("it answered 204"));
+        assert_eq!(says(WebAnswer::status(200)), unhealthy("it answered 204"));
         assert_eq!(says(headers("server", "^app/[0-9.]+$")), Health::Healthy);
         assert_eq!(says(headers("Via", "^b$")), Health::Healthy);
-        assert_eq!(says(headers("Server", "nginx")), sick("it answers with Server: app/2.1"));
-        assert_eq!(says(headers("Age", "")), sick("its answer has no header Age"));
+        assert_eq!(says(headers("Server", "nginx")), unhealthy("it answers with Server: app/2.1"));
+        assert_eq!(says(headers("Age", "")), unhealthy("its answer has no header Age"));
         let matches = |pattern: &str| WebAnswer { matches: Some(pattern.to_owned()), ..any() };
         assert_eq!(says(matches("^ready: (yes|true)$")), Health::Healthy);
-        assert_eq!(says(matches("^yes")), sick("nothing in its answer matches `^yes`"));
-        assert_eq!(web(any(), Err("no route".into())), sick("no route"));
+        assert_eq!(says(matches("^yes")), unhealthy("nothing in its answer matches `^yes`"));
+        assert_eq!(web(any(), Err("no route".into())), unhealthy("no route"));
     }
 
     #[test]
@@ -269,9 +270,9 @@ mod tests {
             )
         };
         assert_eq!(says(14, Some(14 * 86_400)), Health::Healthy);
-        assert_eq!(says(14, Some(14 * 86_400 - 1)), Health::Sick("its certificate expires in 13 days".into()));
-        assert_eq!(says(1, Some(3600)), Health::Sick("its certificate expires in 1 h".into()));
-        assert_eq!(says(0, Some(-1)), Health::Sick("its certificate has expired".into()));
+        assert_eq!(says(14, Some(14 * 86_400 - 1)), Health::Unhealthy("its certificate expires in 13 days".into()));
+        assert_eq!(says(1, Some(3600)), Health::Unhealthy("its certificate expires in 1 h".into()));
+        assert_eq!(says(0, Some(-1)), Health::Unhealthy("its certificate has expired".into()));
         assert!(matches!(says(14, None), Health::Unknown(why) if why.contains("curl")));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::house::House;
 use crate::project::Project;
 
-/// A role whose service is a file away from being sick.
+/// A role whose service is a file away from being unhealthy.
 const WEB: &str = "summary: x
 resources:
   - file: { path: /srv/health, content: well }
@@ -22,7 +22,7 @@ fn project<'a>(house: &'a House, name: &str, role: &str) -> Project<'a> {
     project
 }
 
-/// Healthy, sick and unreachable hosts, for a person, a program and CI.
+/// Healthy, unhealthy and unreachable hosts, for a person, a program and CI.
 pub(crate) fn every_service(house: &House) {
     house.up(&["h1", "h2"]);
     let project = project(house, "verify", WEB);
@@ -32,8 +32,8 @@ pub(crate) fn every_service(house: &House) {
     verify(&["-vv"]).ends(0).says("round trips: h1 1, h2 1").says("127.0.0.1:9 is closed");
 
     house.sh("h2", "echo ill >/srv/health");
-    let sick = verify(&[]).ends(3).says("h1  healthy  4 checks").says("h2  unhealthy");
-    sick.says("its output does not match well: ill");
+    let unhealthy = verify(&[]).ends(3).says("h1  healthy  4 checks").says("h2  unhealthy");
+    unhealthy.says("its output does not match well: ill");
     verify(&["-l", "h1"]).ends(0);
 
     house.lab().cut("h2").expect("h2 is cut off");

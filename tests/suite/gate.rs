@@ -74,7 +74,7 @@ fn a_gate_opens_waits_and_gives_up() {
 }
 
 #[test]
-fn f27_what_is_healthy_and_then_sick_does_not_pass() {
+fn f27_what_is_healthy_and_then_unhealthy_does_not_pass() {
     for shell in shells() {
         let room = Room::new("then-sick");
         let begun = format!("[ -e '{0}' ] || date +%s >'{0}'", room.path("begun"));
@@ -114,7 +114,7 @@ fn f27_a_slow_first_start_is_waited_for_while_it_gets_on() {
 }
 
 #[test]
-fn f27_a_check_that_hangs_is_sick_and_never_a_hang() {
+fn f27_a_check_that_hangs_is_unhealthy_and_never_a_hang() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("its address"));
     let second = Duration::from_secs(1);
@@ -133,7 +133,10 @@ fn f27_a_check_that_hangs_is_sick_and_never_a_hang() {
             assert!(why.contains("not within 2 s: ") && why.contains("no answer within 1 s"), "{shell:?} {why}");
             let readings = read_by(&shell, std::slice::from_ref(&check.probe));
             let found = health(std::slice::from_ref(&check), &readings);
-            assert!(matches!(&found, Health::Sick(why) if why.contains("no answer in time")), "{shell:?} {found:?}");
+            assert!(
+                matches!(&found, Health::Unhealthy(why) if why.contains("no answer in time")),
+                "{shell:?} {found:?}"
+            );
         }
         assert!(began.elapsed() < NOT_HELD_UP, "{shell:?}: {:?}", began.elapsed());
     }

@@ -79,7 +79,7 @@ fn size(catalog: &Catalog, times: &Times<'_>, service: &ServicePlan) -> Result<(
     let spans: Vec<(usize, usize)> = service
         .hosts
         .iter()
-        .filter(|host| !service.sick.contains_key(*host))
+        .filter(|host| !service.down.contains_key(*host))
         .filter_map(|host| {
             let change = times.change(&service.name, host)?;
             let gate = times.gate(&service.name, host).filter(|gate| times.begun.contains_key(gate));
@@ -95,7 +95,7 @@ fn size(catalog: &Catalog, times: &Times<'_>, service: &ServicePlan) -> Result<(
 
 /// No host begins before all that have nothing to lose, and begin together, are changed and healthy.
 fn batches(times: &Times<'_>, service: &ServicePlan) -> Result<(), TestCaseError> {
-    let together = |batch: &[HostName]| batch.iter().all(|host| service.sick.contains_key(host));
+    let together = |batch: &[HostName]| batch.iter().all(|host| service.down.contains_key(host));
     for pair in service.batches.windows(2).filter(|pair| together(&pair[0])) {
         let begin = pair[1].iter().filter_map(|host| times.begin(&service.name, host)).min();
         let Some(begin) = begin else { continue };

@@ -197,7 +197,22 @@ fn nothing_begins_while_all_of_what_it_needs_cannot_be_reached() {
 }
 
 #[test]
-fn a_check_that_asks_for_what_is_wanted_makes_no_running_service_sick() {
+fn a_service_that_a_plan_brings_is_not_unhealthy() {
+    let role =
+        "resources:\n  - unit: { name: s.service, content: a }\n  - service: s\nhealth:\n  - unit: { name: s }\n";
+    let world = many(&["h1", "h2"], &[("web", role, "all")]);
+    let unhealthy = || {
+        let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+        plan.services[0].unhealthy.keys().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(unhealthy(), Vec::<String>::new(), "it is not there yet");
+    apply(&world);
+    world.fleet.drift("h2", &Drift::Stop("s.service".to_owned()));
+    assert_eq!(unhealthy(), ["h2"], "it was there");
+}
+
+#[test]
+fn a_check_that_asks_for_what_is_wanted_makes_no_running_service_unhealthy() {
     let role = |port: u16| {
         format!(
             "resources:\n  - package: nginx\n  - file: {{ path: /etc/nginx/port, content: \"{port}\" }}\n    notify: restart\n  - service: nginx\nhealth:\n  - tcp: {{ port: {port} }}\nrollout: {{ batch: 1 }}\n"

@@ -16,7 +16,7 @@ use armilla::report::human::{self, Diffs, Ending, Progress, Read, Record, Subjec
 use armilla::report::{json, svg};
 use armilla::resource::{Action, Change, Field, FieldValue};
 use armilla::secret::{Content, Secret};
-use armilla::step::{Check, Command, Expect, Gate, Outcome, Ownership, Probe, Step};
+use armilla::step::{Check, Command, Expect, FailedCheck, Gate, Health, Outcome, Ownership, Probe, Step};
 use proptest::prelude::*;
 
 fn host(name: &str) -> HostName {
@@ -158,17 +158,26 @@ impl Build {
             hosts: hosts(members),
             batches: batches.iter().map(|batch| hosts(batch)).collect(),
             needs: needs.iter().map(|need| service(need)).collect(),
-            sick: BTreeMap::new(),
+            down: BTreeMap::new(),
             unhealthy: BTreeMap::new(),
             rollout: None,
         });
         self
     }
 
-    /// The last service has unhealthy members.
-    fn sick(mut self, members: &[(&str, &str)]) -> Self {
+    /// The last service does not run on these members.
+    fn down(mut self, members: &[(&str, &str)]) -> Self {
         let last = self.0.services.last_mut().expect("a service");
-        last.sick = members.iter().map(|(name, why)| (host(name), (*why).to_owned())).collect();
+        last.down = members.iter().map(|(name, why)| (host(name), (*why).to_owned())).collect();
+        self
+    }
+
+    /// The last service has an unhealthy member.
+    fn unhealthy(mut self, member: &str, unit: &str, why: &str) -> Self {
+        let last = self.0.services.last_mut().expect("a service");
+        let check = Check::new(Probe::Unit(unit.to_owned()), Expect::Active);
+        let health = Health::Unhealthy(why.to_owned());
+        last.unhealthy.insert(host(member), vec![FailedCheck { check, health }]);
         self
     }
 
@@ -246,8 +255,8 @@ const ZOO: &str = "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/var/lib/zo
 fn first_install() -> Plan {
     let closed = "port 2181 is closed";
     let mut build = Build::new(2).service("zookeeper", &["zk1", "zk2", "zk3"], &[&["zk1", "zk2", "zk3"]], &[]);
-    build = build.sick(&[("zk1", closed), ("zk2", closed), ("zk3", closed)]);
-    build = build.service("spark-master", &["m1"], &[&["m1"]], &["zookeeper"]).sick(&[("m1", "port 7077 is closed")]);
+    build = build.down(&[("zk1", closed), ("zk2", closed), ("zk3", closed)]);
+    build = build.service("spark-master", &["m1"], &[&["m1"]], &["zookeeper"]).down(&[("m1", "port 7077 is closed")]);
     for (position, name) in ["zk1", "zk2", "zk3"].iter().enumerate() {
         build = build.block(name, "java", false, vec![package("default-jre-headless")]).block(
             name,
@@ -413,7 +422,8 @@ fn doubts() -> Plan {
     let other = long.replace("line", "Line");
     let mut build = Build::new(40)
         .service("hdfs", &["n1", "n2", "n3"], &[&["n2"], &["n1"], &["n3"]], &[])
-        .sick(&[("n2", "it is failed")])
+        .down(&[("n2", "it is failed")])
+        .unhealthy("n2", "hdfs.service", "it is failed")
         .service("spark-worker", &workers, &[&workers[..5], &workers[5..10], &workers[10..11]], &["hdfs", "zookeeper"])
         .silent("w12", "ssh: connect to host w12 port 22: Connection timed out\n")
         .silent("zk9", "Permission denied (publickey).");
@@ -808,7 +818,7 @@ proptest! {
         ];
         let plan = Build::new(1)
             .service("s", &["h", "i"], &[&["h"]], &["n"])
-            .sick(&[("h", &a)])
+            .down(&[("h", &a)])
             .block("h", "s", true, vec![
                 thing("file", &a, Action::Change, vec![diff(&b, &c), text("mode", Some(&a), Some(&b)), text("x", Some(&c), None)], commands),
                 new_file(&b, &c).because("file", &a),

@@ -321,7 +321,7 @@ fn a_canary_is_watched_and_a_person_asked() {
         ready.remove(&name(number));
     }
 
-    // It falls sick while it is watched.
+    // It becomes unhealthy while it is watched.
     let (mut state, ready) = begun();
     state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(30));
     assert!(matches!(state.next(&ready, seconds(30)), Directive::Stop(Halt::Sick { .. })));

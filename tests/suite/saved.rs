@@ -281,7 +281,7 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
             hosts: vec![host("zk1"), host("zk2")],
             batches: vec![vec![host("zk1")], vec![host("zk2")]],
             needs: vec![],
-            sick: [(host("zk1"), "port 2181 is closed".to_owned())].into(),
+            down: [(host("zk1"), "port 2181 is closed".to_owned())].into(),
             unhealthy: [(host("zk1"), vec![closed()])].into(),
             rollout: Some(rollout()),
         }],
@@ -298,7 +298,7 @@ fn planned(case: &Valid, catalog: &Catalog) -> Plan {
 
 fn closed() -> FailedCheck {
     let check = Check::new(Probe::port("127.0.0.1", 2181), Expect::Open);
-    FailedCheck { check, health: Health::Sick("port 2181 is closed".to_owned()) }
+    FailedCheck { check, health: Health::Unhealthy("port 2181 is closed".to_owned()) }
 }
 
 fn base(seen: Vec<(Address, Digest)>) -> Base {

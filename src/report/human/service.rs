@@ -66,7 +66,7 @@ fn owner(plan: &Plan, block: &PlannedBlock) -> Option<usize> {
 
 /// Whether there is anything to say about it.
 pub(super) fn is_quiet(plan: &Plan, service: &ServicePlan, blocks: &[&PlannedBlock]) -> bool {
-    blocks.is_empty() && service.sick.is_empty() && service.unhealthy.is_empty() && silent(plan, service).is_empty()
+    blocks.is_empty() && service.unhealthy.is_empty() && silent(plan, service).is_empty()
 }
 
 fn silent<'a>(plan: &Plan, service: &'a ServicePlan) -> Vec<&'a HostName> {
@@ -183,11 +183,6 @@ fn unhealthy(service: &ServicePlan) -> Vec<(Ailment, Vec<&HostName>)> {
 
 fn ailments(service: &ServicePlan, host: &HostName) -> Vec<Ailment> {
     let changes = service.batches.iter().flatten().any(|changing| changing == host);
-    let Some(failed) = service.unhealthy.get(host) else {
-        // A plan that was saved before it named the checks.
-        let why = service.sick.get(host).into_iter();
-        return why.map(|why| Ailment { word: "unhealthy now", why: words::one_line(why), changes }).collect();
-    };
     let one = |failed: &FailedCheck| Ailment {
         word: match (&failed.health, changes) {
             (Health::Unknown(_), _) => "health unknown",
@@ -197,13 +192,13 @@ fn ailments(service: &ServicePlan, host: &HostName) -> Vec<Ailment> {
         why: words::failed_check(failed),
         changes,
     };
-    failed.iter().map(one).collect()
+    service.unhealthy.get(host).into_iter().flatten().map(one).collect()
 }
 
 /// In which order and how many at a time its hosts change.
 fn pace(service: &ServicePlan) -> String {
     let Some(first) = service.batches.first() else { return String::new() };
-    let broken = first.iter().all(|host| service.sick.contains_key(host));
+    let broken = first.iter().all(|host| service.down.contains_key(host));
     let rest = &service.batches[usize::from(broken)..];
     let all = service.hosts.len();
     let together = match (broken, rest) {

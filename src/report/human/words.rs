@@ -320,7 +320,8 @@ fn web_answer(answer: &WebAnswer) -> String {
     let status: Vec<String> = answer.status.iter().map(ToString::to_string).collect();
     let mut with: Vec<String> =
         answer.headers.iter().map(|(name, pattern)| format!("{name}: {}", one_line(pattern))).collect();
-    with.extend(answer.contains.iter().chain(&answer.matches).map(|text| one_line(text)));
+    with.extend(answer.contains.iter().map(|text| format!("`{}` in it", one_line(text))));
+    with.extend(answer.matches.iter().map(|pattern| format!("a match of `{}`", one_line(pattern))));
     with.extend(answer.valid_for.map(|time| format!("a certificate valid for {}", days(time))));
     let with = if with.is_empty() { String::new() } else { format!(" with {}", list(&with)) };
     format!("{}{with}", status.join(" or "))
