@@ -7,7 +7,8 @@ use std::sync::Arc;
 use minijinja::machinery::{ast, parse};
 use minijinja::{Environment, Value};
 
-use super::{locate, problem, syntax};
+use super::engine::syntax;
+use super::problem::{locate, problem};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::name::nearest;
 
