@@ -3,8 +3,10 @@
 //! In: hosts, roles as texts, and what goes wrong and when. Out: a [`Transport`](crate::transport::Transport), the state
 //! of every host, and runs as text. Never: this machine's clock, disk or network; the same input gives the same output.
 
+mod answer;
 mod apt;
 mod archive;
+mod connection;
 mod deadman;
 mod declared;
 mod fault;
@@ -12,8 +14,12 @@ mod fleet;
 mod foreign;
 mod host;
 mod kept;
+mod machine;
+mod order;
+mod perform;
 mod program;
 mod show;
+mod state;
 mod story;
 mod system;
 mod tree;
@@ -24,9 +30,10 @@ mod world;
 
 pub use archive::{PACKAGES, Package, package};
 pub use fault::{Drift, Fault};
-pub use fleet::{Did, Fleet};
+pub use fleet::Fleet;
 pub use host::{Host, User};
 pub use show::{show_plan, show_run};
+pub use state::Did;
 pub use story::{StoryError, play};
 pub use tree::{Node, Tree, What};
 pub use units::{Activity, Definition, Unit, Units};
