@@ -5,6 +5,7 @@
 
 mod ansible;
 mod architecture;
+mod arguments;
 mod asking;
 mod cases;
 mod command_pages;
