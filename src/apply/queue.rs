@@ -15,13 +15,18 @@ pub struct Queue {
     /// How many conditions are still open.
     open: Vec<usize>,
     followers: Vec<Vec<(StageId, Condition)>>,
+    /// What waits for nothing.
     ready: BTreeSet<StageId>,
+    /// What begins only in its turn.
+    closed: BTreeSet<StageId>,
+    /// What is ready and not closed.
+    startable: BTreeSet<StageId>,
     running: BTreeSet<StageId>,
 }
 
 impl Queue {
-    /// All stages of a plan, none begun.
-    pub fn new(plan: &Plan) -> Self {
+    /// All stages of a plan, none begun. The closed ones begin after [`open`](Self::open) only.
+    pub fn new(plan: &Plan, closed: BTreeSet<StageId>) -> Self {
         let mut followers = vec![Vec::new(); plan.stages.len()];
         for (id, stage) in plan.stages.iter().enumerate() {
             for (before, condition) in &stage.after {
@@ -29,18 +34,34 @@ impl Queue {
             }
         }
         let open: Vec<usize> = plan.stages.iter().map(|stage| stage.after.len()).collect();
-        let ready = (0..open.len()).filter(|id| open[*id] == 0).collect();
-        Self { ends: vec![None; open.len()], open, followers, ready, running: BTreeSet::new() }
+        let ready: BTreeSet<StageId> = (0..open.len()).filter(|id| open[*id] == 0).collect();
+        let startable = ready.difference(&closed).copied().collect();
+        Self { ends: vec![None; open.len()], open, followers, ready, closed, startable, running: BTreeSet::new() }
+    }
+
+    /// Whether a stage waits for nothing but its turn.
+    pub fn is_ready(&self, id: StageId) -> bool {
+        self.ready.contains(&id)
     }
 
     /// The stages that wait for nothing, in order.
-    pub fn ready(&self) -> impl Iterator<Item = StageId> {
-        self.ready.iter().copied()
+    pub fn startable(&self) -> impl Iterator<Item = StageId> {
+        self.startable.iter().copied()
+    }
+
+    /// It is their turn.
+    pub fn open(&mut self, stages: &[StageId]) {
+        for id in stages {
+            if self.closed.remove(id) && self.ready.contains(id) {
+                self.startable.insert(*id);
+            }
+        }
     }
 
     /// Takes a ready stage out to be done.
     pub fn start(&mut self, id: StageId) {
         if self.ready.remove(&id) {
+            self.startable.remove(&id);
             self.running.insert(id);
         }
     }
@@ -48,6 +69,7 @@ impl Queue {
     /// Notes how a stage ended; gives the stages that are skipped because of it, each with the one it waited for.
     pub fn finish(&mut self, id: StageId, end: End) -> Vec<(StageId, StageId)> {
         self.ready.remove(&id);
+        self.startable.remove(&id);
         self.running.remove(&id);
         let mut skipped = Vec::new();
         // What was skipped itself is not the cause of what is skipped with it.
@@ -63,6 +85,7 @@ impl Queue {
                 if condition == Condition::Done && !well {
                     skipped.push((next, cause));
                     self.ready.remove(&next);
+                    self.startable.remove(&next);
                     ended.push((next, End::Skipped(cause), cause));
                     // Marked now, so that a second way to it does not skip it twice.
                     self.ends[next] = Some(End::Skipped(cause));
@@ -70,6 +93,9 @@ impl Queue {
                     self.open[next] -= 1;
                     if self.open[next] == 0 {
                         self.ready.insert(next);
+                        if !self.closed.contains(&next) {
+                            self.startable.insert(next);
+                        }
                     }
                 }
             }
@@ -92,6 +118,7 @@ impl Queue {
         for id in 0..self.ends.len() {
             if self.ends[id].is_none() && !self.running.contains(&id) {
                 self.ready.remove(&id);
+                self.startable.remove(&id);
                 self.ends[id] = Some(End::Stopped);
             }
         }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{End, Queue};
 use crate::inventory::Endpoint;
 use crate::name::{HostName, ServiceName};
-use crate::plan::{Plan, Stage, Turn, Work};
+use crate::plan::{Plan, Turn, Work};
 use crate::rollout::{Directive, MemberAnswer, Restoration, Rollout, StageId, State};
 use crate::transport::Transport;
 
@@ -33,8 +33,6 @@ struct ActiveRollout<'p> {
     /// What was told last: the same is not told again.
     told: Option<Directive>,
     again: Option<Duration>,
-    /// The stages of hosts that are put back now.
-    open: BTreeSet<StageId>,
 }
 
 impl<'p> Rollouts<'p> {
@@ -52,13 +50,10 @@ impl<'p> Rollouts<'p> {
         Self { rollouts, undo }
     }
 
-    /// Whether it is the turn of a stage's host.
-    pub(super) fn is_open(&self, id: StageId, stage: &Stage) -> bool {
-        if let Some(turn) = self.undo.get(&id) {
-            return self.rollouts.get(&turn.service).is_some_and(|active| active.open.contains(&id));
-        }
-        let Some(turn) = &stage.turn else { return true };
-        self.rollouts.get(&turn.service).is_none_or(|active| active.state.is_open(&turn.host))
+    /// The stages that wait for the turns of their hosts.
+    pub(super) fn stages(&self) -> BTreeSet<StageId> {
+        let turns = self.rollouts.values().flat_map(|active| active.turns.values().flatten());
+        turns.chain(self.undo.keys()).copied().collect()
     }
 
     /// What comes next in a rollout in which something does that was not told yet.
@@ -71,9 +66,10 @@ impl<'p> Rollouts<'p> {
         self.rollouts.values().filter_map(|active| active.again).min()
     }
 
-    /// A turn begins.
-    pub(super) fn begin(&mut self, service: usize, host: &HostName) {
+    /// A turn begins. Gives its stages.
+    pub(super) fn begin(&mut self, service: usize, host: &HostName) -> Vec<StageId> {
         self.tell(service, |state| state.begin(host));
+        self.rollouts.get(&service).and_then(|active| active.turns.get(host)).cloned().unwrap_or_default()
     }
 
     /// The members are being asked.
@@ -86,12 +82,13 @@ impl<'p> Rollouts<'p> {
         self.tell(service, |state| state.answered(answers, now));
     }
 
-    /// A host is put back. Gives the stages that have nothing to put back, because what they undo was never begun.
-    pub(super) fn undo(&mut self, plan: &Plan, (service, host): (usize, &HostName), queue: &Queue) -> Vec<StageId> {
+    /// A host is put back: opens the stages of that. Gives those that have nothing to put back, because what they undo was
+    /// never begun.
+    pub(super) fn undo(&mut self, plan: &Plan, (service, host): (usize, &HostName), queue: &mut Queue) -> Vec<StageId> {
         let Some(active) = self.rollouts.get_mut(&service) else { return Vec::new() };
         active.state.undo(host);
         let stages = active.undo.get(host).cloned().unwrap_or_default();
-        active.open.extend(&stages);
+        queue.open(&stages);
         let nothing = |id: &StageId| match &plan.stages[*id].work {
             Work::Undo { of, .. } => !queue.end(*of).is_some_and(End::has_changed),
             _ => false,
@@ -178,22 +175,14 @@ impl<'p> ActiveRollout<'p> {
                 turns.entry(turn.host.clone()).or_default().push(id);
             }
         }
-        Self {
-            state: State::new(rollout),
-            turns,
-            undo: rollout.undo.clone(),
-            told: None,
-            again: None,
-            open: BTreeSet::new(),
-        }
+        Self { state: State::new(rollout), turns, undo: rollout.undo.clone(), told: None, again: None }
     }
 
     /// What comes next, if that was not told yet.
     fn next(&mut self, queue: &Queue, now: Duration) -> Option<Directive> {
-        let ready: BTreeSet<StageId> = queue.ready().collect();
-        let may = |(_, stages): &(&HostName, &Vec<StageId>)| stages.iter().any(|id| ready.contains(id));
-        let hosts = self.turns.iter().filter(may).map(|(host, _)| host.clone()).collect();
-        let next = self.state.next(&hosts, now);
+        let turns = &self.turns;
+        let ready = |host: &HostName| turns.get(host).is_some_and(|stages| stages.iter().any(|id| queue.is_ready(*id)));
+        let next = self.state.next(&ready, now);
         self.again = if let Directive::Wait(_, again) = &next { *again } else { None };
         let same = |told: &Directive| match (told, &next) {
             (Directive::Wait(told, _), Directive::Wait(hold, _)) => told == hold,

@@ -92,14 +92,15 @@ pub async fn run<T: Transport>(
     permit: Option<Permit>,
     mut channels: Channels,
 ) -> Report {
+    let rollouts = Rollouts::new(plan);
     let mut runner = Runner {
         plan,
         transport,
         limits,
         permit,
         tell: channels.tell.clone(),
-        queue: Queue::new(plan),
-        rollouts: Rollouts::new(plan),
+        queue: Queue::new(plan, rollouts.stages()),
+        rollouts,
         begun: Instant::now(),
         busy: BTreeSet::new(),
         tasks: JoinSet::new(),
@@ -171,7 +172,8 @@ impl<T: Transport> Runner<'_, T> {
         match next {
             Directive::Begin(host) => {
                 (self.tell)(Event::Turn { service: name, host: host.clone() });
-                self.rollouts.begin(service, &host);
+                let stages = self.rollouts.begin(service, &host);
+                self.queue.open(&stages);
             }
             Directive::Ask => {
                 self.rollouts.ask(service);
@@ -188,7 +190,7 @@ impl<T: Transport> Runner<'_, T> {
             }
             Directive::Undo(host) => {
                 (self.tell)(Event::RollingBack { service: name, host: host.clone() });
-                for id in self.rollouts.undo(self.plan, (service, &host), &self.queue) {
+                for id in self.rollouts.undo(self.plan, (service, &host), &mut self.queue) {
                     self.finish(id, End::NotNeeded, Duration::ZERO);
                 }
             }
@@ -219,11 +221,8 @@ impl<T: Transport> Runner<'_, T> {
     /// Begins all whose turn it is.
     fn begin(&mut self) {
         loop {
-            let free = |id: &StageId| {
-                let stage = &self.plan.stages[*id];
-                stage.work.host().is_none_or(|host| !self.busy.contains(host)) && self.rollouts.is_open(*id, stage)
-            };
-            let Some(id) = self.queue.ready().find(free) else { return };
+            let free = |id: &StageId| self.plan.stages[*id].work.host().is_none_or(|host| !self.busy.contains(host));
+            let Some(id) = self.queue.startable().find(free) else { return };
             let work = &self.plan.stages[id].work;
             let Some(host) = work.host() else {
                 let end = self.rollouts.end(work);

@@ -29,9 +29,9 @@ impl Budget {
 }
 
 impl Rollout {
-    /// Whether so many failed hosts stop it.
-    pub(super) fn is_too_much(&self, failed: usize) -> bool {
-        self.on_failure != OnFailure::Continue && self.budget.is_exceeded(failed, self.away().count())
+    /// Whether so many failed hosts, and so many that did not answer when the plan was made, stop it.
+    pub(super) fn is_too_much(&self, failed: usize, away: usize) -> bool {
+        self.on_failure != OnFailure::Continue && self.budget.is_exceeded(failed, away)
     }
 
     /// The members that did not answer when the plan was made.
@@ -46,25 +46,10 @@ impl Rollout {
         checks.map(|check| check.within).max().unwrap_or_default()
     }
 
-    /// Why a healthy host must not go down now. A host in the middle of its turn (`is_running`) does not count as healthy,
-    /// even if it answers at this moment.
-    pub(super) fn too_few(
-        &self,
-        host: &HostName,
-        answers: &BTreeMap<HostName, MemberAnswer>,
-        is_running: impl Fn(&HostName) -> bool,
-    ) -> Option<Hold> {
-        let up = |host: &HostName| matches!(answers.get(host), Some((Standing::Up, _)));
-        if self.floor == 0 || !up(host) {
-            return None;
-        }
-        let counts = |other: &&HostName| *other != host && up(other) && !is_running(other);
-        let healthy = self.members.keys().filter(counts).count();
-        if healthy >= self.floor {
-            return None;
-        }
+    /// What a host waits for without which only so many members would be healthy.
+    pub(super) fn too_few(&self, host: &HostName, answers: &BTreeMap<HostName, MemberAnswer>, healthy: usize) -> Hold {
         let down = answers.iter().filter_map(|(host, (standing, _))| Some((host.clone(), standing.why()?.to_owned())));
-        Some(Hold::TooFew { host: host.clone(), healthy, floor: self.floor, down: down.collect() })
+        Hold::TooFew { host: host.clone(), healthy, floor: self.floor, down: down.collect() }
     }
 
     /// Why it cannot be kept that so many stay healthy, if it cannot. Hosts that are down and change are counted as if they

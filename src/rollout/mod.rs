@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 pub use budget::Budget;
 pub use decision::{Directive, Halt, Hold, Restoration};
+pub use order::Ranking;
 pub use policy::{Amount, Batch, Canary, OnFailure, Policy, STABLE};
 pub use state::State;
 
@@ -81,9 +82,14 @@ impl Rollout {
         self.asks_before_each() || self.canary.is_some()
     }
 
-    /// Whether they are asked before one begins.
+    /// Whether they are asked before some begin.
     fn asks_before_each(&self) -> bool {
-        self.floor > 0 || self.first.is_some() || self.last.is_some()
+        self.floor > 0 || self.is_ordered()
+    }
+
+    /// Whether what members say decides whose turn it is. Each turn may change what they say.
+    fn is_ordered(&self) -> bool {
+        self.first.is_some() || self.last.is_some()
     }
 
     fn zone(&self, host: &HostName) -> Option<&str> {

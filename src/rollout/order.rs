@@ -1,6 +1,6 @@
 //! Which host comes before which, and in which batches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{MemberAnswer, Rollout, Standing};
 use crate::name::HostName;
@@ -36,33 +36,23 @@ impl Rollout {
         Phase { from, to: None, slots, after_canaries: canaries.is_some() && ramp.is_empty() }
     }
 
-    /// Where a host comes, by what it says: the lowest is first.
-    pub fn rank(&self, answer: Option<&str>) -> u8 {
+    /// Where hosts come, by what they say.
+    pub fn ranking(&self) -> Ranking {
         // The role was refused if this is no regular expression.
-        let is = |pattern: &Option<String>| {
-            let pattern = pattern.as_deref().and_then(|p| regex::Regex::new(&format!("^(?:{p})$")).ok());
-            pattern.zip(answer).is_some_and(|(pattern, answer)| pattern.is_match(answer))
+        let whole = |pattern: &Option<String>| {
+            pattern.as_deref().and_then(|pattern| regex::Regex::new(&format!("^(?:{pattern})$")).ok())
         };
-        match () {
-            () if is(&self.first) => 0,
-            () if is(&self.last) => 2,
-            () => 1,
-        }
+        Ranking { first: whole(&self.first), last: whole(&self.last) }
     }
 
-    /// Where a member comes, by how it is and what it says: the lowest is first. One that is not known to be healthy comes
-    /// before the healthy ones, which must not go down before it is well again; but never before its turn by what it says.
-    fn place(&self, standing: &Standing, answer: Option<&str>) -> (u8, bool) {
-        (self.rank(answer), *standing == Standing::Up)
-    }
-
-    /// Where a member comes by what it answered now, or when the plan was made.
-    fn place_of(&self, host: &HostName, answers: Option<&BTreeMap<HostName, MemberAnswer>>) -> Option<(u8, bool)> {
-        if let Some((standing, answer)) = answers.and_then(|answers| answers.get(host)) {
-            return Some(self.place(standing, answer.as_deref()));
-        }
-        let member = self.members.get(host)?;
-        Some(self.place(&member.standing, member.answer.as_deref()))
+    /// Where the hosts that wait come, by what the members said when the plan was made.
+    fn places(&self) -> Vec<Place> {
+        let ranking = self.ranking();
+        let place = |host: &HostName| {
+            let member = self.members.get(host)?;
+            Some(ranking.place(&member.standing, member.answer.as_deref()))
+        };
+        self.waiting.iter().map(place).collect()
     }
 
     /// The hosts that change, in the batches that are to be expected.
@@ -91,26 +81,89 @@ impl Rollout {
             }
         }
         let zone = |host: &HostName| zones.iter().position(|known| Some(*known) == self.zone(host));
-        let mut hosts = self.waiting.clone();
-        hosts.sort_by_key(|host| (self.place_of(host, None), zone(host)));
-        hosts
+        let mut hosts: Vec<(Place, &HostName)> = self.places().into_iter().zip(&self.waiting).collect();
+        hosts.sort_by_cached_key(|(place, host)| (*place, zone(host)));
+        hosts.into_iter().map(|(_, host)| host.clone()).collect()
+    }
+}
+
+/// Where hosts come, by what they say to the order's program.
+#[derive(Debug)]
+pub struct Ranking {
+    first: Option<regex::Regex>,
+    last: Option<regex::Regex>,
+}
+
+impl Ranking {
+    /// Where a host comes that says this: the lowest is first.
+    pub fn rank(&self, answer: Option<&str>) -> u8 {
+        let is = |pattern: &Option<regex::Regex>| {
+            pattern.as_ref().zip(answer).is_some_and(|(pattern, answer)| pattern.is_match(answer))
+        };
+        match () {
+            () if is(&self.first) => 0,
+            () if is(&self.last) => 2,
+            () => 1,
+        }
     }
 
-    /// The first of `waiting` that is ready. None overtakes a host that comes earlier, and the zone of the host that began
-    /// last is finished before the next.
-    pub(super) fn first_ready<'a>(
-        &self,
-        waiting: &[&'a HostName],
-        ready: &BTreeSet<HostName>,
-        answers: Option<&BTreeMap<HostName, MemberAnswer>>,
-        last: Option<&HostName>,
-    ) -> Option<&'a HostName> {
-        let first = waiting.iter().map(|host| self.place_of(host, answers)).min()?;
-        let may = |host: &&&HostName| self.place_of(host, answers) == first && ready.contains(**host);
-        let candidates: Vec<&HostName> = waiting.iter().filter(may).copied().collect();
-        let open = last.and_then(|host| self.zone(host));
-        let same = candidates.iter().find(|host| open.is_some() && self.zone(host) == open);
-        same.or(candidates.first()).copied()
+    /// Where a member comes, by how it is and what it says: the lowest is first. One that is not known to be healthy comes
+    /// before the healthy ones, which must not go down before it is well again; but never before its turn by what it says.
+    fn place(&self, standing: &Standing, answer: Option<&str>) -> (u8, bool) {
+        (self.rank(answer), *standing == Standing::Up)
+    }
+}
+
+/// Where a host comes; none of one that is no member.
+type Place = Option<(u8, bool)>;
+
+/// The hosts that wait for their turns.
+#[derive(Debug)]
+pub(super) struct WaitingHosts<'p> {
+    ranking: Ranking,
+    /// In the order of the inventory.
+    hosts: Vec<WaitingHost<'p>>,
+}
+
+/// A host that waits.
+#[derive(Debug)]
+struct WaitingHost<'p> {
+    host: &'p HostName,
+    zone: Option<&'p str>,
+    place: Place,
+}
+
+impl<'p> WaitingHosts<'p> {
+    /// All that wait, by what the members said when the plan was made.
+    pub(super) fn new(rollout: &'p Rollout) -> Self {
+        let hosts = rollout.waiting.iter().zip(rollout.places());
+        let hosts = hosts.map(|(host, place)| WaitingHost { host, zone: rollout.zone(host), place }).collect();
+        Self { ranking: rollout.ranking(), hosts }
+    }
+
+    /// By what they say now.
+    pub(super) fn reorder(&mut self, rollout: &Rollout, answers: &BTreeMap<HostName, MemberAnswer>) {
+        for waiting in &mut self.hosts {
+            let member = rollout.members.get(waiting.host);
+            let known = member.map(|member| (&member.standing, &member.answer));
+            let now = answers.get(waiting.host).map(|(standing, answer)| (standing, answer)).or(known);
+            waiting.place = now.map(|(standing, answer)| self.ranking.place(standing, answer.as_deref()));
+        }
+    }
+
+    /// A host does not wait any more.
+    pub(super) fn remove(&mut self, host: &HostName) {
+        self.hosts.retain(|waiting| waiting.host != host);
+    }
+
+    /// The first that is ready. None overtakes a host that comes earlier, and the zone of the host that began last (`open`)
+    /// is finished before the next.
+    pub(super) fn first_ready(&self, ready: &dyn Fn(&HostName) -> bool, open: Option<&str>) -> Option<&'p HostName> {
+        let first = self.hosts.iter().map(|waiting| waiting.place).min()?;
+        let mut same = self.hosts.iter().filter(|waiting| waiting.place == first);
+        let of_zone = |waiting: &&WaitingHost<'_>| waiting.zone == open && ready(waiting.host);
+        let next = open.and_then(|_| same.clone().find(of_zone));
+        next.or_else(|| same.find(|waiting| ready(waiting.host))).map(|waiting| waiting.host)
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::decision::{Directive, Halt, Hold, Restoration};
-use super::order::Phase;
-use super::policy::{OnFailure, POLL};
+use super::order::{Phase, WaitingHosts};
+use super::policy::{FRESH, OnFailure, POLL};
 use super::{MemberAnswer, Rollout, StageId, Standing};
 use crate::name::HostName;
 
@@ -15,17 +15,29 @@ use crate::name::HostName;
 /// [`next`](Self::next) what comes next. In this order: a failure too many stops it, and what it changed is rolled back
 /// where the role says so; hosts with nothing to lose begin all at once; then the others, as many at a time as the phase
 /// allows, the canaries first and the rest once those were healthy long enough; and each only if its zone is free and the
-/// others stay as healthy as promised without it.
+/// others stay as healthy as promised without it. A decision takes no longer for being one of thousands.
 #[derive(Debug)]
 pub struct State<'p> {
     rollout: &'p Rollout,
     hosts: BTreeMap<HostName, HostState>,
+    /// How many hosts are in each state.
+    counts: [usize; HostState::ALL],
+    /// Those in the middle of their turns.
+    running: BTreeSet<HostName>,
+    /// Those that begin together and have not begun.
+    together: Vec<&'p HostName>,
+    /// The others that have not begun.
+    waiting: WaitingHosts<'p>,
     /// In the order in which they began, without those that begin together.
     begun: Vec<HostName>,
-    /// How the members are; none if something happened since they were asked.
-    answers: Option<BTreeMap<HostName, MemberAnswer>>,
+    /// How the members are; none if they must be asked again.
+    answers: Option<Answers>,
     asked_at: Option<Duration>,
     asking: Asking,
+    /// The hosts whose turns ended since the members were asked: how these are now is not known.
+    changed: BTreeSet<HostName>,
+    /// How many members did not answer when the plan was made.
+    away: usize,
     /// The last stage that failed.
     failed: Option<StageId>,
     halt: Option<Halt>,
@@ -53,6 +65,25 @@ enum HostState {
     Stuck,
 }
 
+impl HostState {
+    /// How many there are.
+    const ALL: usize = Self::Stuck as usize + 1;
+}
+
+/// What the members said.
+#[derive(Debug)]
+struct Answers {
+    of: BTreeMap<HostName, MemberAnswer>,
+    /// How many are healthy.
+    up: usize,
+}
+
+impl Answers {
+    fn is_up(&self, host: &HostName) -> bool {
+        matches!(self.of.get(host), Some((Standing::Up, _)))
+    }
+}
+
 /// Whether the members are being asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asking {
@@ -66,13 +97,22 @@ impl<'p> State<'p> {
     /// No host begun.
     pub fn new(rollout: &'p Rollout) -> Self {
         let hosts = rollout.together.iter().chain(&rollout.waiting);
+        let hosts: BTreeMap<_, _> = hosts.map(|host| (host.clone(), HostState::Waiting)).collect();
+        let mut counts = [0; HostState::ALL];
+        counts[HostState::Waiting as usize] = hosts.len();
         Self {
             rollout,
-            hosts: hosts.map(|host| (host.clone(), HostState::Waiting)).collect(),
+            hosts,
+            counts,
+            running: BTreeSet::new(),
+            together: rollout.together.iter().collect(),
+            waiting: WaitingHosts::new(rollout),
             begun: Vec::new(),
             answers: None,
             asked_at: None,
             asking: Asking::No,
+            changed: BTreeSet::new(),
+            away: rollout.away().count(),
             failed: None,
             halt: None,
             is_halt_known: false,
@@ -117,41 +157,51 @@ impl<'p> State<'p> {
 impl State<'_> {
     /// A turn begins.
     pub fn begin(&mut self, host: &HostName) {
-        self.hosts.insert(host.clone(), HostState::Running);
-        if !self.rollout.together.contains(host) {
+        self.set(host, HostState::Running);
+        if !self.leaves(host) {
             self.begun.push(host.clone());
         }
-        self.outdate();
+        if self.rollout.is_ordered() {
+            self.outdate();
+        }
     }
 
     /// A turn is over: well, or because of this stage.
     pub fn ended(&mut self, host: &HostName, failed: Option<StageId>, now: Duration) {
-        let Some(state) = self.hosts.get_mut(host) else { return };
-        *state = match (*state, failed) {
-            (HostState::Waiting, _) => HostState::Skipped,
+        let Some(state) = self.hosts.get(host).copied() else { return };
+        let state = match (state, failed) {
+            (HostState::Waiting, _) => {
+                self.leaves(host);
+                HostState::Skipped
+            }
             (_, Some(_)) => HostState::Failed,
             (_, None) => HostState::Well,
         };
+        self.set(host, state);
         self.failed = failed.or(self.failed);
         self.ended_at = now;
-        self.outdate();
+        self.changed.insert(host.clone());
+        if self.rollout.is_ordered() || failed.is_some() {
+            self.outdate();
+        }
     }
 
     /// A host is being rolled back.
     pub fn undo(&mut self, host: &HostName) {
-        self.hosts.insert(host.clone(), HostState::RollingBack);
+        self.set(host, HostState::RollingBack);
     }
 
     /// It was, or could not be. Says nothing of a host that was never to be rolled back.
     pub fn undone(&mut self, host: &HostName, well: bool) {
-        if let Some(state) = self.hosts.get_mut(host).filter(|state| **state == HostState::RollingBack) {
-            *state = if well { HostState::RolledBack } else { HostState::Stuck };
+        if self.is(host, HostState::RollingBack) {
+            self.set(host, if well { HostState::RolledBack } else { HostState::Stuck });
         }
     }
 
     /// The members are being asked.
     pub fn ask(&mut self) {
         self.asking = Asking::Yes;
+        self.changed.clear();
     }
 
     /// They answered.
@@ -159,7 +209,12 @@ impl State<'_> {
         let asked = std::mem::replace(&mut self.asking, Asking::No);
         self.asked_at = Some(now);
         self.halt_of_canaries(&answers);
-        self.answers = (asked != Asking::Outdated).then_some(answers);
+        self.answers = None;
+        if asked != Asking::Outdated {
+            self.waiting.reorder(self.rollout, &answers);
+            let up = answers.values().filter(|(standing, _)| *standing == Standing::Up).count();
+            self.answers = Some(Answers { of: answers, up });
+        }
     }
 
     /// A person said that the others may begin.
@@ -171,6 +226,20 @@ impl State<'_> {
     pub fn halt(&mut self) {
         self.halt.get_or_insert(Halt::Stopped);
         self.is_halt_known = true;
+    }
+
+    /// A host does not wait any more. Whether it was one of those that begin together.
+    fn leaves(&mut self, host: &HostName) -> bool {
+        match self.together.iter().position(|other| *other == host) {
+            Some(at) => {
+                self.together.remove(at);
+                true
+            }
+            None => {
+                self.waiting.remove(host);
+                false
+            }
+        }
     }
 
     /// What the members said, or will say, is old.
@@ -190,7 +259,7 @@ impl State<'_> {
         let canaries = self.watched().iter();
         let unhealthy: Vec<(HostName, String)> = canaries.filter_map(|host| Some((host.clone(), why(host)?))).collect();
         for (host, why) in unhealthy {
-            self.hosts.insert(host.clone(), HostState::Failed);
+            self.set(&host, HostState::Failed);
             self.halt.get_or_insert(Halt::Sick { host, why });
         }
     }
@@ -198,8 +267,8 @@ impl State<'_> {
 
 /// What comes next.
 impl State<'_> {
-    /// What comes next. `ready` are the hosts whose first stage waits for nothing but its turn.
-    pub fn next(&mut self, ready: &BTreeSet<HostName>, now: Duration) -> Directive {
+    /// What comes next. `ready` says of a host whether its first stage waits for nothing but its turn.
+    pub fn next(&mut self, ready: &dyn Fn(&HostName) -> bool, now: Duration) -> Directive {
         if self.halt.is_none() && self.is_too_much() {
             let away = || Halt::Away { hosts: self.rollout.away().cloned().collect() };
             self.halt = Some(self.failed.map_or_else(away, |stage| Halt::Failed { stage }));
@@ -211,17 +280,17 @@ impl State<'_> {
             return self.roll_back();
         }
         if !self.any(HostState::Waiting) {
-            let running: Vec<HostName> = self.all(HostState::Running).cloned().collect();
-            return if running.is_empty() { Directive::Over } else { wait_for(running) };
+            return if self.running.is_empty() { Directive::Over } else { wait_for(&self.running) };
         }
         self.together(ready).unwrap_or_else(|| self.one(ready, now))
     }
 
     /// What was changed is rolled back, the last first, once nothing runs any more.
     fn roll_back(&self) -> Directive {
-        let mut busy = self.all(HostState::Running).chain(self.all(HostState::RollingBack));
-        if let Some(host) = busy.next() {
-            return wait_for(vec![host.clone()]);
+        let rolling = || self.hosts.iter().find(|(_, state)| **state == HostState::RollingBack).map(|(host, _)| host);
+        let busy = self.running.first().or_else(|| self.any(HostState::RollingBack).then(rolling)?);
+        if let Some(host) = busy {
+            return wait_for([host]);
         }
         let is_wanted = self.rollout.on_failure == OnFailure::Rollback && self.halt != Some(Halt::Stopped);
         if !is_wanted || self.any(HostState::Stuck) {
@@ -233,26 +302,21 @@ impl State<'_> {
         next.map_or(Directive::Over, |host| Directive::Undo(host.clone()))
     }
 
-    /// The hosts that have nothing to lose are first.
-    fn together(&self, ready: &BTreeSet<HostName>) -> Option<Directive> {
-        let is_waiting = |host: &HostName| self.is(host, HostState::Waiting);
-        let is_open = |host: &&HostName| is_waiting(host) || self.is(host, HostState::Running);
-        let open: Vec<&HostName> = self.rollout.together.iter().filter(is_open).collect();
-        match open.iter().find(|host| is_waiting(host) && ready.contains(**host)) {
-            Some(host) => Some(Directive::Begin((*host).clone())),
-            None if open.is_empty() => None,
-            None => Some(wait_for(open.into_iter().cloned().collect())),
+    /// The hosts that have nothing to lose are first. No other host runs meanwhile.
+    fn together(&self, ready: &dyn Fn(&HostName) -> bool) -> Option<Directive> {
+        if let Some(host) = self.together.iter().find(|host| ready(host)) {
+            return Some(Directive::Begin((*host).clone()));
         }
+        let is_over = !self.begun.is_empty() || (self.together.is_empty() && self.running.is_empty());
+        (!is_over).then(|| wait_for(self.running.iter().chain(self.together.iter().copied())))
     }
 
     /// One of the others, if one may begin.
-    fn one(&mut self, ready: &BTreeSet<HostName>, now: Duration) -> Directive {
-        let running: Vec<HostName> =
-            self.begun.iter().filter(|host| self.is(host, HostState::Running)).cloned().collect();
+    fn one(&mut self, ready: &dyn Fn(&HostName) -> bool, now: Duration) -> Directive {
         let phase = self.rollout.phase(self.begun.len());
         let begins_phase = phase.from == self.begun.len();
-        if (begins_phase && !running.is_empty()) || running.len() >= phase.slots {
-            return wait_for(running);
+        if (begins_phase && !self.running.is_empty()) || self.running.len() >= phase.slots {
+            return wait_for(&self.running);
         }
         if begins_phase && let Some(directive) = self.after_canaries(phase, now) {
             return directive;
@@ -260,10 +324,11 @@ impl State<'_> {
         if self.asking != Asking::No {
             return Directive::Wait(Hold::Asking, None);
         }
-        if self.rollout.asks_before_each() && self.answers.is_none() {
+        let fresh = self.answers.is_some() && self.asked_at.is_some_and(|at| now < at + FRESH);
+        if self.rollout.asks_before_each() && !fresh {
             return Directive::Ask;
         }
-        self.choose(ready, running, now)
+        self.choose(ready, now)
     }
 
     /// What the hosts after the canaries still wait for.
@@ -288,23 +353,24 @@ impl State<'_> {
     }
 
     /// The next in order that is ready, if its zone is free and the others stay as healthy as promised without it.
-    fn choose(&mut self, ready: &BTreeSet<HostName>, running: Vec<HostName>, now: Duration) -> Directive {
-        let waiting: Vec<&HostName> =
-            self.rollout.waiting.iter().filter(|host| self.is(host, HostState::Waiting)).collect();
-        let next = self.rollout.first_ready(&waiting, ready, self.answers.as_ref(), self.begun.last());
-        let Some(host) = next.cloned() else {
+    fn choose(&mut self, ready: &dyn Fn(&HostName) -> bool, now: Duration) -> Directive {
+        let open = self.begun.last().and_then(|host| self.rollout.zone(host));
+        let Some(host) = self.waiting.first_ready(ready, open).cloned() else {
             return Directive::Wait(Hold::Needs, None);
         };
-        if running.iter().any(|other| self.rollout.zone(other) != self.rollout.zone(&host)) {
+        if self.running.iter().any(|other| self.rollout.zone(other) != self.rollout.zone(&host)) {
+            let running = self.running.iter().cloned().collect();
             return Directive::Wait(Hold::Zone { host, running }, None);
         }
-        let is_running = |host: &HostName| self.is(host, HostState::Running);
-        let too_few = self.answers.as_ref().and_then(|answers| self.rollout.too_few(&host, answers, is_running));
-        let Some(hold) = too_few else {
+        let Some(hold) = self.too_few(&host) else {
             self.short_since = None;
             return Directive::Begin(host);
         };
-        if !running.is_empty() {
+        // Whose turn has ended since may be healthy.
+        if !self.changed.is_empty() {
+            return Directive::Ask;
+        }
+        if !self.running.is_empty() {
             return Directive::Wait(hold, None);
         }
         let since = *self.short_since.get_or_insert(now);
@@ -318,21 +384,41 @@ impl State<'_> {
         }
     }
 
+    /// Why a healthy host must not go down now. A host in the middle of its turn does not count as healthy, even if it
+    /// answers at this moment, nor does one whose turn ended since the members were asked.
+    fn too_few(&self, host: &HostName) -> Option<Hold> {
+        let answers = self.answers.as_ref()?;
+        if self.rollout.floor == 0 || !answers.is_up(host) {
+            return None;
+        }
+        let doubtful = self.running.union(&self.changed).filter(|other| *other != host && answers.is_up(other));
+        let healthy = answers.up - 1 - doubtful.count();
+        (healthy < self.rollout.floor).then(|| self.rollout.too_few(host, &answers.of, healthy))
+    }
+
+    fn set(&mut self, host: &HostName, state: HostState) {
+        if let Some(before) = self.hosts.insert(host.clone(), state) {
+            self.counts[before as usize] -= 1;
+        }
+        self.counts[state as usize] += 1;
+        if state == HostState::Running {
+            self.running.insert(host.clone());
+        } else {
+            self.running.remove(host);
+        }
+    }
+
     fn is(&self, host: &HostName, state: HostState) -> bool {
         self.hosts.get(host) == Some(&state)
     }
 
     fn any(&self, state: HostState) -> bool {
-        self.all(state).next().is_some()
-    }
-
-    fn all(&self, state: HostState) -> impl Iterator<Item = &HostName> {
-        self.hosts.iter().filter(move |(_, is)| **is == state).map(|(host, _)| host)
+        self.counts[state as usize] > 0
     }
 
     /// Whether there is a failure too many.
     fn is_too_much(&self) -> bool {
-        self.rollout.is_too_much(self.all(HostState::Failed).count())
+        self.rollout.is_too_much(self.counts[HostState::Failed as usize], self.away)
     }
 
     /// The canaries, as long as no other host has begun.
@@ -342,6 +428,6 @@ impl State<'_> {
     }
 }
 
-fn wait_for(hosts: Vec<HostName>) -> Directive {
-    Directive::Wait(Hold::Running { hosts }, None)
+fn wait_for<'h>(hosts: impl IntoIterator<Item = &'h HostName>) -> Directive {
+    Directive::Wait(Hold::Running { hosts: hosts.into_iter().cloned().collect() }, None)
 }

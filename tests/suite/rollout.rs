@@ -53,6 +53,10 @@ fn rollout(fates: &[Fate], slots: &[usize], budget: Budget) -> Rollout {
     }
 }
 
+fn decide(state: &mut State<'_>, ready: &BTreeSet<HostName>, now: Duration) -> Directive {
+    state.next(&|host| ready.contains(host), now)
+}
+
 /// What a rollout came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Came {
@@ -89,7 +93,7 @@ fn drive(rollout: &Rollout, fates: &[Fate], mut pick: impl FnMut(usize) -> Optio
     let (mut running, mut came) = (Vec::new(), Came { begun: 0, failed: 0, stopped: false });
     let fate = |host: &HostName| fates[host.as_str()[1..].parse::<usize>().expect("a number")];
     loop {
-        match state.next(&waiting, NOW) {
+        match decide(&mut state, &waiting, NOW) {
             Directive::Begin(host) => {
                 assert!(!came.stopped, "{host} begins after it was stopped");
                 waiting.remove(&host);
@@ -212,14 +216,14 @@ fn the_leader_is_last_also_when_it_changes_on_the_way() {
     let mut order = Vec::new();
     // At first h0 leads; when h1 has changed, h2 does, and again h0.
     for leader in [0, 2, 0] {
-        assert_eq!(state.next(&ready, NOW), Directive::Ask);
+        assert_eq!(decide(&mut state, &ready, NOW), Directive::Ask);
         state.ask();
         let word = |host: usize| if host == leader { "leader" } else { "follower" };
         state.answered(answers(&[(0, true, word(0)), (1, true, word(1)), (2, true, word(2))]), NOW);
-        let Directive::Begin(host) = state.next(&ready, NOW) else { panic!("nobody begins") };
+        let Directive::Begin(host) = decide(&mut state, &ready, NOW) else { panic!("nobody begins") };
         ready.remove(&host);
         state.begin(&host);
-        assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Running { .. }, _) | Directive::Over));
+        assert!(matches!(decide(&mut state, &ready, NOW), Directive::Wait(Hold::Running { .. }, _) | Directive::Over));
         state.ended(&host, None, NOW);
         order.push(host);
     }
@@ -231,20 +235,22 @@ fn a_service_does_not_fall_below_what_it_promises() {
     let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[2], Budget::Unset) };
     let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
-    assert_eq!(state.next(&ready, NOW), Directive::Ask);
+    assert_eq!(decide(&mut state, &ready, NOW), Directive::Ask);
     state.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
-    assert_eq!(state.next(&ready, NOW), Directive::Begin(name(0)));
+    assert_eq!(decide(&mut state, &ready, NOW), Directive::Begin(name(0)));
     state.begin(&name(0));
     ready.remove(&name(0));
     // Two may change at a time, but then only one were healthy.
-    assert_eq!(state.next(&ready, NOW), Directive::Ask);
-    state.answered(answers(&[(0, true, ""), (1, true, ""), (2, true, "")]), NOW);
-    assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::TooFew { healthy: 1, floor: 2, .. }, None)));
+    assert!(matches!(
+        decide(&mut state, &ready, NOW),
+        Directive::Wait(Hold::TooFew { healthy: 1, floor: 2, .. }, None)
+    ));
     state.ended(&name(0), None, NOW);
     // The one that changed fell: it is waited for, asked again, and given up.
-    assert_eq!(state.next(&ready, NOW), Directive::Ask);
+    assert_eq!(decide(&mut state, &ready, NOW), Directive::Ask);
+    state.ask();
     state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
-    let next = state.next(&ready, NOW);
+    let next = decide(&mut state, &ready, NOW);
     let Directive::Stop(Halt::TooFew { hold: Hold::TooFew { host, down, .. } }) = next else { panic!("{next:?}") };
     assert_eq!((host, down), (name(1), vec![(name(0), "port 1 is closed".to_owned())]));
 }
@@ -255,11 +261,11 @@ fn an_unhealthy_member_is_repaired_before_a_healthy_one_goes_down() {
     let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
     let mut state = State::new(&rollout);
     state.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "")]), NOW);
-    assert_eq!(state.next(&all(&rollout), NOW), Directive::Begin(name(2)));
+    assert_eq!(decide(&mut state, &all(&rollout), NOW), Directive::Begin(name(2)));
     let last = Rollout { last: Some("leader".to_owned()), ..rollout.clone() };
     let mut state = State::new(&last);
     state.answered(answers(&[(0, true, ""), (1, true, ""), (2, false, "leader")]), NOW);
-    let next = state.next(&all(&last), NOW);
+    let next = decide(&mut state, &all(&last), NOW);
     assert!(!matches!(&next, Directive::Begin(host) if *host == name(2)), "the leader stays last: {next:?}");
 }
 
@@ -268,7 +274,7 @@ fn who_is_down_changes_before_who_is_up() {
     let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 3], &[1], Budget::Unset) };
     let mut state = State::new(&rollout);
     state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), NOW);
-    assert_eq!(state.next(&all(&rollout), NOW), Directive::Begin(name(0)));
+    assert_eq!(decide(&mut state, &all(&rollout), NOW), Directive::Begin(name(0)));
 }
 
 #[test]
@@ -280,15 +286,15 @@ fn never_two_zones_at_once() {
     let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
     for expected in [0, 2] {
-        assert_eq!(state.next(&ready, NOW), Directive::Begin(name(expected)));
+        assert_eq!(decide(&mut state, &ready, NOW), Directive::Begin(name(expected)));
         state.begin(&name(expected));
         ready.remove(&name(expected));
     }
-    assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Zone { .. }, None)));
+    assert!(matches!(decide(&mut state, &ready, NOW), Directive::Wait(Hold::Zone { .. }, None)));
     state.ended(&name(0), None, NOW);
-    assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Zone { .. }, None)));
+    assert!(matches!(decide(&mut state, &ready, NOW), Directive::Wait(Hold::Zone { .. }, None)));
     state.ended(&name(2), None, NOW);
-    assert_eq!(state.next(&ready, NOW), Directive::Begin(name(1)));
+    assert_eq!(decide(&mut state, &ready, NOW), Directive::Begin(name(1)));
 }
 
 #[test]
@@ -300,23 +306,23 @@ fn a_canary_is_watched_and_a_person_asked() {
     let begun = || {
         let mut state = State::new(&rollout);
         let mut ready = all(&rollout);
-        assert_eq!(state.next(&ready, NOW), Directive::Begin(name(0)));
+        assert_eq!(decide(&mut state, &ready, NOW), Directive::Begin(name(0)));
         state.begin(&name(0));
         ready.remove(&name(0));
-        assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Running { .. }, None)));
+        assert!(matches!(decide(&mut state, &ready, NOW), Directive::Wait(Hold::Running { .. }, None)));
         state.ended(&name(0), None, seconds(10));
-        assert_eq!(state.next(&ready, seconds(10)), Directive::Ask);
+        assert_eq!(decide(&mut state, &ready, seconds(10)), Directive::Ask);
         state.answered(well(), seconds(10));
         (state, ready)
     };
     let (mut state, mut ready) = begun();
-    let next = state.next(&ready, seconds(11));
+    let next = decide(&mut state, &ready, seconds(11));
     assert!(matches!(next, Directive::Wait(Hold::Canary { until, .. }, Some(_)) if until == seconds(70)), "{next:?}");
     state.approve();
-    assert_eq!(state.next(&ready, seconds(70)), Directive::Ask, "what was seen before is not enough");
+    assert_eq!(decide(&mut state, &ready, seconds(70)), Directive::Ask, "what was seen before is not enough");
     state.answered(well(), seconds(70));
     for number in [1, 2] {
-        assert_eq!(state.next(&ready, seconds(71)), Directive::Begin(name(number)));
+        assert_eq!(decide(&mut state, &ready, seconds(71)), Directive::Begin(name(number)));
         state.begin(&name(number));
         ready.remove(&name(number));
     }
@@ -324,13 +330,13 @@ fn a_canary_is_watched_and_a_person_asked() {
     // It becomes unhealthy while it is watched.
     let (mut state, ready) = begun();
     state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(30));
-    assert!(matches!(state.next(&ready, seconds(30)), Directive::Stop(Halt::Sick { .. })));
-    assert_eq!(state.next(&ready, seconds(31)), Directive::Over);
+    assert!(matches!(decide(&mut state, &ready, seconds(30)), Directive::Stop(Halt::Sick { .. })));
+    assert_eq!(decide(&mut state, &ready, seconds(31)), Directive::Over);
 
     // Nobody says that the others may follow.
     let (mut state, ready) = begun();
     state.answered(well(), seconds(4000));
-    assert!(matches!(state.next(&ready, seconds(4001)), Directive::Wait(Hold::Approval { .. }, Some(_))));
+    assert!(matches!(decide(&mut state, &ready, seconds(4001)), Directive::Wait(Hold::Approval { .. }, Some(_))));
 }
 
 #[test]
@@ -341,7 +347,7 @@ fn a_ramp_goes_on_when_its_part_is_well() {
     let mut parts = Vec::new();
     while !ready.is_empty() {
         let mut part = Vec::new();
-        while let Directive::Begin(host) = state.next(&ready, NOW) {
+        while let Directive::Begin(host) = decide(&mut state, &ready, NOW) {
             ready.remove(&host);
             state.begin(&host);
             part.push(host);
@@ -367,22 +373,22 @@ fn what_was_changed_is_put_back_the_last_first() {
         let mut state = State::new(&rollout);
         let ready = all(&rollout);
         for (number, failed) in [(0, None), (1, Some(7))] {
-            assert_eq!(state.next(&ready, NOW), Directive::Begin(name(number)));
+            assert_eq!(decide(&mut state, &ready, NOW), Directive::Begin(name(number)));
             state.begin(&name(number));
             state.ended(&name(number), failed, NOW);
         }
-        assert_eq!(state.next(&ready, NOW), Directive::Stop(Halt::Failed { stage: 7 }));
-        assert_eq!(state.next(&ready, NOW), Directive::Undo(name(1)));
+        assert_eq!(decide(&mut state, &ready, NOW), Directive::Stop(Halt::Failed { stage: 7 }));
+        assert_eq!(decide(&mut state, &ready, NOW), Directive::Undo(name(1)));
         state.undo(&name(1));
-        assert!(matches!(state.next(&ready, NOW), Directive::Wait(Hold::Running { .. }, None)));
+        assert!(matches!(decide(&mut state, &ready, NOW), Directive::Wait(Hold::Running { .. }, None)));
         state.undone(&name(1), well);
-        (state.next(&ready, NOW), state)
+        (decide(&mut state, &ready, NOW), state)
     };
     let (next, mut state) = run(true);
     assert_eq!(next, Directive::Undo(name(0)));
     state.undo(&name(0));
     state.undone(&name(0), true);
-    assert_eq!(state.next(&all(&rollout), NOW), Directive::Over);
+    assert_eq!(decide(&mut state, &all(&rollout), NOW), Directive::Over);
     assert_eq!(state.outcome(), Some(Restoration::Restored));
     let (next, state) = run(false);
     assert_eq!((next, state.outcome()), (Directive::Over, Some(Restoration::Stuck)));
@@ -396,7 +402,7 @@ fn what_was_never_put_back_is_not_told_as_put_back() {
         Rollout { on_failure: OnFailure::Rollback, undo, ..rollout(&[Fate::Well, Fate::Well], &[1], Budget::Unset) };
     let mut state = State::new(&rollout);
     let mut ready = all(&rollout);
-    while let Directive::Begin(host) = state.next(&ready, NOW) {
+    while let Directive::Begin(host) = decide(&mut state, &ready, NOW) {
         ready.remove(&host);
         state.begin(&host);
         state.ended(&host, None, NOW);

@@ -43,13 +43,10 @@ pub(super) fn promises(rollout: &Rollout) -> Vec<String> {
 
 /// Who answers so now.
 fn now(rollout: &Rollout, rank: u8) -> String {
-    let is = |host: &&HostName| {
-        rollout
-            .members
-            .get(*host)
-            .is_some_and(|member| member.answer.is_some() && rollout.rank(member.answer.as_deref()) == rank)
-    };
-    let hosts: Vec<&HostName> = rollout.members.keys().filter(is).collect();
+    let ranking = rollout.ranking();
+    let says = |answer: &Option<String>| answer.is_some() && ranking.rank(answer.as_deref()) == rank;
+    let some = rollout.members.iter().filter(|(_, member)| says(&member.answer));
+    let hosts: Vec<&HostName> = some.map(|(host, _)| host).collect();
     match hosts.as_slice() {
         [] => String::new(),
         some if some.len() > 3 => String::new(),
