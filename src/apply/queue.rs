@@ -15,9 +15,7 @@ pub struct Queue {
     /// How many conditions are still open.
     open: Vec<usize>,
     followers: Vec<Vec<(StageId, Condition)>>,
-    /// What waits for nothing.
-    ready: BTreeSet<StageId>,
-    /// What begins only in its turn.
+    /// What begins only in its turn, which has not come.
     closed: BTreeSet<StageId>,
     /// What is ready and not closed.
     startable: BTreeSet<StageId>,
@@ -25,7 +23,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// All stages of a plan, none begun. The closed ones begin after [`open`](Self::open) only.
+    /// All stages of a plan, none begun. The closed ones begin after [`open_turn`](Self::open_turn) only.
     pub fn new(plan: &Plan, closed: BTreeSet<StageId>) -> Self {
         let mut followers = vec![Vec::new(); plan.stages.len()];
         for (id, stage) in plan.stages.iter().enumerate() {
@@ -34,41 +32,38 @@ impl Queue {
             }
         }
         let open: Vec<usize> = plan.stages.iter().map(|stage| stage.after.len()).collect();
-        let ready: BTreeSet<StageId> = (0..open.len()).filter(|id| open[*id] == 0).collect();
-        let startable = ready.difference(&closed).copied().collect();
-        Self { ends: vec![None; open.len()], open, followers, ready, closed, startable, running: BTreeSet::new() }
+        let startable = (0..open.len()).filter(|id| open[*id] == 0 && !closed.contains(id)).collect();
+        Self { ends: vec![None; open.len()], open, followers, closed, startable, running: BTreeSet::new() }
     }
 
     /// Whether a stage waits for nothing but its turn.
     pub fn is_ready(&self, id: StageId) -> bool {
-        self.ready.contains(&id)
+        self.open[id] == 0 && self.ends[id].is_none() && !self.running.contains(&id)
     }
 
-    /// The stages that wait for nothing, in order.
+    /// The stages that wait for nothing, not even their turn, in order.
     pub fn startable(&self) -> impl Iterator<Item = StageId> {
         self.startable.iter().copied()
     }
 
-    /// It is their turn.
-    pub fn open(&mut self, stages: &[StageId]) {
+    /// The turn of these stages begins.
+    pub fn open_turn(&mut self, stages: &[StageId]) {
         for id in stages {
-            if self.closed.remove(id) && self.ready.contains(id) {
+            if self.closed.remove(id) && self.is_ready(*id) {
                 self.startable.insert(*id);
             }
         }
     }
 
-    /// Takes a ready stage out to be done.
+    /// Takes a startable stage out to be done.
     pub fn start(&mut self, id: StageId) {
-        if self.ready.remove(&id) {
-            self.startable.remove(&id);
+        if self.startable.remove(&id) {
             self.running.insert(id);
         }
     }
 
     /// Notes how a stage ended; gives the stages that are skipped because of it, each with the one it waited for.
     pub fn finish(&mut self, id: StageId, end: End) -> Vec<(StageId, StageId)> {
-        self.ready.remove(&id);
         self.startable.remove(&id);
         self.running.remove(&id);
         let mut skipped = Vec::new();
@@ -84,18 +79,14 @@ impl Queue {
                 }
                 if condition == Condition::Done && !well {
                     skipped.push((next, cause));
-                    self.ready.remove(&next);
                     self.startable.remove(&next);
                     ended.push((next, End::Skipped(cause), cause));
                     // Marked now, so that a second way to it does not skip it twice.
                     self.ends[next] = Some(End::Skipped(cause));
                 } else {
                     self.open[next] -= 1;
-                    if self.open[next] == 0 {
-                        self.ready.insert(next);
-                        if !self.closed.contains(&next) {
-                            self.startable.insert(next);
-                        }
+                    if self.open[next] == 0 && !self.closed.contains(&next) {
+                        self.startable.insert(next);
                     }
                 }
             }
@@ -117,7 +108,6 @@ impl Queue {
     pub fn stop(&mut self) {
         for id in 0..self.ends.len() {
             if self.ends[id].is_none() && !self.running.contains(&id) {
-                self.ready.remove(&id);
                 self.startable.remove(&id);
                 self.ends[id] = Some(End::Stopped);
             }

@@ -88,7 +88,7 @@ impl<'p> Rollouts<'p> {
         let Some(active) = self.rollouts.get_mut(&service) else { return Vec::new() };
         active.state.undo(host);
         let stages = active.undo.get(host).cloned().unwrap_or_default();
-        queue.open(&stages);
+        queue.open_turn(&stages);
         let nothing = |id: &StageId| match &plan.stages[*id].work {
             Work::Undo { of, .. } => !queue.end(*of).is_some_and(End::has_changed),
             _ => false,

@@ -173,7 +173,7 @@ impl<T: Transport> Runner<'_, T> {
             Directive::Begin(host) => {
                 (self.tell)(Event::Turn { service: name, host: host.clone() });
                 let stages = self.rollouts.begin(service, &host);
-                self.queue.open(&stages);
+                self.queue.open_turn(&stages);
             }
             Directive::Ask => {
                 self.rollouts.ask(service);

@@ -1,6 +1,6 @@
 //! Which host comes before which, and in which batches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{MemberAnswer, Rollout, Standing};
 use crate::name::HostName;
@@ -121,8 +121,8 @@ type Place = Option<(u8, bool)>;
 #[derive(Debug)]
 pub(super) struct WaitingHosts<'p> {
     ranking: Ranking,
-    /// In the order of the inventory.
-    hosts: Vec<WaitingHost<'p>>,
+    /// By their places, then in the order of the inventory. Most are taken from the front.
+    hosts: VecDeque<WaitingHost<'p>>,
 }
 
 /// A host that waits.
@@ -131,14 +131,22 @@ struct WaitingHost<'p> {
     host: &'p HostName,
     zone: Option<&'p str>,
     place: Place,
+    /// Where it is in the inventory.
+    index: usize,
 }
 
 impl<'p> WaitingHosts<'p> {
     /// All that wait, by what the members said when the plan was made.
     pub(super) fn new(rollout: &'p Rollout) -> Self {
-        let hosts = rollout.waiting.iter().zip(rollout.places());
-        let hosts = hosts.map(|(host, place)| WaitingHost { host, zone: rollout.zone(host), place }).collect();
-        Self { ranking: rollout.ranking(), hosts }
+        let hosts = rollout.waiting.iter().zip(rollout.places()).enumerate();
+        let waiting = |(index, (host, place))| WaitingHost { host, zone: rollout.zone(host), place, index };
+        let mut all = Self { ranking: rollout.ranking(), hosts: hosts.map(waiting).collect() };
+        all.sort();
+        all
+    }
+
+    fn sort(&mut self) {
+        self.hosts.make_contiguous().sort_unstable_by_key(|waiting| (waiting.place, waiting.index));
     }
 
     /// By what they say now.
@@ -149,18 +157,21 @@ impl<'p> WaitingHosts<'p> {
             let now = answers.get(waiting.host).map(|(standing, answer)| (standing, answer)).or(known);
             waiting.place = now.map(|(standing, answer)| self.ranking.place(standing, answer.as_deref()));
         }
+        self.sort();
     }
 
     /// A host does not wait any more.
     pub(super) fn remove(&mut self, host: &HostName) {
-        self.hosts.retain(|waiting| waiting.host != host);
+        if let Some(at) = self.hosts.iter().position(|waiting| waiting.host == host) {
+            self.hosts.remove(at);
+        }
     }
 
     /// The first that is ready. None overtakes a host that comes earlier, and the zone of the host that began last (`open`)
     /// is finished before the next.
     pub(super) fn first_ready(&self, ready: &dyn Fn(&HostName) -> bool, open: Option<&str>) -> Option<&'p HostName> {
-        let first = self.hosts.iter().map(|waiting| waiting.place).min()?;
-        let mut same = self.hosts.iter().filter(|waiting| waiting.place == first);
+        let first = self.hosts.front()?.place;
+        let mut same = self.hosts.iter().take_while(|waiting| waiting.place == first);
         let of_zone = |waiting: &&WaitingHost<'_>| waiting.zone == open && ready(waiting.host);
         let next = open.and_then(|_| same.clone().find(of_zone));
         next.or_else(|| same.find(|waiting| ready(waiting.host))).map(|waiting| waiting.host)

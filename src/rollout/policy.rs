@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How often members that are waited for are asked again.
 pub(super) const POLL: Duration = Duration::from_secs(2);
 
-/// How long what members said counts for those that did not change since.
+/// How long what members said counts for those that did not change since, from the moment at which all had answered.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
 
 /// How long a unit that was active before a change must be active again after a rollback.

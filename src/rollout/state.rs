@@ -1,6 +1,6 @@
 //! A rollout on its way: which host is next, given how the members are and how the turns before ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::decision::{Directive, Halt, Hold, Restoration};
@@ -25,7 +25,7 @@ pub struct State<'p> {
     /// Those in the middle of their turns.
     running: BTreeSet<HostName>,
     /// Those that begin together and have not begun.
-    together: Vec<&'p HostName>,
+    together: VecDeque<&'p HostName>,
     /// The others that have not begun.
     waiting: WaitingHosts<'p>,
     /// In the order in which they began, without those that begin together.
@@ -74,8 +74,8 @@ impl HostState {
 #[derive(Debug)]
 struct Answers {
     of: BTreeMap<HostName, MemberAnswer>,
-    /// How many are healthy.
-    up: usize,
+    /// How many are healthy, without those whose turns began since, or were not over when they were asked.
+    healthy: usize,
 }
 
 impl Answers {
@@ -158,6 +158,9 @@ impl State<'_> {
     /// A turn begins.
     pub fn begin(&mut self, host: &HostName) {
         self.set(host, HostState::Running);
+        if let Some(answers) = self.answers.as_mut().filter(|answers| answers.is_up(host)) {
+            answers.healthy -= 1;
+        }
         if !self.leaves(host) {
             self.begun.push(host.clone());
         }
@@ -174,13 +177,14 @@ impl State<'_> {
                 self.leaves(host);
                 HostState::Skipped
             }
-            (_, Some(_)) => HostState::Failed,
-            (_, None) => HostState::Well,
+            (_, failed) => {
+                self.changed.insert(host.clone());
+                if failed.is_some() { HostState::Failed } else { HostState::Well }
+            }
         };
         self.set(host, state);
         self.failed = failed.or(self.failed);
         self.ended_at = now;
-        self.changed.insert(host.clone());
         if self.rollout.is_ordered() || failed.is_some() {
             self.outdate();
         }
@@ -212,8 +216,11 @@ impl State<'_> {
         self.answers = None;
         if asked != Asking::Outdated {
             self.waiting.reorder(self.rollout, &answers);
-            let up = answers.values().filter(|(standing, _)| *standing == Standing::Up).count();
-            self.answers = Some(Answers { of: answers, up });
+            let counts = |(host, (standing, _)): &(&HostName, &MemberAnswer)| {
+                *standing == Standing::Up && !self.running.contains(*host) && !self.changed.contains(*host)
+            };
+            let healthy = answers.iter().filter(counts).count();
+            self.answers = Some(Answers { of: answers, healthy });
         }
     }
 
@@ -230,15 +237,12 @@ impl State<'_> {
 
     /// A host does not wait any more. Whether it was one of those that begin together.
     fn leaves(&mut self, host: &HostName) -> bool {
-        match self.together.iter().position(|other| *other == host) {
-            Some(at) => {
-                self.together.remove(at);
-                true
-            }
-            None => {
-                self.waiting.remove(host);
-                false
-            }
+        if let Some(at) = self.together.iter().position(|other| *other == host) {
+            self.together.remove(at);
+            true
+        } else {
+            self.waiting.remove(host);
+            false
         }
     }
 
@@ -252,8 +256,10 @@ impl State<'_> {
 
     /// A canary that was well and is no more is what it was for.
     fn halt_of_canaries(&mut self, answers: &BTreeMap<HostName, MemberAnswer>) {
+        // One whose turn ended since the members were asked may have answered in the middle of it.
+        let was_well = |host: &HostName| self.is(host, HostState::Well) && !self.changed.contains(host);
         let why = |host: &HostName| match answers.get(host) {
-            Some((Standing::Down(why) | Standing::Away(why), _)) if self.is(host, HostState::Well) => Some(why.clone()),
+            Some((Standing::Down(why) | Standing::Away(why), _)) if was_well(host) => Some(why.clone()),
             _ => None,
         };
         let canaries = self.watched().iter();
@@ -358,7 +364,8 @@ impl State<'_> {
         let Some(host) = self.waiting.first_ready(ready, open).cloned() else {
             return Directive::Wait(Hold::Needs, None);
         };
-        if self.running.iter().any(|other| self.rollout.zone(other) != self.rollout.zone(&host)) {
+        // All that run are of one zone.
+        if self.running.first().is_some_and(|other| self.rollout.zone(other) != self.rollout.zone(&host)) {
             let running = self.running.iter().cloned().collect();
             return Directive::Wait(Hold::Zone { host, running }, None);
         }
@@ -391,8 +398,7 @@ impl State<'_> {
         if self.rollout.floor == 0 || !answers.is_up(host) {
             return None;
         }
-        let doubtful = self.running.union(&self.changed).filter(|other| *other != host && answers.is_up(other));
-        let healthy = answers.up - 1 - doubtful.count();
+        let healthy = answers.healthy - 1;
         (healthy < self.rollout.floor).then(|| self.rollout.too_few(host, &answers.of, healthy))
     }
 

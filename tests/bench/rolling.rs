@@ -14,7 +14,7 @@ const SIZES: [usize; 4] = [500, 1_000, 2_000, 4_000];
 
 fn role(rollout: &str, text: &str) -> String {
     format!(
-        "summary: S.\nrollout: {{ {rollout} }}\nhealth:\n  - unit: s.service\nresources:\n\
+        "summary: S.\nrollout: {{ {rollout} }}\nhealth:\n  - unit: {{ name: s.service }}\nresources:\n\
          \x20 - unit: {{ name: s.service, content: \"[Service]\\nExecStart=/bin/true\\n\" }}\n\
          \x20 - file: {{ path: /etc/s, content: {text} }}\n    notify: restart\n\
          \x20 - service: {{ name: s, state: running }}\n"

@@ -255,6 +255,36 @@ fn a_service_does_not_fall_below_what_it_promises() {
     assert_eq!((host, down), (name(1), vec![(name(0), "port 1 is closed".to_owned())]));
 }
 
+/// What members said counts for five seconds, and only of those that did not change since.
+#[test]
+fn members_are_asked_once_for_many_changes() {
+    let rollout = Rollout { floor: 2, ..rollout(&[Fate::Well; 6], &[1], Budget::Failures(6)) };
+    let (mut state, mut ready) = (State::new(&rollout), all(&rollout));
+    let seconds = Duration::from_secs;
+    let mut changed = |state: &mut State<'_>, number, (from, to), failed| {
+        assert_eq!(decide(state, &ready, seconds(from)), Directive::Begin(name(number)));
+        state.begin(&name(number));
+        ready.remove(&name(number));
+        state.ended(&name(number), failed, seconds(to));
+        decide(state, &ready, seconds(to))
+    };
+    let asked = |state: &mut State<'_>, now| {
+        state.ask();
+        state.answered(answers(&[0, 1, 2, 3, 4, 5].map(|number| (number, true, ""))), seconds(now));
+    };
+    asked(&mut state, 0);
+    for number in [0, 1] {
+        let next = changed(&mut state, number, (0, 1), None);
+        assert_eq!(next, Directive::Begin(name(number + 1)), "nobody is asked for it");
+    }
+    let next = changed(&mut state, 2, (1, 2), None);
+    assert_eq!(next, Directive::Begin(name(3)), "two others are healthy that did not change");
+    assert_eq!(changed(&mut state, 3, (2, 3), None), Directive::Ask, "one is left that did not change");
+    asked(&mut state, 3);
+    assert_eq!(decide(&mut state, &all(&rollout), seconds(8)), Directive::Ask, "that is old");
+    assert_eq!(changed(&mut state, 4, (7, 7), Some(0)), Directive::Ask, "a failure may be that of all");
+}
+
 /// The plan that repairs a member must be possible: a member that runs and fails its checks is not overtaken.
 #[test]
 fn an_unhealthy_member_is_repaired_before_a_healthy_one_goes_down() {
@@ -312,6 +342,7 @@ fn a_canary_is_watched_and_a_person_asked() {
         assert!(matches!(decide(&mut state, &ready, NOW), Directive::Wait(Hold::Running { .. }, None)));
         state.ended(&name(0), None, seconds(10));
         assert_eq!(decide(&mut state, &ready, seconds(10)), Directive::Ask);
+        state.ask();
         state.answered(well(), seconds(10));
         (state, ready)
     };
@@ -332,6 +363,14 @@ fn a_canary_is_watched_and_a_person_asked() {
     state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(30));
     assert!(matches!(decide(&mut state, &ready, seconds(30)), Directive::Stop(Halt::Sick { .. })));
     assert_eq!(decide(&mut state, &ready, seconds(31)), Directive::Over);
+
+    // What it answered in the middle of its turn says nothing of how it is.
+    let mut state = State::new(&rollout);
+    state.begin(&name(0));
+    state.ask();
+    state.ended(&name(0), None, seconds(10));
+    state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(10));
+    assert!(!matches!(decide(&mut state, &ready, seconds(10)), Directive::Stop(_)));
 
     // Nobody says that the others may follow.
     let (mut state, ready) = begun();
