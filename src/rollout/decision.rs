@@ -92,7 +92,7 @@ pub enum Halt {
         hold: Hold,
     },
     /// A canary was healthy after its change, and then was not.
-    Sick {
+    Unhealthy {
         /// Which.
         host: HostName,
         /// Why it is not.

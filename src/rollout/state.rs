@@ -266,7 +266,7 @@ impl State<'_> {
         let unhealthy: Vec<(HostName, String)> = canaries.filter_map(|host| Some((host.clone(), why(host)?))).collect();
         for (host, why) in unhealthy {
             self.set(&host, HostState::Failed);
-            self.halt.get_or_insert(Halt::Sick { host, why });
+            self.halt.get_or_insert(Halt::Unhealthy { host, why });
         }
     }
 }

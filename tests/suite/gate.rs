@@ -76,7 +76,7 @@ fn a_gate_opens_waits_and_gives_up() {
 #[test]
 fn f27_what_is_healthy_and_then_unhealthy_does_not_pass() {
     for shell in shells() {
-        let room = Room::new("then-sick");
+        let room = Room::new("then-unhealthy");
         let begun = format!("[ -e '{0}' ] || date +%s >'{0}'", room.path("begun"));
         let dies = format!("{begun}; [ $(($(date +%s) - $(cat '{}'))) -lt 3 ]", room.path("begun"));
         let outcomes = perform(&shell, &[wait(timed(succeeds(&dies), 5000, 5000, 20_000))]);

@@ -361,7 +361,7 @@ fn a_canary_is_watched_and_a_person_asked() {
     // It becomes unhealthy while it is watched.
     let (mut state, ready) = begun();
     state.answered(answers(&[(0, false, ""), (1, true, ""), (2, true, "")]), seconds(30));
-    assert!(matches!(decide(&mut state, &ready, seconds(30)), Directive::Stop(Halt::Sick { .. })));
+    assert!(matches!(decide(&mut state, &ready, seconds(30)), Directive::Stop(Halt::Unhealthy { .. })));
     assert_eq!(decide(&mut state, &ready, seconds(31)), Directive::Over);
 
     // What it answered in the middle of its turn says nothing of how it is.

@@ -88,7 +88,7 @@ pub(crate) fn halt(plan: &Plan, halt: &Halt) -> String {
         }
         Halt::TooFew { hold: Hold::TooFew { host, healthy, floor, down } } => too_few(host, (*healthy, *floor), down),
         Halt::TooFew { .. } => "too few are healthy".to_owned(),
-        Halt::Sick { host, why } => {
+        Halt::Unhealthy { host, why } => {
             format!("{host} became unhealthy after its change: {}", words::one_line(why))
         }
         Halt::Away { hosts } => format!("{} unreachable: more hosts than may fail", words::hosts(hosts)),
