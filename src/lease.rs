@@ -83,7 +83,7 @@ impl Lease {
 }
 
 /// A lease and what the host knows about its holder's last sign of life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Which.
     pub lease: Lease,
@@ -106,7 +106,7 @@ impl Held {
 }
 
 /// What a controller asks of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one is made for each question to a host, and none is kept")]
 pub enum Request {
     /// A lease of its own.
@@ -140,7 +140,7 @@ pub enum Request {
 }
 
 /// What a host answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaseAnswer {
     /// It is the asker's, with this fence.
     Granted(u64),
@@ -230,7 +230,7 @@ pub fn grant(desk: &mut Desk, request: &Request, now: Now<'_>) -> LeaseAnswer {
 }
 
 /// By what right steps are done on a host, and what the host writes down while it does them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Whose journal is written.
     pub owner: Owner,
@@ -248,7 +248,7 @@ pub struct Ticket {
 }
 
 /// What an order is of its stage. A stage with edits takes several orders.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OrderPart {
     /// All that is left of it: when all its steps were done, the journal says `over`.
     #[default]

@@ -18,6 +18,7 @@ mod read;
 mod timer;
 mod undo;
 mod unpack;
+pub mod wire;
 
 pub use place::Place;
 

@@ -75,7 +75,7 @@ pub enum Fetch {
 pub const FETCH_LIMIT: u64 = 262_144;
 
 /// What a host answered to one probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Reading {
     /// To [`Probe::Path`].
     Path(PathReading),
@@ -102,7 +102,7 @@ pub enum Reading {
 }
 
 /// What is at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PathReading {
     /// Nothing.
     Absent,
@@ -117,6 +117,7 @@ pub enum PathReading {
         /// When it was last written, in seconds since 1970 by the host's own clock.
         modified: i64,
         /// Its content, where the probe wanted it.
+        #[serde(with = "crate::secret::bytes::optional")]
         content: Option<Vec<u8>>,
     },
     /// A directory.
@@ -133,7 +134,7 @@ pub enum PathReading {
 }
 
 /// Who may do what with a file or directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attributes {
     /// Permission bits.
     pub mode: Mode,
@@ -192,7 +193,7 @@ impl std::fmt::Display for Manager {
 }
 
 /// Whether a host can keep a package from being upgraded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Holding {
     /// It can.
     #[default]
@@ -202,7 +203,7 @@ pub enum Holding {
 }
 
 /// A package on a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PackageReading {
     /// What manages it.
     pub manager: Manager,
@@ -219,7 +220,7 @@ pub struct PackageReading {
 }
 
 /// A user account, as in `passwd(5)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UserReading {
     /// Its number.
     pub uid: u32,
@@ -234,7 +235,7 @@ pub struct UserReading {
 }
 
 /// The groups a user is in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MembershipReading {
     /// The primary group, by name.
     pub group: String,
@@ -243,18 +244,20 @@ pub struct MembershipReading {
 }
 
 /// How a program ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct CommandReading {
     /// Its exit code; 127 if there is no such program, 124 if it ran out of time.
     pub exit: i32,
     /// What it wrote, up to [`FETCH_LIMIT`] bytes.
+    #[serde(with = "crate::secret::bytes")]
     pub stdout: Vec<u8>,
     /// What it complained, up to 16 KiB.
+    #[serde(with = "crate::secret::bytes")]
     pub stderr: Vec<u8>,
 }
 
 /// Whether a port answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PortReading {
     /// It accepts connections.
     Open,
@@ -263,7 +266,7 @@ pub enum PortReading {
 }
 
 /// What armilla keeps on a host, and how to recognize the host.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct StateReading {
     /// The host's `/etc/machine-id`; empty if it has none.
     pub machine: String,
@@ -274,11 +277,13 @@ pub struct StateReading {
 }
 
 /// What a host keeps for one owner.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Record {
     /// The text of the ledger, if there is one.
+    #[serde(with = "crate::secret::bytes::optional")]
     pub ledger: Option<Vec<u8>>,
     /// What was done since it was written, if anything.
+    #[serde(with = "crate::secret::bytes::optional")]
     pub journal: Option<Vec<u8>>,
 }
 

@@ -9,7 +9,7 @@ pub const RESTARTED: u64 = 10;
 pub const SETTLED: u64 = 30;
 
 /// A systemd unit, in systemd's own words.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UnitReading {
     /// `loaded`, `not-found`, `masked`, ...
     pub load: String,

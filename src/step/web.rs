@@ -55,13 +55,14 @@ pub enum Trust {
 }
 
 /// What a web server answered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HttpReading {
     /// The status code.
     pub status: u16,
     /// The names and values of the head, in order.
     pub headers: Vec<(String, String)>,
     /// The body, up to [`super::FETCH_LIMIT`] bytes.
+    #[serde(with = "crate::secret::bytes")]
     pub body: Vec<u8>,
     /// For how many seconds more the server's certificate is good, by the host's clock; none if it has none, or the host
     /// cannot say.

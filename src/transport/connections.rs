@@ -25,7 +25,7 @@ pub struct Connections {
 impl Connections {
     /// Connects to nothing yet.
     pub fn new(options: SshOptions) -> Self {
-        let local = Local::new(options.become_password.clone(), options.read_timeout);
+        let local = Local::new(options.become_password.clone(), options.programs.clone(), options.read_timeout);
         Self { ssh: Ssh::new(options), local }
     }
 

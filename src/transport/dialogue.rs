@@ -1,8 +1,8 @@
-//! Conversations with a host, one after the other: a script goes in, frames come out.
+//! Conversations with a host, one after the other: a request goes in, frames come out.
 //!
-//! In: the three streams of a shell that runs the words of `bootstrap.rs`. Out: what it answered, as it arrives, and the
-//! shell, for the next script. Never: a password written before sudo asked for it, or a second time; a script written
-//! before it can only be read as one.
+//! In: the three streams of a shell that runs the words of `bootstrap.rs`. Out: what the host program answered, as it
+//! arrives, and the program, for the next request. Never: a password written before sudo asked for it, or a second time; a
+//! request written before it can only be read as one.
 
 use std::fmt;
 use std::io;
@@ -11,21 +11,23 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::bootstrap::{NO_SUDO, NOT_ROOT, PROMPT, READY, SUDO};
+use super::bootstrap::{NO_PLACE, NO_SUDO, NOT_ROOT, NOT_WHOLE, PLACES, PROMPT, READY, SUDO, UPLOAD};
 use super::error::WRONG_PASSWORD;
+use super::programs::Programs;
+use crate::host::wire::VERSION;
 use crate::secret::Secret;
 
-/// The streams of a running shell.
+/// The streams of a program on a host, or of the shell that is to become it.
 pub(super) struct Channel {
     pub(super) stdin: Pin<Box<dyn AsyncWrite + Send>>,
     pub(super) stdout: Pin<Box<dyn AsyncRead + Send>>,
     pub(super) stderr: Pin<Box<dyn AsyncRead + Send>>,
     /// What must live as long as the streams are used.
     pub(super) keep: Box<dyn Send>,
-    /// The random word by which it says that it is ready, and by which sudo asks for the password.
+    /// The random word by which the shell says that it is ready, and by which sudo asks for the password.
     pub(super) token: String,
-    /// What it has said since its last script, where that is over.
-    pub(super) rest: Option<Vec<u8>>,
+    /// Whether the program has answered before, and waits for more.
+    pub(super) is_used: bool,
 }
 
 impl fmt::Debug for Channel {
@@ -35,36 +37,23 @@ impl fmt::Debug for Channel {
 }
 
 impl Channel {
-    /// Waits until it is ready for another script. One that is not, in a moment, never will be.
-    pub(super) async fn is_ready(&mut self) -> bool {
-        let Some(rest) = &mut self.rest else { return false };
-        let sign = sign(&self.token);
-        let mut bytes = [0; REST];
-        loop {
-            let ready = contains(rest, &sign);
-            // After the sign it says nothing more. It may have ended since.
-            let wait = if ready { Duration::ZERO } else { MOMENT };
-            match tokio::time::timeout(wait, self.stdout.read(&mut bytes)).await {
-                Ok(Ok(count)) if count > 0 => rest.extend_from_slice(&bytes[..count]),
-                Ok(_) => return false,
-                Err(_) => return ready,
-            }
-        }
+    /// Whether the program still waits for more. It says nothing by itself: what can be read now is its end.
+    pub(super) async fn is_waiting(&mut self) -> bool {
+        tokio::time::timeout(Duration::ZERO, self.stdout.read(&mut [0])).await.is_err()
     }
 }
 
-/// How long a shell may take from the end of its answer to the next script: it removes its temporary files meanwhile.
-const MOMENT: Duration = Duration::from_secs(2);
-
-/// What says that a shell is about to read a script.
-fn sign(token: &str) -> Vec<u8> {
-    format!("{READY} {token}\n").into_bytes()
+/// A line with the token, without the end of the line.
+fn sign(word: &str, token: &str) -> Vec<u8> {
+    format!("{word} {token}").into_bytes()
 }
 
 /// What is to be said.
 pub(super) struct Speech<'a> {
     pub(super) password: Option<&'a Secret<String>>,
-    pub(super) script: &'a str,
+    pub(super) request: &'a [u8],
+    /// What the host program may be.
+    pub(super) programs: &'a Programs,
     /// How many bytes it may answer.
     pub(super) largest: usize,
 }
@@ -74,7 +63,9 @@ pub(super) struct Speech<'a> {
 pub(super) enum Broken {
     /// sudo did not let us.
     Become(String),
-    /// The shell never came to read the script; what came instead.
+    /// The host program cannot be brought there, and why.
+    NoProgram(String),
+    /// The shell never came to read the request; what came instead.
     NotReady(String),
     /// It was ready, and ended before the answer did; its last words.
     Ended(String),
@@ -91,9 +82,6 @@ const NOISE: usize = 64 * 1024;
 /// How much of the last words is kept.
 const LAST_WORDS: usize = 16 * 1024;
 
-/// How much of an answer is kept: more than the sign that the shell is ready again.
-const REST: usize = 256;
-
 /// How long sudo may take until it asks or lets us in. A custom prompt of PAM is never recognized as ours.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -104,21 +92,12 @@ pub(super) enum Received {
     Unfinished,
 }
 
-/// A piece of what is heard.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Piece<'a> {
-    /// Of the answer.
-    Out(&'a [u8]),
-    /// Of what stands beside it, with sudo's words before it.
-    Err(&'a [u8]),
-}
-
-/// Holds a conversation. `take` gets every piece and says when the answer is whole. Gives back the shell, unless it cannot
-/// be told what else to do.
+/// Holds a conversation. `take` gets every piece of the answer and says when it is whole. Gives back the program, unless it
+/// cannot be told what else to do.
 pub(super) async fn converse(
     channel: Channel,
     speech: &Speech<'_>,
-    take: &mut (dyn FnMut(Piece<'_>) -> Received + Send),
+    take: &mut (dyn FnMut(&[u8]) -> Received + Send),
 ) -> Result<Option<Channel>, Broken> {
     let mut talk = Talk::new(channel, speech);
     loop {
@@ -129,30 +108,20 @@ pub(super) async fn converse(
         match event {
             Event::Wrote(written) => talk.wrote(written),
             Event::Out(bytes) => {
-                talk.heard(&bytes)?;
-                if !bytes.is_empty() && take(Piece::Out(&bytes)) == Received::Whole {
+                let answer = talk.heard(&bytes)?;
+                if !answer.is_empty() && take(&answer) == Received::Whole {
                     return Ok(talk.over());
                 }
-                if bytes.is_empty() || talk.gave_up() {
+                if bytes.is_empty() {
                     // What was complained before the end may still be on its way.
                     while let Some(bytes) = talk.last_words().await {
                         talk.complained(&bytes)?;
-                        if take(Piece::Err(&bytes)) == Received::Whole {
-                            return Ok(talk.over());
-                        }
                     }
                     return Err(talk.ended());
                 }
             }
-            Event::Err(bytes) => {
-                talk.complained(&bytes)?;
-                if take(Piece::Err(&bytes)) == Received::Whole {
-                    return Ok(talk.over());
-                }
-            }
-            Event::Impatient => {
-                return Err(talk.silent());
-            }
+            Event::Err(bytes) => talk.complained(&bytes)?,
+            Event::Impatient => return Err(talk.silent()),
         }
     }
 }
@@ -164,6 +133,17 @@ enum Event {
     Impatient,
 }
 
+/// How far the other side is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The login shell, sudo, or whatever they print.
+    Starting,
+    /// The shell looks for the program. What it says next is the program's first frame, or that it wants the program.
+    Looking,
+    /// The program answers.
+    Answering,
+}
+
 /// Where a conversation stands.
 struct Talk<'a> {
     stdin: Option<Pin<Box<dyn AsyncWrite + Send>>>,
@@ -173,21 +153,23 @@ struct Talk<'a> {
     /// What is being written, and how much of it was.
     writing: Vec<u8>,
     written: usize,
-    /// Whether what is being written is the script, after which there is nothing to say.
+    /// Whether what is being written is the request, after which there is nothing to say.
     last: bool,
     asked: usize,
+    /// Whether the shell is there: sudo is over.
     ready: bool,
+    stage: Stage,
+    /// What was heard before the answer.
     noise: Vec<u8>,
     complaint: Vec<u8>,
     answered: usize,
-    /// The last of what was heard since it was ready.
-    rest: Vec<u8>,
     token: String,
     keep: Box<dyn Send>,
 }
 
 impl<'a> Talk<'a> {
     fn new(channel: Channel, speech: &'a Speech<'a>) -> Self {
+        let is_used = channel.is_used;
         let mut talk = Self {
             stdin: Some(channel.stdin),
             stdout: channel.stdout,
@@ -197,37 +179,34 @@ impl<'a> Talk<'a> {
             written: 0,
             last: false,
             asked: 0,
-            ready: channel.rest.is_some(),
+            ready: is_used,
+            stage: if is_used { Stage::Answering } else { Stage::Starting },
             noise: Vec::new(),
             complaint: Vec::new(),
             answered: 0,
-            rest: Vec::new(),
             token: channel.token,
             keep: channel.keep,
         };
-        // Only sudo with a password could mistake the script for something else.
+        // Only sudo with a password could mistake the request for something else.
         if talk.ready || speech.password.is_none() {
-            talk.say_script();
+            talk.say_request();
         }
         talk
     }
 
-    fn say_script(&mut self) {
-        self.writing = format!("{}\n{}", self.speech.script.len(), self.speech.script).into_bytes();
+    /// The length stands before it: a shell that does not have the program knows what to skip.
+    fn say_request(&mut self) {
+        self.writing = format!("{}\n", self.speech.request.len()).into_bytes();
+        self.writing.extend_from_slice(self.speech.request);
         self.written = 0;
         self.last = true;
     }
 
-    /// Whether the script ended before its answer did: something killed it, and its shell is ready for another.
-    fn gave_up(&self) -> bool {
-        contains(&self.rest, &sign(&self.token))
-    }
-
-    /// The shell, whose answer is whole.
+    /// The program, whose answer is whole.
     fn over(self) -> Option<Channel> {
-        let Self { stdin, stdout, stderr, keep, token, rest, .. } = self;
+        let Self { stdin, stdout, stderr, keep, token, .. } = self;
         let whole = self.last && self.written == self.writing.len();
-        whole.then_some(Channel { stdin: stdin?, stdout, stderr: stderr?, keep, token, rest: Some(rest) })
+        whole.then_some(Channel { stdin: stdin?, stdout, stderr: stderr?, keep, token, is_used: true })
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -259,26 +238,54 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn heard(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    /// Takes what was heard, and gives what of it is of the answer.
+    fn heard(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Broken> {
         self.answered += bytes.len();
         if self.answered > self.speech.largest {
             return Err(Broken::TooMuch);
         }
-        if self.ready {
-            self.rest.extend_from_slice(bytes);
-        } else if self.noise.len() < NOISE {
-            self.noise.extend_from_slice(bytes);
-            let sign = sign(&self.token);
-            if let Some(at) = position(&self.noise, &sign) {
-                self.ready = true;
-                self.rest = self.noise.split_off(at + sign.len());
-                if !self.last {
-                    self.say_script();
-                }
-            }
+        if self.stage == Stage::Answering {
+            return Ok(bytes.to_vec());
         }
-        let surplus = self.rest.len().saturating_sub(REST);
-        self.rest.drain(..surplus);
+        if self.noise.len() < NOISE {
+            self.noise.extend_from_slice(bytes);
+        }
+        if self.stage == Stage::Starting {
+            self.look_for_shell();
+        }
+        match self.noise.first() {
+            Some(&VERSION) if self.stage == Stage::Looking => {
+                self.stage = Stage::Answering;
+                Ok(std::mem::take(&mut self.noise))
+            }
+            Some(_) if self.stage == Stage::Looking => self.look_for_upload().map(|()| Vec::new()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn look_for_shell(&mut self) {
+        let sign = [&*sign(READY, &self.token), b"\n"].concat();
+        let Some(at) = position(&self.noise, &sign) else { return };
+        self.noise.drain(..at + sign.len());
+        self.ready = true;
+        self.stage = Stage::Looking;
+        if !self.last {
+            self.say_request();
+        }
+    }
+
+    /// Sends the program, if that is what the shell wants. It says once more that it is ready when it has taken it.
+    fn look_for_upload(&mut self) -> Result<(), Broken> {
+        let Some(end) = self.noise.iter().position(|byte| *byte == b'\n') else { return Ok(()) };
+        let line: Vec<u8> = self.noise.drain(..=end).collect();
+        let architecture = line.strip_prefix(&*sign(UPLOAD, &self.token)).map(String::from_utf8_lossy);
+        let Some(architecture) = architecture else {
+            return Err(Broken::NotReady(String::from_utf8_lossy(&line).trim().to_owned()));
+        };
+        let program = self.speech.programs.of(architecture.trim()).map_err(Broken::NoProgram)?;
+        self.writing = format!("{} {}\n", program.bytes.len(), program.digest.0).into_bytes();
+        self.writing.extend_from_slice(&program.bytes);
+        (self.written, self.last, self.stage) = (0, false, Stage::Starting);
         Ok(())
     }
 
@@ -327,6 +334,13 @@ impl<'a> Talk<'a> {
     /// Why the answer ended too early.
     fn ended(&self) -> Broken {
         let complaint = String::from_utf8_lossy(&self.complaint).trim().to_owned();
+        let says = |word: &str| complaint.lines().any(|line| line.trim() == word);
+        if says(NO_PLACE) {
+            return Broken::NoProgram(format!("{PLACES}: none of these can be written to and run programs from"));
+        }
+        if says(NOT_WHOLE) {
+            return Broken::NoProgram("it did not arrive as it was sent; is the disk full?".to_owned());
+        }
         if self.ready {
             return Broken::Ended(complaint);
         }
@@ -401,10 +415,6 @@ fn meaning(answer: &str, asked: usize) -> String {
 
 fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    position(bytes, part).is_some()
 }
 
 /// 128 random bits in hexadecimal.

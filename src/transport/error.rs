@@ -50,6 +50,14 @@ pub enum TransportError {
         /// Why.
         why: String,
     },
+    /// The host program cannot be brought there, or not be run there.
+    #[error("the host program of armilla on {host}: {why}")]
+    Program {
+        /// Which host.
+        host: String,
+        /// Why.
+        why: String,
+    },
     /// The connection ended in the middle.
     #[error("the connection to {host} was lost: {why}")]
     Lost {
@@ -102,6 +110,7 @@ impl TransportError {
             Self::Unreachable { why, .. }
             | Self::Local { why, .. }
             | Self::Become { why, .. }
+            | Self::Program { why, .. }
             | Self::Lost { why, .. }
             | Self::Fenced { why, .. }
             | Self::Unable { why, .. }

@@ -1,4 +1,4 @@
-//! Probes and steps over a channel, however it was opened.
+//! Requests over a channel, however it was opened.
 //!
 //! In: a channel and what to ask or do. Out: readings and outcomes, or the room's error for this host, and the channel if
 //! something else may go over it.
@@ -8,26 +8,25 @@ use std::time::Duration;
 
 use super::api::{Order, StepEvent, Stream};
 use super::bootstrap::Password;
-use super::dialogue::{Broken, Channel, LARGEST, Piece, Received, Speech, converse, random};
+use super::dialogue::{Broken, Channel, LARGEST, Received, Speech, converse, random};
 use super::error::TransportError;
-use super::script::{
-    NoAnswer, Progress, Refusal, Relay, lease_script, longest, order_script, parse_lease, parse_readings, quote,
-    read_script, run_script,
-};
+use super::programs::Programs;
 use super::words::brief;
 use crate::crash;
+use crate::host::wire::{Answer, Call, Frames, Refusal, Request, frame};
+use crate::host::longest;
 use crate::inventory::{Become, Endpoint};
-use crate::lease::{LeaseAnswer, Request};
+use crate::lease::{self, LeaseAnswer};
 use crate::secret::Secret;
 use crate::step::{Command, Outcome, Probe, Readings};
 
 /// Why an answer is missing whose shell ended without a word.
 pub(super) const CLOSED_EARLY: &str = "it closed early";
 
-/// What is sent, how long an answer may take, and how many bytes it may have.
-struct Script<'a> {
-    text: &'a str,
-    limit: Duration,
+/// How long an answer may take, and how many bytes it may have.
+#[derive(Clone, Copy)]
+struct Limits {
+    time: Duration,
     largest: usize,
 }
 
@@ -35,23 +34,32 @@ struct Script<'a> {
 pub(super) struct Exchange<'a> {
     pub(super) host: &'a Endpoint,
     password: Option<&'a Secret<String>>,
-    nonce: String,
+    programs: &'a Programs,
 }
 
 impl<'a> Exchange<'a> {
-    /// With new random words.
-    pub(super) fn new(host: &'a Endpoint, password: Option<&'a Secret<String>>) -> Result<Self, TransportError> {
+    /// With the password that sudo may ask for, and what the host program may be.
+    pub(super) fn new(
+        host: &'a Endpoint,
+        password: Option<&'a Secret<String>>,
+        programs: &'a Programs,
+    ) -> Result<Self, TransportError> {
         let password = password.filter(|_| host.become_user == Become::Root);
         if password.is_some_and(|password| password.expose().contains(['\n', '\0'])) {
             let why = "a password cannot contain a line break".to_owned();
             return Err(TransportError::Become { host: host.name.to_string(), why });
         }
-        Ok(Self { host, password, nonce: random().map_err(|error| no_chance(host, &error))? })
+        Ok(Self { host, password, programs })
     }
 
     /// Whether sudo will be given a password.
     pub(super) fn password(&self) -> Password {
         if self.password.is_some() { Password::Given } else { Password::None }
+    }
+
+    /// The digests of the host programs, for a new channel.
+    pub(super) fn digests(&self) -> Result<String, TransportError> {
+        self.programs.digests().map_err(|why| self.local(why))
     }
 
     /// A word that nobody can guess, for a new channel.
@@ -68,16 +76,20 @@ impl<'a> Exchange<'a> {
     ) -> Result<Readings, TransportError> {
         // What is left is for the way there and back and for what is no program.
         let budget = limit.saturating_sub(Duration::from_secs(10)).max(limit / 2);
-        let script = read_script(probes, &self.nonce, budget);
-        let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
-        self.hold(channel, &Script { text: &script, limit, largest: LARGEST }, &mut |piece| {
-            let Piece::Out(bytes) = piece else { return Received::Unfinished };
-            answer.extend_from_slice(bytes);
-            progress.push(bytes);
-            whole(&progress)
+        let mut readings = Readings::default();
+        let request = Request::Read { probes: probes.to_vec(), budget };
+        self.hold(channel, request, Limits { time: limit, largest: LARGEST }, &mut |answer| {
+            if let Answer::Reading(number, reading) = answer
+                && let Some(probe) = usize::try_from(number).ok().and_then(|number| probes.get(number))
+            {
+                readings.insert(probe.clone(), reading);
+            }
         })
         .await?;
-        parse_readings(probes, &self.nonce, &answer).map_err(|why| self.protocol(why))
+        match probes.iter().find(|probe| readings.get(probe).is_none()) {
+            Some(probe) => Err(self.protocol(format!("it does not answer {probe:?}"))),
+            None => Ok(readings),
+        }
     }
 
     /// Does steps.
@@ -90,46 +102,49 @@ impl<'a> Exchange<'a> {
     ) -> Result<Vec<Outcome>, TransportError> {
         /// How long the host waits for an earlier order to end.
         const WAITING: Duration = Duration::from_secs(600);
-        let steps = order.steps;
-        let script = crash::of_host(order_script(order, &self.nonce).map_err(|why| self.unable(why))?);
-        let waiting = order.ticket.map_or(Duration::ZERO, |_| WAITING);
-        let mut progress = Progress::new(&self.nonce);
-        self.hold(
-            channel,
-            &Script { text: &script, limit: longest(steps) + waiting + slack, largest: LARGEST },
-            &mut |piece| {
-                let Piece::Out(bytes) = piece else { return Received::Unfinished };
-                progress.push(bytes).into_iter().for_each(watch);
-                whole(&progress)
-            },
-        )
+        let Order { steps, ticket } = order;
+        let waiting = ticket.map_or(Duration::ZERO, |_| WAITING);
+        let limits = Limits { time: longest(steps) + waiting + slack, largest: LARGEST };
+        let request =
+            Request::Perform { steps: steps.to_vec(), ticket: ticket.cloned(), crash_at: crash::host_point() };
+        let (mut outcomes, mut refusal) = (Vec::new(), None);
+        self.hold(channel, request, limits, &mut |answer| match answer {
+            Answer::Started(index) => watch(StepEvent::Started { index: place(index) }),
+            Answer::Waiting(index, why) => watch(StepEvent::Waiting { index: place(index), why }),
+            Answer::Ended { index, outcome, took } => {
+                outcomes.push(outcome.clone());
+                watch(StepEvent::Ended { index: place(index), outcome, took });
+            }
+            Answer::Refused(why) => refusal = Some(why),
+            _ => {}
+        })
         .await?;
-        if let Some(refusal) = progress.refusal() {
-            return Err(self.refused(refusal));
+        match refusal {
+            Some(refusal) => Err(self.refused(&refusal)),
+            None => Ok(outcomes),
         }
-        progress.outcomes().ok_or_else(|| self.protocol("the answer ends early".to_owned()))
     }
 
     /// Asks for a lease, or about one.
     pub(super) async fn lease(
         &self,
         channel: &mut Option<Channel>,
-        request: &Request,
+        request: &lease::Request,
         limit: Duration,
     ) -> Result<LeaseAnswer, TransportError> {
-        let script = lease_script(request, &self.nonce).map_err(|why| self.unable(why))?;
-        let (mut answer, mut progress) = (Vec::new(), Progress::new(&self.nonce));
-        self.hold(channel, &Script { text: &script, limit, largest: LARGEST }, &mut |piece| {
-            let Piece::Out(bytes) = piece else { return Received::Unfinished };
-            answer.extend_from_slice(bytes);
-            progress.push(bytes);
-            whole(&progress)
+        let (mut told, mut refusal) = (None, None);
+        let limits = Limits { time: limit, largest: LARGEST };
+        self.hold(channel, Request::Lease(request.clone()), limits, &mut |answer| match answer {
+            Answer::Lease(lease) => told = Some(lease),
+            Answer::Refused(why) => refusal = Some(why),
+            _ => {}
         })
         .await?;
-        parse_lease(&self.nonce, &answer).map_err(|error| match error {
-            NoAnswer::Unable(why) => self.unable(brief(&why)),
-            NoAnswer::Strange(why) => self.protocol(why),
-        })
+        match (told, refusal) {
+            (_, Some(refusal)) => Err(self.refused(&refusal)),
+            (Some(told), None) => Ok(told),
+            (None, None) => Err(self.protocol("it does not report the lease".to_owned())),
+        }
     }
 
     /// Runs a program; tells what it says as it says it, and gives its exit code: 124 if it ran out of time.
@@ -140,45 +155,59 @@ impl<'a> Exchange<'a> {
         slack: Duration,
         tell: &(dyn Fn(Stream, &[u8]) + Send + Sync),
     ) -> Result<i32, TransportError> {
-        let script = run_script(command, &self.nonce).map_err(|why| self.protocol(why))?;
-        let (mut out, mut err) = (Relay::new(&self.nonce), Relay::new(&self.nonce));
-        let held = self
-            .hold(
-                channel,
-                &Script { text: &script, limit: command.timeout + slack, largest: usize::MAX },
-                &mut |piece| {
-                    match piece {
-                        Piece::Out(bytes) => tell(Stream::Out, &out.push(bytes)),
-                        Piece::Err(bytes) => tell(Stream::Err, &err.push(bytes)),
-                    }
-                    if out.end().is_some() && err.end().is_some() { Received::Whole } else { Received::Unfinished }
-                },
-            )
-            .await;
-        // A program may have closed one of the streams; its end is in the other.
-        match out.end().or(err.end()) {
-            Some(code) => Ok(code),
-            None => held.and_then(|()| Err(self.lost(CLOSED_EARLY.to_owned()))),
-        }
+        let mut code = None;
+        let limits = Limits { time: command.timeout + slack, largest: usize::MAX };
+        self.hold(channel, Request::Run(command.clone()), limits, &mut |answer| match answer {
+            Answer::Out(bytes) => tell(Stream::Out, &bytes),
+            Answer::Err(bytes) => tell(Stream::Err, &bytes),
+            Answer::Exited(exit) => code = Some(exit),
+            _ => {}
+        })
+        .await?;
+        code.ok_or_else(|| self.protocol("it does not say how the program ended".to_owned()))
     }
 
+    /// Sends a request, and gives each answer to `take` until there are no more.
     async fn hold(
         &self,
         channel: &mut Option<Channel>,
-        script: &Script<'_>,
-        take: &mut (dyn FnMut(Piece<'_>) -> Received + Send),
+        request: Request,
+        limits: Limits,
+        take: &mut (dyn FnMut(Answer) + Send),
     ) -> Result<(), TransportError> {
-        // By which name the host is spoken to.
-        let text = format!("H={}\n{}", quote(self.host.name.as_str()), script.text);
-        let speech = Speech { password: self.password, script: &text, largest: script.largest };
+        let call = Call { host: self.host.name.clone(), request };
+        let request = frame(&call).map_err(|error| self.local(error.to_string()))?;
+        let speech = Speech {
+            password: self.password,
+            request: &request,
+            programs: self.programs,
+            largest: limits.largest,
+        };
         let free = channel.take().ok_or_else(|| self.lost("no route".to_owned()))?;
-        match tokio::time::timeout(script.limit, converse(free, &speech, take)).await {
-            Ok(Ok(over)) => {
+        let (mut frames, mut strange) = (Frames::default(), None);
+        let mut hear = |bytes: &[u8]| {
+            frames.push(bytes);
+            loop {
+                match frames.next() {
+                    Ok(Some(Answer::Over)) => return Received::Whole,
+                    Ok(Some(answer)) => take(answer),
+                    Ok(None) => return Received::Unfinished,
+                    Err(error) => {
+                        strange = Some(error);
+                        return Received::Whole;
+                    }
+                }
+            }
+        };
+        let held = tokio::time::timeout(limits.time, converse(free, &speech, &mut hear)).await;
+        match (held, strange) {
+            (_, Some(error)) => Err(self.protocol(error.to_string())),
+            (Ok(Ok(over)), None) => {
                 *channel = over;
                 Ok(())
             }
-            Ok(Err(broken)) => Err(self.error(broken)),
-            Err(_) => Err(self.lost(format!("no answer within {} s", script.limit.as_secs()))),
+            (Ok(Err(broken)), None) => Err(self.error(broken)),
+            (Err(_), None) => Err(self.lost(format!("no answer within {} s", limits.time.as_secs()))),
         }
     }
 
@@ -186,6 +215,7 @@ impl<'a> Exchange<'a> {
         let host = self.host.name.to_string();
         match broken {
             Broken::Become(why) => TransportError::Become { host, why },
+            Broken::NoProgram(why) => TransportError::Program { host, why },
             Broken::NotReady(noise) if noise.is_empty() => self.lost("it closed before it started".to_owned()),
             Broken::NotReady(noise) => self.protocol(format!("no POSIX shell started; it printed: {}", brief(&noise))),
             Broken::Ended(words) if words.is_empty() => self.lost(CLOSED_EARLY.to_owned()),
@@ -216,6 +246,10 @@ impl<'a> Exchange<'a> {
         TransportError::Unable { host: self.host.name.to_string(), why }
     }
 
+    fn local(&self, why: String) -> TransportError {
+        TransportError::Local { host: self.host.name.to_string(), why }
+    }
+
     fn lost(&self, why: String) -> TransportError {
         TransportError::Lost { host: self.host.name.to_string(), why }
     }
@@ -230,6 +264,7 @@ fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
     TransportError::Local { host: host.name.to_string(), why }
 }
 
-fn whole(progress: &Progress) -> Received {
-    if progress.is_over() { Received::Whole } else { Received::Unfinished }
+/// The number of a step, as the list of steps counts them.
+fn place(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
 }

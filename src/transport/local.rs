@@ -1,6 +1,6 @@
 //! This machine as a host.
 //!
-//! In: probes and steps. Out: readings and outcomes, by the same scripts as over SSH.
+//! In: probes and steps. Out: readings and outcomes, by the same program as over SSH.
 //! Never: a shortcut that SSH does not have; what works here works there.
 
 use std::process::Stdio;
@@ -11,6 +11,7 @@ use super::bootstrap;
 use super::dialogue::Channel;
 use super::error::TransportError;
 use super::exchange::Exchange;
+use super::programs::Programs;
 use super::round_trips::RoundTrips;
 use super::shortage::shortage;
 use super::way::{self, Trip, Way};
@@ -23,14 +24,15 @@ use crate::step::{Outcome, Probe, Readings};
 #[derive(Debug)]
 pub struct Local {
     become_password: Option<Secret<String>>,
+    programs: Programs,
     read_timeout: Duration,
     trips: RoundTrips,
 }
 
 impl Local {
-    /// With the password sudo may ask for, and the time one read may take.
-    pub fn new(become_password: Option<Secret<String>>, read_timeout: Duration) -> Self {
-        Self { become_password, read_timeout, trips: RoundTrips::default() }
+    /// With the password sudo may ask for, what the host program may be, and the time one read may take.
+    pub fn new(become_password: Option<Secret<String>>, programs: Programs, read_timeout: Duration) -> Self {
+        Self { become_password, programs, read_timeout, trips: RoundTrips::default() }
     }
 
     /// How many round trips each host has cost so far, by name.
@@ -55,7 +57,7 @@ fn start(words: &[&str], token: &str) -> std::io::Result<Channel> {
         stderr: Box::pin(child.stderr.take().ok_or_else(missing)?),
         keep: Box::new(child),
         token: token.to_owned(),
-        rest: None,
+        is_used: false,
     })
 }
 
@@ -63,9 +65,9 @@ impl Way for Local {
     type Link = ();
 
     async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<Trip<'a, ()>, TransportError> {
-        let exchange = Exchange::new(host, self.become_password.as_ref())?;
-        let token = exchange.token()?;
-        let words = bootstrap::words(host.become_user, exchange.password(), &token);
+        let exchange = Exchange::new(host, self.become_password.as_ref(), &self.programs)?;
+        let (digests, token) = (exchange.digests()?, exchange.token()?);
+        let words = bootstrap::words(host.become_user, exchange.password(), &digests, &token);
         let channel = start(&words, &token).map_err(|error| TransportError::Local {
             host: host.name.to_string(),
             why: shortage(&error).unwrap_or_else(|| format!("{} cannot be started: {error}", words[0])),

@@ -226,8 +226,8 @@ impl Link {
     pub(super) async fn idle(&self, rights: Become) -> Option<Channel> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (since, its, mut channel) = idle?;
-        let is_new = channel.rest.is_none();
-        if since.elapsed() > FRESH || its != rights || !(is_new || channel.is_ready().await) {
+        let is_new = !channel.is_used;
+        if since.elapsed() > FRESH || its != rights || !(is_new || channel.is_waiting().await) {
             return None;
         }
         self.begun.fetch_add(1, Ordering::Relaxed);
@@ -258,7 +258,7 @@ impl Link {
             stderr: Box::pin(child.stderr().take().ok_or_else(missing)?),
             keep: Box::new(child),
             token,
-            rest: None,
+            is_used: false,
         })
     }
 

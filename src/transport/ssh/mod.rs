@@ -110,9 +110,11 @@ impl Ssh {
     /// Starts a shell for whoever asks first. Not where sudo wants a password: a shell that nobody comes to use would be a
     /// failed attempt in the log of the host.
     async fn prepare(&self, host: &Endpoint, link: &Link) -> Result<(), NotStarted> {
-        let Ok(exchange) = Exchange::new(host, self.options.become_password.as_ref()) else { return Ok(()) };
-        let (Password::None, Ok(token)) = (exchange.password(), exchange.token()) else { return Ok(()) };
-        let words = bootstrap::line(host.become_user, Password::None, &token);
+        let Ok(exchange) = Exchange::new(host, self.options.become_password.as_ref(), &self.options.programs) else { return Ok(()) };
+        let (Password::None, Ok(token), Ok(digests)) = (exchange.password(), exchange.token(), exchange.digests()) else {
+            return Ok(());
+        };
+        let words = bootstrap::line(host.become_user, Password::None, &digests, &token);
         let channel = link.open(&words, token, self.options.connect_timeout).await?;
         link.ended();
         link.free(host.become_user, channel);
@@ -167,14 +169,14 @@ impl Way for Ssh {
 
     /// Nothing was sent before it began, so a connection that turns out dead is made anew, once.
     async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<Trip<'a, Arc<Link>>, TransportError> {
-        let exchange = Exchange::new(host, self.options.become_password.as_ref())?;
+        let exchange = Exchange::new(host, self.options.become_password.as_ref(), &self.options.programs)?;
         let mut link = self.link(host).await?;
         if let Some(channel) = link.idle(host.become_user).await {
             self.trips.count(host.name.as_str());
             return Ok(Trip { exchange, channel: Some(channel), link, reused: true });
         }
-        let token = exchange.token()?;
-        let words = bootstrap::line(host.become_user, exchange.password(), &token);
+        let (digests, token) = (exchange.digests()?, exchange.token()?);
+        let words = bootstrap::line(host.become_user, exchange.password(), &digests, &token);
         let mut opened = link.open(&words, token.clone(), self.options.connect_timeout).await;
         if let Err(NotStarted::Lost(_)) = opened {
             self.forget(host, &link).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use crate::secret::Secret;
+use crate::transport::programs::Programs;
 
 /// How long a master outlives us when we are killed: it ends when nobody has been connected to its socket for so long, and
 /// as long as we live we are (see `Link::hold`). Long enough to be connected to after a login on a busy machine.
@@ -41,6 +42,8 @@ pub struct SshOptions {
     pub keep: Option<Duration>,
     /// What sudo may ask for.
     pub become_password: Option<Secret<String>>,
+    /// What the host program may be.
+    pub programs: Programs,
     /// Where the control sockets are put, in a new directory that is removed at the end; the directory for temporary
     /// files, or another one if its path is long, if not given. The path must be short: Unix allows a socket about 100 bytes.
     pub control_dir: Option<Utf8PathBuf>,
@@ -58,6 +61,7 @@ impl Default for SshOptions {
             key: None,
             keep: None,
             become_password: None,
+            programs: Programs::default(),
             control_dir: None,
         }
     }

@@ -1,0 +1,71 @@
+//! How long steps may take at most: who waits for a host must wait longer.
+
+use std::time::Duration;
+
+use crate::step::{Alternative, Command, Packed, Remote, Step, WaitsFor};
+
+/// Packages of some size go slowly, and another program may have to finish first.
+const REMOVING: Duration = Duration::from_secs(30 * 60);
+
+/// How long a package manager may take to say what would go.
+const LOOKING: Duration = Duration::from_secs(120);
+
+/// A rollback installs packages again.
+const UNDOING: Duration = Duration::from_secs(2 * 3600);
+
+/// How long steps may take at most, if each uses all the time it is given.
+pub fn longest(steps: &[Step]) -> Duration {
+    /// For a step that has no limit of its own, such as a file on a slow disk.
+    const PLAIN: Duration = Duration::from_secs(120);
+    /// Ending a program that does not want to end.
+    const MERCY: Duration = Duration::from_secs(10);
+    /// For many small files on a slow disk, written and flushed.
+    const UNPACKING: Duration = Duration::from_secs(30 * 60);
+    let one = |step: &Step| match step {
+        Step::Run(command) => command.timeout + MERCY + command.waits_for.as_ref().map_or(Duration::ZERO, longest_wait),
+        Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
+        Step::RunOr(command, alternatives) => {
+            programs(command, alternatives).map(|command| command.timeout + MERCY).sum()
+        }
+        Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + longest_wait(&WaitsFor::Dpkg),
+        Step::RemovePackages(_) => {
+            REMOVING + LOOKING
+                + MERCY
+                + MERCY
+                + longest_wait(&WaitsFor::Dpkg)
+        }
+        Step::Download { remote, .. } => remote.timeout + MERCY,
+        Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
+        Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
+        Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
+        Step::Undo { .. } | Step::GiveUp { .. } => UNDOING,
+        _ => PLAIN,
+    };
+    steps.iter().map(one).sum::<Duration>() + PLAIN
+}
+
+/// What a step makes the host fetch.
+fn remote(step: &Step) -> Option<&Remote> {
+    match step {
+        Step::Download { remote, .. } => Some(remote),
+        Step::Unpack(unpacking) => match &unpacking.source {
+            Packed::Remote(remote) => Some(remote),
+            Packed::Content(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// How long a program waits for others at most.
+fn longest_wait(other: &WaitsFor) -> Duration {
+    match other {
+        WaitsFor::Dpkg => Duration::from_secs(310),
+        WaitsFor::ProcessesOf(_) => Duration::from_secs(40),
+    }
+}
+
+/// A program and what may be run in its place.
+fn programs<'a>(command: &'a Command, alternatives: &'a [Alternative]) -> impl Iterator<Item = &'a Command> {
+    std::iter::once(command).chain(alternatives.iter().map(|alternative| &alternative.command))
+}
+
