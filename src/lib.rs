@@ -14,6 +14,7 @@
 //! | [`ledger`] [`lease`] | what armilla owns on a host, and the lock of a host |
 //! | [`graph`] [`catalog`] | order; the complete desired state |
 //! | [`plan`] | the difference, decided to the last step |
+//! | [`host`] | what works on a host: reads it, carries out steps, keeps its lock and ledger |
 //! | [`transport`] [`observe`] [`apply`] | the only way to hosts; reads them; carries out exactly the plan |
 //! | [`doctor`] | checks the requirements of hosts |
 //! | [`exec`] | runs one program on many hosts, outside of any plan |
@@ -61,6 +62,7 @@ pub mod fact;
 pub mod format;
 pub mod graph;
 pub mod history;
+pub mod host;
 pub mod inventory;
 pub mod lab;
 pub mod lease;
