@@ -1,0 +1,83 @@
+//! Programs of the host's own that tell about many things at once.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Access, access};
+
+use super::super::account::Run;
+use super::watched::LATE;
+use crate::step::{Command, CommandReading};
+
+/// Where programs are looked for, below the root.
+const PATH: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
+
+/// Starts the host's own programs, and finds their files.
+#[derive(Clone)]
+pub(super) struct Tools {
+    pub(super) run: Run,
+    /// `/`, but for tests.
+    pub(super) root: PathBuf,
+    /// When the time for all programs together is over.
+    pub(super) deadline: Instant,
+}
+
+/// What a program said, complaints behind it, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) exit: i32,
+    pub(super) said: String,
+}
+
+impl Told {
+    /// All of it, if its exit code is one of `fine`; otherwise what it complained.
+    pub(super) fn fine(&self, program: &str, fine: &[i32]) -> Result<&str, String> {
+        match self.said.trim() {
+            _ if fine.contains(&self.exit) => Ok(&self.said),
+            "" if self.exit == 124 => Err(format!("{program} did not answer in time")),
+            "" => Err(format!("{program}: exit code {}", self.exit)),
+            complaint => Err(complaint.to_owned()),
+        }
+    }
+}
+
+impl Tools {
+    /// Whether the host has a program of that name.
+    pub(super) fn has(&self, program: &str) -> bool {
+        PATH.iter().any(|directory| access(self.file(directory).join(program), Access::EXEC_OK).is_ok())
+    }
+
+    /// A file below the root.
+    pub(super) fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// What is left of a limit.
+    ///
+    /// # Errors
+    /// When nothing is.
+    pub(super) fn left(&self, limit: Duration) -> Result<Duration, String> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(LATE.to_owned()) } else { Ok(left.min(limit)) }
+    }
+
+    /// Runs a program within what is left of its limit and of the time for all.
+    pub(super) fn run(&self, command: &Command) -> Result<CommandReading, String> {
+        (self.run)(&command.clone().within(self.left(command.timeout)?))
+    }
+
+    /// What a program says. It has twenty seconds.
+    ///
+    /// # Errors
+    /// When the host has no such program, or it is not known how it ended.
+    pub(super) fn tell<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Told, String> {
+        let command = Command::new(words).within(Duration::from_secs(20)).with("TZ", "UTC");
+        let program = command.argv.first().map_or("", String::as_str);
+        if !self.has(program) {
+            return Err(format!("this host has no {program}"));
+        }
+        let ended = self.run(&command)?;
+        let said = [ended.stdout, ended.stderr].concat();
+        Ok(Told { exit: ended.exit, said: String::from_utf8_lossy(&said).into_owned() })
+    }
+}

@@ -1,0 +1,156 @@
+//! The way to a directory, following no link that others could have planted.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat};
+use rustix::io::Errno;
+
+/// As many links as the kernel follows in one path.
+const LINKS: usize = 40;
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The directory that holds a path, as a handle, and the path's last name in it; none if there is no such directory. Links on
+/// the way are followed where only root or this user can have made them.
+pub(super) fn parent(path: &Path) -> Result<Option<(OwnedFd, OsString)>, String> {
+    let mut parts = parts(path.as_os_str());
+    let name = parts.pop_back().unwrap_or_else(|| OsString::from("."));
+    let directory: PathBuf = std::iter::once(OsString::from("/")).chain(parts.iter().cloned()).collect();
+    let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let found = match openat2(rustix::fs::CWD, &directory, DIRECTORY, Mode::empty(), no_links) {
+        Ok(found) => Some(found),
+        Err(Errno::NOENT | Errno::NOTDIR) => None,
+        // There is a link, or a directory that we may not look into; or the kernel is older than 5.6.
+        Err(_) => walk(path, parts)?,
+    };
+    Ok(found.map(|found| (found, name)))
+}
+
+/// The names in a path. `..` stays: it is asked of the directory itself.
+fn parts(path: &OsStr) -> VecDeque<OsString> {
+    let parts = path.as_bytes().split(|byte| *byte == b'/');
+    parts.filter(|part| !part.is_empty() && *part != b".").map(|part| OsString::from_vec(part.to_vec())).collect()
+}
+
+fn root() -> Result<OwnedFd, String> {
+    openat(rustix::fs::CWD, "/", DIRECTORY, Mode::empty()).map_err(|error| format!("/: {error}"))
+}
+
+/// Goes there step by step; `whole` is for messages.
+fn walk(whole: &Path, mut parts: VecDeque<OsString>) -> Result<Option<OwnedFd>, String> {
+    let (mut here, mut at, mut links) = (root()?, PathBuf::from("/"), 0);
+    while let Some(part) = parts.pop_front() {
+        match openat(&here, &part, DIRECTORY, Mode::empty()) {
+            Ok(next) => {
+                here = next;
+                at.push(&part);
+                continue;
+            }
+            Err(Errno::NOENT | Errno::NAMETOOLONG) => return Ok(None),
+            Err(Errno::ACCESS) => return Err(denied(&at)),
+            // It is no directory.
+            Err(Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => return Err(format!("{}: {error}", at.join(&part).display())),
+        }
+        let Ok(target) = readlinkat(&here, &part, Vec::new()) else { return Ok(None) };
+        if !is_trusted(&here)? {
+            let part = part.to_string_lossy();
+            return Err(format!("{}: {part} is a link that others could have planted", whole.display()));
+        }
+        links += 1;
+        if links > LINKS {
+            return Ok(None);
+        }
+        let target = OsStr::from_bytes(target.as_bytes());
+        if target.as_bytes().starts_with(b"/") {
+            (here, at) = (root()?, PathBuf::from("/"));
+        }
+        for part in self::parts(target).into_iter().rev() {
+            parts.push_front(part);
+        }
+    }
+    Ok(Some(here))
+}
+
+/// What is said of a directory that this user may not search.
+pub(super) fn denied(directory: &Path) -> String {
+    format!("permission denied: cannot look into {}", directory.display())
+}
+
+/// Whether nobody but root and this user can put anything into a directory.
+fn is_trusted(directory: impl AsFd) -> Result<bool, String> {
+    fstat(directory).map(|of| is_ours(&of)).map_err(|error| error.to_string())
+}
+
+/// The same, of what the kernel says of the directory. An access control list shows as the rights of the group.
+pub(super) fn is_ours(directory: &Stat) -> bool {
+    let owner = directory.st_uid;
+    (owner == 0 || owner == rustix::process::geteuid().as_raw()) && directory.st_mode & 0o022 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    /// The directory that is found, by its number.
+    fn found(path: &Path) -> Result<Option<u64>, String> {
+        Ok(parent(path)?.map(|(directory, _)| fstat(directory).expect("a directory").st_ino))
+    }
+
+    fn number(path: &Path) -> u64 {
+        fs::metadata(path).expect("it is there").ino()
+    }
+
+    #[test]
+    fn links_of_our_own_are_followed_and_others_are_not() {
+        let room = tempfile::tempdir().expect("a directory");
+        let room = room.path();
+        fs::create_dir_all(room.join("real/below")).expect("directories");
+        symlink("real", room.join("relative")).expect("a link");
+        symlink(room.join("real/below"), room.join("real/absolute")).expect("a link");
+        symlink("relative/absolute/..", room.join("far")).expect("a link");
+        symlink("loop", room.join("loop")).expect("a link");
+        fs::write(room.join("file"), "x").expect("a file");
+        let (real, below) = (Ok(Some(number(&room.join("real")))), Ok(Some(number(&room.join("real/below")))));
+        assert_eq!(found(&room.join("real/x")), real);
+        assert_eq!(found(&room.join("relative/x")), real);
+        assert_eq!(found(&room.join("relative/absolute/x")), below);
+        assert_eq!(found(&room.join("far/./below//x/")), below);
+        assert_eq!(found(&room.join("real/below/../x")), real);
+        for nowhere in ["none/x", "loop/x", "file/x", "real/none/x", &format!("{}/x", "n".repeat(300))] {
+            assert_eq!(found(&room.join(nowhere)), Ok(None), "{nowhere}");
+        }
+        let deep = format!("{}x", "real/below/../../".repeat(400));
+        assert_eq!(found(&room.join(deep)), Ok(Some(number(room))), "longer than the kernel takes at once");
+        // Whoever may write there could have made the link.
+        for mode in [0o775, 0o757, 0o1777] {
+            fs::set_permissions(room, fs::Permissions::from_mode(mode)).expect("a mode");
+            assert_eq!(found(&room.join("real/x")), real, "no link");
+            let why = found(&room.join("relative/x")).expect_err("a link of others");
+            assert!(why.ends_with("relative is a link that others could have planted"), "{why}");
+        }
+        assert_eq!(found(Path::new("/")).expect("an answer"), Some(number(Path::new("/"))));
+    }
+
+    #[test]
+    #[ignore = "needs root: gives a directory to another user"]
+    fn a_link_in_a_directory_of_another_user_is_not_followed() {
+        let room = tempfile::tempdir().expect("a directory");
+        let room = room.path();
+        fs::create_dir_all(room.join("hers/real")).expect("directories");
+        symlink("/root", room.join("hers/link")).expect("a link");
+        std::os::unix::fs::chown(room.join("hers"), Some(1), Some(1)).expect("it is hers");
+        assert!(found(&room.join("hers/real/x")).expect("an answer").is_some());
+        let why = found(&room.join("hers/link/.my.cnf")).expect_err("hers");
+        assert!(why.contains("link is a link that others could have planted"), "{why}");
+        // What belongs to root on its own is another matter.
+        let link = std::fs::read_link("/proc/self/cwd").expect("a link");
+        assert_eq!(found(&Path::new("/proc/self/cwd").join("x")), Ok(Some(number(&link))));
+    }
+}
