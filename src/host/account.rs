@@ -302,7 +302,7 @@ fn complaint(ended: &CommandReading, program: &str) -> String {
 }
 
 impl Accounts {
-    /// The accounts of this host; `run` starts the programs that tell about them.
+    /// The accounts of this host; `run` starts the programs that tell about them, and gives all that they say.
     pub(super) fn new(run: Run) -> Self {
         Self::of(Path::new("/etc"), run)
     }

@@ -39,9 +39,12 @@ const AT_ONCE: usize = 8;
 /// What a host is read with, besides its files.
 #[derive(Clone)]
 pub(super) struct Means {
-    /// Runs a program. All that it wrote to its standard output comes back, up to a mebibyte at least; of what is longer at
-    /// least the first 256 KiB. An error where a process it left running holds its output open.
+    /// Runs the program of a probe. At least the first [`FETCH_LIMIT`] bytes of its output come back, and the last 16 KiB of its
+    /// complaint. An error where a process that it left running holds them open.
     pub(super) run: Run,
+    /// Runs a program of the host's own that tells about many things. All of its output comes back; an error where that is too
+    /// much to keep.
+    pub(super) tool: Run,
     /// Asks a web server.
     pub(super) ask: Ask,
 }
@@ -65,17 +68,17 @@ type Answers = Vec<(Probe, Reading)>;
 struct Reader<'a> {
     place: Option<&'a Place>,
     tools: Tools,
-    ask: &'a Ask,
+    means: &'a Means,
     accounts: Accounts,
 }
 
 impl<'a> Reader<'a> {
     fn new(deadline: Instant, place: Option<&'a Place>, means: &'a Means) -> Self {
-        let tools = Tools { run: Arc::clone(&means.run), root: PathBuf::from("/"), deadline };
+        let tools = Tools { tool: Arc::clone(&means.tool), root: PathBuf::from("/"), deadline };
         // Whoever tells about accounts has no more time than all the others.
         let within = tools.clone();
         let accounts = Accounts::new(Arc::new(move |command| within.run(command)));
-        Self { place, tools, ask: &means.ask, accounts }
+        Self { place, tools, means, accounts }
     }
 
     /// What takes longest has a thread of its own: systemd, asked about a few units, takes as long as all the rest. The
@@ -170,7 +173,7 @@ impl<'a> Reader<'a> {
 
     fn commands(&self, probes: &[&Probe]) -> Answers {
         let command = |probe: &&Probe| match probe {
-            Probe::Command(command) => Some(((*probe).clone(), self.tools.run(command))),
+            Probe::Command(command) => Some(((*probe).clone(), self.tools.within(&self.means.run, command))),
             _ => None,
         };
         let told = probes.iter().filter_map(command);
@@ -199,7 +202,7 @@ impl<'a> Reader<'a> {
                 ports::port(address, *port, *timeout, &self.tools).map_or_else(Reading::Failed, Reading::Port)
             }
             Probe::Http(request) => match self.tools.left(request.timeout) {
-                Ok(timeout) => (self.ask)(&HttpRequest { timeout, ..request.clone() }),
+                Ok(timeout) => (self.means.ask)(&HttpRequest { timeout, ..request.clone() }),
                 Err(why) => Reading::Failed(why),
             },
             _ => Reading::Failed("it is not asked over the network".to_owned()),
@@ -256,7 +259,8 @@ mod tests {
         let ask = |request: &HttpRequest| {
             Reading::Http(Ok(HttpReading { body: request.url.clone().into_bytes(), ..HttpReading::default() }))
         };
-        Means { run: Arc::new(run), ask: Arc::new(ask) }
+        let run: Run = Arc::new(run);
+        Means { tool: Arc::clone(&run), run, ask: Arc::new(ask) }
     }
 
     fn told(probes: &[Probe]) -> (Readings, Vec<String>) {

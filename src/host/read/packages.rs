@@ -241,7 +241,7 @@ mod tests {
             let stdout = said.as_bytes().to_vec();
             let run = move |_: &Command| Ok(CommandReading { exit, stdout: stdout.clone(), stderr: Vec::new() });
             let deadline = Instant::now() + Duration::from_secs(60);
-            let tools = Tools { run: Arc::new(run), root: directory.path().to_owned(), deadline };
+            let tools = Tools { tool: Arc::new(run), root: directory.path().to_owned(), deadline };
             let room = Self { directory, tools };
             for program in programs {
                 let file = room.write(&format!("usr/bin/{program}"), "");

@@ -100,7 +100,7 @@ mod tests {
             assert_eq!(command.argv[..3], ["getent", "ahosts", "--"]);
             Ok(CommandReading { exit: 0, stdout: said.as_bytes().to_vec(), stderr: Vec::new() })
         };
-        Tools { run: Arc::new(run), root: root.to_owned(), deadline: Instant::now() + Duration::from_secs(60) }
+        Tools { tool: Arc::new(run), root: root.to_owned(), deadline: Instant::now() + Duration::from_secs(60) }
     }
 
     #[test]

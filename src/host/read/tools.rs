@@ -12,10 +12,14 @@ use crate::step::{Command, CommandReading};
 /// Where programs are looked for, below the root.
 const PATH: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
 
+/// How long one of them may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Starts the host's own programs, and finds their files.
 #[derive(Clone)]
 pub(super) struct Tools {
-    pub(super) run: Run,
+    /// See [`super::Means::tool`].
+    pub(super) tool: Run,
     /// `/`, but for tests.
     pub(super) root: PathBuf,
     /// When the time for all programs together is over.
@@ -63,15 +67,20 @@ impl Tools {
 
     /// Runs a program within what is left of its limit and of the time for all.
     pub(super) fn run(&self, command: &Command) -> Result<CommandReading, String> {
-        (self.run)(&command.clone().within(self.left(command.timeout)?))
+        self.within(&self.tool, command)
     }
 
-    /// What a program says. It has twenty seconds.
+    /// The same with a program of a probe.
+    pub(super) fn within(&self, run: &Run, command: &Command) -> Result<CommandReading, String> {
+        run(&command.clone().within(self.left(command.timeout)?))
+    }
+
+    /// What a program says, within [`PATIENCE`]; times in UTC.
     ///
     /// # Errors
     /// When the host has no such program, or it is not known how it ended.
     pub(super) fn tell<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Told, String> {
-        let command = Command::new(words).within(Duration::from_secs(20)).with("TZ", "UTC");
+        let command = Command::new(words).within(PATIENCE).with("TZ", "UTC");
         let program = command.argv.first().map_or("", String::as_str);
         if !self.has(program) {
             return Err(format!("this host has no {program}"));

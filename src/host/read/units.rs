@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::tools::{Told, Tools};
-use crate::step::UnitReading;
+use super::tools::{PATIENCE, Told, Tools};
+use crate::step::{Command, UnitReading};
 
 /// What is asked of systemd about a unit.
 const PROPERTIES: &str = "--property=LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,\
@@ -45,9 +45,11 @@ fn some_units(names: &[&str], tools: &Tools) -> Vec<Result<UnitReading, String>>
     units.into_iter().map(|unit| unit.map(|(unit, _)| unit)).collect()
 }
 
+/// What it says; what it does for that is told among its complaints.
 fn is_enabled(id: &str, tools: &Tools) -> Option<String> {
-    let told = tools.tell(["systemctl", "is-enabled", "--", id]).ok()?;
-    told.said.lines().rev().find_map(|line| line.split_ascii_whitespace().next()).map(str::to_owned)
+    let command = Command::new(["systemctl", "is-enabled", "--", id]).within(PATIENCE);
+    let ended = tools.run(&command).ok()?;
+    String::from_utf8_lossy(&ended.stdout).split_ascii_whitespace().next().map(str::to_owned)
 }
 
 type Block<'a> = BTreeMap<&'a str, &'a str>;
@@ -116,7 +118,7 @@ fn timestamp(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::{Command, CommandReading};
+    use crate::step::CommandReading;
     use std::os::unix::fs::PermissionsExt as _;
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
@@ -176,22 +178,23 @@ mod tests {
         let run = move |command: &Command| {
             let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
             noted.lock().expect("a log").push(words.join(" "));
-            assert_eq!(command.environment.get("TZ").map(String::as_str), Some("UTC"));
             let (exit, text) = match words.as_slice() {
                 [_, "show", _, "--", names @ ..] => {
                     let state = |name: &str| if name == "new.service" { "enabled" } else { "generated" };
                     let block = |name: &&str| {
                         format!("LoadState=loaded\nActiveState=active\nUnitFileState={}\nId={name}\n\n", state(name))
                     };
-                    (0, names.iter().map(block).collect())
+                    assert_eq!(command.environment.get("TZ").map(String::as_str), Some("UTC"));
+                    (0, names.iter().map(block).collect::<String>())
                 }
-                [.., "on.service"] => (0, "on.service is not a native service, redirecting.\nenabled\n".to_owned()),
+                [.., "on.service"] => (0, "enabled\n".to_owned()),
                 _ => (1, "disabled\n".to_owned()),
             };
-            Ok(CommandReading { exit, stdout: text.into_bytes(), stderr: Vec::new() })
+            let stderr = b"on.service is not a native service, redirecting to systemd-sysv-install.\n".to_vec();
+            Ok(CommandReading { exit, stdout: text.into_bytes(), stderr })
         };
         let deadline = Instant::now() + Duration::from_secs(60);
-        let tools = Tools { run: Arc::new(run), root: root.path().to_owned(), deadline };
+        let tools = Tools { tool: Arc::new(run), root: root.path().to_owned(), deadline };
         let found = units(&["on.service", "new.service", "off.service"], &tools);
         let enabled: Vec<&str> = found.iter().map(|unit| unit.as_ref().expect("an answer").enabled.as_str()).collect();
         assert_eq!(enabled, ["enabled", "enabled", "disabled"]);

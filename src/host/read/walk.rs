@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -36,15 +36,44 @@ fn parts(path: &OsStr) -> VecDeque<OsString> {
     parts.filter(|part| !part.is_empty() && *part != b".").map(|part| OsString::from_vec(part.to_vec())).collect()
 }
 
-fn root() -> Result<OwnedFd, String> {
-    openat(rustix::fs::CWD, "/", DIRECTORY, Mode::empty()).map_err(|error| format!("/: {error}"))
+/// A directory on the way.
+struct Step {
+    handle: OwnedFd,
+    stat: Stat,
+    /// Whether nobody but root and this user can put another directory in its place.
+    is_placed: bool,
+    /// That, and whether nobody else can change what is in it.
+    is_ours: bool,
+}
+
+impl Step {
+    fn root() -> Result<Self, String> {
+        let handle = openat(rustix::fs::CWD, "/", DIRECTORY, Mode::empty());
+        handle.and_then(|handle| Self::new(handle, None)).map_err(|error| format!("/: {error}"))
+    }
+
+    fn new(handle: OwnedFd, above: Option<&Self>) -> rustix::io::Result<Self> {
+        let stat = fstat(&handle)?;
+        let is_placed = match above {
+            None => true,
+            // Others may write there, but nobody can move or remove what is not hers.
+            Some(above) if above.is_sticky() && belongs_to_us(&above.stat) && belongs_to_us(&stat) => above.is_placed,
+            Some(above) => above.is_ours,
+        };
+        let is_ours = is_placed && is_ours(&stat);
+        Ok(Self { handle, stat, is_placed, is_ours })
+    }
+
+    fn is_sticky(&self) -> bool {
+        self.stat.st_mode & 0o1000 != 0
+    }
 }
 
 /// Goes there step by step; `whole` is for messages.
 fn walk(whole: &Path, mut parts: VecDeque<OsString>) -> Result<Option<OwnedFd>, String> {
-    let (mut here, mut at, mut links) = (root()?, PathBuf::from("/"), 0);
+    let (mut here, mut at, mut links) = (Step::root()?, PathBuf::from("/"), 0);
     while let Some(part) = parts.pop_front() {
-        match openat(&here, &part, DIRECTORY, Mode::empty()) {
+        match openat(&here.handle, &part, DIRECTORY, Mode::empty()).and_then(|next| Step::new(next, Some(&here))) {
             Ok(next) => {
                 here = next;
                 at.push(&part);
@@ -56,8 +85,8 @@ fn walk(whole: &Path, mut parts: VecDeque<OsString>) -> Result<Option<OwnedFd>, 
             Err(Errno::NOTDIR | Errno::LOOP) => {}
             Err(error) => return Err(format!("{}: {error}", at.join(&part).display())),
         }
-        let Ok(target) = readlinkat(&here, &part, Vec::new()) else { return Ok(None) };
-        if !is_trusted(&here)? {
+        let Ok(target) = readlinkat(&here.handle, &part, Vec::new()) else { return Ok(None) };
+        if !here.is_ours {
             let part = part.to_string_lossy();
             return Err(format!("{}: {part} is a link that others could have planted", whole.display()));
         }
@@ -67,13 +96,13 @@ fn walk(whole: &Path, mut parts: VecDeque<OsString>) -> Result<Option<OwnedFd>, 
         }
         let target = OsStr::from_bytes(target.as_bytes());
         if target.as_bytes().starts_with(b"/") {
-            (here, at) = (root()?, PathBuf::from("/"));
+            (here, at) = (Step::root()?, PathBuf::from("/"));
         }
         for part in self::parts(target).into_iter().rev() {
             parts.push_front(part);
         }
     }
-    Ok(Some(here))
+    Ok(Some(here.handle))
 }
 
 /// What is said of a directory that this user may not search.
@@ -81,15 +110,14 @@ pub(super) fn denied(directory: &Path) -> String {
     format!("permission denied: cannot look into {}", directory.display())
 }
 
-/// Whether nobody but root and this user can put anything into a directory.
-fn is_trusted(directory: impl AsFd) -> Result<bool, String> {
-    fstat(directory).map(|of| is_ours(&of)).map_err(|error| error.to_string())
+/// Whether nobody but root and this user can put anything into a directory, by what the kernel says of it. An access control
+/// list shows as the rights of the group.
+pub(super) fn is_ours(directory: &Stat) -> bool {
+    belongs_to_us(directory) && directory.st_mode & 0o022 == 0
 }
 
-/// The same, of what the kernel says of the directory. An access control list shows as the rights of the group.
-pub(super) fn is_ours(directory: &Stat) -> bool {
-    let owner = directory.st_uid;
-    (owner == 0 || owner == rustix::process::geteuid().as_raw()) && directory.st_mode & 0o022 == 0
+fn belongs_to_us(of: &Stat) -> bool {
+    of.st_uid == 0 || of.st_uid == rustix::process::geteuid().as_raw()
 }
 
 #[cfg(test)]
@@ -149,6 +177,10 @@ mod tests {
         assert!(found(&room.join("hers/real/x")).expect("an answer").is_some());
         let why = found(&room.join("hers/link/.my.cnf")).expect_err("hers");
         assert!(why.contains("link is a link that others could have planted"), "{why}");
+        // A directory of ours in hers can be moved by her, and a link in it leads elsewhere then.
+        fs::create_dir(room.join("hers/ours")).expect("a directory");
+        symlink("../../../root", room.join("hers/ours/link")).expect("a link");
+        assert!(found(&room.join("hers/ours/link/x")).expect_err("moved").contains("others could have planted"));
         // What belongs to root on its own is another matter.
         let link = std::fs::read_link("/proc/self/cwd").expect("a link");
         assert_eq!(found(&Path::new("/proc/self/cwd").join("x")), Ok(Some(number(&link))));
