@@ -5,7 +5,7 @@ use crate::step::{Command, HttpRequest, Probe, Trust, home_of};
 
 const NUL: &str = "it contains a NUL byte";
 
-/// What is wrong with a probe: a name that is none, or could be taken for an option.
+/// What is wrong with a probe: an invalid name, or one that a program would take for an option.
 pub(super) fn fault(probe: &Probe) -> Option<String> {
     let wrong = |what: &str, name: &str| Some(format!("invalid {what} `{}`", name.escape_debug()));
     match probe {

@@ -25,7 +25,7 @@ pub(super) enum Found {
     Other(&'static str),
 }
 
-/// Who may do what with it, and when it was last written, in seconds since 1970.
+/// Mode, owner and group as numbers, and modification time in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) mode: u32,
@@ -40,11 +40,11 @@ impl From<&Stat> for Status {
     }
 }
 
-/// How often a path is looked at again that changes while it is looked at.
+/// How often a path is read again that changes during the read.
 const LOOKS: usize = 5;
 
-/// What is at a path, the last name of which is not followed. A file is opened so that neither a pipe nor a device can hold us
-/// up, and everything told of it is told by the one handle that it is read from.
+/// Reads what is at a path. A link at its end is not followed. A file is opened so that neither a pipe nor a device blocks the
+/// read, and attributes, digest and content come from one handle.
 pub(super) fn look(path: &Path, fetch: &Fetch, pulse: &Pulse) -> Result<Found, String> {
     let Some((parent, name)) = walk::parent(path)? else { return Ok(Found::Absent) };
     let place = Place { parent, name: &name, path };
@@ -185,7 +185,8 @@ impl Place<'_> {
     }
 }
 
-/// Whether somebody who may not read a file could have given it this name: it is neither hers nor ours to name.
+/// Whether a user who may not read the file could have given it this name: others can write to the directory, and the file
+/// does not belong to the owner of the directory.
 fn could_be_planted(file: &Stat, directory: &Stat) -> bool {
     !walk::is_ours(directory) && file.st_uid != directory.st_uid
 }
@@ -327,20 +328,52 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_another_program_holds_nobody_up_for_long() {
+    fn a_directory_that_is_swapped_for_a_link_leads_nowhere() {
         let room = tempfile::tempdir().expect("a directory");
-        let file = room.path().join("leased");
-        fs::write(&file, "x").expect("a file");
-        assert!(!could_be_planted(&rustix::fs::stat(&file).expect("it"), &rustix::fs::stat(room.path()).expect("it")));
-        let shared = rustix::fs::stat("/tmp").expect("a directory");
-        let mut roots = rustix::fs::stat("/etc/passwd").expect("a file");
-        assert_eq!(
-            could_be_planted(&roots, &shared),
-            shared.st_uid != 0,
-            "of those who may write there, root is the first"
-        );
-        roots.st_uid = 4321;
-        assert!(could_be_planted(&roots, &shared), "everybody may make a name in /tmp");
+        let hers = room.path().join("hers");
+        for (directory, content) in [(hers.join("real"), "hers"), (room.path().join("roots"), "secret")] {
+            fs::create_dir_all(&directory).expect("a directory");
+            fs::write(directory.join("file"), content).expect("a file");
+        }
+        symlink(room.path().join("roots"), hers.join("link")).expect("a link");
+        // Everybody may change what is in it.
+        fs::set_permissions(&hers, fs::Permissions::from_mode(0o777)).expect("a mode");
+        let stop = AtomicBool::new(false);
+        let (mut reached, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let to = |from: &str, to: &str| fs::rename(hers.join(from), hers.join(to)).expect("it is hers");
+                while !stop.load(Ordering::Relaxed) {
+                    [("real", "there"), ("there", "real"), ("link", "there"), ("there", "link")]
+                        .map(|(from, there)| to(from, there));
+                }
+            });
+            let began = Instant::now();
+            while (reached < 200 || refused < 200) && began.elapsed() < Duration::from_secs(60) {
+                match seen(&hers.join("there/file"), &Fetch::Always) {
+                    Ok(Found::File { content: Some(content), .. }) => {
+                        assert_eq!(content, b"hers");
+                        reached += 1;
+                    }
+                    Ok(Found::Absent) => {}
+                    Err(why) if why.contains("others could have planted") => refused += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(reached >= 200 && refused >= 200, "both were met: {reached} {refused}");
+    }
+
+    #[test]
+    fn a_name_for_a_file_of_somebody_else_may_be_planted() {
+        let of = |path: &str| rustix::fs::stat(path).expect("it is there");
+        let (mut file, shared, ours) = (of("/etc/passwd"), of("/tmp"), of("/etc"));
+        file.st_uid = shared.st_uid;
+        assert!(!could_be_planted(&file, &shared), "of those who may write there, she is the first");
+        file.st_uid = 4321;
+        assert!(could_be_planted(&file, &shared), "everybody may make a name in /tmp");
+        assert!(!could_be_planted(&file, &ours));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::Place;
 use super::account::{Accounts, Run};
-use crate::step::{CommandReading, FETCH_LIMIT, HttpRequest, Probe, Reading, Readings, UserReading};
+use crate::step::{Command, CommandReading, FETCH_LIMIT, HttpRequest, Probe, Reading, Readings, UserReading};
 use state::Identity;
 use tools::Tools;
 use watched::{Limits, Work, each};
@@ -30,7 +30,7 @@ use watched::{Limits, Work, each};
 /// Makes a request of a web server, within its own limit: [`Reading::Http`] or [`Reading::Failed`].
 pub(super) type Ask = Arc<dyn Fn(&HttpRequest) -> Reading + Send + Sync>;
 
-/// The longest complaint of a program that is brought along, in bytes: its end.
+/// How much of the standard error of a program is kept, in bytes: its end.
 const COMPLAINT_LIMIT: usize = 16 << 10;
 
 /// How many web servers and ports are asked at once.
@@ -39,11 +39,10 @@ const AT_ONCE: usize = 8;
 /// What a host is read with, besides its files.
 #[derive(Clone)]
 pub(super) struct Means {
-    /// Runs the program of a probe. At least the first [`FETCH_LIMIT`] bytes of its output come back, and the last 16 KiB of its
-    /// complaint. An error where a process that it left running holds them open.
+    /// Runs the program of a probe and returns at least the first [`FETCH_LIMIT`] bytes of its output and the last 16 KiB of
+    /// its standard error; an error if a process that it left running holds them open.
     pub(super) run: Run,
-    /// Runs a program of the host's own that tells about many things. All of its output comes back; an error where that is too
-    /// much to keep.
+    /// Runs a program of the host, such as `getent`, and returns its whole output; an error if that is too large.
     pub(super) tool: Run,
     /// Asks a web server.
     pub(super) ask: Ask,
@@ -75,9 +74,9 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(deadline: Instant, place: Option<&'a Place>, means: &'a Means) -> Self {
         let tools = Tools { tool: Arc::clone(&means.tool), root: PathBuf::from("/"), deadline };
-        // Whoever tells about accounts has no more time than all the others.
+        // The programs that list accounts share the time of all probes.
         let within = tools.clone();
-        let accounts = Accounts::new(Arc::new(move |command| within.run(command)));
+        let accounts = Accounts::new(Arc::new(move |command: &Command| within.run(command)));
         Self { place, tools, means, accounts }
     }
 
@@ -116,7 +115,7 @@ impl<'a> Reader<'a> {
         answers(asked, packages::packages(&names, &self.tools), Reading::Package)
     }
 
-    /// Users, groups, and who is in which.
+    /// Users, groups and memberships.
     fn people(&self, probes: &[&Probe]) -> Answers {
         let (_, users) = named(probes, |probe| match probe {
             Probe::User(name) | Probe::Membership(name) => Some(name),
@@ -181,7 +180,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Ports and web servers: who waits for one asks others in the meantime.
+    /// Ports and web servers, several at once: most of their time is waiting.
     fn network(&self, probes: &[&Probe]) -> Answers {
         let asked: Vec<&Probe> =
             probes.iter().copied().filter(|probe| matches!(probe, Probe::Port { .. } | Probe::Http(_))).collect();
@@ -220,7 +219,7 @@ fn answers<T>(asked: Vec<&Probe>, told: Vec<Result<T, String>>, reading: fn(T) -
     asked.into_iter().cloned().zip(told).collect()
 }
 
-/// What is brought along of what a program said: the beginning of its output, the end of its complaint.
+/// Truncates the output of a program: the beginning of its standard output and the end of its standard error are kept.
 fn bounded(mut ended: CommandReading) -> CommandReading {
     ended.stdout.truncate(usize::try_from(FETCH_LIMIT).unwrap_or(usize::MAX));
     let more = ended.stderr.len().saturating_sub(COMPLAINT_LIMIT);
@@ -231,7 +230,7 @@ fn bounded(mut ended: CommandReading) -> CommandReading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::{Command, Digest, Fetch, HttpReading, PathReading, PortReading};
+    use crate::step::{Digest, Fetch, HttpReading, PathReading, PortReading};
     use std::io::Write as _;
     use std::process::Stdio;
     use std::sync::Mutex;

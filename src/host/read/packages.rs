@@ -6,16 +6,16 @@ use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::tools::{Told, Tools};
+use super::tools::{Output, Tools};
 use crate::step::{Holding, Manager, PackageReading};
 
 /// How many packages one program is asked about: far from the limits of arguments and of output.
 const AT_ONCE: usize = 500;
 
-/// What all packages have in common, and what the program said of them.
+/// The output of the package manager, and what all packages have in common.
 struct Listing {
     manager: Manager,
-    told: Result<Told, String>,
+    output: Result<Output, String>,
     /// The list of packages that are held, where it is not part of the answer about them.
     locks: Option<String>,
     lists_age: Option<u64>,
@@ -44,7 +44,7 @@ fn manager(tools: &Tools) -> Manager {
 impl Listing {
     fn of(names: &[&str], tools: &Tools) -> Self {
         let manager = manager(tools);
-        let told = match manager {
+        let output = match manager {
             Manager::Apt => {
                 let format = "${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t${Version}\\n";
                 together(&["dpkg-query", "-W", "-f", format], names, tools)
@@ -59,7 +59,7 @@ impl Listing {
         };
         Self {
             manager,
-            told,
+            output,
             locks: locks(manager, tools),
             lists_age: lists_age(manager, tools),
             interrupted: interrupted(manager, tools),
@@ -67,12 +67,12 @@ impl Listing {
     }
 
     fn package(&self, name: &str) -> Result<PackageReading, String> {
-        let told = self.told.as_ref().map_err(Clone::clone)?;
+        let output = self.output.as_ref().map_err(Clone::clone)?;
         let (installed, held) = match self.manager {
-            Manager::Apt => of_dpkg(told, name)?,
-            Manager::Dnf | Manager::Yum | Manager::Zypper => (of_rpm(told, name)?, self.is_locked(name)),
-            Manager::Apk => (of_apk(told, name)?, false),
-            Manager::Pacman => (of_pacman(told, name)?, false),
+            Manager::Apt => of_dpkg(output, name)?,
+            Manager::Dnf | Manager::Yum | Manager::Zypper => (of_rpm(output, name)?, self.is_locked(name)),
+            Manager::Apk => (of_apk(output, name)?, false),
+            Manager::Pacman => (of_pacman(output, name)?, false),
         };
         let able = self.manager == Manager::Apt || self.locks.is_some();
         Ok(PackageReading {
@@ -92,25 +92,25 @@ impl Listing {
 }
 
 /// What one program says of all packages, or several where there are very many.
-fn together(words: &[&str], names: &[&str], tools: &Tools) -> Result<Told, String> {
-    let mut all = Told::default();
+fn together(words: &[&str], names: &[&str], tools: &Tools) -> Result<Output, String> {
+    let mut all = Output::default();
     for some in names.chunks(AT_ONCE) {
-        let told = tools.tell(words.iter().chain(some).copied())?;
-        all.exit = all.exit.max(told.exit);
-        all.said.push_str(&told.said);
+        let output = tools.tell(words.iter().chain(some).copied())?;
+        all.exit = all.exit.max(output.exit);
+        all.text.push_str(&output.text);
     }
     Ok(all)
 }
 
 /// The database of apk, which is a text.
-fn database_of_apk(tools: &Tools) -> Result<Told, String> {
+fn database_of_apk(tools: &Tools) -> Result<Output, String> {
     let places = ["lib/apk/db/installed", "usr/lib/apk/db/installed"].map(|place| tools.file(place));
     let place = places.iter().find(|place| place.exists()).unwrap_or(&places[1]);
     let text = fs::read(place).map_err(|error| format!("{}: {error}", place.display()))?;
-    Ok(Told { exit: 0, said: String::from_utf8_lossy(&text).into_owned() })
+    Ok(Output { exit: 0, text: String::from_utf8_lossy(&text).into_owned() })
 }
 
-/// What is held, where that is possible at all.
+/// The list of held packages, if the host can hold packages.
 fn locks(manager: Manager, tools: &Tools) -> Option<String> {
     let (able, file) = match manager {
         // In version 5 it is built in.
@@ -152,9 +152,9 @@ fn interrupted(manager: Manager, tools: &Tools) -> bool {
 }
 
 /// The version, and whether it is held. dpkg-query ends with 1 when it does not know one of the names.
-fn of_dpkg(told: &Told, name: &str) -> Result<(Option<String>, bool), String> {
-    let said = told.fine("dpkg-query", &[0, 1])?;
-    let mine = said.lines().filter_map(|line| match line.split('\t').collect::<Vec<_>>().as_slice() {
+fn of_dpkg(output: &Output, name: &str) -> Result<(Option<String>, bool), String> {
+    let text = output.fine("dpkg-query", &[0, 1])?;
+    let mine = text.lines().filter_map(|line| match line.split('\t').collect::<Vec<_>>().as_slice() {
         [package, arch, status, version] if name == *package || name == format!("{package}:{arch}") => {
             Some((*status, *version))
         }
@@ -167,25 +167,25 @@ fn of_dpkg(told: &Told, name: &str) -> Result<(Option<String>, bool), String> {
 
 /// rpm ends with the number of names it does not know, and says of each that it does not. Of several versions of one package,
 /// such as of the kernel, the last it names counts.
-fn of_rpm(told: &Told, name: &str) -> Result<Option<String>, String> {
-    let rows = told.said.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+fn of_rpm(output: &Output, name: &str) -> Result<Option<String>, String> {
+    let rows = output.text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     let mine = rows.filter(|row| row.first() == Some(&name));
     if let Some(version) = mine.filter_map(|row| row.get(3).map(|version| (*version).to_owned())).last() {
         return Ok(Some(version));
     }
     let absent = format!("package {name} is not installed");
-    match told.said.trim() {
-        _ if told.said.lines().any(|line| line == absent) => Ok(None),
+    match output.text.trim() {
+        _ if output.text.lines().any(|line| line == absent) => Ok(None),
         "" => Err("rpm did not say".to_owned()),
-        said => Err(said.to_owned()),
+        message => Err(message.to_owned()),
     }
 }
 
 /// Lines of apk's database: an empty one before each package, `P:name` and `V:version` among others.
-fn of_apk(told: &Told, name: &str) -> Result<Option<String>, String> {
-    let said = told.fine("apk", &[0])?;
+fn of_apk(output: &Output, name: &str) -> Result<Option<String>, String> {
+    let text = output.fine("apk", &[0])?;
     let (mut mine, mut found) = (false, None);
-    for line in said.lines() {
+    for line in text.lines() {
         match line.split_once(':') {
             Some(("P", package)) => mine = package == name,
             Some(("V", version)) if mine => found = Some(version.to_owned()),
@@ -196,9 +196,9 @@ fn of_apk(told: &Told, name: &str) -> Result<Option<String>, String> {
 }
 
 /// `name version`; pacman ends with 1 when it does not know one of the names.
-fn of_pacman(told: &Told, name: &str) -> Result<Option<String>, String> {
-    let said = told.fine("pacman", &[0, 1])?;
-    Ok(said.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned())))
+fn of_pacman(output: &Output, name: &str) -> Result<Option<String>, String> {
+    let text = output.fine("pacman", &[0, 1])?;
+    Ok(text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned())))
 }
 
 /// The package that a line holds: `bash-0:5.1.8-6.el9.*` of dnf 4, `name = "bash"` of dnf 5, `0:bash-4.2.46-34.el7.*` of

@@ -12,13 +12,13 @@ use crate::step::{Attributes, Fetch, Mode, PathReading, Probe, Reading, home_of}
 /// How long a file system may take for one look, and for each piece of a file.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A path that is looked at.
+/// A path to read.
 struct Job {
     path: PathBuf,
     fetch: Fetch,
 }
 
-/// What is at each of these; other probes are left out.
+/// Reads the path probes among these.
 pub(super) fn paths<'a>(
     probes: impl IntoIterator<Item = &'a Probe>,
     accounts: &Accounts,
@@ -53,14 +53,14 @@ fn wanted(probe: &Probe) -> Option<(&Probe, &str, &Fetch)> {
     }
 }
 
-/// Where a path is; none if it is in the home of a user who has none.
+/// The absolute path; none if it is in the home of a user without one.
 fn located(path: &str, accounts: &Accounts) -> Result<Option<PathBuf>, String> {
     let Some((user, below)) = home_of(path) else { return Ok(Some(PathBuf::from(path))) };
     let home = accounts.home(user).map_err(|failure| failure.why)?;
     Ok(home.map(|home| PathBuf::from(format!("{home}/{below}"))))
 }
 
-/// Looks at each. A file system that does not answer is not asked again.
+/// Reads each path. A file system that did not answer is skipped from then on.
 fn look_at(jobs: Vec<Job>, deadline: Instant) -> Vec<Result<Found, String>> {
     let away: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
     let known = Arc::clone(&away);

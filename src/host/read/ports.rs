@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::tools::Tools;
 use crate::step::{Command, PortReading};
 
-/// Whether it does. An address that does not answer in time accepts none, and neither does a name that nobody knows.
+/// Whether a port accepts connections. It is closed if it does not answer in time, or the name does not resolve.
 pub(super) fn port(address: &str, port: u16, timeout: Duration, tools: &Tools) -> Result<PortReading, String> {
     let until = Instant::now() + tools.left(timeout)?;
     for address in addresses(address, port, until, tools)? {
@@ -16,7 +16,7 @@ pub(super) fn port(address: &str, port: u16, timeout: Duration, tools: &Tools) -
             break;
         }
         match TcpStream::connect_timeout(&address, left) {
-            // A port of this machine that nobody listens at can by chance be the one that the connection comes from.
+            // The kernel may choose the port itself as the source of the connection, which then connects to itself.
             Ok(stream) if stream.local_addr().ok() != stream.peer_addr().ok() => return Ok(PortReading::Open),
             Ok(_) => {}
             Err(error) if is_shortage(&error, address) => return Err(format!("cannot connect to {address}: {error}")),

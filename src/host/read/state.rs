@@ -1,4 +1,4 @@
-//! Who this host is, and what armilla keeps on it, for everybody.
+//! The identity of this host, and the ledgers and journals that armilla keeps on it, of all owners.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -19,7 +19,7 @@ use crate::step::{Record, StateReading};
 /// The longest ledger or journal that is brought along, in bytes: hundreds of thousands of resources.
 const STATE_LIMIT: u64 = 16 << 20;
 
-/// The files that say who this host is.
+/// The files that identify this host.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) machine: PathBuf,
@@ -80,7 +80,7 @@ fn open_directory(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd>
     openat(parent, name, flags, Mode::empty())
 }
 
-/// The names in the place that could be those of what is kept for somebody.
+/// The names of directories in the place that could belong to an owner.
 fn folders(directory: &OwnedFd, path: &Path) -> Result<Vec<String>, String> {
     let failed = |error: Errno| format!("{}: {error}", path.display());
     let mut folders = Vec::new();
@@ -95,8 +95,8 @@ fn folders(directory: &OwnedFd, path: &Path) -> Result<Vec<String>, String> {
     Ok(folders)
 }
 
-/// What is kept for one owner. The journal before the ledger: what is worked into the ledger between the two looks is then in
-/// both, which does no harm, and never in none.
+/// The record of one owner. The journal is read before the ledger: what moves from the journal to the ledger in between is then
+/// in both, which does no harm, and never in neither.
 fn record(directory: &OwnedFd, name: &str, path: &Path) -> Result<Record, String> {
     let at = path.join(name);
     let folder = match open_directory(directory, OsStr::from_bytes(name.as_bytes())) {
@@ -139,7 +139,7 @@ fn kept(folder: &OwnedFd, name: &str, at: &Path) -> Result<Option<Vec<u8>>, Stri
     Ok(Some(text))
 }
 
-/// Whose directory that is, and for which host: `ENVIRONMENT@HOST@PROJECT`, or `ENVIRONMENT@HOST` of a project that is not
+/// The owner and host of a directory: `ENVIRONMENT@HOST@PROJECT`, or `ENVIRONMENT@HOST` of a project that is not
 /// known.
 fn unfold(folder: &str) -> Option<(Owner, HostName)> {
     let mut parts = folder.split('@');

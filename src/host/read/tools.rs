@@ -1,4 +1,4 @@
-//! Programs of the host's own that tell about many things at once.
+//! Programs of the host that list packages, units and addresses.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,18 +26,18 @@ pub(super) struct Tools {
     pub(super) deadline: Instant,
 }
 
-/// What a program said, complaints behind it, and how it ended.
+/// The output of a program, standard error after standard output, and its exit code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Output {
     pub(super) exit: i32,
-    pub(super) said: String,
+    pub(super) text: String,
 }
 
-impl Told {
-    /// All of it, if its exit code is one of `fine`; otherwise what it complained.
+impl Output {
+    /// The text if the exit code is one of `fine`, otherwise the error message.
     pub(super) fn fine(&self, program: &str, fine: &[i32]) -> Result<&str, String> {
-        match self.said.trim() {
-            _ if fine.contains(&self.exit) => Ok(&self.said),
+        match self.text.trim() {
+            _ if fine.contains(&self.exit) => Ok(&self.text),
             "" if self.exit == 124 => Err(format!("{program} did not answer in time")),
             "" => Err(format!("{program}: exit code {}", self.exit)),
             complaint => Err(complaint.to_owned()),
@@ -56,16 +56,16 @@ impl Tools {
         self.root.join(path)
     }
 
-    /// What is left of a limit.
+    /// A limit, or the remaining time if that is shorter.
     ///
     /// # Errors
-    /// When nothing is.
+    /// When no time is left.
     pub(super) fn left(&self, limit: Duration) -> Result<Duration, String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(LATE.to_owned()) } else { Ok(left.min(limit)) }
     }
 
-    /// Runs a program within what is left of its limit and of the time for all.
+    /// Runs a program within its limit and the remaining time.
     pub(super) fn run(&self, command: &Command) -> Result<CommandReading, String> {
         self.within(&self.tool, command)
     }
@@ -75,18 +75,18 @@ impl Tools {
         run(&command.clone().within(self.left(command.timeout)?))
     }
 
-    /// What a program says, within [`PATIENCE`]; times in UTC.
+    /// Runs a program within [`PATIENCE`]; it writes times in UTC.
     ///
     /// # Errors
     /// When the host has no such program, or it is not known how it ended.
-    pub(super) fn tell<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Told, String> {
+    pub(super) fn tell<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Output, String> {
         let command = Command::new(words).within(PATIENCE).with("TZ", "UTC");
         let program = command.argv.first().map_or("", String::as_str);
         if !self.has(program) {
             return Err(format!("this host has no {program}"));
         }
         let ended = self.run(&command)?;
-        let said = [ended.stdout, ended.stderr].concat();
-        Ok(Told { exit: ended.exit, said: String::from_utf8_lossy(&said).into_owned() })
+        let bytes = [ended.stdout, ended.stderr].concat();
+        Ok(Output { exit: ended.exit, text: String::from_utf8_lossy(&bytes).into_owned() })
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::tools::{PATIENCE, Told, Tools};
+use super::tools::{Output, PATIENCE, Tools};
 use crate::step::{Command, UnitReading};
 
-/// What is asked of systemd about a unit.
+/// The properties of a unit that are read.
 const PROPERTIES: &str = "--property=LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,\
      ActiveEnterTimestampMonotonic,NRestarts,Id,RequiredBy,BoundBy,ConsistsOf";
 
@@ -20,14 +20,13 @@ pub(super) fn units(names: &[&str], tools: &Tools) -> Vec<Result<UnitReading, St
 }
 
 fn some_units(names: &[&str], tools: &Tools) -> Vec<Result<UnitReading, String>> {
-    // systemd writes times in the zone it is told, which is UTC.
-    let told = tools.tell(["systemctl", "show", PROPERTIES, "--"].into_iter().chain(names.iter().copied()));
-    // No unit may be younger than what is told last.
-    let answer = told.and_then(|told| {
+    let output = tools.tell(["systemctl", "show", PROPERTIES, "--"].into_iter().chain(names.iter().copied()));
+    // The clock is read after the units, so that none has a negative age.
+    let answer = output.and_then(|output| {
         let now = clock_gettime(ClockId::Monotonic);
         let now = u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000
             + u64::try_from(now.tv_nsec / 1000).unwrap_or_default();
-        Answer::parse(&told, now)
+        Answer::parse(&output, now)
     });
     let mut units: Vec<_> = names
         .iter()
@@ -45,7 +44,7 @@ fn some_units(names: &[&str], tools: &Tools) -> Vec<Result<UnitReading, String>>
     units.into_iter().map(|unit| unit.map(|(unit, _)| unit)).collect()
 }
 
-/// What it says; what it does for that is told among its complaints.
+/// The first word of its output. It reports redirections on standard error.
 fn is_enabled(id: &str, tools: &Tools) -> Option<String> {
     let command = Command::new(["systemctl", "is-enabled", "--", id]).within(PATIENCE);
     let ended = tools.run(&command).ok()?;
@@ -54,21 +53,21 @@ fn is_enabled(id: &str, tools: &Tools) -> Option<String> {
 
 type Block<'a> = BTreeMap<&'a str, &'a str>;
 
-/// What systemd said of several units.
+/// The output of `systemctl show` for several units.
 struct Answer {
-    said: String,
+    text: String,
     /// The monotonic clock after that, in microseconds.
     now: u64,
 }
 
 impl Answer {
-    fn parse(told: &Told, now: u64) -> Result<Self, String> {
-        told.fine("systemctl", &[0]).map(|said| Self { said: said.to_owned(), now })
+    fn parse(output: &Output, now: u64) -> Result<Self, String> {
+        output.fine("systemctl", &[0]).map(|text| Self { text: text.to_owned(), now })
     }
 
     /// The unit that was asked for in this place, and its own name.
     fn unit(&self, place: usize, name: &str) -> Result<(UnitReading, String), String> {
-        let blocks: Vec<Block<'_>> = self.said.trim().split("\n\n").map(properties).collect();
+        let blocks: Vec<Block<'_>> = self.text.trim().split("\n\n").map(properties).collect();
         // Aliases answer under another name, so the order counts; a name that is there is better.
         let named = blocks.iter().find(|block| block.get("Id") == Some(&name));
         let silent = |what: &str| format!("the host did not report {what}");
@@ -124,7 +123,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn answer(said: &str, now: u64) -> Answer {
-        Answer::parse(&Told { exit: 0, said: said.to_owned() }, now).expect("an answer")
+        Answer::parse(&Output { exit: 0, text: said.to_owned() }, now).expect("an answer")
     }
 
     #[test]
@@ -147,7 +146,7 @@ mod tests {
         assert_eq!(unit(2, "none.service").load, "not-found");
         assert!(answer.unit(3, "more.service").is_err());
         let said = "System has not been booted with systemd as init system".to_owned();
-        assert_eq!(Answer::parse(&Told { exit: 1, said: said.clone() }, 0).err(), Some(said));
+        assert_eq!(Answer::parse(&Output { exit: 1, text: said.clone() }, 0).err(), Some(said));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The way to a directory, following no link that others could have planted.
+//! Opens the directory of a path without following links that others could have planted.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat, statat};
 use rustix::io::Errno;
 
 /// As many links as the kernel follows in one path.
@@ -40,9 +40,9 @@ fn parts(path: &OsStr) -> VecDeque<OsString> {
 struct Step {
     handle: OwnedFd,
     stat: Stat,
-    /// Whether nobody but root and this user can put another directory in its place.
+    /// Whether only root and this user can put another directory in its place.
     is_placed: bool,
-    /// That, and whether nobody else can change what is in it.
+    /// Whether, besides, only they can change what is in it.
     is_ours: bool,
 }
 
@@ -56,7 +56,7 @@ impl Step {
         let stat = fstat(&handle)?;
         let is_placed = match above {
             None => true,
-            // Others may write there, but nobody can move or remove what is not hers.
+            // Others may write there, but the sticky bit keeps them from moving what is not theirs.
             Some(above) if above.is_sticky() && belongs_to_us(&above.stat) && belongs_to_us(&stat) => above.is_placed,
             Some(above) => above.is_ours,
         };
@@ -85,7 +85,17 @@ fn walk(whole: &Path, mut parts: VecDeque<OsString>) -> Result<Option<OwnedFd>, 
             Err(Errno::NOTDIR | Errno::LOOP) => {}
             Err(error) => return Err(format!("{}: {error}", at.join(&part).display())),
         }
-        let Ok(target) = readlinkat(&here.handle, &part, Vec::new()) else { return Ok(None) };
+        let target = match readlinkat(&here.handle, &part, Vec::new()) {
+            Ok(target) => target,
+            // It is a directory again.
+            Err(Errno::INVAL) if links < LINKS && is_directory(&here.handle, &part) => {
+                links += 1;
+                parts.push_front(part);
+                continue;
+            }
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(format!("{}: {error}", at.join(&part).display())),
+        };
         if !here.is_ours {
             let part = part.to_string_lossy();
             return Err(format!("{}: {part} is a link that others could have planted", whole.display()));
@@ -105,13 +115,18 @@ fn walk(whole: &Path, mut parts: VecDeque<OsString>) -> Result<Option<OwnedFd>, 
     Ok(Some(here.handle))
 }
 
-/// What is said of a directory that this user may not search.
+fn is_directory(parent: &OwnedFd, name: &OsStr) -> bool {
+    let status = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
+}
+
+/// The error for a directory that this user may not search.
 pub(super) fn denied(directory: &Path) -> String {
     format!("permission denied: cannot look into {}", directory.display())
 }
 
-/// Whether nobody but root and this user can put anything into a directory, by what the kernel says of it. An access control
-/// list shows as the rights of the group.
+/// Whether only root and this user can create names in a directory, by its owner and mode. An access control list shows as the
+/// rights of the group.
 pub(super) fn is_ours(directory: &Stat) -> bool {
     belongs_to_us(directory) && directory.st_mode & 0o022 == 0
 }

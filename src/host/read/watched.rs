@@ -1,14 +1,14 @@
-//! Work that may hang, because a file system does not answer, in threads that are left behind then.
+//! Work that may hang on a file system, in threads that are abandoned then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// What is said of whatever came too late.
+/// The error for work that the time was too short for.
 pub(super) const LATE: &str = "no time was left for it";
 
-/// The sign that work goes on, and when it must end.
+/// Counts progress, and knows the deadline.
 #[derive(Debug)]
 pub(super) struct Pulse {
     beats: AtomicU64,
@@ -16,35 +16,35 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// Of work that ends then.
+    /// For work with this deadline.
     pub(super) fn until(deadline: Instant) -> Self {
         Self { beats: AtomicU64::new(0), deadline }
     }
 
-    /// Says that work goes on.
+    /// Reports progress.
     ///
     /// # Errors
-    /// When its time is over.
+    /// When the deadline has passed.
     pub(super) fn beat(&self) -> Result<(), String> {
         self.beats.fetch_add(1, Ordering::Relaxed);
         if Instant::now() < self.deadline { Ok(()) } else { Err(LATE.to_owned()) }
     }
 }
 
-/// How long work may go on.
+/// How long work may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Without a [`Pulse::beat`].
     pub(super) patience: Duration,
-    /// At all.
+    /// For all jobs.
     pub(super) deadline: Instant,
 }
 
-/// What is done with each job.
+/// The work for one job.
 pub(super) type Work<J, A> = Arc<dyn Fn(&J, &Pulse) -> A + Send + Sync>;
 
-/// Does the work for each job in turn, in another thread. Where that hangs, `hung` answers for it, and a new thread goes on
-/// with the next job.
+/// Does the work for each job in turn, in another thread. If that thread hangs, `hung` answers for the job, and a new thread
+/// continues with the next one.
 pub(super) fn each<J, A>(jobs: Vec<J>, limits: Limits, work: &Work<J, A>, hung: &dyn Fn(&J) -> A) -> Vec<A>
 where
     J: Send + Sync + 'static,
@@ -59,7 +59,7 @@ where
             let (jobs, work, pulse, first) = (Arc::clone(&jobs), Arc::clone(work), Arc::clone(&pulse), answers.len());
             move || {
                 for job in jobs.iter().skip(first) {
-                    // Nobody waits for a thread that hung.
+                    // The receiver is gone if this thread had hung.
                     if sender.send(work(job, &pulse)).is_err() {
                         return;
                     }
@@ -80,7 +80,7 @@ where
     answers
 }
 
-/// Takes the answers until all are there, or the thread does not go on.
+/// Collects answers until all are there, or the thread makes no progress.
 fn collect<A>(receiver: &Receiver<A>, pulse: &Pulse, patience: Duration, answers: &mut Vec<A>) {
     let mut seen = pulse.beats.load(Ordering::Relaxed);
     loop {
