@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::tools::{Output, PATIENCE, Tools};
+use super::tools::{PATIENCE, Tools};
 use crate::step::{Command, UnitReading};
 
 /// The properties of a unit that are read.
@@ -22,17 +22,15 @@ pub(super) fn units(names: &[&str], tools: &Tools) -> Vec<Result<UnitReading, St
 fn some_units(names: &[&str], tools: &Tools) -> Vec<Result<UnitReading, String>> {
     let output = tools.tell(["systemctl", "show", PROPERTIES, "--"].into_iter().chain(names.iter().copied()));
     // The clock is read after the units, so that none has a negative age.
-    let answer = output.and_then(|output| {
-        let now = clock_gettime(ClockId::Monotonic);
-        let now = u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000
-            + u64::try_from(now.tv_nsec / 1000).unwrap_or_default();
-        Answer::parse(&output, now)
-    });
-    let mut units: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(|(place, name)| answer.as_ref().map_err(Clone::clone)?.unit(place, name))
-        .collect();
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000
+        + u64::try_from(now.tv_nsec / 1000).unwrap_or_default();
+    let text = match output.and_then(|output| output.fine("systemctl", &[0]).map(str::to_owned)) {
+        Ok(text) => text,
+        Err(why) => return names.iter().map(|_| Err(why.clone())).collect(),
+    };
+    let answer = Answer::parse(&text, now);
+    let mut units: Vec<_> = names.iter().enumerate().map(|(place, name)| answer.unit(place, name)).collect();
     for (unit, id) in units.iter_mut().filter_map(|unit| unit.as_mut().ok()) {
         // Of a script of System V systemd does not know whether it is enabled; only `is-enabled` looks.
         if unit.enabled == "generated"
@@ -54,24 +52,23 @@ fn is_enabled(id: &str, tools: &Tools) -> Option<String> {
 type Block<'a> = BTreeMap<&'a str, &'a str>;
 
 /// The output of `systemctl show` for several units.
-struct Answer {
-    text: String,
+struct Answer<'a> {
+    blocks: Vec<Block<'a>>,
     /// The monotonic clock after that, in microseconds.
     now: u64,
 }
 
-impl Answer {
-    fn parse(output: &Output, now: u64) -> Result<Self, String> {
-        output.fine("systemctl", &[0]).map(|text| Self { text: text.to_owned(), now })
+impl<'a> Answer<'a> {
+    fn parse(text: &'a str, now: u64) -> Self {
+        Self { blocks: text.trim().split("\n\n").map(properties).collect(), now }
     }
 
     /// The unit that was asked for in this place, and its own name.
     fn unit(&self, place: usize, name: &str) -> Result<(UnitReading, String), String> {
-        let blocks: Vec<Block<'_>> = self.text.trim().split("\n\n").map(properties).collect();
         // Aliases answer under another name, so the order counts; a name that is there is better.
-        let named = blocks.iter().find(|block| block.get("Id") == Some(&name));
+        let named = self.blocks.iter().find(|block| block.get("Id") == Some(&name));
         let silent = |what: &str| format!("the host did not report {what}");
-        let block = named.or_else(|| blocks.get(place)).ok_or_else(|| silent("about the unit"))?;
+        let block = named.or_else(|| self.blocks.get(place)).ok_or_else(|| silent("about the unit"))?;
         let word = |key: &str| block.get(key).map(|value| (*value).to_owned());
         let unit = UnitReading {
             load: word("LoadState").ok_or_else(|| silent("whether the unit is loaded"))?,
@@ -122,13 +119,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
-    fn answer(said: &str, now: u64) -> Answer {
-        Answer::parse(&Output { exit: 0, text: said.to_owned() }, now).expect("an answer")
-    }
-
     #[test]
     fn units_are_told_apart_by_name_and_by_order() {
-        let answer = answer(
+        let answer = Answer::parse(
             "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=yes\n\
              ActiveEnterTimestamp=Sat 2026-11-21 05:01:11 UTC\nId=real.service\nRequiredBy=b.service a.service\n\
              ConsistsOf=a.service\n\n\
@@ -145,8 +138,6 @@ mod tests {
         assert_eq!((ssh.active.as_str(), ssh.enabled.as_str(), ssh.since), ("failed", "disabled", None));
         assert_eq!(unit(2, "none.service").load, "not-found");
         assert!(answer.unit(3, "more.service").is_err());
-        let said = "System has not been booted with systemd as init system".to_owned();
-        assert_eq!(Answer::parse(&Output { exit: 1, text: said.clone() }, 0).err(), Some(said));
     }
 
     #[test]
@@ -157,7 +148,7 @@ mod tests {
             + &block("never", "SubState=dead\nNRestarts=0\nActiveEnterTimestampMonotonic=0")
             // Before systemd 235 nobody counts restarts.
             + &block("old", "SubState=running\nActiveEnterTimestampMonotonic=5000000");
-        let answer = answer(&said, 100_000_000);
+        let answer = Answer::parse(&said, 100_000_000);
         let unit = |name: &str| answer.unit(9, name).expect("an answer").0;
         let restarting = unit("loop.service");
         assert_eq!((restarting.restarts, restarting.age, restarting.is_restarting()), (7, Some(2), true));
@@ -199,6 +190,10 @@ mod tests {
         assert_eq!(enabled, ["enabled", "enabled", "disabled"]);
         assert_eq!(log.lock().expect("a log").len(), 3);
         assert_eq!(units(&[], &tools).len(), 0);
+        let said = "System has not been booted with systemd as init system";
+        let down = move |_: &Command| Ok(CommandReading { exit: 1, stdout: Vec::new(), stderr: said.into() });
+        let down = Tools { tool: Arc::new(down), ..tools.clone() };
+        assert_eq!(units(&["a.service"], &down), [Err(said.to_owned())]);
         let none = Tools { root: root.path().join("none"), ..tools };
         assert_eq!(units(&["a.service"], &none), [Err("this host has no systemctl".to_owned())]);
     }
