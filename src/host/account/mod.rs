@@ -200,6 +200,20 @@ impl Accounts {
     }
 }
 
+impl super::files::Numbers for Accounts {
+    fn user(&self, name: &str) -> Result<Option<(u32, u32)>> {
+        Ok(self.user(name)?.map(|user| (user.uid, user.gid)))
+    }
+
+    fn group(&self, name: &str) -> Result<Option<u32>> {
+        Ok(self.group(name)?.map(|group| group.gid))
+    }
+
+    fn home(&self, name: &str) -> Result<Option<String>> {
+        self.home(name)
+    }
+}
+
 impl Known {
     /// The groups of a user, of the files alone.
     fn in_files(&self, user: &Account) -> Groups {

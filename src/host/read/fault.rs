@@ -1,6 +1,6 @@
 //! Why a probe cannot be asked at all.
 
-use super::super::account::is_account;
+use crate::host::account::is_account;
 use crate::step::{Command, HttpRequest, Probe, Trust, home_of};
 
 const NUL: &str = "it contains a NUL byte";

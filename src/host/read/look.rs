@@ -1,18 +1,14 @@
-//! What is at a path: one look, by handles.
+//! What is at a path, read by handles.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::fs::{FileType, Stat, readlinkat};
 use rustix::io::Errno;
 use sha2::Digest as _;
 
-use super::walk;
 use super::watched::Pulse;
+use crate::host::directory::{Directory, Missing, told};
 use crate::step::{Digest, FETCH_LIMIT, Fetch};
 
 /// What was found; accounts are numbers.
@@ -40,33 +36,42 @@ impl From<&Stat> for Status {
     }
 }
 
-/// How often a path is read again that changes during the read.
-const LOOKS: usize = 5;
-
-/// Reads what is at a path. A link at its end is not followed. A file is opened so that neither a pipe nor a device blocks the
-/// read, and attributes, digest and content come from one handle.
-pub(super) fn look(path: &Path, fetch: &Fetch, pulse: &Pulse) -> Result<Found, String> {
-    let Some((parent, name)) = walk::parent(path)? else { return Ok(Found::Absent) };
-    let place = Place { parent, name: &name, path };
-    for _ in 0..LOOKS {
-        pulse.beat()?;
-        let status = match statat(&place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(status) => status,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => return Ok(Found::Absent),
-            Err(Errno::ACCESS) => return Err(walk::denied(path.parent().unwrap_or(path))),
-            Err(error) => return Err(place.failed(error)),
-        };
-        let found = match FileType::from_raw_mode(status.st_mode) {
-            FileType::Directory => Some(Found::Directory(Status::from(&status))),
-            FileType::Symlink => place.link(&status)?,
-            FileType::RegularFile => place.file(fetch, pulse)?,
-            kind => Some(Found::Other(other(kind))),
-        };
-        if let Some(found) = found {
-            return Ok(found);
+/// Reads what is at a path. A link at its end is not followed. What is found is held by a handle before it is judged, so that
+/// it stays the same whatever happens to its name: neither a pipe nor a device is opened, and attributes, digest and content
+/// are those of one file.
+pub(super) fn look(path: &str, fetch: &Fetch, pulse: &Pulse) -> Result<Found, String> {
+    pulse.beat()?;
+    // The root has no name of its own.
+    let path = if path.trim_end_matches('/').is_empty() { "/." } else { path.trim_end_matches('/') };
+    let (directory, name) = match Directory::open_parent(path, Missing::Refuse) {
+        Ok(reached) => reached,
+        Err(unreached) if unreached.absent => return Ok(Found::Absent),
+        Err(unreached) => return Err(unreached.failure.why),
+    };
+    let failed = |why: String| format!("{path}: {why}");
+    let entry = match directory.look(name) {
+        Ok(Some(entry)) => entry,
+        Ok(None) | Err(Errno::NOTDIR | Errno::NAMETOOLONG) => return Ok(Found::Absent),
+        Err(Errno::ACCESS) => {
+            let parent = path.rsplit_once('/').map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
+            return Err(format!("permission denied: cannot look into {parent}"));
         }
+        Err(errno) => return Err(failed(told(errno))),
+    };
+    let status = Status::from(&entry.stat);
+    match entry.kind() {
+        FileType::Directory => Ok(Found::Directory(status)),
+        FileType::Symlink => {
+            let target = readlinkat(&entry, "", Vec::new()).map_err(|errno| failed(told(errno)))?;
+            Ok(Found::Link { target: target.to_string_lossy().into_owned(), modified: status.modified })
+        }
+        FileType::RegularFile => {
+            let file = entry.open(&directory, path).map_err(|failure| failure.why)?;
+            let (size, digest, content) = contents(file, fetch, pulse).map_err(failed)?;
+            Ok(Found::File { status, size, digest, content })
+        }
+        kind => Ok(Found::Other(other(kind))),
     }
-    Err(format!("{} changes while it is read", path.display()))
 }
 
 /// The words of `stat` for what is neither file, directory nor link.
@@ -80,115 +85,34 @@ fn other(kind: FileType) -> &'static str {
     }
 }
 
-/// A name in a directory.
-struct Place<'a> {
-    parent: OwnedFd,
-    name: &'a std::ffi::OsStr,
-    /// For messages.
-    path: &'a Path,
-}
-
-impl Place<'_> {
-    fn failed(&self, why: impl std::fmt::Display) -> String {
-        format!("{}: {why}", self.path.display())
-    }
-
-    /// The link; none if there is something else by now.
-    fn link(&self, status: &Stat) -> Result<Option<Found>, String> {
-        match readlinkat(&self.parent, self.name, Vec::new()) {
-            Ok(target) => {
-                let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
-                Ok(Some(Found::Link { target, modified: status.st_mtime }))
+/// Size, digest and, if it is wanted, content. Files of `/proc` and `/sys` report no size; the size is what was read.
+fn contents(mut file: File, fetch: &Fetch, pulse: &Pulse) -> Result<(u64, Digest, Option<Vec<u8>>), String> {
+    let (mut hash, mut size, mut kept) = (sha2::Sha256::new(), 0_u64, Vec::new());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        pulse.beat()?;
+        let piece = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err("its content would have to be waited for".to_owned());
             }
-            Err(Errno::INVAL | Errno::NOENT) => Ok(None),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
-    /// The regular file; none if there is something else by now.
-    fn file(&self, fetch: &Fetch, pulse: &Pulse) -> Result<Option<Found>, String> {
-        let Some(handle) = self.open()? else { return Ok(None) };
-        let status = fstat(&handle).map_err(|error| self.failed(error))?;
-        if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-            return Ok(None);
-        }
-        self.check_names(&status)?;
-        let (size, digest, content) = self.contents(handle, fetch, pulse)?;
-        Ok(Some(Found::File { status: Status::from(&status), size, digest, content }))
-    }
-
-    /// The kernel says that we would have to wait when a program has a lease on the file, and asks that program to give it back.
-    fn open(&self) -> Result<Option<OwnedFd>, String> {
-        const TRIES: u32 = 20;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        for _ in 0..TRIES {
-            match openat(&self.parent, self.name, flags, Mode::empty()) {
-                Ok(handle) => return Ok(Some(handle)),
-                // A link, nothing, a socket or a device by now.
-                Err(Errno::LOOP | Errno::NOENT | Errno::NXIO | Errno::NODEV) => return Ok(None),
-                Err(Errno::ACCESS | Errno::PERM) => return Err(self.failed("permission denied")),
-                Err(Errno::AGAIN) => sleep(Duration::from_millis(50)),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(self.failed(error)),
-            }
-        }
-        Err(self.failed("a program holds a lease on it and does not give it back"))
-    }
-
-    /// Where the kernel lets everybody make another name for any file, a name in a directory of others says nothing about who
-    /// wants the file to be read.
-    fn check_names(&self, file: &Stat) -> Result<(), String> {
-        if file.st_nlink < 2 {
-            return Ok(());
-        }
-        let directory = fstat(&self.parent).map_err(|error| self.failed(error))?;
-        let protected = std::fs::read("/proc/sys/fs/protected_hardlinks").is_ok_and(|text| text.starts_with(b"1"));
-        if protected || !could_be_planted(file, &directory) {
-            return Ok(());
-        }
-        Err(self.failed("it has several names, and others could have made this one: set fs.protected_hardlinks to 1"))
-    }
-
-    /// Size, digest and, where it is wanted, content. Files of /proc and /sys say nothing of their size; what was read is it.
-    fn contents(
-        &self,
-        handle: OwnedFd,
-        fetch: &Fetch,
-        pulse: &Pulse,
-    ) -> Result<(u64, Digest, Option<Vec<u8>>), String> {
-        let (mut file, mut hash, mut size, mut kept) = (File::from(handle), sha2::Sha256::new(), 0_u64, Vec::new());
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            pulse.beat()?;
-            let piece = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => buffer.get(..length).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(self.failed("its content would have to be waited for"));
-                }
-                Err(error) => return Err(self.failed(error)),
-            };
-            hash.update(piece);
-            size += piece.len() as u64;
-            if *fetch != Fetch::Digest && size <= FETCH_LIMIT {
-                kept.extend_from_slice(piece);
-            }
-        }
-        let digest = Digest(hexadecimal(&hash.finalize()));
-        let wanted = match fetch {
-            Fetch::Digest => false,
-            Fetch::Unless(known) => digest != *known,
-            Fetch::Always => true,
+            Err(error) => return Err(error.to_string()),
         };
-        Ok((size, digest, (wanted && size <= FETCH_LIMIT).then_some(kept)))
+        hash.update(piece);
+        size += piece.len() as u64;
+        if *fetch != Fetch::Digest && size <= FETCH_LIMIT {
+            kept.extend_from_slice(piece);
+        }
     }
-}
-
-/// Whether a user who may not read the file could have given it this name: others can write to the directory, and the file
-/// does not belong to the owner of the directory.
-fn could_be_planted(file: &Stat, directory: &Stat) -> bool {
-    !walk::is_ours(directory) && file.st_uid != directory.st_uid
+    let digest = Digest(hexadecimal(&hash.finalize()));
+    let wanted = match fetch {
+        Fetch::Digest => false,
+        Fetch::Unless(known) => digest != *known,
+        Fetch::Always => true,
+    };
+    Ok((size, digest, (wanted && size <= FETCH_LIMIT).then_some(kept)))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -201,15 +125,16 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn pulse() -> Pulse {
         Pulse::until(Instant::now() + Duration::from_secs(60))
     }
 
     fn seen(path: &Path, fetch: &Fetch) -> Result<Found, String> {
-        look(path, fetch, &pulse())
+        look(&path.display().to_string(), fetch, &pulse())
     }
 
     fn content(path: &Path) -> (u64, Digest, Option<Vec<u8>>) {
@@ -287,7 +212,8 @@ mod tests {
         let endless = room.path().join("endless");
         fs::File::create(&endless).expect("a file").set_len(1 << 50).expect("a size");
         let began = Instant::now();
-        let late = look(&endless, &Fetch::Digest, &Pulse::until(began + Duration::from_millis(300)));
+        let late =
+            look(&endless.display().to_string(), &Fetch::Digest, &Pulse::until(began + Duration::from_millis(300)));
         assert!(late.expect_err("it takes years").contains("no time was left"));
         assert!(began.elapsed() < Duration::from_secs(20));
     }
@@ -319,7 +245,8 @@ mod tests {
                     Ok(Found::File { content: Some(content), .. }) => assert_eq!(content, b"hers"),
                     Ok(Found::File { .. } | Found::Directory(_)) => panic!("there is no such thing"),
                     Ok(_) => {}
-                    Err(why) => assert!(why.contains("changes while it is read"), "{why}"),
+                    // It is the last name of a file that she replaced.
+                    Err(why) => assert!(why.contains("names"), "{why}"),
                 }
             }
             stop.store(true, Ordering::Relaxed);
@@ -366,17 +293,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_for_a_file_of_somebody_else_may_be_planted() {
-        let of = |path: &str| rustix::fs::stat(path).expect("it is there");
-        let (mut file, shared, ours) = (of("/etc/passwd"), of("/tmp"), of("/etc"));
-        file.st_uid = shared.st_uid;
-        assert!(!could_be_planted(&file, &shared), "of those who may write there, she is the first");
-        file.st_uid = 4321;
-        assert!(could_be_planted(&file, &shared), "everybody may make a name in /tmp");
-        assert!(!could_be_planted(&file, &ours));
-    }
-
-    #[test]
     #[ignore = "needs root: becomes another user"]
     fn what_may_not_be_read_is_not_absent() {
         let room = tempfile::tempdir().expect("a directory");
@@ -392,7 +308,7 @@ mod tests {
         });
         let [hidden, private, closed] = found.join().expect("it ends");
         assert!(hidden.expect_err("hidden").starts_with("permission denied: cannot look into"));
-        assert!(private.expect_err("private").ends_with("permission denied"));
+        assert!(private.expect_err("private").ends_with("Permission denied"));
         assert!(matches!(closed, Ok(Found::Directory(_))));
     }
 }

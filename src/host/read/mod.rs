@@ -11,7 +11,6 @@ mod ports;
 mod state;
 mod tools;
 mod units;
-mod walk;
 mod watched;
 
 use std::path::PathBuf;

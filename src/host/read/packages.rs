@@ -107,7 +107,10 @@ fn database_of_apk(tools: &Tools) -> Result<Output, String> {
     let places = ["lib/apk/db/installed", "usr/lib/apk/db/installed"].map(|place| tools.file(place));
     let place = places.iter().find(|place| place.exists()).unwrap_or(&places[1]);
     let text = fs::read(place).map_err(|error| format!("{}: {error}", place.display()))?;
-    Ok(Output { exit: 0, text: String::from_utf8_lossy(&text).into_owned() })
+    let text = String::from_utf8_lossy(&text);
+    // The lines about names and versions, and those between packages.
+    let lines = text.lines().filter(|line| line.is_empty() || line.starts_with("P:") || line.starts_with("V:"));
+    Ok(Output { exit: 0, text: lines.collect::<Vec<_>>().join("\n") })
 }
 
 /// The list of held packages, if the host can hold packages.
@@ -154,7 +157,9 @@ fn interrupted(manager: Manager, tools: &Tools) -> bool {
 /// The version, and whether it is held. dpkg-query ends with 1 when it does not know one of the names.
 fn of_dpkg(output: &Output, name: &str) -> Result<(Option<String>, bool), String> {
     let text = output.fine("dpkg-query", &[0, 1])?;
-    let mine = text.lines().filter_map(|line| match line.split('\t').collect::<Vec<_>>().as_slice() {
+    let stem = name.split(':').next().unwrap_or_default();
+    let rows = text.lines().filter(|line| line.starts_with(stem));
+    let mine = rows.filter_map(|line| match line.split('\t').collect::<Vec<_>>().as_slice() {
         [package, arch, status, version] if name == *package || name == format!("{package}:{arch}") => {
             Some((*status, *version))
         }
@@ -168,7 +173,8 @@ fn of_dpkg(output: &Output, name: &str) -> Result<(Option<String>, bool), String
 /// rpm ends with the number of names it does not know, and says of each that it does not. Of several versions of one package,
 /// such as of the kernel, the last it names counts.
 fn of_rpm(output: &Output, name: &str) -> Result<Option<String>, String> {
-    let rows = output.text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let rows =
+        output.text.lines().filter(|line| line.starts_with(name)).map(|line| line.split('\t').collect::<Vec<_>>());
     let mine = rows.filter(|row| row.first() == Some(&name));
     if let Some(version) = mine.filter_map(|row| row.get(3).map(|version| (*version).to_owned())).last() {
         return Ok(Some(version));

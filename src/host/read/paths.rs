@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::account::Accounts;
 use super::look::{Found, Status, look};
 use super::watched::{Limits, Pulse, Work, each};
+use crate::host::account::Accounts;
 use crate::step::{Attributes, Fetch, Mode, PathReading, Probe, Reading, home_of};
 
 /// How long a file system may take for one look, and for each piece of a file.
@@ -14,7 +14,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A path to read.
 struct Job {
-    path: PathBuf,
+    path: String,
     fetch: Fetch,
 }
 
@@ -54,10 +54,10 @@ fn wanted(probe: &Probe) -> Option<(&Probe, &str, &Fetch)> {
 }
 
 /// The absolute path; none if it is in the home of a user without one.
-fn located(path: &str, accounts: &Accounts) -> Result<Option<PathBuf>, String> {
-    let Some((user, below)) = home_of(path) else { return Ok(Some(PathBuf::from(path))) };
+fn located(path: &str, accounts: &Accounts) -> Result<Option<String>, String> {
+    let Some((user, below)) = home_of(path) else { return Ok(Some(path.to_owned())) };
     let home = accounts.home(user).map_err(|failure| failure.why)?;
-    Ok(home.map(|home| PathBuf::from(format!("{home}/{below}"))))
+    Ok(home.map(|home| format!("{home}/{below}")))
 }
 
 /// Reads each path. A file system that did not answer is skipped from then on.
@@ -65,15 +65,19 @@ fn look_at(jobs: Vec<Job>, deadline: Instant) -> Vec<Result<Found, String>> {
     let away: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
     let known = Arc::clone(&away);
     let work: Work<Job, Result<Found, String>> = Arc::new(move |job: &Job, pulse: &Pulse| {
-        let hidden =
-            known.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|at| job.path.starts_with(at)).cloned();
+        let hidden = known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find(|at| Path::new(&job.path).starts_with(at))
+            .cloned();
         match hidden {
             Some(at) => Err(silent(&at)),
             None => look(&job.path, &job.fetch, pulse),
         }
     });
     each(jobs, Limits { patience: PATIENCE, deadline }, &work, &|job| {
-        let at = mount_of(&job.path, &std::fs::read_to_string("/proc/self/mounts").unwrap_or_default());
+        let at = mount_of(Path::new(&job.path), &std::fs::read_to_string("/proc/self/mounts").unwrap_or_default());
         // A link on the way may lead from the root to the one that hangs.
         if at != Path::new("/") {
             away.lock().unwrap_or_else(PoisonError::into_inner).push(at.clone());

@@ -1,18 +1,13 @@
 //! The identity of this host, and the ledgers and journals that armilla keeps on it, of all owners.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use super::super::Place;
-use super::walk;
+use crate::host::Place;
+use crate::host::directory::{Directory, Missing, told};
 use crate::name::{EnvName, HostName, Owner, ProjectId};
 use crate::step::{Record, StateReading};
 
@@ -50,24 +45,25 @@ fn first_line(path: &Path) -> String {
 type Records = BTreeMap<(Owner, HostName), Record>;
 
 fn records(place: &Place) -> Result<Records, String> {
-    let path = place.directory();
-    let Some((parent, name)) = walk::parent(path)? else { return Ok(Records::new()) };
-    let strange =
-        || format!("{} belongs to another user, or is a link: armilla believes nothing in it", path.display());
-    let directory = match open_directory(&parent, &name) {
-        Ok(directory) => directory,
-        Err(Errno::NOENT) => return Ok(Records::new()),
-        Err(Errno::LOOP | Errno::NOTDIR) => return Err(strange()),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+    let path = place.directory().display().to_string();
+    let strange = || format!("{path} belongs to another user, or is a link: armilla believes nothing in it");
+    let (parent, name) = match Directory::open_parent(&path, Missing::Refuse) {
+        Ok(reached) => reached,
+        Err(unreached) if unreached.absent => return Ok(Records::new()),
+        Err(unreached) => return Err(unreached.failure.why),
     };
-    if fstat(&directory).map_or(true, |of| of.st_uid != place.uid()) {
-        return Err(strange());
-    }
+    let directory = match parent.child(name) {
+        Ok(directory) if directory.stat().st_uid == place.uid() => directory,
+        Err(Errno::NOENT) => return Ok(Records::new()),
+        Ok(_) | Err(Errno::LOOP | Errno::NOTDIR) => return Err(strange()),
+        Err(errno) => return Err(format!("{path}: {}", told(errno))),
+    };
     let mut records = Records::new();
-    for folder in folders(&directory, path)? {
-        // What has another sort of name is not of ours.
+    for folder in directory.names().map_err(|errno| format!("{path}: {}", told(errno)))? {
+        // Other names are not of ours.
+        let Ok(folder) = String::from_utf8(folder) else { continue };
         let Some(key) = unfold(&folder) else { continue };
-        let record = record(&directory, &folder, path)?;
+        let record = record(&directory, &folder, &format!("{path}/{folder}"))?;
         if record != Record::default() {
             records.insert(key, record);
         }
@@ -75,65 +71,39 @@ fn records(place: &Place) -> Result<Records, String> {
     Ok(records)
 }
 
-fn open_directory(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(parent, name, flags, Mode::empty())
-}
-
-/// The names of directories in the place that could belong to an owner.
-fn folders(directory: &OwnedFd, path: &Path) -> Result<Vec<String>, String> {
-    let failed = |error: Errno| format!("{}: {error}", path.display());
-    let mut folders = Vec::new();
-    for entry in Dir::read_from(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = String::from_utf8(entry.file_name().to_bytes().to_vec()).unwrap_or_default();
-        if name.contains('@') {
-            folders.push(name);
-        }
-    }
-    folders.sort();
-    Ok(folders)
-}
-
 /// The record of one owner. The journal is read before the ledger: what moves from the journal to the ledger in between is then
 /// in both, which does no harm, and never in neither.
-fn record(directory: &OwnedFd, name: &str, path: &Path) -> Result<Record, String> {
-    let at = path.join(name);
-    let folder = match open_directory(directory, OsStr::from_bytes(name.as_bytes())) {
+fn record(directory: &Directory, name: &str, path: &str) -> Result<Record, String> {
+    let folder = match directory.child(name) {
         Ok(folder) => folder,
         Err(Errno::NOENT) => return Ok(Record::default()),
-        Err(Errno::LOOP | Errno::NOTDIR) if is_link(directory, name) => {
-            return Err(format!("{} is a symbolic link: remove it", at.display()));
+        Err(Errno::LOOP | Errno::NOTDIR) => {
+            let is_link = directory.look(name).is_ok_and(|entry| entry.is_some_and(|entry| entry.is_link()));
+            return if is_link { Err(link(path)) } else { Ok(Record::default()) };
         }
-        Err(Errno::NOTDIR) => return Ok(Record::default()),
-        Err(error) => return Err(format!("{}: {error}", at.display())),
+        Err(errno) => return Err(format!("{path}: {}", told(errno))),
     };
-    let journal = kept(&folder, "journal", &at)?.filter(|text| !text.is_empty());
-    Ok(Record { journal, ledger: kept(&folder, "ledger", &at)? })
+    let journal = kept(&folder, "journal", path)?.filter(|text| !text.is_empty());
+    Ok(Record { journal, ledger: kept(&folder, "ledger", path)? })
 }
 
-fn is_link(directory: &OwnedFd, name: &str) -> bool {
-    rustix::fs::readlinkat(directory, name, Vec::new()).is_ok()
+fn link(path: &str) -> String {
+    format!("{path} is a symbolic link: remove it")
 }
 
 /// One file of a record; none if it is not there.
-fn kept(folder: &OwnedFd, name: &str, at: &Path) -> Result<Option<Vec<u8>>, String> {
-    let whole = at.join(name);
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(folder, name, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(format!("{} is a symbolic link: remove it", whole.display())),
-        Err(error) => return Err(format!("{} cannot be read: {error}", whole.display())),
-    };
-    if fstat(&file).map_or(true, |of| FileType::from_raw_mode(of.st_mode) != FileType::RegularFile) {
-        return Err(format!("{} cannot be read: it is not a file", whole.display()));
+fn kept(folder: &Directory, name: &str, path: &str) -> Result<Option<Vec<u8>>, String> {
+    let whole = format!("{path}/{name}");
+    let unreadable = |why: &str| format!("{whole} cannot be read: {why}");
+    let Some(entry) = folder.look(name).map_err(|errno| unreadable(&told(errno)))? else { return Ok(None) };
+    if entry.is_link() {
+        return Err(link(&whole));
     }
+    let file = entry.open(folder, &whole).map_err(|failure| unreadable(&failure.why))?;
     let mut text = Vec::new();
-    let read = File::from(file).take(STATE_LIMIT + 1).read_to_end(&mut text);
-    read.map_err(|error| format!("{} cannot be read: {error}", whole.display()))?;
+    file.take(STATE_LIMIT + 1).read_to_end(&mut text).map_err(|error| unreadable(&error.to_string()))?;
     if text.len() as u64 > STATE_LIMIT {
-        let folder = at.file_name().unwrap_or_default().to_string_lossy();
+        let folder = path.rsplit('/').next().unwrap_or_default();
         return Err(format!("the {name} in {folder} is larger than {} MiB", STATE_LIMIT >> 20));
     }
     Ok(Some(text))
@@ -150,8 +120,8 @@ fn unfold(folder: &str) -> Option<(Owner, HostName)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::place::Surroundings;
     use super::*;
+    use crate::host::place::Surroundings;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -241,7 +211,7 @@ mod tests {
         assert!(room.state().expect_err("a link").ends_with("ledger is a symbolic link: remove it"));
         fs::remove_file(&ledger).expect("a link");
         nix::unistd::mkfifo(&ledger, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-        assert!(room.state().expect_err("a pipe").ends_with("cannot be read: it is not a file"));
+        assert!(room.state().expect_err("a pipe").ends_with("is not a regular file"));
         fs::remove_dir_all(at.join(FOLDER)).expect("a directory");
         symlink("/etc", at.join(FOLDER)).expect("a link");
         assert!(room.state().expect_err("a link").contains("is a symbolic link: remove it"));

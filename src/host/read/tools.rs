@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
 
-use super::super::account::Run;
 use super::watched::LATE;
+use crate::host::account::Run;
 use crate::step::{Command, CommandReading};
 
 /// Where programs are looked for, below the root.
