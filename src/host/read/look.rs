@@ -167,9 +167,10 @@ mod tests {
         assert!(matches!(look("link"), Found::Link { target, .. } if target == "new\nline\n -x"));
         assert!(matches!(look("loop"), Found::Link { .. }));
         assert_eq!((look("pipe"), look("socket")), (Found::Other("fifo"), Found::Other("socket")));
-        for nothing in ["none", "none/below", "file/below", "loop/below", "pipe/below", &"n".repeat(300)] {
+        for nothing in ["none", "none/below", "file/below", "pipe/below", &"n".repeat(300)] {
             assert_eq!(look(nothing), Found::Absent, "{nothing}");
         }
+        assert!(seen(&room.join("loop/below"), &known).expect_err("a loop").contains("one link too many"));
         let device = seen(Path::new("/dev/null"), &Fetch::Always);
         assert_eq!(device, Ok(Found::Other("character special file")));
         assert!(matches!(seen(Path::new("/"), &Fetch::Digest), Ok(Found::Directory(_))));
@@ -290,6 +291,63 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
         });
         assert!(reached >= 200 && refused >= 200, "both were met: {reached} {refused}");
+    }
+
+    #[test]
+    #[ignore = "needs root: becomes another user"]
+    fn an_attacker_who_owns_the_directory_shows_root_no_file_of_its_own() {
+        const DAEMON: u32 = 1;
+        let room = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o711)).expect("a mode");
+        let (hers, secret, roots) = (room.path().join("hers"), room.path().join("secret"), room.path().join("roots"));
+        fs::create_dir(&roots).expect("a directory");
+        for file in [secret.clone(), roots.join("file")] {
+            fs::write(&file, "secret").expect("a file");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+        }
+        fs::create_dir(&hers).expect("a directory");
+        std::os::unix::fs::chown(&hers, Some(DAEMON), Some(DAEMON)).expect("root may");
+        let (stop, rounds) = (AtomicBool::new(false), std::sync::atomic::AtomicUsize::new(0));
+        let attack = || {
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(DAEMON)).expect("root may");
+            let at = |name: &str| hers.join(name);
+            let to = |from: &str, to: &str| fs::rename(at(from), at(to)).expect("it is hers");
+            fs::create_dir(at("real")).expect("it is hers");
+            fs::write(at("real/file"), "hers").expect("it is hers");
+            symlink(&roots, at("link")).expect("it is hers");
+            while !stop.load(Ordering::Relaxed) {
+                fs::write(at("draft"), "hers").expect("it is hers");
+                to("draft", "file");
+                symlink(&secret, at("draft")).expect("it is hers");
+                to("draft", "file");
+                nix::unistd::mkfifo(&at("draft"), nix::sys::stat::Mode::S_IRWXU).expect("it is hers");
+                to("draft", "file");
+                // Where the kernel protects hard links it is refused.
+                if fs::hard_link(&secret, at("draft")).is_ok() {
+                    to("draft", "file");
+                }
+                for name in ["real", "link"] {
+                    to(name, "there");
+                    to("there", name);
+                }
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(attack);
+            let (began, mut hers_seen) = (Instant::now(), 0);
+            while (rounds.load(Ordering::Relaxed) < 200 || hers_seen < 200) && began.elapsed() < Duration::from_secs(60)
+            {
+                for name in ["file", "there/file"] {
+                    if let Ok(Found::File { content: Some(content), .. }) = seen(&hers.join(name), &Fetch::Always) {
+                        assert_eq!(content, b"hers", "{name}");
+                        hers_seen += 1;
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert!(hers_seen >= 200 && rounds.load(Ordering::Relaxed) >= 200, "{hers_seen} {rounds:?}");
+        });
     }
 
     #[test]
