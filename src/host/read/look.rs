@@ -129,6 +129,15 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
+    /// Ends an attack, also when a test fails.
+    struct Ends<'a>(&'a AtomicBool);
+
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn pulse() -> Pulse {
         Pulse::until(Instant::now() + Duration::from_secs(60))
     }
@@ -241,6 +250,7 @@ mod tests {
                     put(&|at| nix::unistd::mkfifo(at, nix::sys::stat::Mode::S_IRWXU).expect("a pipe"));
                 }
             });
+            let _ends = Ends(&stop);
             for _ in 0..2000 {
                 match seen(&file, &Fetch::Always) {
                     Ok(Found::File { content: Some(content), .. }) => assert_eq!(content, b"hers"),
@@ -250,7 +260,6 @@ mod tests {
                     Err(why) => assert!(why.contains("names"), "{why}"),
                 }
             }
-            stop.store(true, Ordering::Relaxed);
         });
         assert!(began.elapsed() < Duration::from_secs(60));
     }
@@ -276,6 +285,7 @@ mod tests {
                         .map(|(from, there)| to(from, there));
                 }
             });
+            let _ends = Ends(&stop);
             let began = Instant::now();
             while (reached < 200 || refused < 200) && began.elapsed() < Duration::from_secs(60) {
                 match seen(&hers.join("there/file"), &Fetch::Always) {
@@ -288,7 +298,6 @@ mod tests {
                     other => panic!("{other:?}"),
                 }
             }
-            stop.store(true, Ordering::Relaxed);
         });
         assert!(reached >= 200 && refused >= 200, "both were met: {reached} {refused}");
     }
@@ -335,6 +344,7 @@ mod tests {
         };
         std::thread::scope(|scope| {
             scope.spawn(attack);
+            let _ends = Ends(&stop);
             let (began, mut hers_seen) = (Instant::now(), 0);
             while (rounds.load(Ordering::Relaxed) < 200 || hers_seen < 200) && began.elapsed() < Duration::from_secs(60)
             {
@@ -345,7 +355,6 @@ mod tests {
                     }
                 }
             }
-            stop.store(true, Ordering::Relaxed);
             assert!(hers_seen >= 200 && rounds.load(Ordering::Relaxed) >= 200, "{hers_seen} {rounds:?}");
         });
     }
