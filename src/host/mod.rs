@@ -11,16 +11,23 @@ mod files;
 mod gate;
 mod http;
 mod keep;
+mod longest;
+mod machine;
+mod order;
 mod packages;
 mod place;
 mod program;
 mod read;
+mod serve;
 mod timer;
 mod undo;
 mod unpack;
+mod waiting;
 pub mod wire;
 
+pub use longest::longest;
 pub use place::Place;
+pub use serve::main;
 
 /// Why something was not done, as the host says it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
