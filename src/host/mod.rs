@@ -18,8 +18,10 @@ mod read;
 mod timer;
 mod undo;
 mod unpack;
+mod waiting;
 
 pub use place::Place;
+pub use program::become_and_exec;
 
 /// Why something was not done, as the host says it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
