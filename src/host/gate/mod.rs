@@ -96,9 +96,8 @@ fn fault(programs: &Programs<'_>, check: &Check) -> Option<String> {
             let mut patterns = answer.headers.values().chain(&answer.matches);
             let certificate = || answer.valid_for.is_some() && !programs.has("curl");
             http::fault(programs, request).or_else(|| patterns.find_map(|pattern| no_pattern(pattern))).or_else(|| {
-                certificate().then(|| {
-                    format!("telling when the certificate of {} ends needs curl on the host", request.url)
-                })
+                certificate()
+                    .then(|| format!("telling when the certificate of {} ends needs curl on the host", request.url))
             })
         }
         (probe, expect) => Some(format!("{probe:?} never answers {expect:?}")),

@@ -79,7 +79,10 @@ fn what_flaps_or_dies_does_not_pass_and_what_gets_on_is_waited_for() {
     let stage = Stage::new();
     let (start, count) = (stage.path("start"), stage.path("count"));
     let dies = format!("[ -e '{start}' ] || date +%s >'{start}'; [ $(($(date +%s) - $(cat '{start}'))) -lt 3 ]");
-    assert!(why(&stage, timed(succeeds(&dies), 5000, 5000, 20_000)).contains("not within 5 s of the last news: exit code 1"));
+    assert!(
+        why(&stage, timed(succeeds(&dies), 5000, 5000, 20_000))
+            .contains("not within 5 s of the last news: exit code 1")
+    );
     let flap = format!("echo x >>'{count}'; [ $(($(wc -l <'{count}') % 3)) -ne 0 ]");
     assert!(why(&stage, timed(succeeds(&flap), 2000, 4000, 60_000)).contains("not within 4 s of the last news"));
     let slow = stage.path("slow");

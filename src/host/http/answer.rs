@@ -38,7 +38,11 @@ fn parted(bytes: &[u8]) -> (String, &[u8]) {
     let end = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(bytes.len());
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let body = bytes.get(end + 4..).unwrap_or_default();
-    if status(&head).is_some_and(|status| status < 200) && body.starts_with(b"HTTP/") { parted(body) } else { (head, body) }
+    if status(&head).is_some_and(|status| status < 200) && body.starts_with(b"HTTP/") {
+        parted(body)
+    } else {
+        (head, body)
+    }
 }
 
 /// The last head: the wget of busybox follows redirects.
@@ -118,9 +122,13 @@ mod tests {
             Ok(HttpReading { status, headers, body: body.as_bytes().to_vec(), certificate: None })
         };
         assert_eq!(said("HTTP/2 204 \r\nx: y\r\n\r\n", ""), with(204, &[("x", "y")], ""));
-        let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 200 OK\r\nx: y\r\n\r\nb";
+        let early =
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 200 OK\r\nx: y\r\n\r\nb";
         assert_eq!(said(early, ""), with(200, &[("x", "y")], "b"));
-        assert_eq!(said("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 500 no\r\n\r\n", ""), with(200, &[], "HTTP/1.1 500 no\r\n\r\n"));
+        assert_eq!(
+            said("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 500 no\r\n\r\n", ""),
+            with(200, &[], "HTTP/1.1 500 no\r\n\r\n")
+        );
         assert_eq!(said("body", "  HTTP/1.1 200 OK\n  Server: x\n"), with(200, &[("Server", "x")], "body"));
         assert_eq!(said("", "  HTTP/1.1 301 Moved\n  HTTP/1.1 404 Not Found\nwget: error"), with(404, &[], ""));
         assert_eq!(said("", "curl: (7) Failed to connect"), Err("curl: (7) Failed to connect".to_owned()));

@@ -49,7 +49,7 @@ pub(in crate::host) fn fetch(programs: &Programs<'_>, remote: &Remote, path: &st
     if ended.exit != 0 {
         return Err(failed(&ended.complaint()));
     }
-    let got = hexadecimal(&received.digest.finalize());
+    let got = hexadecimal(received.digest.finalize());
     if got == digest.0 {
         return Ok(());
     }
@@ -81,8 +81,13 @@ impl Received<'_> {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hexadecimal(bytes: impl IntoIterator<Item = u8>) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn check(remote: &Remote) -> Result {

@@ -138,7 +138,10 @@ fn a_download_is_whole_and_right_or_not_believed() {
         }
         let other = Digest::of(b"other");
         let why = get("/file", &other).expect_err("another digest");
-        assert_eq!(why, format!("/opt/file: what came has the SHA-256 {} and not {}: it was thrown away", right.0, other.0));
+        assert_eq!(
+            why,
+            format!("/opt/file: what came has the SHA-256 {} and not {}: it was thrown away", right.0, other.0)
+        );
         assert_eq!(get("/file", &right).as_deref(), Ok(body), "{tool}");
         assert_eq!(get("/moved", &right).as_deref(), Ok(body), "{tool}");
     });

@@ -21,8 +21,17 @@ const FIRST: Duration = Duration::from_secs(90);
 
 /// Nothing is asked ahead (`Pipeline-Depth`): apt waits without end for the answer if a proxy closes the connection first.
 const APT: [&str; 11] = [
-    "apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::http::Timeout=30", "-o",
-    "Acquire::Retries=2", "-o", "Acquire::http::Pipeline-Depth=0",
+    "apt-get",
+    "update",
+    "-q",
+    "-o",
+    "APT::Update::Error-Mode=any",
+    "-o",
+    "Acquire::http::Timeout=30",
+    "-o",
+    "Acquire::Retries=2",
+    "-o",
+    "Acquire::http::Pipeline-Depth=0",
 ];
 
 /// The package managers besides apt: the program, what it says when another is at work, and what fetches the lists.
@@ -71,14 +80,13 @@ pub(super) fn fetched(programs: &Programs<'_>, fetching: &Fetching<'_>, tell: &m
             return Ok(());
         }
         let complaint = String::from_utf8_lossy(&ended.stderr.bytes()).into_owned();
-        match times.next() {
-            Some(more) if ended.cause == Cause::Overdue => {
-                let (program, limit) = (fetching.argv[0], time.as_secs());
-                teller.say(&format!("{program} did not end within {limit} s, and is asked once more"), "");
-                time = *more;
-                continue;
-            }
-            _ => {}
+        if ended.cause == Cause::Overdue
+            && let Some(more) = times.next()
+        {
+            let (program, limit) = (fetching.argv[0], time.as_secs());
+            teller.say(&format!("{program} did not end within {limit} s, and is asked once more"), "");
+            time = *more;
+            continue;
         }
         if !complaint.contains(fetching.locked) || began.elapsed() >= LOCKED {
             return Err(Failure { exit: ended.exit, why: ended.complaint() });

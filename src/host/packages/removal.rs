@@ -69,7 +69,10 @@ impl Work<'_> {
         let ended = self.programs.run(&command, &Limits::step(&command), &mut undisturbed)?;
         if ended.cause == Cause::Overdue {
             let (why, limit) = (ended.complaint(), time.as_secs());
-            return Err(Failure { exit: ended.exit, why: format!("{why}\nit took longer than {limit} s and was ended") });
+            return Err(Failure {
+                exit: ended.exit,
+                why: format!("{why}\nit took longer than {limit} s and was ended"),
+            });
         }
         Ok(ended)
     }
@@ -102,7 +105,9 @@ impl Work<'_> {
         let (argv, takes, breaks): (&[&str], Names, Names) = match self.manager {
             Manager::Apt => (&["apt-get", "-s", "-q", apt, "--"], taken_by_apt, none),
             Manager::Apk => (&["apk", "del", "-s"], taken_by_apk, none),
-            Manager::Pacman => (&["pacman", "-R", "--print", "--print-format", "%n", "--"], every_line, broken_by_pacman),
+            Manager::Pacman => {
+                (&["pacman", "-R", "--print", "--print-format", "%n", "--"], every_line, broken_by_pacman)
+            }
             Manager::Dnf | Manager::Yum | Manager::Zypper => (&["rpm", "--erase", "--test"], none, broken_by_rpm),
         };
         let ended = self.run(argv, names, LOOK)?;

@@ -136,7 +136,8 @@ impl Apt {
 #[test]
 fn packages_are_removed_together_and_no_other_with_them() {
     let apt = Apt::new();
-    let needed = "nothing was removed: it is needed by or would take along app, which the plan does not remove; plan again";
+    let needed =
+        "nothing was removed: it is needed by or would take along app, which the plan does not remove; plan again";
     assert_eq!(apt.remove(&removal(Manager::Apt, &["lib"])), Err(needed.to_owned()));
     for gone in [&["none"][..], &["half", "old"]] {
         assert_eq!(apt.remove(&removal(Manager::Apt, gone)), Ok(Outcome::NotNeeded), "{gone:?}");

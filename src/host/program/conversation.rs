@@ -151,10 +151,12 @@ impl<'a> Conversation<'a> {
 
     /// Which of the three streams are ready, or closed.
     fn ready(&self, wait: Duration) -> [bool; 3] {
-        let [out, err] = [&self.outputs[0].pipe, &self.outputs[1].pipe].map(|pipe| pipe.as_ref().map(|pipe| (pipe, PollFlags::IN)));
+        let [out, err] =
+            [&self.outputs[0].pipe, &self.outputs[1].pipe].map(|pipe| pipe.as_ref().map(|pipe| (pipe, PollFlags::IN)));
         let pipes = [self.input.as_ref().map(|(pipe, _)| (pipe, PollFlags::OUT)), out, err];
-        let mut asked: Vec<PollFd<'_>> = pipes.iter().flatten().map(|(pipe, flags)| PollFd::new(*pipe, *flags)).collect();
-        let wait = Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: wait.subsec_nanos().into() };
+        let mut asked: Vec<PollFd<'_>> =
+            pipes.iter().flatten().map(|(pipe, flags)| PollFd::new(*pipe, *flags)).collect();
+        let wait = Timespec::try_from(wait).unwrap_or_default();
         if poll(&mut asked, Some(&wait)).is_err() {
             // A signal came between; the next look tells.
             return [false; 3];

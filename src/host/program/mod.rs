@@ -3,9 +3,9 @@
 //! In: an argument vector and its limits. Out: how it ended, and the beginning and the end of what it said. Never: a shell,
 //! a terminal, a program that holds a lock or an answer of ours, or one that outlives its time.
 
-mod become;
 mod bounded;
 mod conversation;
+mod session;
 mod steps;
 #[cfg(test)]
 pub(super) mod tests;
@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-pub use become::become_and_exec;
-pub(super) use become::{Identity, described};
 pub(super) use bounded::{Bounded, Kept};
 pub(super) use conversation::{Cause, undisturbed};
+pub use session::become_and_exec;
+pub(super) use session::{Identity, described};
 pub(super) use steps::{perform, perform_or, perform_unless};
 
 use super::{Failure, Result};
@@ -37,8 +37,22 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What programs find in their environment of ours: who and where they are, and how this host reaches the web.
 const INHERITED: [&str; 16] = [
-    "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "http_proxy",
-    "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
 ];
 
 /// What of it belongs to whoever runs this, and to nobody else.
@@ -219,7 +233,8 @@ impl Programs<'_> {
     /// Where a program is; none if this host has none of this name.
     pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
         let path = self.environment.get(OsStr::new("PATH"))?;
-        let is_program = |file: &PathBuf| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
+        let is_program =
+            |file: &PathBuf| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
         std::env::split_paths(path).map(|directory| directory.join(name)).find(is_program)
     }
 
@@ -238,7 +253,12 @@ impl Programs<'_> {
             PERSONAL.into_iter().for_each(|name| {
                 process.env_remove(name);
             });
-            process.envs([("USER", user), ("LOGNAME", user), ("HOME", &person.home), ("SHELL", &person.shell)]);
+            process.envs([
+                ("USER", user),
+                ("LOGNAME", user),
+                ("HOME", person.home.as_str()),
+                ("SHELL", person.shell.as_str()),
+            ]);
         }
         process.envs(&command.environment).args(&command.argv);
         Ok(process)
@@ -247,7 +267,7 @@ impl Programs<'_> {
     /// The starter, up to the vector that it is to become.
     fn starting(&self, directory: &str, identity: Option<&Identity>) -> std::process::Command {
         let mut process = std::process::Command::new(self.starter);
-        process.env_clear().envs(self.environment).args(become::arguments(directory, identity));
+        process.env_clear().envs(self.environment).args(session::arguments(directory, identity));
         process
     }
 

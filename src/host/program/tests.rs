@@ -16,11 +16,20 @@ use crate::secret::Content;
 use crate::step::{Alternative, Outcome};
 
 /// More than anything here takes on a machine that is busy, and less than what would be too long.
-pub(in crate::host) const NOT_HELD_UP: Duration = Duration::from_secs(60);
+pub(in crate::host) const NOT_HELD_UP: Duration = Duration::from_secs(120);
 
 /// Names that have broken tools before.
 const HOSTILE: [&str; 10] = [
-    "two words", "it's", "say \"hi\"", "new\nline", "$(touch pwned)", "`x`", "--", "-rf", "back\\slash", "zażółć *?[a]~#!&|<>{}",
+    "two words",
+    "it's",
+    "say \"hi\"",
+    "new\nline",
+    "$(touch pwned)",
+    "`x`",
+    "--",
+    "-rf",
+    "back\\slash",
+    "zażółć *?[a]~#!&|<>{}",
 ];
 
 /// Programs as they are started here.
@@ -209,7 +218,8 @@ fn it_holds_nothing_but_its_three_streams_and_ignores_no_signal() {
     // The fourth is what `ls` reads the directory by.
     assert_eq!(stage.run(&Command::new(["ls", "/proc/self/fd"])).output(), "0\n1\n2\n3");
     let status = stage.said("grep -E '^Sig(Ign|Blk):' /proc/self/status");
-    let masks: Vec<&str> = status.split_whitespace().filter(|word| word.chars().all(|c| c.is_ascii_hexdigit())).collect();
+    let masks: Vec<&str> =
+        status.split_whitespace().filter(|word| word.chars().all(|c| c.is_ascii_hexdigit())).collect();
     assert_eq!(masks.len(), 2, "{status}");
     let of_pipe = 1_u64 << 12;
     let ignored = u64::from_str_radix(masks[1], 16).expect("a mask");
@@ -229,7 +239,8 @@ fn there_is_no_terminal() {
     // Where whoever starts it has one.
     let starter = stage.programs().starter.to_str().expect("a name in UTF-8").to_owned();
     let with = |line: &str| {
-        let output = std::process::Command::new("script").args(["-qec", line, "/dev/null"]).stdin(Stdio::null()).output();
+        let output =
+            std::process::Command::new("script").args(["-qec", line, "/dev/null"]).stdin(Stdio::null()).output();
         String::from_utf8_lossy(&output.expect("script").stdout).into_owned()
     };
     assert!(with(&format!("sh -c '{reads}'; :")).contains("terminal\r\n"), "there is one to lose");
@@ -373,7 +384,8 @@ fn what_a_program_cannot_do_another_does_as_its_exit_code_says() {
         let last = Command::new(["touch", &stage.path("last")]);
         let second = Alternative { after: 9, command: sh(second) };
         let alternatives = [second, Alternative { after: 6, command: last }];
-        perform_or(&stage.programs(), &within(sh(first), 4), &alternatives).map_err(|failure| (failure.exit, failure.why))
+        perform_or(&stage.programs(), &within(sh(first), 4), &alternatives)
+            .map_err(|failure| (failure.exit, failure.why))
     };
     assert_eq!(either("echo text", "exit 6"), Ok(()));
     assert_eq!(either("exit 6", "exit 6").expect_err("it fails").0, 6);

@@ -34,10 +34,13 @@ const UNABLE: i32 = 126;
 
 /// What stands between the starting program and the vector: see [`become_and_exec`].
 pub(super) fn arguments(directory: &str, identity: Option<&Identity>) -> [OsString; 3] {
-    let identity = identity.map_or_else(|| SAME.to_owned(), |Identity { uid, gid, groups }| {
-        let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
-        format!("{uid}:{gid}:{}", groups.join(","))
-    });
+    let identity = identity.map_or_else(
+        || SAME.to_owned(),
+        |Identity { uid, gid, groups }| {
+            let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+            format!("{uid}:{gid}:{}", groups.join(","))
+        },
+    );
     ["exec", directory, &identity].map(OsString::from)
 }
 
@@ -49,7 +52,8 @@ pub(super) fn arguments(directory: &str, identity: Option<&Identity>) -> [OsStri
 /// what to write to standard error.
 pub fn become_and_exec(arguments: impl IntoIterator<Item = OsString>) -> Failure {
     let mut arguments = arguments.into_iter();
-    let (Some(directory), Some(identity), Some(program)) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let (Some(directory), Some(identity), Some(program)) = (arguments.next(), arguments.next(), arguments.next())
+    else {
         return Failure { exit: UNABLE, why: "`exec` needs a directory, an identity and a program".to_owned() };
     };
     if let Err(why) = prepare(&directory, &identity) {
@@ -77,7 +81,8 @@ fn parsed(text: &str) -> Option<Option<Identity>> {
     }
     let mut parts = text.split(':');
     let (uid, gid, groups) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
-    let groups = groups.split(',').filter(|group| !group.is_empty()).map(|group| group.parse().ok()).collect::<Option<_>>()?;
+    let groups =
+        groups.split(',').filter(|group| !group.is_empty()).map(|group| group.parse().ok()).collect::<Option<_>>()?;
     parts.next().is_none().then_some(Some(Identity { uid, gid, groups }))
 }
 
