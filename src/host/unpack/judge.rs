@@ -7,7 +7,7 @@ use super::member::{Checked, Fault, Kind, Member};
 use crate::step::{MARKER, UnpackLimits};
 
 /// Below this many bytes nobody asks how much denser an archive was packed.
-const SMALL: u64 = 16 << 20;
+pub(super) const SMALL: u64 = 16 << 20;
 
 /// The most bytes that all names together may have: they are held in memory.
 const NAMES: usize = 64 << 20;

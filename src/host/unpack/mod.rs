@@ -93,8 +93,8 @@ fn fill(new: &Directory, programs: &Programs<'_>, unpacking: &Unpacking, owner: 
     let mut judge = Judge::new(*limits, *strip, archive.size());
     archive.each(&mut |member, _| judge.hear(member))?;
     let mut places = judge.finish()?.into_iter();
-    new.make(TREE).map_err(|errno| unwritten(path, TREE, errno))?;
-    let tree = new.child(TREE).map_err(|errno| unwritten(path, TREE, errno))?;
+    let made = new.make(TREE).map_err(|errno| unwritten(path, TREE, errno))?;
+    let tree = made.ok_or_else(|| unwritten(path, TREE, Errno::EXIST))?;
     let mut spread = Spread::new(&tree, owner, path);
     archive.each(&mut |member, content| match places.next() {
         Some(Some(place)) => spread.put(member, &place, content),

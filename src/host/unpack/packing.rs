@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
 
+use super::judge::SMALL;
 use super::member::{Checked, Fault, Visit, unreadable};
 use super::{ARCHIVE, PLAIN, create, number, tarball, zipped};
 use crate::host::directory::{Directory, told};
@@ -71,7 +72,9 @@ impl Archive {
         file.rewind().map_err(unreadable)?;
         let mut first = Vec::new();
         (&file).take(6).read_to_end(&mut first).map_err(unreadable)?;
-        let most = limits.bytes.saturating_add(limits.entries.saturating_mul(ENTRY)).saturating_add(MORE);
+        // What is denser is refused, and need not be on the disk for that.
+        let bytes = limits.bytes.min(limits.ratio.saturating_mul(size).max(SMALL));
+        let most = bytes.saturating_add(limits.entries.saturating_mul(ENTRY)).saturating_add(MORE);
         let packing = Packing::of(&first);
         let mut archive = Self { file, packing, size, most, complaint: None };
         if let Packing::Program(program, package) = packing {

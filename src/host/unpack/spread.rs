@@ -50,7 +50,6 @@ impl<'a> Spread<'a> {
 
     /// Writes a member to its place.
     pub(super) fn put(&mut self, member: &Member, place: &Place, content: &mut dyn Read) -> Checked {
-        let failed = |path: &str, errno| unwritten(path, &String::from_utf8_lossy(&place.name), errno);
         let path = self.path;
         let made = match &member.kind {
             Kind::File => return self.file(member, place, content),
@@ -59,7 +58,7 @@ impl<'a> Spread<'a> {
             Kind::HardLink(_) => self.hard_link(place),
             Kind::Other(_) => Err(Errno::INVAL),
         };
-        made.map_err(|errno| failed(path, errno).into())
+        made.map_err(|errno| unwritten(path, &String::from_utf8_lossy(&place.name), errno).into())
     }
 
     fn file(&mut self, member: &Member, place: &Place, content: &mut dyn Read) -> Checked {

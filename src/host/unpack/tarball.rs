@@ -74,7 +74,7 @@ fn text(from: &mut dyn Read, size: u64) -> Checked<Vec<u8>> {
         return Err(Fault::Refused(format!("a header in it has more than {MOST_MORE} bytes")));
     }
     let mut text = Vec::new();
-    from.take(size).read_to_end(&mut text).map_err(unreadable)?;
+    (&mut *from).take(size).read_to_end(&mut text).map_err(unreadable)?;
     if text.len() as u64 != size {
         return Err(torn());
     }
@@ -173,7 +173,6 @@ fn records(mut text: &[u8]) -> Checked<Vec<(&[u8], &[u8])>> {
     Ok(records)
 }
 
-#[expect(clippy::type_complexity, reason = "a record with what follows it")]
 fn record(text: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
     let blank = text.iter().position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&text[..blank]).ok()?.parse().ok()?;

@@ -224,6 +224,8 @@ fn ambiguous() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let mut wrong = zip(&[("x", b"right", 0o100_644)]);
     let at = wrong.windows(5).position(|bytes| bytes == b"right").expect("its content");
     wrong[at] = b'w';
+    let mut record = after(pax(b'x', &[("path", "b")]), file("x", ""));
+    record[512] = b'7';
     let mut damaged = tar(&[file("x", "1"), file("y", "2")]);
     damaged[1024 + 5] = b'z';
     let mut checksum = packed("gzip", &spark());
@@ -244,7 +246,7 @@ fn ambiguous() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a huge size", after(pax(b'x', &[("size", "18446744073709551615")]), file("x", "")), "more than 1048576"),
         ("a huge header", header(&Entry { kind: b'x', ..file("x", "") }, 1 << 40).to_vec(), "a header in it has more"),
         ("a header about nothing", pax(b'x', &[("path", "b")]), "cannot be read"),
-        ("a damaged record", after(pax(b'x', &[("path", "b")]), file("x", ""))[..].to_vec(), ""),
+        ("a damaged record", record, "cannot be read"),
         ("a damaged header", damaged, "wrong checksum"),
         ("a damaged packing", checksum, "cannot be read"),
         ("a damaged zip", wrong, "cannot be read"),
@@ -268,9 +270,7 @@ fn f33_a_hostile_archive_is_refused_and_leaves_nothing() {
         refused(what, bytes, why);
     }
     for (what, bytes, why) in ambiguous() {
-        if !why.is_empty() {
-            refused(what, bytes, why);
-        }
+        refused(what, bytes, why);
     }
     assert!(!Path::new("/tmp/armilla-evil-5").exists());
 }
@@ -282,7 +282,7 @@ fn no_damage_does_harm() {
     let stage = Stage::new();
     for archive in [spark(), packed("gzip", &spark()), zip(&[("a/x", b"1", 0o100_644), ("b", b"2", 0o100_755)])] {
         let end = archive.len().min(2048);
-        for at in (0..end).step_by(7) {
+        for at in (0..end).step_by(29) {
             let mut damaged = archive.clone();
             damaged[at] ^= 1 << (at % 8);
             let one = Unpacking { occupied: Occupied::Replace, ..here(&room, damaged) };
