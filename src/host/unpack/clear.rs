@@ -6,6 +6,9 @@ use rustix::io::Errno;
 use crate::host::directory::Directory;
 use crate::step::MARKER;
 
+/// So many directories are held open at once. What is deeper is moved up first.
+const DEEPEST: usize = 100;
+
 /// A directory that is being emptied.
 struct Level {
     directory: Directory,
@@ -26,11 +29,16 @@ impl Level {
 pub(super) fn empty(directory: &Directory) -> Result<(), Errno> {
     let mut top = Level::of(directory.again()?, Vec::new())?;
     top.names.sort_by_key(|name| name != MARKER.as_bytes());
-    let mut open = vec![top];
+    let (mut open, mut moved) = (vec![top], 0_u64);
     while let Some(level) = open.last_mut() {
         if let Some(name) = level.names.pop() {
-            if let Some(inside) = unlink(&level.directory, &name)? {
-                open.push(Level::of(inside, name)?);
+            match unlink(&level.directory, &name)? {
+                None => {}
+                Some(_) if open.len() > DEEPEST => {
+                    moved += 1;
+                    raise(&mut open, &name, format!(".armilla-deep-{moved}"))?;
+                }
+                Some(inside) => open.push(Level::of(inside, name)?),
             }
             continue;
         }
@@ -38,6 +46,15 @@ pub(super) fn empty(directory: &Directory) -> Result<(), Errno> {
         if let Some((above, done)) = open.last().zip(done) {
             rmdir(&above.directory, &done.name)?;
         }
+    }
+    Ok(())
+}
+
+/// Moves a directory from the last level to the first.
+fn raise(open: &mut [Level], name: &[u8], raised: String) -> Result<(), Errno> {
+    if let [first, .., last] = open {
+        rustix::fs::renameat(&last.directory, name, &first.directory, raised.as_str())?;
+        first.names.push(raised.into_bytes());
     }
     Ok(())
 }

@@ -16,6 +16,9 @@ const NAMES: usize = 64 << 20;
 const PATH: usize = 4095;
 const NAME: usize = 255;
 
+/// So many directories may be in each other: each of them is held open while something is written below it.
+const DEEPEST: usize = 200;
+
 /// What is wrong with it, in words that follow "the archive is refused".
 type Judged<T = ()> = std::result::Result<T, String>;
 
@@ -211,6 +214,9 @@ fn check_text(text: &[u8]) -> Judged {
     }
     if text.len() > PATH || text.split(|byte| *byte == b'/').any(|part| part.len() > NAME) {
         return Err("a name in it is longer than names can be".to_owned());
+    }
+    if text.iter().filter(|byte| **byte == b'/').count() > DEEPEST {
+        return Err(format!("a name in it is below more than {DEEPEST} directories"));
     }
     Ok(())
 }

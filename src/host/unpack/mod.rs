@@ -99,14 +99,21 @@ fn fill(new: &Directory, programs: &Programs<'_>, unpacking: &Unpacking, owner: 
     archive.each(&mut |member, content| match places.next() {
         Some(Some(place)) => spread.put(member, &place, content),
         Some(None) => Ok(()),
-        None => Err(Fault::Unreadable("it is not what it was a moment ago".to_owned())),
+        None => Err(changed()),
     })?;
+    if places.next().is_some() {
+        return Err(changed());
+    }
     for name in [ARCHIVE, PLAIN] {
         let _ = new.unlink(name);
     }
     complete(&tree, unpacking, owner).map_err(|errno| unwritten(path, MARKER, errno))?;
     // crash point
     Ok(())
+}
+
+fn changed() -> Fault {
+    Fault::Unreadable("it is not what it was a moment ago".to_owned())
 }
 
 /// The marker comes last: what came after it was added to the tree.

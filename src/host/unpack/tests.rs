@@ -251,6 +251,7 @@ fn ambiguous() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a damaged packing", checksum, "cannot be read"),
         ("a damaged zip", wrong, "cannot be read"),
         ("a long name", after(pax(b'x', &[("path", &"n".repeat(256))]), file("x", "")), "longer than names"),
+        ("a deep path", after(pax(b'x', &[("path", &"n/".repeat(300))]), directory("x")), "more than 200 directories"),
         ("a long path", after(pax(b'x', &[("path", &"n/".repeat(2100))]), directory("x")), "longer than names"),
     ]
 }
@@ -358,6 +359,22 @@ fn f33_only_what_was_unpacked_is_replaced_or_removed() {
     room.make(".armilla-old-tree/a", 0o700);
     assert_eq!((remove("tree"), remove("tree"), remove("no/such/place")), (Ok(()), Ok(()), Ok(())));
     assert!(room.names("").is_empty() && Path::new("/etc/passwd").exists());
+}
+
+/// Programs whose paths are no longer than paths may be cannot reach all of it.
+#[test]
+fn a_tree_of_any_depth_is_removed() {
+    let room = Room::new();
+    assert_eq!(unpacked(&here(&room, tar(&[file("x", "1")]))), Ok(()));
+    let mut here = Directory::open(&room.path("tree"), Missing::Refuse).expect("the tree");
+    for depth in 0..3000 {
+        here = here.make("a directory").expect("it is made").expect("it is new");
+        if depth % 500 == 0 {
+            create(&here, "file").expect("a file");
+        }
+    }
+    assert_eq!(remove(&room.path("tree")), Ok(()));
+    assert!(room.names("").is_empty());
 }
 
 #[test]
