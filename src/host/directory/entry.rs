@@ -53,7 +53,7 @@ impl Entry {
 
     /// A name for it that nobody else can change, for calls that take no handles.
     pub(in crate::host) fn path(&self) -> String {
-        by_handle(self.handle.as_fd())
+        by_handle(&self.handle)
     }
 
     /// The same as a directory, which is in that one.
@@ -87,6 +87,13 @@ impl Entry {
             Control::Anyone => false,
         };
         !theirs && self.kind() != FileType::Directory && self.stat.st_nlink > 1
+    }
+
+    /// Whether its content may be shown to those who read what this directory has in it: all may read it, or it is of one who
+    /// controls the directory. Other files may have been given this name to be shown.
+    pub(in crate::host) fn may_be_shown(&self, directory: &Directory) -> bool {
+        let theirs = Control::User(self.stat.st_uid) == directory.control();
+        directory.is_ours() || theirs || self.mode() & 0o004 != 0 && !self.may_be_anyones(directory)
     }
 
     /// Gives it an owner and a group. That takes special bits and capabilities away from a file.
@@ -152,6 +159,6 @@ impl AsFd for Entry {
 const MOST: usize = 65_536;
 
 /// A name for what a handle is of.
-pub(in crate::host) fn by_handle(handle: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", handle.as_raw_fd())
+pub(in crate::host) fn by_handle(handle: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
 }

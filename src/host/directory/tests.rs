@@ -6,26 +6,48 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// A directory of ours in one of ours: below `/tmp` links are followed only in what others cannot write in.
-struct Room(tempfile::TempDir);
+/// A directory that is gone afterwards.
+pub(in crate::host) struct Room(tempfile::TempDir);
 
 impl Room {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
+    pub(in crate::host) fn new() -> Self {
+        let room = Self(tempfile::tempdir().expect("a directory"));
+        fs::set_permissions(room.0.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+        room
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(in crate::host) fn path(&self, name: &str) -> String {
         self.at(name).to_str().expect("a name in UTF-8").to_owned()
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(in crate::host) fn at(&self, name: &str) -> PathBuf {
         self.0.path().canonicalize().expect("its real name").join(name)
     }
 
-    fn make(&self, name: &str, mode: u32) {
+    pub(in crate::host) fn make(&self, name: &str, mode: u32) {
         fs::create_dir_all(self.at(name)).expect("a directory");
         fs::set_permissions(self.at(name), fs::Permissions::from_mode(mode)).expect("a mode");
     }
+
+    pub(in crate::host) fn names(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.at(name)).expect("a readable directory");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Does something as this user, in a thread that is hers. Needs root.
+pub(in crate::host) fn as_user<T: Send>(uid: u32, what: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    let (user, group) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(uid));
+    let begin = || {
+        set_thread_groups(&[]).and_then(|()| set_thread_res_gid(group, group, group)).expect("needs root");
+        set_thread_res_uid(user, user, user).expect("needs root");
+        what()
+    };
+    std::thread::scope(|scope| scope.spawn(begin).join().expect("it ends well"))
 }
 
 fn reached(path: &str) -> Result<(u64, u64), String> {
@@ -66,8 +88,11 @@ fn links_of_ours_are_followed_as_the_kernel_follows_them() {
     }
     symlink("/../../../..", room.at("top")).expect("a link");
     assert_eq!(reached(&room.path("top")), Ok(number(Path::new("/"))));
-    for (name, target) in [("circle", "circle"), ("one", "two/x"), ("two", "one/x")] {
+    let endless = [("circle", "circle"), ("one", "two/x"), ("two", "one/x")];
+    for (name, target) in endless {
         symlink(target, room.at(name)).expect("a link");
+    }
+    for (name, _) in endless {
         assert!(reached(&room.path(name)).expect_err("it has no end").contains("one link too many"), "{name}");
     }
 }
@@ -97,7 +122,6 @@ fn links_that_others_could_have_planted_are_not_followed() {
 #[ignore = "needs root: gives directories to other users"]
 fn what_users_control_is_known_from_the_way_there() {
     let room = Room::new();
-    fs::set_permissions(room.at(""), fs::Permissions::from_mode(0o755)).expect("a mode");
     for name in ["ada", "ada/root", "ada/ada", "ada/bob", "sticky", "sticky/ada", "sticky/root", "ada/sticky"] {
         room.make(name, if name.ends_with("sticky") { 0o1777 } else { 0o755 });
     }
@@ -139,12 +163,18 @@ fn what_is_not_there_is_told_apart_from_what_cannot_be_looked_at() {
 fn parents_are_made_whatever_the_mask_is() {
     let room = Room::new();
     room.make("shared", 0o2750);
-    Directory::open(&room.path("shared/a/b"), Missing::Make).expect("it is made");
+    symlink("nowhere", room.at("dangling")).expect("a link");
+    let masked = || {
+        // The mask of this thread alone.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).expect("a mask of its own");
+        rustix::process::umask(Mode::from_raw_mode(0o077));
+        Directory::open(&room.path("shared/a/b"), Missing::Make).expect("it is made");
+        assert!(Directory::open(&room.path("dangling"), Missing::Make).is_ok(), "where the link leads");
+    };
+    std::thread::scope(|scope| scope.spawn(masked).join()).expect("it ends well");
     let mode = |name: &str| fs::metadata(room.at(name)).expect("it is there").permissions().mode() & 0o7777;
     assert_eq!((mode("shared/a"), mode("shared/a/b")), (0o2755, 0o2755), "the group of a shared directory goes on");
-    symlink("nowhere", room.at("dangling")).expect("a link");
-    assert!(Directory::open(&room.path("dangling"), Missing::Make).is_ok(), "where the link leads");
-    assert!(room.at("nowhere").is_dir());
+    assert_eq!(mode("nowhere"), 0o755);
 }
 
 #[test]

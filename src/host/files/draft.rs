@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::kept::Kept;
 use super::owner::{Wanted, settle};
 use super::{flush, hindrance};
-use crate::host::directory::{Directory, Entry, told};
+use crate::host::directory::{Directory, Entry, Missing, told};
 use crate::host::{Failure, Result};
 
 /// What the names of unfinished files begin with; then there are 32 characters, a dash and a number.
@@ -25,6 +25,15 @@ const PIECE: usize = 1 << 18;
 pub(super) fn is_spare(name: &[u8], mark: &str) -> bool {
     let Some(rest) = name.strip_prefix(PREFIX.as_bytes()) else { return false };
     rest.len() > 33 && rest[32] == b'-' && &rest[..32] != mark.as_bytes()
+}
+
+/// How an unfinished file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Without any name, where the file system can do that.
+    Nameless,
+    /// With a name that nobody can guess.
+    Named,
 }
 
 /// Where a file shall be.
@@ -57,14 +66,19 @@ pub(in crate::host) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn begin(target: Target, spare: String, before: Option<&Entry>, wanted: Wanted) -> Result<Self> {
+    pub(super) fn begin(
+        target: Target,
+        (start, spare): (Start, String),
+        before: Option<&Entry>,
+        wanted: Wanted,
+    ) -> Result<Self> {
         let kept = before.map(|entry| Kept::of(entry, &target.directory, &target.path)).transpose()?;
         let wanted = match &kept {
             Some(kept) => as_before(&kept.stat, wanted),
             None => wanted.of_new(NEW),
         };
         let failed = |errno| hindrance::failure(errno, &target.path, before, &target.directory);
-        let (handle, named) = open(&target.directory, &spare).map_err(failed)?;
+        let (handle, named) = open(&target.directory, start, &spare).map_err(failed)?;
         let mode = wanted.mode.unwrap_or(NEW);
         let new = Entry::of(handle).map_err(failed)?;
         let mut draft = Self { target, new, spare, named, mode, kept, size: 0, flushed: false, exact: false };
@@ -153,8 +167,12 @@ impl Draft {
         Ok(())
     }
 
-    /// Whether the name still stands for what it did, so that [`super::Files::place`] would do.
+    /// Whether the path still leads here and its name still stands for what it did, so that [`super::Files::place`] would do.
     pub(in crate::host) fn is_current(&self) -> bool {
+        let way = Directory::open_parent(&self.target.path, Missing::Refuse);
+        if !way.is_ok_and(|(directory, _)| directory.identity() == self.target.directory.identity()) {
+            return false;
+        }
         let found = self.target.directory.look(self.target.name.as_str());
         match (found, &self.kept) {
             (Ok(None), None) => true,
@@ -232,14 +250,16 @@ fn as_before(stat: &Stat, wanted: Wanted) -> Wanted {
     Wanted { uid: Some(uid), gid: Some(gid), mode: Some(mode), new_gid: None }
 }
 
-/// A new file: without a name where the file system can do that, and whether it has the spare one.
-fn open(directory: &Directory, spare: &str) -> std::result::Result<(OwnedFd, bool), Errno> {
+/// A new file, and whether it has the spare name.
+fn open(directory: &Directory, start: Start, spare: &str) -> std::result::Result<(OwnedFd, bool), Errno> {
     let (flags, mode) = (OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o600));
-    match rustix::fs::openat(directory, ".", flags | OFlags::TMPFILE, mode) {
-        Ok(handle) => return Ok((handle, false)),
-        // Networks, FUSE, overlays of old kernels.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS | Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
+    if start == Start::Nameless {
+        match rustix::fs::openat(directory, ".", flags | OFlags::TMPFILE, mode) {
+            Ok(handle) => return Ok((handle, false)),
+            // Networks, FUSE, overlays of old kernels.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS | Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
     }
     let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     Ok((rustix::fs::openat(directory, spare, flags, mode)?, true))

@@ -54,11 +54,10 @@ fn content(entry: &Entry, directory: &Directory, path: &str) -> Result<Vec<u8>> 
     if !entry.is_file() {
         return Err(Failure::new(format!("{path}: it is not a regular file, and armilla does not write through links")));
     }
-    let limit = FETCH_LIMIT as u64;
     let mut bytes = Vec::new();
-    let read = entry.open(directory, path)?.take(limit + 1).read_to_end(&mut bytes);
+    let read = entry.open(directory, path)?.take(FETCH_LIMIT + 1).read_to_end(&mut bytes);
     read.map_err(|why| Failure::new(format!("{path}: {why}")))?;
-    if bytes.len() as u64 > limit {
+    if bytes.len() as u64 > FETCH_LIMIT {
         return Err(Failure::new(format!("{path}: it is larger than {} KiB", FETCH_LIMIT >> 10)));
     }
     Ok(bytes)

@@ -15,6 +15,12 @@ pub(in crate::host) struct Flush {
 }
 
 impl Flush {
+    /// How many directories there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.directories.len()
+    }
+
     /// A name in this directory was given or removed.
     pub(in crate::host) fn remember(&mut self, directory: Directory) {
         self.directories.entry(directory.identity()).or_insert(directory);

@@ -24,7 +24,7 @@ pub(super) use flush::Flush;
 pub(super) use owner::Numbers;
 use sha2::Digest as _;
 
-use self::draft::Target;
+use self::draft::{Start, Target};
 use super::directory::{Directory, Entry, Missing, me};
 use super::{Failure, Result};
 use crate::step::{Digest, Ownership};
@@ -48,6 +48,7 @@ pub(super) struct Files<'a> {
     named: u64,
     /// Directories without what killed orders left.
     swept: BTreeSet<(u64, u64)>,
+    start: Start,
     flush: Flush,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Files<'a> {
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).map_err(|why| Failure::new(format!("the kernel has no random numbers: {why}")))?;
         let mark = format!("{:032x}", u128::from_be_bytes(random));
-        Ok(Self { numbers, company, mark, named: 0, swept: BTreeSet::new(), flush: Flush::default() })
+        Ok(Self { numbers, company, mark, named: 0, swept: BTreeSet::new(), start: Start::Nameless, flush: Flush::default() })
     }
 
     /// Writes a file: its name stands for the old or the new one at any instant. What `ownership` leaves open is as on the
@@ -66,6 +67,31 @@ impl<'a> Files<'a> {
         let mut draft = self.draft(path, ownership)?;
         draft.fill(content)?;
         self.place(draft)
+    }
+
+    /// Writes what many steps will give their names, and flushes all of it at once. Where that fails there is no draft: it is
+    /// for the step to tell, by [`Self::write_drafted`].
+    pub(super) fn drafts(&mut self, files: &[(&str, &[u8], &Ownership)]) -> Vec<Option<Draft>> {
+        let mut drafts: Vec<Option<Draft>> = Vec::new();
+        for (path, content, ownership) in files {
+            let draft = self.draft(path, ownership);
+            drafts.push(draft.and_then(|mut draft| draft.fill(content).map(|()| draft)).ok());
+        }
+        let _ = Draft::flush_all(&mut drafts.iter_mut().flatten().collect::<Vec<_>>());
+        drafts
+    }
+
+    /// The same as [`Self::write`], with the draft of it if that still fits.
+    pub(super) fn write_drafted(
+        &mut self,
+        draft: Option<Draft>,
+        (path, content): (&str, &[u8]),
+        ownership: &Ownership,
+    ) -> Result {
+        match draft {
+            Some(draft) if draft.is_current() => self.place(draft),
+            _ => self.write(path, content, ownership),
+        }
     }
 
     /// Begins a file that [`Self::place`] gives its name: for contents that come in pieces, and for many files that are
@@ -89,7 +115,7 @@ impl<'a> Files<'a> {
         self.sweep(&target.directory);
         let spare = self.spare();
         let wanted = owner::Wanted::of(ownership, self.numbers)?;
-        Draft::begin(target, spare, before, wanted)
+        Draft::begin(target, (self.start, spare), before, wanted)
     }
 
     /// Gives a file its name, once its content is on the disk. Where another file has the name by now, it fails.
