@@ -57,7 +57,7 @@ struct Output {
 /// How it went.
 pub(super) struct Talked {
     pub(super) cause: Cause,
-    /// None if not even the kernel could end it: it waits for a disk or a network.
+    /// None if it is not known, or not even the kernel could end it: it waits for a disk or a network.
     pub(super) status: Option<ExitStatus>,
     pub(super) said: [Bounded; 2],
     /// What somebody else holds open that it left running.
@@ -114,10 +114,14 @@ impl<'a> Conversation<'a> {
     }
 
     fn has_ended(&mut self) -> bool {
-        if self.status.is_none() {
-            self.status = self.child.try_wait().unwrap_or_default();
+        match self.child.try_wait() {
+            Ok(status) => {
+                self.status = status;
+                status.is_some()
+            }
+            // It is gone, and who started us made the kernel keep no word of how: that is not a success.
+            Err(_) => true,
         }
-        self.status.is_some()
     }
 
     /// Ends it and all that it started, unless that has left its group.
