@@ -176,7 +176,7 @@ fn of_rpm(output: &Output, name: &str) -> Result<Option<String>, String> {
     let rows =
         output.text.lines().filter(|line| line.starts_with(name)).map(|line| line.split('\t').collect::<Vec<_>>());
     let mine = rows.filter(|row| row.first() == Some(&name));
-    if let Some(version) = mine.filter_map(|row| row.get(3).map(|version| (*version).to_owned())).last() {
+    if let Some(version) = mine.filter_map(|row| row.get(3).map(|version| (*version).to_owned())).next_back() {
         return Ok(Some(version));
     }
     let absent = format!("package {name} is not installed");
