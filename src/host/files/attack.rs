@@ -6,7 +6,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
+};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -53,7 +55,8 @@ impl Scene {
         room.make("root/directory", 0o755);
         room.make("home/work", 0o755);
         let device = rustix::fs::makedev(1, 3);
-        mknodat(CWD, room.path("root/device"), FileType::CharacterDevice, Mode::from_raw_mode(0o600), device).expect("root");
+        mknodat(CWD, room.path("root/device"), FileType::CharacterDevice, Mode::from_raw_mode(0o600), device)
+            .expect("root");
         for name in ["root/secret", "root/directory/inside", "root/linked"] {
             private(&room.path(name));
         }
@@ -73,11 +76,18 @@ impl Scene {
             let _ = unlinkat(&work, name, AtFlags::empty());
         }
         let _ = linkat(CWD, self.room.path("root/linked"), &work, "linked", AtFlags::empty());
-        if let Ok(open) = openat(&work, "alone", OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, Mode::from_raw_mode(0o600)) {
+        if let Ok(open) =
+            openat(&work, "alone", OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, Mode::from_raw_mode(0o600))
+        {
             File::from(open).write_all(SECRET.as_bytes()).expect("it is written");
         }
         if mkdirat(&work, "inner", Mode::from_raw_mode(0o700)).is_ok()
-            && let Ok(open) = openat(&work, "inner/file", OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW, Mode::from_raw_mode(0o600))
+            && let Ok(open) = openat(
+                &work,
+                "inner/file",
+                OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW,
+                Mode::from_raw_mode(0o600),
+            )
         {
             let _ = File::from(open).write_all(SECRET.as_bytes());
         }
@@ -143,7 +153,11 @@ impl Scene {
             let root = scope.spawn(move || {
                 for at in 0..tries {
                     self.restore();
-                    if work(self, at) { done += 1 } else { refused += 1 }
+                    if work(self, at) {
+                        done += 1
+                    } else {
+                        refused += 1
+                    }
                     damage = self.damage();
                     if !damage.is_empty() || began.elapsed() > Duration::from_secs(120) {
                         break;
@@ -213,7 +227,8 @@ impl Scene {
 
     /// Her directory is sometimes a link to one of root's.
     fn swap_directories(&self) {
-        let home = openat(CWD, self.room.path("home"), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).expect("hers");
+        let home =
+            openat(CWD, self.room.path("home"), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).expect("hers");
         symlinkat(self.room.path("root/directory"), &home, "away").expect("a link");
         while self.goes_on() {
             for _ in 0..2 {
@@ -307,7 +322,11 @@ fn given(directory: &File, depth: usize) -> Vec<String> {
         let hers = of.uid() == ADA || of.mode() & 0o044 != 0;
         if of.is_dir() && depth > 0 && hers {
             // A directory of root's alone may be shown to her only if there is nothing in it.
-            given.extend(self::names(&open).contains(&b"file".to_vec()).then(|| format!("she has {}", String::from_utf8_lossy(&name))));
+            given.extend(
+                self::names(&open)
+                    .contains(&b"file".to_vec())
+                    .then(|| format!("she has {}", String::from_utf8_lossy(&name))),
+            );
         } else if of.is_file() && hers {
             let mut text = String::new();
             let _ = open.take(4096).read_to_string(&mut text);

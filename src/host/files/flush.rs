@@ -46,6 +46,9 @@ pub(super) fn together<T: Sync>(all: &[T], one: impl Fn(&T) -> Result + Sync) ->
         let each = |part: &[T]| part.iter().map(one).fold(Ok(()), |first: Result, next| first.and(next));
         let started: Vec<_> = all.chunks(part).map(|part| scope.spawn(move || each(part))).collect();
         let broken = |_| Err(Failure::new("a thread that flushed files ended early"));
-        started.into_iter().map(|thread| thread.join().unwrap_or_else(broken)).fold(Ok(()), |first, next| first.and(next))
+        started
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(broken))
+            .fold(Ok(()), |first, next| first.and(next))
     })
 }
