@@ -106,7 +106,8 @@ impl Folder {
     /// Puts a file with this content in the place of the old one: flushed to disk beside it as `.new-NAME`, then renamed.
     pub(in crate::host) fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let new = format!(".new-{name}");
-        let written = self.write_synced(&new, content).and_then(|()| self.rename(&new, name)).and_then(|()| self.sync());
+        let written =
+            self.write_synced(&new, content).and_then(|()| self.rename(&new, name)).and_then(|()| self.sync());
         written.map_err(|_| {
             let _ = self.remove(&new);
             self.unwritable(name)
@@ -173,7 +174,7 @@ impl Folder {
         names.filter(is_folder).collect()
     }
 
-    /// Opens a directory in it, and makes it where it is missing, if that is wished. None where it is missing.
+    /// Opens a directory in it, and makes it where it is missing, if that is wished. None where it is missing and stays so.
     pub(in crate::host) fn child(&self, name: &str, missing: Missing) -> io::Result<Option<Self>> {
         if missing == Missing::Make && self.look(name)?.is_none() {
             match mkdirat(&self.handle, name, Mode::from_raw_mode(0o700)) {
@@ -184,7 +185,8 @@ impl Folder {
         }
         match self.open(name, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(handle) => Ok(Some(Self { handle: handle.into(), path: self.at(name) })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // Where it was to be made, another process removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Leave => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -192,10 +194,11 @@ impl Folder {
     /// The same, of which only the user with this number can be the owner.
     pub(in crate::host) fn own_child(&self, name: &str, missing: Missing, uid: u32) -> Result<Option<Self>> {
         let strange = || Failure::new(format!("{} is no directory of armilla's: move it away", self.at(name)));
-        let child = self.child(name, missing).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOTDIR | Errno::LOOP) => strange(),
-            _ => Failure::new(format!("{}: {error}", self.at(name))),
-        })?;
+        let child =
+            self.child(name, missing).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::NOTDIR | Errno::LOOP) => strange(),
+                _ => Failure::new(format!("{}: {error}", self.at(name))),
+            })?;
         let Some(child) = child else { return Ok(None) };
         if child.stat().is_ok_and(|stat| stat.st_uid == uid) { Ok(Some(child)) } else { Err(strange()) }
     }

@@ -144,9 +144,8 @@ pub(in crate::host) fn tell_undone(folder: &Folder, role: &str) -> Result {
 /// written.
 fn open_whole(folder: &Folder) -> Result<File> {
     let mut file = folder.append("journal").map_err(|_| folder.unwritable("journal"))?;
-    cut_torn(&mut file).map_err(|_| {
-        Failure::new(format!("the journal of {} cannot be repaired; is the disk full?", folder.path()))
-    })?;
+    cut_torn(&mut file)
+        .map_err(|_| Failure::new(format!("the journal of {} cannot be repaired; is the disk full?", folder.path())))?;
     Ok(file)
 }
 

@@ -5,6 +5,7 @@
 //! are read and written) and `busy` (its `flock` is held while steps are carried out).
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -118,7 +119,7 @@ fn guard(keep: Keep<'_>, missing: Missing) -> Result<Option<(Folder, File)>> {
         let Some(folder) = keep.insist(missing)? else { return Ok(None) };
         // Who released the lock last removes it all; then there is nothing to write to.
         match folder.append("guard") {
-            Err(_) if tries > 2 => return Err(folder.unwritable("guard")),
+            Err(error) if tries > 2 && error.kind() != ErrorKind::NotFound => return Err(folder.unwritable("guard")),
             Err(_) => {}
             Ok(guard) => {
                 if !lock_within(&guard, Duration::from_secs(20)).unwrap_or(false) {
@@ -301,7 +302,7 @@ fn taken(keep: Keep<'_>) -> std::result::Result<Option<(Folder, File)>, Refusal>
     }
     let unable = |error: std::io::Error| Refusal::Unable(format!("{}: {error}", folder.at("busy")));
     let busy = match folder.open("busy", OFlags::RDWR) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Refusal::Fenced(None)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Refusal::Fenced(None)),
         busy => busy.map_err(unable)?,
     };
     let ours = try_lock(&busy, FlockOperation::NonBlockingLockExclusive).map_err(unable)?;

@@ -129,12 +129,17 @@ impl Keep<'_> {
 
     /// A path with the home directory in the place of `~USER`; none where there is no such home.
     pub(in crate::host) fn located(&self, path: &str) -> Option<String> {
-        let Some((user, below)) = home_of(path) else { return Some(path.to_owned()) };
-        // The second is the word of Debian for none.
-        let is_home = |home: &String| home.starts_with('/') && home != "/" && home != "/nonexistent";
-        let home = (self.home)(user).filter(is_home)?;
-        Some(format!("{}/{below}", home.trim_end_matches('/')))
+        located(path, self.home)
     }
+}
+
+/// A path with the home directory in the place of `~USER`; none where there is no such home.
+pub(in crate::host) fn located(path: &str, home: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let Some((user, below)) = home_of(path) else { return Some(path.to_owned()) };
+    // The second is the word of Debian for none.
+    let is_home = |home: &String| home.starts_with('/') && home != "/" && home != "/nonexistent";
+    let home = home(user).filter(is_home)?;
+    Some(format!("{}/{below}", home.trim_end_matches('/')))
 }
 
 #[cfg(test)]

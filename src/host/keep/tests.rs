@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
@@ -19,10 +19,27 @@ use crate::name::RunId;
 
 /// A host: a place and a time.
 pub(in crate::host) struct Host {
-    pub(in crate::host) room: tempfile::TempDir,
+    pub(in crate::host) room: Room,
     place: Place,
     name: HostName,
     uptime: RefCell<Uptime>,
+}
+
+/// A directory for a test.
+pub(in crate::host) enum Room {
+    /// It goes with the test.
+    Ours(tempfile::TempDir),
+    /// It stays.
+    Others(PathBuf),
+}
+
+impl Room {
+    pub(in crate::host) fn path(&self) -> &Path {
+        match self {
+            Self::Ours(room) => room.path(),
+            Self::Others(room) => room,
+        }
+    }
 }
 
 pub(in crate::host) fn me() -> u32 {
@@ -31,7 +48,15 @@ pub(in crate::host) fn me() -> u32 {
 
 impl Host {
     pub(in crate::host) fn new() -> Self {
-        let room = tempfile::tempdir().expect("a directory");
+        Self::in_room(Room::Ours(tempfile::tempdir().expect("a directory")))
+    }
+
+    /// In the directory of another process.
+    pub(in crate::host) fn at_room(room: &Path) -> Self {
+        Self::in_room(Room::Others(room.to_owned()))
+    }
+
+    fn in_room(room: Room) -> Self {
         let directory = room.path().join("var/armilla");
         let around = Surroundings { host_dir: directory.to_str(), ..Surroundings::default() };
         let place = Place::of(me(), around).expect("a place");
@@ -512,7 +537,8 @@ struct Full(PathBuf);
 impl Full {
     fn at(path: PathBuf) -> Self {
         let options = nix::mount::MsFlags::empty();
-        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), options, Some("size=4k,mode=0700")).expect("root mounts");
+        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), options, Some("size=4k,mode=0700"))
+            .expect("root mounts");
         fs::write(path.join("filler"), [0; 4096]).expect("one page fits");
         Self(path)
     }
@@ -630,8 +656,7 @@ fn a_ledger_of_an_unknown_project_is_adopted_once() {
     make();
     fs::write(old.join("armed/web/armed"), "").expect("written");
     let why = adopt().expect_err("it is armed").why;
-    let wanted =
-        format!("a rollback timer is armed in {}: confirm or await it, then adopt again", old.display());
+    let wanted = format!("a rollback timer is armed in {}: confirm or await it, then adopt again", old.display());
     assert_eq!(why, wanted);
     fs::remove_dir_all(old.join("armed")).expect("removed");
     adopt().expect("it is adopted");
