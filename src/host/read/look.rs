@@ -281,8 +281,9 @@ mod tests {
             scope.spawn(|| {
                 let to = |from: &str, to: &str| fs::rename(hers.join(from), hers.join(to)).expect("it is hers");
                 while !stop.load(Ordering::Relaxed) {
-                    [("real", "there"), ("there", "real"), ("link", "there"), ("there", "link")]
-                        .map(|(from, there)| to(from, there));
+                    for (from, there) in [("real", "there"), ("there", "real"), ("link", "there"), ("there", "link")] {
+                        to(from, there);
+                    }
                 }
             });
             let _ends = Ends(&stop);
