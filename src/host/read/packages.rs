@@ -141,7 +141,10 @@ fn lists_age(manager: Manager, tools: &Tools) -> Option<u64> {
             let directories = ["var/lib/apt/lists", "var/lib/apt/lists/partial"];
             directories.iter().filter_map(|directory| written(&tools.file(directory))).max()?
         }
-        Manager::Pacman => written(&any("var/lib/pacman/sync", |name| name.ends_with(".db"))?)?,
+        Manager::Pacman => {
+            let is_database = |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "db");
+            written(&any("var/lib/pacman/sync", is_database)?)?
+        }
         Manager::Dnf | Manager::Yum | Manager::Zypper | Manager::Apk => return None,
     };
     Some(u64::try_from(clock_gettime(ClockId::Realtime).tv_sec - fetched).unwrap_or(0))

@@ -18,9 +18,8 @@ pub(super) fn port(address: &str, port: u16, timeout: Duration, tools: &Tools) -
         match TcpStream::connect_timeout(&address, left) {
             // The kernel may choose the port itself as the source of the connection, which then connects to itself.
             Ok(stream) if stream.local_addr().ok() != stream.peer_addr().ok() => return Ok(PortReading::Open),
-            Ok(_) => {}
             Err(error) if is_shortage(&error, address) => return Err(format!("cannot connect to {address}: {error}")),
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(PortReading::Closed)

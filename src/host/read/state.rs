@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::host::Place;
@@ -59,9 +60,8 @@ fn records(place: &Place) -> Result<Records, String> {
         Err(errno) => return Err(format!("{path}: {}", told(errno))),
     };
     let mut records = Records::new();
-    for folder in directory.names().map_err(|errno| format!("{path}: {}", told(errno)))? {
+    for folder in names(&directory).map_err(|errno| format!("{path}: {}", told(errno)))? {
         // Other names are not of ours.
-        let Ok(folder) = String::from_utf8(folder) else { continue };
         let Some(key) = unfold(&folder) else { continue };
         let record = record(&directory, &folder, &format!("{path}/{folder}"))?;
         if record != Record::default() {
@@ -69,6 +69,14 @@ fn records(place: &Place) -> Result<Records, String> {
         }
     }
     Ok(records)
+}
+
+/// The names in a directory that are texts. Its own handle is not good for reading.
+fn names(directory: &Directory) -> rustix::io::Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let entries = Dir::new(openat(directory, ".", flags, Mode::empty())?)?;
+    let names = entries.map(|entry| entry.map(|entry| String::from_utf8(entry.file_name().to_bytes().to_vec())));
+    names.filter_map(|name| name.map(std::result::Result::ok).transpose()).collect()
 }
 
 /// The record of one owner. The journal is read before the ledger: what moves from the journal to the ledger in between is then
