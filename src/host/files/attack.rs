@@ -27,8 +27,9 @@ use crate::step::{Outcome, Removable};
 /// Her number.
 const ADA: u32 = 1001;
 
-/// So often root works there.
+/// So often root works there at least, and until she could not hinder some of it.
 const TRIES: usize = 200;
+const DONE: usize = 5;
 
 /// What only root may read.
 const SECRET: &str = "# the secret of root\n";
@@ -151,13 +152,10 @@ impl Scene {
                 scope.spawn(move || as_user(ADA, swapper));
             }
             let root = scope.spawn(move || {
-                for at in 0..tries {
+                while done + refused < tries || done < DONE {
                     self.restore();
-                    if work(self, at) {
-                        done += 1
-                    } else {
-                        refused += 1
-                    }
+                    let count = if work(self, done + refused) { &mut done } else { &mut refused };
+                    *count += 1;
                     damage = self.damage();
                     if !damage.is_empty() || began.elapsed() > Duration::from_secs(120) {
                         break;
@@ -197,7 +195,7 @@ impl Scene {
             };
             // Sometimes root must have the time to do something.
             match turn % 128 {
-                0 => std::thread::sleep(Duration::from_millis(10)),
+                0 => std::thread::sleep(Duration::from_millis(20)),
                 rest if rest % 4 == 0 => std::thread::sleep(Duration::from_micros(turn % 300)),
                 _ => {}
             }
@@ -235,7 +233,7 @@ impl Scene {
                 renameat_with(&home, "work", &home, "away", RenameFlags::EXCHANGE).expect("it is hers");
                 std::thread::sleep(Duration::from_micros(30));
             }
-            std::thread::sleep(Duration::from_micros(400));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -342,16 +340,15 @@ fn private(path: &str) {
     file.write_all(SECRET.as_bytes()).expect("it is written");
 }
 
-/// What was done by hand to see how often something was done at all.
+/// That she does no damage, though she is at work, and that something is done all the same.
 fn withstands(what: &str, work: &(dyn Fn(&Scene, usize) -> bool + Sync)) {
     let scene = Scene::new();
     let (done, refused, damage) = scene.attack(TRIES, work);
     let swaps = scene.swaps.load(Ordering::Relaxed);
     eprintln!("{what}: {done} done, {refused} refused, {swaps} swaps");
     assert_eq!(damage, Vec::<String>::new(), "{what}");
-    assert_eq!(done + refused, TRIES, "{what}: it took too long");
     assert!(swaps > TRIES && refused > 0, "{what}: she was not at work");
-    assert!(done > 0, "{what}: she stops everything");
+    assert!(done + refused >= TRIES && done >= DONE, "{what}: she stops everything");
 }
 
 /// That the attacker does damage to one who looks first and then acts.
