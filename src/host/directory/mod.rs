@@ -14,7 +14,7 @@ pub(super) mod tests;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub(super) use entry::{Entry, by_handle};
+pub(super) use entry::Entry;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 

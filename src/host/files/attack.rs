@@ -6,9 +6,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
-};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -206,7 +205,7 @@ impl Scene {
     fn swap_spares(&self) {
         let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("inotify");
         let (work, mut buffer) = (self.work(), [MaybeUninit::uninit(); 4096]);
-        let path = super::super::directory::by_handle(&work);
+        let path = format!("/proc/self/fd/{}", work.as_raw_fd());
         inotify::add_watch(&watch, &path, inotify::WatchFlags::ALL_EVENTS).expect("inotify");
         let mut events = inotify::Reader::new(&watch, &mut buffer);
         let baits = ["root/secret", "root/device", "root/directory/new"].map(|name| self.room.path(name));
