@@ -352,8 +352,8 @@ fn withstands(what: &str, work: &(dyn Fn(&Scene, usize) -> bool + Sync)) {
 
 /// That the attacker does damage to one who looks first and then acts.
 fn bites(what: &str, work: &(dyn Fn(&Scene, usize) -> bool + Sync)) {
-    let mut tries = 0;
-    for _ in 0..20 {
+    let (mut tries, began) = (0, Instant::now());
+    while began.elapsed() < Duration::from_secs(90) {
         let scene = Scene::new();
         let (done, refused, damage) = scene.attack(TRIES, work);
         tries += done + refused;
