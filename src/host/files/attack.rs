@@ -6,9 +6,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
-};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,8 +26,9 @@ use crate::step::{Outcome, Removable};
 /// Her number.
 const ADA: u32 = 1001;
 
-/// So often root works there.
+/// So often root works there at least, and until she could not hinder some of it.
 const TRIES: usize = 200;
+const DONE: usize = 5;
 
 /// What only root may read.
 const SECRET: &str = "# the secret of root\n";
@@ -151,13 +151,10 @@ impl Scene {
                 scope.spawn(move || as_user(ADA, swapper));
             }
             let root = scope.spawn(move || {
-                for at in 0..tries {
+                while done + refused < tries || done < DONE {
                     self.restore();
-                    if work(self, at) {
-                        done += 1
-                    } else {
-                        refused += 1
-                    }
+                    let count = if work(self, done + refused) { &mut done } else { &mut refused };
+                    *count += 1;
                     damage = self.damage();
                     if !damage.is_empty() || began.elapsed() > Duration::from_secs(120) {
                         break;
@@ -197,7 +194,7 @@ impl Scene {
             };
             // Sometimes root must have the time to do something.
             match turn % 128 {
-                0 => std::thread::sleep(Duration::from_millis(10)),
+                0 => std::thread::sleep(Duration::from_millis(20)),
                 rest if rest % 4 == 0 => std::thread::sleep(Duration::from_micros(turn % 300)),
                 _ => {}
             }
@@ -208,7 +205,7 @@ impl Scene {
     fn swap_spares(&self) {
         let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("inotify");
         let (work, mut buffer) = (self.work(), [MaybeUninit::uninit(); 4096]);
-        let path = super::super::directory::by_handle(&work);
+        let path = format!("/proc/self/fd/{}", work.as_raw_fd());
         inotify::add_watch(&watch, &path, inotify::WatchFlags::ALL_EVENTS).expect("inotify");
         let mut events = inotify::Reader::new(&watch, &mut buffer);
         let baits = ["root/secret", "root/device", "root/directory/new"].map(|name| self.room.path(name));
@@ -235,7 +232,7 @@ impl Scene {
                 renameat_with(&home, "work", &home, "away", RenameFlags::EXCHANGE).expect("it is hers");
                 std::thread::sleep(Duration::from_micros(30));
             }
-            std::thread::sleep(Duration::from_micros(400));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -342,22 +339,21 @@ fn private(path: &str) {
     file.write_all(SECRET.as_bytes()).expect("it is written");
 }
 
-/// What was done by hand to see how often something was done at all.
+/// That she does no damage, though she is at work, and that something is done all the same.
 fn withstands(what: &str, work: &(dyn Fn(&Scene, usize) -> bool + Sync)) {
     let scene = Scene::new();
     let (done, refused, damage) = scene.attack(TRIES, work);
     let swaps = scene.swaps.load(Ordering::Relaxed);
     eprintln!("{what}: {done} done, {refused} refused, {swaps} swaps");
     assert_eq!(damage, Vec::<String>::new(), "{what}");
-    assert_eq!(done + refused, TRIES, "{what}: it took too long");
     assert!(swaps > TRIES && refused > 0, "{what}: she was not at work");
-    assert!(done > 0, "{what}: she stops everything");
+    assert!(done + refused >= TRIES && done >= DONE, "{what}: she stops everything");
 }
 
 /// That the attacker does damage to one who looks first and then acts.
 fn bites(what: &str, work: &(dyn Fn(&Scene, usize) -> bool + Sync)) {
-    let mut tries = 0;
-    for _ in 0..20 {
+    let (mut tries, began) = (0, Instant::now());
+    while began.elapsed() < Duration::from_secs(90) {
         let scene = Scene::new();
         let (done, refused, damage) = scene.attack(TRIES, work);
         tries += done + refused;

@@ -474,6 +474,60 @@ fn a_file_with_two_names_stays_one_file() {
 }
 
 #[test]
+#[ignore = "needs root: gives files to other users"]
+fn what_is_roots_alone_is_not_given_to_those_who_can_rename_it() {
+    let (room, mut files) = (Room::new(), files());
+    room.make("hers/full", 0o700);
+    room.make("hers/empty", 0o700);
+    room.make("sticky", 0o1777);
+    for name in ["hers/alone", "hers/full/file", "linked"] {
+        fs::write(room.path(name), "127.0.0.1 localhost\n").expect("a file");
+        fs::set_permissions(room.path(name), fs::Permissions::from_mode(0o600)).expect("a mode");
+    }
+    for name in ["hers/nothing", "hers/known"] {
+        fs::write(room.path(name), if name == "hers/known" { "x" } else { "" }).expect("a file");
+    }
+    fs::set_permissions(room.path("hers/nothing"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    fs::hard_link(room.path("linked"), room.path("hers/linked")).expect("a second name");
+    let (null, device) = (rustix::fs::makedev(1, 3), rustix::fs::FileType::CharacterDevice);
+    rustix::fs::mknodat(rustix::fs::CWD, room.at("hers/device"), device, 0o600.into(), null).expect("needs root");
+    chown(room.path("hers"), Some(1001), Some(1001)).expect("an owner");
+    let ada = |mode| owned(Some("ada"), Some("ada"), mode);
+    let refused = [
+        ("alone", ada(None), "can be read by user 0 alone, and others can change its directory"),
+        ("alone", owned(None, None, Some(0o644)), "can be read by user 0 alone"),
+        ("full", ada(None), "can be read by user 0 alone"),
+        ("linked", ada(None), "has 2 names (hard links) and others can change its directory"),
+        ("device", ada(None), "is a device in a directory that others can change"),
+    ];
+    for (name, ownership, said) in refused {
+        let path = room.path(&format!("hers/{name}"));
+        let told = why(files.set_ownership(&path, &ownership));
+        assert!(told.starts_with(&format!("{path} {said}")), "{told}");
+        assert_eq!(owner(&path), (0, 0));
+        if name == "full" {
+            assert!(why(files.make_directory(&path, &ownership)).contains(said));
+        }
+    }
+    let linked = room.path("hers/linked");
+    assert!(why(files.edit(&linked, &hosts("a"), None)).contains("has 2 names (hard links) and others"));
+    assert!(files.unchanged(&linked, Some(&Digest::of(b"127.0.0.1 localhost\n"))).is_err(), "it is not read");
+    // Nobody learns anything by these.
+    for name in ["nothing", "known", "empty"] {
+        files.set_ownership(&room.path(&format!("hers/{name}")), &ada(None)).expect("it is given");
+    }
+    files.set_ownership(&room.path("hers/alone"), &owned(None, None, Some(0o400))).expect("it is still root's alone");
+    files.set_ownership(&room.path("linked"), &ada(None)).expect("here nobody else gives names");
+    // What somebody else filled does not become root's with all that is in it.
+    room.make("sticky/bobs", 0o755);
+    fs::write(room.path("sticky/bobs/file"), "").expect("a file");
+    chown(room.path("sticky/bobs"), Some(1002), Some(1002)).expect("an owner");
+    let told = why(files.make_directory(&room.path("sticky/bobs"), &owned(Some("root"), None, None)));
+    assert!(told.contains("belongs to user 1002 and is not empty"), "{told}");
+    files.make_directory(&room.path("sticky/bobs"), &owned(None, None, Some(0o700))).expect("it stays his");
+}
+
+#[test]
 fn an_edit_changes_what_is_there_now() {
     for mut files in both() {
         let room = Room::new();
