@@ -4,7 +4,7 @@
 //! missing on some hosts. Users and groups come as numbers: a static binary cannot ask the name service.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 
 use nix::errno::Errno;
@@ -71,7 +71,19 @@ fn prepare(directory: &OsStr, identity: &OsStr) -> Result {
     // As who started this: a program may stand in a directory that its user could not enter.
     std::env::set_current_dir(directory)
         .map_err(|error| Failure::new(format!("cannot enter {}: {}", directory.display(), described(&error))))?;
-    identity.as_ref().map_or(Ok(()), turn_into)
+    identity.as_ref().map_or(Ok(()), turn_into)?;
+    close_others();
+    Ok(())
+}
+
+/// What is open besides the three streams, and was left so by whoever started us: it is not for the program.
+fn close_others() {
+    let number = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok();
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(number).collect();
+    for number in open.into_iter().filter(|number| *number > 2) {
+        // One of them was the list itself, and is closed already.
+        let _ = nix::unistd::close(number);
+    }
 }
 
 #[expect(clippy::option_option, reason = "no identity is one, an invalid one is none")]
