@@ -22,7 +22,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags, fchmod, fstatvfs, symlinkat};
+use rustix::fs::{Mode, StatVfsMountFlags, fchmod, fstatvfs, symlinkat};
 
 use super::keep::folder::{Folder, lock_within};
 use super::keep::walk::{Missing, enter};
