@@ -22,11 +22,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags, fchmod, fstatvfs, symlinkat};
+use rustix::fs::{Mode, StatVfsMountFlags, fchmod, fstatvfs, symlinkat};
 
+use super::keep::Keep;
 use super::keep::folder::{Folder, lock_within};
 use super::keep::walk::{Missing, enter};
-use super::keep::{Keep, Uptime};
 use super::undo::Means;
 use super::{Failure, Result};
 use crate::name::{Owner, RoleName};

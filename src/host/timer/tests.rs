@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use super::super::keep::Uptime;
 use super::super::keep::tests::{FOLDER, Host, owner};
 use super::super::undo::snapshot;
 use super::*;

@@ -132,7 +132,9 @@ impl Rollback<'_> {
         }
         let directory = Folder::new(enter(parent, Missing::Leave, self.means.uid)?, parent);
         let failed = |error: io::Error| Failure::new(format!("{path} cannot be removed: {error}"));
-        let Some(stat) = directory.look(name).map_err(failed)? else { return Ok(()) };
+        let Some(stat) = directory.look(name).map_err(failed)? else {
+            return self.remove_old(&directory, name).map_err(failed);
+        };
         if is_unpacked(&directory, name) {
             changing(self.kept)?;
             let old = format!(".armilla-old-{name}");
@@ -145,6 +147,11 @@ impl Rollback<'_> {
         }
         changing(self.kept)?;
         directory.remove(name).and_then(|()| directory.sync()).map_err(failed)
+    }
+
+    /// Where an earlier rollback was interrupted, what it moved out of the way may still be there.
+    fn remove_old(&self, directory: &Folder, name: &str) -> io::Result<()> {
+        if self.kept.has("begun") { directory.remove_all(&format!(".armilla-old-{name}")) } else { Ok(()) }
     }
 
     /// What was there comes back, beside its place and renamed.
@@ -164,7 +171,7 @@ impl Rollback<'_> {
         let (new, old) = (format!(".armilla-new-{name}"), format!(".armilla-old-{name}"));
         let change = Change { directory: &directory, name, place: &place, was, now };
         if change.is_none().map_err(failed)? {
-            return Ok(());
+            return self.remove_old(&directory, name).map_err(failed);
         }
         changing(self.kept)?;
         directory.remove_all(&new).map_err(failed)?;
