@@ -53,7 +53,7 @@ impl Entry {
 
     /// A name for it that nobody else can change, for calls that take no handles.
     pub(in crate::host) fn path(&self) -> String {
-        by_handle(&self.handle)
+        format!("/proc/self/fd/{}", self.handle.as_raw_fd())
     }
 
     /// The same as a directory, which is in that one.
@@ -157,8 +157,3 @@ impl AsFd for Entry {
 
 /// The largest extended attribute, and the longest list of their names, that Linux has (`xattr(7)`).
 const MOST: usize = 65_536;
-
-/// A name for what a handle is of.
-pub(in crate::host) fn by_handle(handle: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
-}

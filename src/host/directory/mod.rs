@@ -14,7 +14,7 @@ pub(super) mod tests;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub(super) use entry::{Entry, by_handle};
+pub(super) use entry::Entry;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
@@ -199,13 +199,19 @@ impl Directory {
     /// The names in it, without `.` and `..`, in no order.
     pub(super) fn names(&self) -> Result<Vec<Vec<u8>>, Errno> {
         let mut names = Vec::new();
-        for entry in Dir::read_from(&self.handle)? {
+        for entry in Dir::new(self.readable()?)? {
             let name = entry?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {
                 names.push(name);
             }
         }
         Ok(names)
+    }
+
+    /// Another handle, which is good for reading and flushing.
+    fn readable(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.handle, ".", flags, Mode::empty())
     }
 
     /// The same directory as an entry, to give it an owner and a mode.
@@ -231,8 +237,7 @@ impl Directory {
 
     /// Sees to it that the names in it are on the disk.
     pub(super) fn flush(&self) -> Result<(), Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.handle, ".", flags, Mode::empty()) {
+        match self.readable() {
             Ok(open) => match rustix::fs::fsync(open) {
                 // What cannot be flushed by itself: some file systems of networks and of user space.
                 Err(Errno::INVAL) => Ok(()),

@@ -77,8 +77,13 @@ fn links_of_ours_are_followed_as_the_kernel_follows_them() {
     let room = Room::new();
     room.make("a/b", 0o755);
     room.make("c/d", 0o755);
-    let links =
-        [("a/up", "../c/d"), ("a/here", "."), ("a/whole", &room.path("c")), ("a/b/twice", "../up/../d/"), ("way", "a/whole/d")];
+    let links = [
+        ("a/up", "../c/d"),
+        ("a/here", "."),
+        ("a/whole", &room.path("c")),
+        ("a/b/twice", "../up/../d/"),
+        ("way", "a/whole/d"),
+    ];
     for (name, target) in links {
         symlink(target, room.at(name)).expect("a link");
     }
@@ -137,7 +142,11 @@ fn what_users_control_is_known_from_the_way_there() {
     assert_eq!(control("sticky"), Control::Anyone);
     assert_eq!(control("sticky/ada"), Control::Anyone);
     assert_eq!(control("sticky/root"), Control::Ours, "nobody can rename what is root's");
-    assert_eq!(control("ada/sticky/root"), Control::User(1001), "she can put another one in the place of the sticky one");
+    assert_eq!(
+        control("ada/sticky/root"),
+        Control::User(1001),
+        "she can put another one in the place of the sticky one"
+    );
     symlink("/etc", room.at("ada/root/link")).expect("a link");
     assert!(reached(&room.path("ada/root/link")).expect_err("it may be planted").contains("planted"));
 }
@@ -147,7 +156,11 @@ fn what_is_not_there_is_told_apart_from_what_cannot_be_looked_at() {
     let room = Room::new();
     fs::write(room.at("file"), "").expect("a file");
     let open = |name: &str| Directory::open(&room.path(name), Missing::Refuse).expect_err("it is not there");
-    for (name, why) in [("none", "there is no directory "), ("none/below", "there is no directory "), ("file", "/file is not a directory")] {
+    for (name, why) in [
+        ("none", "there is no directory "),
+        ("none/below", "there is no directory "),
+        ("file", "/file is not a directory"),
+    ] {
         let unreached = open(name);
         assert!(unreached.absent && unreached.failure.why.contains(why), "{name}: {unreached:?}");
     }

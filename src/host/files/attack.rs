@@ -6,7 +6,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,8 +26,9 @@ use crate::step::{Outcome, Removable};
 /// Her number.
 const ADA: u32 = 1001;
 
-/// So often root works there.
+/// So often root works there at least, and until she could not hinder some of it.
 const TRIES: usize = 200;
+const DONE: usize = 5;
 
 /// What only root may read.
 const SECRET: &str = "# the secret of root\n";
@@ -53,7 +55,8 @@ impl Scene {
         room.make("root/directory", 0o755);
         room.make("home/work", 0o755);
         let device = rustix::fs::makedev(1, 3);
-        mknodat(CWD, room.path("root/device"), FileType::CharacterDevice, Mode::from_raw_mode(0o600), device).expect("root");
+        mknodat(CWD, room.path("root/device"), FileType::CharacterDevice, Mode::from_raw_mode(0o600), device)
+            .expect("root");
         for name in ["root/secret", "root/directory/inside", "root/linked"] {
             private(&room.path(name));
         }
@@ -73,11 +76,18 @@ impl Scene {
             let _ = unlinkat(&work, name, AtFlags::empty());
         }
         let _ = linkat(CWD, self.room.path("root/linked"), &work, "linked", AtFlags::empty());
-        if let Ok(open) = openat(&work, "alone", OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, Mode::from_raw_mode(0o600)) {
+        if let Ok(open) =
+            openat(&work, "alone", OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, Mode::from_raw_mode(0o600))
+        {
             File::from(open).write_all(SECRET.as_bytes()).expect("it is written");
         }
         if mkdirat(&work, "inner", Mode::from_raw_mode(0o700)).is_ok()
-            && let Ok(open) = openat(&work, "inner/file", OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW, Mode::from_raw_mode(0o600))
+            && let Ok(open) = openat(
+                &work,
+                "inner/file",
+                OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW,
+                Mode::from_raw_mode(0o600),
+            )
         {
             let _ = File::from(open).write_all(SECRET.as_bytes());
         }
@@ -141,9 +151,10 @@ impl Scene {
                 scope.spawn(move || as_user(ADA, swapper));
             }
             let root = scope.spawn(move || {
-                for at in 0..tries {
+                while done + refused < tries || done < DONE {
                     self.restore();
-                    if work(self, at) { done += 1 } else { refused += 1 }
+                    let count = if work(self, done + refused) { &mut done } else { &mut refused };
+                    *count += 1;
                     damage = self.damage();
                     if !damage.is_empty() || began.elapsed() > Duration::from_secs(120) {
                         break;
@@ -183,7 +194,7 @@ impl Scene {
             };
             // Sometimes root must have the time to do something.
             match turn % 128 {
-                0 => std::thread::sleep(Duration::from_millis(10)),
+                0 => std::thread::sleep(Duration::from_millis(20)),
                 rest if rest % 4 == 0 => std::thread::sleep(Duration::from_micros(turn % 300)),
                 _ => {}
             }
@@ -194,7 +205,7 @@ impl Scene {
     fn swap_spares(&self) {
         let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("inotify");
         let (work, mut buffer) = (self.work(), [MaybeUninit::uninit(); 4096]);
-        let path = super::super::directory::by_handle(&work);
+        let path = format!("/proc/self/fd/{}", work.as_raw_fd());
         inotify::add_watch(&watch, &path, inotify::WatchFlags::ALL_EVENTS).expect("inotify");
         let mut events = inotify::Reader::new(&watch, &mut buffer);
         let baits = ["root/secret", "root/device", "root/directory/new"].map(|name| self.room.path(name));
@@ -213,14 +224,15 @@ impl Scene {
 
     /// Her directory is sometimes a link to one of root's.
     fn swap_directories(&self) {
-        let home = openat(CWD, self.room.path("home"), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).expect("hers");
+        let home =
+            openat(CWD, self.room.path("home"), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).expect("hers");
         symlinkat(self.room.path("root/directory"), &home, "away").expect("a link");
         while self.goes_on() {
             for _ in 0..2 {
                 renameat_with(&home, "work", &home, "away", RenameFlags::EXCHANGE).expect("it is hers");
                 std::thread::sleep(Duration::from_micros(30));
             }
-            std::thread::sleep(Duration::from_micros(400));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -307,7 +319,11 @@ fn given(directory: &File, depth: usize) -> Vec<String> {
         let hers = of.uid() == ADA || of.mode() & 0o044 != 0;
         if of.is_dir() && depth > 0 && hers {
             // A directory of root's alone may be shown to her only if there is nothing in it.
-            given.extend(self::names(&open).contains(&b"file".to_vec()).then(|| format!("she has {}", String::from_utf8_lossy(&name))));
+            given.extend(
+                self::names(&open)
+                    .contains(&b"file".to_vec())
+                    .then(|| format!("she has {}", String::from_utf8_lossy(&name))),
+            );
         } else if of.is_file() && hers {
             let mut text = String::new();
             let _ = open.take(4096).read_to_string(&mut text);
@@ -323,22 +339,21 @@ fn private(path: &str) {
     file.write_all(SECRET.as_bytes()).expect("it is written");
 }
 
-/// What was done by hand to see how often something was done at all.
+/// That she does no damage, though she is at work, and that something is done all the same.
 fn withstands(what: &str, work: &(dyn Fn(&Scene, usize) -> bool + Sync)) {
     let scene = Scene::new();
     let (done, refused, damage) = scene.attack(TRIES, work);
     let swaps = scene.swaps.load(Ordering::Relaxed);
     eprintln!("{what}: {done} done, {refused} refused, {swaps} swaps");
     assert_eq!(damage, Vec::<String>::new(), "{what}");
-    assert_eq!(done + refused, TRIES, "{what}: it took too long");
     assert!(swaps > TRIES && refused > 0, "{what}: she was not at work");
-    assert!(done > 0, "{what}: she stops everything");
+    assert!(done + refused >= TRIES && done >= DONE, "{what}: she stops everything");
 }
 
 /// That the attacker does damage to one who looks first and then acts.
 fn bites(what: &str, work: &(dyn Fn(&Scene, usize) -> bool + Sync)) {
-    let mut tries = 0;
-    for _ in 0..20 {
+    let (mut tries, began) = (0, Instant::now());
+    while began.elapsed() < Duration::from_secs(90) {
         let scene = Scene::new();
         let (done, refused, damage) = scene.attack(TRIES, work);
         tries += done + refused;

@@ -130,7 +130,9 @@ impl Draft {
                 Ok(0) => return Ok(self.size - began),
                 Ok(count) => self.fill(&piece[..count])?,
                 Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(why) => return Err(Failure::new(format!("{}: its content did not arrive: {why}", self.target.path))),
+                Err(why) => {
+                    return Err(Failure::new(format!("{}: its content did not arrive: {why}", self.target.path)));
+                }
             }
         }
     }
@@ -177,7 +179,9 @@ impl Draft {
         match (found, &self.kept) {
             (Ok(None), None) => true,
             (Ok(Some(found)), Some(kept)) if self.exact => found.is_same(&kept.stat),
-            (Ok(Some(found)), Some(kept)) => (found.stat.st_dev, found.stat.st_ino) == (kept.stat.st_dev, kept.stat.st_ino),
+            (Ok(Some(found)), Some(kept)) => {
+                (found.stat.st_dev, found.stat.st_ino) == (kept.stat.st_dev, kept.stat.st_ino)
+            }
             _ => false,
         }
     }

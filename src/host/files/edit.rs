@@ -52,7 +52,9 @@ fn find(path: &str) -> Result<Found> {
 
 fn content(entry: &Entry, directory: &Directory, path: &str) -> Result<Vec<u8>> {
     if !entry.is_file() {
-        return Err(Failure::new(format!("{path}: it is not a regular file, and armilla does not write through links")));
+        return Err(Failure::new(format!(
+            "{path}: it is not a regular file, and armilla does not write through links"
+        )));
     }
     let mut bytes = Vec::new();
     let read = entry.open(directory, path)?.take(FETCH_LIMIT + 1).read_to_end(&mut bytes);

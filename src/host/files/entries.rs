@@ -19,13 +19,15 @@ impl Files<'_> {
         let wanted = Wanted::of(ownership, self.numbers)?;
         let (directory, name) = Directory::open_parent(&path, Missing::Make)?;
         match directory.make(name) {
-            Ok(Some(new)) => fresh(&new, &directory, wanted, &path)?,
-            Ok(None) => there(&directory, name, wanted, &path)?,
-            Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => return Err(swapped(&path)),
-            Err(errno) => return Err(hindrance::failure(errno, &path, None, &directory)),
+            Ok(Some(new)) => {
+                fresh(&new, &directory, wanted, &path)?;
+                self.flush.remember(directory);
+                Ok(())
+            }
+            Ok(None) => there(&directory, name, wanted, &path),
+            Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Err(swapped(&path)),
+            Err(errno) => Err(hindrance::failure(errno, &path, None, &directory)),
         }
-        self.flush.remember(directory);
-        Ok(())
     }
 
     /// Makes a symbolic link, in the place of a link that is there.

@@ -41,11 +41,13 @@ pub(super) fn together<T: Sync>(all: &[T], one: impl Fn(&T) -> Result + Sync) ->
     }
     let part = all.len().div_ceil(AT_ONCE).max(1);
     let one = &one;
+    // One that fails keeps none of the others from the disk.
+    let each = |part: &[T]| part.iter().map(one).collect::<Vec<Result>>();
     std::thread::scope(|scope| {
-        // One that fails keeps none of the others from the disk.
-        let each = |part: &[T]| part.iter().map(one).fold(Ok(()), |first: Result, next| first.and(next));
         let started: Vec<_> = all.chunks(part).map(|part| scope.spawn(move || each(part))).collect();
-        let broken = |_| Err(Failure::new("a thread that flushed files ended early"));
-        started.into_iter().map(|thread| thread.join().unwrap_or_else(broken)).fold(Ok(()), |first, next| first.and(next))
+        let broken = |_| vec![Err(Failure::new("a thread that flushed files ended early"))];
+        let results: Vec<Vec<Result>> =
+            started.into_iter().map(|thread| thread.join().unwrap_or_else(broken)).collect();
+        results.into_iter().flatten().collect()
     })
 }

@@ -26,7 +26,8 @@ fn flag(entry: &Entry) -> Option<&'static str> {
     if !matches!(entry.kind(), FileType::RegularFile | FileType::Directory) {
         return None;
     }
-    let open = rustix::fs::open(entry.path(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let open =
+        rustix::fs::open(entry.path(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let flags = rustix::fs::ioctl_getflags(open).ok()?;
     let set = |flag| flags.contains(flag);
     match () {

@@ -52,7 +52,9 @@ impl Kept {
             }
         }
         if kept.capability.is_some() && !directory.is_ours() {
-            return Err(Failure::new(format!("{path} has capabilities, and others can change its directory: move it away")));
+            return Err(Failure::new(format!(
+                "{path} has capabilities, and others can change its directory: move it away"
+            )));
         }
         Ok(kept)
     }
@@ -64,7 +66,9 @@ impl Kept {
             // It may have one from the directory.
             None => match new.remove_attribute(ACCESS) {
                 Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-                Err(errno) => return Err(Failure::new(format!("{path}: its access list cannot be removed: {}", told(errno)))),
+                Err(errno) => {
+                    return Err(Failure::new(format!("{path}: its access list cannot be removed: {}", told(errno))));
+                }
             },
         }
         self.others.iter().try_for_each(|(name, value)| set(new, name, value, path))

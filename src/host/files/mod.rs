@@ -3,6 +3,8 @@
 //! In: paths as steps have them, contents, and who may do what. Out: all of it done, or nothing and why. Never: anything
 //! opened, changed or given away that a user put in the place of what was meant.
 
+#[cfg(test)]
+mod attack;
 mod draft;
 mod edit;
 mod entries;
@@ -11,8 +13,6 @@ mod hindrance;
 mod kept;
 mod owner;
 mod path;
-#[cfg(test)]
-mod attack;
 #[cfg(test)]
 mod tests;
 
@@ -58,7 +58,15 @@ impl<'a> Files<'a> {
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).map_err(|why| Failure::new(format!("the kernel has no random numbers: {why}")))?;
         let mark = format!("{:032x}", u128::from_be_bytes(random));
-        Ok(Self { numbers, company, mark, named: 0, swept: BTreeSet::new(), start: Start::Nameless, flush: Flush::default() })
+        Ok(Self {
+            numbers,
+            company,
+            mark,
+            named: 0,
+            swept: BTreeSet::new(),
+            start: Start::Nameless,
+            flush: Flush::default(),
+        })
     }
 
     /// Writes a file: its name stands for the old or the new one at any instant. What `ownership` leaves open is as on the

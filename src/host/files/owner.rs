@@ -124,11 +124,14 @@ fn is_ours(uid: u32) -> bool {
     uid == 0 || uid == me()
 }
 
+/// What the group and all others may do.
+const OTHERS: RawMode = 0o077;
+
 /// Whether others could look into what was for root or us alone.
 fn opens(entry: &Entry, wanted: Wanted) -> bool {
     let (uid, mode) = (entry.stat.st_uid, entry.mode());
-    let closed = is_ours(uid) && mode & 0o077 == 0;
-    let opened = wanted.uid.is_some_and(|new| new != uid) || wanted.mode.is_some_and(|new| new & 0o077 != 0);
+    let closed = is_ours(uid) && mode & OTHERS == 0;
+    let opened = wanted.uid.is_some_and(|new| new != uid) || wanted.mode.is_some_and(|new| new & OTHERS != 0);
     closed && opened
 }
 

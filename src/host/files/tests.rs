@@ -144,7 +144,9 @@ fn ownership_is_given_kept_and_checked() {
         assert!(why(files.set_ownership(&file, &owned(Some("no-such-user"), None, None))).contains("no-such-user"));
         assert!(why(files.write(&file, b"", &owned(None, Some("no-such-group"), None))).contains("no-such-group"));
         assert!(why(files.set_ownership(&file, &owned(Some("a b"), None, None))).contains("invalid"));
-        assert!(why(files.set_ownership(&room.path("none"), &Ownership::default())).starts_with("there is nothing at "));
+        assert!(
+            why(files.set_ownership(&room.path("none"), &Ownership::default())).starts_with("there is nothing at ")
+        );
         assert_eq!(room.names(""), ["a", "file", "fresh"]);
     }
 }
@@ -242,7 +244,10 @@ fn what_a_user_cannot_look_into_is_not_taken_for_gone() {
         let denied = format!("permission denied: cannot look into {closed}");
         assert_eq!(why(files.remove(&below, Removable::File)), denied);
         assert_eq!(why(files.unchanged(&below, None)), denied);
-        assert_eq!(why(files.write(&room.path("x"), b"", &Ownership::default())), format!("permission denied: cannot change {}", room.path("x")));
+        assert_eq!(
+            why(files.write(&room.path("x"), b"", &Ownership::default())),
+            format!("permission denied: cannot change {}", room.path("x"))
+        );
     });
     assert!(Path::new(&room.path("closed/below/file")).exists());
 }
@@ -305,7 +310,8 @@ fn what_cannot_be_changed_is_told_by_name() {
     let mark = |path: &str, on: bool| {
         let open = fs::File::open(path).expect("it opens");
         let flags = ioctl_getflags(&open).expect("flags");
-        ioctl_setflags(&open, if on { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE }).expect("flags are set");
+        ioctl_setflags(&open, if on { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE })
+            .expect("flags are set");
     };
     let (any, edit) = (Ownership::default(), hosts("a"));
     for mut files in both() {
@@ -327,7 +333,10 @@ fn what_cannot_be_changed_is_told_by_name() {
             let what = if at < 4 { &file } else { &room.path("directory") };
             assert_eq!(told, &format!("{what} is immutable (chattr +i)"), "{at}");
         }
-        assert_eq!((room.names(""), room.names("directory")), (vec!["directory".into(), "file".into()], vec!["file".into()]));
+        assert_eq!(
+            (room.names(""), room.names("directory")),
+            (vec!["directory".into(), "file".into()], vec!["file".into()])
+        );
     }
     let mounted = Command::new("mount").args(["--bind", &inside, &file]).status();
     assert!(mounted.is_ok_and(|status| status.success()), "mounting needs root");
@@ -384,7 +393,10 @@ fn access_lists_and_attributes_survive_a_new_content_and_an_edit() {
         assert_eq!(mode(&file), 0o640, "the mask looks like the rights of the group");
         assert_eq!(files.edit(&file, &hosts("a"), None), Ok(Outcome::Done));
         assert!(fs::read_to_string(&file).expect("a file").contains("10.0.0.1"));
-        assert_eq!((attribute(&file, ACCESS), attribute(&file, "user.note")), (Some(access_list()), Some(b"by hand".to_vec())));
+        assert_eq!(
+            (attribute(&file, ACCESS), attribute(&file, "user.note")),
+            (Some(access_list()), Some(b"by hand".to_vec()))
+        );
         files.write(&file, b"new", &Ownership::default()).expect("it is written");
         assert_eq!((attribute(&file, ACCESS), mode(&file)), (Some(access_list()), 0o640));
         // A mode that is asked for is that of the list: the group still may nothing.
@@ -445,7 +457,9 @@ fn a_file_with_two_names_stays_one_file() {
         let (file, other) = (room.path("file"), room.path("other"));
         fs::write(&file, "127.0.0.1 localhost\n").expect("a file");
         fs::hard_link(&file, &other).expect("a second name");
-        for result in [files.write(&file, b"new", &Ownership::default()), files.edit(&file, &hosts("a"), None).map(drop)] {
+        for result in
+            [files.write(&file, b"new", &Ownership::default()), files.edit(&file, &hosts("a"), None).map(drop)]
+        {
             assert!(why(result).contains("has 2 names (hard links)"));
         }
         files.set_ownership(&file, &owned(None, None, Some(0o600))).expect("it is one file");
@@ -460,6 +474,60 @@ fn a_file_with_two_names_stays_one_file() {
 }
 
 #[test]
+#[ignore = "needs root: gives files to other users"]
+fn what_is_roots_alone_is_not_given_to_those_who_can_rename_it() {
+    let (room, mut files) = (Room::new(), files());
+    room.make("hers/full", 0o700);
+    room.make("hers/empty", 0o700);
+    room.make("sticky", 0o1777);
+    for name in ["hers/alone", "hers/full/file", "linked"] {
+        fs::write(room.path(name), "127.0.0.1 localhost\n").expect("a file");
+        fs::set_permissions(room.path(name), fs::Permissions::from_mode(0o600)).expect("a mode");
+    }
+    for name in ["hers/nothing", "hers/known"] {
+        fs::write(room.path(name), if name == "hers/known" { "x" } else { "" }).expect("a file");
+    }
+    fs::set_permissions(room.path("hers/nothing"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    fs::hard_link(room.path("linked"), room.path("hers/linked")).expect("a second name");
+    let (null, device) = (rustix::fs::makedev(1, 3), rustix::fs::FileType::CharacterDevice);
+    rustix::fs::mknodat(rustix::fs::CWD, room.at("hers/device"), device, 0o600.into(), null).expect("needs root");
+    chown(room.path("hers"), Some(1001), Some(1001)).expect("an owner");
+    let ada = |mode| owned(Some("ada"), Some("ada"), mode);
+    let refused = [
+        ("alone", ada(None), "can be read by user 0 alone, and others can change its directory"),
+        ("alone", owned(None, None, Some(0o644)), "can be read by user 0 alone"),
+        ("full", ada(None), "can be read by user 0 alone"),
+        ("linked", ada(None), "has 2 names (hard links) and others can change its directory"),
+        ("device", ada(None), "is a device in a directory that others can change"),
+    ];
+    for (name, ownership, said) in refused {
+        let path = room.path(&format!("hers/{name}"));
+        let told = why(files.set_ownership(&path, &ownership));
+        assert!(told.starts_with(&format!("{path} {said}")), "{told}");
+        assert_eq!(owner(&path), (0, 0));
+        if name == "full" {
+            assert!(why(files.make_directory(&path, &ownership)).contains(said));
+        }
+    }
+    let linked = room.path("hers/linked");
+    assert!(why(files.edit(&linked, &hosts("a"), None)).contains("has 2 names (hard links) and others"));
+    assert!(files.unchanged(&linked, Some(&Digest::of(b"127.0.0.1 localhost\n"))).is_err(), "it is not read");
+    // Nobody learns anything by these.
+    for name in ["nothing", "known", "empty"] {
+        files.set_ownership(&room.path(&format!("hers/{name}")), &ada(None)).expect("it is given");
+    }
+    files.set_ownership(&room.path("hers/alone"), &owned(None, None, Some(0o400))).expect("it is still root's alone");
+    files.set_ownership(&room.path("linked"), &ada(None)).expect("here nobody else gives names");
+    // What somebody else filled does not become root's with all that is in it.
+    room.make("sticky/bobs", 0o755);
+    fs::write(room.path("sticky/bobs/file"), "").expect("a file");
+    chown(room.path("sticky/bobs"), Some(1002), Some(1002)).expect("an owner");
+    let told = why(files.make_directory(&room.path("sticky/bobs"), &owned(Some("root"), None, None)));
+    assert!(told.contains("belongs to user 1002 and is not empty"), "{told}");
+    files.make_directory(&room.path("sticky/bobs"), &owned(None, None, Some(0o700))).expect("it stays his");
+}
+
+#[test]
 fn an_edit_changes_what_is_there_now() {
     for mut files in both() {
         let room = Room::new();
@@ -471,18 +539,24 @@ fn an_edit_changes_what_is_there_now() {
         let inode = fs::metadata(&file).expect("a file").ino();
         assert_eq!(files.edit(&file, &hosts("a"), None), Ok(Outcome::NotNeeded));
         assert_eq!(fs::metadata(&file).expect("a file").ino(), inode, "nothing is written");
-        assert!(why(files.edit(&none, &hosts("a"), None)).contains("the file still does not exist: no earlier step created it"));
+        assert!(
+            why(files.edit(&none, &hosts("a"), None))
+                .contains("the file still does not exist: no earlier step created it")
+        );
         assert!(why(files.edit(&room.path("no/dir"), &hosts("a"), None)).contains("the file still does not exist"));
         let absent = Edit::Entry(line("a"), State::Absent);
         assert_eq!(files.edit(&none, &absent, None), Ok(Outcome::NotNeeded));
         let create = owned(None, None, Some(0o600));
-        assert!(why(files.edit(&room.path("no/dir"), &hosts("a"), Some(&create))).starts_with("there is no directory "));
+        assert!(
+            why(files.edit(&room.path("no/dir"), &hosts("a"), Some(&create))).starts_with("there is no directory ")
+        );
         assert_eq!(files.edit(&none, &hosts("a"), Some(&create)), Ok(Outcome::Done));
         assert_eq!(mode(&none), 0o600);
         assert_eq!(files.edit(&file, &absent, Some(&create)), Ok(Outcome::Done));
         assert_eq!(mode(&file), 0o644, "only a new file gets it");
         symlink(&file, room.path("link")).expect("a link");
-        rustix::fs::mkfifoat(rustix::fs::CWD, room.path("pipe"), rustix::fs::Mode::from_raw_mode(0o600)).expect("a pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, room.path("pipe"), rustix::fs::Mode::from_raw_mode(0o600))
+            .expect("a pipe");
         for name in ["link", "pipe", ""] {
             let path = if name.is_empty() { room.path("directory") } else { room.path(name) };
             room.make("directory", 0o755);
@@ -518,7 +592,10 @@ fn what_another_program_wrote_meanwhile_is_not_written_over() {
             assert!(!draft.is_current());
             assert!(why(files.place(draft)).ends_with("was changed since the plan was made: plan again"));
         }
-        assert_eq!((fs::read(&file).expect("a file"), fs::read(&fresh).expect("a file")), (b"new".to_vec(), b"hers".to_vec()));
+        assert_eq!(
+            (fs::read(&file).expect("a file"), fs::read(&fresh).expect("a file")),
+            (b"new".to_vec(), b"hers".to_vec())
+        );
         assert_eq!(room.names(""), ["file", "fresh"]);
     }
 }
