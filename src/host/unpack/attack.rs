@@ -13,6 +13,15 @@ use crate::step::Occupied;
 
 const EVE: u32 = 1001;
 
+/// Ends the attack, also where the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// How often the attacker gets a chance.
 const TRIES: usize = 200;
 
@@ -22,6 +31,7 @@ fn stage() -> Room {
     room.make("eve", 0o755);
     std::os::unix::fs::chown(room.at("eve"), Some(EVE), Some(EVE)).expect("it is given to her");
     room.make("root/deep", 0o700);
+    room.make("root", 0o700);
     fs::write(room.at("root/deep/secret"), "root only").expect("a secret");
     room
 }
@@ -64,6 +74,7 @@ fn whatever_she_swaps_while_it_is_unpacked_nothing_of_root_changes() {
     let (room, programs, over) = (stage(), Stage::new(), AtomicBool::new(false));
     let (mut done, mut failed) = (0, 0);
     std::thread::scope(|scope| {
+        let _over = Over(&over);
         scope.spawn(|| as_user(EVE, || swap(&room, &over)));
         for _ in 0..TRIES {
             match unpack(&programs.programs(), &Nobody, &order(&room)) {
@@ -73,7 +84,6 @@ fn whatever_she_swaps_while_it_is_unpacked_nothing_of_root_changes() {
             let _ = remove(&order(&room).path);
             untouched(&room);
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert_eq!(done + failed, TRIES);
     untouched(&room);
