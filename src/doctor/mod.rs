@@ -221,6 +221,9 @@ pub fn unreachable(host: &Endpoint, error: &TransportError) -> Finding {
         TransportError::Fenced { .. } => {
             (Weight::Fault, "another run works on it: see `armilla lock status`".to_owned())
         }
+        TransportError::Program { .. } => {
+            (Weight::Fault, "its message says what is missing; `armilla-host` is copied to each host once".to_owned())
+        }
         TransportError::Unable { .. } => {
             (Weight::Fault, "follow its message; armilla keeps its data on a host in /var/lib/armilla/host".to_owned())
         }

@@ -175,7 +175,7 @@ impl Order<'_> {
             Step::Download { path, remote, ownership } => done(self.download(path, remote, ownership)),
             Step::Unpack(unpacking) => {
                 let person = |name: &str| self.machine.person(name);
-                done(unpack::unpack(&self.machine.programs(&person), unpacking, &*self.machine.accounts))
+                done(unpack::unpack(&self.machine.programs(&person), &*self.machine.accounts, unpacking))
             }
             Step::RemoveUnpacked { path } => done(unpack::remove(path)),
             step => self.other(index, step, say),
@@ -245,7 +245,7 @@ impl Order<'_> {
     fn download(&mut self, path: &str, remote: &Remote, ownership: &Ownership) -> Result {
         let person = |name: &str| self.machine.person(name);
         let mut draft = self.files.draft(path, ownership)?;
-        http::fetch(&self.machine.programs(&person), remote, path, &mut draft)?;
+        http::fetch(&self.machine.programs(&person), remote, path, &mut Sink(&mut draft))?;
         self.files.place(draft)
     }
 
@@ -262,6 +262,20 @@ impl Order<'_> {
             self.drafts = (index..).zip(self.files.drafts(&next)).collect();
         }
         self.drafts.pop_front().and_then(|(_, draft)| draft)
+    }
+}
+
+/// Takes what is fetched.
+struct Sink<'a>(&'a mut Draft);
+
+impl io::Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.fill(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

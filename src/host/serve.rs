@@ -15,11 +15,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::keep::{Keep, Uptime, lock};
 use super::machine::Machine;
-use super::program::{self, Heard, Limits, become_and_exec};
+use super::program::{Heard, Limits, become_and_exec};
 use super::timer::{self, Firing};
 use super::undo::Means;
 use super::wire::{Answer, Call, Refusal, Request, receive, send};
-use super::{order, Failure};
+use super::{Failure, order};
 use crate::lease;
 use crate::name::HostName;
 use crate::step::Command;

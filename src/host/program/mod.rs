@@ -115,6 +115,11 @@ impl Limits {
         Self { time, stdout: Kept::BOTH, stderr: Kept::BOTH, leftover: Leftover::Ignored }
     }
 
+    /// For what is passed on as it comes: its own time, and nothing is kept.
+    pub(super) fn passing(command: &Command) -> Self {
+        Self { stdout: Kept::first(0), stderr: Kept::first(0), ..Self::step(command) }
+    }
+
     /// For what only looks: its own time, and no more than is left.
     pub(super) fn question(command: &Command, left: Duration) -> Self {
         let first = usize::try_from(FETCH_LIMIT).unwrap_or(usize::MAX);
