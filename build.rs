@@ -18,8 +18,9 @@ fn main() -> std::io::Result<()> {
     {
         fs::write(Path::new(&directory).join(name), format!("GROUP({libraries})\n"))?;
     }
-    // Symbols would triple what is copied to a host.
-    for argument in ["-static-pie", "-Wl,-s", &format!("-L{directory}")] {
+    // A function that the static C library does not have is none, and not the beginning of the program. Symbols would triple
+    // what is copied to a host.
+    for argument in ["-static-pie", "-Wl,-z,nodynamic-undefined-weak", "-Wl,-s", &format!("-L{directory}")] {
         println!("cargo::rustc-link-arg-bin=armilla-host={argument}");
     }
     Ok(())

@@ -28,12 +28,7 @@ pub fn longest(steps: &[Step]) -> Duration {
             programs(command, alternatives).map(|command| command.timeout + MERCY).sum()
         }
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + longest_wait(&WaitsFor::Dpkg),
-        Step::RemovePackages(_) => {
-            REMOVING + LOOKING
-                + MERCY
-                + MERCY
-                + longest_wait(&WaitsFor::Dpkg)
-        }
+        Step::RemovePackages(_) => REMOVING + LOOKING + MERCY + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
         Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
@@ -68,4 +63,3 @@ fn longest_wait(other: &WaitsFor) -> Duration {
 fn programs<'a>(command: &'a Command, alternatives: &'a [Alternative]) -> impl Iterator<Item = &'a Command> {
     std::iter::once(command).chain(alternatives.iter().map(|alternative| &alternative.command))
 }
-

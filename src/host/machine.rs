@@ -47,11 +47,8 @@ impl Machine {
         let uid = rustix::process::geteuid().as_raw();
         let [host_dir, state_home, home] =
             ["ARMILLA_HOST_DIR", "XDG_STATE_HOME", "HOME"].map(|name| std::env::var(name).ok());
-        let around = Surroundings {
-            host_dir: host_dir.as_deref(),
-            state_home: state_home.as_deref(),
-            home: home.as_deref(),
-        };
+        let around =
+            Surroundings { host_dir: host_dir.as_deref(), state_home: state_home.as_deref(), home: home.as_deref() };
         let starter = Arc::new(Starter { path, environment: environment(std::env::vars_os()) });
         let run = tool(Arc::clone(&starter));
         Self { place: Place::of(uid, around), accounts: Arc::new(Accounts::new(run)), starter }

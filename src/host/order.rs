@@ -221,9 +221,7 @@ impl Order<'_> {
             Step::SaveLedger { .. } if self.journal.is_some() => {
                 Err(Failure::new("a ledger is saved by an order of its own"))
             }
-            Step::SaveLedger { owner, ledger, journal } => {
-                done(ledger::save(keep, owner, ledger.as_deref(), *journal))
-            }
+            Step::SaveLedger { owner, ledger, journal } => done(ledger::save(keep, owner, ledger.as_deref(), *journal)),
             Step::AdoptLedger { owner } => done(ledger::adopt(keep, owner)),
             Step::Snapshot(snapshot) => done(undo::snapshot(keep, snapshot, means)),
             Step::Commit { owner, name } => done(undo::commit(keep, owner, name)),

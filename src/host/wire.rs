@@ -247,7 +247,8 @@ mod tests {
         let content = Content::Secret(Secret::new(b"hunter2".to_vec()));
         let binary = Content::Plain((0..=255).collect());
         let path = |name: &str| format!("/srv/{name}");
-        let write = |name: &str, content| Step::WriteFile { path: path(name), content, ownership: Ownership::default() };
+        let write =
+            |name: &str, content| Step::WriteFile { path: path(name), content, ownership: Ownership::default() };
         let steps = vec![write("secret", content), write("binary", binary)];
         let host = HostName::new("h1").expect("a name");
         Call { host, request: Request::Perform { steps, ticket: None, crash_at: None } }

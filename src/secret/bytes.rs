@@ -76,7 +76,11 @@ impl Written {
 /// # Errors
 /// Those of the serializer.
 pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    if serializer.is_human_readable() { Written::of(bytes).serialize(serializer) } else { serializer.serialize_bytes(bytes) }
+    if serializer.is_human_readable() {
+        Written::of(bytes).serialize(serializer)
+    } else {
+        serializer.serialize_bytes(bytes)
+    }
 }
 
 /// For `#[serde(with)]`.

@@ -14,8 +14,7 @@ pub(super) const READY: &str = "armilla-ready";
 pub(super) const UPLOAD: &str = "armilla-upload";
 
 /// The directories of root and of other users, for people.
-pub(super) const PLACES: &str =
-    "/var/lib/armilla/program and /run/armilla/program; for other users ~/.cache/armilla/program, /run/user/UID/armilla and /tmp/armilla-UID";
+pub(super) const PLACES: &str = "/var/lib/armilla/program and /run/armilla/program; for other users ~/.cache/armilla/program, /run/user/UID/armilla and /tmp/armilla-UID";
 
 /// What the host says when there is no directory in which it may write and run programs.
 pub(super) const NO_PLACE: &str = "armilla-no-place";

@@ -13,8 +13,8 @@ use super::error::TransportError;
 use super::programs::Programs;
 use super::words::brief;
 use crate::crash;
-use crate::host::wire::{Answer, Call, Frames, Refusal, Request, frame};
 use crate::host::longest;
+use crate::host::wire::{Answer, Call, Frames, Refusal, Request, frame};
 use crate::inventory::{Become, Endpoint};
 use crate::lease::{self, LeaseAnswer};
 use crate::secret::Secret;
@@ -177,12 +177,8 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), TransportError> {
         let call = Call { host: self.host.name.clone(), request };
         let request = frame(&call).map_err(|error| self.local(error.to_string()))?;
-        let speech = Speech {
-            password: self.password,
-            request: &request,
-            programs: self.programs,
-            largest: limits.largest,
-        };
+        let speech =
+            Speech { password: self.password, request: &request, programs: self.programs, largest: limits.largest };
         let free = channel.take().ok_or_else(|| self.lost("no route".to_owned()))?;
         let (mut frames, mut strange) = (Frames::default(), None);
         let mut hear = |bytes: &[u8]| {

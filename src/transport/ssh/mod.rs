@@ -110,8 +110,11 @@ impl Ssh {
     /// Starts a shell for whoever asks first. Not where sudo wants a password: a shell that nobody comes to use would be a
     /// failed attempt in the log of the host.
     async fn prepare(&self, host: &Endpoint, link: &Link) -> Result<(), NotStarted> {
-        let Ok(exchange) = Exchange::new(host, self.options.become_password.as_ref(), &self.options.programs) else { return Ok(()) };
-        let (Password::None, Ok(token), Ok(digests)) = (exchange.password(), exchange.token(), exchange.digests()) else {
+        let Ok(exchange) = Exchange::new(host, self.options.become_password.as_ref(), &self.options.programs) else {
+            return Ok(());
+        };
+        let (Password::None, Ok(token), Ok(digests)) = (exchange.password(), exchange.token(), exchange.digests())
+        else {
             return Ok(());
         };
         let words = bootstrap::line(host.become_user, Password::None, &digests, &token);
