@@ -116,7 +116,7 @@ async fn silent_holder(house: &House, first: &mut Controller, second: &mut Contr
     let readings = first.connections.read(&first.host, &[Probe::State]).await.expect("readings");
     assert_eq!(readings.state(&Probe::State).expect("a state").machine, house.sh("h1", "cat /etc/machine-id"));
     assert_eq!(first.ask(&Request::Look).await, LeaseAnswer::Free);
-    assert!(!house.holds("h1", "test -e /var/lib/armilla"), "a look made something");
+    assert!(!house.holds("h1", "test -e /var/lib/armilla/host"), "a look made something");
 
     assert_eq!(first.acquire(3).await, LeaseAnswer::Granted(1));
     assert!(matches!(second.acquire(3).await, LeaseAnswer::Taken(held) if held.lease.holder.who == "a@desk"));
@@ -204,7 +204,7 @@ async fn nothing_is_left(house: &House, second: &Controller) {
     assert_eq!(modes, "700\n700\n600");
     assert_eq!(second.perform(&[save(None)], None).await, Ok(vec![Outcome::Done]));
     assert_eq!(second.ask(&Request::Release { id: id("b") }).await, LeaseAnswer::Free);
-    assert!(!house.holds("h1", "test -e /var/lib/armilla"), "something is left");
+    assert!(!house.holds("h1", "test -e /var/lib/armilla/host"), "something is left");
 }
 
 async fn until_granted(controller: &mut Controller, seconds: u32) {

@@ -163,7 +163,7 @@ pub(crate) fn destroyed(house: &House) {
     destroy(&project, &["--confirm", "other"]).ends(1).says("another environment");
     destroy(&project, &["--confirm", "lab", "--with-data"]).ends(0);
     for (host, before) in members.iter().zip(&before) {
-        assert!(!house.holds(host, "test -e /var/lib/armilla"), "{host} remembers");
+        assert!(!house.holds(host, "test -e /var/lib/armilla/host"), "{host} remembers");
         same(before, &house.sh(host, LASTS), host);
     }
     destroy(&project, &["--confirm", "lab"]).ends(0);
