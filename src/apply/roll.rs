@@ -82,8 +82,8 @@ impl<'p> Rollouts<'p> {
         self.tell(service, |state| state.answered(answers, now));
     }
 
-    /// A host is put back: opens the stages of that. Gives those that have nothing to put back, because what they undo was
-    /// never begun.
+    /// A host is rolled back: opens the stages that do so. Returns those with nothing to roll back, because what they undo
+    /// never started.
     pub(super) fn undo(&mut self, plan: &Plan, (service, host): (usize, &HostName), queue: &mut Queue) -> Vec<StageId> {
         let Some(active) = self.rollouts.get_mut(&service) else { return Vec::new() };
         active.state.undo(host);
@@ -125,7 +125,7 @@ impl<'p> Rollouts<'p> {
         stages.filter(|id| queue.end(*id).is_none()).collect()
     }
 
-    /// How it ended that a service was put back.
+    /// How the rollback of a service ended.
     pub(super) fn outcome(&self, service: usize) -> Option<Restoration> {
         self.rollouts.get(&service)?.state.outcome()
     }

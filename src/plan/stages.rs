@@ -357,8 +357,8 @@ impl Builder<'_> {
         self.family(service, host).iter().filter(|i| open(i)).any(|i| !blocks[*i].block.entries.is_empty())
     }
 
-    /// Hosts where the service does not run and is not healthy. One that runs may only seem unhealthy: the checks are asked
-    /// with the values that are wanted, and a port that changes is closed everywhere before the change.
+    /// Hosts where the service does not run and is not healthy. One that runs may only seem unhealthy: its checks use the
+    /// desired values, and a port that changes is closed everywhere before the change.
     fn down(&self, service: &Service) -> BTreeMap<HostName, String> {
         let down = |host: &HostName| {
             let own = self.block_index(service, host)?;

@@ -140,8 +140,8 @@ fn worst(findings: &[Finding]) -> &'static str {
     }
 }
 
-/// The XML of `JUnit`, as CI systems read it: a suite for each service, a case for each check on each host. What is unhealthy is a
-/// failure, what is unknown is an error.
+/// The XML of `JUnit`, as CI systems read it: a suite for each service, a case for each check on each host. An unhealthy
+/// check is a failure, an unknown one an error.
 pub fn junit(environment: &EnvName, findings: &[Finding], took: Duration) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let head = |tag: &str, name: &str, tally: Tally| {
