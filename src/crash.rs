@@ -7,10 +7,9 @@
 //! the number of crash points passed so far to that file. `ARMILLA_PANIC_AT=N` panics there instead. The crash points are before
 //! and after each line of the journal of a run, the saving of a ledger, and the release of locks.
 //!
-//! A host dies likewise: with `ARMILLA_CRASH_HOST_AT=N` the shell that carries out an order kills itself at its N-th crash point,
-//! before or after a line of the host's journal or the saving of its ledger. Those crash points are the lines `# crash point` of
-//! the scripts, which are comments unless that variable is set. A host counts its crash points in `/tmp/armilla-crash-points`
-//! over all orders, until that file is removed; 0 counts only.
+//! A host dies likewise: with `ARMILLA_CRASH_HOST_AT=N` the host program that carries out an order ends itself at its N-th
+//! crash point, before or after a line of the host's journal, the saving of its ledger, or a change of a file. A host counts
+//! its crash points in `/tmp/armilla-crash-points` over all orders, until that file is removed; 0 counts only.
 
 /// The variable that numbers the crash point at which a host dies.
 const HOST: &str = "ARMILLA_CRASH_HOST_AT";
@@ -46,10 +45,44 @@ pub fn host_point() -> Option<usize> {
     armed.then(|| std::env::var(HOST).ok()?.parse().ok()).flatten()
 }
 
-/// The script of an order with the number of the crash point at which it dies, if it is to.
-pub fn of_host(script: String) -> String {
-    match host_point() {
-        Some(at) => format!("crash_at={at}\n{script}"),
-        None => script,
+/// Arms the crash points of this host program.
+#[inline]
+pub fn arm_host(at: Option<usize>) {
+    #[cfg(debug_assertions)]
+    if let Some(at) = at {
+        host::AT.store(at, std::sync::atomic::Ordering::SeqCst);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = at;
+}
+
+/// One more crash point of the host program; nothing unless it is armed.
+#[inline]
+pub fn on_host() {
+    #[cfg(debug_assertions)]
+    host::point();
+}
+
+#[cfg(debug_assertions)]
+mod host {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// The crash point at which this program ends.
+    pub(super) static AT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+    /// Counts over all programs of this host.
+    const COUNT: &str = "/tmp/armilla-crash-points";
+
+    pub(super) fn point() {
+        let at = AT.load(Ordering::SeqCst);
+        if at == usize::MAX {
+            return;
+        }
+        let passed = std::fs::read_to_string(COUNT).ok().and_then(|text| text.trim().parse::<usize>().ok());
+        let number = passed.unwrap_or(0) + 1;
+        let _ = std::fs::write(COUNT, format!("{number}\n"));
+        if number == at {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+        }
     }
 }

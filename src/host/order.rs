@@ -18,6 +18,7 @@ use super::timer::{self, Timer};
 use super::undo::{self, Means};
 use super::wire::{Answer, Refusal};
 use super::{Failure, Result, gate, http, packages, program, unpack};
+use crate::crash;
 use crate::lease::Ticket;
 use crate::name::HostName;
 use crate::step::deadman::UNDONE;
@@ -114,7 +115,7 @@ impl Order<'_> {
     fn carry_out(mut self, say: &mut Say<'_>) -> io::Result<()> {
         for index in 0..self.steps.len() {
             say(Answer::Started(number(index)))?;
-            // crash point
+            crash::on_host();
             let begun = Instant::now();
             let done = self.one(index, say);
             let (outcome, took) = (done.unwrap_or_else(failed), begun.elapsed());
@@ -139,7 +140,7 @@ impl Order<'_> {
         if let Some(journal) = &mut self.journal {
             journal.begin(index)?;
         }
-        // crash point
+        crash::on_host();
         let mut done = self.step(index, say);
         // Names that were given are on the disk before anybody hears that the last step is done.
         if done.is_err() || index + 1 == self.steps.len() {
@@ -147,14 +148,14 @@ impl Order<'_> {
             let flushed = self.files.flush();
             done = done.and_then(|outcome| flushed.map(|()| outcome));
         }
-        // crash point
+        crash::on_host();
         // First for those who come later: perhaps nobody listens any more.
         match (&mut self.journal, &done) {
             (Some(journal), Ok(_)) => journal.done(index),
             (Some(journal), Err(failure)) => journal.failed(index, failure.exit),
             (None, _) => {}
         }
-        // crash point
+        crash::on_host();
         done
     }
 

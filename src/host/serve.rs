@@ -20,6 +20,7 @@ use super::timer::{self, Firing};
 use super::undo::Means;
 use super::wire::{Answer, Call, Refusal, Request, receive, send};
 use super::{Failure, order};
+use crate::crash;
 use crate::lease;
 use crate::name::HostName;
 use crate::step::Command;
@@ -102,7 +103,8 @@ fn answer(machine: &Arc<Machine>, call: &Call) -> io::Result<()> {
                 }
             }
         }
-        Request::Perform { steps, ticket, .. } => {
+        Request::Perform { steps, ticket, crash_at } => {
+            crash::arm_host(*crash_at);
             order::carry_out(machine, &call.host, (steps, ticket.as_ref()), &mut say)?;
         }
         Request::Lease(request) => say(lease(machine, &call.host, request))?,

@@ -20,6 +20,7 @@ mod faults;
 mod format;
 mod gate;
 mod generator;
+mod host;
 mod imports;
 mod includes;
 mod inventory;

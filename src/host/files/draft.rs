@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::kept::Kept;
 use super::owner::{Wanted, settle};
 use super::{flush, hindrance};
+use crate::crash;
 use crate::host::directory::{Directory, Entry, Missing, told};
 use crate::host::{Failure, Result};
 
@@ -165,7 +166,7 @@ impl Draft {
         for draft in drafts {
             draft.flushed = true;
         }
-        // crash point
+        crash::on_host();
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use super::super::{Failure, Result};
 use super::folder::Folder;
 use super::{Keep, leftovers};
+use crate::crash;
 use crate::lease::{OrderPart, Ticket};
 
 /// A journal that is open for the steps of one order.
@@ -47,7 +48,7 @@ impl Journal {
         let Ticket { first, part, .. } = *ticket;
         let mut journal = Self { file, folder, part, first, steps, stuck: false, drafts: !drafts.is_empty() };
         journal.announce(drafts)?;
-        // crash point
+        crash::on_host();
         if first == 0 {
             let boot = (keep.uptime)()?.boot;
             let synced = |journal: &Self| journal.file.sync_all().and_then(|()| journal.folder.sync());
@@ -55,7 +56,7 @@ impl Journal {
             let written = journal.file.write_all(line.as_bytes()).and_then(|()| synced(&journal));
             written.map_err(|_| journal.folder.unwritable("journal"))?;
         }
-        // crash point
+        crash::on_host();
         Ok(Some(journal))
     }
 
@@ -99,11 +100,11 @@ impl Journal {
 
     /// Writes down that the stage is over, if the order is its last: all steps were done.
     pub(in crate::host) fn complete(mut self) {
-        // crash point
+        crash::on_host();
         if !self.stuck && matches!(self.part, OrderPart::Rest | OrderPart::LastOne) {
             self.write("over\n");
         }
-        // crash point
+        crash::on_host();
     }
 
     /// Whether all steps of the order are one in the journal.

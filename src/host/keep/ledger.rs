@@ -8,6 +8,7 @@ use super::super::{Failure, Result};
 use super::Keep;
 use super::folder::Folder;
 use super::walk::Missing;
+use crate::crash;
 use crate::name::Owner;
 
 /// Puts a ledger in the place of the old one, or removes it, and takes the first `worked_in` bytes off the journal. See
@@ -15,7 +16,7 @@ use crate::name::Owner;
 pub(in crate::host) fn save(keep: Keep<'_>, owner: &Owner, ledger: Option<&[u8]>, worked_in: u64) -> Result {
     let Some(ledger) = ledger else { return clear(keep, owner, worked_in) };
     let folder = keep.make_belonging(owner)?;
-    // crash point
+    crash::on_host();
     folder.replace("ledger", ledger)?;
     forget(&folder, worked_in)
 }
@@ -35,7 +36,7 @@ fn clear(keep: Keep<'_>, owner: &Owner, worked_in: u64) -> Result {
 
 /// Takes bytes off the front of the journal. A line without an end does not count.
 fn forget(folder: &Folder, worked_in: u64) -> Result {
-    // crash point
+    crash::on_host();
     let rest = rest_of_journal(folder, worked_in);
     let rest = rest.map_err(|error| Failure::new(format!("{}: {error}", folder.at("journal"))))?;
     match rest {
@@ -81,7 +82,7 @@ pub(in crate::host) fn adopt(keep: Keep<'_>, owner: &Owner) -> Result {
         let to = all.at(&to);
         return Err(Failure::new(format!("{to} already exists, and so is {}: move one of them away", old.path())));
     }
-    // crash point
+    crash::on_host();
     let moved = all.rename(&from, &to).and_then(|()| all.sync());
     moved.map_err(|error| Failure::new(format!("{} cannot be renamed to {to}: {error}", old.path())))
 }

@@ -29,6 +29,7 @@ use super::keep::folder::{Folder, lock_within};
 use super::keep::walk::{Missing, enter};
 use super::undo::Means;
 use super::{Failure, Result};
+use crate::crash;
 use crate::name::{Owner, RoleName};
 use crate::step::deadman::{STUCK, UNARMED, UNDONE};
 use crate::step::{Command, CommandReading, Digest};
@@ -148,9 +149,9 @@ pub(super) fn arm(timer: Timer<'_>, owner: &Owner, (name, after): (&RoleName, Du
     // The limit in whole seconds, which is what systemd and every host before this one understands.
     let seconds = (after.as_secs() + u64::from(after.subsec_nanos() > 0)).clamp(1, 7 * 24 * 3600);
     post.folder.replace("armed", format!("{boot}\n{seconds}\n{}\n", post.unit).as_bytes())?;
-    // crash point
+    crash::on_host();
     write_units(&timer.system, &post, (name, seconds))?;
-    // crash point
+    crash::on_host();
     timer.systemctl(&["daemon-reload"])?;
     timer.begin_time(&post.unit)
 }
@@ -242,11 +243,11 @@ pub(super) fn disarm(timer: Timer<'_>, owner: &Owner, name: &RoleName) -> Result
     let failed = |error: io::Error| Failure::new(format!("{}: {error}", post.path));
     // From here on nothing is rolled back any more, whatever is left.
     post.folder.remove("armed").and_then(|()| post.folder.sync()).map_err(failed)?;
-    // crash point
+    crash::on_host();
     let (unit_timer, service) = (format!("{}.timer", post.unit), format!("{}.service", post.unit));
     let _ = timer.systemctl(&["stop", &unit_timer, &service]);
     remove_units(&timer.system, &post.unit);
-    // crash point
+    crash::on_host();
     // Where there is none, nothing was armed either.
     let _ = timer.systemctl(&["daemon-reload"]);
     post.armed.remove_all(name.as_str()).map_err(failed)?;

@@ -28,6 +28,7 @@ use super::keep::Keep;
 use super::keep::folder::{Folder, lock_within};
 use super::keep::walk::Missing;
 use super::{Failure, Result};
+use crate::crash;
 use crate::name::{Owner, RoleName};
 use crate::step::{Command, CommandReading, Outcome, Snapshot, Touched, home_of};
 pub(super) use restore::{Pace, restore};
@@ -104,13 +105,13 @@ pub(super) fn snapshot(keep: Keep<'_>, snapshot: &Snapshot, means: Means<'_>) ->
         folder.write_synced(file, content.as_bytes()).map_err(|_| folder.unwritable(file))?;
     }
     was::remember(&folder, &lines, means)?;
-    // crash point
+    crash::on_host();
     if undo.has(&name) {
         undo.rename(&name, &old).map_err(failed)?;
     }
-    // crash point
+    crash::on_host();
     undo.rename(&new, &name).and_then(|()| undo.sync()).map_err(failed)?;
-    // crash point
+    crash::on_host();
     undo.remove_all(&old).map_err(failed)
 }
 

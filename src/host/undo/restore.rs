@@ -16,6 +16,7 @@ use super::super::{Failure, Result};
 use super::units::{self, changing};
 use super::was::{Owned, Was, is_unpacked};
 use super::{Means, alone, kept_in, list, nothing_kept, packages, readable, tree};
+use crate::crash;
 use crate::step::MARKER;
 
 /// Whether a rollback waits until units are started.
@@ -45,10 +46,10 @@ pub(in crate::host) fn restore(environment: &Folder, name: &str, pace: Pace, mea
     if !rollback.wrong.is_empty() {
         return Err(Failure::new(rollback.wrong.join("\n")));
     }
-    // crash point
+    crash::on_host();
     // The journal hears of it first: then a host that loses its power here does it again, and says so again.
     let recorded = tell_undone(environment, name).and_then(|()| {
-        // crash point
+        crash::on_host();
         kept.mark("undone").map_err(|_| kept.unwritable("undone"))
     });
     let why = |_| Failure::new(format!("{}: what was rolled back cannot be recorded; is the disk full?", kept.path()));
@@ -98,7 +99,7 @@ impl Rollback<'_> {
         let mut wrong = Vec::new();
         for (index, line) in self.lines.iter().enumerate().rev() {
             let Some(name) = line.strip_prefix(kind).and_then(|rest| rest.strip_prefix(' ')) else { continue };
-            // crash point
+            crash::on_host();
             let done = self.was(index + 1).and_then(|was| work(self, &Thing { number: index + 1, name, was: &was }));
             wrong.extend(done.err().map(|failure| format!("{line}: {}", failure.why)));
         }
@@ -176,14 +177,14 @@ impl Rollback<'_> {
         changing(self.kept)?;
         directory.remove_all(&new).map_err(failed)?;
         let made = change.make(&new).map_err(failed).and_then(|()| {
-            // crash point
+            crash::on_host();
             change.vacate(&old)
         });
         if let Err(failure) = made {
             let _ = directory.remove_all(&new);
             return Err(failure);
         }
-        // crash point
+        crash::on_host();
         let renamed = match was {
             Was::Directory(owned) => change.settle_directory(owned),
             _ => directory.rename(&new, name),

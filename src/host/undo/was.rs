@@ -13,6 +13,7 @@ use super::super::keep::folder::{Folder, is_same, kind};
 use super::super::keep::walk::{Missing, enter};
 use super::super::{Failure, Result};
 use super::{Means, list, packages, tree, units};
+use crate::crash;
 use crate::step::MARKER;
 
 /// How something at a path is, without what is in it.
@@ -122,7 +123,7 @@ pub(super) fn remember(kept: &Folder, lines: &[String], means: Means<'_>) -> Res
             None => keep_thing(kept, &mut known, line, means)?,
         }
     }
-    // crash point
+    crash::on_host();
     let text: String = known.iter().map(|line| format!("{line}\n")).collect();
     let on_disk = kept.write_synced(".new-list", text.as_bytes()).and_then(|()| Ok(syncfs(kept)?));
     let listed = on_disk.and_then(|()| kept.rename(".new-list", "list")).and_then(|()| kept.sync());
@@ -151,14 +152,14 @@ fn keep_thing(kept: &Folder, known: &mut Vec<String>, line: &str, means: Means<'
     let number = (known.len() + 1).to_string();
     kept.remove_all(&number).map_err(|_| full(kept))?;
     let place = kept.child(&number, Missing::Make).ok().flatten().ok_or_else(|| full(kept))?;
-    // crash point
+    crash::on_host();
     let was = match line.split_once(' ') {
         Some(("path", path)) => path_was(path, &place, means)?.map_err(|_| full(kept))?.to_string(),
         Some(("unit", unit)) => units::was(unit, means),
         Some(("package", package)) => packages::was(package, means),
         _ => return Err(Failure::new(format!("{line}: nothing is known about it"))),
     };
-    // crash point
+    crash::on_host();
     place.write_synced("was", format!("{was}\n").as_bytes()).map_err(|_| full(kept))?;
     known.push(line.to_owned());
     Ok(())

@@ -38,6 +38,7 @@ use super::files::Numbers;
 use super::http;
 use super::program::{Programs, described, is_account};
 use super::{Failure, Result};
+use crate::crash;
 use crate::step::{MARKER, Packed, Unpacking};
 
 /// In the private directory: the archive, and what becomes of it.
@@ -108,7 +109,7 @@ fn fill(new: &Directory, programs: &Programs<'_>, unpacking: &Unpacking, owner: 
         let _ = new.unlink(name);
     }
     complete(&tree, unpacking, owner).map_err(|errno| unwritten(path, MARKER, errno))?;
-    // crash point
+    crash::on_host();
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::{ARCHIVE, PLAIN, TREE, clear};
+use crate::crash;
 use crate::host::directory::{Directory, Missing, Unreached, me, told};
 use crate::host::{Failure, Result};
 use crate::step::{MARKER, Occupied};
@@ -88,7 +89,7 @@ impl<'a> Site<'a> {
             None => self.occupy(new).map_err(|errno| self.failed(errno))?,
             Some(before) => self.replace(new, before)?,
         }
-        // crash point
+        crash::on_host();
         self.directory.flush().map_err(|errno| self.failed(errno))
     }
 
@@ -139,7 +140,7 @@ impl<'a> Site<'a> {
         };
         self.clear(old, is_marked)?;
         self.set_aside(&tree)?;
-        // crash point
+        crash::on_host();
         let gone = clear::empty(&tree).and_then(|()| clear::rmdir(directory, old.as_str()));
         gone.and_then(|()| directory.flush()).map_err(|errno| self.failed(errno))
     }
