@@ -22,7 +22,7 @@ use crate::plan::{Plan, StageId, Work};
 use crate::rollout::{Directive, Halt, MemberAnswer, Restoration};
 use crate::secret::{Secret, masked};
 use crate::step::{Outcome, Step};
-use crate::transport::{Order, StepEvent, Transport, TransportError, perform};
+use crate::transport::{Order, StepEvent, Transport, TransportError};
 
 /// How much may happen at once, and how long it is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -404,7 +404,7 @@ impl<T: Transport> Task<T> {
     async fn perform(&self, steps: &[Step], from: usize) -> Result<Vec<Outcome>, TransportError> {
         let ticket = self.right.as_ref().map(|(ticket, _)| Ticket { first: from, ..ticket.clone() });
         let order = Order { steps: &steps[from..], ticket: ticket.as_ref() };
-        perform(&*self.transport, &self.endpoint, order, &|event| self.watch(event, from)).await
+        self.transport.perform(&self.endpoint, order, &|event| self.watch(event, from)).await
     }
 
     /// Tells of a step; the order counts from `from`.

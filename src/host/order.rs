@@ -209,7 +209,7 @@ impl Order<'_> {
     fn kept(&mut self, step: &Step) -> Result<Outcome> {
         let keep = self.keep.ok_or_else(nowhere)?;
         let run = |command: &crate::step::Command| self.machine.run(command);
-        let means = Means::of(keep, &run);
+        let means = Means { program: Some(self.machine.path()), ..Means::of(keep, &run) };
         let timer = Timer { keep, run: &run, system: timer::SYSTEM };
         let done = |result: Result| result.map(|()| Outcome::Done);
         match step {

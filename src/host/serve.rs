@@ -19,7 +19,7 @@ use super::program::{Heard, Limits, become_and_exec};
 use super::timer::{self, Firing};
 use super::undo::Means;
 use super::wire::{Answer, Call, Refusal, Request, receive, send};
-use super::{Failure, order};
+use super::{Failure, Result, lodging, order, undo};
 use crate::crash;
 use crate::lease;
 use crate::name::HostName;
@@ -29,9 +29,13 @@ use crate::step::Command;
 const USAGE: u8 = 2;
 
 /// `armilla-host serve` answers requests. `exec` and `fire` are what it starts itself with: to become another program, and
-/// at the end of a rollback timer.
+/// at the end of a rollback timer. By the name `restore` it rolls back what is kept in its directory.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut arguments = arguments.into_iter().skip(1);
+    let mut arguments = arguments.into_iter();
+    let program = PathBuf::from(arguments.next().unwrap_or_default());
+    if program.file_name().is_some_and(|name| name == undo::BY_HAND) {
+        return by_hand(&program);
+    }
     let verb = arguments.next().unwrap_or_default();
     match verb.to_str() {
         Some("serve") => serve(),
@@ -60,6 +64,7 @@ fn own_path() -> PathBuf {
 fn serve() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let machine = Arc::new(Machine::new(own_path()));
+    lodging::tidy(machine.path(), std::time::SystemTime::now());
     // No more is read than belongs to a call: programs that are started could want none of it.
     let mut input = BufReader::new(io::stdin());
     loop {
@@ -167,11 +172,28 @@ fn is_heard() -> io::Result<()> {
 
 /// The end of the time of a rollback timer.
 fn fire(directory: &Path) -> ExitCode {
+    roll_back(|means| {
+        let firing = Firing { means, uptime: &Uptime::now, system: timer::SYSTEM };
+        timer::fire(firing, directory, None)
+    })
+}
+
+/// Somebody started what lies beside what was kept.
+fn by_hand(program: &Path) -> ExitCode {
+    let directory = match program.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    };
+    crash::arm_host(crash::host_point());
+    roll_back(|means| undo::by_hand(directory, means))
+}
+
+/// Rolls something back without armilla, and says why where it cannot.
+fn roll_back(work: impl FnOnce(Means<'_>) -> Result) -> ExitCode {
     let machine = Machine::new(own_path());
     let (home, run) = (|name: &str| machine.home(name), |command: &Command| machine.run(command));
-    let means = Means { uid: rustix::process::geteuid().as_raw(), home: &home, run: &run };
-    let firing = Firing { means, uptime: &Uptime::now, system: timer::SYSTEM };
-    match timer::fire(firing, directory, None) {
+    let uid = rustix::process::geteuid().as_raw();
+    match work(Means { uid, home: &home, run: &run, program: None }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "{}", failure.why);

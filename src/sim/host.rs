@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::kept::{Kept, Key};
 use super::tree::{Node, Tree, What};
 use super::{Activity, Trouble, Units};
+use crate::edit::Edit;
 use crate::name::Owner;
 use crate::step::{
     Attributes, Digest, FETCH_LIMIT, Fetch, Holding, Manager, MembershipReading, Mode, Ownership, PackageReading,
@@ -197,6 +198,29 @@ impl Host {
         self.paths.write(path, content, self.now)?;
         self.own(path, ownership.mode, owner);
         Ok(())
+    }
+
+    /// Changes a part of a file, as [`crate::step::Step::EditFile`] says. Gives whether there was anything to change.
+    pub fn edit(&mut self, path: &str, edit: &Edit, create: Option<&Ownership>) -> Result<bool, Trouble> {
+        let failed = |why: String| Trouble::new(1, format!("{path}: {why}"));
+        let resolved = self.resolve(path)?;
+        let before = self.paths.file(&resolved).map(<[u8]>::to_vec);
+        match (&before, self.paths.get(&resolved), create) {
+            (Some(_), ..) | (None, None, Some(_)) => {}
+            (None, None, None) if edit.is_wanted() => {
+                return Err(failed("the file still does not exist: no earlier step created it".to_owned()));
+            }
+            (None, None, None) => return Ok(false),
+            (None, Some(_), _) => {
+                let why = "it is not a regular file, and armilla does not write through links";
+                return Err(failed(why.to_owned()));
+            }
+        }
+        let after = edit.apply(before.as_deref()).map_err(|why| failed(why.to_string()))?;
+        let Some(after) = after.filter(|after| before.as_ref() != Some(after)) else { return Ok(false) };
+        let kept = Ownership::default();
+        self.write(path, &after, create.filter(|_| before.is_none()).unwrap_or(&kept))?;
+        Ok(true)
     }
 
     /// Makes a directory as [`crate::step::Step::MakeDirectory`] says.

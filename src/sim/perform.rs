@@ -28,7 +28,10 @@ pub(super) fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outco
     let done = match step {
         Step::WriteFile { path, content, ownership } => host.write(path, content.bytes(), ownership),
         Step::Unchanged { path, digest } => host.unchanged(path, digest.as_ref()),
-        Step::EditFile { .. } => Err(Trouble::new(127, "a file must be read before a part of it can be changed")),
+        Step::EditFile { path, edit, create } => match host.edit(path, edit, create.as_ref()) {
+            Ok(false) => return Outcome::NotNeeded,
+            done => done.map(drop),
+        },
         Step::MakeDirectory { path, ownership } => host.make_directory(path, ownership),
         Step::MakeLink { path, target } => host.link(path, target),
         Step::SetOwnership { path, ownership } => host.set_ownership(path, ownership),

@@ -9,7 +9,6 @@ mod back;
 mod bootstrap;
 mod connections;
 mod dialogue;
-mod edit;
 mod error;
 mod exchange;
 mod host_key;
@@ -24,7 +23,6 @@ mod words;
 
 pub use api::{Asked, Order, StepEvent, Stream, Transport};
 pub use connections::Connections;
-pub use edit::perform;
 pub use error::{TransportError, setup_problems};
 pub use local::Local;
 pub use programs::Programs;

@@ -7,21 +7,22 @@ use crate::project::{Project, Run};
 use crate::zookeeper;
 
 /// All that lasts on a host, but for caches and logs, and for what the account tools of the system keep as the state before
-/// their last change (`/etc/passwd-`).
+/// their last change (`/etc/passwd-`), and for the host program.
 const LASTS: &str = "export LC_ALL=C
 dpkg -l | sed 's/  */ /g'
 dpkg --get-selections; apt-mark showauto; apt-mark showhold
 find /etc /usr /var /opt /srv /root /home -xdev \\( -path /var/cache -o -path /var/log -o -path /var/lib/apt \
  -o -path '/var/lib/ucf/hashfile.*' -o -path /var/lib/systemd -o -path /var/lib/dpkg -o -path /etc/ld.so.cache -o -path /var/tmp \
- -o -path /var/lib/private \\) -prune -o -printf '%y %m %u:%g %p %l\\n' | sort
+ -o -path /var/lib/private -o -path /var/lib/armilla/program \\) -prune -o -path /var/lib/armilla -o -printf '%y %m %u:%g %p %l\\n' | sort
 find /etc /srv /root /home -xdev -type f ! -path /etc/ld.so.cache ! -path /etc/passwd- ! -path /etc/shadow- ! -path /etc/group- ! -path /etc/gshadow- -exec sha256sum {} + | sort -k 2
 getent passwd; getent group
 systemctl list-unit-files --no-legend --no-pager";
 
-/// Everything, with the times at which it was written; but what the system itself writes all the time.
+/// Everything, with the times at which it was written; but what the system itself writes all the time, and the host program.
 // Twice: the first walk of a merged directory of an overlay marks it, which counts as a change of it.
 const EVERYTHING: &str = "walk() { find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /var/log \
- -o -path /var/lib/systemd -o -path /tmp -o -path /var/tmp \\) -prune -o -printf '%p %y %m %u %g %s %T@ %C@\\n'; }; walk >/dev/null; walk | sort";
+ -o -path /var/lib/systemd -o -path /tmp -o -path /var/tmp -o -path /var/lib/armilla/program \\) -prune -o -path /var/lib/armilla \
+ -o -printf '%p %y %m %u %g %s %T@ %C@\\n'; }; walk >/dev/null; walk | sort";
 
 const UNIT: &str = "[Unit]\\nDescription=Sails\\n[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n";
 

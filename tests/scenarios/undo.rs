@@ -204,16 +204,23 @@ pub(crate) fn put_back(house: &House) {
     assert_eq!(house.sh("h1", "cat /var/lib/armilla/host/staging@h1/journal"), "undone app");
     assert_eq!(house.sh("h1", &format!("stat -c %a {KEPT} {KEPT}/restore")), "700\n700");
 
-    // The program itself, without us; killed before its command of some number, and done again.
-    for number in [40, 90, 130, 170, 210, 260, 320] {
+    // The program itself, without us; killed at its crash point of some number, and done again.
+    let restore = |at: usize| {
+        format!(
+            "rm -f /tmp/armilla-crash-points; ARMILLA_CRASH_HOST_AT={at} {KEPT}/restore; ended=$?; cat /tmp/armilla-crash-points; exit $ended"
+        )
+    };
+    controller.done(snapshot());
+    changed(house, &before);
+    let points: usize = house.sh("h1", &restore(0)).parse().expect("a number");
+    assert!(points > 8, "it has only {points} crash points");
+    for part in 0..7 {
+        let number = 1 + part * (points - 1) / 6;
         controller.done(snapshot());
         changed(house, &before);
-        let trap = format!("_k=0; trap '_k=$((_k + 1)); [ $_k != {number} ] || kill -KILL $$' DEBUG; set -T; . \"$0\"");
-        let killed =
-            !house.holds("h1", &format!("bash -c {} {KEPT}/restore", armilla::transport::script::quote(&trap)));
-        assert!(killed, "it has more than {number} commands");
-        house.sh("h1", &format!("sh {KEPT}/restore"));
-        same(house, &before, &format!("killed before command {number}"));
+        assert!(!house.holds("h1", &restore(number)), "it was not killed");
+        house.sh("h1", &format!("{KEPT}/restore"));
+        same(house, &before, &format!("killed at crash point {number} of {points}"));
     }
 
     // The power goes while a unit is being stopped.

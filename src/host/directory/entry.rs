@@ -89,11 +89,13 @@ impl Entry {
         !theirs && self.kind() != FileType::Directory && self.stat.st_nlink > 1
     }
 
-    /// Whether its content may be shown to those who read what this directory has in it: all may read it, or it is of one who
-    /// controls the directory. Other files may have been given this name to be shown.
+    /// Whether its content may be shown to those who read what this directory has in it: it is of one who controls the
+    /// directory, or those may read it, as everybody or as the group of the directory. Other files may have been given this
+    /// name to be shown.
     pub(in crate::host) fn may_be_shown(&self, directory: &Directory) -> bool {
         let theirs = Control::User(self.stat.st_uid) == directory.control();
-        directory.is_ours() || theirs || self.mode() & 0o004 != 0 && !self.may_be_anyones(directory)
+        let readable = self.mode() & 0o004 != 0 || self.mode() & 0o040 != 0 && self.stat.st_gid == directory.group();
+        directory.is_ours() || theirs || readable && !self.may_be_anyones(directory)
     }
 
     /// Gives it an owner and a group. That takes special bits and capabilities away from a file.

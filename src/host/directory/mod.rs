@@ -135,6 +135,11 @@ impl Directory {
         self.is_sticky() && ours(&self.stat) && ours(inside)
     }
 
+    /// Its group.
+    pub(super) fn group(&self) -> u32 {
+        self.stat.st_gid
+    }
+
     /// Whether nobody can rename or remove what belongs to others in it: the sticky bit.
     pub(super) fn is_sticky(&self) -> bool {
         self.stat.st_mode & 0o1000 != 0

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, fsync, mkdirat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, fsync, linkat, mkdirat, openat,
+    renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -125,6 +126,12 @@ impl Folder {
     pub(in crate::host) fn mark(&self, name: &str) -> io::Result<()> {
         self.append(name)?.sync_all()?;
         self.sync()
+    }
+
+    /// Gives a file of this machine a name in it, too; a link where that cannot be.
+    pub(in crate::host) fn link(&self, name: &str, file: &Path) -> io::Result<()> {
+        let linked = linkat(CWD, file, &self.handle, name, AtFlags::empty());
+        linked.or_else(|_| symlinkat(file, &self.handle, name)).map_err(io::Error::from)
     }
 
     /// Renames what is in it, over what has the new name.

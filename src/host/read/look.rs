@@ -21,6 +21,10 @@ pub(super) enum Found {
     Other(&'static str),
 }
 
+/// Why a content that is needed is not read.
+const HIDDEN: &str =
+    "others control its directory and may not read this file: they may have put it there to have it read";
+
 /// Mode, owner and group as numbers, and modification time in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status {
@@ -68,7 +72,13 @@ pub(super) fn look(path: &str, fetch: &Fetch, pulse: &Pulse) -> Result<Found, St
         FileType::RegularFile => {
             let file = entry.open(&directory, path).map_err(|failure| failure.why)?;
             let (size, digest, content) = contents(file, fetch, pulse).map_err(failed)?;
-            Ok(Found::File { status, size, digest, content })
+            if content.is_none() || entry.may_be_shown(&directory) {
+                return Ok(Found::File { status, size, digest, content });
+            }
+            match fetch {
+                Fetch::Always => Err(failed(HIDDEN.to_owned())),
+                Fetch::Digest | Fetch::Unless(_) => Ok(Found::File { status, size, digest, content: None }),
+            }
         }
         kind => Ok(Found::Other(other(kind))),
     }
@@ -358,6 +368,40 @@ mod tests {
             }
             assert!(hers_seen >= 200 && rounds.load(Ordering::Relaxed) >= 200, "{hers_seen} {rounds:?}");
         });
+    }
+
+    #[test]
+    #[ignore = "needs root: gives a directory away"]
+    fn a_file_of_roots_in_a_directory_of_others_is_shown_only_where_they_may_read_it() {
+        const DAEMON: u32 = 1;
+        let room = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o711)).expect("a mode");
+        let hers = room.path().join("hers");
+        fs::create_dir(&hers).expect("a directory");
+        std::os::unix::fs::chown(&hers, Some(DAEMON), Some(DAEMON)).expect("root may");
+        let file = hers.join("file");
+        fs::write(&file, "content").expect("a file");
+        let other = Fetch::Unless(Digest::of(b"other"));
+        for (owner, group, mode, shown) in [
+            (0, 0, 0o600, false),
+            (0, 0, 0o640, false),
+            (0, DAEMON, 0o600, false),
+            (0, DAEMON, 0o640, true),
+            (0, 0, 0o604, true),
+            (DAEMON, 0, 0o600, true),
+        ] {
+            std::os::unix::fs::chown(&file, Some(owner), Some(group)).expect("root may");
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+            match seen(&file, &other) {
+                Ok(Found::File { digest, content, .. }) => {
+                    assert_eq!(digest, Digest::of(b"content"));
+                    assert_eq!(content.is_some(), shown, "{owner} {group} {mode:o}");
+                }
+                other => panic!("{other:?}"),
+            }
+            let wanted = seen(&file, &Fetch::Always);
+            assert!(if shown { wanted.is_ok() } else { wanted.is_err_and(|why| why.contains("may not read")) });
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! ```text
 //! version    of this format: 1
 //! list       what was kept, a line each: `path PATH`, `unit UNIT` or `package NAME`
+//! restore    the program that kept it: rolls back without armilla
 //! N/was      how the thing of line N was, in a line: see `was.rs`
 //! N/data     what was in it
 //! N/xattrs   is there when N/data has the extended attributes that it had; hosts without armilla-host have none
@@ -16,12 +17,14 @@
 //! lock       is locked by whoever works in the directory
 //! ```
 
+mod by_hand;
 mod packages;
 mod restore;
 mod tree;
 mod units;
 mod was;
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::keep::Keep;
@@ -31,6 +34,7 @@ use super::{Failure, Result};
 use crate::crash;
 use crate::name::{Owner, RoleName};
 use crate::step::{Command, CommandReading, Outcome, Snapshot, Touched, home_of};
+pub(super) use by_hand::{NAME as BY_HAND, by_hand};
 pub(super) use restore::{Pace, restore};
 
 /// What a rollback works with.
@@ -42,12 +46,14 @@ pub(super) struct Means<'a> {
     pub(super) home: &'a dyn Fn(&str) -> Option<String>,
     /// Runs a program to its end; exit code 127 if there is none of that name.
     pub(super) run: &'a dyn Fn(&Command) -> CommandReading,
+    /// This program, for whoever rolls back by hand.
+    pub(super) program: Option<&'a Path>,
 }
 
 impl<'a> Means<'a> {
-    /// Those of what is kept, with a way to run programs.
+    /// Those of what is kept, with a way to run programs, and no program of our own.
     pub(super) fn of(keep: Keep<'a>, run: &'a dyn Fn(&Command) -> CommandReading) -> Self {
-        Self { uid: keep.place.uid(), home: keep.home, run }
+        Self { uid: keep.place.uid(), home: keep.home, run, program: None }
     }
 
     /// A path with the home directory in the place of `~USER`.
@@ -103,6 +109,9 @@ pub(super) fn snapshot(keep: Keep<'_>, snapshot: &Snapshot, means: Means<'_>) ->
     let folder = undo.child(&new, Missing::Make).map_err(failed)?.ok_or_else(|| undo.unwritable(&new))?;
     for (file, content) in [("version", "1\n"), ("lock", ""), ("list", "")] {
         folder.write_synced(file, content.as_bytes()).map_err(|_| folder.unwritable(file))?;
+    }
+    if let Some(program) = means.program {
+        folder.link(by_hand::NAME, program).map_err(|_| folder.unwritable(by_hand::NAME))?;
     }
     was::remember(&folder, &lines, means)?;
     crash::on_host();

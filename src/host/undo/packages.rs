@@ -145,7 +145,7 @@ mod tests {
             let exit = i32::from(said.starts_with("E:"));
             CommandReading { exit, stdout: said.as_bytes().to_vec(), stderr: Vec::new() }
         };
-        let result = work(Means { uid: 0, home: &|_| None, run: &run });
+        let result = work(Means { uid: 0, home: &|_| None, run: &run, program: None });
         (result, ran.into_inner())
     }
 
