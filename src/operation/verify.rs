@@ -10,9 +10,9 @@ use crate::catalog::{Catalog, Instance};
 use crate::diag::Diagnostics;
 use crate::inventory::Endpoint;
 use crate::name::HostName;
-use crate::plan::{self, Finding, Observed, Wait, WaitStep};
+use crate::plan::{self, Finding, Observed};
 use crate::secret::masked;
-use crate::step::{Health, Probe};
+use crate::step::{Health, Heard, Probe, Wait, WaitStep};
 use crate::transport::Transport;
 use crate::workspace::Environment;
 
@@ -147,12 +147,12 @@ async fn until_stable<T: Transport>(
 fn heard(finding: Finding, mut wait: Wait, now: Duration) -> (Finding, Option<Wait>) {
     let Some(check) = &finding.check else { return (finding, None) };
     let next = match &finding.health {
-        Health::Healthy => wait.hear(check, now, None),
-        Health::Unhealthy(why) | Health::Unknown(why) => wait.hear(check, now, Some(why)),
+        Health::Healthy => wait.hear(check, now, Heard::Holds),
+        Health::Unhealthy(why) | Health::Unknown(why) => wait.hear(check, now, Heard::Fails(why)),
     };
     match next {
         WaitStep::Enough => (finding, None),
-        WaitStep::Again(_) => (finding, Some(wait)),
+        WaitStep::Again(..) => (finding, Some(wait)),
         WaitStep::Over(why) => {
             let health =
                 if let Health::Unknown(_) = finding.health { Health::Unknown(why) } else { Health::Unhealthy(why) };

@@ -18,7 +18,6 @@ pub mod saved;
 mod stages;
 pub mod undo;
 mod verify;
-mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,7 +27,6 @@ pub use history::settle;
 pub use import::{Import, Left, import};
 pub use rollback::{Begun, rollback};
 pub use verify::{Finding, checks};
-pub use wait::{Wait, WaitStep};
 
 pub use crate::catalog::{Hook, Otherwise};
 pub use crate::rollout::StageId;

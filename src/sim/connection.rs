@@ -6,8 +6,7 @@ use super::Fleet;
 use super::order::Line;
 use crate::inventory::Endpoint;
 use crate::lease::{self, LeaseAnswer, Request};
-use crate::plan::{Wait, WaitStep};
-use crate::step::{Gate, Health, Outcome, Probe, Readings, Step, health};
+use crate::step::{Gate, Health, Heard, Outcome, Probe, Readings, Step, Wait, WaitStep, health};
 use crate::transport::{Order, StepEvent, Transport, TransportError};
 
 impl Transport for Fleet {
@@ -112,16 +111,16 @@ impl Fleet {
                 let (now, answer) = self.state().look(host, &check.probe)?;
                 let readings = [(check.probe.clone(), answer)].into_iter().collect();
                 let trouble = trouble(&health(std::slice::from_ref(check), &readings));
-                match wait.hear(check, span(now), trouble.as_deref()) {
+                match wait.hear(check, span(now), trouble.as_deref().map_or(Heard::Holds, Heard::Fails)) {
                     WaitStep::Enough => break,
                     WaitStep::Over(stderr) => return Ok(Outcome::Failed { exit: 1, stderr }),
-                    WaitStep::Again(left) if said != trouble => {
+                    WaitStep::Again(left, _) if said != trouble => {
                         if let Some(why) = &trouble {
                             watch(StepEvent::Waiting { index, why: format!("{why} ({} s left)", left.as_secs()) });
                         }
                         said = trouble;
                     }
-                    WaitStep::Again(_) => {}
+                    WaitStep::Again(..) => {}
                 }
                 self.pause().await;
             }

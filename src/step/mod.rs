@@ -13,6 +13,7 @@ mod reading;
 pub mod span;
 mod undo;
 mod unit;
+mod wait;
 mod web;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub use web::{HttpReading, HttpRequest, Method, Trust};
 
 pub use undo::{Snapshot, Touched};
 pub use unit::{RESTARTED, SETTLED, UnitReading};
+pub use wait::{Heard, Wait, WaitStep};
 
 use crate::secret::Content;
 

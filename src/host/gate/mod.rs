@@ -3,7 +3,6 @@
 //! In: checks, and who asks a probe. Out: that they hold, or what does not and how long it was waited for. Never: another
 //! rule of what is healthy than [`crate::step::health`], by which plans go.
 
-mod wait;
 mod words;
 
 use std::time::{Duration, Instant};
@@ -12,8 +11,7 @@ use super::http;
 use super::program::{self, Programs, seconds};
 use super::waiting::Teller;
 use super::{Failure, Result};
-use crate::step::{Check, Expect, Gate, Health, HttpRequest, Probe, Reading, Readings, health};
-use wait::{Answer, Next, Wait};
+use crate::step::{Check, Expect, Gate, Health, Heard, HttpRequest, Probe, Reading, Readings, Wait, WaitStep, health};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -34,7 +32,7 @@ pub(super) fn pass(programs: &Programs<'_>, gate: &Gate, ask: &mut Ask<'_>, tell
 }
 
 fn await_check(check: &Check, ask: &mut Ask<'_>, teller: &mut Teller<'_>) -> Result {
-    let (began, mut wait) = (Instant::now(), Wait::default());
+    let (began, mut wait) = (Instant::now(), Wait::begin(Duration::ZERO));
     loop {
         let asked = began.elapsed();
         let left = Duration::from_secs(seconds(wait.left(check, asked)));
@@ -44,14 +42,14 @@ fn await_check(check: &Check, ask: &mut Ask<'_>, teller: &mut Teller<'_>) -> Res
         let used_up = short.is_some() && now.saturating_sub(asked) + SLACK >= left;
         let trouble = trouble(check, reading);
         let answer = match trouble.as_deref() {
-            None => Answer::Holds,
-            Some(why) if used_up => Answer::Late(why),
-            Some(why) => Answer::Fails(why),
+            None => Heard::Holds,
+            Some(why) if used_up => Heard::Late(why),
+            Some(why) => Heard::Fails(why),
         };
         match wait.hear(check, now, answer) {
-            Next::Enough => return Ok(()),
-            Next::Over(why) => return Err(Failure::new(why)),
-            Next::Again(left, why) => teller.say(&why, &format!(" ({} s left)", left.as_secs())),
+            WaitStep::Enough => return Ok(()),
+            WaitStep::Over(why) => return Err(Failure::new(why)),
+            WaitStep::Again(left, why) => teller.say(&why, &format!(" ({} s left)", left.as_secs())),
         }
         std::thread::sleep(PAUSE);
     }

@@ -25,6 +25,7 @@ pub(super) use session::become_and_exec;
 pub(super) use session::{Identity, described};
 pub(super) use steps::{perform, perform_or, perform_unless};
 
+use super::account::is_account;
 use super::{Failure, Result};
 use crate::step::{Command, CommandReading, FETCH_LIMIT, Reading};
 use conversation::Conversation;
@@ -325,9 +326,4 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// Whether a text can be the name of a user: what `passwd(5)` cannot hold, and options, cannot.
-pub(super) fn is_account(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('-') && !name.contains([':', '/', '\0', '\n', ' ', ','])
 }
