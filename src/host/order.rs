@@ -3,12 +3,16 @@
 //! In: steps, and the lock that they are carried out under. Out: what happens, as it happens; the journal of this host, first.
 //! Never: a step that begins although nobody listens any more, or although its beginning could not be written down.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::files::{Company, Draft, Files};
 use super::keep::journal::Journal;
@@ -55,7 +59,7 @@ pub(super) fn carry_out(
         Ok(files) => files,
         Err(failure) => return say(Answer::Refused(Refusal::Unable(failure.why))),
     };
-    let order = Order { machine, keep, steps, files, drafts: VecDeque::new(), journal };
+    let order = Order { machine, keep, steps, files, drafts: VecDeque::new(), journal, gone: Cell::new(false) };
     order.carry_out(say)
 }
 
@@ -85,6 +89,25 @@ fn waiting(index: usize, words: &str) -> Answer {
     Answer::Waiting(number(index), words.to_owned())
 }
 
+/// Tells what a step waits for; an empty text only asks whether anybody listens. Gives whether somebody does.
+fn tells(index: usize, words: &str, (say, gone): (&mut Say<'_>, &Cell<bool>)) -> bool {
+    let heard = if words.is_empty() { is_heard() } else { say(waiting(index, words)) };
+    gone.set(gone.get() || heard.is_err());
+    heard.is_ok()
+}
+
+/// Whether somebody still listens: a pipe that nobody reads any more says so.
+///
+/// # Errors
+/// When nobody does.
+pub(super) fn is_heard() -> io::Result<()> {
+    let output = io::stdout();
+    let mut asked = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::empty())];
+    poll(&mut asked, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    let gone = asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+    if gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+}
+
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
@@ -109,6 +132,8 @@ struct Order<'a> {
     /// Files that are written and not in their places yet, with the numbers of their steps.
     drafts: VecDeque<(usize, Option<Draft>)>,
     journal: Option<Journal>,
+    /// Whether somebody stopped listening while something was waited for.
+    gone: Cell<bool>,
 }
 
 impl Order<'_> {
@@ -118,6 +143,9 @@ impl Order<'_> {
             crash::on_host();
             let begun = Instant::now();
             let done = self.one(index, say);
+            if self.gone.get() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             let (outcome, took) = (done.unwrap_or_else(failed), begun.elapsed());
             let is_failed = matches!(outcome, Outcome::Failed { .. });
             say(Answer::Ended { index: number(index), outcome, took })?;
@@ -149,6 +177,10 @@ impl Order<'_> {
             done = done.and_then(|outcome| flushed.map(|()| outcome));
         }
         crash::on_host();
+        // Nobody was there to hear of what was waited for: it did not fail.
+        if self.gone.get() {
+            return done;
+        }
         // First for those who come later: perhaps nobody listens any more.
         match (&mut self.journal, &done) {
             (Some(journal), Ok(_)) => journal.done(index),
@@ -189,8 +221,8 @@ impl Order<'_> {
         let person = |name: &str| machine.person(name);
         let programs = machine.programs(&person);
         let done = |result: Result| result.map(|()| Outcome::Done);
-        // Whoever does not listen is noticed before the next step.
-        let mut tell = |words: &str| drop(say(waiting(index, words)));
+        let gone = &self.gone;
+        let mut tell = |words: &str| tells(index, words, (say, gone));
         let ended = match step {
             Step::Run(command) => done(program::perform(&programs, command, &mut tell)),
             Step::RunUnless(command, guard) => program::perform_unless(&programs, command, guard),
@@ -237,7 +269,7 @@ impl Order<'_> {
             let readings = self.machine.read(std::slice::from_ref(probe), left);
             readings.get(probe).cloned().unwrap_or_else(|| crate::step::Reading::Failed("no answer".to_owned()))
         };
-        let mut tell = |words: &str| drop(say(waiting(index, words)));
+        let mut tell = |words: &str| tells(index, words, (say, &self.gone));
         gate::pass(&self.machine.programs(&person), gate, &mut ask, &mut tell)
     }
 

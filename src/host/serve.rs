@@ -6,12 +6,9 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read, Stdin, Write as _};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-
-use rustix::event::{PollFd, PollFlags, poll};
 
 use super::keep::{Keep, Uptime, lock};
 use super::machine::Machine;
@@ -138,7 +135,7 @@ fn run(machine: &Arc<Machine>, command: &Command, say: &mut order::Say<'_>) -> i
         let said = match heard {
             Heard::Stdout(bytes) => say(Answer::Out(bytes.to_vec())),
             Heard::Stderr(bytes) => say(Answer::Err(bytes.to_vec())),
-            Heard::Beat => is_heard(),
+            Heard::Beat => order::is_heard(),
         };
         match said {
             Ok(()) => ControlFlow::Continue(()),
@@ -159,15 +156,6 @@ fn run(machine: &Arc<Machine>, command: &Command, say: &mut order::Say<'_>) -> i
         }
     };
     say(Answer::Exited(exit))
-}
-
-/// Whether somebody still listens: a pipe that nobody reads any more says so.
-fn is_heard() -> io::Result<()> {
-    let output = io::stdout();
-    let mut asked = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::empty())];
-    poll(&mut asked, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
-    let gone = asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
-    if gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
 }
 
 /// The end of the time of a rollback timer.

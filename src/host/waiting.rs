@@ -2,6 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::{Failure, Result};
+
+/// Hears what is waited for, and gives whether anybody still listens; an empty text only asks that.
+pub(super) type Tell<'a> = dyn FnMut(&str) -> bool + 'a;
+
 /// Between two words about one wait.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -10,28 +15,33 @@ const LINE: usize = 300;
 
 /// Tells whoever waits with us.
 pub(super) struct Teller<'a> {
-    tell: &'a mut dyn FnMut(&str),
+    tell: &'a mut Tell<'a>,
     next: Instant,
 }
 
 impl<'a> Teller<'a> {
     /// One whose first word may come at once.
-    pub(super) fn new(tell: &'a mut dyn FnMut(&str)) -> Self {
+    pub(super) fn new(tell: &'a mut Tell<'_>) -> Self {
         Self { tell, next: Instant::now() }
     }
 
     /// One that keeps silent about what is over soon.
-    pub(super) fn patient(tell: &'a mut dyn FnMut(&str)) -> Self {
+    pub(super) fn patient(tell: &'a mut Tell<'_>) -> Self {
         Self { tell, next: Instant::now() + PAUSE }
     }
 
     /// Tells the first line of a text and what comes behind it, unless something was told a moment ago.
-    pub(super) fn say(&mut self, text: &str, more: &str) {
+    ///
+    /// # Errors
+    /// When nobody listens any more: then nothing is waited for.
+    pub(super) fn say(&mut self, text: &str, more: &str) -> Result {
+        let mut words = String::new();
         if Instant::now() >= self.next {
             self.next = Instant::now() + PAUSE;
             let line: String = text.lines().next().unwrap_or_default().chars().take(LINE).collect();
-            (self.tell)(&format!("{line}{more}"));
+            words = format!("{line}{more}");
         }
+        if (self.tell)(&words) { Ok(()) } else { Err(Failure::new("nobody waits for it any more")) }
     }
 }
 
@@ -42,11 +52,15 @@ mod tests {
     #[test]
     fn the_first_line_is_told_and_then_nothing_for_a_while() {
         let mut told = Vec::new();
-        let mut tell = |text: &str| told.push(text.to_owned());
+        let mut tell = |text: &str| {
+            told.push(text.to_owned());
+            true
+        };
         let mut teller = Teller::new(&mut tell);
-        teller.say(&format!("{}\nmore", "x".repeat(400)), " (2 s left)");
-        teller.say("again", "");
-        Teller::patient(&mut tell).say("too soon", "");
-        assert_eq!(told, [format!("{} (2 s left)", "x".repeat(300))]);
+        assert_eq!(teller.say(&format!("{}\nmore", "x".repeat(400)), " (2 s left)"), Ok(()));
+        assert_eq!(teller.say("again", ""), Ok(()));
+        assert_eq!(Teller::patient(&mut tell).say("too soon", ""), Ok(()));
+        assert_eq!(told, [format!("{} (2 s left)", "x".repeat(300)), String::new(), String::new()]);
+        assert!(Teller::new(&mut |_: &str| false).say("again", "").is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::http;
 use super::program::{self, Programs, seconds};
-use super::waiting::Teller;
+use super::waiting::{Tell, Teller};
 use super::{Failure, Result};
 use crate::step::{Check, Expect, Gate, Health, Heard, HttpRequest, Probe, Reading, Readings, Wait, WaitStep, health};
 
@@ -23,7 +23,7 @@ const SLACK: Duration = Duration::from_millis(500);
 pub(super) type Ask<'a> = dyn FnMut(&Probe, Duration) -> Reading + 'a;
 
 /// [`crate::step::Step::Await`]: one check after the other. `tell` hears what is waited for.
-pub(super) fn pass(programs: &Programs<'_>, gate: &Gate, ask: &mut Ask<'_>, tell: &mut dyn FnMut(&str)) -> Result {
+pub(super) fn pass(programs: &Programs<'_>, gate: &Gate, ask: &mut Ask<'_>, tell: &mut Tell<'_>) -> Result {
     // What never will hold is not waited for.
     if let Some(why) = gate.checks.iter().find_map(|check| fault(programs, check)) {
         return Err(Failure::new(why));
@@ -49,7 +49,7 @@ fn await_check(check: &Check, ask: &mut Ask<'_>, teller: &mut Teller<'_>) -> Res
         match wait.hear(check, now, answer) {
             WaitStep::Enough => return Ok(()),
             WaitStep::Over(why) => return Err(Failure::new(why)),
-            WaitStep::Again(left, why) => teller.say(&why, &format!(" ({} s left)", left.as_secs())),
+            WaitStep::Again(left, why) => teller.say(&why, &format!(" ({} s left)", left.as_secs()))?,
         }
         std::thread::sleep(PAUSE);
     }

@@ -43,12 +43,27 @@ fn wait(stage: &Stage, checks: &[Check]) -> (std::result::Result<(), String>, Ve
     let gate = Gate { of: "test".to_owned(), checks: checks.to_vec() };
     let passed = pass(&programs, &gate, &mut |probe, left| asked(&programs, probe, left), &mut |text| {
         told.push(text.to_owned());
+        true
     });
     (passed.map_err(|failure| failure.why), told)
 }
 
 fn why(stage: &Stage, check: Check) -> String {
     wait(stage, &[check]).0.expect_err("it does not hold")
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_waited_for() {
+    let (stage, mut asked) = (Stage::new(), 0);
+    let check = Check { within: Duration::from_secs(600), ..Check::new(Probe::port("127.0.0.1", 1), Expect::Open) };
+    let gate = Gate { of: "test".to_owned(), checks: vec![check] };
+    let mut ask = |_: &Probe, _| Reading::Failed("no answer".to_owned());
+    let mut leaves = |_: &str| {
+        asked += 1;
+        asked < 2
+    };
+    let ended = pass(&stage.programs(), &gate, &mut ask, &mut leaves);
+    assert!(ended.is_err_and(|failure| failure.why.contains("nobody")) && asked == 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::host::program::Programs;
-use crate::host::waiting::Teller;
+use crate::host::waiting::{Tell, Teller};
 use crate::host::{Failure, Result};
 use crate::step::WaitsFor;
 
@@ -23,7 +23,7 @@ const PROCESSES: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When it did not end in time; who it is.
-pub(in crate::host) fn wait_for(programs: &Programs<'_>, other: &WaitsFor, tell: &mut dyn FnMut(&str)) -> Result {
+pub(in crate::host) fn wait_for(programs: &Programs<'_>, other: &WaitsFor, tell: &mut Tell<'_>) -> Result {
     match other {
         WaitsFor::Dpkg => unlocked_dpkg(tell),
         WaitsFor::ProcessesOf(user) => match (programs.person)(user) {
@@ -35,23 +35,23 @@ pub(in crate::host) fn wait_for(programs: &Programs<'_>, other: &WaitsFor, tell:
 }
 
 /// Waits for others who work with dpkg.
-pub(super) fn unlocked_dpkg(tell: &mut dyn FnMut(&str)) -> Result {
+pub(super) fn unlocked_dpkg(tell: &mut Tell<'_>) -> Result {
     unlocked(DPKG, &["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"].map(Path::new), tell)
 }
 
 /// Waits until no other program holds a lock on one of these files.
-pub(super) fn unlocked(patience: Duration, files: &[&Path], tell: &mut dyn FnMut(&str)) -> Result {
+pub(super) fn unlocked(patience: Duration, files: &[&Path], tell: &mut Tell<'_>) -> Result {
     ended(patience, tell, || holder(files))
 }
 
 /// Waits until there is nobody any more.
-fn ended(patience: Duration, tell: &mut dyn FnMut(&str), look: impl Fn() -> Option<String>) -> Result {
+fn ended(patience: Duration, tell: &mut Tell<'_>, look: impl Fn() -> Option<String>) -> Result {
     let (began, mut teller) = (Instant::now(), Teller::new(tell));
     while let Some(other) = look() {
         if began.elapsed() >= patience {
             return Err(Failure::new(format!("{other}: waited {} s for it to end", patience.as_secs())));
         }
-        teller.say(&other, "");
+        teller.say(&other, "")?;
         std::thread::sleep(PAUSE);
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::others::unlocked;
 use crate::host::program::{Cause, Limits, Programs, undisturbed};
-use crate::host::waiting::Teller;
+use crate::host::waiting::{Tell, Teller};
 use crate::host::{Failure, Result};
 use crate::step::Command;
 
@@ -44,7 +44,7 @@ const OTHERS: [(&str, &str, &[&str]); 5] = [
 ];
 
 /// [`crate::step::Step::RefreshPackages`]: waits for others who hold the lock, and tells who they are.
-pub(in crate::host) fn refresh(programs: &Programs<'_>, tell: &mut dyn FnMut(&str)) -> Result {
+pub(in crate::host) fn refresh(programs: &Programs<'_>, tell: &mut Tell<'_>) -> Result {
     let is_debian = std::fs::metadata("/var/lib/dpkg/status").is_ok_and(|data| data.len() > 0);
     if is_debian && programs.has("apt-get") {
         unlocked(LOCKED, &[Path::new("/var/lib/apt/lists/lock")], tell)?;
@@ -67,7 +67,7 @@ pub(super) struct Fetching<'a> {
 }
 
 /// Again while it complains that it is locked, and again if it does not end in time and has another.
-pub(super) fn fetched(programs: &Programs<'_>, fetching: &Fetching<'_>, tell: &mut dyn FnMut(&str)) -> Result {
+pub(super) fn fetched(programs: &Programs<'_>, fetching: &Fetching<'_>, tell: &mut Tell<'_>) -> Result {
     const PAUSE: Duration = Duration::from_secs(2);
     let (began, mut teller) = (Instant::now(), Teller::new(tell));
     let mut times = fetching.times.iter();
@@ -84,14 +84,14 @@ pub(super) fn fetched(programs: &Programs<'_>, fetching: &Fetching<'_>, tell: &m
             && let Some(more) = times.next()
         {
             let (program, limit) = (fetching.argv[0], time.as_secs());
-            teller.say(&format!("{program} did not end within {limit} s, and is asked once more"), "");
+            teller.say(&format!("{program} did not end within {limit} s, and is asked once more"), "")?;
             time = *more;
             continue;
         }
         if !complaint.contains(fetching.locked) || began.elapsed() >= LOCKED {
             return Err(Failure { exit: ended.exit, why: ended.complaint() });
         }
-        teller.say(&complaint, "");
+        teller.say(&complaint, "")?;
         std::thread::sleep(PAUSE);
     }
 }

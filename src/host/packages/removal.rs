@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::others::unlocked_dpkg;
 use crate::host::program::{Cause, Ended, Limits, Programs, undisturbed};
+use crate::host::waiting::Tell;
 use crate::host::{Failure, Result};
 use crate::step::{Command, Leftovers, Manager, Outcome, PackageRemoval};
 
@@ -18,7 +19,7 @@ const REMOVE: Duration = Duration::from_secs(30 * 60);
 pub(in crate::host) fn remove(
     programs: &Programs<'_>,
     removal: &PackageRemoval,
-    tell: &mut dyn FnMut(&str),
+    tell: &mut Tell<'_>,
 ) -> Result<Outcome> {
     let invalid = |name: &&String| name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace);
     if let Some(name) = removal.names.iter().chain(&removal.unless_needed_by).find(invalid) {

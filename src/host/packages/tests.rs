@@ -28,10 +28,10 @@ fn a_lock_is_waited_for_and_its_holder_named() {
     let path = stage.path("lock");
     let file = File::create(&path).expect("a file");
     let files = [Path::new("/no/such/lock"), Path::new(&path)];
-    assert_eq!(unlocked(Duration::ZERO, &files, &mut |_| {}), Ok(()), "nobody holds it");
+    assert_eq!(unlocked(Duration::ZERO, &files, &mut |_| true), Ok(()), "nobody holds it");
     lock(&file, nix::libc::F_WRLCK);
     let us = format!("{path} is locked by process {} (", std::process::id());
-    let why = unlocked(Duration::from_secs(1), &files, &mut |_| {}).expect_err("we hold it").why;
+    let why = unlocked(Duration::from_secs(1), &files, &mut |_| true).expect_err("we hold it").why;
     assert!(why.starts_with(&us) && why.ends_with("): waited 1 s for it to end"), "{why}");
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -39,7 +39,13 @@ fn a_lock_is_waited_for_and_its_holder_named() {
             lock(&file, nix::libc::F_UNLCK);
         });
         let mut told = Vec::new();
-        assert_eq!(unlocked(NOT_HELD_UP, &files, &mut |text| told.push(text.to_owned())), Ok(()));
+        assert_eq!(
+            unlocked(NOT_HELD_UP, &files, &mut |text| {
+                told.push(text.to_owned());
+                true
+            }),
+            Ok(())
+        );
         assert!(told.first().is_some_and(|text| text.starts_with(&us)), "{told:?}");
     });
 }
@@ -62,7 +68,13 @@ fn the_processes_of_a_user_are_waited_for_and_named() {
     let (began, mut told) = (Instant::now(), Vec::new());
     let waiter = std::thread::spawn(move || sleeps.wait());
     let other = WaitsFor::ProcessesOf("games".to_owned());
-    assert_eq!(wait_for(&stage.programs(), &other, &mut |text| told.push(text.to_owned())), Ok(()));
+    assert_eq!(
+        wait_for(&stage.programs(), &other, &mut |text| {
+            told.push(text.to_owned());
+            true
+        }),
+        Ok(())
+    );
     assert!(began.elapsed() >= Duration::from_secs(2) && began.elapsed() < NOT_HELD_UP, "{:?}", began.elapsed());
     assert!(told[0].starts_with("user games is used by process ") && told[0].ends_with(" (sleep)"), "{told:?}");
     assert!(waiter.join().expect("a thread").is_ok());
@@ -78,7 +90,10 @@ fn package_lists_that_hang_are_fetched_once_more_and_locked_ones_again() {
         let argv = ["sh", "-c", &counted(script)];
         let times = [Duration::from_secs(1), Duration::from_secs(30)];
         let fetching = Fetching { locked: "get lock", argv: &argv, times: &times };
-        let done = fetched(&stage.programs(), &fetching, &mut |text| told.push(text.to_owned()));
+        let done = fetched(&stage.programs(), &fetching, &mut |text| {
+            told.push(text.to_owned());
+            true
+        });
         (done, fs::read_to_string(&count).expect("it ran").len() / 2)
     };
     let mut told = Vec::new();
@@ -123,7 +138,7 @@ impl Apt {
     }
 
     fn remove(&self, removal: &PackageRemoval) -> std::result::Result<Outcome, String> {
-        remove(&self.0.programs(), removal, &mut |_| {}).map_err(|failure| failure.why)
+        remove(&self.0.programs(), removal, &mut |_| true).map_err(|failure| failure.why)
     }
 
     /// What was removed for real.
@@ -161,6 +176,6 @@ fn packages_are_removed_together_and_no_other_with_them() {
 #[test]
 fn what_is_not_there_is_not_removed() {
     let stage = Stage::new();
-    let removed = remove(&stage.programs(), &removal(Manager::Apt, &["no-such-package"]), &mut |_| {});
+    let removed = remove(&stage.programs(), &removal(Manager::Apt, &["no-such-package"]), &mut |_| true);
     assert_eq!(removed, Ok(Outcome::NotNeeded));
 }

@@ -2,11 +2,12 @@
 
 use super::{Cause, Ended, Limits, Programs, seconds, undisturbed};
 use crate::host::packages::wait_for;
+use crate::host::waiting::Tell;
 use crate::host::{Failure, Result};
 use crate::step::{Alternative, Command, Outcome};
 
 /// [`crate::step::Step::Run`]: waits for what it waits for, telling whom it waits for, and runs it.
-pub(in crate::host) fn perform(programs: &Programs<'_>, command: &Command, tell: &mut dyn FnMut(&str)) -> Result {
+pub(in crate::host) fn perform(programs: &Programs<'_>, command: &Command, tell: &mut Tell<'_>) -> Result {
     command.waits_for.as_ref().map_or(Ok(()), |other| wait_for(programs, other, tell))?;
     succeed(&start(programs, command)?, command)
 }

@@ -100,7 +100,7 @@ impl Stage {
     }
 
     pub(in crate::host) fn perform(&self, command: &Command) -> Result {
-        perform(&self.programs(), command, &mut |_| {})
+        perform(&self.programs(), command, &mut |_| true)
     }
 }
 
