@@ -39,9 +39,9 @@ const WHAT: &str = "The environment, a folder of inventories/; or a file that `a
 
 const HELP: &str = "\
 Examples:
-  armilla apply staging               show the plan, ask, apply it
-  armilla apply friday.plan -y        apply this saved plan; refuses hosts that changed since
-  armilla apply staging --lock-timeout 10m      wait for a colleague's run
+  armilla apply staging                      show the plan, ask, apply it
+  armilla apply friday.plan -y               apply this saved plan; refuses hosts that changed since
+  armilla apply staging --lock-timeout 10m   wait for a colleague's run
 
 Ctrl-C lets running steps finish and starts nothing new; a second Ctrl-C stops at once. To continue: armilla resume";
 
@@ -65,7 +65,8 @@ fn file(global: &Global, selection: &Selection) -> Option<PathBuf> {
     let typed = selection.environment()?;
     let is_environment = load::workspace(global).is_ok_and(|workspace| workspace.has(typed));
     let path = PathBuf::from(typed);
-    (!is_environment && path.is_file()).then_some(path)
+    let is_file = path.is_file() || (typed.contains('/') && !path.is_dir());
+    (!is_environment && is_file).then_some(path)
 }
 
 async fn apply(global: &Global, command: &Apply) -> Result<Exit, Failure> {

@@ -27,8 +27,8 @@ pub(super) struct Drift {
 
 const HELP: &str = "\
 Examples:
-  armilla drift staging -D            every difference in full
-  armilla drift staging --detailed-exitcode     0 no drift, 2 drift, 4 a host is unreachable
+  armilla drift staging -D                    every difference in full
+  armilla drift staging --detailed-exitcode   0 no drift, 2 drift, 4 a host is unreachable
 
 To ignore known drift until a date, with a reason, in inventories/ENV/environment.yml:
   ignore_drift:

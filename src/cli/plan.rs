@@ -13,9 +13,9 @@ use crate::workspace::{Environment, revision};
 
 const HELP: &str = "\
 Examples:
-  armilla plan staging -l web1        one host
-  armilla plan staging -o friday.plan    save the plan; then: armilla apply friday.plan
-  armilla plan staging --detailed-exitcode      0 no changes, 2 changes or unhealthy, 4 a host is unreachable";
+  armilla plan staging -l web1               one host
+  armilla plan staging -o friday.plan        save the plan; then: armilla apply friday.plan
+  armilla plan staging --detailed-exitcode   0 no changes, 2 changes or unhealthy, 4 a host is unreachable";
 
 /// Shows what would change.
 #[derive(Debug, clap::Args)]

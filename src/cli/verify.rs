@@ -33,9 +33,9 @@ pub(super) struct Verify {
 
 const HELP: &str = "\
 Examples:
-  armilla verify staging                          every service on every host
-  armilla verify staging --target zookeeper -v    one service, each check
-  armilla verify staging --wait --junit health.xml     in CI, after a change
+  armilla verify staging                             every service on every host
+  armilla verify staging --target zookeeper -v       one service, each check
+  armilla verify staging --wait --junit health.xml   in CI, after a change
 
 Exits with 0 if everything is healthy, 3 if something is unhealthy, and 4 if the health of a host is not known:
 an unreachable host is never healthy.";

@@ -242,11 +242,12 @@ impl Chaos<'_> {
         let model = Model::random(&mut self.random, self.rounds);
         self.project.file("roles/only/role.yml", model.role());
         let story = format!("round {}: {fault:?} in {model:?}", self.rounds);
+        let before = self.recorded();
         let run = self.disturbed(fault, &["apply", "lab", "--lab", "-y"]);
         if run.code == Some(0) {
             self.is(&model.seen(), &format!("{story}: it ended with 0\n{run}"));
         } else {
-            let run = self.recovered(&run);
+            let run = self.recovered(&run, &before);
             self.is(&model.seen(), &format!("{story}: recovered\n{run}"));
         }
         // What a shell leaves that is killed after the last lock of its run goes with the next lock: the next round sees it.
@@ -358,13 +359,20 @@ impl Chaos<'_> {
         self.house.up(&HOSTS);
     }
 
-    /// Goes on as a person would: resumes the run if it is open, otherwise applies.
-    fn recovered(&mut self, run: &Run) -> Run {
+    /// The runs that this machine has recorded.
+    fn recorded(&self) -> Vec<String> {
+        let runs = std::fs::read_dir(self.project.path("state/runs")).into_iter().flatten();
+        runs.map(|run| run.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    /// Goes on as a person would: resumes the run if it is open, otherwise applies. `before` are the runs that were recorded
+    /// before it.
+    fn recovered(&mut self, run: &Run, before: &[String]) -> Run {
         if self.random.one_in(2) {
             let resumed = self.armilla(&[&["resume", "-y"][..], &PATIENT].concat());
-            // A run that ended before it began is not recorded. What is resumed is then the one before: a destroy that
-            // another destroy completed has nothing left to do.
-            let older = resumed.said().contains("armilla destroy lab");
+            // A run that ended before it began is not recorded. What is resumed is then the one before, which has nothing left
+            // to do: another one completed it.
+            let older = before.iter().any(|run| resumed.said().contains(&format!("resuming run {run} ")));
             if resumed.code == Some(0) && !older {
                 return resumed;
             }
