@@ -13,14 +13,14 @@ use armilla::inventory::Endpoint;
 use armilla::name::HostName;
 use armilla::observe;
 use armilla::secret::Content;
-use armilla::step::{Command, Fetch, Occupied, Outcome, Packed, PathReading, Probe, Step, UnpackLimits, Unpacking};
+use armilla::step::{Command, Fetch, Outcome, PathReading, Probe};
 use armilla::transport::{Connections, Order, SshOptions, StepEvent, Transport, TransportError};
 use camino::Utf8PathBuf;
 use tokio::task::JoinSet;
 
 use crate::proxy::{Cable, Pieces, Proxy, Way, What};
 use crate::ssh::{Server, gone, run, said, write};
-use crate::unpack::{file, me, tar};
+use crate::unpack::{tar, unpacking};
 use crate::waiting::NOT_HELD_UP;
 
 /// Points that are tried at the same time.
@@ -183,27 +183,14 @@ async fn f07_an_archive_cut_at_any_16th_leaves_the_old_tree_or_the_new() {
     let server = Arc::new(server);
     let archive = |word: &str| {
         let text = String::from_utf8(text(word)).expect("a text");
-        tar(&[file("one", &text), file("two", word)])
+        tar(&[("one", &text), ("two", word)])
     };
     let (old, new) = (archive("old"), archive("new"));
-    let (owner, group) = me();
-    let step = move |folder: &str, bytes: &[u8]| {
-        Step::Unpack(Box::new(Unpacking {
-            path: format!("{folder}/tree"),
-            source: Packed::Content(Content::Plain(bytes.to_vec())),
-            strip: 0,
-            owner: owner.clone(),
-            group: group.clone(),
-            limits: UnpackLimits { bytes: 1 << 20, entries: 100, ratio: 100 },
-            occupied: Occupied::Replace,
-            marker: "armilla archive 1\n".to_owned(),
-        }))
-    };
     let swap = |server: Arc<Server>, folder: String, cable: Cable| {
-        let (first, second) = (step(&folder, &old), step(&folder, &new));
+        let [first, second] = [&old, &new].map(|archive| unpacking(&format!("{folder}/tree"), archive.clone()));
         async move {
             fs::create_dir(&folder).expect("a directory");
-            let outcomes = crate::script::perform(&["dash"], &[first]);
+            let outcomes = crate::host::perform(&[first]);
             assert_eq!(outcomes, [Outcome::Done]);
             let proxy = Proxy::first(server.address(), cable);
             let (host, connections) = through(&server, &proxy);

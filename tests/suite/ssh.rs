@@ -180,10 +180,11 @@ fn run_sshd(program: &str, home: &Path, port: u16, key: &str, more: &str) -> Chi
 }
 
 fn kill(process: i32) {
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), nix::sys::signal::Signal::SIGKILL);
+    crate::host::kill_all(&[process]);
 }
 
-fn children(parent: i32) -> Vec<i32> {
+/// All processes below this one.
+pub(crate) fn children(parent: i32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let direct: Vec<i32> = list.split_whitespace().filter_map(|process| process.parse().ok()).collect();
     direct.iter().flat_map(|process| children(*process)).chain(direct.iter().copied()).collect()
