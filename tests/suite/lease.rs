@@ -426,6 +426,29 @@ fn a_killed_order_leaves_a_journal_of_what_happened() {
 }
 
 #[test]
+fn while_a_step_of_a_killed_order_goes_on_nobody_else_gets_in() {
+    let host = Host::new("orphan");
+    let ticket = recording(&host.acquired_for("a", 0));
+    let [begun, over] = ["begun", "over"].map(|name| host.path(name));
+    let steps = [sh(&format!("touch {begun}; until [ -e {over} ]; do sleep 0.05; done"))];
+    let mut child = host.start(&steps, &ticket, None);
+    until("the step begins", || Path::new(&begun).exists());
+    kill_all(&[child.id().cast_signed()]);
+    child.wait().expect("it ends");
+    assert!(host.is_busy());
+    assert!(matches!(host.ask(acquire("b", 120, None)), LeaseAnswer::Taken(held) if held.busy));
+    let next = Ticket { first: 1, ..ticket };
+    let done = std::thread::scope(|scope| {
+        let order = scope.spawn(|| host.perform(&[sh(&format!("[ -e {over} ]"))], &next));
+        std::thread::sleep(Duration::from_secs(1));
+        fs::write(&over, "").expect("a file");
+        order.join().expect("it ends")
+    });
+    assert_eq!(done, Ok(vec![Outcome::Done]));
+    assert_eq!(host.ask(acquire("b", 120, None)), LeaseAnswer::Granted(2));
+}
+
+#[test]
 fn at_every_crash_point_the_journal_tells_what_happened_and_the_next_order_works() {
     let mut points = 0;
     for point in 1.. {
