@@ -9,7 +9,8 @@
 //!
 //! A host dies likewise: with `ARMILLA_CRASH_HOST_AT=N` the host program that carries out an order ends itself at its N-th
 //! crash point, before or after a line of the host's journal, the saving of its ledger, or a change of a file. A host counts
-//! its crash points in `/tmp/armilla-crash-points` over all orders, until that file is removed; 0 counts only.
+//! its crash points over all orders in `armilla-crash-points`, in its directory for temporary files, until that file is
+//! removed; 0 counts only.
 
 /// The variable that numbers the crash point at which a host dies.
 const HOST: &str = "ARMILLA_CRASH_HOST_AT";
@@ -70,17 +71,16 @@ mod host {
     /// The crash point at which this program ends.
     pub(super) static AT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-    /// Counts over all programs of this host.
-    const COUNT: &str = "/tmp/armilla-crash-points";
-
     pub(super) fn point() {
         let at = AT.load(Ordering::SeqCst);
         if at == usize::MAX {
             return;
         }
-        let passed = std::fs::read_to_string(COUNT).ok().and_then(|text| text.trim().parse::<usize>().ok());
+        // Over all programs of this host.
+        let count = std::env::temp_dir().join("armilla-crash-points");
+        let passed = std::fs::read_to_string(&count).ok().and_then(|text| text.trim().parse::<usize>().ok());
         let number = passed.unwrap_or(0) + 1;
-        let _ = std::fs::write(COUNT, format!("{number}\n"));
+        let _ = std::fs::write(&count, format!("{number}\n"));
         if number == at {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
         }

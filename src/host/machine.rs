@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::account::{Accounts, Run};
 use super::place::{Place, Surroundings};
-use super::program::{Identity, Person, Programs, environment};
+use super::program::{Identity, Person, Programs, environment, unwatched};
 use super::{Failure, Result, http, read};
 use crate::step::{Command, CommandReading, HttpRequest, Probe, Reading, Readings};
 
@@ -33,7 +33,7 @@ struct Starter {
 impl Starter {
     /// For programs that run as who this is.
     fn programs(&self) -> Programs<'_> {
-        Programs { starter: &self.path, environment: &self.environment, person: &nobody }
+        Programs { starter: &self.path, environment: &self.environment, person: &nobody, running: &unwatched }
     }
 }
 

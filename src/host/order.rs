@@ -53,13 +53,14 @@ pub(super) fn carry_out(
         Some(Err(lock::Refusal::Fenced(lease))) => return say(Answer::Refused(Refusal::Fenced(lease))),
         Some(Err(lock::Refusal::Unable(why))) => return say(Answer::Refused(Refusal::Unable(why))),
     };
-    let (_lock, journal) = admitted.map_or((None, None), |(lock, journal)| (Some(lock), journal));
+    let (lock, journal) = admitted.map_or((None, None), |(lock, journal)| (Some(lock), journal));
     let company = if ticket.is_some() { Company::Alone } else { Company::Unknown };
     let files = match Files::new(&*machine.accounts, company) {
         Ok(files) => files,
         Err(failure) => return say(Answer::Refused(Refusal::Unable(failure.why))),
     };
-    let order = Order { machine, keep, steps, files, drafts: VecDeque::new(), journal, gone: Cell::new(false) };
+    let gone = Cell::new(false);
+    let order = Order { machine, keep, lock, steps, files, drafts: VecDeque::new(), journal, gone };
     order.carry_out(say)
 }
 
@@ -127,6 +128,8 @@ fn draft_directories(steps: &[Step]) -> BTreeSet<String> {
 struct Order<'a> {
     machine: &'a Arc<Machine>,
     keep: Option<Keep<'a>>,
+    /// What keeps others out until it is over.
+    lock: Option<lock::Admitted>,
     steps: &'a [Step],
     files: Files<'a>,
     /// Files that are written and not in their places yet, with the numbers of their steps.
@@ -219,7 +222,12 @@ impl Order<'_> {
     fn other(&mut self, index: usize, step: &Step, say: &mut Say<'_>) -> Result<Outcome> {
         let machine = self.machine;
         let person = |name: &str| machine.person(name);
-        let programs = machine.programs(&person);
+        let running = |process| {
+            if let Some(lock) = &self.lock {
+                lock.runs(process);
+            }
+        };
+        let programs = program::Programs { running: &running, ..machine.programs(&person) };
         let done = |result: Result| result.map(|()| Outcome::Done);
         let gone = &self.gone;
         let mut tell = |words: &str| tells(index, words, (say, gone));

@@ -107,21 +107,32 @@ impl<'a> Exchange<'a> {
         let limits = Limits { time: longest(steps) + waiting + slack, largest: LARGEST };
         let request =
             Request::Perform { steps: steps.to_vec(), ticket: ticket.cloned(), crash_at: crash::host_point() };
-        let (mut outcomes, mut refusal) = (Vec::new(), None);
-        self.hold(channel, request, limits, &mut |answer| match answer {
-            Answer::Started(index) => watch(StepEvent::Started { index: place(index) }),
-            Answer::Waiting(index, why) => watch(StepEvent::Waiting { index: place(index), why }),
-            Answer::Ended { index, outcome, took } => {
-                outcomes.push(outcome.clone());
-                watch(StepEvent::Ended { index: place(index), outcome, took });
+        let (mut outcomes, mut refusal, mut strange) = (Vec::new(), None, None);
+        self.hold(channel, request, limits, &mut |answer| {
+            // Steps are carried out in order: whatever else is said of one is not believed.
+            let next = outcomes.len();
+            let is_next = |index: u32| place(index) == next && next < steps.len();
+            match answer {
+                Answer::Started(index) if is_next(index) => watch(StepEvent::Started { index: next }),
+                Answer::Waiting(index, why) if is_next(index) => watch(StepEvent::Waiting { index: next, why }),
+                Answer::Ended { index, outcome, took } if is_next(index) => {
+                    outcomes.push(outcome.clone());
+                    watch(StepEvent::Ended { index: next, outcome, took });
+                }
+                Answer::Started(index) | Answer::Waiting(index, _) | Answer::Ended { index, .. } => {
+                    strange.get_or_insert(index);
+                }
+                Answer::Refused(why) => refusal = Some(why),
+                _ => {}
             }
-            Answer::Refused(why) => refusal = Some(why),
-            _ => {}
         })
         .await?;
-        match refusal {
-            Some(refusal) => Err(self.refused(&refusal)),
-            None => Ok(outcomes),
+        let is_whole = outcomes.len() == steps.len() || matches!(outcomes.last(), Some(Outcome::Failed { .. }));
+        match (refusal, strange) {
+            (Some(refusal), _) => Err(self.refused(&refusal)),
+            (None, Some(index)) => Err(self.protocol(format!("it reports step {index} out of order"))),
+            (None, None) if is_whole => Ok(outcomes),
+            (None, None) => Err(self.protocol(format!("it reports {} of {} steps", outcomes.len(), steps.len()))),
         }
     }
 

@@ -50,6 +50,13 @@ pub(crate) fn program() -> Process {
     program
 }
 
+/// The program, which keeps what it must know about a host in this directory, and temporary files beside it.
+pub(crate) fn program_in(room: &Room) -> Process {
+    let mut program = program();
+    program.env("ARMILLA_HOST_DIR", room.path("kept")).env("TMPDIR", &room.0);
+    program
+}
+
 /// The program, where `before` is done first by a shell that then becomes it: `ulimit -f 8`.
 pub(crate) fn program_after(before: &str) -> Process {
     let mut shell = Process::new("sh");
@@ -134,5 +141,12 @@ pub(crate) fn failure(outcome: &Outcome) -> (i32, &str) {
     match outcome {
         Outcome::Failed { exit, stderr } => (*exit, stderr),
         other => panic!("{other:?} did not fail"),
+    }
+}
+
+/// Ends processes at once.
+pub(crate) fn kill_all(processes: &[i32]) {
+    for process in processes {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*process), nix::sys::signal::Signal::SIGKILL);
     }
 }

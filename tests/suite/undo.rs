@@ -1,4 +1,4 @@
-//! What was before a change comes back: by the shells of this machine in a directory of their own, and in the simulator.
+//! What was before a change comes back: by the host program in a directory of its own, and in the simulator.
 //!
 //! In: changes, and instants to be killed at. Out: nothing. Never: a unit or a package of this machine.
 
@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::Command as Process;
 
+use armilla::host::wire::Request;
 use armilla::inventory::Endpoint;
 use armilla::ledger::{Journal, Ledger};
 use armilla::name::{Address, EnvName};
@@ -19,7 +19,7 @@ use armilla::transport::{Order, Transport as _, TransportError};
 use proptest::prelude::*;
 
 use crate::generator::{Project, project};
-use crate::script::{Room, perform_by, shells};
+use crate::host::{Room, call, perform_by, program_in, start};
 
 fn environment() -> EnvName {
     EnvName::new("staging").expect("a name")
@@ -38,21 +38,18 @@ fn undo() -> Step {
     Step::Undo { owner: environment().into(), name: "web".to_owned() }
 }
 
-/// A host as far as these scripts know it: a place to keep things, and a tree that changes.
-struct Host {
-    room: Room,
-    shell: Vec<&'static str>,
-}
+/// A host: a place to keep things, and a tree that changes.
+struct Host(Room);
 
 impl Host {
-    fn new(name: &str, shell: &[&'static str]) -> Self {
-        let host = Self { room: Room::new(name), shell: shell.to_vec() };
-        fs::create_dir(host.room.path("etc")).expect("a folder");
+    fn new(name: &str) -> Self {
+        let host = Self(Room::new(&format!("undo-{name}")));
+        fs::create_dir(host.tree()).expect("a directory");
         host
     }
 
     fn tree(&self) -> String {
-        self.room.path("etc")
+        self.0.path("etc")
     }
 
     fn path(&self, name: &str) -> String {
@@ -63,34 +60,23 @@ impl Host {
         fs::write(self.path(name), content).expect("a file");
     }
 
-    fn kept(&self, name: &str) -> String {
-        self.room.path(&format!("kept/host/staging@web1/undo/web/{name}"))
-    }
-
     fn perform(&self, step: Step) -> Outcome {
-        let before = format!("H=web1; export ARMILLA_HOST_DIR={};", self.room.path("kept"));
-        let (_, mut outcomes) = perform_by(&self.shell, &before, &[step]);
-        outcomes.pop().expect("an outcome")
+        perform_by(program_in(&self.0), &[step]).pop().expect("an outcome")
     }
 
     fn done(&self, step: Step) {
-        assert_eq!(self.perform(step), Outcome::Done, "{:?}", self.shell);
+        assert_eq!(self.perform(step), Outcome::Done);
     }
 
-    fn fails(&self, step: Step) -> String {
-        match self.perform(step) {
-            Outcome::Failed { stderr, .. } => stderr,
-            other => panic!("{:?}: {other:?}", self.shell),
-        }
-    }
-
-    fn restore(&self) -> bool {
-        let ended = Process::new(self.shell[0]).args(&self.shell[1..]).arg(self.kept("restore")).output();
-        ended.expect("the program starts").status.success()
+    /// Whether the step came to its end before this crash point.
+    fn survives(&self, step: Step, crash_point: usize) -> bool {
+        let request = Request::Perform { steps: vec![step], ticket: None, crash_at: Some(crash_point) };
+        let ended = start(program_in(&self.0), call(request)).wait_with_output();
+        ended.expect("it ends").status.success()
     }
 
     fn journal(&self) -> String {
-        fs::read_to_string(self.room.path("kept/host/staging@web1/journal")).unwrap_or_default()
+        fs::read_to_string(self.0.path("kept/host/staging@web1/journal")).unwrap_or_default()
     }
 }
 
@@ -103,10 +89,10 @@ fn look(path: &Path) -> BTreeMap<String, String> {
     } else if found.is_file() {
         String::from_utf8_lossy(&fs::read(path).expect("a file")).into_owned()
     } else {
-        for entry in fs::read_dir(path).expect("a folder") {
+        for entry in fs::read_dir(path).expect("a directory") {
             all.extend(look(&entry.expect("an entry").path()));
         }
-        "folder".to_owned()
+        "directory".to_owned()
     };
     let text = format!("{:o} {}:{} {content}", found.mode(), found.uid(), found.gid());
     all.insert(path.to_string_lossy().into_owned(), text);
@@ -120,9 +106,9 @@ fn furnish(host: &Host) -> Vec<String> {
     host.write("same", "same");
     host.write("goes", "");
     symlink("old target\n", host.path("link")).expect("a link");
-    fs::create_dir_all(host.path("folder/empty")).expect("a folder");
+    fs::create_dir_all(host.path("folder/empty")).expect("a directory");
     fs::set_permissions(host.path("folder"), fs::Permissions::from_mode(0o2750)).expect("a mode");
-    fs::create_dir_all(host.path("app/bin")).expect("a folder");
+    fs::create_dir_all(host.path("app/bin")).expect("a directory");
     host.write("app/bin/run", "version 1");
     host.write(&format!("app/{MARKER}"), "1");
     symlink("bin/run", host.path("app/run")).expect("a link");
@@ -151,14 +137,14 @@ fn change(host: &Host) {
     fs::set_permissions(host.path("folder"), fs::Permissions::from_mode(0o700)).expect("a mode");
     let _ = fs::remove_dir(host.path("folder/empty"));
     fs::remove_dir_all(host.path("app")).expect("a tree");
-    fs::create_dir(host.path("app")).expect("a folder");
+    fs::create_dir(host.path("app")).expect("a directory");
     host.write(&format!("app/{MARKER}"), "2");
     host.write("app/only in 2", "");
     host.write("new", "");
     symlink("/", host.path("new link")).expect("a link");
-    fs::create_dir_all(host.path("deep/new")).expect("a folder");
+    fs::create_dir_all(host.path("deep/new")).expect("a directory");
     host.write("deep/new/file", "");
-    fs::create_dir(host.path("fresh")).expect("a folder");
+    fs::create_dir(host.path("fresh")).expect("a directory");
     host.write(&format!("fresh/{MARKER}"), "1");
 }
 
@@ -168,173 +154,69 @@ fn all(names: &[String]) -> Step {
 
 #[test]
 fn everything_comes_back_and_only_once() {
-    for shell in shells() {
-        let host = Host::new("undo", &shell);
+    let host = Host::new("once");
+    let names = furnish(&host);
+    let before = look(Path::new(&host.tree()));
+    host.done(all(&names));
+    change(&host);
+    assert_ne!(look(Path::new(&host.tree())), before);
+    host.done(undo());
+    assert_eq!(look(Path::new(&host.tree())), before);
+    assert_eq!(host.journal(), "undone web\n");
+    assert_eq!(host.perform(undo()), Outcome::NotNeeded);
+    assert_eq!(host.journal(), "undone web\n", "told twice");
+    match host.perform(commit()) {
+        Outcome::Failed { stderr, .. } => assert!(stderr.contains("was undone already"), "{stderr}"),
+        other => panic!("{other:?}"),
+    }
+    // What comes next begins anew.
+    host.write("same", "another");
+    host.done(all(&names));
+    host.write("same", "worse");
+    host.done(undo());
+    assert_eq!(fs::read_to_string(host.path("same")).expect("it is there"), "another");
+}
+
+/// Does it with a host that dies at the first crash point, at the second, and so on, to the end.
+fn at_every_crash_point(least: usize, one: impl Fn(usize) -> bool) {
+    let points = (1..).find(|point| one(*point)).expect("it ends");
+    assert!(points > least, "only {points} crash points");
+}
+
+#[test]
+fn a_rollback_that_was_killed_anywhere_and_is_done_again_ends_the_same() {
+    at_every_crash_point(20, |point| {
+        let host = Host::new(&format!("killed-{point}"));
         let names = furnish(&host);
         let before = look(Path::new(&host.tree()));
         host.done(all(&names));
         change(&host);
-        assert_ne!(look(Path::new(&host.tree())), before);
-        host.done(undo());
-        assert_eq!(look(Path::new(&host.tree())), before, "{shell:?}");
-        assert_eq!(host.journal(), "undone web\n");
-        assert_eq!(host.perform(undo()), Outcome::NotNeeded, "{shell:?}");
-        assert!(host.restore());
-        assert_eq!(host.journal(), "undone web\n", "{shell:?}: told twice");
-        assert!(host.fails(commit()).contains("was undone already"));
-        // What comes next begins anew.
-        host.write("same", "another");
-        host.done(all(&names));
-        host.write("same", "worse");
-        host.done(undo());
-        assert_eq!(fs::read_to_string(host.path("same")).expect("it is there"), "another", "{shell:?}");
-    }
-}
-
-#[test]
-fn what_was_kept_first_is_the_truth_until_the_change_is_well() {
-    for shell in shells() {
-        let host = Host::new("open", &shell);
-        let (one, two) = (host.path("one"), host.path("two"));
-        host.write("one", "1");
-        host.write("two", "1");
-        host.done(snapshot(&[&one]));
-        host.write("one", "2");
-        host.write("two", "2");
-        host.done(snapshot(&[&two, &one]));
-        host.write("one", "3");
-        host.write("two", "3");
-        host.done(commit());
-        host.done(commit());
-        // It can still be put back.
-        host.done(undo());
-        let now = || [&one, &two].map(|path| fs::read_to_string(path).expect("a file"));
-        assert_eq!(now(), ["1", "2"], "{shell:?}");
-        host.done(snapshot(&[&one]));
-        host.done(commit());
-        host.write("one", "4");
-        host.done(snapshot(&[&one]));
-        host.write("one", "5");
-        host.done(undo());
-        assert_eq!(now(), ["4", "2"], "{shell:?}");
-    }
-}
-
-#[test]
-fn nothing_kept_is_a_failure_and_half_a_snapshot_is_none() {
-    for shell in shells() {
-        let host = Host::new("half", &shell);
-        assert!(host.fails(undo()).contains("nothing was kept of web on this host"), "{shell:?}");
-        assert!(host.fails(commit()).contains("nothing was kept of web on this host"), "{shell:?}");
-        host.write("one", "1");
-        host.done(snapshot(&[&host.path("one")]));
-        // As a loss of power in the middle leaves it.
-        let folder = host.kept("");
-        let half = folder.replace("/web/", "/.new-web");
-        fs::rename(&folder, &half).expect("it is there");
-        host.write("one", "2");
-        assert!(host.fails(undo()).contains("nothing was kept"), "{shell:?}");
-        assert_eq!(fs::read_to_string(host.path("one")).expect("a file"), "2");
-        host.done(snapshot(&[&host.path("one")]));
-        assert!(!Path::new(&half).exists());
-        fs::write(host.kept("version"), "2\n").expect("a version");
-        assert!(host.fails(undo()).contains("of a newer armilla"), "{shell:?}");
-        assert!(host.fails(snapshot(&[])).contains("of a newer armilla"), "{shell:?}");
-    }
-}
-
-#[test]
-fn what_cannot_be_put_back_is_told_and_the_rest_is() {
-    for shell in shells() {
-        let host = Host::new("rest", &shell);
-        host.write("file", "1");
-        host.write("other", "1");
-        host.done(snapshot(&[&host.path("other"), &host.path("file")]));
-        fs::remove_file(host.path("file")).expect("a file");
-        fs::create_dir_all(host.path("file/of/somebody")).expect("a folder");
-        host.write("other", "2");
-        let why = host.fails(undo());
-        assert_eq!(
-            why.trim(),
-            format!("path {0}: {0} is a directory now, with something in it: it is not removed", host.path("file"))
-        );
-        assert_eq!(fs::read_to_string(host.path("other")).expect("a file"), "1", "{shell:?}");
-        assert_eq!(host.journal(), "");
-        fs::remove_dir_all(host.path("file")).expect("a folder");
-        host.done(undo());
-        assert_eq!(fs::read_to_string(host.path("file")).expect("a file"), "1", "{shell:?}");
-        assert!(host.fails(snapshot(&["/etc/../x"])).contains("invalid name"));
-        assert!(host.fails(snapshot(&["/two\nlines"])).contains("invalid name"));
-    }
-}
-
-#[test]
-fn the_journal_is_mended_before_it_is_told() {
-    let host = Host::new("torn", &["dash"]);
-    host.write("one", "1");
-    host.done(snapshot(&[&host.path("one")]));
-    fs::write(host.room.path("kept/host/staging@web1/journal"), "undone other\nbeg").expect("a journal");
-    assert!(host.restore());
-    assert_eq!(host.journal(), "undone other\nundone web\n");
-    assert!(Journal::parse(host.journal().as_bytes()).is_ok());
-}
-
-/// Runs a script by bash, which kills itself before its command of this number. Whether it came to its end.
-fn killed_at(number: usize, script: &str, place: &str) -> bool {
-    let trap = format!("_k=0; trap '_k=$((_k + 1)); [ $_k != {number} ] || kill -KILL $$' DEBUG; set -T; . \"$0\"");
-    let ended =
-        Process::new("bash").args(["-c", &trap, script]).env("ARMILLA_HOST_DIR", place).env("H", "web1").output();
-    ended.expect("bash starts").status.success()
-}
-
-/// Numbers of commands, close together at first.
-fn instants() -> impl Iterator<Item = usize> {
-    (0..).map(|n| n * n / 2 + n * 11 + 3)
-}
-
-#[test]
-fn killed_anywhere_and_done_again_it_ends_the_same() {
-    for number in instants() {
-        let host = Host::new(&format!("killed-{number}"), &["dash"]);
-        let names = furnish(&host);
-        let before = look(Path::new(&host.tree()));
-        host.done(all(&names));
-        change(&host);
-        let over = killed_at(number, &host.kept("restore"), "");
+        let over = host.survives(undo(), point);
         let done = host.perform(undo());
-        assert!(matches!(done, Outcome::Done | Outcome::NotNeeded), "killed before command {number}: {done:?}");
-        assert_eq!(look(Path::new(&host.tree())), before, "killed before command {number}");
-        assert!(Journal::parse(host.journal().as_bytes()).is_ok(), "{number}");
-        assert_eq!(host.perform(undo()), Outcome::NotNeeded, "{number}");
-        if over {
-            assert!(number > 150, "it has more commands than that");
-            break;
-        }
-    }
+        assert!(matches!(done, Outcome::Done | Outcome::NotNeeded), "crash point {point}: {done:?}");
+        assert_eq!(look(Path::new(&host.tree())), before, "crash point {point}");
+        assert!(Journal::parse(host.journal().as_bytes()).is_ok(), "crash point {point}");
+        assert_eq!(host.perform(undo()), Outcome::NotNeeded, "crash point {point}");
+        over
+    });
 }
 
 #[test]
 fn a_snapshot_that_was_killed_is_made_again_and_never_half() {
-    for number in instants() {
-        let host = Host::new(&format!("kept-{number}"), &["dash"]);
+    at_every_crash_point(10, |point| {
+        let host = Host::new(&format!("kept-{point}"));
         let names = furnish(&host);
         // One that is over is there already.
         host.done(snapshot(&[&host.path("same")]));
         host.done(commit());
         let before = look(Path::new(&host.tree()));
-        let script = host.room.path("script");
-        let text = armilla::transport::script::step_script(&[all(&names)], "0123456789abcdef0123456789abcdef");
-        fs::write(&script, text).expect("a script");
-        let over = killed_at(number, &script, &host.room.path("kept"));
+        let over = host.survives(all(&names), point);
         host.done(all(&names));
         change(&host);
         host.done(undo());
-        assert_eq!(look(Path::new(&host.tree())), before, "killed before command {number}");
-        if over {
-            assert!(number > 150, "it has more commands than that");
-            break;
-        }
-    }
+        assert_eq!(look(Path::new(&host.tree())), before, "crash point {point}");
+        over
+    });
 }
 
 // -- what the ledger makes of it ----------------------------------------------------------------------------------------

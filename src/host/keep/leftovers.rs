@@ -97,11 +97,17 @@ impl<'a> Maker<'a> {
         if boot.is_empty() || boot.split('-').next() != Some(self.boot) {
             return !boot.is_empty();
         }
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.process)) else { return true };
-        // Its name, in parentheses, may hold anything.
-        let began = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
-        began != Some(self.began)
+        beginning(self.process) != Some(self.began)
     }
+}
+
+/// When a process began, in the kernel's ticks; none if there is none, or it has ended and nobody has asked how.
+pub(super) fn beginning(process: u64) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Its name, in parentheses, may hold anything.
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = words.next()?;
+    if matches!(state, "Z" | "X") { None } else { words.nth(18)?.parse().ok() }
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //!
 //! Four files, as every armilla wrote them: `fence` (the highest fencing token given, a line), `lease` (the lease as JSON, a
 //! line, and the boot and the second in it of the last sign of life, a line), `guard` (its `flock` is held while these two
-//! are read and written) and `busy` (its `flock` is held while steps are carried out).
+//! are read and written) and `busy` (its `flock` is held while steps are carried out). While a step runs a program, `busy`
+//! holds a line about its process: where we are killed, the program may go on, and until it ends the lock is not free.
 
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,7 +63,7 @@ fn look(keep: Keep<'_>) -> Result<LeaseAnswer> {
     let Some(folder) = keep.insist(Missing::Leave)? else { return Ok(LeaseAnswer::Free) };
     let uptime = (keep.uptime)()?;
     let mut written = Written::read(&folder)?;
-    let busy = written.line.is_some() && is_busy(&folder);
+    let busy = written.line.is_some() && is_busy(&folder, &uptime.boot);
     Ok(grant(&mut written.desk, &Request::Look, now(&uptime, busy)))
 }
 
@@ -70,9 +72,25 @@ fn now(uptime: &Uptime, busy: bool) -> Now<'_> {
 }
 
 /// Whether steps are carried out. The lock is held for no time, and shared, so that it is in nobody's way.
-fn is_busy(folder: &Folder) -> bool {
+fn is_busy(folder: &Folder, boot: &str) -> bool {
     let Ok(busy) = folder.open("busy", OFlags::RDONLY) else { return false };
-    matches!(try_lock(&busy, FlockOperation::NonBlockingLockShared), Ok(false))
+    match try_lock(&busy, FlockOperation::NonBlockingLockShared) {
+        Ok(free) => !free || goes_on(&busy, boot),
+        Err(_) => false,
+    }
+}
+
+/// Whether a program still runs that was started by an order that was killed.
+fn goes_on(busy: &File, boot: &str) -> bool {
+    let mut line = [0; 128];
+    let length = busy.read_at(&mut line, 0).unwrap_or(0);
+    let line = String::from_utf8_lossy(&line[..length]);
+    let mut words = line.split_whitespace();
+    let (Some(process), Some(beginning), Some(in_boot)) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    let beginning = beginning.parse().ok();
+    in_boot == boot && beginning.is_some() && process.parse().ok().and_then(leftovers::beginning) == beginning
 }
 
 fn decide(keep: Keep<'_>, request: &Request) -> Result<LeaseAnswer> {
@@ -88,7 +106,7 @@ fn decide(keep: Keep<'_>, request: &Request) -> Result<LeaseAnswer> {
         _ => known.is_some(),
     };
     // As long as this is held no order begins.
-    let idle = if matters { idle(&folder)? } else { None };
+    let idle = if matters { idle(&folder, &uptime.boot)? } else { None };
     let answer = grant(&mut desk, request, now(&uptime, matters && idle.is_none()));
     match (&answer, &desk.lease) {
         (LeaseAnswer::Granted(_), Some(lease)) if known.as_ref() == Some(&lease.id) => {
@@ -141,12 +159,13 @@ fn is_the(folder: &Folder, name: &str, file: &File) -> bool {
 }
 
 /// What keeps orders from beginning until it is dropped; none while one is being carried out.
-fn idle(folder: &Folder) -> Result<Option<File>> {
+fn idle(folder: &Folder, boot: &str) -> Result<Option<File>> {
     let busy = folder.append("busy").map_err(|_| folder.unwritable("busy"))?;
     // Who only looks holds it for no time.
     for pause in [0, 100, 200] {
         thread::sleep(Duration::from_millis(pause));
         match try_lock(&busy, FlockOperation::NonBlockingLockExclusive) {
+            Ok(true) if goes_on(&busy, boot) => return Ok(None),
             Ok(true) => return Ok(Some(busy)),
             Ok(false) => {}
             Err(error) => return Err(Failure::new(format!("{}: {error}", folder.at("busy")))),
@@ -252,7 +271,19 @@ pub(in crate::host) enum Refusal {
 /// The right to carry out steps. As long as it is not dropped, nobody else carries out any, and nobody else gets the lock.
 #[derive(Debug)]
 pub(in crate::host) struct Admitted {
-    _busy: File,
+    busy: File,
+    boot: String,
+}
+
+impl Admitted {
+    /// Writes down which process runs for the order; none when it has ended.
+    pub(in crate::host) fn runs(&self, process: Option<u32>) {
+        let process = process.map(u64::from);
+        let began = process.and_then(|process| Some((process, leftovers::beginning(process)?)));
+        let line = began.map_or_else(String::new, |(process, began)| format!("{process} {began} {}\n", self.boot));
+        // Where it cannot be written down, the order goes on: only one that is killed would have needed it.
+        let _ = self.busy.set_len(0).and_then(|()| self.busy.write_all_at(line.as_bytes(), 0));
+    }
 }
 
 /// How long an order waits for the one before it.
@@ -267,10 +298,11 @@ pub(in crate::host) fn admit(
 ) -> std::result::Result<Admitted, Refusal> {
     const EARLIER: &str = "an earlier order is still being carried out there";
     const OFTEN: Duration = Duration::from_secs(2);
+    let boot = (keep.uptime)().map_err(|failure| Refusal::Unable(failure.why))?.boot;
     let begun = Instant::now();
     let mut tell = OFTEN;
     let (folder, busy) = loop {
-        if let Some(taken) = taken(keep)? {
+        if let Some(taken) = taken(keep, &boot)? {
             break taken;
         }
         let waited = begun.elapsed();
@@ -288,13 +320,13 @@ pub(in crate::host) fn admit(
     };
     let written = Written::read(&folder).map_err(|failure| Refusal::Unable(failure.why))?;
     match written.desk.lease {
-        Some(lease) if lease.id == ticket.id && lease.fence == ticket.fence => Ok(Admitted { _busy: busy }),
+        Some(lease) if lease.id == ticket.id && lease.fence == ticket.fence => Ok(Admitted { busy, boot }),
         other => Err(Refusal::Fenced(other.map(Box::new))),
     }
 }
 
 /// The lock of all orders, if it is ours now. The directory may have been removed while we waited for it.
-fn taken(keep: Keep<'_>) -> std::result::Result<Option<(Folder, File)>, Refusal> {
+fn taken(keep: Keep<'_>, boot: &str) -> std::result::Result<Option<(Folder, File)>, Refusal> {
     let folder = keep.insist(Missing::Leave).map_err(|failure| Refusal::Unable(failure.why))?;
     let Some(folder) = folder else { return Err(Refusal::Fenced(None)) };
     if !folder.has("busy") {
@@ -306,5 +338,5 @@ fn taken(keep: Keep<'_>) -> std::result::Result<Option<(Folder, File)>, Refusal>
         busy => busy.map_err(unable)?,
     };
     let ours = try_lock(&busy, FlockOperation::NonBlockingLockExclusive).map_err(unable)?;
-    Ok((ours && is_the(&folder, "busy", &busy)).then_some((folder, busy)))
+    Ok((ours && is_the(&folder, "busy", &busy) && !goes_on(&busy, boot)).then_some((folder, busy)))
 }

@@ -337,6 +337,36 @@ fn an_order_waits_for_the_one_before_it_and_says_so() {
 }
 
 #[test]
+fn while_a_program_of_a_killed_order_runs_nobody_gets_in() {
+    let host = Host::new();
+    let ticket = host.acquired("a");
+    let mut program = std::process::Command::new("sleep").arg("600").spawn().expect("sleep");
+    // An order that is killed leaves the line there, and not its lock.
+    let order = host.admitted(&ticket).expect("its holder may");
+    order.runs(Some(program.id()));
+    drop(order);
+    let busy = |host: &Host| matches!(host.ask(&Request::Look), LeaseAnswer::Taken(held) if held.busy);
+    assert!(busy(&host));
+    assert!(matches!(host.ask(&acquire("b", 120, Some("a"))), LeaseAnswer::Taken(held) if held.busy));
+    assert_eq!(host.admitted(&ticket).expect_err("nobody waits"), Refusal::Gone);
+    host.at("boot-2", 7);
+    assert!(!busy(&host), "a process of another boot");
+    host.at("boot-1", 1000);
+    program.kill().expect("it runs");
+    program.wait().expect("it ends");
+    assert!(!busy(&host));
+    let order = host.admitted(&ticket).expect("its holder may");
+    order.runs(Some(std::process::id()));
+    order.runs(None);
+    drop(order);
+    assert_eq!(host.read("busy"), "");
+    for damaged in ["x", "1", "1 2", "99999999999999999999 1 boot-1\n", "-1 -1 boot-1\n"] {
+        fs::write(host.place().join("busy"), damaged).expect("written");
+        drop(host.admitted(&ticket).unwrap_or_else(|why| panic!("{damaged}: {why:?}")));
+    }
+}
+
+#[test]
 fn an_order_that_waits_is_refused_when_everything_is_removed_meanwhile() {
     let host = Host::new();
     let ticket = host.acquired("a");

@@ -85,7 +85,12 @@ pub(super) struct Programs<'a> {
     pub(super) environment: &'a BTreeMap<OsString, OsString>,
     /// Who a user is, by name; a failure says that there is none.
     pub(super) person: &'a dyn Fn(&str) -> Result<Person>,
+    /// Gets to know the number of the process when a program has started, and that there is none any more.
+    pub(super) running: &'a dyn Fn(Option<u32>),
 }
+
+/// For [`Programs::running`], where nobody needs to know.
+pub(super) fn unwatched(_: Option<u32>) {}
 
 /// What a program must not exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,8 +206,11 @@ impl Programs<'_> {
         let started = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let program = command.argv.first().map_or("", String::as_str);
         let failed = |error| Failure { exit: 126, why: format!("cannot start `{program}`: {}", described(&error)) };
-        let conversation = Conversation::begin(started.map_err(failed)?, input, limits).map_err(failed)?;
+        let child = started.map_err(failed)?;
+        (self.running)(Some(child.id()));
+        let conversation = Conversation::begin(child, input, limits).map_err(failed)?;
         let talked = conversation.hold(limits, watch);
+        (self.running)(None);
         let exit = match talked.cause {
             Cause::Overdue => OVERDUE,
             Cause::Itself | Cause::Stopped => talked.status.map_or(128, exit_code),

@@ -71,7 +71,7 @@ impl Stage {
     }
 
     pub(in crate::host) fn programs(&self) -> Programs<'_> {
-        Programs { starter: &self.starter, environment: &self.environment, person: &person }
+        Programs { starter: &self.starter, environment: &self.environment, person: &person, running: &unwatched }
     }
 
     pub(in crate::host) fn path(&self, name: &str) -> String {
