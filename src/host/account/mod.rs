@@ -8,6 +8,7 @@ mod groups;
 mod table;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub(super) use entry::{Account, Group, is_account};
 pub(super) use groups::Groups;
+pub(super) use usage::usage;
 
 use super::{Failure, Result};
 use crate::step::{Command, CommandReading};
