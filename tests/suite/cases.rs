@@ -18,9 +18,10 @@ use armilla::resource::{
 };
 use armilla::secret::Datum;
 use armilla::step::{
-    AccountUse, Alternative, ApiRequest, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate, Holding, Leftovers,
-    Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed, PathReading, Probe, Reading,
-    Readings, Remote, RemovalReading, Sending, Step, Trust, UnitReading, UnpackLimits, Unpacking, UserReading,
+    AccountUse, Alternative, ApiRequest, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate,
+    Holding, Leftovers, Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed,
+    PathReading, Probe, Reading, Readings, Remote, RemovalReading, Sending, Step, Trust, UnitReading, UnpackLimits,
+    Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -454,7 +455,9 @@ fn reading(probe: &Probe, value: &Value) -> Result<Reading, String> {
             Reading::AccountUse(words.iter().map(|word| account_use(word)).collect::<Result<_, _>>()?)
         }
         Probe::Removal(_) => Reading::Removal(from::<Removal>(value)?.into()),
-        Probe::Port { .. } | Probe::Http(_) | Probe::Fitness(_) => return Err("cases cannot answer this probe yet".to_owned()),
+        Probe::Port { .. } | Probe::Http(_) | Probe::Fitness(_) => {
+            return Err("cases cannot answer this probe yet".to_owned());
+        }
     })
 }
 

@@ -295,7 +295,7 @@ fn there_is_no_terminal() {
         String::from_utf8_lossy(&output.expect("script").stdout).into_owned()
     };
     assert!(with(&format!("sh -c '{reads}'; :")).contains("terminal\r\n"), "there is one to lose");
-    let without = with(&format!("{starter} exec / - sh -c '{reads}'; :"));
+    let without = with(&format!("{starter} exec / - - sh -c '{reads}'; :"));
     assert!(without.contains("No such device or address") && !without.contains("terminal\r"), "{without}");
 }
 
@@ -477,7 +477,7 @@ fn who_is_not_root_becomes_nobody_else() {
     let starter = stage.programs().starter.to_str().expect("a name in UTF-8").to_owned();
     fs::set_permissions(stage.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("a mode");
     // Who leads a group cannot begin a session; `sh` has it as a child.
-    let mut third = sh(&format!("{starter} exec / 1:1:1 id; exit $?"));
+    let mut third = sh(&format!("{starter} exec / 1:1:1 - id; exit $?"));
     third.user = Some("nobody".to_owned());
     let ended = stage.run(&third);
     let why = "cannot take the groups of another user: Operation not permitted";
