@@ -393,7 +393,20 @@ mod tests {
         let secret = Content::Secret(crate::secret::Secret::new(b"hunter2".to_vec()));
         let write = Step::WriteFile { path: "/x".into(), content: secret.clone(), ownership: Ownership::default() };
         assert_eq!(step(&write), "write /x (secret)");
-        let run = Command { stdin: secret, ..Command::new(["passwd", "a b"]) };
+        let run = Command { stdin: secret.clone(), ..Command::new(["passwd", "a b"]) };
         assert_eq!(step(&Step::Run(run)), "run passwd 'a b'");
+        let script = Command { file: Some(secret.clone()), ..Command::new(["/bin/sh", Command::FILE, "apply"]) };
+        assert_eq!(step(&Step::Run(script)), "run /bin/sh FILE apply");
+        let request = |method: &str| ApiRequest {
+            method: method.to_owned(),
+            url: "http://h/x".to_owned(),
+            headers: [("Authorization".to_owned(), secret.clone())].into(),
+            body: Some(secret.clone()),
+            trust: crate::step::Trust::System,
+            timeout: Duration::from_secs(15),
+            retries: 0,
+        };
+        let sending = Sending { request: request("POST"), accepted: Vec::new(), unless: Some(request("GET")) };
+        assert_eq!(step(&Step::Send(Box::new(sending))), "send POST http://h/x unless GET http://h/x succeeds");
     }
 }
