@@ -17,7 +17,6 @@ use crate::report::human::exec as human;
 use crate::report::human::words;
 use crate::secret::Content;
 use crate::step::Command;
-use crate::transport::script::run_script;
 use crate::workspace::Environment;
 
 /// Runs a program on the hosts of -l, or on all hosts of the environment, in / with a plain PATH, without a shell or a terminal.
@@ -58,7 +57,7 @@ struct Shape {
     json: bool,
 }
 
-/// The largest file for --stdin, in bytes: it travels inside the script.
+/// The largest file for --stdin, in bytes: it travels with the request.
 const LARGEST_INPUT: u64 = 4 << 20;
 
 /// Runs the command.
@@ -101,7 +100,7 @@ fn program(command: &Exec) -> Result<Command, Diagnostic> {
     let stdin = command.stdin.as_deref().map_or_else(|| Ok(Content::from("")), input)?;
     let directory = Some(command.chdir.clone());
     let program = Command { stdin, directory, ..Command::new(argv).within(command.timeout) };
-    run_script(&program, "").map(|_| program).map_err(Diagnostic::error)
+    program.fault().map_or(Ok(program), |why| Err(Diagnostic::error(why)))
 }
 
 fn input(file: &std::path::Path) -> Result<Content, Diagnostic> {

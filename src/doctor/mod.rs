@@ -6,14 +6,13 @@
 mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::Serialize;
 
 pub use tools::{Tool, needed};
 
 use crate::inventory::Endpoint;
-use crate::step::{Command, Probe, Readings};
+use crate::step::{FitnessReading, Probe, Readings, Sudo};
 use crate::transport::TransportError;
 
 /// Something that is wrong, or worth a look.
@@ -76,120 +75,82 @@ impl Patient {
 
 /// A clock that is off by more than this, in seconds, is told of: the way there and back, rounded up.
 const SKEW: i64 = 3;
+/// What installs packages, where it is there.
+const INSTALLERS: &[&str] = &["apt-get", "dnf"];
 /// With fewer free bytes than this, nothing can be installed.
 const TIGHT: u64 = 200 << 20;
 /// With fewer than this, a few packages are all there is room for.
 const LOW: u64 = 1 << 30;
 
-/// What is asked: one program that only looks. The tools are its arguments.
+/// What is asked.
 pub fn probe(tools: &[Tool]) -> Probe {
-    let names: BTreeSet<&str> = tools.iter().flat_map(|tool| tool.any_of).copied().collect();
-    let words = ["/bin/sh", "-c", include_str!("look.sh"), "armilla"];
-    Probe::Command(Command::new(words.into_iter().chain(names)).within(Duration::from_secs(20)))
+    Probe::Fitness(tools.iter().flat_map(|tool| tool.any_of).chain(INSTALLERS).map(|&name| name.to_owned()).collect())
 }
 
 /// What the answer means. `now` is when it arrived, in seconds since 1970 by our clock.
 pub fn examine(tools: &[Tool], readings: &Readings, now: i64) -> (Vitals, Vec<Finding>) {
-    let answer = match readings.command(&probe(tools)) {
-        Ok(answer) if answer.exit == 0 => String::from_utf8_lossy(&answer.stdout).into_owned(),
-        Ok(answer) => {
-            let words = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
-            let what = format!("a plain shell script fails there with exit code {}: {words}", answer.exit);
-            return (Vitals::default(), vec![Finding { weight: Weight::Fault, what, mend: None }]);
-        }
+    let reading = match readings.fitness(&probe(tools)) {
+        Ok(reading) => reading,
         Err(why) => {
             let what = format!("its requirements could not be checked: {why}");
             return (Vitals::default(), vec![Finding { weight: Weight::Fault, what, mend: None }]);
         }
     };
-    let said = Output::new(&answer);
-    let vitals = said.vitals(now);
-    let mut findings = said.missing(tools);
-    findings.extend(said.places(&vitals));
+    let vitals =
+        Vitals { user: Some(reading.user.clone()), clock_ahead: Some(reading.clock - now), free: reading.free.clone() };
+    let mut findings = missing(tools, &reading.programs);
+    findings.extend(places(&vitals));
     findings.extend(clock(&vitals));
-    findings.extend(said.rights());
+    findings.extend(rights(reading));
     (vitals, findings)
 }
 
-/// The lines of the answer.
-struct Output<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Output<'a> {
-    fn new(answer: &'a str) -> Self {
-        Self(answer.lines().filter_map(|line| line.split_once(' ')).collect())
+/// What is not there: one finding for each package that brings it.
+fn missing(tools: &[Tool], there: &BTreeSet<String>) -> Vec<Finding> {
+    let missing = tools.iter().filter(|tool| !tool.any_of.iter().any(|name| there.contains(*name)));
+    let mut by_package: BTreeMap<&str, (Vec<String>, BTreeSet<&str>)> = BTreeMap::new();
+    for tool in missing {
+        let (names, users) = by_package.entry(tool.package).or_default();
+        names.push(tool.any_of.join(" or "));
+        users.insert(tool.used_by);
     }
-
-    fn all(&self, word: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(first, _)| *first == word).map(|(_, rest)| *rest)
-    }
-
-    fn vitals(&self, now: i64) -> Vitals {
-        let free = |line: &str| {
-            let (place, kibibytes) = line.split_once(' ')?;
-            Some((place.to_owned(), kibibytes.parse::<u64>().ok()? * 1024))
+    let installer = INSTALLERS.iter().find(|installer| there.contains(**installer));
+    let finding = |(package, (names, users)): (&str, (Vec<String>, BTreeSet<&str>))| {
+        let users: Vec<&str> = users.into_iter().collect();
+        let what = format!("{} is missing, which {} needs", names.join(", no "), users.join(", "));
+        let mend = match (package, installer) {
+            ("", _) => None,
+            (package, Some(installer)) => Some(format!("{installer} install {package}")),
+            (package, None) => Some(format!("install {package}")),
         };
-        let clock = self.all("clock").next().and_then(|text| text.parse::<i64>().ok());
-        Vitals {
-            user: self.all("user").next().map(str::to_owned),
-            clock_ahead: clock.map(|clock| clock - now),
-            free: self.all("free").filter_map(free).collect(),
-        }
-    }
+        Finding { weight: Weight::Fault, what, mend }
+    };
+    by_package.into_iter().map(finding).collect()
+}
 
-    /// What is not there: one finding for each package that brings it.
-    fn missing(&self, tools: &[Tool]) -> Vec<Finding> {
-        let there: BTreeSet<&str> = self.all("has").collect();
-        let missing = tools.iter().filter(|tool| !tool.any_of.iter().any(|name| there.contains(name)));
-        let mut by_package: BTreeMap<&str, (Vec<String>, BTreeSet<&str>)> = BTreeMap::new();
-        for tool in missing {
-            let (names, users) = by_package.entry(tool.package).or_default();
-            names.push(tool.any_of.join(" or "));
-            users.insert(tool.used_by);
-        }
-        let finding = |(package, (names, users)): (&str, (Vec<String>, BTreeSet<&str>))| {
-            let users: Vec<&str> = users.into_iter().collect();
-            let what = format!("{} is missing, which {} needs", names.join(", no "), users.join(", "));
-            let mend = match package {
-                "" => None,
-                package if there.contains("apt-get") => Some(format!("apt-get install {package}")),
-                package if there.contains("dnf") => Some(format!("dnf install {package}")),
-                package => Some(format!("install {package}")),
-            };
-            Finding { weight: Weight::Fault, what, mend }
+fn places(vitals: &Vitals) -> Vec<Finding> {
+    let finding = |(place, free): (&String, &u64)| {
+        let mend = format!("find large files: du -xh {place} | sort -h | tail; or: apt-get clean");
+        let weight = match *free {
+            0..TIGHT => Weight::Fault,
+            TIGHT..LOW => Weight::Note,
+            _ => return None,
         };
-        by_package.into_iter().map(finding).collect()
-    }
+        Some(Finding::new(weight, format!("only {} MB are free on {place}", free / 1_000_000), mend))
+    };
+    vitals.free.iter().filter_map(finding).collect()
+}
 
-    fn places(&self, vitals: &Vitals) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for (place, free) in &vitals.free {
-            let mend = format!("find large files: du -xh {place} | sort -h | tail; or: apt-get clean");
-            let weight = match free {
-                0..TIGHT => Weight::Fault,
-                TIGHT..LOW => Weight::Note,
-                _ => continue,
-            };
-            findings.push(Finding::new(weight, format!("only {} MB are free on {place}", free / 1_000_000), mend));
-        }
-        if self.all("writes").next().is_none() {
-            let what = "neither /run nor /var/tmp is writable, so no program can run for a plan";
-            findings.push(Finding::new(Weight::Fault, what, "mount | grep -w ro; with -b armilla works as root"));
-        }
-        findings
-    }
-
-    /// Whether it is root, or could be.
-    fn rights(&self) -> Option<Finding> {
-        let user = self.all("user").next().filter(|user| *user != "root")?;
-        let note = |text: &str, mend: &str| Some(Finding::new(Weight::Note, format!("works as {user}, {text}"), mend));
-        match self.all("sudo").next() {
-            Some("yes") => note("who may use sudo", "become root: -b, or `connection: { become: true }`"),
-            Some("none") => note("and there is no sudo", "log in as root, or apt-get install sudo"),
-            Some(words) => {
-                let words = words.strip_prefix("no ").unwrap_or("no");
-                note(&format!("and sudo says: {words}"), "give its password with -K, or let this user work without one")
-            }
-            None => note("not as root", "become root: -b, or `connection: { become: true }`"),
+/// Whether it is root, or could be.
+fn rights(reading: &FitnessReading) -> Option<Finding> {
+    let user = &reading.user;
+    let note = |text: &str, mend: &str| Some(Finding::new(Weight::Note, format!("works as {user}, {text}"), mend));
+    match &reading.sudo {
+        Sudo::NotNeeded => None,
+        Sudo::Free => note("who may use sudo", "become root: -b, or `connection: { become: true }`"),
+        Sudo::Missing => note("and there is no sudo", "log in as root, or apt-get install sudo"),
+        Sudo::Refused(words) => {
+            note(&format!("and sudo says: {words}"), "give its password with -K, or let this user work without one")
         }
     }
 }
@@ -262,46 +223,66 @@ fn way(host: &Endpoint, why: &str) -> String {
 mod tests {
     use super::*;
     use crate::name::HostName;
-    use crate::step::{CommandReading, Reading};
+    use crate::step::Reading;
 
     const TOOLS: &[Tool] = &[
         Tool { any_of: &["curl", "wget"], package: "curl", used_by: "health http" },
         Tool { any_of: &["systemctl"], package: "systemd", used_by: "service" },
     ];
 
-    fn examined(answer: &str) -> (Vitals, Vec<Finding>) {
-        let reading = CommandReading { exit: 0, stdout: answer.as_bytes().to_vec(), stderr: vec![] };
-        let readings = [(probe(TOOLS), Reading::Command(reading))].into_iter().collect();
+    fn examined(reading: &FitnessReading) -> (Vitals, Vec<Finding>) {
+        let readings = [(probe(TOOLS), Reading::Fitness(reading.clone()))].into_iter().collect();
         examine(TOOLS, &readings, 1000)
+    }
+
+    fn reading(user: &str, sudo: Sudo, programs: &[&str]) -> FitnessReading {
+        let programs = programs.iter().map(|name| (*name).to_owned()).collect();
+        let free = ["/", "/var/tmp"].map(|place| (place.to_owned(), 20 << 30)).into();
+        FitnessReading { user: user.to_owned(), sudo, programs, free, clock: 1001 }
     }
 
     #[test]
     fn a_host_that_has_everything_has_no_findings() {
-        let answer =
-            "user root\nhas wget\nhas systemctl\nfree / 20000000\nfree /var/tmp 20000000\nwrites /run\nclock 1001\n";
-        let (vitals, findings) = examined(answer);
+        let (vitals, findings) = examined(&reading("root", Sudo::NotNeeded, &["wget", "systemctl"]));
         assert_eq!(findings, []);
         assert_eq!((vitals.user.as_deref(), vitals.clock_ahead), (Some("root"), Some(1)));
-        assert_eq!(vitals.free["/"], 20_480_000_000);
+        assert_eq!(vitals.free["/"], 20 << 30);
     }
 
     #[test]
     fn every_lack_is_told_with_what_mends_it() {
-        let answer = "user ada\nsudo no sudo: a password is required\nhas apt-get\nfree / 100\nclock 900\n";
-        let (_, findings) = examined(answer);
+        let refused = Sudo::Refused("sudo: a password is required".to_owned());
+        let free = [("/".to_owned(), 100), ("/var/tmp".to_owned(), TIGHT)].into();
+        let poor = FitnessReading { clock: 900, free, ..reading("ada", refused, &["apt-get"]) };
+        let (_, findings) = examined(&poor);
         let text: Vec<String> =
             findings.iter().map(|f| format!("{} | {}", f.what, f.mend.as_deref().unwrap_or_default())).collect();
         let text = text.join("\n");
         for part in [
             "curl or wget is missing, which health http needs | apt-get install curl",
             "systemctl is missing, which service needs | apt-get install systemd",
-            "only 0 MB are free on /",
-            "neither /run nor /var/tmp is writable",
+            "only 0 MB are free on / |",
+            "only 209 MB are free on /var/tmp |",
             "its clock is 100 s behind",
             "works as ada, and sudo says: sudo: a password is required | give its password with -K",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+        for (sudo, part) in [(Sudo::Free, "works as ada, who may use sudo"), (Sudo::Missing, "and there is no sudo")] {
+            let (_, findings) = examined(&reading("ada", sudo, &["dnf", "curl"]));
+            let text = format!("{findings:?}");
+            assert!(text.contains(part) && text.contains("dnf install systemd"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_takes_no_program_says_why() {
+        let host = Endpoint::new(HostName::new("w1").expect("a name"));
+        let why = "there is no directory in which it may write and run programs".to_owned();
+        let error = TransportError::Program { host: "w1".into(), why };
+        let finding = unreachable(&host, &error);
+        assert_eq!(finding.weight, Weight::Fault);
+        assert!(finding.what.contains("no directory in which it may write"), "{finding:?}");
     }
 
     #[test]

@@ -19,51 +19,22 @@ pub struct Tool {
     pub used_by: &'static str,
 }
 
-/// What the scripts of the transport use.
-const EVERYWHERE: &[(&str, &[&[&str]])] = &[
-    (
-        "coreutils",
-        &[
-            &["cat"],
-            &["stat"],
-            &["sha256sum"],
-            &["readlink"],
-            &["head"],
-            &["tail"],
-            &["tr"],
-            &["timeout"],
-            &["mktemp"],
-            &["mv"],
-            &["ln"],
-            &["mkdir"],
-            &["rmdir"],
-            &["chmod"],
-            &["chown"],
-            &["id"],
-            &["date"],
-            &["sync"],
-            &["cksum"],
-        ],
-    ),
-    ("grep", &[&["grep"]]),
-];
+/// What starts the host program, and what it starts itself on every host.
+const EVERYWHERE: &[&str] = &["sha256sum", "head", "mkdir", "chmod", "mv", "rm", "uname", "cat", "id"];
 
 /// What health checks use.
-const HEALTH: &[(&str, &str, &[&str])] = &[
-    ("health unit", "systemd", &["systemctl"]),
-    ("health tcp", "bash", &["bash", "nc"]),
-    ("health http", "curl", &["curl", "wget"]),
-    ("health http", "sed", &["sed"]),
-];
+const HEALTH: &[(&str, &str, &[&str])] =
+    &[("health unit", "systemd", &["systemctl"]), ("health http", "curl", &["curl", "wget"])];
 
 /// The tools that must be on a host. Of one without a role nothing is desired, but it must be able to answer.
 pub fn needed(host: Option<&HostCatalog>) -> Vec<Tool> {
     let blocks = host.map(|host| host.blocks.as_slice()).unwrap_or_default();
     let health: BTreeSet<&str> = blocks.iter().flat_map(|block| &block.health).filter_map(user).collect();
     let kinds: BTreeSet<&str> = blocks.iter().flat_map(|block| &block.items).map(|item| item.resource.kind()).collect();
-    let everywhere = EVERYWHERE
-        .iter()
-        .flat_map(|(package, tools)| tools.iter().map(|any_of| Tool { any_of, package, used_by: "every host" }));
+    let everywhere = EVERYWHERE.iter().map(|name| {
+        let any_of = std::slice::from_ref(name);
+        Tool { any_of, package: "coreutils", used_by: "every host" }
+    });
     let of_kind = |name: &&str| kind(name).map(|info| info.tools.iter().map(|tool| used_by(tool, info.name)));
     let of_kinds = kinds.iter().filter_map(of_kind).flatten();
     let of_health = HEALTH.iter().filter(|(used_by, ..)| health.contains(used_by));
@@ -78,7 +49,6 @@ fn used_by(tool: &resource::Tool, used_by: &'static str) -> Tool {
 
 fn user(check: &Check) -> Option<&'static str> {
     match check.probe {
-        Probe::Port { .. } => Some("health tcp"),
         Probe::Http(_) => Some("health http"),
         Probe::Unit(_) => Some("health unit"),
         _ => None,

@@ -27,6 +27,10 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::RunOr(command, alternatives) => {
             programs(command, alternatives).map(|command| command.timeout + MERCY).sum()
         }
+        Step::Send(sending) => {
+            let both = [Some(&sending.request), sending.unless.as_ref()];
+            both.into_iter().flatten().map(|request| request.longest() + MERCY).sum()
+        }
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::RemovePackages(_) => REMOVING + LOOKING + MERCY + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::Download { remote, .. } => remote.timeout + MERCY,

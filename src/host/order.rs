@@ -237,6 +237,7 @@ impl Order<'_> {
             Step::RunOr(command, alternatives) => done(program::perform_or(&programs, command, alternatives)),
             Step::RefreshPackages => done(packages::refresh(&programs, &mut tell)),
             Step::RemovePackages(removal) => packages::remove(&programs, removal, &mut tell),
+            Step::Send(sending) => http::send(&programs, sending),
             Step::Await(gate) => return done(self.await_gate(index, gate, say)),
             step => return self.kept(step),
         };

@@ -241,7 +241,9 @@ impl Frames {
 mod tests {
     use super::*;
     use crate::secret::{Content, Secret};
-    use crate::step::{CommandReading, Ownership};
+    use crate::step::{
+        AccountUse, ApiRequest, CommandReading, FitnessReading, Ownership, RemovalReading, Sending, Sudo, Trust,
+    };
 
     fn secret_step() -> Call {
         let content = Content::Secret(Secret::new(b"hunter2".to_vec()));
@@ -282,6 +284,38 @@ mod tests {
         let bytes = frame(&call).expect("a frame");
         assert!(bytes.len() < 700, "256 bytes are not blown up: {}", bytes.len());
         assert_eq!(receive::<Call>(&mut bytes.as_slice()).expect("a message"), Some(call));
+    }
+
+    #[test]
+    fn requests_and_files_of_programs_travel_with_their_secrets() {
+        let secret = |text: &str| Content::Secret(Secret::new(text.as_bytes().to_vec()));
+        let request = ApiRequest {
+            method: "PUT".to_owned(),
+            url: "http://h/".to_owned(),
+            headers: [("Authorization".to_owned(), secret("hunter2")), ("Accept".to_owned(), Content::from("a/b"))]
+                .into(),
+            body: Some(secret("hunter3")),
+            trust: Trust::Authority("/ca".to_owned()),
+            timeout: Duration::from_secs(15),
+            retries: 10,
+        };
+        let sending = Sending { unless: Some(request.clone()), request, accepted: vec![404, 410] };
+        let run =
+            Command { file: Some(secret("--index-url https://me:hunter4@h/")), ..Command::new(["pip", Command::FILE]) };
+        let steps = vec![Step::Send(Box::new(sending)), Step::Run(run)];
+        let host = HostName::new("h1").expect("a name");
+        let call = Call { host, request: Request::Perform { steps, ticket: None, crash_at: None } };
+        let bytes = frame(&call).expect("a frame");
+        assert_eq!(receive::<Call>(&mut bytes.as_slice()).expect("a message"), Some(call));
+        let uses = vec![AccountUse::Process { id: 7, name: "sh".to_owned() }, AccountUse::Crontab];
+        let fitness =
+            FitnessReading { free: [("/".to_owned(), 5)].into(), sudo: Sudo::Free, ..FitnessReading::default() };
+        let removal = RemovalReading { left: true, ..RemovalReading::default() };
+        for reading in [Reading::AccountUse(uses), Reading::Fitness(fitness), Reading::Removal(removal)] {
+            let answer = Answer::Reading(0, reading);
+            let bytes = frame(&answer).expect("a frame");
+            assert_eq!(receive::<Answer>(&mut bytes.as_slice()).expect("a message"), Some(answer));
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn of_step(step: &Step) -> Option<Vec<Touched>> {
         | Step::Download { path: at, .. }
         | Step::RemoveUnpacked { path: at } => path(at),
         Step::Unpack(unpacking) => path(&unpacking.path),
+        Step::Send(_) => None,
         // A package that is not from apt cannot be put back.
         Step::RemovePackages(removal) => {
             (removal.manager == Manager::Apt).then(|| removal.names.iter().cloned().map(Touched::Package).collect())

@@ -17,28 +17,23 @@ use serde_json::{Value, json};
 use super::fields::{self, Data, Presence, Span};
 use super::values::{self, Compare, Values};
 use super::{Action, Change, Kind, Made, Verdict, trace};
-use crate::secret::{Secret, masked};
-use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
+use crate::secret::{Content, Secret, masked};
+use crate::step::{ApiRequest, Command, CommandReading, Probe, Readings, Sending, Step, Trust, Unreadable};
 
 /// How long a request may take if nothing else is said.
 const USUAL: Duration = Duration::from_secs(15);
 /// How long reading may take at most: it is part of every plan.
 const LONGEST_LOOK: u64 = 30;
-/// Sends a request and judges the answer by its status.
-const SEND: &str = include_str!("http_send.sh");
 /// The longest body, in bytes: curl takes lines of its configuration up to 100 KiB.
 const LONGEST: usize = 65_536;
 /// Times an idempotent request is tried again, a second apart: a service may have started a moment ago.
 const TRIES: u8 = 10;
 
-/// One run of curl.
-struct Call<'a> {
-    method: &'a str,
-    url: &'a str,
-    body: Option<&'a Values>,
-    /// In seconds.
-    limit: u64,
-    tries: u8,
+/// What goes with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Nothing,
+    Body,
 }
 
 /// An object of a web API. The host itself makes the requests, with curl.
@@ -265,8 +260,7 @@ impl Http {
     fn look(&self) -> Probe {
         let limit = self.patience().as_secs().min(LONGEST_LOOK);
         let mut command = Command::new(["curl", "-q", "-K", "-"]).within(Duration::from_secs(limit + 2));
-        let told = self.configuration(&Call { method: "GET", url: self.read_url(), body: None, limit, tries: 0 });
-        command.stdin = values::sealed(told.expose().clone(), self.has_secrets());
+        command.stdin = self.configuration(limit);
         Probe::Command(command)
     }
 
@@ -274,46 +268,44 @@ impl Http {
         self.headers.values().any(|value| value.0.is_secret()) || self.body.as_ref().is_some_and(Values::has_secrets)
     }
 
-    /// The configuration of curl, with quotes and line breaks escaped.
-    fn configuration(&self, call: &Call<'_>) -> Secret<Vec<u8>> {
-        let Call { method, url, body, limit, tries } = *call;
+    /// The configuration of curl that reads, with quotes and line breaks escaped.
+    fn configuration(&self, limit: u64) -> Content {
         let mut text = String::from("silent\nshow-error\ngloboff\nproto = \"=http,https\"\nnoproxy = \"*\"\n");
         let mut option = |name: &str, value: &str| {
             let _ = writeln!(text, "{name} = \"{}\"", escaped(value));
         };
-        option("url", url);
-        option("request", method);
+        option("url", self.read_url());
+        option("request", "GET");
         option("max-time", &limit.to_string());
         option("write-out", "\n%{http_code} %{redirect_url}");
         self.ca.iter().for_each(|path| option("cacert", path));
-        let has = |name: &str| self.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
-        let usual =
-            [("Accept", true), ("Content-Type", body.is_some())].into_iter().filter(|(name, is)| *is && !has(name));
-        usual.for_each(|(name, _)| option("header", &format!("{name}: application/json")));
-        for (name, value) in &self.headers {
-            option("header", &format!("{name}: {}", String::from_utf8_lossy(value.0.bytes())));
+        for (name, value) in self.all_headers(Sent::Nothing) {
+            option("header", &format!("{name}: {}", String::from_utf8_lossy(value.bytes())));
         }
-        if let Some(body) = body {
-            option("data-raw", &String::from_utf8_lossy(body.content().bytes()));
-        }
-        if tries > 0 {
-            let _ = write!(text, "retry = {tries}\nretry-delay = 1\nretry-connrefused\n");
-        }
-        Secret::new(text.into_bytes())
+        values::sealed(text.into_bytes(), self.has_secrets())
     }
 
-    fn send(&self, method: &str, url: &str, body: Option<&Values>, fine: &[&str]) -> Command {
-        // What may be done twice (RFC 9110, 9.2.2) is tried again.
-        let tries = if ["PUT", "DELETE", "GET"].contains(&method) { TRIES } else { 0 };
-        let limit = self.patience().as_secs();
-        let longest = (limit + 1) * (u64::from(tries) + 1);
-        let words = ["sh", "-c", SEND, "sh"].into_iter().chain(fine.iter().copied());
-        let mut command = Command::new(words).within(Duration::from_secs(longest));
-        // The last line of the answer is the status alone.
-        let told = String::from_utf8_lossy(self.configuration(&Call { method, url, body, limit, tries }).expose())
-            .replace("%{http_code} %{redirect_url}", "%{http_code}");
-        command.stdin = values::sealed(told.into_bytes(), self.has_secrets());
-        command
+    /// Those that are given, and what goes without saying.
+    fn all_headers(&self, sent: Sent) -> BTreeMap<String, Content> {
+        let has = |name: &str| self.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
+        let usual = [("Accept", true), ("Content-Type", sent == Sent::Body)];
+        let usual = usual.into_iter().filter(|(name, is)| *is && !has(name));
+        let usual = usual.map(|(name, _)| (name.to_owned(), Content::from("application/json")));
+        usual.chain(self.headers.iter().map(|(name, value)| (name.clone(), value.0.clone()))).collect()
+    }
+
+    fn request(&self, method: &str, url: &str, body: Option<&Values>) -> ApiRequest {
+        let sent = if body.is_some() { Sent::Body } else { Sent::Nothing };
+        ApiRequest {
+            method: method.to_owned(),
+            url: url.to_owned(),
+            headers: self.all_headers(sent),
+            body: body.map(Values::content),
+            trust: self.ca.clone().map_or(Trust::System, Trust::Authority),
+            timeout: self.patience(),
+            // What may be done twice (RFC 9110, 9.2.2) is tried again.
+            retries: if ["PUT", "DELETE", "GET"].contains(&method) { TRIES } else { 0 },
+        }
     }
 
     /// What must not be done twice is done only where the object is not there right before it.
@@ -321,15 +313,12 @@ impl Http {
         let request = self.create.clone().unwrap_or_default();
         let method = request.method.unwrap_or(if self.create.is_some() { Method::Post } else { self.method });
         let url = request.url.as_ref().unwrap_or(&self.url);
-        let make = self.send(method.word(), url, self.body.as_ref(), &[]);
-        if method == Method::Put {
-            return Step::Run(make);
-        }
-        Step::RunUnless(make, self.send("GET", self.read_url(), None, &[]))
+        let unless = (method != Method::Put).then(|| self.request("GET", self.read_url(), None));
+        send(self.request(method.word(), url, self.body.as_ref()), Vec::new(), unless)
     }
 
     fn changing(&self) -> Step {
-        Step::Run(self.send(self.method.word(), &self.url, self.body.as_ref(), &[]))
+        send(self.request(self.method.word(), &self.url, self.body.as_ref()), Vec::new(), None)
     }
 
     /// One that is gone already is success.
@@ -337,7 +326,7 @@ impl Http {
         let request = self.delete.clone().unwrap_or_default();
         let method = request.method.unwrap_or(Method::Delete);
         let url = request.url.as_ref().unwrap_or(&self.url);
-        Step::Run(self.send(method.word(), url, None, &["404", "410"]))
+        send(self.request(method.word(), url, None), vec![404, 410], None)
     }
 
     /// The body, and in the last line the status and where it redirects to.
@@ -399,6 +388,10 @@ impl Method {
             Self::Delete => "DELETE",
         }
     }
+}
+
+fn send(request: ApiRequest, accepted: Vec<u16>, unless: Option<ApiRequest>) -> Step {
+    Step::Send(Box::new(Sending { request, accepted, unless }))
 }
 
 /// The host and port of an address.

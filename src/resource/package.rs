@@ -11,18 +11,16 @@ use serde::Deserialize;
 
 use super::fields::{self, Presence};
 use super::version;
-use super::{Action, Change, Field, Kind, Made, Others, Tool, Verdict, Wish, generated, systemd, trace};
+use super::{Action, Change, Field, Kind, Made, Others, Tool, Verdict, Wish, systemd, trace};
 use crate::step::{
-    Command, CommandReading, Holding, Leftovers, Manager, PackageReading, PackageRemoval, Probe, Readings, Step,
-    Touched, Unreadable, WaitsFor,
+    Command, Holding, Leftovers, Manager, PackageReading, PackageRemoval, Probe, Readings, RemovalReading, Step, Touched,
+    Unreadable, WaitsFor,
 };
 
 /// Package lists older than this many seconds are fetched again before something is installed: a day.
 const LISTS_EXPIRE: u64 = 86_400;
 /// A large package over a slow line, and up to five minutes for another `apt` to finish.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
-/// Finds out what a removal would take along.
-const REMOVAL: &str = include_str!("package_removal.sh");
 /// How long `apt-get` waits for another one, such as unattended-upgrades.
 const WAIT_FOR_LOCK: &str = "DPkg::Lock::Timeout=300";
 
@@ -61,44 +59,8 @@ pub(super) struct Package {
 #[derive(Debug, PartialEq)]
 pub(super) struct State {
     package: PackageReading,
-    /// What its removal would take along.
-    removal: Removal,
-}
-
-/// What the removal of a package would take along, by name. Empty if it should be there.
-#[derive(Debug, Default, PartialEq)]
-struct Removal {
-    /// What depends on it.
-    needs: Vec<String>,
-    /// The same, where each needs the other and this one came only for it.
-    serves: Vec<String>,
-    /// What came only for it and nothing else needs.
-    along: Vec<String>,
-    /// What would be installed in its place.
-    instead: Vec<String>,
-    /// Whether it is gone and its configuration is not.
-    left: bool,
-}
-
-impl Removal {
-    fn parse(answer: &CommandReading) -> Result<Self, Unreadable> {
-        if answer.exit != 0 {
-            let why = String::from_utf8_lossy(&answer.stderr);
-            return Err(Unreadable(format!("the packages that its removal would remove are unknown: {}", why.trim())));
-        }
-        let mut removal = Self::default();
-        for line in String::from_utf8_lossy(&answer.stdout).lines() {
-            match line.split_once(' ') {
-                Some(("needs", name)) => removal.needs.push(name.to_owned()),
-                Some(("serves", name)) => removal.serves.push(name.to_owned()),
-                Some(("along", name)) => removal.along.push(name.to_owned()),
-                Some(("instead", name)) => removal.instead.push(name.to_owned()),
-                None if line == "left" => removal.left = true,
-                _ => return Err(Unreadable(format!("its removal cannot be parsed: `{}`", line.escape_debug()))),
-            }
-        }
-        Ok(removal)
-    }
+    /// What its removal would take along; empty if it should be there.
+    removal: RemovalReading,
 }
 
 impl Kind for Package {
@@ -134,8 +96,10 @@ impl Kind for Package {
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let package = readings.package(&Probe::Package(self.name.clone()))?.clone();
         let removal = match self.state {
-            Presence::Absent => Removal::parse(readings.command(&self.rehearsal())?)?,
-            Presence::Present => Removal::default(),
+            Presence::Absent => readings.removal(&self.rehearsal()).cloned().map_err(|Unreadable(why)| {
+                Unreadable(format!("the packages that its removal would remove are unknown: {why}"))
+            })?,
+            Presence::Present => RemovalReading::default(),
         };
         Ok(State { package, removal })
     }
@@ -424,7 +388,7 @@ impl Package {
     /// # Errors
     /// What depends on it and stays.
     fn along(&self, found: &State, others: &Others) -> Result<Vec<String>, String> {
-        let Removal { needs, serves, along, .. } = &found.removal;
+        let RemovalReading { needs, serves, along, .. } = &found.removal;
         let stays = |name: &&String| !others.removes(Self::NAME, name);
         let wanted = |name: &&String| others.wants(Self::NAME, name);
         let needed = needs.iter().filter(stays).chain(serves.iter().filter(wanted)).collect::<Vec<_>>();
@@ -447,7 +411,7 @@ impl Package {
     }
 
     /// What goes beside the package itself, for a person.
-    fn taken(&self, removal: &Removal, along: &[String]) -> Vec<Field> {
+    fn taken(&self, removal: &RemovalReading, along: &[String]) -> Vec<Field> {
         let purged =
             self.purge.then(|| "deleted, with everything that its own scripts delete, such as data".to_owned());
         let sorts = [
@@ -470,7 +434,7 @@ impl Package {
     }
 
     fn rehearsal(&self) -> Probe {
-        Probe::Command(generated::shell("package-removal", REMOVAL, &[&self.name]).within(Duration::from_secs(120)))
+        Probe::Removal(self.name.clone())
     }
 }
 

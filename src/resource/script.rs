@@ -3,7 +3,8 @@
 //! In: a program of the project, and values. Out: what it reads held against what is wanted, and one run of the same
 //! program that ends the difference. Never: a program that only does: one that cannot look is refused in the plan.
 //!
-//! The contract is in `docs/script-kind.md`. The program and the values travel by standard input.
+//! The contract is in `docs/script-kind.md`. The program gets the values by standard input. Its interpreter reads it from a
+//! file in memory, so that a file system without programs will do.
 
 use std::time::Duration;
 
@@ -14,13 +15,11 @@ use serde_json::{Map, Value};
 use super::fields::{self, Argv, Data, Presence, Span};
 use super::values::{self, Compare, Values};
 use super::{Action, Change, Kind, Made, Source, Verdict, trace};
-use crate::secret::masked;
+use crate::secret::{Content, masked};
 use crate::step::{Command, CommandReading, FETCH_LIMIT, Probe, Readings, Step, Unreadable};
 
 /// How long a script may look. It does so in every plan.
 const LOOK: Duration = Duration::from_secs(30);
-/// Runs the program whose text comes first on its standard input.
-const RUN: &str = include_str!("script_run.sh");
 /// Says the first of its arguments that is no program here, with this exit code.
 const MISSING: &str = "for p; do command -v \"$p\" >/dev/null || { printf %s \"$p\"; exit 3; }; done";
 /// The longest program, in bytes: it travels in every plan.
@@ -237,18 +236,18 @@ impl Script {
     }
 
     fn command(&self, verb: &str) -> Command {
-        let program = self.program();
-        let lines = program.matches('\n').count().to_string();
         let (interpreter, option) = self.interpreter();
-        let fixed = ["sh", "-c", RUN, "sh", &lines, &interpreter, &option, verb].map(str::to_owned);
+        let option = Some(option).filter(|option| !option.is_empty());
+        let fixed = std::iter::once(interpreter).chain(option).chain([Command::FILE, verb].map(str::to_owned));
         let arguments = self.arguments.iter().flat_map(|arguments| arguments.0.clone());
-        let mut command = Command::new(fixed.into_iter().chain(arguments));
+        let mut command = Command::new(fixed.chain(arguments));
+        command.file = Some(Content::from(self.program().as_str()));
         command.user.clone_from(&self.user);
         let told = match self.format {
             Format::Json => self.wanted.content().bytes().iter().copied().chain(*b"\n").collect(),
             Format::Lines => lines_of(self.wanted.in_lines().expose().expose()).into_bytes(),
         };
-        command.stdin = values::sealed([program.into_bytes(), told].concat(), self.wanted.has_secrets());
+        command.stdin = values::sealed(told, self.wanted.has_secrets());
         command
     }
 

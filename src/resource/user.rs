@@ -5,19 +5,15 @@
 //! wants, or of an account that something else uses.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence};
-use super::{Action, Field, GETENT, Kind, Made, Others, Tool, Verdict, Wish, generated, trace};
+use super::{Action, Field, GETENT, Kind, Made, Others, Tool, Verdict, Wish, trace};
 use crate::step::{
-    Alternative, Command, CommandReading, MembershipReading, Probe, Readings, Step, Unreadable, UserReading, WaitsFor,
+    AccountUse, Alternative, Command, MembershipReading, Probe, Readings, Step, Unreadable, UserReading, WaitsFor,
 };
-
-/// Finds out what uses an account.
-const USAGE: &str = include_str!("user_usage.sh");
 
 /// A user account. What is not given is left as it is, or as the system makes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -69,44 +65,22 @@ pub(super) struct State {
     /// Its groups, where something is given about them.
     membership: Option<MembershipReading>,
     /// What uses it, if it is to be absent.
-    usage: Vec<Usage>,
+    usage: Vec<AccountUse>,
 }
 
-/// What uses an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Usage {
-    /// A process of this unit.
-    Unit(String),
-    /// A process of no unit: its number and name.
-    Process(String),
-    /// Jobs of its own.
-    Crontab,
-}
-
-impl Usage {
-    fn parse(line: &str) -> Result<Self, Unreadable> {
-        match line.split_once(' ') {
-            Some(("unit", name)) => Ok(Self::Unit(name.to_owned())),
-            Some(("process", process)) => Ok(Self::Process(process.to_owned())),
-            None if line == "crontab" => Ok(Self::Crontab),
-            _ => Err(Unreadable(format!("what uses it cannot be read: `{}`", line.escape_debug()))),
+/// Why the account has to stay; none if this use ends with the same plan.
+fn keeps(found: &AccountUse, others: &Others) -> Option<String> {
+    match found {
+        // What comes with a package stops with it.
+        AccountUse::Unit(_) if others.removes_any("package") => None,
+        AccountUse::Unit(unit) => {
+            let service = unit.strip_suffix(".service").unwrap_or(unit);
+            let names = [("unit", unit.as_str()), ("service", service), ("timer", service)];
+            let ends = names.iter().any(|(kind, name)| others.removes(kind, name));
+            (!ends).then(|| format!("{} runs as it", others.described("service", service)))
         }
-    }
-
-    /// Why the account has to stay; none if this ends with the same plan.
-    fn keeps(&self, others: &Others) -> Option<String> {
-        match self {
-            // What comes with a package stops with it.
-            Self::Unit(_) if others.removes_any("package") => None,
-            Self::Unit(unit) => {
-                let service = unit.strip_suffix(".service").unwrap_or(unit);
-                let names = [("unit", unit.as_str()), ("service", service), ("timer", service)];
-                let ends = names.iter().any(|(kind, name)| others.removes(kind, name));
-                (!ends).then(|| format!("{} runs as it", others.described("service", service)))
-            }
-            Self::Process(process) => Some(format!("the process {process} runs as it")),
-            Self::Crontab => Some("it has a crontab".to_owned()),
-        }
+        AccountUse::Process { id, name } => Some(format!("the process {id} {name} runs as it")),
+        AccountUse::Crontab => Some("it has a crontab".to_owned()),
     }
 }
 
@@ -141,13 +115,7 @@ impl Kind for User {
     fn observe(&self, readings: &Readings) -> Result<State, Unreadable> {
         let user = readings.user(&Probe::User(self.name.clone()))?.clone();
         let membership = self.membership().map(|probe| readings.membership(&probe).cloned()).transpose()?.flatten();
-        let usage = match self.usage().map(|probe| readings.command(&probe)).transpose()? {
-            Some(CommandReading { exit: 0, stdout, .. }) => {
-                String::from_utf8_lossy(stdout).lines().map(Usage::parse).collect::<Result<_, _>>()?
-            }
-            Some(answer) => return Err(Unreadable(String::from_utf8_lossy(&answer.stderr).trim().to_owned())),
-            None => Vec::new(),
-        };
+        let usage = self.usage().map(|probe| readings.account_use(&probe).cloned()).transpose()?.unwrap_or_default();
         Ok(State { user, membership, usage })
     }
 
@@ -165,7 +133,7 @@ impl Kind for User {
         if others.wants(Self::NAME, &self.name) {
             return Verdict::Refuse("a resource of the project belongs to it or runs as it".to_owned());
         }
-        if let Some(why) = state.usage.iter().find_map(|usage| usage.keeps(others)) {
+        if let Some(why) = state.usage.iter().find_map(|usage| keeps(usage, others)) {
             return Verdict::Refuse(why);
         }
         let given = self.shares_group() && !others.removes("group", &self.name);
@@ -199,8 +167,7 @@ impl Kind for User {
 
 impl User {
     fn usage(&self) -> Option<Probe> {
-        let command = generated::shell("user-usage", USAGE, &[&self.name]).within(Duration::from_secs(60));
-        (self.state == Presence::Absent).then_some(Probe::Command(command))
+        (self.state == Presence::Absent).then(|| Probe::AccountUse(self.name.clone()))
     }
 
     /// Whether it was given a group of its own name, which came from elsewhere.

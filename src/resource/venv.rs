@@ -32,8 +32,6 @@ print(json.dumps({'python': '%d.%d' % sys.version_info[:2], 'packages': found}))
 const ENTER: &str = "# what is in a Python environment
 [ -O \"$1\" ] && [ -O \"$1/bin\" ] || exit 9
 exec \"$1/bin/python\" -I -c \"$2\"";
-/// Installs a list of packages.
-const INSTALL: &str = include_str!("venv_install.sh");
 /// What an environment is made with, and what nobody lists.
 const OWN: &[&str] = &["pip", "setuptools", "wheel"];
 
@@ -285,8 +283,12 @@ impl Venv {
         list.extend(self.find_links.iter().flat_map(|path| ["--find-links ", path, "\n"]));
         list.extend(pins.iter().any(|pin| pin.hashed).then_some("--require-hashes\n"));
         list.extend(pins.iter().flat_map(|pin| [&pin.line, "\n"]));
-        let mut command = self.owned(Command::new(["sh", "-c", INSTALL, "sh", &self.path]).within(WORK));
-        command.stdin = values::sealed(list.into_bytes(), self.index_url.as_ref().is_some_and(|url| url.0.is_secret()));
+        let python = self.inner_python();
+        let pip = [&python, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-input", "--no-cache-dir"];
+        let install = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--requirement", Command::FILE];
+        let mut command = self.owned(Command::new(pip.into_iter().chain(install)).within(WORK));
+        // It may hold an address with a password, which others must not find.
+        command.file = Some(values::sealed(list.into_bytes(), self.index_url.as_ref().is_some_and(|url| url.0.is_secret())));
         Step::Run(command)
     }
 

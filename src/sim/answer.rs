@@ -2,8 +2,8 @@
 
 use super::perform::look;
 use super::state::State;
-use super::{Trouble, web};
-use crate::step::{Command, CommandReading, HttpReading, PortReading, Probe, Reading};
+use super::{Trouble, apt, program, web};
+use crate::step::{Command, CommandReading, FitnessReading, HttpReading, PortReading, Probe, Reading};
 use crate::transport::TransportError;
 
 impl State {
@@ -29,6 +29,15 @@ impl State {
             Probe::Command(command) => Reading::Command(self.command(name, command)),
             Probe::Port { address, port, .. } => Reading::Port(self.port(name, address, *port)),
             Probe::Http(request) => Reading::Http(self.http(name, &request.url)),
+            Probe::AccountUse(user) => Reading::AccountUse(program::usage(host, user)),
+            Probe::Removal(package) => Reading::Removal(apt::rehearse(host, package)),
+            // Every host has whatever is needed.
+            Probe::Fitness(programs) => Reading::Fitness(FitnessReading {
+                user: "root".to_owned(),
+                programs: programs.clone(),
+                clock: now,
+                ..FitnessReading::default()
+            }),
             Probe::State => Reading::State(Box::new(machine.state(name))),
         }
     }

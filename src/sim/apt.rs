@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::archive::{Package, package};
 use super::host::{Host, User};
 use super::{Trouble, units};
-use crate::step::{Leftovers, Manager, Mode, PackageRemoval, Removable};
+use crate::step::{Leftovers, Manager, Mode, PackageRemoval, Removable, RemovalReading};
 
 /// What `apt-get` or `apt-mark` does. `offline`: services are neither started nor stopped.
 pub(super) fn run(host: &mut Host, words: &[&str], offline: bool) -> Result<String, Trouble> {
@@ -218,23 +218,20 @@ fn below(name: &str) -> BTreeSet<&'static str> {
     found
 }
 
-/// What the removal of a package would take along, as `package_removal.sh` says it.
-pub(super) fn rehearse(host: &Host, name: &str) -> String {
+/// What the removal of a package would take along.
+pub(super) fn rehearse(host: &Host, name: &str) -> RemovalReading {
     if !host.packages.contains_key(name) {
-        return if is_left(host, name) { "left\n".to_owned() } else { String::new() };
+        return RemovalReading { left: is_left(host, name), ..RemovalReading::default() };
     }
     let (direct, before) = (going(host, name), idle(host));
     let mut after = host.clone();
     after.packages.retain(|name, _| !direct.contains(name));
-    let line = |other: &String| {
-        let only_for_it = host.automatic.contains(other) && below(name).contains(other.as_str());
-        let word = if only_for_it && !before.contains(other) { "serves" } else { "needs" };
-        format!("{word} {other}\n")
+    let came_for_it = |other: &String| {
+        host.automatic.contains(other) && below(name).contains(other.as_str()) && !before.contains(other)
     };
-    let direct = direct.iter().filter(|other| *other != name).map(line);
-    let along =
-        idle(&after).into_iter().filter(|other| !before.contains(other)).map(|other| format!("along {other}\n"));
-    direct.chain(along).collect()
+    let (serves, needs) = direct.into_iter().filter(|other| other != name).partition(came_for_it);
+    let along = idle(&after).into_iter().filter(|other| !before.contains(other)).collect();
+    RemovalReading { needs, serves, along, ..RemovalReading::default() }
 }
 
 /// Whether the configuration of a package outlived it.
@@ -268,14 +265,8 @@ pub(super) fn remove_all(host: &mut Host, removal: &PackageRemoval) -> Result<bo
 
 /// What `purge.sh` does: the package with what came only for it, configuration and all.
 pub(super) fn purge(host: &mut Host, name: &str) -> Result<(), Trouble> {
-    let after = |word: &str, said: &str| {
-        said.lines()
-            .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let said = rehearse(host, name);
-    let along = [after("serves", &said), after("along", &said)].concat();
+    let RemovalReading { serves, along, .. } = rehearse(host, name);
+    let along = [serves, along].concat();
     let names = std::iter::once(name.to_owned()).chain(along).collect();
     let (leftovers, unless_needed_by) = (Leftovers::Purged, Vec::new());
     remove_all(host, &PackageRemoval { manager: Manager::Apt, names, leftovers, unless_needed_by }).map(drop)

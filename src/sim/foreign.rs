@@ -3,34 +3,29 @@
 //! In: the program a kind of resource runs, and what it reads. Out: what it answers, and what it leaves in the paths and
 //! things of the host. Never: a program or an option that no kind uses; none is the answer then.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use super::Trouble;
 use super::host::Host;
-use crate::step::Digest;
+use crate::secret::Content;
+use crate::step::{ApiRequest, Command, Digest, Outcome, Sending};
 
-/// How scripts of a project are run.
-const SCRIPT: &str = include_str!("../resource/script_run.sh");
-/// How a request is sent.
-const SEND: &str = include_str!("../resource/http_send.sh");
-/// How packages of Python are installed.
-const INSTALL: &str = include_str!("../resource/venv_install.sh");
+/// The file that a program is given.
+const FILE: &str = Command::FILE;
 
 type ScriptAnswer = Option<Result<String, Trouble>>;
 
 /// What a program answers that only looks; none if it is not known here.
-pub(super) fn look(host: &Host, words: &[&str], input: &[u8]) -> ScriptAnswer {
+pub(super) fn look(host: &Host, words: &[&str], command: &Command) -> ScriptAnswer {
+    let input = command.stdin.bytes();
     Some(match words {
-        ["sh", "-c", SCRIPT, "sh", lines, _, _, "read", arguments @ ..] => read(host, arguments, lines, input),
+        [_, FILE, "read", arguments @ ..] | [_, _, FILE, "read", arguments @ ..] => read(host, arguments, input),
         // Every host has whatever a script needs.
         ["sh", "-c", missing, "sh", ..] if missing.starts_with("for p; do command -v") => Ok(String::new()),
         ["git", "ls-remote", "--", url, branch, ..] => Ok(format!("{}\t{branch}\n", commit(url, branch))),
         ["git", "--no-optional-locks", "-C", tree, "status", ..] => status(host, tree),
         ["git", "-C", tree, "config", "--local", "--get", "remote.origin.url"] => kept(host, tree, "origin"),
-        ["curl", "-q", "-K", "-"] => Ok(get(host, &request(input))),
-        ["sh", "-c", SEND, "sh", ..] => send(&mut host.clone(), &request(input)),
+        ["curl", "-q", "-K", "-"] => Ok(get(host, &address(input))),
         ["sh", "-c", enter, "sh", path, _] if enter.starts_with("# what is in a Python environment") => {
             inside(host, path)
         }
@@ -43,14 +38,15 @@ pub(super) fn look(host: &Host, words: &[&str], input: &[u8]) -> ScriptAnswer {
 }
 
 /// What a program does; none if it is not known here.
-pub(super) fn run(host: &mut Host, words: &[&str], input: &[u8]) -> ScriptAnswer {
+pub(super) fn run(host: &mut Host, words: &[&str], command: &Command) -> ScriptAnswer {
+    let input = command.stdin.bytes();
     Some(match words {
-        ["sh", "-c", SCRIPT, "sh", lines, _, _, verb @ ("apply" | "remove"), arguments @ ..] => {
-            let name = thing(arguments);
-            match *verb {
-                "apply" => host.things.insert(name, told(lines, input)),
-                _ => host.things.remove(&name),
-            };
+        [_, FILE, "apply", arguments @ ..] | [_, _, FILE, "apply", arguments @ ..] => {
+            host.things.insert(thing(arguments), String::from_utf8_lossy(input).into_owned());
+            Ok(String::new())
+        }
+        [_, FILE, "remove", arguments @ ..] | [_, _, FILE, "remove", arguments @ ..] => {
+            host.things.remove(&thing(arguments));
             Ok(String::new())
         }
         ["rm", "-rf", "--", path] => {
@@ -59,10 +55,12 @@ pub(super) fn run(host: &mut Host, words: &[&str], input: &[u8]) -> ScriptAnswer
         }
         ["mv", "-T", "--", from, to] => rename(host, from, to),
         ["git", "-C", tree, rest @ ..] => return git(host, tree, rest),
-        ["sh", "-c", SEND, "sh", ..] => send(host, &request(input)),
         ["python3", "-m", "venv", "--", path] => keep(host, path, "pyvenv.cfg", "version = 3.11.2\n")
             .and_then(|_| keep(host, path, "packages", "pip==23.0.1\n")),
-        ["sh", "-c", INSTALL, "sh", path] => install(host, path, &String::from_utf8_lossy(input)),
+        [python, "-I", "-m", "pip", .., "--requirement", FILE] => {
+            let list = command.file.as_ref().map(Content::bytes).unwrap_or_default();
+            install(host, python.trim_end_matches("/bin/python"), &String::from_utf8_lossy(list))
+        }
         _ => return None,
     })
 }
@@ -74,8 +72,8 @@ fn thing(arguments: &[&str]) -> String {
 }
 
 /// A script that keeps its contract reads what it applied.
-fn read(host: &Host, arguments: &[&str], lines: &str, input: &[u8]) -> Result<String, Trouble> {
-    let asked = told(lines, input);
+fn read(host: &Host, arguments: &[&str], input: &[u8]) -> Result<String, Trouble> {
+    let asked = String::from_utf8_lossy(input);
     let json = serde_json::from_str::<Map<String, Value>>(&asked).is_ok();
     let nothing = if json { "null" } else { "absent" };
     match host.things.get(&thing(arguments)) {
@@ -83,12 +81,6 @@ fn read(host: &Host, arguments: &[&str], lines: &str, input: &[u8]) -> Result<St
         Some(values) => Ok(values.clone()),
         None => Ok(format!("{nothing}\n")),
     }
-}
-
-/// What comes after the program.
-fn told(lines: &str, input: &[u8]) -> String {
-    let program: usize = lines.parse().unwrap_or_default();
-    String::from_utf8_lossy(input).split_inclusive('\n').skip(program).collect()
 }
 
 // -- directories ------------------------------------------------------------------------------------------------------
@@ -140,36 +132,38 @@ fn git(host: &mut Host, tree: &str, words: &[&str]) -> ScriptAnswer {
 
 // -- web APIs ---------------------------------------------------------------------------------------------------------
 
-/// What curl is told, by the name of the option.
-fn request(input: &[u8]) -> BTreeMap<String, String> {
+/// The address that curl is told.
+fn address(input: &[u8]) -> String {
     let text = String::from_utf8_lossy(input);
-    let option = |line: &str| {
-        let (name, value) = line.split_once(" = ")?;
-        Some((name.to_owned(), value.trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\")))
-    };
-    text.lines().filter_map(option).collect()
+    let url = text.lines().find_map(|line| line.strip_prefix("url = ")).unwrap_or_default();
+    url.trim_matches('"').to_owned()
 }
 
-fn object(request: &BTreeMap<String, String>) -> String {
-    format!("object {}", request.get("url").map_or("", String::as_str))
+fn object(url: &str) -> String {
+    format!("object {url}")
 }
 
-fn get(host: &Host, request: &BTreeMap<String, String>) -> String {
-    match host.things.get(&object(request)) {
+fn get(host: &Host, url: &str) -> String {
+    match host.things.get(&object(url)) {
         Some(body) => format!("{body}\n200 "),
         None => "{}\n404 ".to_owned(),
     }
 }
 
-fn send(host: &mut Host, request: &BTreeMap<String, String>) -> Result<String, Trouble> {
-    let body = || request.get("data-raw").cloned().unwrap_or_default();
-    match request.get("request").map_or("", String::as_str) {
-        "PUT" | "POST" | "PATCH" => drop(host.things.insert(object(request), body())),
-        "DELETE" => drop(host.things.remove(&object(request))),
-        "GET" if host.things.contains_key(&object(request)) => {}
+/// What [`crate::step::Step::Send`] does.
+pub(super) fn send(host: &mut Host, sending: &Sending) -> Result<Outcome, Trouble> {
+    let Sending { request, accepted, unless } = sending;
+    if unless.as_ref().is_some_and(|question| host.things.contains_key(&object(&question.url))) {
+        return Ok(Outcome::NotNeeded);
+    }
+    let ApiRequest { method, url, body, .. } = request;
+    let body = || body.as_ref().map(|body| String::from_utf8_lossy(body.bytes()).into_owned()).unwrap_or_default();
+    match method.as_str() {
+        "PUT" | "POST" | "PATCH" => drop(host.things.insert(object(url), body())),
+        "DELETE" if host.things.remove(&object(url)).is_some() || accepted.contains(&404) => {}
         _ => return Err(Trouble::new(22, "the server answered 404")),
     }
-    Ok(String::new())
+    Ok(Outcome::Done)
 }
 
 // -- pip --------------------------------------------------------------------------------------------------------------

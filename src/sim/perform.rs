@@ -1,6 +1,6 @@
 //! One step on one simulated host.
 
-use super::{Host, Trouble, apt, declared, program, undo, web};
+use super::{Host, Trouble, apt, declared, foreign, program, undo, web};
 use crate::step::{Alternative, Command, Outcome, Step};
 
 /// A program that only looks.
@@ -61,6 +61,10 @@ pub(super) fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outco
             Err(_) => declared::run(host, command).map(drop),
         },
         Step::RunOr(command, alternatives) => run_or(host, command, alternatives).map(drop),
+        Step::Send(sending) => match foreign::send(host, sending) {
+            Ok(Outcome::NotNeeded) => return Outcome::NotNeeded,
+            sent => sent.map(drop),
+        },
         Step::Await(_) => Err(Trouble::new(127, "a gate is no step of a single host")),
         Step::SaveLedger { .. }
         | Step::AdoptLedger { .. }

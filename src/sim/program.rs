@@ -6,7 +6,7 @@
 use super::host::{Host, User};
 use super::tree::What;
 use super::{Activity, Trouble, Units, apt, foreign, system, units, web};
-use crate::step::{Command, MARKER, Removable};
+use crate::step::{AccountUse, Command, MARKER, Removable};
 
 /// What a program prints that only looks, or how it failed.
 pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
@@ -22,11 +22,9 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, unit] => no_to(host, question, unit),
         ["sh", "-c", script, "sh", parent, link] if script.contains(MARKER) => Ok(web::versions(host, parent, link)),
         ["find", path, "-xdev", "!", "-type", "d", "-newer", marker] => newer(host, path, marker),
-        ["sh", "-c", _, "package-removal", name] => Ok(apt::rehearse(host, name)),
         ["sh", "-c", _, "unit-ended", question, unit] => ended(host, question, unit),
         ["sh", "-c", _, "group-members", name] => Ok(members(host, name)),
-        ["sh", "-c", _, "user-usage", name] => Ok(usage(host, name)),
-        _ => foreign::look(host, &words, command.stdin.bytes()).unwrap_or_else(|| system::look(host, &words)),
+        _ => foreign::look(host, &words, command).unwrap_or_else(|| system::look(host, &words)),
     }
 }
 
@@ -48,7 +46,7 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
         ["apt-get" | "apt-mark", ..] => apt::run(host, &words, command.environment.contains_key("SYSTEMD_OFFLINE")),
         ["sh", "-c", _, name, ..] if system::KNOWN.contains(name) => system::run(host, &words, command.stdin.bytes()),
         ["nft" | "modprobe", ..] => system::run(host, &words, command.stdin.bytes()),
-        _ => foreign::run(host, &words, command.stdin.bytes()).unwrap_or_else(|| look(host, command)),
+        _ => foreign::run(host, &words, command).unwrap_or_else(|| look(host, command)),
     }
 }
 
@@ -124,14 +122,15 @@ fn members(host: &Host, name: &str) -> String {
     primary.chain(others.map(|(user, _)| format!("member {user}\n"))).collect()
 }
 
-fn usage(host: &Host, name: &str) -> String {
+/// What uses an account.
+pub(super) fn usage(host: &Host, name: &str) -> Vec<AccountUse> {
     let own = |unit: &&String| {
         let unit = host.units.get(unit).filter(|unit| unit.activity == Activity::Active);
         unit.is_some_and(|unit| unit.definition.user.as_deref() == Some(name))
     };
-    let units = host.units.iter().map(|(unit, _)| unit).filter(own).map(|unit| format!("unit {unit}\n"));
-    let tab = host.paths.get(&format!("/var/spool/cron/crontabs/{name}")).map(|_| "crontab\n".to_owned());
-    if host.users.contains_key(name) { units.chain(tab).collect() } else { String::new() }
+    let units = host.units.iter().map(|(unit, _)| unit).filter(own).map(|unit| AccountUse::Unit(unit.clone()));
+    let tab = host.paths.get(&format!("/var/spool/cron/crontabs/{name}")).map(|_| AccountUse::Crontab);
+    if host.users.contains_key(name) { units.chain(tab).collect() } else { Vec::new() }
 }
 
 fn group_remove(host: &mut Host, name: &str) -> Result<String, Trouble> {

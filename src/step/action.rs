@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Command, Digest, Gate, Manager, Ownership, Snapshot, guarded, span};
+use super::{ApiRequest, Command, Digest, Gate, Manager, Ownership, Snapshot, guarded, span};
 use crate::edit::Edit;
 use crate::name::{Owner, RoleName};
 use crate::secret::Content;
@@ -149,6 +149,8 @@ pub enum Step {
     /// Runs a program. Where it ends with the exit code of the first alternative, that is run in its place, then perhaps the
     /// next.
     RunOr(Command, Vec<Alternative>),
+    /// Sends a request to a web API. An answer with another status than 2xx is an error.
+    Send(Box<Sending>),
     /// Waits until checks hold.
     Await(Gate),
     /// Puts another ledger in the place of the host's, as [`Step::WriteFile`] does, and takes from its journal what is
@@ -215,6 +217,20 @@ pub enum Leftovers {
     Kept,
     /// It goes. The scripts of a package of apt may delete its data, too.
     Purged,
+}
+
+/// A request to a web API, and when it is not needed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sending {
+    /// What is sent.
+    pub request: ApiRequest,
+    /// Statuses that are success beside 2xx.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<u16>,
+    /// Where this is answered by 2xx right before it, nothing is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless: Option<ApiRequest>,
 }
 
 /// What is run in the place of a program that could not do it.

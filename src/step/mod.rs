@@ -7,9 +7,12 @@
 mod action;
 mod check;
 pub mod deadman;
+mod fault;
+mod fitness;
 pub mod guarded;
 mod health;
 mod reading;
+mod removal;
 pub mod span;
 mod undo;
 mod unit;
@@ -20,16 +23,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use action::{
-    Alternative, Leftovers, MARKER, Occupied, Outcome, PackageRemoval, Packed, Remote, Removable, Step, UnpackLimits,
-    Unpacking,
+    Alternative, Leftovers, MARKER, Occupied, Outcome, PackageRemoval, Packed, Remote, Removable, Sending, Step,
+    UnpackLimits, Unpacking,
 };
 pub use check::{Check, Expect, Gate, STRETCH, Statuses, WITHIN, WebAnswer};
+pub use fault::is_account;
+pub use fitness::{FitnessReading, Sudo};
 pub use health::{FailedCheck, Health, failed, health};
 pub use reading::{
     Attributes, CommandReading, FETCH_LIMIT, Fetch, Holding, Manager, MembershipReading, PackageReading, PathReading,
     PortReading, Probe, Reading, Readings, Record, StateReading, Unreadable, UserReading,
 };
-pub use web::{HttpReading, HttpRequest, Method, Trust};
+pub use removal::{AccountUse, RemovalReading};
+pub use web::{ApiRequest, HttpReading, HttpRequest, Method, Trust};
 
 pub use undo::{Snapshot, Touched};
 pub use unit::{RESTARTED, SETTLED, UnitReading};
@@ -89,6 +95,10 @@ pub struct Command {
     pub argv: Vec<String>,
     /// What it reads from its standard input; nothing if empty.
     pub stdin: Content,
+    /// What it can read at [`Command::FILE`], such as a script: it is only in memory, so that it may hold a secret, and
+    /// goes with the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Content>,
     /// Variables added to its environment. Never a secret: others can read it.
     pub environment: BTreeMap<String, String>,
     /// As whom; the connection's user (or root after `become`) if not given.
@@ -134,11 +144,15 @@ pub enum WaitsFor {
 }
 
 impl Command {
+    /// The path of the file that a program is given, in its argument vector.
+    pub const FILE: &str = "/proc/self/fd/3";
+
     /// A program with its arguments, ten minutes, and nothing special.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
             stdin: Content::from(""),
+            file: None,
             environment: BTreeMap::new(),
             user: None,
             directory: None,

@@ -1,9 +1,12 @@
 //! What can be asked of a host, and what it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Command, Digest, HttpReading, HttpRequest, Mode, UnitReading, question, span};
+use super::{
+    AccountUse, Command, Digest, FitnessReading, HttpReading, HttpRequest, Mode, RemovalReading, UnitReading, question,
+    span,
+};
 use crate::name::{HostName, Owner};
 
 /// Something to ask a host. Asking changes nothing.
@@ -42,6 +45,12 @@ pub enum Probe {
     },
     /// A request of a web server, made by the host itself. Answer: [`Reading::Http`].
     Http(HttpRequest),
+    /// What uses an account: processes and crontabs. Answer: [`Reading::AccountUse`].
+    AccountUse(String),
+    /// What the removal of a package would take along. Answer: [`Reading::Removal`].
+    Removal(String),
+    /// As whom the host works, which of these programs it has, its clock and free space. Answer: [`Reading::Fitness`].
+    Fitness(BTreeSet<String>),
     /// What armilla itself keeps on the host, for every environment of every project. Answer: [`Reading::State`].
     State,
 }
@@ -95,6 +104,12 @@ pub enum Reading {
     Port(PortReading),
     /// To [`Probe::Http`]: the answer, or why there was none.
     Http(Result<HttpReading, String>),
+    /// To [`Probe::AccountUse`]; empty if there is no such user.
+    AccountUse(Vec<AccountUse>),
+    /// To [`Probe::Removal`]; empty if there is no such package.
+    Removal(RemovalReading),
+    /// To [`Probe::Fitness`].
+    Fitness(FitnessReading),
     /// To [`Probe::State`].
     State(Box<StateReading>),
     /// The host could not say; the text is its own words.
@@ -353,6 +368,12 @@ impl Readings {
         port: Port -> PortReading;
         /// What a web server answered.
         http: Http -> Result<HttpReading, String>;
+        /// What uses an account.
+        account_use: AccountUse -> Vec<AccountUse>;
+        /// What the removal of a package would take along.
+        removal: Removal -> RemovalReading;
+        /// What the host says of itself.
+        fitness: Fitness -> FitnessReading;
         /// What armilla keeps there.
         state: State -> StateReading;
     }

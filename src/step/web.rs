@@ -2,9 +2,11 @@
 //!
 //! In: nothing. Out: values. Never: a request.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::span;
+use crate::secret::Content;
 
 /// A request that a host makes itself. It follows no redirect, and goes by no proxy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -27,6 +29,36 @@ impl HttpRequest {
     /// A GET request with ten seconds for the answer, believing whom the host believes.
     pub fn get(url: impl Into<String>) -> Self {
         Self { url: url.into(), method: Method::Get, timeout: super::question(), trust: Trust::System }
+    }
+}
+
+/// A request to a web API that a host makes itself, by curl. It follows no redirect, and goes by no proxy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiRequest {
+    /// The method, in capitals.
+    pub method: String,
+    /// `http://` or `https://`.
+    pub url: String,
+    /// Headers, by name.
+    pub headers: BTreeMap<String, Content>,
+    /// What is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Content>,
+    /// Whose certificates are believed.
+    #[serde(default)]
+    pub trust: Trust,
+    /// How long one try may take.
+    #[serde(with = "span")]
+    pub timeout: Duration,
+    /// How often it is tried again, a second apart, where the server refuses the connection or says that it cannot now.
+    pub retries: u8,
+}
+
+impl ApiRequest {
+    /// How long all tries may take.
+    pub fn longest(&self) -> Duration {
+        (self.timeout + Duration::from_secs(1)) * (u32::from(self.retries) + 1)
     }
 }
 

@@ -4,7 +4,7 @@
 //! shell of any make. Never: data or a secret; those come through standard input, after the words have said that they are
 //! ready.
 
-use super::script::quote;
+use super::quote::quote;
 use crate::inventory::Become;
 
 /// The word before the token as soon as the last shell has started: what is written to it from now on is read by it.

@@ -14,6 +14,7 @@ mod exchange;
 mod host_key;
 mod local;
 mod programs;
+mod quote;
 mod round_trips;
 pub mod script;
 mod shortage;

@@ -18,9 +18,10 @@ use armilla::resource::{
 };
 use armilla::secret::Datum;
 use armilla::step::{
-    Alternative, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate, Holding, Leftovers,
-    Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed, PathReading, Probe, Reading,
-    Readings, Remote, Step, UnitReading, UnpackLimits, Unpacking, UserReading,
+    AccountUse, Alternative, ApiRequest, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate,
+    Holding, Leftovers, Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed,
+    PathReading, Probe, Reading, Readings, Remote, RemovalReading, Sending, Step, Trust, UnitReading, UnpackLimits,
+    Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -424,6 +425,9 @@ fn show_probe(probe: &Probe) -> String {
         Probe::Command(command) => format!("command {}", show_argv(&command.argv)),
         Probe::Port { address, port, .. } => format!("port {address} {port}"),
         Probe::Http(request) => format!("http {}", request.url),
+        Probe::AccountUse(name) => format!("use of {name}"),
+        Probe::Removal(name) => format!("removal of {name}"),
+        Probe::Fitness(_) => "fitness".to_owned(),
         Probe::State => "state".to_owned(),
     }
 }
@@ -446,8 +450,45 @@ fn reading(probe: &Probe, value: &Value) -> Result<Reading, String> {
         Probe::Group(_) => Reading::Group(None),
         Probe::Unit(_) => Reading::Unit(from::<Unit>(value)?.into()),
         Probe::Command(_) => Reading::Command(from::<Ended>(value)?.into()),
-        Probe::Port { .. } | Probe::Http(_) => return Err("cases cannot answer this probe yet".to_owned()),
+        Probe::AccountUse(_) => {
+            let words = from::<Vec<String>>(value)?;
+            Reading::AccountUse(words.iter().map(|word| account_use(word)).collect::<Result<_, _>>()?)
+        }
+        Probe::Removal(_) => Reading::Removal(from::<Removal>(value)?.into()),
+        Probe::Port { .. } | Probe::Http(_) | Probe::Fitness(_) => {
+            return Err("cases cannot answer this probe yet".to_owned());
+        }
     })
+}
+
+/// `unit web.service`, `process 4711 bash` or `crontab`.
+fn account_use(word: &str) -> Result<AccountUse, String> {
+    match word.split(' ').collect::<Vec<_>>().as_slice() {
+        ["unit", name] => Ok(AccountUse::Unit((*name).to_owned())),
+        ["process", id, name] => {
+            let id = id.parse().map_err(|_| format!("`{id}` is not the number of a process"))?;
+            Ok(AccountUse::Process { id, name: (*name).to_owned() })
+        }
+        ["crontab"] => Ok(AccountUse::Crontab),
+        _ => Err(format!("`{word}` is no use of an account")),
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Removal {
+    needs: Vec<String>,
+    serves: Vec<String>,
+    along: Vec<String>,
+    instead: Vec<String>,
+    left: bool,
+}
+
+impl From<Removal> for RemovalReading {
+    fn from(from: Removal) -> Self {
+        let Removal { needs, serves, along, instead, left } = from;
+        Self { needs, serves, along, instead, left }
+    }
 }
 
 fn from<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, String> {
@@ -638,6 +679,7 @@ fn show_step(step: &Step) -> String {
             format!("run {}", show_command(command)) + &alternatives.iter().map(or).collect::<String>()
         }
         Step::RunUnless(command, guard) => format!("run {} unless {}", show_command(command), show_command(guard)),
+        Step::Send(sending) => show_sending(sending),
         Step::Await(gate) => show_gate(gate),
     }
 }
@@ -647,6 +689,22 @@ fn show_remote(remote: &Remote) -> String {
     let headers = headers.concat();
     let (limit, time) = (remote.limit, remote.timeout.as_secs());
     format!("{}{headers} sha256 {} [{limit} bytes, {time}s]", remote.url, remote.digest.0)
+}
+
+fn show_sending(sending: &Sending) -> String {
+    let Sending { request, accepted, unless } = sending;
+    let accepted: String = accepted.iter().map(|status| format!(" or {status}")).collect();
+    let unless = unless.iter().map(|question| format!(" unless {}", show_request(question)));
+    format!("send {}{accepted}{}", show_request(request), unless.collect::<String>())
+}
+
+fn show_request(request: &ApiRequest) -> String {
+    let ApiRequest { method, url, headers, body, trust, timeout, retries } = request;
+    let headers: String = headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect();
+    let body = body.iter().map(|body| format!(" {body:?}")).collect::<String>();
+    let trust = if *trust == Trust::System { String::new() } else { format!(" {trust:?}") };
+    let retries = if *retries == 0 { String::new() } else { format!(", {retries} retries") };
+    format!("{method} {url}{headers}{body}{trust} [{}s{retries}]", timeout.as_secs())
 }
 
 fn show_unpacking(unpacking: &Unpacking) -> String {
@@ -682,6 +740,7 @@ fn show_command(command: &Command) -> String {
     if command.timeout.as_secs() != 600 {
         notes.push(format!("within {}s", command.timeout.as_secs()));
     }
+    notes.extend(command.file.iter().map(|content| format!("given {content:?}")));
     if !command.stdin.bytes().is_empty() {
         notes.push(format!("reading {:?}", command.stdin));
     }

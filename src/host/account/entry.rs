@@ -28,11 +28,6 @@ pub(in crate::host) struct Group {
     pub(super) members: Vec<String>,
 }
 
-/// Whether a text can be the name of a user or group: what `passwd(5)` cannot hold, and options, cannot.
-pub(in crate::host) fn is_account(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('-') && !name.contains([':', '/', '\0', '\n', ' ', ','])
-}
-
 /// A line of a database of accounts.
 pub(super) trait Entry: Clone {
     /// The name of the database, and of its file in `/etc`.

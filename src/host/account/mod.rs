@@ -8,6 +8,7 @@ mod groups;
 mod table;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(super) use entry::{Account, Group, is_account};
+pub(super) use entry::{Account, Group};
 pub(super) use groups::Groups;
+pub(super) use usage::usage;
 
 use super::{Failure, Result};
 use crate::step::{Command, CommandReading};

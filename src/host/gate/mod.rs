@@ -8,7 +8,7 @@ mod words;
 use std::time::{Duration, Instant};
 
 use super::http;
-use super::program::{self, Programs, seconds};
+use super::program::{Programs, seconds};
 use super::waiting::{Tell, Teller};
 use super::{Failure, Result};
 use crate::step::{Check, Expect, Gate, Health, Heard, HttpRequest, Probe, Reading, Readings, Wait, WaitStep, health};
@@ -88,7 +88,7 @@ fn fault(programs: &Programs<'_>, check: &Check) -> Option<String> {
             (!programs.has("systemctl")).then(|| "this host has no systemctl".to_owned())
         }
         (Probe::Command(command), Expect::Output(pattern)) => {
-            program::fault(command).or_else(|| pattern.as_deref().and_then(no_pattern))
+            command.fault().or_else(|| pattern.as_deref().and_then(no_pattern))
         }
         (Probe::Http(request), Expect::Answer(answer)) => {
             let mut patterns = answer.headers.values().chain(&answer.matches);

@@ -6,6 +6,7 @@
 mod answer;
 mod ask;
 mod fetch;
+mod send;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub(super) use ask::{ask, fault};
 pub(super) use fetch::fetch;
+pub(super) use send::send;
 
 use super::program::Programs;
 
@@ -21,14 +23,16 @@ fn is_url(url: &str) -> bool {
     (url.starts_with("http://") || url.starts_with("https://")) && !url.contains(|c: char| c.is_control() || c == ' ')
 }
 
-/// One line of a configuration of `curl(1)` (option `--config`): in quotes, only the backslash and the quote are special.
+/// One line of a configuration of `curl(1)` (option `--config`): in quotes, a line break, too, is written with a backslash.
 fn curl_line(option: &str, value: &[u8]) -> Vec<u8> {
     let mut line = format!("{option} = \"").into_bytes();
     for byte in value {
-        if matches!(byte, b'\\' | b'"') {
-            line.push(b'\\');
+        match byte {
+            b'\\' | b'"' => line.extend([b'\\', *byte]),
+            b'\n' => line.extend(b"\\n"),
+            b'\r' => line.extend(b"\\r"),
+            byte => line.push(*byte),
         }
-        line.push(*byte);
     }
     line.extend(b"\"\n");
     line

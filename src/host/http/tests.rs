@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::*;
 use crate::host::program::tests::{NOT_HELD_UP, Stage};
 use crate::secret::{Content, Secret};
-use crate::step::{Digest, FETCH_LIMIT, HttpReading, HttpRequest, Method, Reading, Remote, Trust};
+use crate::step::{
+    ApiRequest, Digest, FETCH_LIMIT, HttpReading, HttpRequest, Method, Outcome, Reading, Remote, Sending, Trust,
+};
 
 /// A web server; gives its address and what it was asked.
 fn serve(body: &'static [u8]) -> (String, Receiver<String>) {
@@ -222,4 +224,94 @@ fn what_a_host_cannot_fetch_names_what_is_missing() {
     busybox.environment.insert("PATH".into(), folder.into());
     let plain = remote("https://127.0.0.1:1/file".to_owned(), Digest::of(b""));
     assert!(why(&busybox, &plain).contains("does not check certificates: add the package curl"));
+}
+
+/// A web API that knows `/there`, and refuses `/no` with words; gives its address and what it was sent.
+fn serve_api() -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("its address"));
+    let (told, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut bytes = vec![0; 64 << 10];
+            let count = stream.read(&mut bytes).unwrap_or_default();
+            let request = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            let status = match request.split(' ').nth(1).unwrap_or_default() {
+                "/there" => "200 OK",
+                "/made" => "201 Created",
+                "/moved" => "302 Found\r\nLocation: /there",
+                "/no" => "422 No",
+                _ => "404 Not Found",
+            };
+            let _ = told.send(request);
+            let answer = "first\nsecond";
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", answer.len());
+            let _ = stream.write_all((head + answer).as_bytes());
+        }
+    });
+    (address, asked)
+}
+
+fn request(method: &str, url: String) -> ApiRequest {
+    let token = Content::Secret(Secret::new(b"Bearer \"hunter2\\".to_vec()));
+    let headers = [("Authorization".to_owned(), token), ("Content-Type".to_owned(), Content::from("text/x"))].into();
+    let body = (method != "GET").then(|| Content::from("@{\"a\":\n\"b\\\\\"}"));
+    let (timeout, trust) = (Duration::from_secs(20), Trust::System);
+    ApiRequest { method: method.to_owned(), url, headers, body, trust, timeout, retries: 0 }
+}
+
+fn sent(
+    stage: &Stage,
+    request: ApiRequest,
+    accepted: &[u16],
+    unless: Option<ApiRequest>,
+) -> crate::host::Result<Outcome> {
+    send(&stage.programs(), &Sending { request, accepted: accepted.to_vec(), unless })
+}
+
+#[test]
+fn a_request_says_exactly_what_it_was_given() {
+    let (stage, (address, asked)) = (Stage::new(), serve_api());
+    assert_eq!(sent(&stage, request("PATCH", format!("{address}/made?a=[b]")), &[404], None), Ok(Outcome::Done));
+    let told = asked.try_recv().expect("a request");
+    assert!(told.starts_with("PATCH /made?a=[b] HTTP/1.1\r\n"), "{told}");
+    assert!(told.contains("\r\nAuthorization: Bearer \"hunter2\\\r\n"), "{told}");
+    assert!(told.ends_with("\r\n\r\n@{\"a\":\n\"b\\\\\"}"), "a body is never a file: {told}");
+}
+
+#[test]
+fn the_status_decides_and_no_redirect_is_followed() {
+    let (stage, (address, asked)) = (Stage::new(), serve_api());
+    let delete =
+        |path: &str, accepted: &[u16]| sent(&stage, request("DELETE", format!("{address}{path}")), accepted, None);
+    assert_eq!(delete("/there", &[]), Ok(Outcome::Done));
+    assert_eq!(delete("/gone", &[404, 410]), Ok(Outcome::Done));
+    for (path, why) in [("/gone", "404"), ("/moved", "302"), ("/no", "422")] {
+        let failure = delete(path, &[]).expect_err("it is refused");
+        assert_eq!((failure.exit, failure.why), (22, format!("the server answered {why}: first\nsecond")));
+    }
+    assert_eq!(asked.try_iter().count(), 5);
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let failure = sent(&stage, request("POST", format!("http://{closed}/")), &[], None).expect_err("nobody is there");
+    assert_eq!(failure.exit, 7);
+    assert!(failure.why.contains("curl: (7)"), "{failure:?}");
+    let failure = sent(&stage, request("POST", "file:///etc/passwd".to_owned()), &[], None).expect_err("no address");
+    assert!(failure.why.contains("invalid http:// or https:// address"), "{failure:?}");
+}
+
+#[test]
+fn what_is_there_is_not_made_again() {
+    let (mut stage, (address, asked)) = (Stage::new(), serve_api());
+    let post = |stage: &Stage, read: &str| {
+        let question = request("GET", format!("{address}{read}"));
+        sent(stage, request("POST", format!("{address}/made")), &[404], Some(question))
+    };
+    assert_eq!(post(&stage, "/there"), Ok(Outcome::NotNeeded));
+    assert_eq!(asked.try_iter().count(), 1);
+    assert_eq!(post(&stage, "/gone"), Ok(Outcome::Done), "what is accepted of the request is not of the question");
+    assert_eq!(asked.try_iter().count(), 2);
+    stage.only(&["cat"]);
+    let failure = post(&stage, "/there").expect_err("no curl");
+    assert!(failure.exit == 127 && failure.why.contains("needs curl"), "{failure:?}");
 }

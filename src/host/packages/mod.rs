@@ -11,4 +11,4 @@ mod tests;
 
 pub(super) use others::wait_for;
 pub(super) use refresh::refresh;
-pub(super) use removal::remove;
+pub(super) use removal::{broken_by_pacman, broken_by_rpm, remove, taken_by_apk};

@@ -166,14 +166,14 @@ fn taken_by_apt(line: &str) -> Option<&str> {
 }
 
 /// `(1/2) Purging name (1.0-r0)`.
-fn taken_by_apk(line: &str) -> Option<&str> {
+pub(in crate::host) fn taken_by_apk(line: &str) -> Option<&str> {
     let (count, rest) = line.strip_prefix('(')?.split_once(") Purging ")?;
     let is_count = !count.is_empty() && count.chars().all(|c| c.is_ascii_digit() || c == '/');
     rest.split_once(" (").map(|(name, _)| name).filter(|_| is_count)
 }
 
 /// `:: removing a breaks dependency 'x' required by name`; before pacman 6 `:: name: removing a breaks dependency 'x'`.
-fn broken_by_pacman(line: &str) -> Option<&str> {
+pub(in crate::host) fn broken_by_pacman(line: &str) -> Option<&str> {
     let rest = line.strip_prefix(":: ")?;
     if rest.starts_with("removing ") {
         return rest.rsplit_once(" required by ").map(|(_, name)| name);
@@ -182,7 +182,7 @@ fn broken_by_pacman(line: &str) -> Option<&str> {
 }
 
 /// `x is needed by (installed) name-1.0-1.x86_64`.
-fn broken_by_rpm(line: &str) -> Option<&str> {
+pub(in crate::host) fn broken_by_rpm(line: &str) -> Option<&str> {
     let (_, package) = line.split_once(" is needed by (installed) ")?;
     package.rsplitn(3, '-').nth(2)
 }

@@ -5,6 +5,7 @@
 
 mod bounded;
 mod conversation;
+mod file;
 mod session;
 mod steps;
 #[cfg(test)]
@@ -25,7 +26,6 @@ pub(super) use session::become_and_exec;
 pub(super) use session::{Identity, described};
 pub(super) use steps::{perform, perform_or, perform_unless};
 
-use super::account::is_account;
 use super::{Failure, Result};
 use crate::step::{Command, CommandReading, FETCH_LIMIT, Reading};
 use conversation::Conversation;
@@ -199,11 +199,14 @@ impl Programs<'_> {
     /// # Errors
     /// Why it cannot be started at all. That there is no such program is its exit code 127, as in a shell.
     pub(super) fn run(&self, command: &Command, limits: &Limits, watch: &mut Watch<'_>) -> Result<Ended> {
-        check(command)?;
+        command.fault().map_or(Ok(()), |why| Err(Failure::new(why)))?;
         let input = command.stdin.bytes();
-        let mut process = self.process(command)?;
+        // It is open until the program has it.
+        let file = command.file.as_ref().map(|content| file::shared(content.bytes())).transpose()?;
+        let mut process = self.process(command, file.as_ref())?;
         process.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
         let started = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        drop(file);
         let program = command.argv.first().map_or("", String::as_str);
         let failed = |error| Failure { exit: 126, why: format!("cannot start `{program}`: {}", described(&error)) };
         let child = started.map_err(failed)?;
@@ -257,12 +260,12 @@ impl Programs<'_> {
         self.find(name).is_some()
     }
 
-    fn process(&self, command: &Command) -> Result<std::process::Command> {
+    fn process(&self, command: &Command, file: Option<&OwnedFd>) -> Result<std::process::Command> {
         let me = rustix::process::geteuid().as_raw();
         let person = command.user.as_deref().map(self.person).transpose()?;
         let person = person.filter(|person| person.identity.uid != me);
         let directory = command.directory.as_deref().unwrap_or("/");
-        let mut process = self.starting(directory, person.as_ref().map(|person| &person.identity));
+        let mut process = self.starting(directory, person.as_ref().map(|person| &person.identity), file);
         if let Some((person, user)) = person.as_ref().zip(command.user.as_deref()) {
             PERSONAL.into_iter().for_each(|name| {
                 process.env_remove(name);
@@ -279,9 +282,9 @@ impl Programs<'_> {
     }
 
     /// The starter, up to the vector that it is to become.
-    fn starting(&self, directory: &str, identity: Option<&Identity>) -> std::process::Command {
+    fn starting(&self, directory: &str, identity: Option<&Identity>, file: Option<&OwnedFd>) -> std::process::Command {
         let mut process = std::process::Command::new(self.starter);
-        process.env_clear().envs(self.environment).args(session::arguments(directory, identity));
+        process.env_clear().envs(self.environment).args(session::arguments(directory, identity, file));
         process
     }
 
@@ -290,7 +293,7 @@ impl Programs<'_> {
     fn keep_reading(&self, pipe: OwnedFd) {
         // It waits for us with open eyes: `cat` would end at the first moment in which nothing is there.
         let _ = rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::empty());
-        let mut process = self.starting("/", None);
+        let mut process = self.starting("/", None, None);
         process.arg("cat").stdin(Stdio::from(pipe)).stdout(Stdio::null()).stderr(Stdio::null());
         if let Ok(mut reader) = process.spawn() {
             std::thread::spawn(move || reader.wait());
@@ -300,38 +303,4 @@ impl Programs<'_> {
 
 fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
-}
-
-/// What cannot be a program, an argument or a variable.
-fn check(command: &Command) -> Result {
-    let program = command.argv.first().map_or("", String::as_str);
-    let refuse = |why: String| Err(Failure::new(why));
-    if program.is_empty() || program.starts_with('-') {
-        return refuse(format!("invalid program `{}`", program.escape_debug()));
-    }
-    if let Some(name) = command.environment.keys().find(|name| !is_variable(name)) {
-        return refuse(format!("invalid environment variable name `{}`", name.escape_debug()));
-    }
-    if command.user.as_deref().is_some_and(|user| !is_account(user)) {
-        return refuse("the user to run it as is no user name".to_owned());
-    }
-    if command.directory.as_deref().is_some_and(|path| !path.starts_with('/')) {
-        return refuse("the directory to run it in is not absolute".to_owned());
-    }
-    let mut texts = command.argv.iter().chain(command.environment.values()).chain(&command.directory);
-    if texts.any(|text| text.contains('\0')) {
-        return refuse("a NUL cannot be part of a path, name or argument".to_owned());
-    }
-    Ok(())
-}
-
-/// Why a program cannot be run at all, before it is tried.
-pub(super) fn fault(command: &Command) -> Option<String> {
-    check(command).err().map(|failure| failure.why)
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

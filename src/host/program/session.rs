@@ -4,7 +4,7 @@
 //! missing on some hosts. Users and groups come as numbers: a static binary cannot ask the name service.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 
 use nix::errno::Errno;
@@ -26,6 +26,9 @@ pub(in crate::host) struct Identity {
 /// Stands in the place of an identity where the user stays.
 const SAME: &str = "-";
 
+/// Stands in the place of a file where there is none.
+const NONE: &str = "-";
+
 /// The exit code where there is no such program, as shells and `env` have it.
 const MISSING: i32 = 127;
 
@@ -33,7 +36,7 @@ const MISSING: i32 = 127;
 const UNABLE: i32 = 126;
 
 /// What stands between the starting program and the vector: see [`become_and_exec`].
-pub(super) fn arguments(directory: &str, identity: Option<&Identity>) -> [OsString; 3] {
+pub(super) fn arguments(directory: &str, identity: Option<&Identity>, file: Option<&OwnedFd>) -> [OsString; 4] {
     let identity = identity.map_or_else(
         || SAME.to_owned(),
         |Identity { uid, gid, groups }| {
@@ -41,22 +44,24 @@ pub(super) fn arguments(directory: &str, identity: Option<&Identity>) -> [OsStri
             format!("{uid}:{gid}:{}", groups.join(","))
         },
     );
-    ["exec", directory, &identity].map(OsString::from)
+    let file = file.map_or_else(|| NONE.to_owned(), |file| file.as_raw_fd().to_string());
+    ["exec", directory, &identity, &file].map(OsString::from)
 }
 
-/// Becomes the program of `DIRECTORY IDENTITY PROGRAM ARGUMENT...`, with the environment and the three streams of this
-/// process. IDENTITY is `UID:GID:GROUP,...`, or `-` to stay who this is. The program is found by `PATH`.
+/// Becomes the program of `DIRECTORY IDENTITY FILE PROGRAM ARGUMENT...`, with the environment and the three streams of this
+/// process. IDENTITY is `UID:GID:GROUP,...`, or `-` to stay who this is. FILE is the number of what it is given at
+/// [`crate::step::Command::FILE`], or `-`. The program is found by `PATH`.
 ///
 /// For the `main` of the host program, which gets these arguments behind the word `exec`; nothing else may run in the
 /// process. Comes back only if it could not be done: with the exit code (127 if there is no such program, otherwise 126) and
 /// what to write to standard error.
 pub(in crate::host) fn become_and_exec(arguments: impl IntoIterator<Item = OsString>) -> Failure {
     let mut arguments = arguments.into_iter();
-    let (Some(directory), Some(identity), Some(program)) = (arguments.next(), arguments.next(), arguments.next())
-    else {
-        return Failure { exit: UNABLE, why: "`exec` needs a directory, an identity and a program".to_owned() };
+    let mut next = || arguments.next();
+    let (Some(directory), Some(identity), Some(file), Some(program)) = (next(), next(), next(), next()) else {
+        return Failure { exit: UNABLE, why: "`exec` needs a directory, an identity, a file and a program".to_owned() };
     };
-    if let Err(why) = prepare(&directory, &identity) {
+    if let Err(why) = prepare(&directory, &identity, &file) {
         return Failure { exit: UNABLE, ..why };
     }
     let error = std::process::Command::new(&program).args(arguments).exec();
@@ -64,23 +69,25 @@ pub(in crate::host) fn become_and_exec(arguments: impl IntoIterator<Item = OsStr
     Failure { exit, why: format!("cannot run `{}`: {}", program.display(), described(&error)) }
 }
 
-fn prepare(directory: &OsStr, identity: &OsStr) -> Result {
+fn prepare(directory: &OsStr, identity: &OsStr, file: &OsStr) -> Result {
     let identity = identity.to_str().and_then(parsed).ok_or_else(|| Failure::new("invalid identity for `exec`"))?;
     setsid().map_err(|errno| failure("cannot begin a session", errno))?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     // As who started this: a program may stand in a directory that its user could not enter.
     std::env::set_current_dir(directory)
         .map_err(|error| Failure::new(format!("cannot enter {}: {}", directory.display(), described(&error))))?;
-    identity.as_ref().map_or(Ok(()), turn_into)?;
-    close_others();
-    Ok(())
+    let file = file.to_str().filter(|file| *file != NONE);
+    let file = file.map(|file| file.parse().map_err(|_| Failure::new("invalid file for `exec`"))).transpose()?;
+    close_others(file);
+    file.map_or(Ok(()), super::file::take)?;
+    identity.as_ref().map_or(Ok(()), turn_into)
 }
 
 /// What is open besides the three streams, and was left so by whoever started us: it is not for the program.
-fn close_others() {
+fn close_others(but: Option<RawFd>) {
     let number = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok();
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(number).collect();
-    for number in open.into_iter().filter(|number| *number > 2) {
+    for number in open.into_iter().filter(|number| *number > 2 && Some(*number) != but) {
         // One of them was the list itself, and is closed already.
         let _ = nix::unistd::close(number);
     }
@@ -138,7 +145,7 @@ mod tests {
         let someone = Identity { uid: 65534, gid: 100, groups: vec![100, 4, 27] };
         let alone = Identity { groups: Vec::new(), ..someone.clone() };
         for identity in [None, Some(&someone), Some(&alone)] {
-            let [_, _, word] = arguments("/", identity);
+            let [_, _, word, _] = arguments("/", identity, None);
             assert_eq!(parsed(word.to_str().expect("UTF-8")).as_ref().map(Option::as_ref), Some(identity));
         }
         for wrong in ["", "0", "0:0", "root:0:0", "0:0:0:0", "0:0:0,x", "-1:0:", "4294967296:0:"] {
@@ -150,7 +157,7 @@ mod tests {
     fn what_cannot_be_done_says_why_and_does_nothing() {
         let failed = |words: &[&str]| become_and_exec(words.iter().map(OsString::from));
         assert_eq!(failed(&["/"]).exit, UNABLE);
-        let failure = failed(&["/", "0:x:", "touch", "/pwned"]);
+        let failure = failed(&["/", "0:x:", "-", "touch", "/pwned"]);
         assert_eq!((failure.exit, failure.why.as_str()), (UNABLE, "invalid identity for `exec`"));
     }
 }

@@ -164,6 +164,57 @@ fn arguments_input_directory_and_umask_are_exact() {
 }
 
 #[test]
+fn a_program_is_given_a_file_that_has_no_name_and_is_left_nowhere() {
+    let stage = Stage::new();
+    let script = "cat\nprintf '%s|' \"$0\" \"$@\"\n[ -t 0 ] || echo \"$(ls /proc/self/fd | wc -l)\"\n";
+    let mut command = Command::new(["sh", Command::FILE, "read", "it's"]);
+    command.file = Some(Content::from(script));
+    command.stdin = Content::from("values\n");
+    let told = stage.run(&command);
+    let (values, rest) = told.output().split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("two lines");
+    assert_eq!(values, "values", "{told:?}");
+    assert!(rest.starts_with("/proc/self/fd/3|read|it's|"), "{rest}");
+    // Larger than any pipe, to be read again and again, and only to be read.
+    let large = Content::Plain((0..=255).cycle().take(3 << 20).collect());
+    let twice = format!("cat {0} {0} | cksum; : 2>/dev/null >>/proc/self/fd/3 || exit 3", Command::FILE);
+    let mut reading = Command { file: Some(large.clone()), ..sh(&twice) };
+    let mut two = sh("cksum");
+    two.stdin = Content::Plain([large.bytes(), large.bytes()].concat());
+    assert_eq!(stage.run(&reading).output(), stage.run(&two).output());
+    // Nobody else has it, and a program without a file finds none.
+    reading.file = None;
+    assert!(stage.run(&reading).complaint().contains("No such file"));
+    assert_eq!(stage.said("ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3", "the last one is the list itself");
+}
+
+#[test]
+fn several_programs_have_files_of_their_own() {
+    let stage = Stage::new();
+    let said = |number: usize| {
+        let text = format!("file {number}");
+        let cat = Command { file: Some(Content::from(text.as_str())), ..Command::new(["cat", Command::FILE]) };
+        (stage.run(&cat).output(), text)
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|number| scope.spawn(move || said(number))).collect();
+        for one in all {
+            let (said, text) = one.join().expect("an answer");
+            assert_eq!(said, text);
+        }
+    });
+}
+
+#[test]
+#[ignore = "becomes another user; run as root with --ignored"]
+fn another_user_reads_her_file() {
+    let stage = Stage::new();
+    let file = Some(Content::Secret(crate::secret::Secret::new(b"id -un\ncat /proc/self/fd/3 | wc -l".to_vec())));
+    let nobody = Some("nobody".to_owned());
+    let read = Command { file, user: nobody, ..Command::new(["sh", Command::FILE]) };
+    assert_eq!(stage.run(&read).output(), "nobody\n1");
+}
+
+#[test]
 fn what_cannot_be_started_says_so() {
     let stage = Stage::new();
     let missing = stage.run(&Command::new(["no-such-program"]));
@@ -244,7 +295,7 @@ fn there_is_no_terminal() {
         String::from_utf8_lossy(&output.expect("script").stdout).into_owned()
     };
     assert!(with(&format!("sh -c '{reads}'; :")).contains("terminal\r\n"), "there is one to lose");
-    let without = with(&format!("{starter} exec / - sh -c '{reads}'; :"));
+    let without = with(&format!("{starter} exec / - - sh -c '{reads}'; :"));
     assert!(without.contains("No such device or address") && !without.contains("terminal\r"), "{without}");
 }
 
@@ -426,7 +477,7 @@ fn who_is_not_root_becomes_nobody_else() {
     let starter = stage.programs().starter.to_str().expect("a name in UTF-8").to_owned();
     fs::set_permissions(stage.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("a mode");
     // Who leads a group cannot begin a session; `sh` has it as a child.
-    let mut third = sh(&format!("{starter} exec / 1:1:1 id; exit $?"));
+    let mut third = sh(&format!("{starter} exec / 1:1:1 - id; exit $?"));
     third.user = Some("nobody".to_owned());
     let ended = stage.run(&third);
     let why = "cannot take the groups of another user: Operation not permitted";

@@ -1,7 +1,6 @@
 //! Why a probe cannot be asked at all.
 
-use crate::host::account::is_account;
-use crate::step::{Command, HttpRequest, Probe, Trust, home_of};
+use crate::step::{HttpRequest, Probe, Trust, home_of, is_account};
 
 const NUL: &str = "it contains a NUL byte";
 
@@ -12,12 +11,14 @@ pub(super) fn fault(probe: &Probe) -> Option<String> {
         Probe::Path { path, .. } if path.contains('\0') => Some(NUL.to_owned()),
         Probe::Path { path, .. } if home_of(path).is_some_and(|(user, _)| is_account(user)) => None,
         Probe::Path { path, .. } if !path.starts_with('/') => wrong("absolute path", path),
-        Probe::Package(name) if !is_word(name, "+.:~") => wrong("name of a package", name),
-        Probe::User(name) | Probe::Membership(name) | Probe::Group(name) if !is_account(name) => {
+        Probe::Package(name) | Probe::Removal(name) if !is_word(name, "+.:~") => wrong("name of a package", name),
+        Probe::User(name) | Probe::Membership(name) | Probe::AccountUse(name) | Probe::Group(name)
+            if !is_account(name) =>
+        {
             wrong("name of a user or group", name)
         }
         Probe::Unit(name) if !is_unit(name) => wrong("name of a unit, such as `ssh.service`", name),
-        Probe::Command(command) => of_command(command),
+        Probe::Command(command) => command.fault(),
         Probe::Port { address, .. } if !is_word(address, ":.%") => wrong("address", address),
         Probe::Http(request) if !is_url(&request.url) => wrong("http:// or https:// address", &request.url),
         Probe::Http(HttpRequest { trust: Trust::Authority(file), .. }) if !is_absolute(file) => {
@@ -25,30 +26,6 @@ pub(super) fn fault(probe: &Probe) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn of_command(command: &Command) -> Option<String> {
-    let program = command.argv.first().map_or("", String::as_str);
-    if program.is_empty() || program.starts_with('-') {
-        return Some(format!("invalid program `{program}`"));
-    }
-    if let Some(name) = command.environment.keys().find(|name| !is_variable(name)) {
-        return Some(format!("invalid environment variable name `{name}`"));
-    }
-    if command.user.as_deref().is_some_and(|user| !is_account(user)) {
-        return Some("the user to run it as is no user name".to_owned());
-    }
-    if command.directory.as_deref().is_some_and(|path| !path.starts_with('/')) {
-        return Some("the directory to run it in is not absolute".to_owned());
-    }
-    let mut texts = command.argv.iter().chain(command.environment.values()).chain(&command.directory);
-    texts.any(|text| text.contains('\0')).then(|| NUL.to_owned())
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn is_absolute(path: &str) -> bool {
@@ -73,7 +50,7 @@ fn is_url(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::Fetch;
+    use crate::step::{Command, Fetch};
 
     #[test]
     fn no_name_can_be_an_option_or_a_pattern() {
@@ -84,6 +61,9 @@ mod tests {
             Probe::User(word("a:b")),
             Probe::Membership(word("")),
             Probe::Group(word("a b")),
+            Probe::AccountUse(word("-x")),
+            Probe::AccountUse(word("../../etc/x")),
+            Probe::Removal(word("--force-all")),
             Probe::Package(word("*")),
             Probe::Package(word("--admindir=/x")),
             Probe::Unit(word("ssh")),

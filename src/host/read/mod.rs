@@ -4,24 +4,28 @@
 //! [`Reading::Failed`]. Never a link followed that others could have planted, nor a wait for what has no end.
 
 mod fault;
+mod fitness;
 mod look;
 mod packages;
 mod paths;
 mod ports;
+mod removal;
 mod state;
 mod tools;
 mod units;
 mod watched;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{ScopedJoinHandle, scope};
 use std::time::{Duration, Instant};
 
 use super::Place;
-use super::account::{Accounts, Run};
-use crate::step::{Command, CommandReading, FETCH_LIMIT, HttpRequest, Probe, Reading, Readings, UserReading};
+use super::account::{Accounts, Run, usage};
+use crate::step::{
+    AccountUse, Command, CommandReading, FETCH_LIMIT, HttpRequest, Probe, Reading, Readings, UserReading,
+};
 use state::Identity;
 use tools::Tools;
 use watched::{Limits, Work, each};
@@ -89,10 +93,11 @@ impl<'a> Reader<'a> {
             let beside = [
                 spawn(Self::units, |probe| matches!(probe, Probe::Unit(_))),
                 spawn(Self::packages, |probe| matches!(probe, Probe::Package(_))),
+                spawn(Self::removals, |probe| matches!(probe, Probe::Removal(_))),
                 spawn(Self::network, |probe| matches!(probe, Probe::Port { .. } | Probe::Http(_))),
             ];
             let paths = paths::paths(probes.iter().copied(), &self.accounts, self.tools.deadline);
-            let here = [paths, self.people(probes), self.state(probes), self.commands(probes)];
+            let here = [paths, self.people(probes), self.state(probes), self.host(probes), self.commands(probes)];
             let beside = beside.into_iter().flatten().map(ScopedJoinHandle::join).filter_map(Result::ok);
             here.into_iter().chain(beside).flatten().collect()
         })
@@ -114,10 +119,34 @@ impl<'a> Reader<'a> {
         answers(asked, packages::packages(&names, &self.tools), Reading::Package)
     }
 
+    fn removals(&self, probes: &[&Probe]) -> Answers {
+        let (asked, names) = named(probes, |probe| match probe {
+            Probe::Removal(name) => Some(name),
+            _ => None,
+        });
+        answers(asked, removal::removals(&names, &self.tools), Reading::Removal)
+    }
+
+    /// What uses accounts, and the host itself.
+    fn host(&self, probes: &[&Probe]) -> Answers {
+        let told = |probe: &Probe| match probe {
+            Probe::AccountUse(name) => Some(self.usage(name).map_or_else(Reading::Failed, Reading::AccountUse)),
+            Probe::Fitness(programs) => Some(Reading::Fitness(fitness::fitness(programs, &self.tools, &self.accounts))),
+            _ => None,
+        };
+        probes.iter().filter_map(|probe| Some(((*probe).clone(), told(probe)?))).collect()
+    }
+
+    fn usage(&self, name: &str) -> Result<Vec<AccountUse>, String> {
+        self.tools.left(tools::PATIENCE)?;
+        let user = self.accounts.user(name).map_err(|failure| failure.why)?;
+        user.map_or_else(|| Ok(Vec::new()), |user| usage(name, user.uid, Path::new("/")))
+    }
+
     /// Users, groups and memberships.
     fn people(&self, probes: &[&Probe]) -> Answers {
         let (_, users) = named(probes, |probe| match probe {
-            Probe::User(name) | Probe::Membership(name) => Some(name),
+            Probe::User(name) | Probe::Membership(name) | Probe::AccountUse(name) => Some(name),
             _ => None,
         });
         let (_, groups) = named(probes, |probe| match probe {
@@ -303,6 +332,32 @@ mod tests {
         assert_eq!(root.group, "root");
         assert_eq!(readings.membership(&probes[10]), Ok(&None));
         assert!(readings.membership(&probes[11]).is_err());
+    }
+
+    #[test]
+    fn this_host_says_how_it_is_and_what_is_in_use() {
+        let programs = ["sh", "no-such-program", "../bin/sh", ""].map(str::to_owned).into();
+        let probes = [
+            Probe::Fitness(programs),
+            Probe::AccountUse("root".to_owned()),
+            Probe::AccountUse("no-such".to_owned()),
+            Probe::Removal("no-such-package".to_owned()),
+            Probe::Removal("libc-bin".to_owned()),
+        ];
+        let (readings, _) = told(&probes);
+        let fitness = readings.fitness(&probes[0]).expect("an answer");
+        let uid = rustix::process::geteuid();
+        assert_eq!(
+            (fitness.user == "root", fitness.sudo == crate::step::Sudo::NotNeeded),
+            (uid.is_root(), uid.is_root())
+        );
+        assert_eq!(fitness.programs.iter().map(String::as_str).collect::<Vec<_>>(), ["sh"]);
+        assert!(fitness.free.get("/").is_some_and(|free| *free > 0) && fitness.clock > 1_700_000_000, "{fitness:?}");
+        assert!(!readings.account_use(&probes[1]).expect("an answer").is_empty());
+        assert_eq!(readings.account_use(&probes[2]), Ok(&Vec::new()));
+        assert_eq!(readings.removal(&probes[3]), Ok(&crate::step::RemovalReading::default()));
+        // Much needs it, on every machine with dpkg.
+        assert!(!readings.removal(&probes[4]).expect("an answer").needs.is_empty());
     }
 
     #[test]

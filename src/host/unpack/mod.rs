@@ -33,14 +33,13 @@ use self::member::{Checked, Fault};
 use self::packing::Archive;
 use self::site::Site;
 use self::spread::{Owner, Spread};
-use super::account::is_account;
 use super::directory::{Directory, Missing, told};
 use super::files::Numbers;
 use super::http;
 use super::program::{Programs, described};
 use super::{Failure, Result};
 use crate::crash;
-use crate::step::{MARKER, Packed, Unpacking};
+use crate::step::{MARKER, Packed, Unpacking, is_account};
 
 /// In the private directory: the archive, and what becomes of it.
 const ARCHIVE: &str = "archive";

@@ -10,8 +10,8 @@ use crate::name::{Address, HostName};
 use crate::plan::{Cause, Reason};
 use crate::secret::Content;
 use crate::step::{
-    Alternative, Check, Command, Expect, FailedCheck, Gate, Leftovers, Ownership, Packed, Probe, Removable, Step,
-    Unpacking, WebAnswer,
+    Alternative, ApiRequest, Check, Command, Expect, FailedCheck, Gate, Leftovers, Ownership, Packed, Probe, Removable,
+    Sending, Step, Unpacking, WebAnswer,
 };
 
 /// A text of users or hosts in one line that cannot steer a terminal or turn the direction of what follows.
@@ -240,6 +240,7 @@ pub fn step(step: &Step) -> String {
             format!("run {}", program(command)) + &alternatives.iter().map(or).collect::<String>()
         }
         Step::RunUnless(command, guard) => format!("run {} unless {} succeeds", program(command), argv(&guard.argv)),
+        Step::Send(sending) => send(sending),
         Step::Await(gate) => await_gate(gate),
         Step::AdoptLedger { .. } => "adopt the ledger that names no project".to_owned(),
         Step::SaveLedger { .. } => "write the ledger".to_owned(),
@@ -247,6 +248,12 @@ pub fn step(step: &Step) -> String {
         Step::Commit { name, .. } => format!("check {} as well from now on", one_line(name)),
         Step::Undo { name, .. } => format!("roll back {}", one_line(name)),
     }
+}
+
+fn send(sending: &Sending) -> String {
+    let request = |request: &ApiRequest| format!("{} {}", one_line(&request.method), one_line(&request.url));
+    let unless = sending.unless.as_ref().map(|question| format!(" unless {} succeeds", request(question)));
+    format!("send {}{}", request(&sending.request), unless.unwrap_or_default())
 }
 
 fn unpack(unpacking: &Unpacking) -> String {
@@ -279,7 +286,10 @@ fn removable(what: Removable) -> &'static str {
 fn program(command: &Command) -> String {
     let user = command.user.as_ref().map(|user| format!(" as {}", one_line(user))).unwrap_or_default();
     let place = command.directory.as_ref().map(|path| format!(" in {}", one_line(path))).unwrap_or_default();
-    format!("{}{user}{place}", argv(&command.argv))
+    // The path of a file without a name says nothing to a person.
+    let given =
+        |word: &String| if command.file.is_some() && word == Command::FILE { "FILE".into() } else { word.clone() };
+    format!("{}{user}{place}", argv(&command.argv.iter().map(given).collect::<Vec<String>>()))
 }
 
 fn await_gate(gate: &Gate) -> String {
@@ -311,6 +321,9 @@ pub fn check(check: &Check) -> String {
         (Probe::Package(name) | Probe::User(name) | Probe::Membership(name) | Probe::Group(name), _) => {
             format!("{} is there", one_line(name))
         }
+        (Probe::AccountUse(name), _) => format!("{} is not in use", one_line(name)),
+        (Probe::Removal(name), _) => format!("{} can be removed", one_line(name)),
+        (Probe::Fitness(_), _) => "the host is fit".to_owned(),
     };
     if check.stable_for.is_zero() { holds } else { format!("{holds} for {}", span(check.stable_for)) }
 }
@@ -380,7 +393,20 @@ mod tests {
         let secret = Content::Secret(crate::secret::Secret::new(b"hunter2".to_vec()));
         let write = Step::WriteFile { path: "/x".into(), content: secret.clone(), ownership: Ownership::default() };
         assert_eq!(step(&write), "write /x (secret)");
-        let run = Command { stdin: secret, ..Command::new(["passwd", "a b"]) };
+        let run = Command { stdin: secret.clone(), ..Command::new(["passwd", "a b"]) };
         assert_eq!(step(&Step::Run(run)), "run passwd 'a b'");
+        let script = Command { file: Some(secret.clone()), ..Command::new(["/bin/sh", Command::FILE, "apply"]) };
+        assert_eq!(step(&Step::Run(script)), "run /bin/sh FILE apply");
+        let request = |method: &str| ApiRequest {
+            method: method.to_owned(),
+            url: "http://h/x".to_owned(),
+            headers: [("Authorization".to_owned(), secret.clone())].into(),
+            body: Some(secret.clone()),
+            trust: crate::step::Trust::System,
+            timeout: Duration::from_secs(15),
+            retries: 0,
+        };
+        let sending = Sending { request: request("POST"), accepted: Vec::new(), unless: Some(request("GET")) };
+        assert_eq!(step(&Step::Send(Box::new(sending))), "send POST http://h/x unless GET http://h/x succeeds");
     }
 }

@@ -268,6 +268,7 @@ fn shell(index: usize, step: &Step) -> Result<(String, String), String> {
         Step::Run(command) => run(index, command),
         Step::RunUnless(command, guard) => run_unless(index, command, guard),
         Step::RunOr(command, alternatives) => run_or(index, command, alternatives),
+        Step::Send(_) => Err("only the host program sends requests".to_owned()),
         Step::Await(gate) => gates(index, &gate.checks),
         Step::SaveLedger { owner, ledger: Some(ledger), journal } => {
             let (function, filling) = writing(index, ledger);

@@ -178,6 +178,7 @@ impl SortedFrames {
             Probe::Command(_) => self.command(index).map(Reading::Command),
             Probe::Port { .. } => self.port(index).map(Reading::Port),
             Probe::Http(_) => self.command(index).and_then(|answer| Ok(Reading::Http(web::answer(&answer)?))),
+            Probe::AccountUse(_) | Probe::Removal(_) | Probe::Fitness(_) => Err(silent("it")),
             Probe::State => self.state(index).map(|state| Reading::State(Box::new(state))),
         };
         answer.unwrap_or_else(Reading::Failed)

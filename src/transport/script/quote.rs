@@ -6,10 +6,7 @@
 /// Why a text cannot be an argument of a program: Unix ends arguments at a NUL.
 pub(super) const NUL: &str = "a NUL cannot be part of a path, name or argument";
 
-/// One word. The one place where texts are quoted.
-pub fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
+pub use crate::transport::quote::quote;
 
 /// Bytes one `printf` writes: short enough for every shell, long enough to be few.
 const CHUNK: usize = 16 * 1024;
@@ -47,12 +44,6 @@ fn escape(bytes: &[u8], text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_word_stays_one_word() {
-        assert_eq!(quote("it's; $(x)"), r"'it'\''s; $(x)'");
-        assert_eq!(quote(""), "''");
-    }
 
     #[test]
     fn bytes_become_a_format_without_surprises() {
