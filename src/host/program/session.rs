@@ -50,7 +50,7 @@ pub(super) fn arguments(directory: &str, identity: Option<&Identity>) -> [OsStri
 /// For the `main` of the host program, which gets these arguments behind the word `exec`; nothing else may run in the
 /// process. Comes back only if it could not be done: with the exit code (127 if there is no such program, otherwise 126) and
 /// what to write to standard error.
-pub fn become_and_exec(arguments: impl IntoIterator<Item = OsString>) -> Failure {
+pub(in crate::host) fn become_and_exec(arguments: impl IntoIterator<Item = OsString>) -> Failure {
     let mut arguments = arguments.into_iter();
     let (Some(directory), Some(identity), Some(program)) = (arguments.next(), arguments.next(), arguments.next())
     else {
