@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use nix::sys::signal::{SigSet, Signal};
+
 use super::keep::{Keep, Uptime, lock};
 use super::machine::Machine;
 use super::program::{Heard, Limits, become_and_exec};
@@ -60,6 +62,9 @@ fn own_path() -> PathBuf {
 
 fn serve() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    // A file beyond the limit of sizes (`ulimit -f`) is an error of the write, not the end of this program. Programs that are
+    // started get the signal as always.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
     let machine = Arc::new(Machine::new(own_path()));
     lodging::tidy(machine.path(), std::time::SystemTime::now());
     // No more is read than belongs to a call: programs that are started could want none of it.

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use armilla::ledger::{Journal, Ledger, LedgerError, Reached};
 
-use crate::script::Room;
+use crate::host::Room;
 
 const RUN: &str = "20261121-123831-m63r";
 

@@ -11,7 +11,26 @@ use std::time::Duration;
 
 use armilla::host::wire::{Answer, Call, Refusal, Request, frame, receive};
 use armilla::name::HostName;
-use armilla::step::{Command, Outcome, Probe, Readings, Step};
+use armilla::secret::Content;
+use armilla::step::{Command, Fetch, Mode, Outcome, Ownership, Probe, Readings, Step};
+
+/// Names that have broken tools before.
+pub(crate) const HOSTILE: [&str; 14] = [
+    "plain",
+    "two words",
+    "it's",
+    "say \"hi\"",
+    "new\nline",
+    "a;b",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "-rf",
+    "--",
+    "\u{1b}]0;x\u{7}\u{1b}[2J",
+    "back\\slash",
+    "zażółć ā\u{81}",
+    "*?[a]~#!&|<>{}",
+];
 
 /// A directory that is gone afterwards.
 pub(crate) struct Room(pub(crate) PathBuf);
@@ -131,6 +150,32 @@ pub(crate) fn perform_by(program: Process, steps: &[Step]) -> Vec<Outcome> {
 
 pub(crate) fn perform(steps: &[Step]) -> Vec<Outcome> {
     perform_by(program(), steps)
+}
+
+pub(crate) fn path(path: &str, content: Fetch) -> Probe {
+    Probe::Path { path: path.to_owned(), content }
+}
+
+pub(crate) fn write(path: &str, content: &[u8]) -> Step {
+    Step::WriteFile {
+        path: path.to_owned(),
+        content: Content::Plain(content.to_vec()),
+        ownership: Ownership { mode: Some(Mode(0o640)), ..Ownership::default() },
+    }
+}
+
+/// A web server with one answer.
+pub(crate) fn serve(answer: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    port
 }
 
 pub(crate) fn sh(script: &str) -> Command {

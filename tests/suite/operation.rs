@@ -16,7 +16,7 @@ use armilla::workspace::{Environment, Request, Workspace};
 #[expect(dead_code, reason = "an example has a main function of its own")]
 mod embed;
 
-use crate::script::Room;
+use crate::host::Room;
 
 const ROLE: &str = "summary: x\nresources:\n  - file: { path: FOLDER/greeting, content: hello }\n";
 

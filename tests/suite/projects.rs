@@ -12,7 +12,7 @@ use armilla::sim::{Fault, World, show_plan, show_run};
 use proptest::prelude::*;
 
 use crate::generator::project;
-use crate::script::Room;
+use crate::host::Room;
 
 const SITE: &str = "services:\n  it: { hosts: all }\n";
 

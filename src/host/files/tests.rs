@@ -185,7 +185,7 @@ fn files_are_given_to_other_users_and_groups() {
 }
 
 #[test]
-fn links_are_made_replaced_and_removed_but_never_written_through() {
+fn f34_links_are_made_replaced_and_removed_but_never_written_through() {
     for mut files in both() {
         let room = Room::new();
         let (link, target, folder) = (room.path("li nk"), room.path("target"), room.path("folder"));
@@ -277,7 +277,7 @@ fn a_user_changes_what_is_hers() {
 
 #[test]
 #[ignore = "needs root: mounts a file system"]
-fn a_full_file_system_leaves_the_old_file_and_no_other() {
+fn f16_a_full_file_system_leaves_the_old_file_and_no_other() {
     for mut files in both() {
         let room = Room::new();
         room.make("full", 0o755);

@@ -90,16 +90,26 @@ fn a_question_that_is_cut_short_is_no_news() {
 }
 
 #[test]
-fn what_flaps_or_dies_does_not_pass_and_what_gets_on_is_waited_for() {
+fn f27_what_is_healthy_and_then_unhealthy_does_not_pass() {
     let stage = Stage::new();
-    let (start, count) = (stage.path("start"), stage.path("count"));
+    let start = stage.path("start");
     let dies = format!("[ -e '{start}' ] || date +%s >'{start}'; [ $(($(date +%s) - $(cat '{start}'))) -lt 3 ]");
-    assert!(
-        why(&stage, timed(succeeds(&dies), 5000, 5000, 20_000))
-            .contains("not within 5 s of the last news: exit code 1")
-    );
+    let why = why(&stage, timed(succeeds(&dies), 5000, 5000, 20_000));
+    assert!(why.contains("not within 5 s of the last news: exit code 1"), "{why}");
+}
+
+#[test]
+fn f27_a_gate_that_flaps_does_not_open() {
+    let stage = Stage::new();
+    let count = stage.path("count");
     let flap = format!("echo x >>'{count}'; [ $(($(wc -l <'{count}') % 3)) -ne 0 ]");
-    assert!(why(&stage, timed(succeeds(&flap), 2000, 4000, 60_000)).contains("not within 4 s of the last news"));
+    let why = why(&stage, timed(succeeds(&flap), 2000, 4000, 60_000));
+    assert!(why.contains("not within 4 s of the last news"), "flapping is no progress: {why}");
+}
+
+#[test]
+fn f27_a_slow_first_start_is_waited_for_while_it_gets_on() {
+    let stage = Stage::new();
     let slow = stage.path("slow");
     let loading = format!("echo x >>'{slow}'; n=$(wc -l <'{slow}'); echo \"$((n / 2)) of 4 loaded\"; [ $n -ge 8 ]");
     let began = Instant::now();
@@ -111,7 +121,7 @@ fn what_flaps_or_dies_does_not_pass_and_what_gets_on_is_waited_for() {
 }
 
 #[test]
-fn a_check_that_hangs_is_unhealthy_and_never_a_hang() {
+fn f27_a_check_that_hangs_is_unhealthy_and_never_a_hang() {
     let stage = Stage::new();
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("its address"));

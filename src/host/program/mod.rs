@@ -22,8 +22,7 @@ use std::time::Duration;
 
 pub(super) use bounded::{Bounded, Kept};
 pub(super) use conversation::{Cause, undisturbed};
-pub(super) use session::become_and_exec;
-pub(super) use session::{Identity, described};
+pub(super) use session::{Identity, become_and_exec, described};
 pub(super) use steps::{perform, perform_or, perform_unless};
 
 use super::{Failure, Result};
