@@ -243,20 +243,4 @@ pub struct Ticket {
     pub intent: Option<String>,
     /// The number that the first step has in the journal. Only with 0 the intent is written.
     pub first: usize,
-    /// What the order is of its stage. Whoever makes an order for a whole stage says [`OrderPart::Rest`].
-    pub part: OrderPart,
-}
-
-/// What an order is of its stage. A stage with edits takes several orders.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum OrderPart {
-    /// All that is left of it: when all its steps were done, the journal says `over`.
-    #[default]
-    Rest,
-    /// Some steps; others follow.
-    Piece,
-    /// All its steps together are one in the journal; others follow.
-    One,
-    /// All its steps together are one in the journal, and the last.
-    LastOne,
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::inventory::Endpoint;
-use crate::lease::{Held, Holder, LeaseAnswer, LeaseId, OrderPart, Request, Ticket};
+use crate::lease::{Held, Holder, LeaseAnswer, LeaseId, Request, Ticket};
 use crate::name::{HostName, Owner};
 use crate::transport::{Transport, TransportError};
 
@@ -361,14 +361,7 @@ impl<T: Transport> Leases<T> {
     /// By what right something is done on a host for an owner; none if there is no lease there.
     pub fn ticket(&self, host: &HostName, owner: &Owner) -> Option<Ticket> {
         let (_, fence) = self.held.get(host)?;
-        Some(Ticket {
-            owner: owner.clone(),
-            id: self.id.clone(),
-            fence: *fence,
-            intent: None,
-            first: 0,
-            part: OrderPart::Rest,
-        })
+        Some(Ticket { owner: owner.clone(), id: self.id.clone(), fence: *fence, intent: None, first: 0 })
     }
 
     /// The hosts that gave a lease.

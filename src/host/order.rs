@@ -78,7 +78,7 @@ fn admit(
     })?;
     let drafts: Vec<String> = draft_directories(steps).into_iter().collect();
     let unable = |failure: Failure| lock::Refusal::Unable(failure.why);
-    let journal = Journal::open(keep, ticket, steps.len(), &drafts).map_err(unable)?;
+    let journal = Journal::open(keep, ticket, &drafts).map_err(unable)?;
     Ok((admitted, journal))
 }
 

@@ -3,7 +3,7 @@
 use super::Fault;
 use super::perform::perform;
 use super::state::{Did, State};
-use crate::lease::{OrderPart, Ticket};
+use crate::lease::Ticket;
 use crate::step::{Outcome, Step};
 use crate::transport::{Order, TransportError};
 
@@ -11,23 +11,12 @@ use crate::transport::{Order, TransportError};
 pub(super) struct Line<'a> {
     ticket: &'a Ticket,
     number: usize,
-    /// Whether the step that the journal counts begins with this one.
-    begins: bool,
-    /// Whether it ends with it.
-    ends: bool,
 }
 
 impl<'a> Line<'a> {
     pub(super) fn of(order: &Order<'a>, index: usize) -> Option<Self> {
         let ticket = order.ticket.filter(|ticket| ticket.intent.is_some())?;
-        Some(match ticket.part {
-            OrderPart::Rest | OrderPart::Piece => {
-                Self { ticket, number: ticket.first + index, begins: true, ends: true }
-            }
-            OrderPart::One | OrderPart::LastOne => {
-                Self { ticket, number: ticket.first, begins: index == 0, ends: index + 1 == order.steps.len() }
-            }
-        })
+        Some(Self { ticket, number: ticket.first + index })
     }
 }
 
@@ -75,7 +64,7 @@ impl State {
     pub(super) fn dismiss(&mut self, host: &str, ticket: Option<&Ticket>, whole: bool) {
         let (Some(machine), Some(ticket)) = (self.machines.get_mut(host), ticket) else { return };
         machine.busy = false;
-        if whole && ticket.intent.is_some() && matches!(ticket.part, OrderPart::Rest | OrderPart::LastOne) {
+        if whole && ticket.intent.is_some() {
             machine.note(ticket, "over");
         }
     }
@@ -92,7 +81,7 @@ impl State {
         let mode = self.mode(host);
         let Some(machine) = self.machines.get_mut(host) else { return Err(Self::lost(host, "no such host")) };
         machine.host.now = now;
-        if let Some(line) = line.filter(|line| line.begins) {
+        if let Some(line) = line {
             machine.note(line.ticket, &format!("begin {}", line.number));
         }
         let outcome = match (fault, step) {
@@ -122,8 +111,7 @@ impl State {
         if let Some(line) = line.filter(|_| fault != Some(Fault::PowerLossAfter)) {
             match &outcome {
                 Outcome::Failed { exit, .. } => machine.note(line.ticket, &format!("failed {} {exit}", line.number)),
-                _ if line.ends => machine.note(line.ticket, &format!("done {}", line.number)),
-                _ => {}
+                _ => machine.note(line.ticket, &format!("done {}", line.number)),
             }
         }
         // What armilla writes down for itself changes nothing of the host.

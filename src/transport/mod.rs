@@ -16,7 +16,6 @@ mod local;
 mod programs;
 mod quote;
 mod round_trips;
-pub mod script;
 mod shortage;
 mod ssh;
 mod way;

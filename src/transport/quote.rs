@@ -1,7 +1,7 @@
 //! How a text becomes a word of a shell.
 
 /// One word: shell text that stands for exactly this text, in any POSIX shell. The one place where texts are quoted.
-pub fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use armilla::inventory::Endpoint;
-use armilla::lease::{Holder, LeaseAnswer, LeaseId, OrderPart, Request, Ticket};
+use armilla::lease::{Holder, LeaseAnswer, LeaseId, Request, Ticket};
 use armilla::ledger::{Journal, Reached};
 use armilla::name::{EnvName, HostName, RunId};
 use armilla::step::{Command, Outcome, Probe, Record, Step};
@@ -83,7 +83,7 @@ impl Controller {
 
     async fn perform(&self, steps: &[Step], intent: Option<String>) -> Result<Vec<Outcome>, TransportError> {
         let (owner, id) = (environment().into(), id(self.name));
-        let ticket = Ticket { owner, id, fence: self.fence, intent, first: 0, part: OrderPart::Rest };
+        let ticket = Ticket { owner, id, fence: self.fence, intent, first: 0 };
         self.connections.perform(&self.host, Order { steps, ticket: Some(&ticket) }, &|_| {}).await
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use armilla::host::wire::{self, Answer, Refusal};
-use armilla::lease::{Holder, LeaseAnswer, LeaseId, OrderPart, Request, Ticket};
+use armilla::lease::{Holder, LeaseAnswer, LeaseId, Request, Ticket};
 use armilla::ledger::{Journal, Reached};
 use armilla::name::{HostName, Owner, RunId};
 use armilla::secret::Content;
@@ -136,7 +136,7 @@ fn perform(steps: &[Step], ticket: &Ticket, crash_at: Option<usize>) -> wire::Re
 }
 
 fn ticket(name: &str, fence: u64) -> Ticket {
-    Ticket { owner: owner(), id: id(name), fence, intent: None, first: 0, part: OrderPart::Rest }
+    Ticket { owner: owner(), id: id(name), fence, intent: None, first: 0 }
 }
 
 fn intent() -> String {
@@ -295,15 +295,9 @@ fn a_journal_tells_what_was_done() {
     let host = Host::new("journal");
     let ticket = recording(&host.acquired("a"));
     let two = [sh("true"), sh("true")];
-    let piece = Ticket { part: OrderPart::Piece, ..ticket.clone() };
-    assert_eq!(host.perform(&two, &piece), Ok(vec![Outcome::Done; 2]));
-    let edit = Ticket { first: 2, part: OrderPart::One, ..ticket.clone() };
-    assert_eq!(host.perform(&two, &edit), Ok(vec![Outcome::Done; 2]));
-    let rest = Ticket { first: 3, ..ticket.clone() };
-    assert_eq!(host.perform(&two[..1], &rest), Ok(vec![Outcome::Done]));
+    assert_eq!(host.perform(&two, &ticket), Ok(vec![Outcome::Done; 2]));
     let (boot, intent) = (boot(), intent());
-    let wanted =
-        format!("stage {boot} {intent}\nbegin 0\ndone 0\nbegin 1\ndone 1\nbegin 2\ndone 2\nbegin 3\ndone 3\nover\n");
+    let wanted = format!("stage {boot} {intent}\nbegin 0\ndone 0\nbegin 1\ndone 1\nover\n");
     assert_eq!(host.read(&format!("{FOLDER}/journal")), wanted);
     assert!(host.journal().stages[0].over);
     let failing = [sh("true"), sh("exit 7"), sh("true")];

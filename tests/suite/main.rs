@@ -49,7 +49,6 @@ mod resume;
 mod role_pages;
 mod rollout;
 mod saved;
-mod script;
 mod secrecy;
 mod setup;
 mod ssh;

@@ -1,6 +1,5 @@
 //! A file that has no name yet: filled, flushed, and only then put in its place.
 
-use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawMode, RenameFlags, Stat};
@@ -18,9 +17,6 @@ pub(super) const PREFIX: &str = ".armilla-";
 
 /// The mode of a new file, where none is asked for.
 const NEW: RawMode = 0o644;
-
-/// So much is read and written at once.
-const PIECE: usize = 1 << 18;
 
 /// Whether a name is that of a file that an order did not finish, another than that with this mark.
 pub(super) fn is_spare(name: &[u8], mark: &str) -> bool {
@@ -122,21 +118,6 @@ impl Draft {
             }
         }
         Ok(())
-    }
-
-    /// Adds all that can be read, and says how many bytes that were.
-    pub(in crate::host) fn fill_from(&mut self, from: &mut dyn Read) -> Result<u64> {
-        let (began, mut piece) = (self.size, vec![0; PIECE]);
-        loop {
-            match from.read(&mut piece) {
-                Ok(0) => return Ok(self.size - began),
-                Ok(count) => self.fill(&piece[..count])?,
-                Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(why) => {
-                    return Err(Failure::new(format!("{}: its content did not arrive: {why}", self.target.path)));
-                }
-            }
-        }
     }
 
     fn short(&self, whole: u64, errno: Errno) -> Failure {

@@ -7,18 +7,15 @@ use super::super::{Failure, Result};
 use super::folder::Folder;
 use super::{Keep, leftovers};
 use crate::crash;
-use crate::lease::{OrderPart, Ticket};
+use crate::lease::Ticket;
 
 /// A journal that is open for the steps of one order.
 #[derive(Debug)]
 pub(in crate::host) struct Journal {
     file: File,
     folder: Folder,
-    part: OrderPart,
     /// The number that the first step of the order has in the journal.
     first: usize,
-    /// The number of steps of the order.
-    steps: usize,
     /// Whether a line could not be written whole: after that there is no other.
     stuck: bool,
     /// Whether there is a list of the directories in which drafts are made.
@@ -26,18 +23,13 @@ pub(in crate::host) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal for an order of so many steps, and writes down what is intended, flushed to disk, if the order is the
+    /// Opens the journal for an order, and writes down what is intended, flushed to disk, if the order is the
     /// first of its stage. `drafts` are the directories in which the steps make drafts, absolute or in a home, each with a
     /// slash at its end: a killed order could not remove them. None where nothing is to be written down.
     ///
     /// # Errors
     /// Why it cannot be kept: then no step may begin.
-    pub(in crate::host) fn open(
-        keep: Keep<'_>,
-        ticket: &Ticket,
-        steps: usize,
-        drafts: &[String],
-    ) -> Result<Option<Self>> {
+    pub(in crate::host) fn open(keep: Keep<'_>, ticket: &Ticket, drafts: &[String]) -> Result<Option<Self>> {
         let Some(intent) = &ticket.intent else { return Ok(None) };
         if intent.contains('\n') {
             return Err(Failure::new("an intent has more than one line"));
@@ -45,8 +37,8 @@ impl Journal {
         let folder = keep.make_belonging(&ticket.owner)?;
         let file = open_whole(&folder)?;
         leftovers::remove_drafts(keep, &folder);
-        let Ticket { first, part, .. } = *ticket;
-        let mut journal = Self { file, folder, part, first, steps, stuck: false, drafts: !drafts.is_empty() };
+        let first = ticket.first;
+        let mut journal = Self { file, folder, first, stuck: false, drafts: !drafts.is_empty() };
         journal.announce(drafts)?;
         crash::on_host();
         if first == 0 {
@@ -75,10 +67,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written down: then the step must not begin.
     pub(in crate::host) fn begin(&mut self, step: usize) -> Result {
-        let told = match (self.is_one(), step) {
-            (true, 0) | (false, _) => self.note(step, "begin", ""),
-            _ => !self.stuck,
-        };
+        let told = self.note(step, "begin", "");
         let why = || {
             let path = self.folder.at("journal");
             Failure::new(format!("{path} cannot be written, and without it no step starts; is the disk full?"))
@@ -88,9 +77,7 @@ impl Journal {
 
     /// Writes down that a step was done, or was not needed.
     pub(in crate::host) fn done(&mut self, step: usize) {
-        if !self.is_one() || step + 1 == self.steps {
-            self.note(step, "done", "");
-        }
+        self.note(step, "done", "");
     }
 
     /// Writes down that a step failed.
@@ -98,22 +85,17 @@ impl Journal {
         self.note(step, "failed", &format!(" {exit}"));
     }
 
-    /// Writes down that the stage is over, if the order is its last: all steps were done.
+    /// Writes down that the stage is over: all steps were done.
     pub(in crate::host) fn complete(mut self) {
         crash::on_host();
-        if !self.stuck && matches!(self.part, OrderPart::Rest | OrderPart::LastOne) {
+        if !self.stuck {
             self.write("over\n");
         }
         crash::on_host();
     }
 
-    /// Whether all steps of the order are one in the journal.
-    fn is_one(&self) -> bool {
-        matches!(self.part, OrderPart::One | OrderPart::LastOne)
-    }
-
     fn note(&mut self, step: usize, word: &str, more: &str) -> bool {
-        let number = self.first + if self.is_one() { 0 } else { step };
+        let number = self.first + step;
         self.write(&format!("{word} {number}{more}\n"))
     }
 

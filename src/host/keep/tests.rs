@@ -14,7 +14,7 @@ use super::super::place::Surroundings;
 use super::journal::Journal;
 use super::lock::{Refusal, admit, lease};
 use super::*;
-use crate::lease::{Desk, Holder, Lease, LeaseAnswer, LeaseId, Now, OrderPart, Request, Ticket, grant};
+use crate::lease::{Desk, Holder, Lease, LeaseAnswer, LeaseId, Now, Request, Ticket, grant};
 use crate::name::RunId;
 
 /// A host: a place and a time.
@@ -146,11 +146,11 @@ fn acquire(name: &str, seconds: u32, instead_of: Option<&str>) -> Request {
 }
 
 fn ticket(name: &str, fence: u64) -> Ticket {
-    Ticket { owner: owner(), id: id(name), fence, intent: None, first: 0, part: OrderPart::Rest }
+    Ticket { owner: owner(), id: id(name), fence, intent: None, first: 0 }
 }
 
-fn recording(part: OrderPart, first: usize) -> Ticket {
-    Ticket { intent: Some("{\"intent\": \"it's %s \\\\ me\"}".to_owned()), first, part, ..ticket("a", 1) }
+fn recording(first: usize) -> Ticket {
+    Ticket { intent: Some("{\"intent\": \"it's %s \\\\ me\"}".to_owned()), first, ..ticket("a", 1) }
 }
 
 // -- the lock -----------------------------------------------------------------------------------------------------------
@@ -482,13 +482,13 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
 
 // -- the journal --------------------------------------------------------------------------------------------------------
 
-fn open(host: &Host, ticket: &Ticket, steps: usize) -> Journal {
-    host.with(|keep| Journal::open(keep, ticket, steps, &[])).expect("a journal").expect("an intent")
+fn open(host: &Host, ticket: &Ticket) -> Journal {
+    host.with(|keep| Journal::open(keep, ticket, &[])).expect("a journal").expect("an intent")
 }
 
 /// Carries out so many steps that all go well.
 fn perform(host: &Host, ticket: &Ticket, steps: usize) {
-    let mut journal = open(host, ticket, steps);
+    let mut journal = open(host, ticket);
     for step in 0..steps {
         journal.begin(step).expect("it is written down");
         journal.done(step);
@@ -503,43 +503,35 @@ fn journal(host: &Host) -> String {
 #[test]
 fn a_journal_tells_what_was_done() {
     let host = Host::new();
-    let plain = Ticket { intent: None, ..recording(OrderPart::Rest, 0) };
-    assert!(host.with(|keep| Journal::open(keep, &plain, 3, &[])).expect("it may").is_none());
+    let plain = Ticket { intent: None, ..recording(0) };
+    assert!(host.with(|keep| Journal::open(keep, &plain, &[])).expect("it may").is_none());
     assert!(!host.place().exists());
-    perform(&host, &recording(OrderPart::Piece, 0), 2);
-    perform(&host, &recording(OrderPart::One, 2), 3);
-    perform(&host, &recording(OrderPart::Rest, 3), 1);
+    perform(&host, &recording(0), 2);
+    perform(&host, &recording(2), 1);
     let stage = "stage boot-1 {\"intent\": \"it's %s \\\\ me\"}\n";
-    let wanted = format!("{stage}begin 0\ndone 0\nbegin 1\ndone 1\nbegin 2\ndone 2\nbegin 3\ndone 3\nover\n");
+    let wanted = format!("{stage}begin 0\ndone 0\nbegin 1\ndone 1\nover\nbegin 2\ndone 2\nover\n");
     assert_eq!(journal(&host), wanted);
-    perform(&host, &recording(OrderPart::LastOne, 0), 2);
-    let wanted = format!("{wanted}{stage}begin 0\ndone 0\nover\n");
-    assert_eq!(journal(&host), wanted);
-    let mut failing = open(&host, &recording(OrderPart::One, 4), 3);
+    let mut failing = open(&host, &recording(4));
     failing.begin(0).expect("it is written down");
     failing.done(0);
-    failing.begin(1).expect("it need not be written down");
-    failing.failed(1, 7);
-    drop(failing);
-    let mut failing = open(&host, &recording(OrderPart::Rest, 4), 3);
     failing.begin(1).expect("it is written down");
     failing.failed(1, -1);
     drop(failing);
-    assert_eq!(journal(&host), format!("{wanted}begin 4\nfailed 4 7\nbegin 5\nfailed 5 -1\n"));
-    let two = Ticket { intent: Some("{\n}".to_owned()), ..recording(OrderPart::Rest, 0) };
-    assert!(host.with(|keep| Journal::open(keep, &two, 1, &[])).is_err());
+    assert_eq!(journal(&host), format!("{wanted}begin 4\ndone 4\nbegin 5\nfailed 5 -1\n"));
+    let two = Ticket { intent: Some("{\n}".to_owned()), ..recording(0) };
+    assert!(host.with(|keep| Journal::open(keep, &two, &[])).is_err());
 }
 
 #[test]
 fn a_torn_line_joins_no_other() {
     let host = Host::new();
-    perform(&host, &recording(OrderPart::Rest, 0), 1);
+    perform(&host, &recording(0), 1);
     let whole = journal(&host);
     let long = "x".repeat(200_000);
     for torn in ["begin 1\nbeg", "stage boot-1 {\"ver", "\0\0\0", &long] {
         let mut file = fs::OpenOptions::new().append(true).open(host.folder().join("journal")).expect("a journal");
         file.write_all(torn.as_bytes()).expect("written");
-        drop(open(&host, &recording(OrderPart::Rest, 1), 1));
+        drop(open(&host, &recording(1)));
         let kept = if torn.starts_with("begin 1\n") { "begin 1\n" } else { "" };
         assert_eq!(journal(&host), format!("{whole}{kept}"), "{:.20}", torn);
         fs::write(host.folder().join("journal"), &whole).expect("written");
@@ -554,7 +546,7 @@ fn a_torn_line_joins_no_other() {
 fn the_directories_of_drafts_are_announced_and_forgotten() {
     let host = Host::new();
     let lines = ["/etc/", "~ada/", "/two\nlines/"].map(str::to_owned);
-    let opened = host.with(|keep| Journal::open(keep, &recording(OrderPart::Rest, 0), 1, &lines));
+    let opened = host.with(|keep| Journal::open(keep, &recording(0), &lines));
     let opened = opened.expect("a journal");
     assert_eq!(host.read(&format!("{FOLDER}/drafts")), "/etc/\n~ada/\n");
     drop(opened);
@@ -584,16 +576,16 @@ impl Drop for Full {
 #[ignore = "needs root: mounts a file system that is full"]
 fn without_room_for_the_journal_nothing_is_begun() {
     let host = Host::new();
-    let ticket = recording(OrderPart::Rest, 0);
+    let ticket = recording(0);
     fs::create_dir_all(host.folder()).expect("a directory");
     fs::set_permissions(host.place(), fs::Permissions::from_mode(0o700)).expect("a mode");
     let _mounted = Full::at(host.folder());
-    let why = host.with(|keep| Journal::open(keep, &ticket, 1, &[])).expect_err("it is full").why;
+    let why = host.with(|keep| Journal::open(keep, &ticket, &[])).expect_err("it is full").why;
     assert!(why.ends_with(&format!("{FOLDER}/journal cannot be written; is the disk full?")), "{why}");
     let why = host.with(|keep| ledger::save(keep, &owner(), Some(b"x"), 0)).expect_err("it is full").why;
     assert!(why.ends_with(&format!("{FOLDER}/ledger cannot be written; is the disk full?")), "{why}");
     let rest = Ticket { first: 1, ..ticket };
-    let mut journal = open(&host, &rest, 1);
+    let mut journal = open(&host, &rest);
     let why = journal.begin(0).expect_err("it is full").why;
     assert!(why.ends_with("cannot be written, and without it no step starts; is the disk full?"), "{why}");
     assert!(journal.begin(0).is_err(), "after a line that is not whole there is no other");
@@ -608,9 +600,9 @@ fn save(host: &Host, ledger: Option<&str>, worked_in: usize) -> Result {
 #[test]
 fn a_ledger_takes_the_beginning_of_a_journal_in() {
     let host = Host::new();
-    perform(&host, &recording(OrderPart::Rest, 0), 1);
+    perform(&host, &recording(0), 1);
     let read = journal(&host);
-    perform(&host, &recording(OrderPart::Rest, 1), 1);
+    perform(&host, &recording(1), 1);
     save(&host, Some("{\"a\": 1}\n"), read.len()).expect("it is saved");
     assert_eq!(host.read(&format!("{FOLDER}/ledger")), "{\"a\": 1}\n");
     assert_eq!(journal(&host), "begin 1\ndone 1\nover\n", "what came after the look stays");
@@ -667,7 +659,7 @@ fn a_link_in_the_place_of_a_directory_is_refused_and_nothing_is_written_through_
         let _ = fs::remove_file(host.folder().join("journal"));
         symlink(&target, host.folder().join(name)).expect("a link");
         let _ = save(&host, Some("x"), 0);
-        let _ = host.with(|keep| Journal::open(keep, &recording(OrderPart::Rest, 0), 1, &[]));
+        let _ = host.with(|keep| Journal::open(keep, &recording(0), &[]));
         assert!(!target.exists(), "{name}");
     }
 }
