@@ -266,9 +266,9 @@ impl Programs<'_> {
         let directory = command.directory.as_deref().unwrap_or("/");
         let mut process = self.starting(directory, person.as_ref().map(|person| &person.identity), file);
         if let Some((person, user)) = person.as_ref().zip(command.user.as_deref()) {
-            PERSONAL.into_iter().for_each(|name| {
+            for name in PERSONAL {
                 process.env_remove(name);
-            });
+            }
             process.envs([
                 ("USER", user),
                 ("LOGNAME", user),
