@@ -93,7 +93,9 @@ fn next(input: &mut BufReader<Stdin>) -> io::Result<Option<Call>> {
     input.take(DIGITS).read_until(b'\n', &mut line)?;
     match line.as_slice() {
         [] => Ok(None),
-        [digits @ .., b'\n'] if digits.iter().all(u8::is_ascii_digit) => receive(input),
+        [digits @ .., b'\n'] if digits.iter().all(u8::is_ascii_digit) => {
+            receive(input)?.map(Some).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a call begins with a line that says its length")),
     }
 }

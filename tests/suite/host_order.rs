@@ -25,7 +25,7 @@ fn f07_a_script_that_does_not_arrive_whole_does_nothing() {
         for cut in cuts {
             let ended = start(program(), whole[..cut].to_vec()).wait_with_output().expect("it ends");
             assert!(room.names().is_empty(), "cut at {cut} of {}", whole.len());
-            assert!(!ended.status.success() && ended.stdout.is_empty(), "{ended:?}");
+            assert!(!ended.status.success() && ended.stdout.is_empty(), "cut at {cut}: {ended:?}");
         }
     }
     assert!(start(program(), Vec::new()).wait().expect("it ends").success(), "nobody wants anything");

@@ -88,7 +88,9 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 /// reads it once.
 fn silence(said: &Said) -> String {
     let told = |line: &&str| !line.trim().is_empty() && !line.starts_with(['*', '<', '>', '{', '}', '[']);
-    match said.complaint.lines().rfind(told) {
+    // Below its own line curl explains what a certificate is.
+    let own = said.complaint.lines().rfind(|line| line.starts_with("curl: ("));
+    match own.or_else(|| said.complaint.lines().rfind(told)) {
         _ if said.exit == 124 => "no answer in time".to_owned(),
         Some(last) if last.contains(" timed out") => "no answer in time".to_owned(),
         Some(last) => untimed(last.trim()),
@@ -135,6 +137,9 @@ mod tests {
         let timed = "curl: (7) Failed to connect to a port 80 after 10 ms: Couldn't connect to server";
         let untimed = "curl: (7) Failed to connect to a port 80: Couldn't connect to server";
         assert_eq!(said("", timed), Err(untimed.to_owned()));
+        let strange = "curl: (60) SSL certificate problem: self-signed certificate";
+        let more = "More details here: https://curl.se/docs/sslcerts.html\n\nhow to fix it, please visit the web page.";
+        assert_eq!(said("", &format!("* closing\n{strange}\n{more}\n")), Err(strange.to_owned()));
         let late = "curl: (28) Operation timed out after 5001 milliseconds with 0 bytes received";
         assert_eq!(said("", late), Err("no answer in time".to_owned()));
         assert_eq!(said("HTTP/", ""), Err("no answer".to_owned()), "it broke off");
