@@ -79,7 +79,7 @@ const LIES: &[&str] = &[
     // Numbers and words of another sort.
     r"s/index\x00/index\xff/",
     r"s/[0-9a-f]{64}/'..\/..\/etc\/passwd' . '0' x 48/ge",
-    r"s/Done/Gone/",
+    r"s/outcome\xa4done/outcome\xa4gone/",
     r"s/Ended/Waits/",
     r"if (/^\x01</) { for (my $i = 9; $i < length; $i += 41) { substr($_, $i, 1) ^= '!' } }",
     // Other frames than there are.
