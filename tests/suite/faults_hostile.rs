@@ -79,7 +79,7 @@ const LIES: &[&str] = &[
     // Numbers and words of another sort.
     r"s/index\x00/index\xff/",
     r"s/[0-9a-f]{64}/'..\/..\/etc\/passwd' . '0' x 48/ge",
-    r"s/Done/Gone/",
+    r"s/outcome\xa4done/outcome\xa4gone/",
     r"s/Ended/Waits/",
     r"if (/^\x01</) { for (my $i = 9; $i < length; $i += 41) { substr($_, $i, 1) ^= '!' } }",
     // Other frames than there are.
@@ -109,7 +109,7 @@ fn liar(room: &Room, lie: &str) -> String {
 #[ignore = "needs root: starts an sshd"]
 fn f35_a_host_that_lies_is_believed_nothing_that_cannot_be() {
     for (number, lie) in LIES.iter().enumerate() {
-        let room = Room::new(&format!("fault-lie-{number}"));
+        let room = Room::new(&format!("liar-{number}"));
         let server = Server::start(&format!("ForceCommand eval \"$SSH_ORIGINAL_COMMAND\" | perl {}", liar(&room, lie)));
         let role = "summary: x\nresources:\n  - file: { path: FOLDER/a, content: \"{{ facts.hostname }}\" }\n  - command: { run: [sh, -c, 'touch FOLDER/b'], creates: FOLDER/b }\n  - file: { path: FOLDER/c, content: c }\n";
         let here = Here::new(&format!("lie-{number}"), role);

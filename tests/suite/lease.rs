@@ -509,6 +509,7 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
     let program = child.id().cast_signed();
     kill_all(&[crate::ssh::children(program), vec![program]].concat());
     child.wait().expect("it ends");
+    until("nothing runs", || !host.is_busy());
     assert_eq!(host.ask(acquire("b", 120, None)), LeaseAnswer::Granted(2));
     for path in news.iter().chain([&half, &host.place().join(FOLDER).join("drafts")]) {
         assert!(!path.exists(), "{} is left", path.display());
