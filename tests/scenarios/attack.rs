@@ -15,8 +15,8 @@ use armilla::inventory::Endpoint;
 use armilla::name::{EnvName, HostName};
 use armilla::secret::Content;
 use armilla::step::{
-    Digest, Fetch, Mode, Occupied, Outcome, Ownership, Packed, PathReading, Probe, Reading, Remote, Snapshot, Step, Touched,
-    UnpackLimits, Unpacking,
+    Digest, Fetch, Mode, Occupied, Outcome, Ownership, Packed, PathReading, Probe, Reading, Remote, Snapshot, Step,
+    Touched, UnpackLimits, Unpacking,
 };
 use armilla::transport::{Connections, Order, SshOptions, Transport as _};
 
@@ -167,7 +167,11 @@ impl Controller {
             ..SshOptions::default()
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        Self { connections: Connections::new(options), runtime, host: Endpoint::new(HostName::new("h1").expect("a name")) }
+        Self {
+            connections: Connections::new(options),
+            runtime,
+            host: Endpoint::new(HostName::new("h1").expect("a name")),
+        }
     }
 
     /// Whether it was done; a host that is not reached is no answer.
@@ -337,9 +341,7 @@ pub(crate) fn f34_attacker_owns_the_directory(house: &House) {
             step(Step::SetOwnership { path: at(NAMES[number % NAMES.len()].0), ownership: attributes(number) })
         }),
         ("one-line edit", &|number| step(edited(number))),
-        ("directory", &|number| {
-            step(Step::MakeDirectory { path: made(number), ownership: owned("ada", 0o755) })
-        }),
+        ("directory", &|number| step(Step::MakeDirectory { path: made(number), ownership: owned("ada", 0o755) })),
         ("rollback", &|number| rolled_back(&controller, number)),
         ("archive", &|number| step(unpacked(&archive, number))),
         ("download", &|number| step(downloaded(&server, number))),

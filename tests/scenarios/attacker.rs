@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, inotify, mkdirat, mknodat, openat, renameat, renameat_with, symlinkat,
-    unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, inotify, mkdirat, mknodat, openat, renameat, renameat_with,
+    symlinkat, unlinkat,
 };
 
 /// What only root may read.
@@ -63,6 +63,7 @@ pub(crate) fn attack(directory: &str, secrets: &str) {
         std::thread::spawn(move || attacker.swap_names(name, kind));
     }
     std::thread::spawn(|| attacker.swap_what_appears());
+    std::thread::spawn(|| attacker.lend_before());
     std::thread::spawn(|| attacker.swap_directories());
     let loot = format!("{home}/loot");
     std::thread::spawn(move || attacker.look_around(&loot));
@@ -177,6 +178,23 @@ impl Attacker {
         }
     }
 
+    /// Names that root moves things to, or removes what is left there: what is root's has them already.
+    fn lend_before(&self) {
+        for turn in 0.. {
+            let (name, _) = NAMES[turn % NAMES.len()];
+            for word in ["new", "old"] {
+                self.strike();
+                let guessed = format!(".armilla-{word}-{name}");
+                let lent = renameat(&self.work, "inner", &self.work, guessed.as_str());
+                std::thread::sleep(Duration::from_micros(300));
+                if lent.is_ok() {
+                    let _ = renameat(&self.work, guessed.as_str(), &self.work, "inner");
+                }
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+
     /// Her directory is sometimes a link to one of root's, and sometimes one that is root's alone.
     fn swap_directories(&self) {
         let _ = symlinkat(self.secret("directory"), &self.home, "away");
@@ -222,7 +240,7 @@ impl Attacker {
                 }
             }
             pipes.drain(..pipes.len().saturating_sub(16));
-            std::thread::sleep(Duration::from_micros(200));
+            std::thread::sleep(Duration::from_micros(500));
         }
     }
 
