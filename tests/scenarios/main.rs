@@ -8,6 +8,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod artifacts;
+mod attack;
+mod attacker;
 mod chaos;
 mod controllers;
 mod crash;
@@ -16,6 +18,7 @@ mod edit;
 mod failure;
 mod faults;
 mod foreign;
+mod guard;
 mod hosts;
 mod house;
 mod input;
@@ -70,6 +73,7 @@ const STORIES: &[Story] = &[
     ("a script of System V is enabled and found as enabled", kinds::script_of_system_v),
     ("archives of every sort are unpacked, swapped and removed", artifacts::archives),
     ("F33: a hostile archive changes nothing on a host", artifacts::f33_hostile),
+    ("F34: an attacker who owns the directory gets nothing of root's", attack::f34_attacker_owns_the_directory),
     ("packages come from a signed repository of one's own", artifacts::repository),
     ("packages that are purged leave a host as it was", removal::packages),
     ("what needs a package keeps it, and its data outlive it", removal::dependencies),
@@ -162,6 +166,19 @@ const STORIES: &[Story] = &[
 
 #[expect(clippy::print_stdout, reason = "how long stories take is a result, too")]
 fn main() -> ExitCode {
+    // On a host of its own scenario, this program is somebody else.
+    let given: Vec<String> = std::env::args().collect();
+    match given.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, "--attack", directory, secrets] => {
+            attacker::attack(directory, secrets);
+            return ExitCode::SUCCESS;
+        }
+        [_, "--guard", directory, secrets] => {
+            guard::guard(directory, secrets);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
     // `--smoke` is ours, everything else is libtest's.
     let (smoke, others): (Vec<_>, Vec<_>) = std::env::args().partition(|argument| argument == "--smoke");
     let mut arguments = Arguments::from_iter(others);

@@ -214,7 +214,7 @@ impl Directory {
     }
 
     /// Another handle, which is good for reading and flushing.
-    fn readable(&self) -> Result<OwnedFd, Errno> {
+    pub(super) fn readable(&self) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(&self.handle, ".", flags, Mode::empty())
     }

@@ -100,6 +100,25 @@ impl Files<'_> {
     }
 }
 
+/// Makes a directory, or gives the one that is there its owner, group and mode.
+///
+/// # Errors
+/// When something else is there, or a directory that may not be the one that is meant.
+pub(in crate::host) fn settle_directory(
+    above: &Directory,
+    name: &str,
+    (uid, gid, mode): (u32, u32, u32),
+    path: &str,
+) -> Result {
+    let wanted = Wanted { uid: Some(uid), gid: Some(gid), mode: Some(mode), new_gid: Some(gid) };
+    match above.make(name) {
+        Ok(Some(new)) => fresh(&new, above, wanted, path),
+        Ok(None) => there(above, name, wanted, path),
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Err(swapped(path)),
+        Err(errno) => Err(hindrance::failure(errno, path, None, above)),
+    }
+}
+
 fn swapped(path: &str) -> Failure {
     Failure::new(format!("{path} became something else while it was made"))
 }

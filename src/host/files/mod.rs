@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 
 pub(super) use draft::Draft;
+pub(super) use entries::settle_directory;
 pub(super) use flush::Flush;
 pub(super) use owner::Numbers;
 use sha2::Digest as _;

@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd as _;
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, mkdirat, openat, readlinkat, symlinkat, syncfs,
-};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, readlinkat, symlinkat, syncfs};
 
+use super::super::directory::{self, Directory, me};
+use super::super::files::settle_directory;
 use super::super::keep::folder::{Folder, is_same, kind};
 use super::super::keep::journal::tell_undone;
-use super::super::keep::walk::{Missing, enter};
-use super::super::{Failure, Result};
+use super::super::keep::walk::Missing;
+use super::super::{Failure, Result, unpack};
 use super::units::{self, changing};
 use super::was::{Owned, Was, is_unpacked};
 use super::{Means, alone, kept_in, list, nothing_kept, packages, readable, tree};
@@ -131,16 +131,14 @@ impl Rollback<'_> {
         if !std::fs::metadata(format!("{parent}/")).is_ok_and(|parent| parent.is_dir()) {
             return Ok(());
         }
-        let directory = Folder::new(enter(parent, Missing::Leave, self.means.uid)?, parent);
+        let (place, directory) = reached(parent, directory::Missing::Refuse)?;
         let failed = |error: io::Error| Failure::new(format!("{path} cannot be removed: {error}"));
         let Some(stat) = directory.look(name).map_err(failed)? else {
-            return self.remove_old(&directory, name).map_err(failed);
+            return self.remove_old(&place, name, &path);
         };
         if is_unpacked(&directory, name) {
             changing(self.kept)?;
-            let old = format!(".armilla-old-{name}");
-            let gone = directory.remove_all(&old).and_then(|()| directory.rename(name, &old));
-            return gone.and_then(|()| directory.remove_all(&old)).map_err(failed);
+            return unpack::remove(&path);
         }
         if kind(&stat) == FileType::Directory {
             let _ = directory.remove_empty(name);
@@ -151,8 +149,8 @@ impl Rollback<'_> {
     }
 
     /// Where an earlier rollback was interrupted, what it moved out of the way may still be there.
-    fn remove_old(&self, directory: &Folder, name: &str) -> io::Result<()> {
-        if self.kept.has("begun") { directory.remove_all(&format!(".armilla-old-{name}")) } else { Ok(()) }
+    fn remove_old(&self, directory: &Directory, name: &str, path: &str) -> Result {
+        if self.kept.has("begun") { discard(directory, &format!(".armilla-old-{name}"), path) } else { Ok(()) }
     }
 
     /// What was there comes back, beside its place and renamed.
@@ -164,33 +162,48 @@ impl Rollback<'_> {
         let no_home = || Failure::new(format!("{}: there is no such user with a home directory any more", thing.name));
         let path = self.means.located(thing.name).ok_or_else(no_home)?;
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
-        let directory = Folder::new(enter(parent, Missing::Make, self.means.uid)?, parent);
+        let (above, directory) = reached(parent, directory::Missing::Make)?;
         let failed = |error: io::Error| Failure::new(format!("{path} cannot be restored: {error}"));
         let lost = || Failure::new(format!("{path} cannot be restored: what was in it is lost"));
         let place = self.kept.child(&thing.number.to_string(), Missing::Leave).ok().flatten().ok_or_else(lost)?;
         let now = Was::of(&directory, name).map_err(failed)?;
         let (new, old) = (format!(".armilla-new-{name}"), format!(".armilla-old-{name}"));
-        let change = Change { directory: &directory, name, place: &place, was, now };
+        let change = Change { above: &above, directory: &directory, name, place: &place, was, now };
         if change.is_none().map_err(failed)? {
-            return self.remove_old(&directory, name).map_err(failed);
+            return self.remove_old(&above, name, &path);
         }
         changing(self.kept)?;
-        directory.remove_all(&new).map_err(failed)?;
+        discard(&above, &new, &path)?;
         let made = change.make(&new).map_err(failed).and_then(|()| {
             crash::on_host();
             change.vacate(&old)
         });
         if let Err(failure) = made {
-            let _ = directory.remove_all(&new);
+            let _ = discard(&above, &new, &path);
             return Err(failure);
         }
         crash::on_host();
-        let renamed = match was {
-            Was::Directory(owned) => change.settle_directory(owned),
-            _ => directory.rename(&new, name),
-        };
-        renamed.and_then(|()| directory.sync()).and_then(|()| directory.remove_all(&old)).map_err(failed)
+        match was {
+            Was::Directory(Owned { uid, gid, mode }) => settle_directory(&above, name, (uid, gid, mode), &path)?,
+            _ => directory.rename(&new, name).map_err(failed)?,
+        }
+        directory.sync().map_err(failed)?;
+        discard(&above, &old, &path)
     }
+}
+
+/// A directory, and the same to be read. What others could have planted on the way is not followed.
+fn reached(path: &str, missing: directory::Missing) -> Result<(Directory, Folder)> {
+    let directory = Directory::open(path, missing)?;
+    let failed = |error: io::Error| Failure::new(format!("{path}: {error}"));
+    // What may only be passed through can still be worked in.
+    let handle = directory.readable().or_else(|_| directory.as_fd().try_clone_to_owned()).map_err(failed)?;
+    Ok((directory, Folder::new(handle, path)))
+}
+
+/// Removes what a rollback made or moved away beside a path; what others put there stays.
+fn discard(directory: &Directory, name: &str, path: &str) -> Result {
+    unpack::clear_beside(directory, name, path, unpack::is_marked)
 }
 
 fn parsed(thing: &Thing<'_>) -> Result<Was> {
@@ -200,6 +213,8 @@ fn parsed(thing: &Thing<'_>) -> Result<Was> {
 
 /// What is to be different at a name in a directory.
 struct Change<'a> {
+    above: &'a Directory,
+    /// The same, to be read.
     directory: &'a Folder,
     name: &'a str,
     /// Where what was in it is kept.
@@ -250,21 +265,31 @@ impl Change<'_> {
     fn make(&self, new: &str) -> io::Result<()> {
         match self.was {
             Was::File(owned) => self.make_file(new, owned),
-            Was::Link(Owned { uid, gid, .. }) => {
-                use std::os::unix::ffi::OsStrExt as _;
-                let target = self.target()?;
-                symlinkat(OsStr::from_bytes(&target), self.directory, new)?;
-                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                Ok(chownat(self.directory, new, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
-            }
+            Was::Link(owned) => self.make_link(new, owned),
             Was::Tree(..) => {
-                let (data, new) = (OsStr::new("data"), OsStr::new(new));
-                tree::copy(self.place.as_fd(), data, self.directory.as_fd(), new)?;
+                let data = self.place.child("data", Missing::Leave)?.ok_or(io::ErrorKind::NotFound)?;
+                let tree = self.above.make(new)?.ok_or(io::ErrorKind::AlreadyExists)?;
+                if !self.above.is_ours() && !tree.is_fresh()? {
+                    return Err(swapped());
+                }
+                tree::fill(data.as_fd(), tree.readable()?.as_fd())?;
                 Ok(syncfs(self.directory)?)
             }
             Was::Directory(_) => Ok(()),
             Was::None | Was::Other => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// Others may put another link in its place before it has its owner.
+    fn make_link(&self, new: &str, owned: Owned) -> io::Result<()> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let target = self.target()?;
+        symlinkat(OsStr::from_bytes(&target), self.directory, new)?;
+        let link = self.above.look(new)?.ok_or_else(swapped)?;
+        if !link.is_link() || link.stat.st_uid != me() || link.stat.st_nlink != 1 {
+            return Err(swapped());
+        }
+        Ok(link.set_owner(Some(owned.uid), Some(owned.gid))?)
     }
 
     /// Private until it has its owner and all its content.
@@ -295,23 +320,15 @@ impl Change<'_> {
                 self.directory.remove_empty(self.name).map_err(|_| Failure::new(why))
             }
             _ => {
-                let away = self.directory.remove_all(old).and_then(|()| self.directory.rename(self.name, old));
-                away.map_err(failed)
+                discard(self.above, old, &path)?;
+                self.directory.rename(self.name, old).map_err(failed)
             }
         }
     }
+}
 
-    /// The directory is there, with its owner and mode.
-    fn settle_directory(&self, owned: Owned) -> io::Result<()> {
-        match mkdirat(self.directory, self.name, Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = openat(self.directory, self.name, flags, Mode::empty())?;
-        fchown(&handle, Some(Uid::from_raw(owned.uid)), Some(Gid::from_raw(owned.gid)))?;
-        Ok(fchmod(&handle, Mode::from_raw_mode(owned.mode))?)
-    }
+fn swapped() -> io::Error {
+    io::Error::other("something else was put in its place meanwhile")
 }
 
 /// Whether two files have the same content.

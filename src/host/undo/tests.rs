@@ -326,6 +326,44 @@ fn a_link_that_others_could_plant_leads_nowhere() {
 }
 
 #[test]
+#[ignore = "needs root: works in a directory of another user, who planted something"]
+fn what_is_roots_in_a_directory_of_others_is_neither_removed_nor_given_away() {
+    let ada = 1001;
+    for (planted, is_done) in [
+        (".armilla-new-file", false),
+        (".armilla-old-file", false),
+        (".armilla-new-made", false),
+        ("made", false),
+        ("x", true),
+    ] {
+        let tree = Tree::new();
+        std::os::unix::fs::chown(tree.path(""), Some(ada), Some(ada)).expect("needs root");
+        tree.write("file", "old");
+        fs::create_dir(tree.path("made")).expect("a directory");
+        std::os::unix::fs::chown(tree.path("made"), Some(ada), Some(ada)).expect("needs root");
+        tree.keep(&[&tree.path("file"), &tree.path("made")]).expect("it is kept");
+        tree.write("file", "new");
+        fs::remove_dir(tree.path("made")).expect("it goes");
+        fs::create_dir(tree.path(planted)).expect("a directory");
+        fs::set_permissions(tree.path(planted), fs::Permissions::from_mode(0o700)).expect("a mode");
+        tree.write(&format!("{planted}/secret"), "of root");
+        let done = tree.undo();
+        assert_eq!(done.is_ok(), is_done, "{planted}: {done:?}");
+        let there = fs::metadata(tree.path(planted)).expect("it is there");
+        assert_eq!((there.uid(), there.mode() & 0o7777), (0, 0o700), "{planted}");
+        assert_eq!(tree.text(&format!("{planted}/secret")), "of root", "{planted}");
+        // All else comes back, and all of it once that is away.
+        assert_eq!(
+            tree.text("file"),
+            if planted.ends_with("-file") && planted.contains("new") { "new" } else { "old" }
+        );
+        fs::rename(tree.path(planted), tree.path("away")).expect("it is moved");
+        assert!(tree.undo().is_ok(), "{planted}");
+        assert_eq!(fs::metadata(tree.path("made")).map(|made| made.uid()).ok(), Some(ada), "{planted}");
+    }
+}
+
+#[test]
 fn extended_attributes_come_back() {
     let tree = Tree::new();
     let set = |name: &str, value: &str| {

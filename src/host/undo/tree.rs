@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::super::keep::folder::{kind, names};
+use crate::step::MARKER;
 
 /// Copies what has a name in a directory to a new name in another: with owners, modes, times and extended attributes. On one
 /// file system a file gets a second name in the place of a copy.
@@ -52,11 +53,18 @@ fn copy_directory(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, new: &
     let source = open(from, name, OFlags::DIRECTORY)?;
     mkdirat(to, new, Mode::from_raw_mode(0o700))?;
     let target = open(to, new, OFlags::DIRECTORY)?;
-    for name in names(source.as_fd())? {
-        copy(source.as_fd(), &name, target.as_fd(), &name)?;
+    fill(source.as_fd(), target.as_fd())
+}
+
+/// Copies what is in a directory into a new one that nobody else can enter yet. The marker comes first: by it an unfinished
+/// copy is known.
+pub(super) fn fill(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    let mut names = names(source)?;
+    names.sort_by_key(|name| name != MARKER);
+    for name in names {
+        copy(source, &name, target, &name)?;
     }
-    let stat = fstat(&source)?;
-    settle(source.as_fd(), target.as_fd(), &stat)
+    settle(source, target, &fstat(source)?)
 }
 
 fn open(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {

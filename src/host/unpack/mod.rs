@@ -32,6 +32,7 @@ use self::judge::Judge;
 use self::member::{Checked, Fault};
 use self::packing::Archive;
 use self::site::Site;
+pub(super) use self::site::{clear_beside, is_marked};
 use self::spread::{Owner, Spread};
 use super::directory::{Directory, Missing, told};
 use super::files::Numbers;

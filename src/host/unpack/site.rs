@@ -52,23 +52,8 @@ impl<'a> Site<'a> {
         self.clear(&self.old, is_marked)
     }
 
-    /// Where others can change the directory, they may have put anything there for us to remove.
     fn clear(&self, name: &str, is_ours: impl Fn(&Directory) -> bool) -> Result {
-        let failed =
-            |errno| Failure::new(format!("{}: {name} beside it cannot be removed: {}", self.path, told(errno)));
-        let inside = match self.directory.child(name) {
-            Ok(inside) => inside,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTDIR | Errno::LOOP) => return self.directory.unlink(name).map_err(failed),
-            Err(errno) => return Err(failed(errno)),
-        };
-        if !self.directory.is_ours() && !is_ours(&inside) {
-            let path = self.path;
-            return Err(Failure::new(format!(
-                "{path}: {name} is beside it, in a directory that others can change: remove it by hand"
-            )));
-        }
-        clear::empty(&inside).and_then(|()| clear::rmdir(&self.directory, name)).map_err(failed)
+        clear_beside(&self.directory, name, self.path, is_ours)
     }
 
     /// A new private directory.
@@ -154,6 +139,29 @@ impl<'a> Site<'a> {
     }
 }
 
+/// Removes what has a name beside a path. Where others can change the directory, they may have put anything there for us to
+/// remove: then only what is ours by this look at it, or empty.
+pub(in crate::host) fn clear_beside(
+    directory: &Directory,
+    name: &str,
+    path: &str,
+    is_ours: impl Fn(&Directory) -> bool,
+) -> Result {
+    let failed = |errno| Failure::new(format!("{path}: {name} beside it cannot be removed: {}", told(errno)));
+    let inside = match directory.child(name) {
+        Ok(inside) => inside,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) => return directory.unlink(name).map_err(failed),
+        Err(errno) => return Err(failed(errno)),
+    };
+    if !directory.is_ours() && !is_ours(&inside) && inside.is_empty() != Ok(true) {
+        return Err(Failure::new(format!(
+            "{path}: {name} is beside it, in a directory that others can change: remove it by hand"
+        )));
+    }
+    clear::empty(&inside).and_then(|()| clear::rmdir(directory, name)).map_err(failed)
+}
+
 /// Whether that name stands for this directory.
 fn is_at(directory: &Directory, name: &str, wanted: &Directory) -> bool {
     directory.child(name).is_ok_and(|found| found.identity() == wanted.identity())
@@ -164,7 +172,8 @@ fn unpacked(directory: &Directory, name: &str) -> Option<Directory> {
     directory.child(name).ok().filter(is_marked)
 }
 
-fn is_marked(tree: &Directory) -> bool {
+/// Whether an archive was unpacked to a directory.
+pub(in crate::host) fn is_marked(tree: &Directory) -> bool {
     tree.look(MARKER).is_ok_and(|marker| marker.is_some_and(|marker| marker.is_file()))
 }
 
