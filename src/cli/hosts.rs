@@ -17,7 +17,7 @@ use crate::history::History;
 use crate::lease;
 use crate::operation::{Abort, Approved, Ground, Locked, Options, Session, Stop, Stopper};
 use crate::secret::Secret;
-use crate::transport::{Connections, KnownHosts, SshOptions, Transport as _};
+use crate::transport::{Connections, KnownHosts, Programs, SshOptions, Transport as _};
 use crate::workspace::{Prompt as _, PromptError};
 
 /// How long locks and connections may take to end after a signal.
@@ -168,6 +168,7 @@ fn options(connection: &Connection) -> Result<SshOptions, Diagnostic> {
         key: connection.private_key.clone().map(path).transpose()?,
         connect_timeout: Duration::from_secs(u64::from(connection.connect_timeout)),
         keep: connection.keep_connections.filter(|keep| !keep.is_zero()),
+        programs: Programs::new(connection.host_programs.clone()),
         ..SshOptions::default()
     };
     if connection.accept_new {

@@ -257,6 +257,9 @@ pub struct Connection {
     /// Keep idle connections open for this long, so that the next command can reuse them
     #[arg(long, value_name = "TIME", env = "ARMILLA_KEEP_CONNECTIONS", value_parser = patience::span)]
     keep_connections: Option<std::time::Duration>,
+    /// A host program built for another architecture; repeatable. armilla's own are found beside it
+    #[arg(long = "host-program", value_name = "FILE")]
+    host_programs: Vec<PathBuf>,
     /// Rehearse on the lab hosts of the same names (see `armilla lab`) instead of the real hosts
     #[arg(long)]
     lab: bool,

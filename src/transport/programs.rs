@@ -15,7 +15,7 @@ const NAME: &str = "armilla-host";
 #[derive(Debug, Clone, Default)]
 pub struct Programs {
     found: Arc<OnceLock<Result<Vec<Program>, String>>>,
-    given: Option<PathBuf>,
+    given: Vec<PathBuf>,
 }
 
 /// A host program.
@@ -28,15 +28,19 @@ pub(super) struct Program {
 }
 
 impl Programs {
-    /// Those that are installed, or only the one in this file.
-    pub fn new(given: Option<PathBuf>) -> Self {
+    /// Those in these files, and those that are installed.
+    pub fn new(given: Vec<PathBuf>) -> Self {
         Self { found: Arc::default(), given }
     }
 
     fn all(&self) -> Result<&[Program], String> {
-        let found = self.found.get_or_init(|| match &self.given {
-            Some(file) => read(file).map(|program| vec![program]),
-            None => installed(),
+        let found = self.found.get_or_init(|| {
+            let own = std::env::current_exe().map_err(|error| format!("the path of armilla is unknown: {error}"))?;
+            let files = [self.given.clone(), installed(&own)].concat();
+            if files.is_empty() {
+                return Err(format!("the host program {NAME} is neither beside {} nor in ../lib/armilla", own.display()));
+            }
+            files.iter().map(|file| read(file)).collect()
         });
         found.as_deref().map_err(Clone::clone)
     }
@@ -68,24 +72,13 @@ impl Programs {
     }
 }
 
-/// Beside armilla itself, or in `../lib/armilla`.
-fn installed() -> Result<Vec<Program>, String> {
-    let own = std::env::current_exe().map_err(|error| format!("the path of armilla is unknown: {error}"))?;
+/// Those beside armilla itself and in `../lib/armilla`.
+fn installed(own: &Path) -> Vec<PathBuf> {
     let directory = own.parent().unwrap_or(Path::new("/"));
     // The tests of Cargo lie one directory below the programs.
-    let beside = [directory.join(NAME), directory.join("..").join(NAME)];
+    let beside = [directory.join(NAME), directory.join("..").join(NAME)].into_iter().find(|file| file.is_file());
     let more = fs::read_dir(directory.join("../lib/armilla")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let programs: Vec<Program> = beside
-        .into_iter()
-        .find(|file| file.is_file())
-        .into_iter()
-        .chain(more)
-        .map(|file| read(&file))
-        .collect::<Result<_, _>>()?;
-    if programs.is_empty() {
-        return Err(format!("the host program {NAME} is neither beside {} nor in ../lib/armilla", own.display()));
-    }
-    Ok(programs)
+    beside.into_iter().chain(more).collect()
 }
 
 fn read(file: &Path) -> Result<Program, String> {
@@ -128,10 +121,10 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_program_is_named_with_the_way_to_make_it() {
-        let programs = Programs::new(Some("/proc/self/exe".into()));
+        let programs = Programs::new(vec!["/proc/self/exe".into()]);
         assert!(programs.of(std::env::consts::ARCH).is_ok());
         let why = programs.of("riscv64").expect_err("none");
         assert!(why.contains("riscv64") && why.contains("cargo build") && why.contains("--host-program"), "{why}");
-        assert!(Programs::new(Some("/no/such".into())).digests().expect_err("none").contains("/no/such"));
+        assert!(Programs::new(vec!["/no/such".into()]).digests().expect_err("none").contains("/no/such"));
     }
 }
