@@ -693,15 +693,15 @@ fn show_remote(remote: &Remote) -> String {
 
 fn show_sending(sending: &Sending) -> String {
     let Sending { request, accepted, unless } = sending;
-    let accepted: String = accepted.iter().map(|status| format!(" or {status}")).collect();
+    let accepted = accepted.iter().map(|status| format!(" or {status}")).collect::<Vec<_>>().concat();
     let unless = unless.iter().map(|question| format!(" unless {}", show_request(question)));
     format!("send {}{accepted}{}", show_request(request), unless.collect::<String>())
 }
 
 fn show_request(request: &ApiRequest) -> String {
     let ApiRequest { method, url, headers, body, trust, timeout, retries } = request;
-    let headers: String = headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect();
-    let body = body.iter().map(|body| format!(" {body:?}")).collect::<String>();
+    let headers = headers.iter().map(|(name, value)| format!(" {name}: {value:?}")).collect::<Vec<_>>().concat();
+    let body = body.as_ref().map(|body| format!(" {body:?}")).unwrap_or_default();
     let trust = if *trust == Trust::System { String::new() } else { format!(" {trust:?}") };
     let retries = if *retries == 0 { String::new() } else { format!(", {retries} retries") };
     format!("{method} {url}{headers}{body}{trust} [{}s{retries}]", timeout.as_secs())

@@ -132,12 +132,11 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    /// Words, the exit code, and what is said then.
+    type Said = &'static [(&'static str, i32, &'static str)];
+
     /// A host with these programs, which say this to these words, and nothing to others.
-    fn found(
-        programs: &[&str],
-        said: &'static [(&'static str, i32, &'static str)],
-        name: &str,
-    ) -> Result<RemovalReading, String> {
+    fn found(programs: &[&str], said: Said, name: &str) -> Result<RemovalReading, String> {
         let directory = tempfile::tempdir().expect("a directory");
         let write = |path: &str, text: &str| {
             let file = directory.path().join(path);
@@ -145,7 +144,9 @@ mod tests {
             std::fs::write(&file, text).expect("a file");
             std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("a mode");
         };
-        programs.iter().for_each(|program| write(&format!("usr/bin/{program}"), ""));
+        for program in programs {
+            write(&format!("usr/bin/{program}"), "");
+        }
         if programs.contains(&"apt-get") {
             write("var/lib/dpkg/status", "x");
         }
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_apt_takes_along_is_sorted_by_why() {
-        const SAID: &[(&str, i32, &str)] = &[
+        const SAID: Said = &[
             INSTALLED,
             (
                 "apt-get -s -q remove --auto-remove -- jre",
@@ -196,22 +197,19 @@ mod tests {
 
     #[test]
     fn what_goes_alone_is_gone_or_cannot_go() {
-        const ALONE: &[(&str, i32, &str)] =
-            &[INSTALLED, ("apt-get -s -q remove --auto-remove -- jre", 0, "Remv jre [1]\n")];
-        assert_eq!(found(&["apt-get"], ALONE, "jre"), Ok(RemovalReading::default()));
-        const GONE: &[(&str, i32, &str)] =
-            &[("dpkg-query -W -f=${db:Status-Status}\\n -- jre", 0, "config-files\nnot-installed\n")];
+        let alone: Said = &[INSTALLED, ("apt-get -s -q remove --auto-remove -- jre", 0, "Remv jre [1]\n")];
+        assert_eq!(found(&["apt-get"], alone, "jre"), Ok(RemovalReading::default()));
+        let gone: Said = &[("dpkg-query -W -f=${db:Status-Status}\\n -- jre", 0, "config-files\nnot-installed\n")];
         let left = RemovalReading { left: true, ..RemovalReading::default() };
-        assert_eq!(found(&["apt-get"], GONE, "jre"), Ok(left));
+        assert_eq!(found(&["apt-get"], gone, "jre"), Ok(left));
         assert_eq!(found(&["apt-get"], &[], "jre"), Ok(RemovalReading::default()));
-        const BROKEN: &[(&str, i32, &str)] =
-            &[INSTALLED, ("apt-get -s -q remove --auto-remove -- jre", 100, "E: Unmet dependencies\n")];
-        assert_eq!(found(&["apt-get"], BROKEN, "jre"), Err("E: Unmet dependencies".to_owned()));
+        let broken: Said = &[INSTALLED, ("apt-get -s -q remove --auto-remove -- jre", 100, "E: Unmet dependencies\n")];
+        assert_eq!(found(&["apt-get"], broken, "jre"), Err("E: Unmet dependencies".to_owned()));
     }
 
     #[test]
     fn other_managers_say_what_needs_a_package() {
-        const RPM: &[(&str, i32, &str)] = &[(
+        let rpm: Said = &[(
             "rpm --erase --test a",
             1,
             "error: Failed dependencies:\n\ta is needed by (installed) c-d-1-1.x86_64\n\ta is needed by (installed) b-1-1.x86_64\n\ta is needed by (installed) b-1-1.x86_64\n",
@@ -219,19 +217,19 @@ mod tests {
         let needs = |names: &[&str], along: &[&str]| {
             Ok(RemovalReading { needs: list(names), along: list(along), ..RemovalReading::default() })
         };
-        assert_eq!(found(&["rpm"], RPM, "a"), needs(&["b", "c-d"], &[]));
-        const APK: &[(&str, i32, &str)] = &[
+        assert_eq!(found(&["rpm"], rpm, "a"), needs(&["b", "c-d"], &[]));
+        let apk: Said = &[
             ("apk info -r a", 0, "a-1.0-r0 is required by:\nb-c-2.1_git3-r12\n\n"),
             ("apk del -s a", 0, "(1/2) Purging a (1.0-r0)\n(2/2) Purging lib (2-r1)\nOK: 7 MiB\n"),
         ];
-        assert_eq!(found(&["apk"], APK, "a"), needs(&["b-c"], &["lib"]));
-        const PACMAN: &[(&str, i32, &str)] = &[
+        assert_eq!(found(&["apk"], apk, "a"), needs(&["b-c"], &["lib"]));
+        let pacman: Said = &[
             ("pacman -R --print --print-format %n -- a", 1, ":: removing a breaks dependency 'a' required by b\n"),
             ("pacman -Rs --print --print-format %n -- a", 0, "a\nlib\n"),
         ];
-        assert_eq!(found(&["pacman"], PACMAN, "a"), needs(&["b"], &["lib"]));
-        const NONE: &[(&str, i32, &str)] = &[("pacman -Qq -- a", 1, "error: package 'a' was not found")];
-        assert_eq!(found(&["pacman"], NONE, "a"), needs(&[], &[]));
+        assert_eq!(found(&["pacman"], pacman, "a"), needs(&["b"], &["lib"]));
+        let none: Said = &[("pacman -Qq -- a", 1, "error: package 'a' was not found")];
+        assert_eq!(found(&["pacman"], none, "a"), needs(&[], &[]));
         assert_eq!(found(&[], &[], "a"), needs(&[], &[]));
     }
 }
