@@ -38,7 +38,10 @@ impl Programs {
             let own = std::env::current_exe().map_err(|error| format!("the path of armilla is unknown: {error}"))?;
             let files = [self.given.clone(), installed(&own)].concat();
             if files.is_empty() {
-                return Err(format!("the host program {NAME} is neither beside {} nor in ../lib/armilla", own.display()));
+                return Err(format!(
+                    "the host program {NAME} is neither beside {} nor in ../lib/armilla",
+                    own.display()
+                ));
             }
             files.iter().map(|file| read(file)).collect()
         });

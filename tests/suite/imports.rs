@@ -20,7 +20,7 @@ pub(crate) struct File {
     pub(crate) names: BTreeSet<Vec<String>>,
 }
 
-/// All source files but `main.rs`, by module.
+/// All source files but those of the programs and of tests, by module.
 pub(crate) fn files() -> BTreeMap<Module, File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut open, mut found) = (vec![root.clone()], BTreeMap::new());
@@ -28,7 +28,7 @@ pub(crate) fn files() -> BTreeMap<Module, File> {
         for path in fs::read_dir(&folder).expect("src can be read").flatten().map(|entry| entry.path()) {
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("src/main.rs") {
+            } else if path.extension().is_some_and(|ending| ending == "rs") && !is_program(&path) && !is_test(&path) {
                 let text = fs::read_to_string(&path).expect("a source file can be read");
                 let path = path.strip_prefix(&root).expect("below src").to_owned();
                 let (module, code) = (module(&path), code(&text));
@@ -38,6 +38,18 @@ pub(crate) fn files() -> BTreeMap<Module, File> {
         }
     }
     found
+}
+
+fn is_program(path: &Path) -> bool {
+    path.ends_with("src/main.rs") || path.parent().is_some_and(|folder| folder.ends_with("src/bin"))
+}
+
+/// Whether the module above has it for tests only.
+fn is_test(path: &Path) -> bool {
+    let above = path.with_file_name("mod.rs");
+    let (Some(name), Ok(above)) = (path.file_stem(), fs::read_to_string(above)) else { return false };
+    let declared = format!("mod {};", name.display());
+    above.lines().zip(above.lines().skip(1)).any(|(one, next)| one == "#[cfg(test)]" && next.ends_with(&declared))
 }
 
 fn module(path: &Path) -> Module {

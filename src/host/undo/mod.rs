@@ -35,7 +35,16 @@ use crate::crash;
 use crate::name::{Owner, RoleName};
 use crate::step::{Command, CommandReading, Outcome, Snapshot, Touched, home_of};
 pub(super) use by_hand::{NAME as BY_HAND, by_hand};
-pub(super) use restore::{Pace, restore};
+pub(super) use restore::restore;
+
+/// Whether a rollback waits until units are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It does.
+    Wait,
+    /// It does not: the host is still starting.
+    Early,
+}
 
 /// What a rollback works with.
 #[derive(Clone, Copy)]

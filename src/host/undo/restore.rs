@@ -15,18 +15,9 @@ use super::super::keep::walk::Missing;
 use super::super::{Failure, Result, unpack};
 use super::units::{self, changing};
 use super::was::{Owned, Was, is_unpacked};
-use super::{Means, alone, kept_in, list, nothing_kept, packages, readable, tree};
+use super::{Means, Pace, alone, kept_in, list, nothing_kept, packages, readable, tree};
 use crate::crash;
 use crate::step::MARKER;
-
-/// Whether a rollback waits until units are started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::host) enum Pace {
-    /// It does.
-    Wait,
-    /// It does not: the host is still starting.
-    Early,
-}
 
 /// Rolls back what is kept under a name in the directory of an environment. All that can be rolled back is, even where
 /// something else cannot. Done already is success.
