@@ -8,25 +8,14 @@ use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-use super::session::described;
-use crate::host::{Failure, Result};
-
 /// The number by which the program finds it: the first after the three streams. See [`crate::step::Command::FILE`].
 const NUMBER: RawFd = 3;
 
 /// Out of the way of the numbers that shells use themselves.
 const AWAY: RawFd = 100;
 
-fn failed(error: &io::Error) -> Failure {
-    Failure { exit: 126, why: format!("cannot give the program its file: {}", described(error)) }
-}
-
 /// A file with this content, open for the next program that is started.
-pub(super) fn shared(content: &[u8]) -> Result<OwnedFd> {
-    made(content).map_err(|error| failed(&error))
-}
-
-fn made(content: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn shared(content: &[u8]) -> io::Result<OwnedFd> {
     // Some kernels give out only files that cannot be executed, older ones know no other.
     let made = match memfd_create("armilla", MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => memfd_create("armilla", MemfdFlags::CLOEXEC),
@@ -41,11 +30,7 @@ fn made(content: &[u8]) -> io::Result<OwnedFd> {
 
 /// Takes the file of that number, from its beginning and only to read, for the program that this process becomes. Nothing
 /// else may be open besides the three streams.
-pub(super) fn take(number: RawFd) -> Result {
-    taken(number).map_err(|error| failed(&error))
-}
-
-fn taken(number: RawFd) -> io::Result<()> {
+pub(super) fn take(number: RawFd) -> io::Result<()> {
     let file = File::open(format!("/proc/self/fd/{number}"))?;
     fcntl_setfd(file.as_fd(), FdFlags::empty())?;
     nix::unistd::close(number)?;

@@ -79,7 +79,8 @@ fn prepare(directory: &OsStr, identity: &OsStr, file: &OsStr) -> Result {
     let file = file.to_str().filter(|file| *file != NONE);
     let file = file.map(|file| file.parse().map_err(|_| Failure::new("invalid file for `exec`"))).transpose()?;
     close_others(file);
-    file.map_or(Ok(()), super::file::take)?;
+    let failed = |error| Failure::new(format!("cannot give the program its file: {}", described(&error)));
+    file.map_or(Ok(()), super::file::take).map_err(failed)?;
     identity.as_ref().map_or(Ok(()), turn_into)
 }
 
