@@ -69,8 +69,10 @@ pub(crate) fn attack(directory: &str, secrets: &str) {
     std::thread::spawn(move || attacker.look_around(&loot));
     let strikes = format!("{home}/strikes");
     std::thread::spawn(move || {
+        let new = format!("{strikes}.new");
         loop {
-            fs::write(&strikes, attacker.strikes.load(Ordering::Relaxed).to_string()).expect("it is hers");
+            let count = attacker.strikes.load(Ordering::Relaxed).to_string();
+            fs::write(&new, count).and_then(|()| fs::rename(&new, &strikes)).expect("it is hers");
             std::thread::sleep(Duration::from_millis(50));
         }
     });
@@ -155,7 +157,7 @@ impl Attacker {
             };
             let _ = guessed.and_then(|()| unlinkat(&self.work, SPARE, AtFlags::empty()));
             let Ok(event) = events.next() else {
-                std::thread::sleep(Duration::from_micros(20));
+                std::thread::sleep(Duration::from_micros(60));
                 continue;
             };
             let Some(name) = event.file_name().and_then(|name| name.to_str().ok()) else { continue };
