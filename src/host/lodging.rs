@@ -1,6 +1,6 @@
 //! The directory in which this program lies on a host, beside those of other versions of armilla.
 //!
-//! In: the path of this program, and the time. Out: the others that nobody used for a month, and what uploads that were cut
+//! In: the path of this program. Out: the others that nobody used for a month, and what uploads that were cut
 //! off left, are gone. Never: anything in a directory where this program does not lie under its digest.
 
 use std::fs;
@@ -18,7 +18,11 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 const ARRIVING: &str = ".new.";
 
 /// Marks this program as used, and removes what nobody uses. What cannot be marked or removed stays as it is.
-pub(super) fn tidy(own: &Path, now: SystemTime) {
+pub(super) fn tidy(own: &Path) {
+    tidy_at(own, SystemTime::now());
+}
+
+fn tidy_at(own: &Path, now: SystemTime) {
     let (Some(directory), true) = (own.parent(), is_digest(own)) else { return };
     let age = |path: &Path| -> io::Result<Duration> {
         Ok(now.duration_since(fs::symlink_metadata(path)?.modified()?).unwrap_or_default())
@@ -64,15 +68,15 @@ mod tests {
         let [own, young, old] = [("a", 2), ("b", 29), ("c", 30)].map(|(name, age)| place(&name.repeat(64), days(age)));
         let [cut, arriving, other] =
             [(".new.1", 1), (".new.2", 0), ("notes", 99)].map(|(name, age)| place(name, days(age)));
-        tidy(&room.path().join("armilla-host"), now);
+        tidy_at(&room.path().join("armilla-host"), now);
         assert!(old.exists() && cut.exists(), "a program under its own name tidies nothing");
-        tidy(&own, now);
+        tidy_at(&own, now);
         assert!([&own, &young, &arriving, &other].iter().all(|path| path.exists()));
         assert!(!old.exists() && !cut.exists());
         let used = fs::metadata(&own).and_then(|data| data.modified()).expect("a time");
         assert!(now.duration_since(used).unwrap_or_default() < Duration::from_secs(2));
         place(&"c".repeat(64), days(99));
-        tidy(&own, now);
+        tidy_at(&own, now);
         assert!(old.exists(), "once a day is enough");
     }
 }

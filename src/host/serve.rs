@@ -66,7 +66,7 @@ fn serve() -> ExitCode {
     // started get the signal as always.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
     let machine = Arc::new(Machine::new(own_path()));
-    lodging::tidy(machine.path(), std::time::SystemTime::now());
+    lodging::tidy(machine.path());
     // No more is read than belongs to a call: programs that are started could want none of it.
     let mut input = BufReader::new(io::stdin());
     loop {

@@ -1,7 +1,7 @@
 //! What armilla and the program on a host say to each other: frames with a version, a type and a length.
 //!
 //! A frame is a byte for [`VERSION`], a byte for what it is, four bytes (big endian) for the length of the rest, and the rest
-//! in MessagePack. Whatever a file or a program of the host holds is data inside of a frame and can imitate none. Secrets
+//! in `MessagePack`. Whatever a file or a program of the host holds is data inside of a frame and can imitate none. Secrets
 //! travel beside the value that they belong to, as in a saved plan, because a type that serializes itself in clear could do
 //! so anywhere; the connection encrypts both.
 
@@ -222,7 +222,7 @@ impl Frames {
     ///
     /// # Errors
     /// When it is something else than a message.
-    pub fn next<M: Message>(&mut self) -> io::Result<Option<M>> {
+    pub fn take<M: Message>(&mut self) -> io::Result<Option<M>> {
         let Some(head) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
         let end = HEAD + length::<M>(*head)?;
         let Some(frame) = self.buffer.get(..end) else { return Ok(None) };
@@ -265,7 +265,7 @@ mod tests {
             let (mut frames, mut got) = (Frames::default(), Vec::new());
             for piece in bytes.chunks(size) {
                 frames.push(piece);
-                while let Some(answer) = frames.next::<Answer>().expect("a message") {
+                while let Some(answer) = frames.take::<Answer>().expect("a message") {
                     got.push(answer);
                 }
             }
@@ -328,7 +328,7 @@ mod tests {
         ] {
             let mut frames = Frames::default();
             frames.push(bytes);
-            let told = frames.next::<Answer>().expect_err("no message").to_string();
+            let told = frames.take::<Answer>().expect_err("no message").to_string();
             assert!(told.contains(why), "{told}");
         }
         let cut = frame(&Answer::Over).expect("a frame");

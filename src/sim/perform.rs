@@ -24,14 +24,19 @@ fn run_or(host: &mut Host, command: &Command, alternatives: &[Alternative]) -> R
     done
 }
 
+fn edited(done: Result<bool, Trouble>) -> Outcome {
+    match done {
+        Ok(true) => Outcome::Done,
+        Ok(false) => Outcome::NotNeeded,
+        Err(Trouble { exit, stderr, .. }) => Outcome::Failed { exit, stderr },
+    }
+}
+
 pub(super) fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
     let done = match step {
         Step::WriteFile { path, content, ownership } => host.write(path, content.bytes(), ownership),
         Step::Unchanged { path, digest } => host.unchanged(path, digest.as_ref()),
-        Step::EditFile { path, edit, create } => match host.edit(path, edit, create.as_ref()) {
-            Ok(false) => return Outcome::NotNeeded,
-            done => done.map(drop),
-        },
+        Step::EditFile { path, edit, create } => return edited(host.edit(path, edit, create.as_ref())),
         Step::MakeDirectory { path, ownership } => host.make_directory(path, ownership),
         Step::MakeLink { path, target } => host.link(path, target),
         Step::SetOwnership { path, ownership } => host.set_ownership(path, ownership),

@@ -195,7 +195,7 @@ impl<'a> Exchange<'a> {
         let mut hear = |bytes: &[u8]| {
             frames.push(bytes);
             loop {
-                match frames.next() {
+                match frames.take() {
                     Ok(Some(Answer::Over)) => return Received::Whole,
                     Ok(Some(answer)) => take(answer),
                     Ok(None) => return Received::Unfinished,

@@ -211,7 +211,7 @@ fn owned(name: &str, mode: u32) -> Ownership {
 
 /// For root alone in turn with what is given to her.
 fn turn(at: usize) -> (&'static str, Ownership) {
-    if at % 2 == 0 { (FRESH, owned("root", 0o600)) } else { ("for everybody\n", owned("ada", 0o666)) }
+    if at.is_multiple_of(2) { (FRESH, owned("root", 0o600)) } else { ("for everybody\n", owned("ada", 0o666)) }
 }
 
 fn written(name: &str, turn: (&str, Ownership)) -> Step {
@@ -237,7 +237,7 @@ fn rolled_back(controller: &Controller, number: usize) -> Result<bool, String> {
     if !controller.perform(Step::Snapshot(Snapshot { owner: owner(), name: name(), touched }))? {
         return Ok(false);
     }
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         let _ = controller.perform(written("target", turn(number / 4)))?;
     }
     let done = controller.perform(Step::Undo { owner: owner(), name: name() })?;
@@ -249,7 +249,7 @@ fn rolled_back(controller: &Controller, number: usize) -> Result<bool, String> {
 }
 
 fn unpacked(archive: &[u8], number: usize) -> Step {
-    let owner = if number % 2 == 0 { "ada" } else { "root" };
+    let owner = if number.is_multiple_of(2) { "ada" } else { "root" };
     Step::Unpack(Box::new(Unpacking {
         path: at("tree"),
         source: Packed::Content(Content::Plain(archive.to_vec())),
@@ -315,6 +315,9 @@ fn bring(house: &House) {
     assert!(command.stdin(program).status().expect("it starts").success(), "the attacker does not get into the host");
 }
 
+/// Something that root does for the time of some number. Gives whether it was done, or refused by the host.
+type Work<'a> = dyn Fn(usize) -> Result<bool, String> + 'a;
+
 /// Two hundred tries of everything: no file of root's is read, changed or given away. The old way loses at once.
 #[expect(clippy::print_stdout, reason = "how often she hindered what is part of the answer")]
 pub(crate) fn f34_attacker_owns_the_directory(house: &House) {
@@ -324,9 +327,9 @@ pub(crate) fn f34_attacker_owns_the_directory(house: &House) {
     let mut scene = Scene::new(house);
     let step = |step: Step| controller.perform(step);
     let removed = |name: &str| Step::Remove { path: at(name), what: armilla::step::Removable::File };
-    let attributes = |number: usize| if number % 2 == 0 { owned("ada", 0o666) } else { owned("root", 0o644) };
-    let made = |number: usize| at(if number % 2 == 0 { "made" } else { "made/below" });
-    let work: [(&str, &dyn Fn(usize) -> Result<bool, String>); 9] = [
+    let attributes = |number: usize| if number.is_multiple_of(2) { owned("ada", 0o666) } else { owned("root", 0o644) };
+    let made = |number: usize| at(if number.is_multiple_of(2) { "made" } else { "made/below" });
+    let work: [(&str, &Work<'_>); 9] = [
         ("new file", &|number| {
             step(removed("target"))?;
             step(written("target", turn(number)))

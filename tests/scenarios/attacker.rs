@@ -217,7 +217,7 @@ impl Attacker {
         // A pipe that somebody writes to is read only if it stays open for a while.
         let mut pipes: Vec<File> = Vec::new();
         loop {
-            let mut look = |directory: &File, name: &[u8]| {
+            let mut read_one = |directory: &File, name: &[u8]| {
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let Ok(open) = openat(directory, name, flags, Mode::empty()).map(File::from) else { return };
                 let text = read(&open);
@@ -230,9 +230,11 @@ impl Attacker {
                 }
             };
             for name in names(&self.work) {
-                look(&self.work, &name);
+                read_one(&self.work, &name);
                 if let Ok(inside) = opened_at(&self.work, name.as_slice()) {
-                    names(&inside).iter().for_each(|name| look(&inside, name));
+                    for name in names(&inside) {
+                        read_one(&inside, &name);
+                    }
                 }
             }
             for pipe in &pipes {

@@ -143,7 +143,7 @@ impl Guard {
         }
         let found = file(&self.work, "inner").ok();
         if !found.is_some_and(|found| self.inner.iter().any(|(inner, _)| same(inner, &found))) {
-            let path = self.new("inner");
+            let path = self.fresh_path("inner");
             DirBuilder::new().mode(0o700).create(&path).expect("it is new");
             let inside = private(&format!("{path}/file"));
             self.inner.push_back((opened(&path).expect("it is there"), inside));
@@ -151,13 +151,13 @@ impl Guard {
         }
         let found = file(&self.work, "alone").ok();
         if !found.is_some_and(|found| self.alone.iter().any(|alone| same(alone, &found))) {
-            let path = self.new("alone");
+            let path = self.fresh_path("alone");
             self.alone.push_back(private(&path));
             self.give(&path, "alone");
         }
         let roots = File::open(format!("{}/linked", self.secrets)).expect("it is there");
         if !file(&self.work, "linked").is_ok_and(|found| same(&found, &roots)) {
-            let path = self.new("linked");
+            let path = self.fresh_path("linked");
             linkat(CWD, format!("{}/linked", self.secrets), CWD, &path, AtFlags::empty()).expect("a second name");
             self.give(&path, "linked");
         }
@@ -170,7 +170,7 @@ impl Guard {
         }
     }
 
-    fn new(&mut self, word: &str) -> String {
+    fn fresh_path(&mut self, word: &str) -> String {
         self.number += 1;
         format!("{}/{word}-{}", self.lent, self.number)
     }
@@ -183,7 +183,7 @@ impl Guard {
 
     /// Takes away what has a name, and removes it if it is hers.
     fn take(&mut self, name: &[u8]) {
-        let path = self.new("taken");
+        let path = self.fresh_path("taken");
         if renameat_with(&self.work, name, CWD, &path, RenameFlags::NOREPLACE).is_ok() {
             let hers = fs::symlink_metadata(&path).is_ok_and(|of| of.uid() == self.ada);
             if hers && fs::remove_file(&path).is_err() {

@@ -95,7 +95,9 @@ const LIES: &[&str] = &[
 
 /// A program that passes on what it reads, with a lie. It leaves a mark when it has told it.
 fn liar(room: &Room, lie: &str) -> String {
-    let over: String = frame(&Answer::Over).expect("a frame").iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    let over = frame(&Answer::Over).expect("a frame");
+    let over: Vec<String> = over.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    let over = over.concat();
     let (told, file) = (room.path("told"), room.path("liar"));
     let script = format!(
         "my $over = \"{over}\";\nwhile (sysread(STDIN, $_, 1 << 20)) {{\n  my $was = $_;\n  {lie};\n  \
@@ -183,7 +185,7 @@ proptest! {
             for piece in bytes.chunks(size) {
                 frames.push(piece);
                 loop {
-                    match frames.next::<Answer>() {
+                    match frames.take::<Answer>() {
                         Ok(Some(answer)) => heard.push(answer),
                         Ok(None) => break,
                         Err(_) => return (heard, true),

@@ -45,7 +45,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Whether the module above has it for tests only.
-fn is_test(path: &Path) -> bool {
+pub(crate) fn is_test(path: &Path) -> bool {
     let above = path.with_file_name("mod.rs");
     let (Some(name), Ok(above)) = (path.file_stem(), fs::read_to_string(above)) else { return false };
     let declared = format!("mod {};", name.display());

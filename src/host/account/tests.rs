@@ -29,8 +29,8 @@ fn service(log: &Arc<Mutex<Vec<String>>>) -> Run {
                 0,
                 names
                     .iter()
-                    .map(|name| {
-                        format!("uid=1({name}) gid=1000(ada) groups=1000(ada),27(sudo),3(domain users, all),77\n")
+                    .flat_map(|name| {
+                        ["uid=1(", name, ") gid=1000(ada) groups=1000(ada),27(sudo),3(domain users, all),77\n"]
                     })
                     .collect(),
             ),

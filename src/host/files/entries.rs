@@ -104,13 +104,7 @@ impl Files<'_> {
 ///
 /// # Errors
 /// When something else is there, or a directory that may not be the one that is meant.
-pub(in crate::host) fn settle_directory(
-    above: &Directory,
-    name: &str,
-    (uid, gid, mode): (u32, u32, u32),
-    path: &str,
-) -> Result {
-    let wanted = Wanted { uid: Some(uid), gid: Some(gid), mode: Some(mode), new_gid: Some(gid) };
+pub(in crate::host) fn settle_directory(above: &Directory, name: &str, wanted: Wanted, path: &str) -> Result {
     match above.make(name) {
         Ok(Some(new)) => fresh(&new, above, wanted, path),
         Ok(None) => there(above, name, wanted, path),

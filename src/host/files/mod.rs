@@ -22,7 +22,7 @@ use std::io::Read as _;
 pub(super) use draft::Draft;
 pub(super) use entries::settle_directory;
 pub(super) use flush::Flush;
-pub(super) use owner::Numbers;
+pub(super) use owner::{Numbers, Wanted};
 use sha2::Digest as _;
 
 use self::draft::{Start, Target};

@@ -20,7 +20,7 @@ pub(in crate::host) trait Numbers {
 
 /// An [`Ownership`] in numbers. What is none stays as it is, or as the system makes it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(in crate::host) struct Wanted {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) mode: Option<RawMode>,
@@ -29,6 +29,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// All of it.
+    pub(in crate::host) fn exactly(uid: u32, gid: u32, mode: RawMode) -> Self {
+        Self { uid: Some(uid), gid: Some(gid), mode: Some(mode), new_gid: Some(gid) }
+    }
+
     pub(super) fn of(ownership: &Ownership, numbers: &dyn Numbers) -> Result<Self> {
         for name in [&ownership.owner, &ownership.group].into_iter().flatten() {
             check_name(name)?;

@@ -42,7 +42,7 @@ fn wait(stage: &Stage, checks: &[Check]) -> (std::result::Result<(), String>, Ve
     let (programs, mut told) = (stage.programs(), Vec::new());
     let gate = Gate { of: "test".to_owned(), checks: checks.to_vec() };
     let passed = pass(&programs, &gate, &mut |probe, left| asked(&programs, probe, left), &mut |text| {
-        told.push(text.to_owned());
+        told.extend(Some(text.to_owned()).filter(|text| !text.is_empty()));
         true
     });
     (passed.map_err(|failure| failure.why), told)

@@ -61,14 +61,11 @@ fn certificate(complaint: &str, now: i64) -> Option<i64> {
     complaint.lines().find_map(told).map(|ends| ends - now)
 }
 
-/// curl with OpenSSL says `Feb  8 11:08:41 2027 GMT`, with GnuTLS `Mon, 08 Feb 2027 11:08:41 GMT`.
+/// curl with OpenSSL says `Feb  8 11:08:41 2027 GMT`, with `GnuTLS` `Mon, 08 Feb 2027 11:08:41 GMT`.
 fn seconds_since_1970(text: &str) -> Option<i64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let (month, day, time, year) = match words[..] {
-        [month, day, time, year, "GMT"] | [_, day, month, year, time, "GMT"] => (month, day, time, year),
-        _ => return None,
-    };
+    let ([month, day, time, year, "GMT"] | [_, day, month, year, time, "GMT"]) = words[..] else { return None };
     let month = i64::try_from(MONTHS.iter().position(|known| *known == month)?).ok()? + 1;
     let (day, year): (i64, i64) = (day.parse().ok()?, year.parse().ok()?);
     let time: Vec<i64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;

@@ -455,7 +455,9 @@ fn what_killed_orders_left_goes_with_the_next_lock_and_never_under_an_order_that
     let host = Host::new();
     let ticket = host.acquired("a");
     let directories = ["etc", "home/ada/x"].map(|name| host.room.path().join(name));
-    directories.iter().for_each(|path| fs::create_dir_all(path).expect("a directory"));
+    for path in &directories {
+        fs::create_dir_all(path).expect("a directory");
+    }
     fs::create_dir(host.folder()).expect("a directory");
     let list = format!("{}/\n~ada/x/\n~nobody/x/\n~eve/x/\nrelative/\n/nowhere/\n", directories[0].display());
     let draft = format!(".armilla-{}-3", "f".repeat(32));

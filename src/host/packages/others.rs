@@ -70,8 +70,8 @@ fn holder(files: &[&Path]) -> Option<String> {
     });
     processes.filter(|process| *process > 0).find_map(|process| {
         let open = fs::read_dir(format!("/proc/{process}/fd")).ok()?;
-        let open = open.filter_map(|file| identity(&file.ok()?.path()));
-        let (file, _) = open.filter_map(|open| files.iter().find(|(_, file)| *file == open)).next()?;
+        let mut open = open.filter_map(|file| identity(&file.ok()?.path()));
+        let (file, _) = open.find_map(|open| files.iter().find(|(_, file)| *file == open))?;
         Some(format!("{} is locked by process {process} ({})", file.display(), name_of(process)))
     })
 }

@@ -86,7 +86,9 @@ mod tests {
 
     fn bounded(kept: Kept, pieces: &[&[u8]]) -> Bounded {
         let mut bounded = Bounded::new(kept);
-        pieces.iter().for_each(|piece| bounded.push(piece));
+        for piece in pieces {
+            bounded.push(piece);
+        }
         bounded
     }
 

@@ -201,8 +201,12 @@ impl Programs<'_> {
         command.fault().map_or(Ok(()), |why| Err(Failure::new(why)))?;
         let input = command.stdin.bytes();
         // It is open until the program has it.
-        let file =
-            command.file.as_ref().map(|content| file::shared(content.bytes())).transpose().map_err(without_file)?;
+        let file = command
+            .file
+            .as_ref()
+            .map(|content| file::shared(content.bytes()))
+            .transpose()
+            .map_err(|error| without_file(&error))?;
         let mut process = self.process(command, file.as_ref())?;
         process.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
         let started = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -301,8 +305,8 @@ impl Programs<'_> {
     }
 }
 
-fn without_file(error: std::io::Error) -> Failure {
-    Failure { exit: 126, why: format!("cannot give the program its file: {}", described(&error)) }
+fn without_file(error: &std::io::Error) -> Failure {
+    Failure { exit: 126, why: format!("cannot give the program its file: {}", described(error)) }
 }
 
 fn exit_code(status: ExitStatus) -> i32 {

@@ -137,7 +137,9 @@ fn starter() {
     let open = |number: RawFd| File::options().write(true).open(stream(number)).expect("a stream");
     dup2_stdout(open(OUT)).expect("its output");
     dup2_stderr(open(ERR)).expect("its complaints");
-    [OUT, ERR, WORDS].into_iter().for_each(|number| close(number).expect("it is open"));
+    for number in [OUT, ERR, WORDS] {
+        close(number).expect("it is open");
+    }
     let failure = become_and_exec(words);
     let _ = writeln!(std::io::stderr(), "{failure}");
     #[expect(clippy::exit, reason = "as the main of the host program ends")]

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, readlinkat, symlinkat, syncfs};
 
 use super::super::directory::{self, Directory, me};
-use super::super::files::settle_directory;
+use super::super::files::{Wanted, settle_directory};
 use super::super::keep::folder::{Folder, is_same, kind};
 use super::super::keep::journal::tell_undone;
 use super::super::keep::walk::Missing;
@@ -94,7 +94,9 @@ impl Rollback<'_> {
             let done = self.was(index + 1).and_then(|was| work(self, &Thing { number: index + 1, name, was: &was }));
             wrong.extend(done.err().map(|failure| format!("{line}: {}", failure.why)));
         }
-        wrong.into_iter().for_each(|why| self.complain(why));
+        for why in wrong {
+            self.complain(why);
+        }
     }
 
     /// The same thing may be tried twice, and is told once, by its first line.
@@ -175,7 +177,9 @@ impl Rollback<'_> {
         }
         crash::on_host();
         match was {
-            Was::Directory(Owned { uid, gid, mode }) => settle_directory(&above, name, (uid, gid, mode), &path)?,
+            Was::Directory(Owned { uid, gid, mode }) => {
+                settle_directory(&above, name, Wanted::exactly(uid, gid, mode), &path)?;
+            }
             _ => directory.rename(&new, name).map_err(failed)?,
         }
         directory.sync().map_err(failed)?;

@@ -124,7 +124,7 @@ pub(super) fn remember(kept: &Folder, lines: &[String], means: Means<'_>) -> Res
         }
     }
     crash::on_host();
-    let text: String = known.iter().map(|line| format!("{line}\n")).collect();
+    let text = known.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
     let on_disk = kept.write_synced(".new-list", text.as_bytes()).and_then(|()| Ok(syncfs(kept)?));
     let listed = on_disk.and_then(|()| kept.rename(".new-list", "list")).and_then(|()| kept.sync());
     listed.map_err(|_| full(kept))

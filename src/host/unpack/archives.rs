@@ -62,8 +62,8 @@ pub(super) fn pax(kind: u8, records: &[(&str, &str)]) -> Vec<u8> {
     let mut text = String::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
-        let length = (rest..).find(|length| length.to_string().len() + rest == *length).expect("a length");
-        text += &format!("{length} {key}={value}\n");
+        let length = (rest..rest + 9).find(|length| length.to_string().len() + rest == *length).expect("a length");
+        text.extend([length.to_string().as_str(), " ", key, "=", value, "\n"]);
     }
     let mut all = header(&Entry { kind, ..file("more", "") }, text.len() as u64).to_vec();
     all.extend(text.as_bytes());

@@ -215,7 +215,7 @@ fn check_text(text: &[u8]) -> Judged {
     if text.len() > PATH || text.split(|byte| *byte == b'/').any(|part| part.len() > NAME) {
         return Err("a name in it is longer than names can be".to_owned());
     }
-    if text.iter().filter(|byte| **byte == b'/').count() > DEEPEST {
+    if depth(text) > DEEPEST {
         return Err(format!("a name in it is below more than {DEEPEST} directories"));
     }
     Ok(())
@@ -286,6 +286,10 @@ fn check_link(name: &[u8], target: &[u8], place: &[u8]) -> Judged {
             _ => went_down = true,
         }
     }
-    let depth = place.iter().filter(|byte| **byte == b'/').count();
-    if up > depth { Err(out()) } else { Ok(()) }
+    if up > depth(place) { Err(out()) } else { Ok(()) }
+}
+
+/// How many directories a name is below.
+fn depth(name: &[u8]) -> usize {
+    name.split(|byte| *byte == b'/').count() - 1
 }

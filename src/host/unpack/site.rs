@@ -61,7 +61,7 @@ impl<'a> Site<'a> {
         let new =
             self.directory.make(&self.new).map_err(|errno| self.failed(errno))?.ok_or_else(|| self.disturbed())?;
         let is_fresh = new.is_fresh().map_err(|errno| self.failed(errno))?;
-        if is_fresh && new.stat().st_mode & 0o077 == 0 { Ok(new) } else { Err(self.disturbed()) }
+        if is_fresh && is_closed(&new) { Ok(new) } else { Err(self.disturbed()) }
     }
 
     /// Lets the finished tree take its place, and that of the one before.
@@ -181,5 +181,11 @@ pub(in crate::host) fn is_marked(tree: &Directory) -> bool {
 fn is_private(directory: &Directory) -> bool {
     let stat = directory.stat();
     let known = |name: &Vec<u8>| PRIVATE.iter().any(|known| known.as_bytes() == name.as_slice());
-    stat.st_uid == me() && stat.st_mode & 0o077 == 0 && directory.names().is_ok_and(|names| names.iter().all(known))
+    stat.st_uid == me() && is_closed(directory) && directory.names().is_ok_and(|names| names.iter().all(known))
+}
+
+/// Whether it is for its owner alone.
+fn is_closed(directory: &Directory) -> bool {
+    let others = rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO;
+    !rustix::fs::Mode::from_raw_mode(directory.stat().st_mode).intersects(others)
 }

@@ -162,8 +162,11 @@ fn set<T>(place: &mut Option<T>, value: T) -> Checked {
     Ok(())
 }
 
+/// A key and its value.
+type Record<'a> = (&'a [u8], &'a [u8]);
+
 /// Records as `LENGTH KEY=VALUE` and a line break, where the length is that of all of it.
-fn records(mut text: &[u8]) -> Checked<Vec<(&[u8], &[u8])>> {
+fn records(mut text: &[u8]) -> Checked<Vec<Record<'_>>> {
     let mut records = Vec::new();
     while !text.is_empty() {
         let (record, rest) = record(text).ok_or_else(|| Fault::Unreadable("a header in it is damaged".to_owned()))?;
@@ -173,7 +176,7 @@ fn records(mut text: &[u8]) -> Checked<Vec<(&[u8], &[u8])>> {
     Ok(records)
 }
 
-fn record(text: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
+fn record(text: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let blank = text.iter().position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&text[..blank]).ok()?.parse().ok()?;
     let (whole, rest) = text.split_at_checked(length)?;
