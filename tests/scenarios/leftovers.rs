@@ -36,12 +36,12 @@ fn interrupted(house: &House, project: &Project<'_>, end: &dyn Fn()) {
     house.sh("h1", &format!("{half}; touch /srv/left/go"));
 }
 
-/// kill -9 of the program and of every shell of ours on the host.
+/// kill -9 of the program, of the host program, and of what it runs.
 pub(crate) fn killed(house: &House) {
     house.up(&["h1"]);
     let project = house.project("leftovers-killed");
     project.only(&["h1"], ROLE);
-    let kill = || drop(house.ask("h1", "pkill -KILL -f '[a]rmilla-ready'; pkill -KILL -f '[s]rv/left/go'"));
+    let kill = || drop(house.ask("h1", "pkill -KILL -f 'armilla/[p]rogram'; pkill -KILL -f '[s]rv/left/go'"));
     interrupted(house, &project, &kill);
     project.apply(&[]).ends(0);
     assert_eq!(house.sh("h1", LEFT), "");

@@ -9,8 +9,8 @@ use crate::zookeeper_rolling;
 
 const MEMBERS: [&str; 3] = ["zk1", "zk2", "zk3"];
 
-/// Everything a plan must not touch.
-const LISTING: &str = "find /etc /usr/local /opt /srv /home /root /var/lib -xdev ! -path '/var/lib/systemd/*' ! -path '/root/.cache*' -printf '%p %y %m %u %g %s %T@\\n' | sort; dpkg-query -W; ls -A /tmp";
+/// Everything a plan must not touch. The first one brings the host program.
+const LISTING: &str = "find /etc /usr/local /opt /srv /home /root /var/lib -xdev ! -path '/var/lib/systemd/*' ! -path '/root/.cache*' ! -path /var/lib ! -path '/var/lib/armilla*' -printf '%p %y %m %u %g %s %T@\\n' | sort; dpkg-query -W; ls -A /tmp";
 
 /// Empty hosts, an untouched plan, an ensemble, and nothing left to do.
 pub(crate) fn quickstart(house: &House) {
