@@ -160,7 +160,7 @@ fn length<M: Message>(head: [u8; HEAD]) -> io::Result<usize> {
     let strange = |why: String| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     let [version, kind, length @ ..] = head;
     if kind != M::TYPE {
-        return strange("it is no message of armilla's host program".to_owned());
+        return strange("it is not a message of armilla's host program".to_owned());
     }
     if version != VERSION {
         return strange(format!("version {version} of the protocol is unknown; this is version {VERSION}"));
@@ -321,10 +321,10 @@ mod tests {
     #[test]
     fn what_is_no_message_is_refused_in_words() {
         for (bytes, why) in [
-            (&b"Welcome to h1!\n"[..], "it is no message"),
+            (&b"Welcome to h1!\n"[..], "it is not a message"),
             (b"\x01<\xff\xff\xff\xff", "a message of more than"),
             (b"\x02<\0\0\0\0", "version 2 of the protocol is unknown"),
-            (b"\x01>\0\0\0\0", "it is no message"),
+            (b"\x01>\0\0\0\0", "it is not a message"),
         ] {
             let mut frames = Frames::default();
             frames.push(bytes);

@@ -57,14 +57,14 @@ fn next(from: &mut dyn Read) -> Checked<Option<Header>> {
     }
     let mut header = Header::new_old();
     if bytes.len() != header.as_bytes().len() {
-        return Err(Fault::Unreadable("it is no tar archive, or ends early".to_owned()));
+        return Err(Fault::Unreadable("it is not a tar archive, or ends early".to_owned()));
     }
     header.as_mut_bytes().copy_from_slice(&bytes);
     let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum();
     match header.cksum() {
         // The sum itself counts as blanks.
         Ok(claimed) if claimed == sum + 8 * 32 => Ok(Some(header)),
-        _ => Err(Fault::Unreadable("it is no tar archive, or damaged: a header has a wrong checksum".to_owned())),
+        _ => Err(Fault::Unreadable("it is not a tar archive, or damaged: a header has a wrong checksum".to_owned())),
     }
 }
 
@@ -112,7 +112,7 @@ impl More {
             b"path" => set(&mut self.name, value.to_vec()),
             b"linkpath" => set(&mut self.target, value.to_vec()),
             b"size" => {
-                let size = digits(value).ok_or_else(|| Fault::Unreadable("a size in it is no number".to_owned()))?;
+                let size = digits(value).ok_or_else(|| Fault::Unreadable("a size in it is not a number".to_owned()))?;
                 set(&mut self.size, size)
             }
             b"mtime" if kind == b'x' => {
