@@ -13,8 +13,8 @@ use super::fields::{self, Presence};
 use super::version;
 use super::{Action, Change, Field, Kind, Made, Others, Tool, Verdict, Wish, systemd, trace};
 use crate::step::{
-    Command, Holding, Leftovers, Manager, PackageReading, PackageRemoval, Probe, Readings, RemovalReading, Step, Touched,
-    Unreadable, WaitsFor,
+    Command, Holding, Leftovers, Manager, PackageReading, PackageRemoval, Probe, Readings, RemovalReading, Step,
+    Touched, Unreadable, WaitsFor,
 };
 
 /// Package lists older than this many seconds are fetched again before something is installed: a day.

@@ -284,11 +284,13 @@ impl Venv {
         list.extend(pins.iter().any(|pin| pin.hashed).then_some("--require-hashes\n"));
         list.extend(pins.iter().flat_map(|pin| [&pin.line, "\n"]));
         let python = self.inner_python();
-        let pip = [&python, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-input", "--no-cache-dir"];
+        let pip =
+            [&python, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-input", "--no-cache-dir"];
         let install = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--requirement", Command::FILE];
         let mut command = self.owned(Command::new(pip.into_iter().chain(install)).within(WORK));
         // It may hold an address with a password, which others must not find.
-        command.file = Some(values::sealed(list.into_bytes(), self.index_url.as_ref().is_some_and(|url| url.0.is_secret())));
+        command.file =
+            Some(values::sealed(list.into_bytes(), self.index_url.as_ref().is_some_and(|url| url.0.is_secret())));
         Step::Run(command)
     }
 
