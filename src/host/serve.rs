@@ -32,11 +32,10 @@ const USAGE: u8 = 2;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let program = PathBuf::from(arguments.next().unwrap_or_default());
-    if program.file_name().is_some_and(|name| name == undo::BY_HAND) {
-        return by_hand(&program);
-    }
     let verb = arguments.next().unwrap_or_default();
     match verb.to_str() {
+        // It starts itself by that name, too, and then with arguments.
+        Some("") if program.file_name().is_some_and(|name| name == undo::BY_HAND) => by_hand(&program),
         Some("serve") => serve(),
         Some("exec") => {
             let failure = become_and_exec(arguments);
