@@ -58,7 +58,9 @@ impl Stage {
         // Other users have to come by.
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
         let starter = folder.path().join("starter");
-        let program = std::env::current_exe().expect("this program");
+        // They may not come by where it lies.
+        let (own, program) = (std::env::current_exe().expect("this program"), folder.path().join("program"));
+        fs::hard_link(&own, &program).or_else(|_| fs::copy(&own, &program).map(drop)).expect("a name for it");
         let text = WRAPPER.replace("PROGRAM", program.to_str().expect("a name in UTF-8"));
         // Written by another process: a file that a child of a test beside us holds open for writing cannot be run.
         let mut writer = std::process::Command::new("sh");
