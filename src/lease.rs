@@ -5,7 +5,7 @@
 //!
 //! A host grants one lease at a time, to one controller, whatever the project and environment. Each grant raises the host's *fence*; every
 //! order to change something carries the number, and a host refuses an order with another one. The rule is [`grant`];
-//! `transport/script/lease.sh` is the same rule for a real host, and the tests compare the two.
+//! real hosts (`host/keep/lock.rs`) and the simulator decide by it.
 
 use serde::{Deserialize, Serialize};
 

@@ -4,10 +4,10 @@
 //! swapped in one instant, then fewer old versions. Never: anything outside of the directory, or the removal of one that
 //! armilla did not unpack.
 //!
-//! The archive is judged on the host, by one script for files of the project and for what the host fetches: the plan
+//! The archive is judged on the host, by one judge for files of the project and for what the host fetches: the plan
 //! cannot look into what only the host can reach, and two judges would not agree for long. Its SHA-256 says that it is
 //! what the user chose; the judge says that the choice was a good one, before anything of it is written. Its rules are in
-//! `transport/script/unpack.sh`. A file of the project is held in memory, 64 MiB at most; what is larger has an address.
+//! `host/unpack/judge.rs`. A file of the project is held in memory, 64 MiB at most; what is larger has an address.
 //!
 //! What is in the directory is compared by the file `.armilla-archive` in it, which says what was unpacked: programs
 //! write beside themselves, and what they wrote is no difference.

@@ -263,7 +263,7 @@ pub(super) fn remove_all(host: &mut Host, removal: &PackageRemoval) -> Result<bo
     Ok(true)
 }
 
-/// What `purge.sh` does: the package with what came only for it, configuration and all.
+/// What `host/packages/removal.rs` does: the package with what came only for it, configuration and all.
 pub(super) fn purge(host: &mut Host, name: &str) -> Result<(), Trouble> {
     let RemovalReading { serves, along, .. } = rehearse(host, name);
     let along = [serves, along].concat();

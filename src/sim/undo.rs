@@ -1,6 +1,6 @@
 //! What a simulated host keeps before a change, and how it puts it back.
 //!
-//! In: names of what a change touches. Out: the same as `restore.sh` does, in its order. Never: a restart where nothing
+//! In: names of what a change touches. Out: the same as `host/undo/restore.rs` does, in its order. Never: a restart where nothing
 //! was put back.
 
 use std::borrow::Cow;

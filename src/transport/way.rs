@@ -54,7 +54,7 @@ pub(super) trait Way: Send + Sync + 'static {
 }
 
 /// See [`super::Transport::read`]. What asks changes nothing, so it may be asked again, once, when the connection was lost, or
-/// when the shell had served before and has ended since. A host that is slow to answer over a connection that stands is not
+/// when the host program had served before and has ended since. A host that is slow to answer over a connection that stands is not
 /// asked again.
 pub(super) async fn read<W: Way>(way: &W, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
     let mut is_second = false;

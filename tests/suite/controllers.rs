@@ -102,7 +102,7 @@ impl Machine {
         answer
     }
 
-    /// By the rule of `admit` in ticket.sh: the lease and its number must be those of the order.
+    /// By the rule of `admit` in `host/keep/lock.rs`: the lease and its number must be those of the order.
     fn arrive(&mut self) {
         if self.running.is_some() || self.coming.is_empty() {
             return;

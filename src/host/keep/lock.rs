@@ -216,7 +216,7 @@ fn read(folder: &Folder, name: &str) -> Result<Option<String>> {
     Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
 }
 
-/// A number as the shell reads one: up to 18 digits.
+/// A number: up to 18 digits, as earlier versions wrote and read it.
 fn number(text: &str) -> Option<u64> {
     let right = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     right.then(|| text.parse().ok()).flatten()

@@ -9,7 +9,7 @@ use crate::host::directory::{Directory, Missing, Unreached, me, told};
 use crate::host::{Failure, Result};
 use crate::step::{MARKER, Occupied};
 
-/// What is in a private directory: of ours, and of the shell that did this before.
+/// What is in a private directory: of ours, and of the versions before the host program.
 const PRIVATE: [&str; 8] = [ARCHIVE, PLAIN, TREE, "list", "ended", "complaint", "long", "next"];
 
 /// Where a tree is to be, or to be removed.
