@@ -17,7 +17,10 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The beginning of the name of a program that is on its way.
 const ARRIVING: &str = ".new.";
 
-/// Marks this program as used, and removes what nobody uses. What cannot be marked or removed stays as it is.
+/// The beginning of the name of what says that a program was compared with its digest.
+const CHECKED: &str = ".checked.";
+
+/// Marks this program as used, which has it compared with its digest at the next start, and removes what nobody uses. What cannot be marked or removed stays as it is.
 pub(super) fn tidy(own: &Path) {
     tidy_at(own, SystemTime::now());
 }
@@ -33,10 +36,12 @@ fn tidy_at(own: &Path, now: SystemTime) {
     }
     let _ = fs::File::open(own).and_then(|file| file.set_modified(now));
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
         let allowed = match &path {
             path if is_digest(path) => UNUSED,
-            _ if entry.file_name().to_string_lossy().starts_with(ARRIVING) => STALE,
+            _ if name.starts_with(CHECKED) => UNUSED,
+            _ if name.starts_with(ARRIVING) => STALE,
             _ => continue,
         };
         if age(&path).is_ok_and(|age| age > allowed) {
@@ -66,13 +71,14 @@ mod tests {
             path
         };
         let [own, young, old] = [("a", 2), ("b", 29), ("c", 30)].map(|(name, age)| place(&name.repeat(64), days(age)));
-        let [cut, arriving, other] =
-            [(".new.1", 1), (".new.2", 0), ("notes", 99)].map(|(name, age)| place(name, days(age)));
+        let [cut, arriving, gone, checked, other] =
+            [(".new.1", 1), (".new.2", 0), (".checked.c", 30), (".checked.a", 2), ("notes", 99)]
+                .map(|(name, age)| place(name, days(age)));
         tidy_at(&room.path().join("armilla-host"), now);
         assert!(old.exists() && cut.exists(), "a program under its own name tidies nothing");
         tidy_at(&own, now);
-        assert!([&own, &young, &arriving, &other].iter().all(|path| path.exists()));
-        assert!(!old.exists() && !cut.exists());
+        assert!([&own, &young, &arriving, &checked, &other].iter().all(|path| path.exists()));
+        assert!(!old.exists() && !cut.exists() && !gone.exists());
         let used = fs::metadata(&own).and_then(|data| data.modified()).expect("a time");
         assert!(now.duration_since(used).unwrap_or_default() < Duration::from_secs(2));
         place(&"c".repeat(64), days(99));

@@ -59,21 +59,26 @@ macro_rules! become_root {
 /// skips what was sent for the program (the length in bytes stands in a line before it), says so, and takes the program.
 ///
 /// A directory for programs belongs to us and lies where nobody else can put another in its place; others cannot look into
-/// it. Where programs cannot be run from it, the next one is taken. A program is there under its digest, is compared with it
-/// each time before it is run, and gets its name only when it is whole.
+/// it. Where programs cannot be run from it, the next one is taken. A program is there under its digest, and gets its name
+/// only when it is whole. It is compared with its digest before it is run for the first time since the host booted, and
+/// whenever it was written after the last comparison, which `.checked.DIGEST` stands for: a comparison costs several times
+/// what the program itself needs to say that nothing changed.
 macro_rules! become_program {
     () => {
         concat!(
             r#"umask 077; cd /; all=$1 t=$2; if [ "$u" = 0 ]; then set -- /var/lib/armilla/program /run/armilla/program; "#,
             r#"else set -- "${XDG_CACHE_HOME:-$HOME/.cache}/armilla/program" "/run/user/$u/armilla" "/tmp/armilla-$u"; fi; "#,
+            r#"b=; read -r b 2>/dev/null </proc/sys/kernel/random/boot_id; "#,
+            r#"checked() { [ "$b" ] && [ "$p/.checked.$d" -nt "$p/$d" ] && read -r s <"$p/.checked.$d" && [ "$s" = "$b" ]; }; "#,
             r#"sum() { s=$(sha256sum <"$1") && [ "${s%% *}" = "$d" ]; }; "#,
+            r#"run() { { [ -z "$1" ] || echo "$b" >"$p/.checked.$d"; } 2>/dev/null; exec "$p/$d" serve; }; "#,
             r#"echo "armilla-ready $t"; "#,
-            r#"for d in $all; do for p; do [ -O "$p" ] && [ -x "$p/$d" ] && sum "$p/$d" && exec "$p/$d" serve; done; done; "#,
+            r#"for d in $all; do for p; do [ -O "$p" ] && [ -x "$p/$d" ] || continue; checked && run; sum "$p/$d" && run new; done; done; "#,
             r#"read -r n; head -c "$n" >/dev/null; f=; "#,
             r#"for p; do f=$p/.new.$$; mkdir -p "$p" && [ -O "$p" ] && chmod 700 "$p" && : >"$f" && chmod 700 "$f" && [ -x "$f" ] && break; f=; done 2>/dev/null; "#,
             r#"[ "$f" ] || { echo armilla-no-place >&2; exit 126; }; "#,
             r#"echo "armilla-upload $t $(uname -m)"; read -r n d; head -c "$n" >"$f"; "#,
-            r#"if sum "$f" && mv -f "$f" "$p/$d"; then echo "armilla-ready $t"; exec "$p/$d" serve; fi; rm -f "$f"; echo armilla-not-whole >&2; exit 126"#
+            r#"if sum "$f" && mv -f "$f" "$p/$d"; then echo "armilla-ready $t"; run new; fi; rm -f "$f"; echo armilla-not-whole >&2; exit 126"#
         )
     };
 }
@@ -116,7 +121,78 @@ pub(super) fn line(becoming: Become, password: Password, digests: &str, token: &
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    use std::os::unix::process::CommandExt as _;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
     use super::*;
+    use crate::step::Digest;
+
+    /// A user without root's directories.
+    const NOBODY: u32 = 65534;
+
+    /// What a shell says that becomes a program of which each version says who it is.
+    fn become_program(shell: &[&str], cache: &Path, program: &str) -> String {
+        let digest = Digest::of(program.as_bytes()).0;
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).args(["-c", AS_USER, "armilla", &digest, "token"]);
+        command.env("XDG_CACHE_HOME", cache).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let mut started = command.spawn().expect("a shell");
+        let said = format!("7\nrequest{} {digest}\n{program}", program.len());
+        // Who finds its program reads no more.
+        let _ = started.stdin.take().expect("a pipe").write_all(said.as_bytes());
+        let ended = started.wait_with_output().expect("an end");
+        String::from_utf8(ended.stdout).expect("text") + &String::from_utf8(ended.stderr).expect("text")
+    }
+
+    #[test]
+    fn a_program_that_is_not_what_was_sent_is_never_run() {
+        for shell in [&["dash"][..], &["bash", "--posix"]] {
+            let room = tempfile::tempdir().expect("a directory");
+            if rustix::process::geteuid().is_root() {
+                chown(room.path(), Some(NOBODY), Some(NOBODY)).expect("an owner");
+            }
+            let own = "#!/bin/sh\necho own\n";
+            let other = "#!/bin/sh\necho bad\n";
+            let digest = Digest::of(own.as_bytes()).0;
+            let place = room.path().join("armilla/program");
+            let (program, checked) = (place.join(&digest), place.join(format!(".checked.{digest}")));
+            let ask = || become_program(shell, room.path(), own);
+            let (sent, found) = (
+                format!(
+                    "armilla-ready token\narmilla-upload token {}\narmilla-ready token\nown\n",
+                    std::env::consts::ARCH
+                ),
+                "armilla-ready token\nown\n",
+            );
+            assert_eq!(ask(), sent);
+            assert_eq!(ask(), found);
+            // Overwritten since the comparison, in its place or by another file.
+            fs::write(&program, other).expect("a write");
+            assert_eq!(ask(), sent);
+            fs::write(place.join("new"), other).expect("a write");
+            fs::set_permissions(place.join("new"), fs::Permissions::from_mode(0o700)).expect("a mode");
+            fs::rename(place.join("new"), &program).expect("a new name");
+            assert_eq!(ask(), sent);
+            // Not compared since the host booted: here the time of the change says nothing.
+            let boot = fs::read_to_string(&checked).expect("the comparison");
+            fs::write(&program, other).expect("a write");
+            for earlier in ["another boot\n", "", "\n"] {
+                fs::write(&checked, earlier).expect("a write");
+                fs::write(&program, other).expect("a write");
+                fs::write(&checked, earlier).expect("a write");
+                assert_eq!(ask(), sent, "{earlier:?}");
+            }
+            assert_eq!(fs::read_to_string(&checked).expect("the comparison"), boot);
+            assert_eq!(ask(), found);
+        }
+    }
 
     #[test]
     fn the_line_means_the_same_to_every_login_shell() {

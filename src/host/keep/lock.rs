@@ -245,12 +245,13 @@ fn write_new(folder: &Folder, lease: &Lease, desk: &Desk) -> Result {
     })
 }
 
-/// Where no environment is left, nothing is. The guard and the lock of all orders are ours meanwhile.
+/// Where no environment is left, nothing is. The guard and the lock of all orders are ours meanwhile; the guard goes last, for
+/// as soon as it is gone another run begins anew in this directory.
 fn leave(keep: Keep<'_>, folder: &Folder) {
     if !folder.folders().is_empty() {
         return;
     }
-    for name in ["fence", "busy", "guard", ".new-fence", ".new-lease"] {
+    for name in ["fence", "busy", ".new-fence", ".new-lease", "guard"] {
         let _ = folder.remove(name);
     }
     let all = keep.place.directory();
