@@ -3,10 +3,12 @@
 //! In: texts and bytes, read by the store or made by a test. Out: look-ups by role and file name. Never: a file system.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use crate::diag::Source;
 use crate::name::RoleName;
+use crate::secret::LargeFile;
 use crate::template::{Folder, Library};
 
 /// All texts of a project that its environments share, and those of one environment.
@@ -25,7 +27,7 @@ pub struct Project {
     /// The templates that the binary carries for all roles, by path below `templates/`.
     pub shared: Folder,
     /// The project's own `files/`, by path below it.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, File>,
     /// The files of the environment's folder, by path below it.
     pub environment: Vec<(String, Arc<Source>)>,
 }
@@ -38,9 +40,51 @@ pub struct RoleTexts {
     /// `templates/`, by path below it.
     pub templates: Folder,
     /// `files/`, by path below it.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, File>,
     /// Where it comes from.
     pub from: From,
+}
+
+/// A file of `files/`.
+#[derive(Debug, Clone)]
+pub enum File {
+    /// Its bytes.
+    Held(Vec<u8>),
+    /// One that is too large for memory.
+    Large(Large),
+}
+
+impl std::convert::From<&[u8]> for File {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Held(bytes.to_vec())
+    }
+}
+
+/// A large file, which is read when a resource is made of it, and not before.
+#[derive(Clone)]
+pub struct Large(Arc<Described>);
+
+type Described = LazyLock<Result<LargeFile, String>, Box<dyn FnOnce() -> Result<LargeFile, String> + Send>>;
+
+impl Large {
+    /// One that `describe` reads.
+    pub fn new(describe: impl FnOnce() -> Result<LargeFile, String> + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(describe))))
+    }
+
+    /// What it is.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn described(&self) -> Result<&LargeFile, &String> {
+        LazyLock::force(&self.0).as_ref()
+    }
+}
+
+impl fmt::Debug for Large {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Large").finish_non_exhaustive()
+    }
 }
 
 /// Where a role comes from.
@@ -60,9 +104,9 @@ impl Project {
     }
 
     /// A file for a role: the role's own comes before the project's.
-    pub fn file(&self, role: &RoleName, name: &str) -> Option<&[u8]> {
+    pub fn file(&self, role: &RoleName, name: &str) -> Option<&File> {
         let own = self.roles.get(role).and_then(|texts| texts.files.get(name));
-        own.or_else(|| self.files.get(name)).map(Vec::as_slice)
+        own.or_else(|| self.files.get(name))
     }
 
     /// The names of the files a role can use.

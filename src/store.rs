@@ -12,7 +12,9 @@ use include_dir::{Dir, include_dir};
 
 use crate::diag::{Diagnostic, Diagnostics, Source};
 use crate::name::{EnvName, RoleName, did_you_mean};
-use crate::project::{From, Project, RoleTexts};
+use crate::project::{File, From, Large, Project, RoleTexts};
+use crate::secret::LargeFile;
+use crate::step::Digest;
 use crate::template::Folder;
 
 /// The roles that travel in the binary.
@@ -21,8 +23,11 @@ static BUILT_IN: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/roles");
 /// The templates that travel in the binary, for all roles.
 static SHARED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 
-/// A larger text is no configuration; a larger file for a host wants another way than a project folder.
+/// A larger text is no configuration.
 const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// A larger file of `files/` is not kept in memory: no plan shows what changes in it.
+const HELD: u64 = 1024 * 1024;
 
 /// The folder of the project: the nearest at or above `start` that has a `site.yml`.
 ///
@@ -66,7 +71,7 @@ pub fn read_project(root: &Path, environment: Option<&EnvName>) -> Result<Projec
     project.ansible = optional("ansible.cfg");
     project.roles.extend(own_roles(root, &mut problems));
     project.templates = templates(root, root, &mut problems);
-    project.files = bytes(&root.join("files"), &mut problems);
+    project.files = host_files(root, &root.join("files"), &mut problems);
     if let Some(environment) = environment {
         project.environment = environment_texts(root, environment, &mut problems);
     }
@@ -155,7 +160,7 @@ fn own_roles(root: &Path, problems: &mut Diagnostics) -> BTreeMap<RoleName, Role
         }
         let Some(role) = text(root, &path.join("role.yml"), problems) else { continue };
         let templates = templates(root, &path, problems);
-        let files = bytes(&path.join("files"), problems);
+        let files = host_files(root, &path.join("files"), problems);
         roles.insert(role_name, RoleTexts { role, templates, files, from: From::Project });
     }
     roles
@@ -176,7 +181,7 @@ fn built_in(problems: &mut Diagnostics) -> BTreeMap<RoleName, RoleTexts> {
         let texts = RoleTexts {
             role: Source::new(named("role.yml"), role),
             templates: sources(templates, &named("templates")),
-            files: carried(&BUILT_IN, &files).into_iter().map(|(key, bytes)| (key, bytes.to_vec())).collect(),
+            files: carried(&BUILT_IN, &files).into_iter().map(|(key, bytes)| (key, bytes.into())).collect(),
             from: From::BuiltIn,
         };
         roles.insert(role_name, texts);
@@ -276,9 +281,38 @@ fn texts(root: &Path, folder: &Path, problems: &mut Diagnostics) -> BTreeMap<Str
     files.into_iter().filter_map(|(below, path)| Some((below, text(root, &path, problems)?))).collect()
 }
 
-fn bytes(folder: &Path, problems: &mut Diagnostics) -> BTreeMap<String, Vec<u8>> {
-    let files = files(folder, problems);
-    files.into_iter().filter_map(|(below, path)| Some((below, content(&path, problems)?))).collect()
+/// The files for hosts below a folder, by path below it.
+fn host_files(root: &Path, folder: &Path, problems: &mut Diagnostics) -> BTreeMap<String, File> {
+    let mut found = BTreeMap::new();
+    for (below, path) in files(folder, problems) {
+        let is_large = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() > HELD);
+        let name = path.strip_prefix(root).unwrap_or(&path).to_str();
+        let file = match name.filter(|_| is_large) {
+            Some(name) => {
+                let (path, name) = (path.clone(), name.to_owned());
+                Some(File::Large(Large::new(move || described(&path, name))))
+            }
+            None => content(&path, problems).map(File::Held),
+        };
+        found.extend(file.map(|file| (below, file)));
+    }
+    found
+}
+
+fn described(path: &Path, name: String) -> Result<LargeFile, String> {
+    let unreadable = |error: io::Error| format!("{name} cannot be read: {error}");
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let (size, digest) = Digest::of_reader(&mut file).map_err(unreadable)?;
+    Ok(LargeFile { path: name, size, sha256: digest.0 })
+}
+
+/// Whether a large file is still what a plan was made with.
+///
+/// # Errors
+/// Why it is not.
+pub fn check_large(root: &Path, file: &LargeFile) -> Result<(), String> {
+    let found = described(&root.join(&file.path), file.path.clone())?;
+    if found == *file { Ok(()) } else { Err(format!("{} was changed since the plan was made", file.path)) }
 }
 
 fn text(root: &Path, path: &Path, problems: &mut Diagnostics) -> Option<Arc<Source>> {

@@ -118,7 +118,7 @@ impl<T: Transport> Vigil<'_, T> {
         // What runs there when its time is over is waited for once more as long.
         let limit = Instant::now() + self.guard.after * 2 + self.patience;
         loop {
-            let order = Order { steps, ticket: self.ticket.as_ref() };
+            let order = Order { ticket: self.ticket.as_ref(), ..Order::of(steps) };
             let error = match self.transport.perform(self.host, order, watch).await {
                 Ok(outcomes) if outcomes.is_empty() => "no message about it".to_owned(),
                 Ok(outcomes) => return Ok(outcomes),

@@ -107,6 +107,7 @@ fn is_repeatable(step: &Step) -> bool {
     matches!(
         step,
         Step::WriteFile { .. }
+            | Step::SendFile { .. }
             | Step::MakeDirectory { .. }
             | Step::MakeLink { .. }
             | Step::SetOwnership { .. }

@@ -4,6 +4,7 @@
 //! host, or a stage before what it waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ pub struct Permit {
     pub tickets: BTreeMap<HostName, Ticket>,
     /// Hosts on which nothing is begun, and why.
     pub refused: BTreeMap<HostName, String>,
+    /// The folder of the project, in which large files are.
+    pub project: Option<Arc<Path>>,
 }
 
 /// How every stage ended.
@@ -269,6 +272,7 @@ impl<T: Transport> Runner<'_, T> {
             endpoint,
             steps: work.steps(),
             right,
+            project: self.permit.as_ref().and_then(|permit| permit.project.clone()),
             patience: self.limits.patience,
             secrets: self.plan.secrets.clone(),
             transport: Arc::clone(&self.transport),
@@ -326,6 +330,8 @@ struct Task<T> {
     steps: Vec<Step>,
     /// What its orders carry, and the run it belongs to.
     right: Option<(Ticket, RunId)>,
+    /// The folder of the project, if there is one.
+    project: Option<Arc<Path>>,
     patience: Duration,
     secrets: Vec<Secret<String>>,
     transport: Arc<T>,
@@ -403,7 +409,7 @@ impl<T: Transport> Task<T> {
 
     async fn perform(&self, steps: &[Step], from: usize) -> Result<Vec<Outcome>, TransportError> {
         let ticket = self.right.as_ref().map(|(ticket, _)| Ticket { first: from, ..ticket.clone() });
-        let order = Order { steps: &steps[from..], ticket: ticket.as_ref() };
+        let order = Order { steps: &steps[from..], ticket: ticket.as_ref(), project: self.project.as_deref() };
         self.transport.perform(&self.endpoint, order, &|event| self.watch(event, from)).await
     }
 

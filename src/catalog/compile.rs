@@ -12,7 +12,7 @@ use super::{Catalog, Chosen, Desired, Extent, HostCatalog, RoleBlock, Service, W
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::fact::FACTS;
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
-use crate::project::Project;
+use crate::project::{File, Project};
 use crate::resource::{Claim, Hold, ParseError, Resource, Source};
 use crate::role::{Item, Member, Role};
 use crate::secret::Datum;
@@ -187,13 +187,17 @@ impl Compiler<'_> {
 
     fn plain_file(&self, role: &Role, name: &str, place: &Origin) -> Result<Datum, Diagnostics> {
         let project = self.desired.project;
-        let Some(bytes) = project.file(&role.name, name) else {
-            return Err(missing("file", role, name, place, &project.file_names(&role.name)).into());
-        };
-        Ok(match std::str::from_utf8(bytes) {
-            Ok(text) => text.into(),
-            Err(_) => Datum::Bytes(bytes.to_vec()),
-        })
+        match project.file(&role.name, name) {
+            None => Err(missing("file", role, name, place, &project.file_names(&role.name)).into()),
+            Some(File::Held(bytes)) => Ok(match std::str::from_utf8(bytes) {
+                Ok(text) => text.into(),
+                Err(_) => Datum::Bytes(bytes.clone()),
+            }),
+            Some(File::Large(file)) => match file.described() {
+                Ok(file) => Ok(Datum::Large(file.clone())),
+                Err(why) => Err(Diagnostic::error(why.clone()).at(place).into()),
+            },
+        }
     }
 
     fn rendered_file(&self, role: &Role, name: &str, scope: &Scope, place: &Origin) -> Result<Datum, Diagnostics> {

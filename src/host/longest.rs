@@ -34,7 +34,8 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::RemovePackages(_) => REMOVING + LOOKING + MERCY + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::Download { remote, .. } => remote.timeout + MERCY,
-        Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout),
+        Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout) + sending(step),
+        Step::SendFile { .. } => PLAIN + sending(step),
         Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
         Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
         Step::Undo { .. } | Step::GiveUp { .. } => UNDOING,
@@ -43,13 +44,20 @@ pub fn longest(steps: &[Step]) -> Duration {
     steps.iter().map(one).sum::<Duration>() + PLAIN
 }
 
+/// How long a large file may be on its way.
+fn sending(step: &Step) -> Duration {
+    /// Bytes in a second, over a slow connection that many hosts share.
+    const SLOW: u64 = 128 << 10;
+    step.large_file().map_or(Duration::ZERO, |file| Duration::from_secs(file.size / SLOW))
+}
+
 /// What a step makes the host fetch.
 fn remote(step: &Step) -> Option<&Remote> {
     match step {
         Step::Download { remote, .. } => Some(remote),
         Step::Unpack(unpacking) => match &unpacking.source {
             Packed::Remote(remote) => Some(remote),
-            Packed::Content(_) => None,
+            Packed::Content(_) | Packed::Large(_) => None,
         },
         _ => None,
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::{Accounts, Run};
+use super::large::Arrived;
 use super::place::{Place, Surroundings};
 use super::program::{Identity, Person, Programs, environment, unwatched};
 use super::{Failure, Result, http, read};
@@ -19,6 +20,8 @@ pub(super) struct Machine {
     pub(super) place: Option<Place>,
     /// The users and groups of this host.
     pub(super) accounts: Arc<Accounts>,
+    /// The large files that came.
+    pub(super) arrived: Arrived,
     starter: Arc<Starter>,
 }
 
@@ -51,7 +54,12 @@ impl Machine {
             Surroundings { host_dir: host_dir.as_deref(), state_home: state_home.as_deref(), home: home.as_deref() };
         let starter = Arc::new(Starter { path, environment: environment(std::env::vars_os()) });
         let run = tool(Arc::clone(&starter));
-        Self { place: Place::of(uid, around), accounts: Arc::new(Accounts::new(run)), starter }
+        Self {
+            place: Place::of(uid, around),
+            accounts: Arc::new(Accounts::new(run)),
+            arrived: Arrived::default(),
+            starter,
+        }
     }
 
     /// The path of this program.

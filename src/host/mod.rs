@@ -11,6 +11,7 @@ mod files;
 mod gate;
 mod http;
 mod keep;
+mod large;
 mod lodging;
 mod longest;
 mod machine;

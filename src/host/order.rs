@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::files::{Company, Draft, Files};
 use super::keep::journal::Journal;
 use super::keep::{Keep, Uptime, copies, ledger, lock};
+use super::large::Sender;
 use super::machine::Machine;
 use super::timer::{self, Timer};
 use super::undo::{self, Means};
@@ -25,6 +26,7 @@ use super::{Failure, Result, gate, http, packages, program, unpack};
 use crate::crash;
 use crate::lease::Ticket;
 use crate::name::HostName;
+use crate::secret::LargeFile;
 use crate::step::deadman::UNDONE;
 use crate::step::{Gate, Outcome, Ownership, Remote, Step, home_of};
 
@@ -34,6 +36,14 @@ pub(super) type Say<'a> = dyn FnMut(Answer) -> io::Result<()> + 'a;
 /// How many files are written before the first of them gets its name: they are flushed together.
 const TOGETHER: usize = 100;
 
+/// Who gave an order.
+pub(super) struct Line<'a> {
+    /// Hears what happens.
+    pub(super) say: &'a mut Say<'a>,
+    /// Sends large files.
+    pub(super) input: &'a mut dyn io::Read,
+}
+
 /// Carries out steps.
 ///
 /// # Errors
@@ -42,8 +52,9 @@ pub(super) fn carry_out(
     machine: &Arc<Machine>,
     host: &HostName,
     (steps, ticket): (&[Step], Option<&Ticket>),
-    say: &mut Say<'_>,
+    line: Line<'_>,
 ) -> io::Result<()> {
+    let Line { say, input } = line;
     let home = |name: &str| machine.home(name);
     let keep = machine.place.as_ref().map(|place| Keep { place, host, uptime: &Uptime::now, home: &home });
     let admitted = match ticket.map(|ticket| admit(keep, ticket, steps, say)) {
@@ -60,7 +71,7 @@ pub(super) fn carry_out(
         Err(failure) => return say(Answer::Refused(Refusal::Unable(failure.why))),
     };
     let gone = Cell::new(false);
-    let order = Order { machine, keep, lock, steps, files, drafts: VecDeque::new(), journal, gone };
+    let order = Order { machine, keep, lock, steps, files, input, drafts: VecDeque::new(), journal, gone };
     order.carry_out(say)
 }
 
@@ -117,6 +128,7 @@ fn number(index: usize) -> u32 {
 fn draft_directories(steps: &[Step]) -> BTreeSet<String> {
     let directory = |step: &Step| match step {
         Step::WriteFile { path, .. }
+        | Step::SendFile { path, .. }
         | Step::EditFile { path, .. }
         | Step::Download { path, .. }
         | Step::MakeLink { path, .. } => path.rsplit_once('/').map(|(directory, _)| format!("{directory}/")),
@@ -132,6 +144,8 @@ struct Order<'a> {
     lock: Option<lock::Admitted>,
     steps: &'a [Step],
     files: Files<'a>,
+    /// Where large files come from.
+    input: &'a mut dyn io::Read,
     /// Files that are written and not in their places yet, with the numbers of their steps.
     drafts: VecDeque<(usize, Option<Draft>)>,
     journal: Option<Journal>,
@@ -202,6 +216,7 @@ impl Order<'_> {
                 done(self.files.write_drafted(draft, (path, content.bytes()), ownership))
             }
             Step::WriteFile { path, content, ownership } => done(self.files.write(path, content.bytes(), ownership)),
+            Step::SendFile { path, file, ownership } => done(self.receive(path, (file, ownership), say)),
             Step::Unchanged { path, digest } => done(self.files.unchanged(path, digest.as_ref())),
             Step::EditFile { path, edit, create } => self.files.edit(path, edit, create.as_ref()),
             Step::MakeDirectory { path, ownership } => done(self.files.make_directory(path, ownership)),
@@ -210,8 +225,11 @@ impl Order<'_> {
             Step::Remove { path, what } => done(self.files.remove(path, *what)),
             Step::Download { path, remote, ownership } => done(self.download(path, remote, ownership)),
             Step::Unpack(unpacking) => {
-                let person = |name: &str| self.machine.person(name);
-                done(unpack::unpack(&self.machine.programs(&person), &*self.machine.accounts, unpacking))
+                let (machine, gone) = (self.machine, &self.gone);
+                let person = |name: &str| machine.person(name);
+                let mut sender = Sender { say, input: &mut *self.input, gone: &mut || gone.set(true) };
+                let mut bring = |file: &LargeFile, to: &mut dyn io::Write| sender.bring(file, &machine.arrived, to);
+                done(unpack::unpack(&machine.programs(&person), &*machine.accounts, unpacking, &mut bring))
             }
             Step::RemoveUnpacked { path } => done(unpack::remove(path)),
             step => self.other(index, step, say),
@@ -287,6 +305,18 @@ impl Order<'_> {
         let mut draft = self.files.draft(path, ownership)?;
         http::fetch(&self.machine.programs(&person), remote, path, &mut Sink(&mut draft))?;
         self.files.place(draft)
+    }
+
+    fn receive(&mut self, path: &str, (file, ownership): (&LargeFile, &Ownership), say: &mut Say<'_>) -> Result {
+        let (arrived, gone) = (&self.machine.arrived, &self.gone);
+        let mut draft = self.files.draft(path, ownership)?;
+        let mut sender = Sender { say, input: &mut *self.input, gone: &mut || gone.set(true) };
+        sender.bring(file, arrived, &mut Sink(&mut draft))?;
+        self.files.place(draft)?;
+        if home_of(path).is_none() {
+            arrived.remember(file, path);
+        }
+        Ok(())
     }
 
     /// The draft of a step; the drafts of all files that the next steps write, too, if there is none yet.

@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::keep::{Keep, Uptime, lock};
 use super::machine::Machine;
+use super::order::Line;
 use super::program::{Heard, Limits, become_and_exec};
 use super::timer::{self, Firing};
 use super::undo::Means;
@@ -71,7 +72,7 @@ fn serve() -> ExitCode {
     loop {
         match next(&mut input) {
             Ok(Some(call)) => {
-                if answer(&machine, &call).is_err() {
+                if answer(&machine, &call, &mut input).is_err() {
                     return ExitCode::FAILURE;
                 }
             }
@@ -99,7 +100,7 @@ fn next(input: &mut BufReader<Stdin>) -> io::Result<Option<Call>> {
     }
 }
 
-fn answer(machine: &Arc<Machine>, call: &Call) -> io::Result<()> {
+fn answer(machine: &Arc<Machine>, call: &Call, input: &mut BufReader<Stdin>) -> io::Result<()> {
     let mut output = io::stdout().lock();
     let mut say = |answer: Answer| send(&mut output, &answer);
     match &call.request {
@@ -113,7 +114,8 @@ fn answer(machine: &Arc<Machine>, call: &Call) -> io::Result<()> {
         }
         Request::Perform { steps, ticket, crash_at } => {
             crash::arm_host(*crash_at);
-            order::carry_out(machine, &call.host, (steps, ticket.as_ref()), &mut say)?;
+            let line = Line { say: &mut say, input };
+            order::carry_out(machine, &call.host, (steps, ticket.as_ref()), line)?;
         }
         Request::Lease(request) => say(lease(machine, &call.host, request))?,
         Request::Run(command) => run(machine, command, &mut say)?,

@@ -90,6 +90,10 @@ pub enum Answer {
     Exited(i32),
     /// Nothing was done.
     Refused(Refusal),
+    /// Wants the bytes of the large file with this SHA-256: not frames, but chunks; see [`chunk`].
+    Wants(String),
+    /// Cannot use more of them: no other chunk is to come but the empty one.
+    Enough,
     /// There is no more to this answer.
     Over,
 }
@@ -204,6 +208,30 @@ pub fn receive<M: Message>(from: &mut impl Read) -> io::Result<Option<M>> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     message(&rest).map(Some)
+}
+
+/// The most bytes of a large file that travel in one piece.
+pub const CHUNK: usize = 256 << 10;
+
+/// A piece of a large file: four bytes (big endian) for its length, and the bytes. An empty one is the last.
+pub fn chunk(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap_or_default();
+    [&length.to_be_bytes(), bytes].concat()
+}
+
+/// Reads one piece of a large file into the place of what is in the buffer.
+///
+/// # Errors
+/// When it ends in the middle of one, or is longer than [`CHUNK`].
+pub fn receive_chunk(from: &mut (impl Read + ?Sized), buffer: &mut Vec<u8>) -> io::Result<()> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > CHUNK {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a piece of a file is longer than it may be"));
+    }
+    buffer.resize(length, 0);
+    from.read_exact(buffer)
 }
 
 /// Reads messages from pieces, as they arrive.

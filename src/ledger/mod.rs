@@ -206,11 +206,12 @@ pub fn want(kind: &str, keys: &Datum) -> Digest {
 }
 
 /// As JSON with the entries of every map in the order of their names. Ledgers keep the digest of it, so it stays as it is:
-/// secrets and bytes are maps of one entry, and data that looks like one of these gets another name.
+/// secrets, bytes and large files are maps of one entry, and data that looks like one of these gets another name.
 fn in_order(value: &Datum) -> serde_json::Value {
     match value {
         Datum::Secret(secret) => serde_json::json!({ "$secret": as_text(secret).expose() }),
         Datum::Bytes(bytes) => serde_json::json!({ "$bytes": STANDARD.encode(bytes) }),
+        Datum::Large(file) => serde_json::json!({ "$sha256": file.sha256 }),
         Datum::Map(entries) => {
             let sorted: BTreeMap<&String, serde_json::Value> =
                 entries.iter().map(|(key, value)| (key, in_order(value))).collect();
@@ -221,10 +222,14 @@ fn in_order(value: &Datum) -> serde_json::Value {
     }
 }
 
-/// The key of a map of data, never that of a secret or of bytes.
+/// The key of a map of data, never that of a secret, of bytes or of a large file.
 fn apart(key: &str) -> String {
     let word = key.trim_start_matches('$');
-    if word.len() < key.len() && ["secret", "bytes"].contains(&word) { format!("${key}") } else { key.to_owned() }
+    if word.len() < key.len() && ["secret", "bytes", "sha256"].contains(&word) {
+        format!("${key}")
+    } else {
+        key.to_owned()
+    }
 }
 
 /// Why a ledger cannot be used.

@@ -14,13 +14,15 @@ use super::proposal::Saved;
 use super::settle::{Over, Settled};
 use super::{Abort, Approval, Approved, Locked, Notice, Observer, Outcome, Proposal, Session, Stop};
 use crate::apply::{self, End, Event, Failure, Limits, Permit, Report};
-use crate::diag::{Diagnostic, shown};
+use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{self, Head, Record};
 use crate::ledger::Applied;
 use crate::name::{HostName, RunId};
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Finding, Plan};
+use crate::secret::LargeFile;
 use crate::step::Digest;
+use crate::store;
 use crate::transport::Transport;
 
 /// How often it is looked whether somebody approved the canaries.
@@ -89,6 +91,7 @@ impl<T: Transport> Session<T> {
             finished.unsaved.extend(unadopted);
             return Ok(finished);
         }
+        check_large_files(&proposal)?;
         let Stored { plan, bytes, digest } = self.stored(&proposal, locked.run()).await?;
         let mut refused = match (reread, plan) {
             (Reread::Yes, Some(plan)) => moved(locked, &plan, &digest, stop).await?,
@@ -181,6 +184,24 @@ async fn moved<T: Transport>(
     Err(problem.hint("plan again; to complete an interrupted run: armilla resume RUN").into())
 }
 
+/// A plan that was made earlier names its large files: each must still be what it was.
+fn check_large_files(proposal: &Proposal) -> Result<(), Abort> {
+    if proposal.saved.is_none() && proposal.resumes.is_none() {
+        return Ok(());
+    }
+    let steps = proposal.survey.plan.stages.iter().flat_map(|stage| stage.work.steps());
+    let files: BTreeSet<LargeFile> = steps.filter_map(|step| step.large_file().cloned()).collect();
+    let mut problems = Diagnostics::new();
+    for file in &files {
+        let missing = "it was planned in a project, and there is none here: change to its folder".to_owned();
+        let root = proposal.project.as_deref().ok_or(missing);
+        if let Err(why) = root.and_then(|root| store::check_large(root, file)) {
+            problems.push(Diagnostic::error(why).hint("plan again; nothing was changed"));
+        }
+    }
+    problems.result(()).map_err(Abort::from)
+}
+
 /// A run that is recorded and may begin.
 struct Run<'a, T: Transport> {
     session: &'a Session<T>,
@@ -240,7 +261,9 @@ impl<T: Transport> Run<'_, T> {
         let tell = Arc::new(move |event: Event| lock(&told).event(&event, begun.elapsed()));
         let options = self.session.options();
         let limits = Limits { forks: options.forks, patience: options.reboot_timeout };
-        let permit = Permit { applied: self.applied.clone(), tickets: self.tickets(), refused: self.refused.clone() };
+        let project = self.proposal.project.as_deref().map(Arc::from);
+        let (applied, refused) = (self.applied.clone(), self.refused.clone());
+        let permit = Permit { applied, tickets: self.tickets(), refused, project };
         let channels = apply::Channels { stop: halted, approved, tell };
         let transport = Arc::clone(self.session.transport());
         let report = apply::run(plan, transport, limits, Some(permit), channels).await;

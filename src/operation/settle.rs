@@ -151,7 +151,7 @@ impl<T: Transport> Locked<T> {
 }
 
 async fn save<T: Transport>(transport: &T, host: &Endpoint, step: &Step, ticket: &Ticket) -> Result<(), String> {
-    let order = Order { steps: std::slice::from_ref(step), ticket: Some(ticket) };
+    let order = Order { ticket: Some(ticket), ..Order::of(std::slice::from_ref(step)) };
     crate::crash::point();
     let outcomes = transport.perform(host, order, &|_| ()).await.map_err(|error| error.to_string())?;
     crate::crash::point();
@@ -172,7 +172,7 @@ async fn awaited<T: Transport>(
     for finding in &mut findings {
         let Some(check) = finding.check.clone() else { continue };
         let steps = [Step::Await(Gate { of: finding.service.clone(), checks: vec![check] })];
-        let order = Order { steps: &steps, ticket: Some(ticket) };
+        let order = Order { ticket: Some(ticket), ..Order::of(&steps) };
         finding.health = match transport.perform(host, order, &|_| ()).await {
             Ok(outcomes) => match outcomes.into_iter().next() {
                 Some(Outcome::Failed { stderr, .. }) => Health::Unhealthy(stderr),

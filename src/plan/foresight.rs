@@ -156,6 +156,7 @@ enum Ground {
 fn written(step: &Step) -> Option<&str> {
     match step {
         Step::WriteFile { path, .. }
+        | Step::SendFile { path, .. }
         | Step::Download { path, .. }
         | Step::MakeLink { path, .. }
         | Step::EditFile { path, create: Some(_), .. } => Some(path),
@@ -167,6 +168,7 @@ fn written(step: &Step) -> Option<&str> {
 pub(super) fn path_of(step: &Step) -> Option<&str> {
     match step {
         Step::WriteFile { path, .. }
+        | Step::SendFile { path, .. }
         | Step::MakeDirectory { path, .. }
         | Step::MakeLink { path, .. }
         | Step::SetOwnership { path, .. }
@@ -198,6 +200,15 @@ pub(super) fn after(found: &mut PathReading, step: &Step) {
                 digest: Digest::of(bytes),
                 modified: if let PathReading::File { modified, .. } = found { *modified } else { 0 },
                 content: Some(bytes.to_vec()),
+            };
+        }
+        Step::SendFile { file, ownership, .. } => {
+            *found = PathReading::File {
+                attributes: owned(found, ownership, Mode(0o644)),
+                size: file.size,
+                digest: Digest(file.sha256.clone()),
+                modified: 0,
+                content: None,
             };
         }
         // How large it is makes no difference.

@@ -33,6 +33,7 @@ fn of_step(step: &Step) -> Option<Vec<Touched>> {
     let path = |path: &String| Some(vec![Touched::Path(path.clone())]);
     match step {
         Step::WriteFile { path: at, .. }
+        | Step::SendFile { path: at, .. }
         | Step::EditFile { path: at, .. }
         | Step::MakeDirectory { path: at, .. }
         | Step::MakeLink { path: at, .. }

@@ -7,7 +7,7 @@
 //! The archive is judged on the host, by one judge for files of the project and for what the host fetches: the plan
 //! cannot look into what only the host can reach, and two judges would not agree for long. Its SHA-256 says that it is
 //! what the user chose; the judge says that the choice was a good one, before anything of it is written. Its rules are in
-//! `host/unpack/judge.rs`. A file of the project is held in memory, 64 MiB at most; what is larger has an address.
+//! `host/unpack/judge.rs`.
 //!
 //! What is in the directory is compared by the file `.armilla-archive` in it, which says what was unpacked: programs
 //! write beside themselves, and what they wrote is no difference.
@@ -19,7 +19,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Data, Presence, Span};
+use super::fields::{self, Body, Data, Presence, Span, Wanted};
 use super::remote::{self, Bytes, Request};
 use super::{Action, Claim, Field, Kind, Made, Others, Source, Verdict, Wish, regular, trace};
 use crate::secret::Content;
@@ -44,7 +44,7 @@ pub(super) struct Archive {
     sha256: Option<String>,
     /// The archive itself, which `src` names.
     #[serde(default)]
-    content: Option<Data>,
+    content: Option<Body>,
     /// A symbolic link to the directory, such as `/opt/spark`. It changes in one instant, after everything is unpacked.
     /// A file of your own inside is best named by `path`, not by way of the link, which still leads elsewhere in a plan.
     #[serde(default)]
@@ -227,16 +227,16 @@ impl Archive {
         match (&self.content, self.request()) {
             (Some(_), None) if self.url.is_some() => Err("`src` and `url` are mutually exclusive".to_owned()),
             (Some(_), Some(_)) => Err("`src` and `url` are mutually exclusive".to_owned()),
-            (Some(data), None) => self.check_content(&data.0),
+            (Some(body), None) => self.check_content(body.as_wanted()),
             (None, Some(request)) => request.check(),
             (None, None) => Err("an archive needs `src`, or `url` and `sha256`".to_owned()),
         }
     }
 
-    fn check_content(&self, content: &Content) -> Result<(), String> {
+    fn check_content(&self, content: Wanted<'_>) -> Result<(), String> {
         let Some(wanted) = &self.sha256 else { return Ok(()) };
         remote::check_sha256(wanted)?;
-        let found = Digest::of(content.bytes());
+        let found = content.digest();
         if found == remote::digest(wanted) {
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl Archive {
 
     fn digest(&self) -> Digest {
         match (&self.content, &self.sha256) {
-            (Some(data), _) => Digest::of(data.0.bytes()),
+            (Some(body), _) => body.as_wanted().digest(),
             (None, sha256) => remote::digest(sha256.as_deref().unwrap_or_default()),
         }
     }
@@ -345,7 +345,9 @@ impl Archive {
     fn unpacking(&self, occupied: Occupied) -> Step {
         let source = match (&self.content, self.request()) {
             (None, Some(request)) => Packed::Remote(request.remote()),
-            (content, _) => Packed::Content(content.as_ref().map_or(Content::from(""), |data| data.0.clone())),
+            (Some(Body::Content(content)), _) => Packed::Content(content.clone()),
+            (Some(Body::Large(file)), _) => Packed::Large(file.clone()),
+            (None, None) => Packed::Content(Content::from("")),
         };
         let limits =
             UnpackLimits { bytes: self.max_unpacked.0, entries: self.max_entries.into(), ratio: self.max_ratio.into() };

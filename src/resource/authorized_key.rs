@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, FileMode, Presence};
+use super::fields::{self, FileMode, Presence, Wanted};
 use super::part::Piece;
 use super::regular::{Regular, modified};
 use super::{Change, Field, Hold, Kind, Verdict, trace};
@@ -192,7 +192,7 @@ impl AuthorizedKey {
         if self.keys.is_some() {
             let all: Vec<String> = lines.iter().map(|line| line.line() + "\n").collect();
             let content = Content::from(all.concat().as_str());
-            let content = (self.state == Presence::Present).then_some(&content);
+            let content = (self.state == Presence::Present).then_some(Wanted::Content(&content));
             let path = self.file();
             let ownership = self.ownership(0o600);
             return Regular { path: &path, content, ownership, frozen: false }.verdict(found);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Presence};
+use super::fields::{self, Presence, Wanted};
 use super::regular::{Regular, modified};
 use super::{Hold, Kind, Verdict, trace};
 use crate::secret::Content;
@@ -154,7 +154,7 @@ impl Cron {
 
 fn regular<'a>(path: &'a str, content: Option<&'a Content>) -> Regular<'a> {
     let ownership = fields::ownership("root", "root", fields::mode_644());
-    Regular { path, content, ownership, frozen: false }
+    Regular { path, content: content.map(Wanted::Content), ownership, frozen: false }
 }
 
 /// In quotes where cron would take away or misread something.

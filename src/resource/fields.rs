@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{Field, FieldValue};
 use crate::edit::{EditError, Path, Position, Segment, State, pattern};
-use crate::secret::{Content, Datum, Secret, as_text};
-use crate::step::{Attributes, Command, Mode, Ownership, PathReading, Touched};
+use crate::secret::{Content, Datum, LargeFile, Secret, as_text, too_large};
+use crate::step::{Attributes, Command, Digest, Mode, Ownership, PathReading, Touched};
 
 /// Whether a thing is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,15 +80,82 @@ pub struct Data(pub Content);
 
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Datum::deserialize(deserializer)? {
-            Datum::Text(text) => Ok(Self(Content::Plain(text.into_bytes()))),
-            Datum::Bytes(bytes) => Ok(Self(Content::Plain(bytes))),
-            Datum::Secret(secret) => {
-                let text = as_text(&secret).expose().clone();
-                Ok(Self(Content::Secret(Secret::new(text.into_bytes()))))
-            }
-            _ => Err(D::Error::custom("content must be a text; put a number in quotes")),
+        data(Datum::deserialize(deserializer)?).map(Self)
+    }
+}
+
+fn data<E: Error>(datum: Datum) -> Result<Content, E> {
+    match datum {
+        Datum::Text(text) => Ok(Content::Plain(text.into_bytes())),
+        Datum::Bytes(bytes) => Ok(Content::Plain(bytes)),
+        Datum::Secret(secret) => {
+            let text = as_text(&secret).expose().clone();
+            Ok(Content::Secret(Secret::new(text.into_bytes())))
         }
+        Datum::Large(file) => Err(too_large(&file)),
+        _ => Err(E::custom("content must be a text; put a number in quotes")),
+    }
+}
+
+/// What is to be in a file or archive, however large it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Body {
+    /// A text, a secret, or bytes.
+    Content(Content),
+    /// A large file of the project.
+    Large(LargeFile),
+}
+
+impl Body {
+    /// The same, borrowed.
+    pub(super) fn as_wanted(&self) -> Wanted<'_> {
+        match self {
+            Self::Content(content) => Wanted::Content(content),
+            Self::Large(file) => Wanted::Large(file),
+        }
+    }
+}
+
+/// A borrowed [`Body`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted<'a> {
+    /// A text, a secret, or bytes.
+    Content(&'a Content),
+    /// A large file of the project.
+    Large(&'a LargeFile),
+}
+
+impl Wanted<'_> {
+    /// Of its bytes.
+    pub(super) fn digest(self) -> Digest {
+        match self {
+            Self::Content(content) => Digest::of(content.bytes()),
+            Self::Large(file) => Digest(file.sha256.clone()),
+        }
+    }
+
+    /// Whether a secret is in it.
+    pub(super) fn is_secret(self) -> bool {
+        matches!(self, Self::Content(content) if content.is_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Datum::deserialize(deserializer)? {
+            Datum::Large(file) => Ok(Self::Large(file)),
+            other => data(other).map(Self::Content),
+        }
+    }
+}
+
+impl JsonSchema for Body {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Data::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Data::json_schema(generator)
     }
 }
 
@@ -470,12 +537,15 @@ pub(super) fn new(name: &'static str, to: &(impl ToString + ?Sized)) -> Field {
 }
 
 /// What was there (its bytes, if the host sent them, and its size) against what should be.
-pub(super) fn content(found: Option<(Option<&[u8]>, u64)>, wanted: &Content) -> Field {
+pub(super) fn content(found: Option<(Option<&[u8]>, u64)>, wanted: Wanted<'_>) -> Field {
     let value = match (found, wanted) {
-        (_, Content::Secret(_)) => FieldValue::Secret,
-        (None, Content::Plain(to)) => diff(b"", to, None),
-        (Some((Some(from), size)), Content::Plain(to)) => diff(from, to, Some(size)),
-        (Some((None, size)), Content::Plain(to)) => FieldValue::Binary { from: Some(size), to: to.len() as u64 },
+        (found, Wanted::Large(file)) => FieldValue::Binary { from: found.map(|(_, size)| size), to: file.size },
+        (_, Wanted::Content(Content::Secret(_))) => FieldValue::Secret,
+        (None, Wanted::Content(Content::Plain(to))) => diff(b"", to, None),
+        (Some((Some(from), size)), Wanted::Content(Content::Plain(to))) => diff(from, to, Some(size)),
+        (Some((None, size)), Wanted::Content(Content::Plain(to))) => {
+            FieldValue::Binary { from: Some(size), to: to.len() as u64 }
+        }
     };
     Field { name: "content", value }
 }

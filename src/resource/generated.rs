@@ -3,7 +3,7 @@
 //! In: a path, what to put there, and what was found. Out: the difference and its steps. Never: a file that a kind owns
 //! only in part, or a secret.
 
-use super::fields;
+use super::fields::{self, Wanted};
 use super::regular::{self, Regular};
 use super::{Action, Field, Verdict};
 use crate::secret::Content;
@@ -65,7 +65,12 @@ impl Generated {
 
     fn regular(&self, wanted: bool) -> Regular<'_> {
         let ownership = fields::ownership("root", "root", fields::mode_644());
-        Regular { path: &self.path, content: wanted.then_some(&self.content), ownership, frozen: false }
+        Regular {
+            path: &self.path,
+            content: wanted.then_some(Wanted::Content(&self.content)),
+            ownership,
+            frozen: false,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Data, FileMode, Presence};
+use super::fields::{self, Body, FileMode, Presence, Wanted};
 use super::path::{PathKind, Shape};
 use super::{Action, Change, Field, Source, Verdict};
 use crate::secret::Content;
@@ -36,7 +36,7 @@ pub(super) struct Written<S: Sort> {
     /// What is in it. Instead: `src`, a file of the role's or project's `files/` (of a `template`: a template of
     /// `templates/`, which is rendered).
     #[serde(default)]
-    content: Option<Data>,
+    content: Option<Body>,
     /// The user it belongs to.
     #[serde(default = "fields::root")]
     owner: String,
@@ -74,7 +74,7 @@ impl<S: Sort> PathKind for Written<S> {
     fn check(&self) -> Result<(), String> {
         fields::check_word("user", &self.owner)?;
         fields::check_word("group", &self.group)?;
-        check(&format!("a {}", S::NAME), self.state, self.content.as_ref(), self.mode)
+        check(&format!("a {}", S::NAME), self.state, self.content.as_ref().map(Body::as_wanted), self.mode)
     }
 
     fn fetch(&self) -> Fetch {
@@ -90,7 +90,7 @@ impl<S: Sort> Written<S> {
     fn regular(&self) -> Regular<'_> {
         Regular {
             path: &self.path,
-            content: self.content.as_ref().map(|data| &data.0),
+            content: self.content.as_ref().map(Body::as_wanted),
             ownership: fields::ownership(&self.owner, &self.group, self.mode),
             frozen: self.frozen,
         }
@@ -103,7 +103,7 @@ pub(super) struct Regular<'a> {
     /// Where it is on the host.
     pub(super) path: &'a str,
     /// What is in it; none if it should not be there.
-    pub(super) content: Option<&'a Content>,
+    pub(super) content: Option<Wanted<'a>>,
     /// Who may do what with it.
     pub(super) ownership: Ownership,
     /// Whether other content stops the plan.
@@ -119,8 +119,8 @@ impl Regular<'_> {
     fn fetch(&self) -> Fetch {
         match self.content {
             // A secret's old value is as secret: only its digest travels.
-            None | Some(Content::Secret(_)) => Fetch::Digest,
-            Some(Content::Plain(bytes)) => Fetch::Unless(Digest::of(bytes)),
+            None | Some(Wanted::Large(_) | Wanted::Content(Content::Secret(_))) => Fetch::Digest,
+            Some(Wanted::Content(Content::Plain(bytes))) => Fetch::Unless(Digest::of(bytes)),
         }
     }
 
@@ -150,12 +150,12 @@ impl Regular<'_> {
         }
     }
 
-    fn writing(&self, content: &Content, found: &PathReading) -> Verdict {
+    fn writing(&self, content: Wanted<'_>, found: &PathReading) -> Verdict {
         match found {
             PathReading::Absent => self.written(Action::Add, content, vec![fields::content(None, content)]),
             PathReading::File { attributes, digest, size, content: old, .. } => {
                 let permissions = fields::ownership_fields(attributes, &self.ownership);
-                if *digest == Digest::of(content.bytes()) {
+                if *digest == content.digest() {
                     self.owned(permissions)
                 } else if self.frozen {
                     Verdict::Refuse("it is frozen and has other content".to_owned())
@@ -169,9 +169,13 @@ impl Regular<'_> {
         }
     }
 
-    fn written(&self, action: Action, content: &Content, fields: Vec<Field>) -> Verdict {
-        let (path, content, ownership) = (self.path.to_owned(), content.clone(), self.ownership.clone());
-        Verdict::change(action, fields, vec![Step::WriteFile { path, content, ownership }])
+    fn written(&self, action: Action, content: Wanted<'_>, fields: Vec<Field>) -> Verdict {
+        let (path, ownership) = (self.path.to_owned(), self.ownership.clone());
+        let step = match content {
+            Wanted::Content(content) => Step::WriteFile { path, content: content.clone(), ownership },
+            Wanted::Large(file) => Step::SendFile { path, file: file.clone(), ownership },
+        };
+        Verdict::change(action, fields, vec![step])
     }
 
     fn owned(&self, fields: Vec<Field>) -> Verdict {
@@ -189,11 +193,16 @@ pub(super) fn modified(found: &PathReading) -> Option<i64> {
 ///
 /// # Errors
 /// The reason, for the user.
-pub(super) fn check(what: &str, state: Presence, content: Option<&Data>, mode: fields::FileMode) -> Result<(), String> {
+pub(super) fn check(
+    what: &str,
+    state: Presence,
+    content: Option<Wanted<'_>>,
+    mode: fields::FileMode,
+) -> Result<(), String> {
     match (state, content) {
         (Presence::Present, None) => Err(format!("{what} needs `content` or `src`")),
         (Presence::Absent, Some(_)) => Err(format!("{what} with `state: absent` takes no content")),
-        (_, Some(data)) if data.0.is_secret() && mode.0.0 & 0o004 != 0 => {
+        (_, Some(content)) if content.is_secret() && mode.0.0 & 0o004 != 0 => {
             Err(format!("it contains a secret, and mode {} lets everyone read it\nwrite `mode: \"0640\"`", mode.0))
         }
         _ => Ok(()),

@@ -11,7 +11,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Data, Presence};
+use super::fields::{self, Data, Presence, Wanted};
 use super::regular::Regular;
 use super::{Action, Field, Kind, Source, Verdict, trace};
 use crate::secret::Content;
@@ -360,7 +360,8 @@ fn at(place: RepositoryFile, name: &str) -> Probe {
 }
 
 fn regular<'a>(content: Option<&'a Content>, path: &'a str) -> Regular<'a> {
-    Regular { path, content, ownership: fields::ownership("root", "root", fields::mode_644()), frozen: false }
+    let ownership = fields::ownership("root", "root", fields::mode_644());
+    Regular { path, content: content.map(Wanted::Content), ownership, frozen: false }
 }
 
 /// Anybody may read public keys; apt does so as its own user.

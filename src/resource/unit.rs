@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Data, Presence};
+use super::fields::{self, Data, Presence, Wanted};
 use super::regular::{self, Regular};
 use super::systemd;
 use super::{Action, Change, Hold, Kind, Others, SYSTEMCTL, Source, Tool, Verdict, Wish, trace};
@@ -83,7 +83,8 @@ impl Kind for Unit {
             let instead = "put it into a file and use `EnvironmentFile=` or `LoadCredential=`";
             return Err(format!("it contains a secret, and everyone can read a unit: {instead}"));
         }
-        regular::check("a unit", self.state, self.content.as_ref(), fields::mode_644())
+        let content = self.content.as_ref().map(|data| Wanted::Content(&data.0));
+        regular::check("a unit", self.state, content, fields::mode_644())
     }
 
     fn probes(&self) -> Vec<Probe> {
@@ -165,7 +166,7 @@ impl Unit {
     }
 
     fn regular<'a>(&'a self, path: &'a str) -> Regular<'a> {
-        let content = self.content.as_ref().map(|data| &data.0);
+        let content = self.content.as_ref().map(|data| Wanted::Content(&data.0));
         let ownership = fields::ownership("root", "root", fields::mode_644());
         Regular { path, content, ownership, frozen: false }
     }

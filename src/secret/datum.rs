@@ -10,7 +10,7 @@ use serde::de::value::{BytesDeserializer, Error, MapAccessDeserializer, MapDeser
 use serde::de::{self, Deserialize, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor};
 use serde_json::{Number, Value as Json};
 
-use super::{MASK, Secret};
+use super::{LargeFile, MASK, Secret};
 
 /// A value of any type. Maps keep the order of their entries.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -28,6 +28,8 @@ pub enum Datum {
     Secret(Secret<Json>),
     /// Bytes that are not a text.
     Bytes(Vec<u8>),
+    /// The bytes of a large file.
+    Large(LargeFile),
     /// A list.
     List(Vec<Datum>),
     /// A map.
@@ -133,6 +135,7 @@ impl Datum {
             Self::Text(text) => text.as_str().into(),
             Self::Secret(secret) => open(secret),
             Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
+            Self::Large(file) => format!("{} (SHA-256 {})", file.path, file.sha256).into(),
             Self::List(items) => items.iter().map(|item| item.json(open)).collect(),
             Self::Map(entries) => entries.iter().map(|(key, value)| (key.clone(), value.json(open))).collect(),
         }
@@ -154,6 +157,11 @@ impl fmt::Debug for Datum {
 }
 
 // -- reading any type from a datum ------------------------------------------------------------------------------------
+
+/// Why a large file cannot be what is in most kinds.
+pub fn too_large<E: de::Error>(file: &LargeFile) -> E {
+    de::Error::custom(format!("{} is larger than 1 MiB: only the `src` of a file or an archive may be so", file.path))
+}
 
 fn misplaced() -> Error {
     de::Error::custom("a secret is not allowed here")
@@ -183,6 +191,7 @@ impl<'de> Deserializer<'de> for &'de Datum {
             Datum::Text(text) => visitor.visit_borrowed_str(text),
             Datum::Secret(_) => Err(misplaced()),
             Datum::Bytes(_) => Err(de::Error::custom("the file is not UTF-8 text, and only text is allowed here")),
+            Datum::Large(file) => Err(too_large(file)),
             Datum::List(items) => {
                 let mut items = SeqDeserializer::new(items.iter());
                 let value = visitor.visit_seq(&mut items)?;
@@ -243,7 +252,7 @@ impl Datum {
             Self::Bool(flag) => de::Unexpected::Bool(*flag),
             Self::Number(number) => de::Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)),
             Self::Text(_) | Self::Secret(_) => de::Unexpected::Str(MASK),
-            Self::Bytes(_) => de::Unexpected::Bytes(&[]),
+            Self::Bytes(_) | Self::Large(_) => de::Unexpected::Bytes(&[]),
             Self::List(_) => de::Unexpected::Seq,
             Self::Map(_) => de::Unexpected::Map,
         }
@@ -263,6 +272,7 @@ const SECRET: u8 = 1;
 const BYTES: u8 = 2;
 const LIST: u8 = 3;
 const MAP: u8 = 4;
+const LARGE: u8 = 5;
 
 impl<'de> EnumAccess<'de> for Itself<'de> {
     type Error = Error;
@@ -272,6 +282,7 @@ impl<'de> EnumAccess<'de> for Itself<'de> {
         let sort = match self.0 {
             Datum::Secret(_) => SECRET,
             Datum::Bytes(_) => BYTES,
+            Datum::Large(_) => LARGE,
             Datum::List(_) => LIST,
             Datum::Map(_) => MAP,
             _ => PLAIN,
@@ -292,6 +303,11 @@ impl<'de> VariantAccess<'de> for Itself<'de> {
         match self.0 {
             Datum::Secret(secret) => {
                 let text: de::value::StringDeserializer<Error> = secret.expose().to_string().into_deserializer();
+                seed.deserialize(text)
+            }
+            Datum::Large(file) => {
+                let text = serde_json::to_string(file).map_err(de::Error::custom)?;
+                let text: de::value::StringDeserializer<Error> = text.into_deserializer();
                 seed.deserialize(text)
             }
             Datum::Bytes(bytes) => seed.deserialize(BytesDeserializer::<Error>::new(bytes)),
@@ -332,6 +348,10 @@ impl<'de> Deserialize<'de> for Datum {
                         Datum::Secret(Secret::new(leaf.map_err(de::Error::custom)?))
                     }
                     BYTES => Datum::Bytes(content.newtype_variant::<Raw>()?.0),
+                    LARGE => {
+                        let file = serde_json::from_str(&content.newtype_variant::<String>()?);
+                        Datum::Large(file.map_err(de::Error::custom)?)
+                    }
                     LIST => Datum::List(content.newtype_variant()?),
                     MAP => Datum::Map(content.newtype_variant::<Ordered>()?.0),
                     _ => Datum::from(content.newtype_variant::<Json>()?),

@@ -9,7 +9,9 @@ mod sealed;
 
 use std::fmt;
 
-pub use datum::{Datum, as_text};
+use serde::{Deserialize, Serialize};
+
+pub use datum::{Datum, as_text, too_large};
 pub use sealed::{Guard, Secrets, guards_digests, hiding, sealing, unsealing};
 
 /// Whether somebody must not see a value.
@@ -112,6 +114,19 @@ impl From<&str> for Content {
     fn from(text: &str) -> Self {
         Self::Plain(text.as_bytes().to_vec())
     }
+}
+
+/// A file of the project that is too large for memory, plans and messages: it is named, and its bytes are read when a host asks
+/// for them. No secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LargeFile {
+    /// Where it is, from the folder of the project.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// Of its bytes: 64 hexadecimal digits.
+    pub sha256: String,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::tree::{Node, Tree, What};
 use super::{Activity, Trouble, Units};
 use crate::edit::Edit;
 use crate::name::Owner;
+use crate::secret::LargeFile;
 use crate::step::{
     Attributes, Digest, FETCH_LIMIT, Fetch, Holding, Manager, MembershipReading, Mode, Ownership, PackageReading,
     PathReading, Removable, UnitReading, UserReading, home_of,
@@ -106,6 +107,13 @@ impl Host {
             What::Directory => PathReading::Directory(self.attributes(node)),
             What::Link(target) => PathReading::Link { target: target.clone(), modified: node.modified },
             What::File(content) => self.file(node, content, fetch),
+            What::Large(file) => PathReading::File {
+                attributes: self.attributes(node),
+                size: file.size,
+                digest: Digest(file.sha256.clone()),
+                modified: node.modified,
+                content: None,
+            },
         }
     }
 
@@ -192,10 +200,19 @@ impl Host {
 
     /// Writes a file as [`crate::step::Step::WriteFile`] says.
     pub fn write(&mut self, path: &str, content: &[u8], ownership: &Ownership) -> Result<(), Trouble> {
+        self.put(path, What::File(content.to_vec()), ownership)
+    }
+
+    /// Writes a file as [`crate::step::Step::SendFile`] says.
+    pub(super) fn send(&mut self, path: &str, file: &LargeFile, ownership: &Ownership) -> Result<(), Trouble> {
+        self.put(path, What::Large(file.clone()), ownership)
+    }
+
+    fn put(&mut self, path: &str, what: What, ownership: &Ownership) -> Result<(), Trouble> {
         let path = &self.resolve(path)?;
         self.has_space(path)?;
         let owner = self.new_owner(path, ownership)?;
-        self.paths.write(path, content, self.now)?;
+        self.paths.put(path, what, self.now)?;
         self.own(path, ownership.mode, owner);
         Ok(())
     }
@@ -332,6 +349,7 @@ impl Host {
                 What::Directory => "directory".to_owned(),
                 What::Link(target) => format!("link to {target}"),
                 What::File(content) => String::from_utf8_lossy(content).into_owned(),
+                What::Large(file) => file.sha256.clone(),
             };
             let text = format!("{} {} {} {what}", attributes.mode, attributes.owner, attributes.group);
             shape.insert(format!("path {path}"), text);

@@ -35,6 +35,7 @@ fn edited(done: Result<bool, Trouble>) -> Outcome {
 pub(super) fn perform(host: &mut Host, step: &Step, mode: Option<&str>) -> Outcome {
     let done = match step {
         Step::WriteFile { path, content, ownership } => host.write(path, content.bytes(), ownership),
+        Step::SendFile { path, file, ownership } => host.send(path, file, ownership),
         Step::Unchanged { path, digest } => host.unchanged(path, digest.as_ref()),
         Step::EditFile { path, edit, create } => return edited(host.edit(path, edit, create.as_ref())),
         Step::MakeDirectory { path, ownership } => host.make_directory(path, ownership),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Trouble;
+use crate::secret::LargeFile;
 use crate::step::{Digest, Mode, Removable};
 
 /// What is at one path.
@@ -28,6 +29,8 @@ pub struct Node {
 pub enum What {
     /// A regular file with its content.
     File(Vec<u8>),
+    /// A regular file that is known by its digest.
+    Large(LargeFile),
     /// A directory.
     Directory,
     /// A symbolic link with what it says.
@@ -135,10 +138,15 @@ impl Tree {
 
     /// Writes a file. One that is there keeps owner and mode; a new one gets those that root's files get.
     pub fn write(&mut self, path: &str, content: &[u8], now: i64) -> Result<(), Trouble> {
+        self.put(path, What::File(content.to_vec()), now)
+    }
+
+    /// The same with a file that is known by its digest.
+    pub(super) fn put(&mut self, path: &str, what: What, now: i64) -> Result<(), Trouble> {
         self.free_for(path, "file")?;
         let old = self.0.get(path).map(|node| (node.mode, node.uid, node.gid));
         let (mode, uid, gid) = old.unwrap_or((Mode(0o644), 0, 0));
-        self.0.insert(path.to_owned(), Node { what: What::File(content.to_vec()), mode, uid, gid, modified: now });
+        self.0.insert(path.to_owned(), Node { what, mode, uid, gid, modified: now });
         Ok(())
     }
 
@@ -170,7 +178,7 @@ impl Tree {
     pub fn remove(&mut self, path: &str, what: Removable) -> Result<(), Trouble> {
         let Some(node) = self.0.get(path) else { return Ok(()) };
         let fits = match (what, &node.what) {
-            (Removable::File, What::File(_)) | (Removable::Link, What::Link(_)) => true,
+            (Removable::File, What::File(_) | What::Large(_)) | (Removable::Link, What::Link(_)) => true,
             (Removable::EmptyDirectory, What::Directory) => self.below(path).nth(1).is_none(),
             _ => false,
         };
@@ -202,7 +210,7 @@ impl Tree {
             None => return Err(Trouble::new(1, format!("cannot create '{path}': No such file or directory"))),
         }
         match (self.0.get(path).map(|node| &node.what), what) {
-            (None, _) | (Some(What::File(_)), "file") | (Some(What::Link(_)), "link") => Ok(()),
+            (None, _) | (Some(What::File(_) | What::Large(_)), "file") | (Some(What::Link(_)), "link") => Ok(()),
             (Some(_), _) => {
                 Err(Trouble::new(1, format!("cannot create '{path}': there is something else than a {what}")))
             }

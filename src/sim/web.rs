@@ -47,6 +47,7 @@ pub(super) fn unpack(host: &mut Host, unpacking: &Unpacking) -> Result<(), Troub
     let archive = match source {
         Packed::Remote(remote) => fetch(remote)?.to_vec(),
         Packed::Content(content) => Content::bytes(content).to_vec(),
+        Packed::Large(file) => file.sha256.clone().into_bytes(),
     };
     if host.paths.get(path).is_some() {
         if *occupied == Occupied::Refuse || !is_unpacked(host, path) {

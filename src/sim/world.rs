@@ -115,7 +115,7 @@ impl World {
 
     /// Adds a file of the project, or writes it anew.
     pub fn file(&mut self, name: &str, text: &str) {
-        self.texts().files.insert(name.to_owned(), text.as_bytes().to_vec());
+        self.texts().files.insert(name.to_owned(), text.as_bytes().into());
     }
 
     /// Writes `site.yml`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ApiRequest, Command, Digest, Gate, Manager, Ownership, Snapshot, guarded, span};
 use crate::edit::Edit;
 use crate::name::{Owner, RoleName};
-use crate::secret::Content;
+use crate::secret::{Content, LargeFile};
 
 /// One literal action. Nothing is decided while it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -19,6 +19,16 @@ pub enum Step {
         path: String,
         /// All of it.
         content: Content,
+        /// Who may do what with it.
+        ownership: Ownership,
+    },
+    /// Writes a large file of the project, as [`Step::WriteFile`] does. Its bytes travel when the step begins, in pieces, once
+    /// for each content; others than those it is named by are thrown away.
+    SendFile {
+        /// Absolute, or in a home: see [`home_of`](super::home_of); its directory exists.
+        path: String,
+        /// What it is to be.
+        file: LargeFile,
         /// Who may do what with it.
         ownership: Ownership,
     },
@@ -285,12 +295,28 @@ pub struct Unpacking {
 /// The file in an unpacked directory that says what it was unpacked from.
 pub const MARKER: &str = ".armilla-archive";
 
+impl Step {
+    /// The large file that it needs.
+    pub fn large_file(&self) -> Option<&LargeFile> {
+        match self {
+            Self::SendFile { file, .. } => Some(file),
+            Self::Unpack(unpacking) => match &unpacking.source {
+                Packed::Large(file) => Some(file),
+                Packed::Content(_) | Packed::Remote(_) => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// Where an archive comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Packed {
     /// It travels with the step.
     Content(Content),
+    /// A large file of the project, which travels when the step begins.
+    Large(LargeFile),
     /// The host fetches it.
     Remote(Remote),
 }

@@ -50,10 +50,50 @@ pub struct Digest(pub String);
 impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
+        let mut all = Digesting::default();
+        all.add(bytes);
+        all.finish()
+    }
+
+    /// The digest of all that can be read, and how many bytes that is.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn of_reader(from: &mut impl std::io::Read) -> std::io::Result<(u64, Self)> {
+        let mut all = Digesting::default();
+        let size = std::io::copy(from, &mut all)?;
+        Ok((size, all.finish()))
+    }
+}
+
+/// The digest of bytes that come in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Digesting(sha2::Sha256);
+
+impl Digesting {
+    /// Takes the next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        use sha2::Digest as _;
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them.
+    pub fn finish(self) -> Digest {
         use sha2::Digest as _;
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digits = |byte: u8| [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)]));
-        Self(sha2::Sha256::digest(bytes).into_iter().flat_map(digits).collect())
+        Digest(self.0.finalize().into_iter().flat_map(digits).collect())
+    }
+}
+
+impl std::io::Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.add(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

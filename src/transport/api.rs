@@ -1,6 +1,7 @@
 //! What every way to a host can do.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::TransportError;
@@ -76,12 +77,14 @@ pub struct Order<'a> {
     pub steps: &'a [Step],
     /// The lease it is done under. A host refuses one that has ended. Without one it asks nobody, and writes down nothing.
     pub ticket: Option<&'a Ticket>,
+    /// The folder of the project, in which the large files of the steps are.
+    pub project: Option<&'a Path>,
 }
 
 impl<'a> Order<'a> {
     /// Steps under nobody's lease.
     pub fn of(steps: &'a [Step]) -> Self {
-        Self { steps, ticket: None }
+        Self { steps, ticket: None, project: None }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::bootstrap::{NO_PLACE, NO_SUDO, NOT_ROOT, NOT_WHOLE, PLACES, PROMPT, READY, SUDO, UPLOAD};
 use super::error::WRONG_PASSWORD;
+use super::feed::Feed;
 use super::programs::Programs;
 use crate::host::wire::VERSION;
 use crate::secret::Secret;
@@ -85,19 +86,24 @@ const LAST_WORDS: usize = 16 * 1024;
 /// How long sudo may take until it asks or lets us in. A custom prompt of PAM is never recognized as ours.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whether the answer is whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Received {
+/// What a piece of an answer was.
+pub(super) enum Received<'a> {
+    /// The end of it.
     Whole,
+    /// A part of it.
     Unfinished,
+    /// The wish for a large file.
+    Wants(Feed<'a>),
+    /// No more of the file is wanted.
+    Enough,
 }
 
 /// Holds a conversation. `take` gets every piece of the answer and says when it is whole. Gives back the program, unless it
 /// cannot be told what else to do.
-pub(super) async fn converse(
+pub(super) async fn converse<'a>(
     channel: Channel,
-    speech: &Speech<'_>,
-    take: &mut (dyn FnMut(&[u8]) -> Received + Send),
+    speech: &'a Speech<'a>,
+    take: &mut (dyn FnMut(&[u8]) -> Received<'a> + Send),
 ) -> Result<Option<Channel>, Broken> {
     let mut talk = Talk::new(channel, speech);
     loop {
@@ -109,7 +115,7 @@ pub(super) async fn converse(
             Event::Wrote(written) => talk.wrote(written),
             Event::Out(bytes) => {
                 let answer = talk.heard(&bytes)?;
-                if !answer.is_empty() && take(&answer) == Received::Whole {
+                if !answer.is_empty() && talk.has_all(&answer, take) {
                     return Ok(talk.over());
                 }
                 if bytes.is_empty() {
@@ -155,6 +161,8 @@ struct Talk<'a> {
     written: usize,
     /// Whether what is being written is the request, after which there is nothing to say.
     last: bool,
+    /// The file that is sent when that is written.
+    feed: Option<Feed<'a>>,
     asked: usize,
     /// Whether the shell is there: sudo is over.
     ready: bool,
@@ -178,6 +186,7 @@ impl<'a> Talk<'a> {
             writing: Vec::new(),
             written: 0,
             last: false,
+            feed: None,
             asked: 0,
             ready: is_used,
             stage: if is_used { Stage::Answering } else { Stage::Starting },
@@ -204,9 +213,22 @@ impl<'a> Talk<'a> {
 
     /// The program, whose answer is whole.
     fn over(self) -> Option<Channel> {
+        let whole = self.last && self.written == self.writing.len() && self.feed.is_none();
         let Self { stdin, stdout, stderr, keep, token, .. } = self;
-        let whole = self.last && self.written == self.writing.len();
         whole.then_some(Channel { stdin: stdin?, stdout, stderr: stderr?, keep, token, is_used: true })
+    }
+
+    /// Takes a piece of the answer, and says whether the answer is whole. Several wishes may be in it, and the end after them.
+    fn has_all(&mut self, mut piece: &[u8], take: &mut (dyn FnMut(&[u8]) -> Received<'a> + Send)) -> bool {
+        loop {
+            match take(piece) {
+                Received::Whole => return true,
+                Received::Unfinished => return false,
+                Received::Wants(feed) => self.feed = Some(feed),
+                Received::Enough => self.feed.iter_mut().for_each(Feed::cut),
+            }
+            piece = &[];
+        }
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -215,6 +237,13 @@ impl<'a> Talk<'a> {
 
     /// Waits for whatever comes first: a piece said, heard or complained.
     async fn next(&mut self) -> Event {
+        if self.written == self.writing.len()
+            && let Some(feed) = &mut self.feed
+        {
+            self.writing = feed.next().await;
+            self.written = 0;
+            self.feed.take_if(|feed| feed.is_over);
+        }
         let (mut out, mut err) = (vec![0; 32 * 1024], vec![0; 4096]);
         let rest = &self.writing[self.written..];
         tokio::select! {
@@ -456,5 +485,23 @@ mod tests {
         let other = refusal(&format!("{SUDO}\n{NOT_ROOT} 1001\n"), 0).expect("a reason");
         assert!(other.contains("id 1001, not root"), "{other}");
         assert_eq!(refusal("sudo: this is what a login shell says", 0), None, "sudo was not started");
+    }
+
+    #[tokio::test]
+    async fn what_comes_at_once_is_heard_to_its_end() {
+        let said: &[u8] = b"more than one answer";
+        let channel = Channel {
+            stdin: Box::pin(tokio::io::sink()),
+            stdout: Box::pin(tokio::io::AsyncReadExt::chain(said, tokio::io::empty())),
+            stderr: Box::pin(tokio::io::empty()),
+            keep: Box::new(()),
+            token: String::new(),
+            is_used: true,
+        };
+        let programs = Programs::default();
+        let speech = Speech { password: None, request: b"request", programs: &programs, largest: LARGEST };
+        let mut left = [Received::Whole, Received::Enough, Received::Enough].into_iter().collect::<Vec<_>>();
+        let ended = converse(channel, &speech, &mut |_| left.pop().unwrap_or(Received::Unfinished)).await;
+        assert!(ended.is_ok() && left.is_empty(), "{ended:?}");
     }
 }

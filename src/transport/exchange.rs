@@ -4,12 +4,14 @@
 //! something else may go over it.
 //! Never: a connection of its own.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::api::{Order, StepEvent, Stream};
 use super::bootstrap::Password;
 use super::dialogue::{Broken, Channel, LARGEST, Received, Speech, converse, random};
 use super::error::TransportError;
+use super::feed::Feed;
 use super::programs::Programs;
 use super::words::brief;
 use crate::crash;
@@ -18,7 +20,7 @@ use crate::host::wire::{Answer, Call, Frames, Refusal, Request, frame};
 use crate::inventory::{Become, Endpoint};
 use crate::lease::{self, LeaseAnswer};
 use crate::secret::Secret;
-use crate::step::{Command, Outcome, Probe, Readings};
+use crate::step::{Command, Outcome, Probe, Readings, Step};
 
 /// Why an answer is missing whose shell ended without a word.
 pub(super) const CLOSED_EARLY: &str = "it closed early";
@@ -28,6 +30,16 @@ pub(super) const CLOSED_EARLY: &str = "it closed early";
 struct Limits {
     time: Duration,
     largest: usize,
+}
+
+/// What comes after an answer.
+enum Next<'a> {
+    /// Another one.
+    Answer,
+    /// This file.
+    File(Feed<'a>),
+    /// Nothing: no host says this.
+    Refused(&'static str),
 }
 
 /// One round trip that is about to be made.
@@ -102,37 +114,19 @@ impl<'a> Exchange<'a> {
     ) -> Result<Vec<Outcome>, TransportError> {
         /// How long the host waits for an earlier order to end.
         const WAITING: Duration = Duration::from_secs(600);
-        let Order { steps, ticket } = order;
+        let Order { steps, ticket, project } = order;
         let waiting = ticket.map_or(Duration::ZERO, |_| WAITING);
         let limits = Limits { time: longest(steps) + waiting + slack, largest: LARGEST };
         let request =
             Request::Perform { steps: steps.to_vec(), ticket: ticket.cloned(), crash_at: crash::host_point() };
-        let (mut outcomes, mut refusal, mut strange) = (Vec::new(), None, None);
-        self.hold(channel, request, limits, &mut |answer| {
-            // Steps are carried out in order: whatever else is said of one is not believed.
-            let next = outcomes.len();
-            let is_next = |index: u32| place(index) == next && next < steps.len();
-            match answer {
-                Answer::Started(index) if is_next(index) => watch(StepEvent::Started { index: next }),
-                Answer::Waiting(index, why) if is_next(index) => watch(StepEvent::Waiting { index: next, why }),
-                Answer::Ended { index, outcome, took } if is_next(index) => {
-                    outcomes.push(outcome.clone());
-                    watch(StepEvent::Ended { index: next, outcome, took });
-                }
-                Answer::Started(index) | Answer::Waiting(index, _) | Answer::Ended { index, .. } => {
-                    strange.get_or_insert(index);
-                }
-                Answer::Refused(why) => refusal = Some(why),
-                _ => {}
-            }
-        })
-        .await?;
+        let mut course = Course { steps, project, watch, outcomes: Vec::new(), ended: None, unreadable: None };
+        self.hold_feeding(channel, request, limits, &mut |answer| course.hear(answer)).await?;
+        let Course { outcomes, ended, .. } = course;
         let is_whole = outcomes.len() == steps.len() || matches!(outcomes.last(), Some(Outcome::Failed { .. }));
-        match (refusal, strange) {
-            (Some(refusal), _) => Err(self.refused(&refusal)),
-            (None, Some(index)) => Err(self.protocol(format!("it reports step {index} out of order"))),
-            (None, None) if is_whole => Ok(outcomes),
-            (None, None) => Err(self.protocol(format!("it reports {} of {} steps", outcomes.len(), steps.len()))),
+        match ended {
+            Some(refusal) => Err(self.refused(&refusal)),
+            None if is_whole => Ok(outcomes),
+            None => Err(self.protocol(format!("it reports {} of {} steps", outcomes.len(), steps.len()))),
         }
     }
 
@@ -186,6 +180,21 @@ impl<'a> Exchange<'a> {
         limits: Limits,
         take: &mut (dyn FnMut(Answer) + Send),
     ) -> Result<(), TransportError> {
+        let mut take = |answer| {
+            take(answer);
+            Next::Answer
+        };
+        self.hold_feeding(channel, request, limits, &mut take).await
+    }
+
+    /// The same; `take` may answer with a file.
+    async fn hold_feeding<'f>(
+        &self,
+        channel: &mut Option<Channel>,
+        request: Request,
+        limits: Limits,
+        take: &mut (dyn FnMut(Answer) -> Next<'f> + Send),
+    ) -> Result<(), TransportError> {
         let call = Call { host: self.host.name.clone(), request };
         let request = frame(&call).map_err(|error| self.local(error.to_string()))?;
         let speech =
@@ -197,7 +206,15 @@ impl<'a> Exchange<'a> {
             loop {
                 match frames.take() {
                     Ok(Some(Answer::Over)) => return Received::Whole,
-                    Ok(Some(answer)) => take(answer),
+                    Ok(Some(Answer::Enough)) => return Received::Enough,
+                    Ok(Some(answer)) => match take(answer) {
+                        Next::Answer => {}
+                        Next::File(feed) => return Received::Wants(feed),
+                        Next::Refused(why) => {
+                            strange = Some(std::io::Error::other(why));
+                            return Received::Whole;
+                        }
+                    },
                     Ok(None) => return Received::Unfinished,
                     Err(error) => {
                         strange = Some(error);
@@ -206,7 +223,7 @@ impl<'a> Exchange<'a> {
                 }
             }
         };
-        let held = tokio::time::timeout(limits.time, converse(free, &speech, &mut hear)).await;
+        let held = tokio::time::timeout(limits.time, Box::pin(converse(free, &speech, &mut hear))).await;
         match (held, strange) {
             (_, Some(error)) => Err(self.protocol(error.to_string())),
             (Ok(Ok(over)), None) => {
@@ -269,6 +286,54 @@ impl<'a> Exchange<'a> {
 fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
     let why = super::shortage::shortage(error).unwrap_or_else(|| format!("no random numbers available: {error}"));
     TransportError::Local { host: host.name.to_string(), why }
+}
+
+/// What is heard of the steps of an order.
+struct Course<'a> {
+    steps: &'a [Step],
+    project: Option<&'a Path>,
+    watch: &'a (dyn Fn(StepEvent) + Send + Sync),
+    outcomes: Vec<Outcome>,
+    ended: Option<Refusal>,
+    /// Why the file of the present step cannot be sent.
+    unreadable: Option<String>,
+}
+
+impl<'a> Course<'a> {
+    /// Steps are carried out in order: nothing else that is said of one is believed.
+    fn hear(&mut self, answer: Answer) -> Next<'a> {
+        let (watch, index) = (self.watch, self.outcomes.len());
+        let is_next = |number: u32| place(number) == index && index < self.steps.len();
+        match answer {
+            Answer::Started(number) if is_next(number) => watch(StepEvent::Started { index }),
+            Answer::Waiting(number, why) if is_next(number) => watch(StepEvent::Waiting { index, why }),
+            Answer::Ended { index: number, outcome, took } if is_next(number) => self.end(outcome, took),
+            Answer::Started(_) | Answer::Waiting(..) | Answer::Ended { .. } => {
+                return Next::Refused("it reports a step out of order");
+            }
+            Answer::Wants(digest) => {
+                let file = self.steps.get(index).and_then(Step::large_file).filter(|file| file.sha256 == digest);
+                let Some(file) = file else { return Next::Refused("it wants a file that is none of this step") };
+                let tell = move |why: String| watch(StepEvent::Waiting { index, why });
+                let (feed, why) = Feed::new(self.project, file, Box::new(tell));
+                self.unreadable = why;
+                return Next::File(feed);
+            }
+            Answer::Refused(why) => self.ended = Some(why),
+            _ => {}
+        }
+        Next::Answer
+    }
+
+    fn end(&mut self, outcome: Outcome, took: Duration) {
+        let outcome = match (outcome, self.unreadable.take()) {
+            // The host only knows that nothing came.
+            (Outcome::Failed { exit, .. }, Some(stderr)) => Outcome::Failed { exit, stderr },
+            (outcome, _) => outcome,
+        };
+        self.outcomes.push(outcome.clone());
+        (self.watch)(StepEvent::Ended { index: self.outcomes.len() - 1, outcome, took });
+    }
 }
 
 /// The number of a step, as the list of steps counts them.

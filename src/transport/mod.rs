@@ -11,6 +11,7 @@ mod connections;
 mod dialogue;
 mod error;
 mod exchange;
+mod feed;
 mod host_key;
 mod local;
 mod programs;

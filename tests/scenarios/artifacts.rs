@@ -61,6 +61,53 @@ fn sha256(project: &Project<'_>, file: &str) -> String {
     here(project, "web", &format!("sha256sum {file} | cut -d' ' -f1"))
 }
 
+/// Files larger than plans and memory: sent once per host, in no plan, and never another one than was planned.
+pub(crate) fn large_files(house: &House) {
+    const HOSTS: [&str; 2] = ["h1", "h2"];
+    house.fresh(&HOSTS);
+    let project = house.project("large");
+    let make = |name: &str, size: &str| here(&project, "files", &format!("head -c {size} /dev/urandom >{name}"));
+    let digest = || here(&project, "files", "sha256sum <model.bin | cut -d' ' -f1");
+    make("model.bin", "24M");
+    make("app-1", "3M");
+    here(&project, "files", "tar -cf app.tar app-1");
+    project.only(
+        &HOSTS,
+        "summary: A model.\nresources:\n  - file: { path: /srv/model, src: model.bin, mode: \"0640\" }\n  - file: { path: /srv/copy, src: model.bin }\n  - archive: { src: app.tar, path: /opt/app }\n",
+    );
+    let file = project.path("saved.plan").display().to_string();
+    let small = |path: &str| {
+        let size = here(&project, ".", &format!("cat {path} | wc -c")).parse::<u64>().expect("a size");
+        assert!(size < 200_000, "{path} has {size} bytes");
+    };
+    project.plan(&["-o", &file]).ends(0).says("content 25 MB, not text");
+    small("saved.plan");
+    project.run(&["apply", &file, "-y", "--lab"]).ends(0);
+    small("state/runs/*/plan.json");
+    let on_hosts = |script: &str, wanted: &str| {
+        HOSTS.iter().for_each(|host| assert_eq!(house.sh(host, script), wanted, "{host}: {script}"));
+    };
+    on_hosts(
+        "sha256sum </srv/model | cut -d' ' -f1; stat -c %a /srv/model; cmp /srv/model /srv/copy",
+        &format!("{}\n640", digest()),
+    );
+    on_hosts("stat -c %s /opt/app/app-1; ls -A /srv", "3145728\ncopy\nmodel");
+    project.is_empty();
+    // Planned, changed, and then applied: nothing happens anywhere.
+    let first = digest();
+    make("model.bin", "24M");
+    project.plan(&["-o", &file]).ends(0).says("/srv/model");
+    make("model.bin", "24M");
+    project.run(&["apply", &file, "-y", "--lab"]).ends(1).says("files/model.bin was changed since the plan was made");
+    on_hosts("sha256sum </srv/model | cut -d' ' -f1", &first);
+    house.sh("h2", "echo edited >/srv/copy");
+    project.converges();
+    on_hosts("sha256sum </srv/copy | cut -d' ' -f1", &digest());
+    // Other kinds keep their content in memory and in plans.
+    project.only(&HOSTS, "summary: A script.\nresources:\n  - script: { name: large, src: model.bin }\n");
+    project.run(&["validate", "lab"]).ends(1).says("files/model.bin is larger than 1 MiB");
+}
+
 /// Every packing from the project's files, one from a server; an upgrade under a reader's eyes; a roll back; the end.
 pub(crate) fn archives(house: &House) {
     house.fresh(&["h1"]);

@@ -84,7 +84,7 @@ impl Controller {
     async fn perform(&self, steps: &[Step], intent: Option<String>) -> Result<Vec<Outcome>, TransportError> {
         let (owner, id) = (environment().into(), id(self.name));
         let ticket = Ticket { owner, id, fence: self.fence, intent, first: 0 };
-        self.connections.perform(&self.host, Order { steps, ticket: Some(&ticket) }, &|_| {}).await
+        self.connections.perform(&self.host, Order { ticket: Some(&ticket), ..Order::of(steps) }, &|_| {}).await
     }
 
     async fn state(&self) -> Record {

@@ -72,6 +72,7 @@ const STORIES: &[Story] = &[
     ("facts of real hosts are true", hosts::facts),
     ("a script of System V is enabled and found as enabled", kinds::script_of_system_v),
     ("archives of every sort are unpacked, swapped and removed", artifacts::archives),
+    ("files larger than plans and memory arrive whole", artifacts::large_files),
     ("F33: a hostile archive changes nothing on a host", artifacts::f33_hostile),
     ("F34: an attacker who owns the directory gets nothing of root's", attack::f34_attacker_owns_the_directory),
     ("packages come from a signed repository of one's own", artifacts::repository),

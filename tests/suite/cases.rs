@@ -640,6 +640,9 @@ fn show_step(step: &Step) -> String {
         Step::WriteFile { path, content, ownership } => {
             format!("write {path}{} {content:?}", show_ownership(ownership))
         }
+        Step::SendFile { path, file, ownership } => {
+            format!("send {} to {path}{}", file.path, show_ownership(ownership))
+        }
         Step::KeepCopy { path, .. } => format!("back up {path}"),
         Step::DropCopies { owner } => format!("drop the copies of {owner}"),
         Step::Arm { name, after, .. } => format!("arm {name} for {} s", after.as_secs()),
@@ -711,6 +714,7 @@ fn show_unpacking(unpacking: &Unpacking) -> String {
     let Unpacking { path, source, strip, owner, group, limits, occupied, marker } = unpacking;
     let source = match source {
         Packed::Content(content) => format!("{content:?}"),
+        Packed::Large(file) => file.path.clone(),
         Packed::Remote(remote) => show_remote(remote),
     };
     let UnpackLimits { bytes, entries, ratio } = limits;

@@ -30,6 +30,7 @@ mod imports;
 mod includes;
 mod inventory;
 mod language;
+mod large;
 mod lease;
 mod ledger;
 mod mistakes;

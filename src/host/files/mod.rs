@@ -17,13 +17,11 @@ mod path;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 
 pub(super) use draft::Draft;
 pub(super) use entries::settle_directory;
 pub(super) use flush::Flush;
 pub(super) use owner::{Numbers, Wanted};
-use sha2::Digest as _;
 
 use self::draft::{Start, Target};
 use super::directory::{Directory, Entry, Missing, me};
@@ -191,15 +189,6 @@ fn look(directory: &Directory, name: &str, path: &str) -> Result<Option<Entry>> 
 
 fn digest_of(entry: &Entry, directory: &Directory, path: &str) -> Result<Digest> {
     let mut file = entry.open(directory, path)?;
-    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(size) => hasher.update(&buffer[..size]),
-            Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(Failure::new(format!("{path}: {why}"))),
-        }
-    }
-    let digits: Vec<String> = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Digest(digits.concat()))
+    let read = Digest::of_reader(&mut file).map_err(|why| Failure::new(format!("{path}: {why}")));
+    read.map(|(_, digest)| digest)
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::archives::{file, tar};
-use super::tests::{Nobody, unpacking};
+use super::tests::{Nobody, nowhere, unpacking};
 use super::*;
 use crate::host::directory::tests::{Room, as_user};
 use crate::host::program::tests::Stage;
@@ -56,13 +56,13 @@ fn what_she_planted_is_neither_followed_nor_removed_for_her() {
     for name in [".armilla-new-tree", ".armilla-old-tree", "tree"] {
         let room = stage();
         as_user(EVE, || symlink(room.at("root"), room.at("eve").join(name)).expect("a link"));
-        let done = unpack(&programs.programs(), &Nobody, &order(&room));
+        let done = unpack(&programs.programs(), &Nobody, &order(&room), &mut nowhere);
         assert_eq!(done.is_ok(), name != "tree", "{name}: {done:?}");
         untouched(&room);
         // What belongs to root and she could move, but not remove.
         let room = stage();
         fs::rename(room.at("root"), room.at("eve").join(name)).expect("it is moved");
-        let done = unpack(&programs.programs(), &Nobody, &order(&room));
+        let done = unpack(&programs.programs(), &Nobody, &order(&room), &mut nowhere);
         assert!(done.is_err() && remove(&order(&room).path).is_err() == (name == "tree"), "{name}: {done:?}");
         assert!(room.at("eve").join(name).join("deep/secret").exists(), "{name}");
     }
@@ -77,7 +77,7 @@ fn whatever_she_swaps_while_it_is_unpacked_nothing_of_root_changes() {
         let _over = Over(&over);
         scope.spawn(|| as_user(EVE, || swap(&room, &over)));
         for _ in 0..TRIES {
-            match unpack(&programs.programs(), &Nobody, &order(&room)) {
+            match unpack(&programs.programs(), &Nobody, &order(&room), &mut nowhere) {
                 Ok(()) => done += 1,
                 Err(_) => failed += 1,
             }

@@ -23,7 +23,7 @@ mod tests;
 mod zipped;
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::Write;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -40,6 +40,7 @@ use super::http;
 use super::program::{Programs, described};
 use super::{Failure, Result};
 use crate::crash;
+use crate::secret::LargeFile;
 use crate::step::{MARKER, Packed, Unpacking, is_account};
 
 /// In the private directory: the archive, and what becomes of it.
@@ -47,12 +48,20 @@ const ARCHIVE: &str = "archive";
 const PLAIN: &str = "plain";
 const TREE: &str = "tree";
 
+/// Writes the bytes of a large file.
+pub(super) type Bring<'a> = dyn FnMut(&LargeFile, &mut dyn Write) -> Result + 'a;
+
 /// Unpacks an archive into its place: [`crate::step::Step::Unpack`].
 ///
 /// # Errors
 /// When the place is taken, the archive cannot be had or is refused, or the disk does not take it. Then what was there is
 /// there.
-pub(super) fn unpack(programs: &Programs<'_>, numbers: &dyn Numbers, unpacking: &Unpacking) -> Result {
+pub(super) fn unpack(
+    programs: &Programs<'_>,
+    numbers: &dyn Numbers,
+    unpacking: &Unpacking,
+    bring: &mut Bring<'_>,
+) -> Result {
     let Unpacking { path, occupied, .. } = unpacking;
     check(path)?;
     let owner = owner(unpacking, numbers)?;
@@ -60,7 +69,7 @@ pub(super) fn unpack(programs: &Programs<'_>, numbers: &dyn Numbers, unpacking: 
     let before = site.vacant(*occupied)?;
     site.tidy()?;
     let new = site.begin()?;
-    let filled = fill(&new, programs, unpacking, owner).map_err(|fault| fault.told(path));
+    let filled = fill(&new, programs, (unpacking, owner), bring).map_err(|fault| fault.told(path));
     let done = filled.and_then(|()| site.arrive(&new, before.as_ref()));
     // What stays is removed by the next order.
     let _ = site.tidy();
@@ -81,7 +90,12 @@ pub(super) fn remove(path: &str) -> Result {
 }
 
 /// Makes the tree in the private directory.
-fn fill(new: &Directory, programs: &Programs<'_>, unpacking: &Unpacking, owner: Owner) -> Checked {
+fn fill(
+    new: &Directory,
+    programs: &Programs<'_>,
+    (unpacking, owner): (&Unpacking, Owner),
+    bring: &mut Bring<'_>,
+) -> Checked {
     let Unpacking { path, source, strip, limits, .. } = unpacking;
     let mut file = create(new, ARCHIVE).map_err(|errno| unwritten(path, ARCHIVE, errno))?;
     match source {
@@ -89,6 +103,7 @@ fn fill(new: &Directory, programs: &Programs<'_>, unpacking: &Unpacking, owner: 
             let failed = |error| Failure::new(format!("{path}: the archive cannot be written: {}", described(&error)));
             file.write_all(content.bytes()).map_err(failed)?;
         }
+        Packed::Large(large) => bring(large, &mut file)?,
         Packed::Remote(remote) => http::fetch(programs, remote, path, &mut file)?,
     }
     let archive = Archive::open(file, new, programs, limits)?;

@@ -47,12 +47,17 @@ pub(super) fn unpacking(path: String, content: Vec<u8>) -> Unpacking {
     }
 }
 
+/// Nobody sends anything.
+pub(super) fn nowhere(_: &LargeFile, _: &mut dyn std::io::Write) -> Result {
+    Err(Failure::new("no file comes"))
+}
+
 fn here(room: &Room, content: Vec<u8>) -> Unpacking {
     unpacking(room.path("tree"), content)
 }
 
 fn unpacked(unpacking: &Unpacking) -> std::result::Result<(), String> {
-    unpack(&Stage::new().programs(), &Nobody, unpacking).map_err(|failure| failure.why)
+    unpack(&Stage::new().programs(), &Nobody, unpacking, &mut nowhere).map_err(|failure| failure.why)
 }
 
 /// Everything below a directory, sorted: `name=content`, `name/`, `name->target`.
@@ -287,7 +292,7 @@ fn no_damage_does_harm() {
             let mut damaged = archive.clone();
             damaged[at] ^= 1 << (at % 8);
             let one = Unpacking { occupied: Occupied::Replace, ..here(&room, damaged) };
-            let _ = unpack(&stage.programs(), &Nobody, &one);
+            let _ = unpack(&stage.programs(), &Nobody, &one, &mut nowhere);
             assert!(room.names("").iter().all(|name| name == "tree"), "byte {at}: {:?}", room.names(""));
         }
     }
@@ -409,7 +414,7 @@ fn a_missing_tool_is_named_with_its_package() {
     let room = Room::new();
     let mut stage = Stage::new();
     stage.only(&["cat"]);
-    let one = |program| unpack(&stage.programs(), &Nobody, &here(&room, packed(program, &spark())));
+    let one = |program| unpack(&stage.programs(), &Nobody, &here(&room, packed(program, &spark())), &mut nowhere);
     let said = one("zstd").expect_err("there is no zstd").why;
     assert!(said.contains("takes zstd to unpack it") && said.contains("add the package zstd"), "{said}");
     assert!(room.names("").is_empty());
@@ -463,12 +468,12 @@ fn everything_gets_its_owner_and_users_unpack_for_themselves() {
     std::os::unix::fs::chown(room.at("hers"), Some(1001), Some(1001)).expect("it is given to her");
     as_user(1001, || {
         let mut one = unpacking(room.path("hers/tree"), packed("gzip", &spark()));
-        assert_eq!(unpack(&stage.programs(), &Nobody, &one), Ok(()));
+        assert_eq!(unpack(&stage.programs(), &Nobody, &one, &mut nowhere), Ok(()));
         one.occupied = Occupied::Replace;
-        assert_eq!(unpack(&stage.programs(), &Nobody, &one), Ok(()));
+        assert_eq!(unpack(&stage.programs(), &Nobody, &one, &mut nowhere), Ok(()));
         assert_eq!(remove(&one.path), Ok(()));
         one.owner = "1002".to_owned();
-        let said = unpack(&stage.programs(), &Nobody, &one).expect_err("she may not").why;
+        let said = unpack(&stage.programs(), &Nobody, &one, &mut nowhere).expect_err("she may not").why;
         assert!(said.contains("not permitted"), "{said}");
     });
     assert!(room.names("hers").is_empty());

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::secret::{Datum, MASK, Secret};
+use crate::secret::{Datum, LargeFile, MASK, Secret};
 
 /// A secret or bytes, and where in the keys they are.
 #[derive(Clone, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ enum Hidden {
     Secret(Secret<String>),
     /// Bytes, in base64.
     Bytes(String),
+    /// The bytes of a large file, which are not in the plan.
+    Large(LargeFile),
 }
 
 /// The names of entries by which older plans mark secrets and bytes.
@@ -62,6 +64,7 @@ pub(super) fn read(keys: Json, marks: Option<Vec<Mark>>) -> Result<Datum, String
                 Datum::Secret(Secret::new(leaf))
             }
             Hidden::Bytes(bytes) => Datum::Bytes(STANDARD.decode(bytes).map_err(|error| error.to_string())?),
+            Hidden::Large(file) => Datum::Large(file),
         };
     }
     Ok(keys)
@@ -83,6 +86,7 @@ fn split(datum: &Datum, at: &mut Vec<Step>, marks: &mut Vec<Mark>) -> Json {
         }
         Datum::Secret(leaf) => Hidden::Secret(Secret::new(leaf.expose().to_string())),
         Datum::Bytes(bytes) => Hidden::Bytes(STANDARD.encode(bytes)),
+        Datum::Large(file) => Hidden::Large(file.clone()),
         plain => return plain.exposed(),
     };
     marks.push(Mark { at: at.clone(), is });

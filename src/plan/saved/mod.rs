@@ -49,8 +49,9 @@ use crate::step::Digest;
 /// The format. Another one is refused, never misread.
 pub const VERSION: u32 = 1;
 
-/// A larger file is no plan of ours, in bytes: one for ten thousand hosts is a tenth of it.
-pub const LIMIT: u64 = 256 * 1024 * 1024;
+/// A larger file is no plan of ours, in bytes, and none is written: one of five hundred resources on two thousand hosts is a
+/// quarter of it.
+pub const LIMIT: u64 = 1024 * 1024 * 1024;
 
 /// How every file begins.
 const BEGINNING: &str = "{\"armilla\":\"plan\",\"version\":";
@@ -113,7 +114,7 @@ pub struct SavedPlan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SavedError {
     /// It is larger than [`LIMIT`].
-    #[error("it is larger than 256 MiB")]
+    #[error("it is larger than 1 GiB: limit it to a part of the hosts (`--limit`)")]
     TooLarge,
     /// It does not begin as one.
     #[error("it is not a plan written by `armilla plan -o FILE`")]
@@ -169,6 +170,9 @@ impl Draft {
         let head = format!("{BEGINNING}{VERSION},\"digest\":\"sha256:");
         let zeros = "0".repeat(DIGITS);
         let mut text = format!("{head}{zeros}\",\n{}\"sealed\":{sealed}}}\n", self.lines).into_bytes();
+        if text.len() as u64 > LIMIT {
+            return Err(SavedError::TooLarge);
+        }
         let digest = Digest::of(&text);
         text[head.len()..head.len() + DIGITS].copy_from_slice(digest.0.as_bytes());
         Ok((text, digest))

@@ -208,6 +208,7 @@ pub fn argv(argv: &[String]) -> String {
 pub fn step(step: &Step) -> String {
     match step {
         Step::WriteFile { path, content, .. } => format!("write {} ({})", one_line(path), amount(content)),
+        Step::SendFile { path, file, .. } => format!("write {} ({})", one_line(path), size(file.size)),
         Step::Unchanged { path, digest: Some(_) } => format!("check that {} is unchanged", one_line(path)),
         Step::Unchanged { path, digest: None } => format!("check that {} still does not exist", one_line(path)),
         Step::EditFile { path, edit, .. } => format!("change {} in {}", one_line(&edit.to_string()), one_line(path)),
@@ -259,6 +260,7 @@ fn send(sending: &Sending) -> String {
 fn unpack(unpacking: &Unpacking) -> String {
     let source = match &unpacking.source {
         Packed::Content(content) => format!("an archive ({})", amount(content)),
+        Packed::Large(file) => format!("an archive ({})", size(file.size)),
         Packed::Remote(remote) => one_line(&remote.url),
     };
     format!("unpack {source} to {}", one_line(&unpacking.path))
