@@ -85,7 +85,9 @@ pub(crate) fn large_files(house: &House) {
     project.run(&["apply", &file, "-y", "--lab"]).ends(0);
     small("state/runs/*/plan.json");
     let on_hosts = |script: &str, wanted: &str| {
-        HOSTS.iter().for_each(|host| assert_eq!(house.sh(host, script), wanted, "{host}: {script}"));
+        for host in HOSTS {
+            assert_eq!(house.sh(host, script), wanted, "{host}: {script}");
+        }
     };
     on_hosts(
         "sha256sum </srv/model | cut -d' ' -f1; stat -c %a /srv/model; cmp /srv/model /srv/copy",
