@@ -1,12 +1,13 @@
 //! The packages of a host, of whichever program manages them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::tools::{Output, Tools};
+use super::tools::{Output, PATIENCE, Tools};
 use crate::step::{Holding, Manager, PackageReading};
 
 /// How many packages one program is asked about: far from the limits of arguments and of output.
@@ -44,11 +45,9 @@ fn manager(tools: &Tools) -> Manager {
 impl Listing {
     fn of(names: &[&str], tools: &Tools) -> Self {
         let manager = manager(tools);
+        let interrupted = interrupted(manager, tools);
         let output = match manager {
-            Manager::Apt => {
-                let format = "${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t${Version}\\n";
-                together(&["dpkg-query", "-W", "-f", format], names, tools)
-            }
+            Manager::Apt => tools.left(PATIENCE).and_then(|_| dpkg(names, tools, interrupted)),
             Manager::Dnf | Manager::Yum | Manager::Zypper => {
                 // In the form of dpkg-query's answer.
                 let format = "%{NAME}\\t%{ARCH}\\tii \\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
@@ -57,13 +56,7 @@ impl Listing {
             Manager::Apk => database_of_apk(tools),
             Manager::Pacman => together(&["pacman", "-Q", "--"], names, tools),
         };
-        Self {
-            manager,
-            output,
-            locks: locks(manager, tools),
-            lists_age: lists_age(manager, tools),
-            interrupted: interrupted(manager, tools),
-        }
+        Self { manager, output, locks: locks(manager, tools), lists_age: lists_age(manager, tools), interrupted }
     }
 
     fn package(&self, name: &str) -> Result<PackageReading, String> {
@@ -100,6 +93,71 @@ fn together(words: &[&str], names: &[&str], tools: &Tools) -> Result<Output, Str
         all.text.push_str(&output.text);
     }
     Ok(all)
+}
+
+/// dpkg's own program is asked where its database does not say all.
+fn dpkg(names: &[&str], tools: &Tools, interrupted: bool) -> Result<Output, String> {
+    if let Some(output) = database_of_dpkg(names, tools).filter(|_| !interrupted) {
+        return Ok(output);
+    }
+    let format = "${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t${Version}\\n";
+    together(&["dpkg-query", "-W", "-f", format], names, tools)
+}
+
+/// What dpkg's database says of these packages, in the form of dpkg-query's answer, which takes several times as long; none
+/// where it is no such text. dpkg puts a new one in its place at once, after what `updates` holds was entered (dpkg(1), FILES).
+fn database_of_dpkg(names: &[&str], tools: &Tools) -> Option<Output> {
+    let stems: HashSet<&[u8]> = names.iter().filter_map(|name| name.split(':').next()).map(str::as_bytes).collect();
+    let text = fs::read(tools.file("var/lib/dpkg/status")).ok().filter(|text| text.starts_with(b"Package: "))?;
+    let (mut rows, mut package, mut fields) = (String::new(), None, ["", "", ""]);
+    for line in text.split(|byte| *byte == b'\n') {
+        match (line.strip_prefix(b"Package: "), &package) {
+            (Some(name), _) => package = stems.get(name.trim_ascii_end()).copied(),
+            (None, Some(name)) if line.is_empty() => {
+                rows.push_str(&row(name, std::mem::take(&mut fields))?);
+                package = None;
+            }
+            (None, Some(_)) => {
+                let words: [&[u8]; 3] = [b"Architecture: ", b"Status: ", b"Version: "];
+                let found = words.iter().zip(&mut fields);
+                for (value, field) in found.filter_map(|(word, field)| Some((line.strip_prefix(*word)?, field))) {
+                    *field = std::str::from_utf8(value).ok()?.trim_end();
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    Some(Output { exit: 0, text: rows })
+}
+
+/// A row of dpkg-query; none for a state that it has no letters for.
+fn row(name: &[u8], [architecture, status, version]: [&str; 3]) -> Option<String> {
+    let [want, flag, state] = status.split_ascii_whitespace().collect::<Vec<_>>().try_into().ok()?;
+    let want = match want {
+        "unknown" => 'u',
+        "install" => 'i',
+        "hold" => 'h',
+        "deinstall" => 'r',
+        "purge" => 'p',
+        _ => return None,
+    };
+    let state = match state {
+        "not-installed" => 'n',
+        "config-files" => 'c',
+        "half-installed" => 'H',
+        "unpacked" => 'U',
+        "half-configured" => 'F',
+        "triggers-awaited" => 'W',
+        "triggers-pending" => 't',
+        "installed" => 'i',
+        _ => return None,
+    };
+    let flag = match flag {
+        "ok" => ' ',
+        "reinstreq" => 'R',
+        _ => return None,
+    };
+    Some(format!("{}\t{architecture}\t{want}{state}{flag}\t{version}\n", std::str::from_utf8(name).ok()?))
 }
 
 /// The database of apk, which is a text.
@@ -299,6 +357,48 @@ mod tests {
         assert!(room.package("held").expect("an answer").interrupted);
         let broken = Room::dpkg("dpkg-query: error: status database is broken", 2);
         assert_eq!(broken.installed("held"), Err("dpkg-query: error: status database is broken".to_owned()));
+    }
+
+    #[test]
+    fn the_database_of_dpkg_says_what_dpkg_query_says() {
+        let room = Room::dpkg("dpkg-query was asked", 2);
+        room.write(
+            "var/lib/dpkg/status",
+            "Package: held\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 1:1.0-1\nDescription: a\n Version: 9\n\n\
+             Package: half\nStatus: install reinstreq half-configured\nArchitecture: all\nVersion: 2\n\n\
+             Package: gone\nStatus: purge ok not-installed\nArchitecture: all\n\n\
+             Package: both\nStatus: deinstall ok config-files\nArchitecture: i386\nVersion: 4.0\n\n\
+             Package: both\nStatus: install ok installed\nArchitecture: amd64\nVersion: 4.1\n\n",
+        );
+        let names = ["held", "half", "gone", "both:i386", "none"];
+        let rows = database_of_dpkg(&names, &room.tools).expect("a database").text;
+        let wanted = "held\tamd64\thi \t1:1.0-1\nhalf\tall\tiFR\t2\ngone\tall\tpn \t\nboth\ti386\trc \t4.0\nboth\tamd64\tii \t4.1\n";
+        assert_eq!(rows, wanted);
+        let held = room.package("held").expect("an answer");
+        assert_eq!((held.installed.as_deref(), held.held), (Some("1:1.0-1"), true));
+        assert_eq!(room.installed("both"), Ok(Some("4.1".to_owned())));
+        // Not all of it is in the database, or it has another form.
+        room.write("var/lib/dpkg/updates/0001", "");
+        assert!(room.installed("held").is_err_and(|why| why == "dpkg-query was asked"));
+        fs::remove_file(room.directory.path().join("var/lib/dpkg/updates/0001")).expect("removed");
+        room.write("var/lib/dpkg/status", "Package: held\nStatus: hold fine installed\n\n");
+        assert!(room.installed("held").is_err_and(|why| why == "dpkg-query was asked"));
+    }
+
+    #[test]
+    fn the_database_of_this_machine_says_what_dpkg_query_says() {
+        let tools = Tools { root: "/".into(), ..Room::new(&[], "", 0).tools };
+        if manager(&tools) != Manager::Apt || interrupted(Manager::Apt, &tools) {
+            return;
+        }
+        let format = "${Package}\t${Architecture}\t${db:Status-Abbrev}\t${Version}\n";
+        let query = std::process::Command::new("dpkg-query").args(["-W", "-f", format]).output().expect("dpkg-query");
+        let said = String::from_utf8(query.stdout).expect("text");
+        let names: Vec<&str> = said.lines().filter_map(|line| line.split('\t').next()).collect();
+        let found = database_of_dpkg(&names, &tools).expect("a database").text;
+        let sorted = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(sorted(&found), sorted(&said));
+        assert!(names.len() > 50, "{}", names.len());
     }
 
     #[test]
