@@ -60,9 +60,20 @@ impl Digest {
     /// # Errors
     /// Those of the reader.
     pub fn of_reader(from: &mut impl std::io::Read) -> std::io::Result<(u64, Self)> {
-        let mut all = Digesting::default();
-        let size = std::io::copy(from, &mut all)?;
-        Ok((size, all.finish()))
+        /// Large enough that reading costs less than digesting.
+        const PIECE: usize = 256 << 10;
+        let (mut all, mut size, mut piece) = (Digesting::default(), 0, vec![0; PIECE]);
+        loop {
+            match from.read(&mut piece) {
+                Ok(0) => return Ok((size, all.finish())),
+                Ok(count) => {
+                    size += count as u64;
+                    all.add(&piece[..count]);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -83,17 +94,6 @@ impl Digesting {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digits = |byte: u8| [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)]));
         Digest(self.0.finalize().into_iter().flat_map(digits).collect())
-    }
-}
-
-impl std::io::Write for Digesting {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.add(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
