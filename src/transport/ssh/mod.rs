@@ -17,9 +17,10 @@ use std::time::Duration;
 use self::directory::Directory;
 use self::link::{InUse, Link, NotStarted};
 pub use self::options::{KnownHosts, SshOptions};
-use self::places::Places;
+use self::places::{Places, Turn};
 use super::api::{Asked, Order, StepEvent, Transport};
 use super::bootstrap::{self, Password};
+use super::dialogue::Channel;
 use super::error::TransportError;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
@@ -101,9 +102,8 @@ impl Ssh {
 
     /// The connection that is there, or a new one, with a place.
     async fn link(&self, host: &Endpoint, purpose: Purpose) -> Result<InUse, TransportError> {
-        let local = || TransportError::Local { host: host.name.to_string(), why: few_files() };
         if self.places.is_none() {
-            return Err(local());
+            return Err(TransportError::Local { host: host.name.to_string(), why: few_files() });
         }
         let mut turn = self.places.turn(purpose).await;
         if let Some(Ok(link)) = &*self.slot(host).lock().await {
@@ -112,7 +112,13 @@ impl Ssh {
                 Err(unused) => turn = unused,
             }
         }
-        let place = self.places.take(|| self.make_room()).await.ok_or_else(local)?;
+        // Apart, so that what only waits for an answer stays small.
+        Box::pin(self.link_by(host, turn)).await
+    }
+
+    /// The same by a place that is free, or that another host gives up.
+    async fn link_by(&self, host: &Endpoint, turn: Turn) -> Result<InUse, TransportError> {
+        let place = self.places.take(|| self.make_room()).await;
         let slot = self.slot(host);
         let mut there = slot.lock().await;
         let link = match there.take() {
@@ -189,6 +195,35 @@ impl Ssh {
         }
     }
 
+    /// A new shell. Nothing was sent before it began, so a connection that turns out dead is made anew, once.
+    async fn shell(
+        &self,
+        exchange: &Exchange<'_>,
+        mut held: InUse,
+        purpose: Purpose,
+    ) -> Result<(InUse, Channel), TransportError> {
+        let host = exchange.host;
+        let (digests, token) = (exchange.digests()?, exchange.token()?);
+        let words = bootstrap::line(host.become_user, exchange.password(), &digests, &token);
+        let mut opened = held.open(&words, token.clone(), self.options.connect_timeout).await;
+        if let Err(NotStarted::Lost(_)) = opened {
+            self.forget(host, &held.link).await;
+            abandon(&held.link).await;
+            // Nobody keeps one place while they wait for another.
+            drop(held);
+            held = self.link(host, purpose).await?;
+            opened = held.open(&words, token, self.options.connect_timeout).await;
+        }
+        match opened {
+            Ok(channel) => Ok((held, channel)),
+            Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
+            Err(NotStarted::Lost(why)) => {
+                self.forget(host, &held.link).await;
+                Err(TransportError::Lost { host: host.name.to_string(), why })
+            }
+        }
+    }
+
     /// Forgets a connection, unless another has taken its place already.
     async fn forget(&self, host: &Endpoint, lost: &Arc<Link>) {
         let slot = self.slot(host);
@@ -214,36 +249,18 @@ impl Way for Ssh {
     type Link = Arc<Link>;
     type Held = InUse;
 
-    /// Nothing was sent before it began, so a connection that turns out dead is made anew, once.
     async fn open<'a>(&'a self, host: &'a Endpoint, purpose: Purpose) -> Result<Trip<'a, Self>, TransportError> {
         let exchange = Exchange::new(host, self.options.become_password.as_ref(), &self.options.programs)?;
         let mut held = self.link(host, purpose).await?;
-        if let Some(channel) = held.idle(host.become_user).await {
-            self.trips.count(host.name.as_str());
-            return Ok(Trip { exchange, channel: Some(channel), link: Arc::clone(&held.link), held, reused: true });
-        }
-        let (digests, token) = (exchange.digests()?, exchange.token()?);
-        let words = bootstrap::line(host.become_user, exchange.password(), &digests, &token);
-        let mut opened = held.open(&words, token.clone(), self.options.connect_timeout).await;
-        if let Err(NotStarted::Lost(_)) = opened {
-            self.forget(host, &held.link).await;
-            abandon(&held.link).await;
-            // Nobody keeps one place while they wait for another.
-            drop(held);
-            held = self.link(host, purpose).await?;
-            opened = held.open(&words, token, self.options.connect_timeout).await;
-        }
-        match opened {
-            Ok(channel) => {
-                self.trips.count(host.name.as_str());
-                Ok(Trip { exchange, channel: Some(channel), link: Arc::clone(&held.link), held, reused: false })
-            }
-            Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
-            Err(NotStarted::Lost(why)) => {
-                self.forget(host, &held.link).await;
-                Err(TransportError::Lost { host: host.name.to_string(), why })
-            }
-        }
+        let waiting = held.idle(host.become_user).await;
+        let reused = waiting.is_some();
+        let (held, channel) = match waiting {
+            Some(channel) => (held, channel),
+            // Apart, as in `link`.
+            None => Box::pin(self.shell(&exchange, held, purpose)).await?,
+        };
+        self.trips.count(host.name.as_str());
+        Ok(Trip { exchange, channel: Some(channel), link: Arc::clone(&held.link), held, reused })
     }
 
     /// What is left of a conversation that went well may carry another.

@@ -1,4 +1,4 @@
-//! How much may be open at the same time: each channel, with the connection it goes over, has a place as long as it is there.
+//! How much may be open at the same time: each channel, with the connection it goes over, has a place while it is there.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -91,18 +91,18 @@ impl Places {
         Some(Place { _permit: permit })
     }
 
-    /// A place, for one whose turn it is. If none is free, `make_room` frees one that is parked, or says that all are in use.
-    /// Whoever waits longest is first.
-    pub(super) async fn take<F: Future<Output = bool>>(&self, make_room: impl Fn() -> F) -> Option<Place> {
+    /// A place, for one whose turn it is. If none is free, `make_room` frees one that is parked, or says that all are in
+    /// use. Whoever waits longest is first. For ever, if there is not even one.
+    pub(super) async fn take<F: Future<Output = bool>>(&self, make_room: impl Fn() -> F) -> Place {
         if let Some(place) = self.free() {
-            return Some(place);
+            return place;
         }
         let mut permit = std::pin::pin!(Arc::clone(&self.all).acquire_owned());
         loop {
             let is_in_use = !make_room().await;
             tokio::select! {
                 biased;
-                permit = &mut permit => return permit.ok().map(|permit| Place { _permit: permit }),
+                Ok(permit) = &mut permit => return Place { _permit: permit },
                 () = std::future::ready(()), if !is_in_use => {}
                 () = self.parked.notified() => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -140,11 +140,10 @@ mod tests {
     async fn the_last_place_is_for_locks_and_work_waits_until_work_is_over() {
         let places = Places::new(2);
         let none = || async { false };
-        let work = (places.turn(Purpose::Work).await, places.take(none).await.expect("a place"));
+        let work = (places.turn(Purpose::Work).await, places.take(none).await);
         assert!(soon(places.turn(Purpose::Work)).await.is_none());
         assert!(places.spare().is_none(), "a login in advance is work");
-        let lease =
-            (soon(places.turn(Purpose::Lease)).await.expect("a turn"), places.take(none).await.expect("a place"));
+        let lease = (soon(places.turn(Purpose::Lease)).await.expect("a turn"), places.take(none).await);
         assert!(soon(places.take(none)).await.is_none(), "no more than there are");
         drop(lease);
         assert!(soon(places.turn(Purpose::Work)).await.is_none(), "still");
@@ -157,7 +156,7 @@ mod tests {
     async fn with_only_one_place_everything_takes_turns() {
         let places = Places::new(1);
         let none = || async { false };
-        let work = (places.turn(Purpose::Work).await, places.take(none).await.expect("a place"));
+        let work = (places.turn(Purpose::Work).await, places.take(none).await);
         let lease = async { (places.turn(Purpose::Lease).await, places.take(none).await) };
         let mut lease = std::pin::pin!(lease);
         assert!(soon(&mut lease).await.is_none());
@@ -170,8 +169,8 @@ mod tests {
     async fn what_is_parked_makes_room_as_soon_as_it_is() {
         let places = Places::new(2);
         let none = || async { false };
-        let parked = std::sync::Mutex::new(vec![places.take(none).await.expect("a place")]);
-        let used = places.take(none).await.expect("a place");
+        let parked = std::sync::Mutex::new(vec![places.take(none).await]);
+        let used = places.take(none).await;
         let asked = AtomicUsize::new(0);
         let make_room = || async {
             asked.fetch_add(1, Ordering::Relaxed);
