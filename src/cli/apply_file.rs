@@ -45,7 +45,7 @@ pub(super) async fn apply(global: &Global, path: &Path, typed: &Typed<'_>) -> Re
         Ground::of_saved(about, &opened.plan.plan.owner, opened.plan.catalog.endpoints().into_values().collect());
     let project = opened.workspace.as_ref().map(|workspace| workspace.root().to_owned());
     let proposal = Proposal::of_file(opened.plan, &opened.file, project, opened.sealer);
-    hosts::contact(global, &connection, telling, async |hosts| {
+    let work = hosts::contact(global, &connection, telling, async |hosts| {
         let limits = consent::adoption(hosts, &proposal.survey.plan, consent.limits()).await?;
         let approved = hosts.session.approve(proposal, &limits, &hosts.stop).await?;
         if approved.is_empty() {
@@ -56,8 +56,8 @@ pub(super) async fn apply(global: &Global, path: &Path, typed: &Typed<'_>) -> Re
             return Ok(Exit::Error);
         }
         hosts.change(&ground, async |_| Ok(Decision::Apply(Box::new(approved)))).await
-    })
-    .await
+    });
+    Box::pin(work).await
 }
 
 /// What to type to plan the environment of a saved plan again.

@@ -14,7 +14,7 @@ use super::exchange::Exchange;
 use super::programs::Programs;
 use super::round_trips::RoundTrips;
 use super::shortage::shortage;
-use super::way::{self, Trip, Way};
+use super::way::{self, Purpose, Trip, Way};
 use crate::inventory::Endpoint;
 use crate::lease::{LeaseAnswer, Request};
 use crate::secret::Secret;
@@ -63,8 +63,9 @@ fn start(words: &[&str], token: &str) -> std::io::Result<Channel> {
 
 impl Way for Local {
     type Link = ();
+    type Held = ();
 
-    async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<Trip<'a, ()>, TransportError> {
+    async fn open<'a>(&'a self, host: &'a Endpoint, _: Purpose) -> Result<Trip<'a, Self>, TransportError> {
         let exchange = Exchange::new(host, self.become_password.as_ref(), &self.programs)?;
         let (digests, token) = (exchange.digests()?, exchange.token()?);
         let words = bootstrap::words(host.become_user, exchange.password(), &digests, &token);
@@ -73,10 +74,10 @@ impl Way for Local {
             why: shortage(&error).unwrap_or_else(|| format!("{} cannot be started: {error}", words[0])),
         })?;
         self.trips.count(host.name.as_str());
-        Ok(Trip { exchange, channel: Some(channel), link: (), reused: false })
+        Ok(Trip { exchange, channel: Some(channel), link: (), held: (), reused: false })
     }
 
-    async fn close<T: Send>(&self, _: Trip<'_, ()>, result: Result<T, TransportError>) -> Result<T, TransportError> {
+    async fn close<T: Send>(&self, _: Trip<'_, Self>, result: Result<T, TransportError>) -> Result<T, TransportError> {
         result
     }
 

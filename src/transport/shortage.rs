@@ -23,20 +23,19 @@ pub(super) fn shortage(error: &(dyn Error + 'static)) -> Option<String> {
 
 fn used_up(code: Errno) -> Option<String> {
     Some(match code {
-        Errno::EMFILE => {
-            let most =
-                getrlimit(Resource::RLIMIT_NOFILE).map_or_else(|_| "few".to_owned(), |(most, _)| most.to_string());
-            format!(
-                "the limit of open files is {most}: raise it (`ulimit -n 4096`, or LimitNOFILE= of a \
-                 service), or work on fewer hosts at a time (`-f 5`)"
-            )
-        }
+        Errno::EMFILE => few_files(),
         Errno::ENFILE => "this machine has too many open files: stop other programs, or raise fs.file-max".to_owned(),
         Errno::ENOMEM => "this machine is out of memory".to_owned(),
         Errno::ENOSPC | Errno::EDQUOT => "the disk of this machine is full, or your quota is used up".to_owned(),
         Errno::EROFS => "the directory for temporary files cannot be written: set TMPDIR to one that can".to_owned(),
         _ => return None,
     })
+}
+
+/// That this program may have too few files open.
+pub(super) fn few_files() -> String {
+    let most = getrlimit(Resource::RLIMIT_NOFILE).map_or_else(|_| "low".to_owned(), |(most, _)| most.to_string());
+    format!("the limit of open files is {most}: raise it (`ulimit -n 4096`, or LimitNOFILE= of a service)")
 }
 
 #[cfg(test)]
@@ -49,7 +48,7 @@ mod tests {
         #[error("the remote command could not be executed")]
         struct Outer(#[source] io::Error);
         let few = shortage(&Outer(io::Error::from_raw_os_error(Errno::EMFILE as i32)));
-        assert!(few.is_some_and(|why| why.contains("ulimit -n") && why.contains("-f")));
+        assert!(few.is_some_and(|why| why.contains("ulimit -n")));
         assert!(shortage(&io::Error::from_raw_os_error(Errno::ENOSPC as i32)).is_some_and(|why| why.contains("full")));
         assert_eq!(shortage(&Outer(io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32))), None);
     }

@@ -9,12 +9,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::kept::{self, Spot};
 use super::options::{KnownHosts, ORPHAN, SshOptions};
+use super::places::{Place, Places, Turn};
 use crate::inventory::{Become, Endpoint};
 use crate::transport::dialogue::Channel;
 use crate::transport::error::TransportError;
@@ -33,8 +34,7 @@ pub(in crate::transport) struct Link {
     closed: AtomicBool,
     /// How much of what was begun over it is not known to have ended.
     begun: AtomicUsize,
-    /// A shell that waits for more to do, since when, and with which rights.
-    idle: Mutex<Option<(Instant, Become, Channel)>>,
+    usage: Mutex<Usage>,
     /// Whether it stays for the next who wants it.
     kept: bool,
     /// A connection to the master over which nothing is said. The kernel closes it however we end, and then the time of
@@ -42,6 +42,92 @@ pub(in crate::transport) struct Link {
     hold: Mutex<Option<UnixStream>>,
     /// Removed when the last connection in it is gone.
     _directory: Arc<Directory>,
+}
+
+/// Who uses a connection. There is a parked place, or somebody with a place of their own, as long as it is open.
+#[derive(Debug, Default)]
+struct Usage {
+    users: usize,
+    parked: Option<Parked>,
+}
+
+/// A place that nobody uses, with a shell that waits for more to do, and its rights, if there is one.
+#[derive(Debug)]
+struct Parked {
+    since: Instant,
+    place: Place,
+    shell: Option<(Become, Channel)>,
+}
+
+/// A connection in use, by a place of its own. At the end the place is parked.
+#[derive(Debug)]
+pub(in crate::transport) struct InUse {
+    pub(super) link: Arc<Link>,
+    places: Arc<Places>,
+    place: Option<Place>,
+    /// A shell that waits for more to do, since when, and with which rights.
+    shell: Option<(Instant, Become, Channel)>,
+    /// Given back last.
+    _turn: Turn,
+}
+
+impl InUse {
+    /// Begins to use a connection.
+    pub(super) fn new(link: &Arc<Link>, places: &Arc<Places>, (turn, place): (Turn, Place)) -> Self {
+        link.usage().users += 1;
+        let (link, places) = (Arc::clone(link), Arc::clone(places));
+        Self { link, places, place: Some(place), shell: None, _turn: turn }
+    }
+
+    /// Begins to use a connection by the place that is parked there; if there is none, the turn is given back.
+    pub(super) fn again(link: &Arc<Link>, places: &Arc<Places>, turn: Turn) -> Result<Self, Turn> {
+        let Some(Parked { since, place, shell }) = link.usage().parked.take() else { return Err(turn) };
+        let mut held = Self::new(link, places, (turn, place));
+        held.shell = shell.map(|(rights, channel)| (since, rights, channel));
+        Ok(held)
+    }
+
+    /// The shell that was just started, or has just done something and is ready for more, if there is one with these
+    /// rights; [`Link::ended`] must be told when that is known to be over. One that had nothing to do for longer may be
+    /// behind a connection that is gone without a sign; a new one would show that at once.
+    pub(super) async fn idle(&mut self, rights: Become) -> Option<Channel> {
+        let (since, its, mut channel) = self.shell.take()?;
+        let is_new = !channel.is_used;
+        if since.elapsed() > FRESH || its != rights || !(is_new || channel.is_waiting().await) {
+            return None;
+        }
+        self.link.begun.fetch_add(1, Ordering::Relaxed);
+        Some(channel)
+    }
+
+    /// A new shell; see [`Link::open`].
+    pub(super) async fn open(&mut self, line: &str, token: String, limit: Duration) -> Result<Channel, NotStarted> {
+        self.shell = None;
+        self.link.open(line, token, limit).await
+    }
+
+    /// What was begun over it has ended, and it may do more with these rights.
+    pub(super) fn free(mut self, rights: Become, channel: Channel) {
+        self.shell = Some((Instant::now(), rights, channel));
+    }
+}
+
+impl Drop for InUse {
+    /// Of two that would be parked at one connection the later one stays, unless only the other has a shell. At one that was
+    /// closed none is: nobody would find it there.
+    fn drop(&mut self) {
+        let mut usage = self.link.usage();
+        usage.users -= 1;
+        let shell = self.shell.take().map(|(_, rights, channel)| (rights, channel));
+        let is_worth_it = usage.parked.is_none() || shell.is_some();
+        if let Some(place) = self.place.take()
+            && is_worth_it
+            && !self.link.closed.load(Ordering::Relaxed)
+        {
+            usage.parked = Some(Parked { since: Instant::now(), place, shell });
+            self.places.parked();
+        }
+    }
 }
 
 /// A login that succeeded, and whose connection was gone before anything was asked.
@@ -213,34 +299,31 @@ impl Link {
             socket,
             closed: AtomicBool::new(false),
             begun: AtomicUsize::new(0),
-            idle: Mutex::default(),
+            usage: Mutex::default(),
             kept,
             hold: Mutex::new(Some(hold)),
             _directory: directory,
         })
     }
 
-    /// The shell that was just started, or has just done something and is ready for more, if there is one with these
-    /// rights; [`Link::ended`] must be told when that is known to be over. One that had nothing to do for longer may be
-    /// behind a connection that is gone without a sign; a new one would show that at once.
-    pub(super) async fn idle(&self, rights: Become) -> Option<Channel> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (since, its, mut channel) = idle?;
-        let is_new = !channel.is_used;
-        if since.elapsed() > FRESH || its != rights || !(is_new || channel.is_waiting().await) {
-            return None;
-        }
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Some(channel)
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was begun over it has ended, and it may do more with these rights.
-    pub(super) fn free(&self, rights: Become, channel: Channel) {
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), rights, channel));
+    /// Since when a place is parked here, if there is one.
+    pub(super) fn parked_since(&self) -> Option<Instant> {
+        Some(self.usage().parked.as_ref()?.since)
+    }
+
+    /// Gives up the place that is parked here and its shell, and says whether somebody uses the connection by another.
+    pub(super) fn vacate(&self) -> Option<(Place, bool)> {
+        let mut usage = self.usage();
+        let is_used = usage.users > 0;
+        usage.parked.take().map(|parked| (parked.place, is_used))
     }
 
     /// Starts a command on the host; [`Link::ended`] must be told when it is known to be over.
-    pub(super) async fn open(&self, line: &str, token: String, limit: Duration) -> Result<Channel, NotStarted> {
+    async fn open(&self, line: &str, token: String, limit: Duration) -> Result<Channel, NotStarted> {
         let mut command = Arc::clone(&self.session).arc_raw_command(line);
         command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
         let mut child = match tokio::time::timeout(limit, command.spawn()).await {
@@ -285,7 +368,7 @@ impl Link {
 
     /// A shell that waits for more to do ends, and the master is no longer kept alive.
     fn dismiss(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.usage().parked.take();
         self.hold.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 

@@ -1,28 +1,31 @@
 //! Hosts over SSH, by the user's own `ssh` program, configuration, agent and jump hosts.
 //!
 //! In: endpoints, probes, steps. Out: readings and outcomes, over one connection per host that is made when it is
-//! first needed and kept for the whole run. Never: a host key accepted silently, a question at the terminal, a host
-//! name read as an option, or a socket left behind that nobody asked to keep.
+//! first needed and kept for the whole run, or until another host needs its place. Never: a host key accepted silently,
+//! a question at the terminal, a host name read as an option, or a socket left behind that nobody asked to keep.
 
 mod directory;
 mod kept;
 mod link;
 mod options;
+mod places;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::directory::Directory;
-use self::link::{Link, NotStarted};
+use self::link::{InUse, Link, NotStarted};
 pub use self::options::{KnownHosts, SshOptions};
+use self::places::{Places, Turn};
 use super::api::{Asked, Order, StepEvent, Transport};
 use super::bootstrap::{self, Password};
+use super::dialogue::Channel;
 use super::error::TransportError;
 use super::exchange::Exchange;
 use super::round_trips::RoundTrips;
-use super::shortage::shortage;
-use super::way::{self, Trip, Way};
+use super::shortage::{few_files, shortage};
+use super::way::{self, Purpose, Trip, Way};
 use crate::inventory::Endpoint;
 use crate::lease::{LeaseAnswer, Request};
 use crate::step::{Outcome, Probe, Readings};
@@ -44,8 +47,8 @@ async fn abandon(link: &Link) {
     link.close().await;
 }
 
-/// The place of one connection; locked while it is being made. One that was wanted before anybody asked and could not be
-/// made is told to the first who asks.
+/// Where one connection is; locked while it is being made. One that was wanted before anybody asked and could not be
+/// made is told to the first who asks. Nobody waits for a place meanwhile.
 type LinkSlot = Arc<tokio::sync::Mutex<Option<Result<Arc<Link>, TransportError>>>>;
 
 /// Works over SSH.
@@ -53,7 +56,8 @@ type LinkSlot = Arc<tokio::sync::Mutex<Option<Result<Arc<Link>, TransportError>>
 pub struct Ssh {
     options: SshOptions,
     directory: Mutex<Option<Arc<Directory>>>,
-    places: Mutex<BTreeMap<String, LinkSlot>>,
+    slots: Mutex<BTreeMap<String, LinkSlot>>,
+    places: Arc<Places>,
     trips: RoundTrips,
     connects: RoundTrips,
 }
@@ -64,7 +68,8 @@ impl Ssh {
         Self {
             options,
             directory: Mutex::default(),
-            places: Mutex::default(),
+            slots: Mutex::default(),
+            places: Arc::new(Places::here()),
             trips: RoundTrips::default(),
             connects: RoundTrips::default(),
         }
@@ -80,9 +85,9 @@ impl Ssh {
         self.trips.all()
     }
 
-    fn place(&self, host: &Endpoint) -> LinkSlot {
+    fn slot(&self, host: &Endpoint) -> LinkSlot {
         let key = format!("{}\0{}\0{:?}\0{:?}\0{:?}", host.name, host.address, host.port, host.user, host.key);
-        Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
+        Arc::clone(self.slots.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
     }
 
     fn directory(&self) -> std::io::Result<Arc<Directory>> {
@@ -95,21 +100,65 @@ impl Ssh {
         Ok(made)
     }
 
-    /// The connection that is there, or a new one.
-    async fn link(&self, host: &Endpoint) -> Result<Arc<Link>, TransportError> {
-        let place = self.place(host);
-        let mut there = place.lock().await;
+    /// The connection that is there, or a new one, with a place.
+    async fn link(&self, host: &Endpoint, purpose: Purpose) -> Result<InUse, TransportError> {
+        if self.places.is_none() {
+            return Err(TransportError::Local { host: host.name.to_string(), why: few_files() });
+        }
+        let mut turn = self.places.turn(purpose).await;
+        if let Some(Ok(link)) = &*self.slot(host).lock().await {
+            match InUse::again(link, &self.places, turn) {
+                Ok(link) => return Ok(link),
+                Err(unused) => turn = unused,
+            }
+        }
+        // Apart, so that what only waits for an answer stays small.
+        Box::pin(self.link_by(host, turn)).await
+    }
+
+    /// The same by a place that is free, or that another host gives up.
+    async fn link_by(&self, host: &Endpoint, turn: Turn) -> Result<InUse, TransportError> {
+        let place = self.places.take(|| self.make_room()).await;
+        let slot = self.slot(host);
+        let mut there = slot.lock().await;
         let link = match there.take() {
             Some(known) => known?,
             None => self.made(host).await?,
         };
-        *there = Some(Ok(Arc::clone(&link)));
-        Ok(link)
+        let held = InUse::new(&link, &self.places, (turn, place));
+        *there = Some(Ok(link));
+        Ok(held)
+    }
+
+    /// Frees the place that has been parked for the longest time, and closes its connection if nobody uses that by another
+    /// place. False if all places are in use.
+    async fn make_room(&self) -> bool {
+        let slots: Vec<LinkSlot> =
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let parked = slots.into_iter().filter_map(|slot| {
+            let there = slot.try_lock_owned().ok()?;
+            let since = there.as_ref()?.as_ref().ok()?.parked_since()?;
+            Some((since, there))
+        });
+        let Some((_, mut there)) = parked.min_by_key(|(since, _)| *since) else { return false };
+        let Some(Ok(link)) = there.take() else { return false };
+        match link.vacate() {
+            Some((place, false)) => {
+                drop(there);
+                link.leave().await;
+                drop(place);
+                true
+            }
+            given => {
+                *there = Some(Ok(link));
+                given.is_some()
+            }
+        }
     }
 
     /// Starts a shell for whoever asks first. Not where sudo wants a password: a shell that nobody comes to use would be a
     /// failed attempt in the log of the host.
-    async fn prepare(&self, host: &Endpoint, link: &Link) -> Result<(), NotStarted> {
+    async fn prepare(&self, host: &Endpoint, mut held: InUse) -> Result<(), NotStarted> {
         let Ok(exchange) = Exchange::new(host, self.options.become_password.as_ref(), &self.options.programs) else {
             return Ok(());
         };
@@ -118,9 +167,9 @@ impl Ssh {
             return Ok(());
         };
         let words = bootstrap::line(host.become_user, Password::None, &digests, &token);
-        let channel = link.open(&words, token, self.options.connect_timeout).await?;
-        link.ended();
-        link.free(host.become_user, channel);
+        let channel = held.open(&words, token, self.options.connect_timeout).await?;
+        held.link.ended();
+        held.free(host.become_user, channel);
         Ok(())
     }
 
@@ -146,10 +195,39 @@ impl Ssh {
         }
     }
 
+    /// A new shell. Nothing was sent before it began, so a connection that turns out dead is made anew, once.
+    async fn shell(
+        &self,
+        exchange: &Exchange<'_>,
+        mut held: InUse,
+        purpose: Purpose,
+    ) -> Result<(InUse, Channel), TransportError> {
+        let host = exchange.host;
+        let (digests, token) = (exchange.digests()?, exchange.token()?);
+        let words = bootstrap::line(host.become_user, exchange.password(), &digests, &token);
+        let mut opened = held.open(&words, token.clone(), self.options.connect_timeout).await;
+        if let Err(NotStarted::Lost(_)) = opened {
+            self.forget(host, &held.link).await;
+            abandon(&held.link).await;
+            // Nobody keeps one place while they wait for another.
+            drop(held);
+            held = self.link(host, purpose).await?;
+            opened = held.open(&words, token, self.options.connect_timeout).await;
+        }
+        match opened {
+            Ok(channel) => Ok((held, channel)),
+            Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
+            Err(NotStarted::Lost(why)) => {
+                self.forget(host, &held.link).await;
+                Err(TransportError::Lost { host: host.name.to_string(), why })
+            }
+        }
+    }
+
     /// Forgets a connection, unless another has taken its place already.
     async fn forget(&self, host: &Endpoint, lost: &Arc<Link>) {
-        let place = self.place(host);
-        let mut link = place.lock().await;
+        let slot = self.slot(host);
+        let mut link = slot.lock().await;
         if matches!(&*link, Some(Ok(link)) if Arc::ptr_eq(link, lost)) {
             *link = None;
         }
@@ -169,49 +247,34 @@ impl Ssh {
 
 impl Way for Ssh {
     type Link = Arc<Link>;
+    type Held = InUse;
 
-    /// Nothing was sent before it began, so a connection that turns out dead is made anew, once.
-    async fn open<'a>(&'a self, host: &'a Endpoint) -> Result<Trip<'a, Arc<Link>>, TransportError> {
+    async fn open<'a>(&'a self, host: &'a Endpoint, purpose: Purpose) -> Result<Trip<'a, Self>, TransportError> {
         let exchange = Exchange::new(host, self.options.become_password.as_ref(), &self.options.programs)?;
-        let mut link = self.link(host).await?;
-        if let Some(channel) = link.idle(host.become_user).await {
-            self.trips.count(host.name.as_str());
-            return Ok(Trip { exchange, channel: Some(channel), link, reused: true });
-        }
-        let (digests, token) = (exchange.digests()?, exchange.token()?);
-        let words = bootstrap::line(host.become_user, exchange.password(), &digests, &token);
-        let mut opened = link.open(&words, token.clone(), self.options.connect_timeout).await;
-        if let Err(NotStarted::Lost(_)) = opened {
-            self.forget(host, &link).await;
-            abandon(&link).await;
-            link = self.link(host).await?;
-            opened = link.open(&words, token, self.options.connect_timeout).await;
-        }
-        match opened {
-            Ok(channel) => {
-                self.trips.count(host.name.as_str());
-                Ok(Trip { exchange, channel: Some(channel), link, reused: false })
-            }
-            Err(NotStarted::Local(why)) => Err(TransportError::Local { host: host.name.to_string(), why }),
-            Err(NotStarted::Lost(why)) => {
-                self.forget(host, &link).await;
-                Err(TransportError::Lost { host: host.name.to_string(), why })
-            }
-        }
+        let mut held = self.link(host, purpose).await?;
+        let waiting = held.idle(host.become_user).await;
+        let reused = waiting.is_some();
+        let (held, channel) = match waiting {
+            Some(channel) => (held, channel),
+            // Apart, as in `link`.
+            None => Box::pin(self.shell(&exchange, held, purpose)).await?,
+        };
+        self.trips.count(host.name.as_str());
+        Ok(Trip { exchange, channel: Some(channel), link: Arc::clone(&held.link), held, reused })
     }
 
     /// What is left of a conversation that went well may carry another.
     async fn close<T: Send>(
         &self,
-        trip: Trip<'_, Arc<Link>>,
+        trip: Trip<'_, Self>,
         result: Result<T, TransportError>,
     ) -> Result<T, TransportError> {
-        let Trip { exchange, channel, link, .. } = trip;
+        let Trip { exchange, channel, link, held, .. } = trip;
         match result {
             Ok(result) => {
                 link.ended();
                 if let Some(channel) = channel {
-                    link.free(exchange.host.become_user, channel);
+                    held.free(exchange.host.become_user, channel);
                 }
                 Ok(result)
             }
@@ -220,8 +283,8 @@ impl Way for Ssh {
     }
 
     async fn is_lost(&self, host: &Endpoint, link: &Arc<Link>) -> bool {
-        let place = self.place(host);
-        let there = place.lock().await;
+        let slot = self.slot(host);
+        let there = slot.lock().await;
         !matches!(&*there, Some(Ok(there)) if Arc::ptr_eq(there, link))
     }
 
@@ -249,36 +312,40 @@ impl Transport for Ssh {
     }
 
     async fn hang_up(&self, host: &Endpoint) {
-        let old = self.place(host).lock().await.take();
+        let old = self.slot(host).lock().await.take();
         if let Some(Ok(old)) = old {
             old.close().await;
         }
     }
 
-    /// Starts a shell, too, if the host is asked at once.
+    /// Starts a shell, too, if the host is asked at once. Takes no place from others.
     async fn log_in(&self, host: &Endpoint, asked: Asked) {
-        let place = self.place(host);
-        let mut there = place.lock().await;
+        let slot = self.slot(host);
+        let mut there = slot.lock().await;
         if there.is_some() {
             return;
         }
+        let Some(place) = self.places.spare() else { return };
         let made = self.made(host).await;
-        if let (Ok(link), Asked::AtOnce) = (&made, asked)
-            && let Err(NotStarted::Lost(_)) = self.prepare(host, link).await
-        {
-            abandon(link).await;
-            return;
+        if let Ok(link) = &made {
+            let held = InUse::new(link, &self.places, place);
+            if asked == Asked::AtOnce
+                && let Err(NotStarted::Lost(_)) = self.prepare(host, held).await
+            {
+                abandon(link).await;
+                return;
+            }
         }
         *there = Some(made);
     }
 
     /// Without this, connections end when the last user of this value drops it.
     async fn close(&self) {
-        let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));
+        let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
         let mut closing = tokio::task::JoinSet::new();
-        for place in places.into_values() {
+        for slot in slots.into_values() {
             closing.spawn(async move {
-                if let Some(Ok(link)) = place.lock().await.take() {
+                if let Some(Ok(link)) = slot.lock().await.take() {
                     link.leave().await;
                 }
             });
