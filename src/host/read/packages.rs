@@ -95,9 +95,12 @@ fn together(words: &[&str], names: &[&str], tools: &Tools) -> Result<Output, Str
     Ok(all)
 }
 
-/// dpkg's own program is asked where its database does not say all.
+/// dpkg's own program is asked where its database does not say all. Where it is missing, nothing can be done with packages.
 fn dpkg(names: &[&str], tools: &Tools, interrupted: bool) -> Result<Output, String> {
-    if let Some(output) = database_of_dpkg(names, tools).filter(|_| !interrupted) {
+    if tools.has("dpkg-query")
+        && !interrupted
+        && let Some(output) = database_of_dpkg(names, tools)
+    {
         return Ok(output);
     }
     let format = "${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t${Version}\\n";
