@@ -91,7 +91,7 @@ impl<T: Transport> Session<T> {
             finished.unsaved.extend(unadopted);
             return Ok(finished);
         }
-        check_large_files(&proposal)?;
+        check_large_files(&proposal).await?;
         let Stored { plan, bytes, digest } = self.stored(&proposal, locked.run()).await?;
         let mut refused = match (reread, plan) {
             (Reread::Yes, Some(plan)) => moved(locked, &plan, &digest, stop).await?,
@@ -185,19 +185,22 @@ async fn moved<T: Transport>(
 }
 
 /// A plan that was made earlier names its large files: each must still be what it was.
-fn check_large_files(proposal: &Proposal) -> Result<(), Abort> {
+async fn check_large_files(proposal: &Proposal) -> Result<(), Abort> {
     if proposal.saved.is_none() && proposal.resumes.is_none() {
         return Ok(());
     }
     let steps = proposal.survey.plan.stages.iter().flat_map(|stage| stage.work.steps());
     let files: BTreeSet<LargeFile> = steps.filter_map(|step| step.large_file().cloned()).collect();
+    let project = proposal.project.clone();
+    let check = move |file: &LargeFile| {
+        let missing = || format!("{} is a file of a project, and there is none here: change to its folder", file.path);
+        store::check_large(project.as_deref().ok_or_else(missing)?, file)
+    };
     let mut problems = Diagnostics::new();
-    for file in &files {
-        let missing = "it was planned in a project, and there is none here: change to its folder".to_owned();
-        let root = proposal.project.as_deref().ok_or(missing);
-        if let Err(why) = root.and_then(|root| store::check_large(root, file)) {
-            problems.push(Diagnostic::error(why).hint("plan again; nothing was changed"));
-        }
+    let checked = tokio::task::spawn_blocking(move || files.iter().filter_map(|file| check(file).err()).collect());
+    let wrong: Vec<String> = checked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    for why in wrong {
+        problems.push(Diagnostic::error(why).hint("plan again; nothing was changed"));
     }
     problems.result(()).map_err(Abort::from)
 }

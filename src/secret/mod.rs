@@ -8,8 +8,10 @@ mod datum;
 mod sealed;
 
 use std::fmt;
+use std::path::{Component, Path};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use datum::{Datum, as_text, too_large};
 pub use sealed::{Guard, Secrets, guards_digests, hiding, sealing, unsealing};
@@ -121,12 +123,22 @@ impl From<&str> for Content {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LargeFile {
-    /// Where it is, from the folder of the project.
+    /// Where it is, from the folder of the project, and below it: a plan of somebody else sends no other file of this machine.
+    #[serde(deserialize_with = "below")]
     pub path: String,
     /// In bytes.
     pub size: u64,
     /// Of its bytes: 64 hexadecimal digits.
     pub sha256: String,
+}
+
+fn below<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    let is_below = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
+    if is_below && !path.is_empty() {
+        return Ok(path);
+    }
+    Err(D::Error::custom(format!("`{}` is not below the folder of the project", path.escape_debug())))
 }
 
 #[cfg(test)]
@@ -137,6 +149,18 @@ mod tests {
     fn what_a_host_says_is_shown_without_secrets() {
         let secrets = [Secret::new("hunter2".to_owned()), Secret::new("a".to_owned())];
         assert_eq!(masked("bad password hunter2!", &secrets), "bad password ***!");
+    }
+
+    #[test]
+    fn a_large_file_is_below_the_folder_of_the_project() {
+        let read = |path: &str| {
+            let json = serde_json::json!({ "path": path, "size": 1, "sha256": "00" });
+            serde_json::from_value::<LargeFile>(json).map(|file| file.path)
+        };
+        assert_eq!(read("roles/app/files/model.bin").expect("a file"), "roles/app/files/model.bin");
+        for path in ["", "/etc/shadow", "../secret", "files/../../secret", "./x"] {
+            assert!(read(path).is_err_and(|why| why.to_string().contains("not below the folder")), "{path}");
+        }
     }
 
     #[test]
