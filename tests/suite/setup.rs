@@ -142,9 +142,9 @@ fn f58_locks_are_renewed_over_connections_that_were_closed_meanwhile() {
     server.known_by_any_port();
     let project = Project::new(&server, "root", 2);
     // Longer than the lease: without a sign of life from us it ends.
-    project.file("roles/one/role.yml", "summary: x\nresources:\n  - command: { run: [sleep, \"8\"] }\n");
+    project.file("roles/one/role.yml", "summary: x\nresources:\n  - command: { run: [sleep, \"12\"] }\n");
     let mut command = project.limited("-n 40", &["apply", "x", "-y"]);
-    let mut first = command.env("ARMILLA_LEASE_SECONDS", "6").spawn().expect("armilla runs");
+    let mut first = command.env("ARMILLA_LEASE_SECONDS", "10").spawn().expect("armilla runs");
     let mut silences = Vec::new();
     while first.try_wait().expect("it runs").is_none() {
         let (_, text) = project.armilla(&["lock", "status", "x", "--json"]);
@@ -154,7 +154,7 @@ fn f58_locks_are_renewed_over_connections_that_were_closed_meanwhile() {
     }
     let (code, text) = told(first.wait_with_output().expect("it ends"));
     assert!(code == Some(0) && text.contains("2 changes on 2 hosts"), "{code:?}\n{text}");
-    assert!(silences.len() > 10 && silences.iter().all(|seconds| *seconds < 6), "{silences:?}\n{text}");
+    assert!(silences.len() > 3 && silences.iter().all(|seconds| *seconds < 10), "{silences:?}\n{text}");
 }
 
 #[test]

@@ -155,12 +155,14 @@ fn keygen(file: &Path) {
     assert!(made.is_ok_and(|status| status.success()), "ssh-keygen is missing: install the package openssh-client");
 }
 
+/// A bash that sshd starts reads `~/.bashrc` of whoever runs the tests, unless another shell seems to have started it
+/// (`SHLVL`): what stands there may take long, or wait for what a test that killed its shells left.
 fn run_sshd(program: &str, home: &Path, port: u16, key: &str, more: &str) -> Child {
     let config = home.join("sshd_config");
     let text = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {0}/{key}\nAuthorizedKeysFile {0}/authorized\nPidFile none\nUsePAM no\n\
          StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
-         SetEnv ARMILLA_HOST_DIR={0}/kept-by-host\n{more}\n",
+         SetEnv ARMILLA_HOST_DIR={0}/kept-by-host SHLVL=5\n{more}\n",
         home.display()
     );
     fs::write(&config, text).expect("a file");
