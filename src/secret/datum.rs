@@ -160,7 +160,7 @@ impl fmt::Debug for Datum {
 
 /// Why a large file cannot be what is in most kinds.
 pub fn too_large<E: de::Error>(file: &LargeFile) -> E {
-    de::Error::custom(format!("{} is larger than 1 MiB: only the `src` of a file or an archive may be so", file.path))
+    de::Error::custom(format!("{} is larger than 1 MiB: only `file` and `archive` take such a `src`", file.path))
 }
 
 fn misplaced() -> Error {
