@@ -263,24 +263,45 @@ pub(in crate::host) fn remove_all(at: BorrowedFd<'_>, name: &OsStr) -> io::Resul
     missing_is_fine(unlinkat(at, name, AtFlags::REMOVEDIR))
 }
 
-/// Takes the lock of a file unless others hold it.
-pub(in crate::host) fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
-    match flock(file, operation) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno.into()),
+/// A file for its lock. The lock is given up when this is dropped, and not only closed: a process that another thread has
+/// just forked has the file open, too, until it executes its program, and would keep the lock as long.
+#[derive(Debug)]
+pub(in crate::host) struct Lock(File);
+
+impl Lock {
+    pub(in crate::host) fn new(file: File) -> Self {
+        Self(file)
+    }
+
+    pub(in crate::host) fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// Takes the lock unless others hold it. Whether it is ours now.
+    pub(in crate::host) fn take(&self, operation: FlockOperation) -> io::Result<bool> {
+        match flock(&self.0, operation) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Takes the lock for ourselves alone, and waits for others at most that long. Whether it is ours now.
+    pub(in crate::host) fn take_within(&self, most: Duration) -> io::Result<bool> {
+        let (begun, mut pause) = (Instant::now(), Duration::from_millis(1));
+        while !self.take(FlockOperation::NonBlockingLockExclusive)? {
+            if begun.elapsed() >= most {
+                return Ok(false);
+            }
+            std::thread::sleep(pause.min(most));
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        Ok(true)
     }
 }
 
-/// Takes the lock of a file for ourselves alone, and waits for others at most that long. Whether it is ours now.
-pub(in crate::host) fn lock_within(file: &File, most: Duration) -> io::Result<bool> {
-    let (begun, mut pause) = (Instant::now(), Duration::from_millis(1));
-    while !try_lock(file, FlockOperation::NonBlockingLockExclusive)? {
-        if begun.elapsed() >= most {
-            return Ok(false);
-        }
-        std::thread::sleep(pause.min(most));
-        pause = (pause * 2).min(Duration::from_millis(50));
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
-    Ok(true)
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, OFlags, fstat};
 
 use super::super::{Failure, Result};
-use super::folder::{Folder, is_same, lock_within, try_lock};
+use super::folder::{Folder, Lock, is_same};
 use super::walk::Missing;
 use super::{Keep, Uptime, leftovers};
 use crate::lease::{Desk, Lease, LeaseAnswer, LeaseId, Now, Request, Ticket, VERSION, grant};
@@ -73,9 +73,9 @@ fn now(uptime: &Uptime, busy: bool) -> Now<'_> {
 
 /// Whether steps are carried out. The lock is held for no time, and shared, so that it is in nobody's way.
 fn is_busy(folder: &Folder, boot: &str) -> bool {
-    let Ok(busy) = folder.open("busy", OFlags::RDONLY) else { return false };
-    match try_lock(&busy, FlockOperation::NonBlockingLockShared) {
-        Ok(free) => !free || goes_on(&busy, boot),
+    let Ok(busy) = folder.open("busy", OFlags::RDONLY).map(Lock::new) else { return false };
+    match busy.take(FlockOperation::NonBlockingLockShared) {
+        Ok(free) => !free || goes_on(busy.file(), boot),
         Err(_) => false,
     }
 }
@@ -132,7 +132,7 @@ fn decide(keep: Keep<'_>, request: &Request) -> Result<LeaseAnswer> {
 }
 
 /// Lets only one at a time beyond this point, and only in a directory that is still there.
-fn guard(keep: Keep<'_>, missing: Missing) -> Result<Option<(Folder, File)>> {
+fn guard(keep: Keep<'_>, missing: Missing) -> Result<Option<(Folder, Lock)>> {
     for tries in 0..50 {
         let Some(folder) = keep.insist(missing)? else { return Ok(None) };
         // Who released the lock last removes it all; then there is nothing to write to.
@@ -140,10 +140,11 @@ fn guard(keep: Keep<'_>, missing: Missing) -> Result<Option<(Folder, File)>> {
             Err(error) if tries > 2 && error.kind() != ErrorKind::NotFound => return Err(folder.unwritable("guard")),
             Err(_) => {}
             Ok(guard) => {
-                if !lock_within(&guard, Duration::from_secs(20)).unwrap_or(false) {
+                let guard = Lock::new(guard);
+                if !guard.take_within(Duration::from_secs(20)).unwrap_or(false) {
                     return Err(Failure::new("another process has held the guard of its lease for 20 s"));
                 }
-                if is_the(&folder, "guard", &guard) {
+                if is_the(&folder, "guard", guard.file()) {
                     return Ok(Some((folder, guard)));
                 }
             }
@@ -159,13 +160,13 @@ fn is_the(folder: &Folder, name: &str, file: &File) -> bool {
 }
 
 /// What keeps orders from beginning until it is dropped; none while one is being carried out.
-fn idle(folder: &Folder, boot: &str) -> Result<Option<File>> {
-    let busy = folder.append("busy").map_err(|_| folder.unwritable("busy"))?;
+fn idle(folder: &Folder, boot: &str) -> Result<Option<Lock>> {
+    let busy = folder.append("busy").map(Lock::new).map_err(|_| folder.unwritable("busy"))?;
     // Who only looks holds it for no time.
     for pause in [0, 100, 200] {
         thread::sleep(Duration::from_millis(pause));
-        match try_lock(&busy, FlockOperation::NonBlockingLockExclusive) {
-            Ok(true) if goes_on(&busy, boot) => return Ok(None),
+        match busy.take(FlockOperation::NonBlockingLockExclusive) {
+            Ok(true) if goes_on(busy.file(), boot) => return Ok(None),
             Ok(true) => return Ok(Some(busy)),
             Ok(false) => {}
             Err(error) => return Err(Failure::new(format!("{}: {error}", folder.at("busy")))),
@@ -272,7 +273,7 @@ pub(in crate::host) enum Refusal {
 /// The right to carry out steps. As long as it is not dropped, nobody else carries out any, and nobody else gets the lock.
 #[derive(Debug)]
 pub(in crate::host) struct Admitted {
-    busy: File,
+    busy: Lock,
     boot: String,
 }
 
@@ -283,7 +284,8 @@ impl Admitted {
         let began = process.and_then(|process| Some((process, leftovers::beginning(process)?)));
         let line = began.map_or_else(String::new, |(process, began)| format!("{process} {began} {}\n", self.boot));
         // Where it cannot be written down, the order goes on: only one that is killed would have needed it.
-        let _ = self.busy.set_len(0).and_then(|()| self.busy.write_all_at(line.as_bytes(), 0));
+        let busy = self.busy.file();
+        let _ = busy.set_len(0).and_then(|()| busy.write_all_at(line.as_bytes(), 0));
     }
 }
 
@@ -327,7 +329,7 @@ pub(in crate::host) fn admit(
 }
 
 /// The lock of all orders, if it is ours now. The directory may have been removed while we waited for it.
-fn taken(keep: Keep<'_>, boot: &str) -> std::result::Result<Option<(Folder, File)>, Refusal> {
+fn taken(keep: Keep<'_>, boot: &str) -> std::result::Result<Option<(Folder, Lock)>, Refusal> {
     let folder = keep.insist(Missing::Leave).map_err(|failure| Refusal::Unable(failure.why))?;
     let Some(folder) = folder else { return Err(Refusal::Fenced(None)) };
     if !folder.has("busy") {
@@ -336,8 +338,8 @@ fn taken(keep: Keep<'_>, boot: &str) -> std::result::Result<Option<(Folder, File
     let unable = |error: std::io::Error| Refusal::Unable(format!("{}: {error}", folder.at("busy")));
     let busy = match folder.open("busy", OFlags::RDWR) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(Refusal::Fenced(None)),
-        busy => busy.map_err(unable)?,
+        busy => Lock::new(busy.map_err(unable)?),
     };
-    let ours = try_lock(&busy, FlockOperation::NonBlockingLockExclusive).map_err(unable)?;
-    Ok((ours && is_the(&folder, "busy", &busy) && !goes_on(&busy, boot)).then_some((folder, busy)))
+    let ours = busy.take(FlockOperation::NonBlockingLockExclusive).map_err(unable)?;
+    Ok((ours && is_the(&folder, "busy", busy.file()) && !goes_on(busy.file(), boot)).then_some((folder, busy)))
 }

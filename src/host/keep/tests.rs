@@ -7,10 +7,12 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::place::Surroundings;
+use super::folder::Lock;
 use super::journal::Journal;
 use super::lock::{Refusal, admit, lease};
 use super::*;
@@ -107,9 +109,10 @@ impl Host {
     }
 
     /// Takes the lock that an order holds.
-    fn hold(&self) -> fs::File {
+    fn hold(&self) -> Lock {
         let busy = fs::OpenOptions::new().append(true).create(true).open(self.place().join("busy")).expect("a file");
-        busy.lock().expect("a lock");
+        let busy = Lock::new(busy);
+        assert!(busy.take_within(Duration::ZERO).expect("a lock"), "others hold it");
         busy
     }
 }
@@ -310,6 +313,21 @@ fn an_order_without_the_lease_is_refused() {
     drop(busy);
     assert!(matches!(host.admitted(&ticket("b", 2)), Err(Refusal::Fenced(Some(lease))) if lease.is_ended()));
     assert_eq!(host.ask(&acquire("c", 120, None)), LeaseAnswer::Granted(3));
+}
+
+/// As it is open between `fork` and `execve` in a process that another thread starts at that moment.
+#[test]
+fn a_lock_ends_with_its_holder_though_others_have_its_file_open() {
+    let host = Host::new();
+    let ticket = host.acquired("a");
+    let held = host.hold();
+    let twin = held.file().try_clone().expect("a second handle");
+    let busy = |host: &Host| matches!(host.ask(&Request::Look), LeaseAnswer::Taken(held) if held.busy);
+    assert!(busy(&host));
+    drop(held);
+    assert!(!busy(&host), "the second handle keeps it");
+    drop(host.admitted(&ticket).expect("its holder may"));
+    drop(twin);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The end of the time: rolls back what a change altered that was not confirmed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::keep::Uptime;
-use super::super::keep::folder::{Folder, lock_within};
+use super::super::keep::folder::{Folder, Lock};
 use super::super::keep::walk::{Missing, enter};
 use super::super::undo::{Means, Pace, restore};
 use super::super::{Failure, Result};
@@ -45,8 +45,8 @@ pub(in crate::host) fn fire(firing: Firing<'_>, directory: &Path, reason: Option
         None => ("it booted before the change was confirmed".to_owned(), Pace::Early),
     };
     let busy = if reason.is_none() { wait_for_steps(&firing, &environment, armed.seconds)? } else { None };
-    let lock = folder.append("lock").map_err(|_| folder.unwritable("lock"))?;
-    let _ = lock_within(&lock, FOREVER);
+    let lock = folder.append("lock").map(Lock::new).map_err(|_| folder.unwritable("lock"))?;
+    let _ = lock.take_within(FOREVER);
     if folder.has("armed") && !folder.has("fired") {
         let restored = restore(&environment, name.as_str(), pace, firing.means);
         if let Err(failure) = restored.and_then(|()| tell_fired(&folder, &why)) {
@@ -59,7 +59,7 @@ pub(in crate::host) fn fire(firing: Firing<'_>, directory: &Path, reason: Option
     drop(lock);
     // A step that has outlived all this is its order's last one.
     if let Some(busy) = busy.filter(|_| Path::new(firing.system.late).exists()) {
-        let _ = lock_within(&busy, FOREVER);
+        let _ = busy.take_within(FOREVER);
         let _ = fs::remove_file(firing.system.late);
     }
     Ok(())
@@ -99,14 +99,14 @@ impl Armed {
 }
 
 /// What is being changed at this moment comes to its end first, if it does so in time; else no step of it begins any more.
-fn wait_for_steps(firing: &Firing<'_>, environment: &Folder, seconds: u64) -> Result<Option<File>> {
+fn wait_for_steps(firing: &Firing<'_>, environment: &Folder, seconds: u64) -> Result<Option<Lock>> {
     let most = Duration::from_secs(seconds);
     let all = Path::new(environment.path()).parent().and_then(Path::to_str).unwrap_or("/");
     let all = Folder::new(enter(all, Missing::Leave, firing.means.uid)?, all);
-    let Ok(busy) = all.append("busy") else { return Ok(None) };
-    if !lock_within(&busy, most).unwrap_or(false) {
+    let Ok(busy) = all.append("busy").map(Lock::new) else { return Ok(None) };
+    if !busy.take_within(most).unwrap_or(false) {
         let _ = fs::write(firing.system.late, "");
-        let _ = lock_within(&busy, most);
+        let _ = busy.take_within(most);
     }
     Ok(Some(busy))
 }

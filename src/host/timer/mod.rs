@@ -25,7 +25,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, StatVfsMountFlags, fchmod, fstatvfs, symlinkat};
 
 use super::keep::Keep;
-use super::keep::folder::{Folder, lock_within};
+use super::keep::folder::{Folder, Lock};
 use super::keep::walk::{Missing, enter};
 use super::undo::Means;
 use super::{Failure, Result};
@@ -72,7 +72,7 @@ struct Post {
     path: String,
     /// The name of its units, without ending.
     unit: String,
-    lock: File,
+    lock: Lock,
 }
 
 impl Timer<'_> {
@@ -82,8 +82,8 @@ impl Timer<'_> {
         let Some(environment) = self.keep.belonging(owner, missing)? else { return Ok(None) };
         let Some(armed) = environment.own_child("armed", missing, uid)? else { return Ok(None) };
         let Some(folder) = armed.own_child(name.as_str(), missing, uid)? else { return Ok(None) };
-        let lock = folder.append("lock").map_err(|_| folder.unwritable("lock"))?;
-        if !lock_within(&lock, Duration::from_secs(120)).unwrap_or(false) {
+        let lock = folder.append("lock").map(Lock::new).map_err(|_| folder.unwritable("lock"))?;
+        if !lock.take_within(Duration::from_secs(120)).unwrap_or(false) {
             return Err(Failure::new("this host has been putting things back for two minutes, and is not done"));
         }
         let path = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd()));

@@ -28,7 +28,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::keep::Keep;
-use super::keep::folder::{Folder, lock_within};
+use super::keep::folder::{Folder, Lock};
 use super::keep::walk::Missing;
 use super::{Failure, Result};
 use crate::crash;
@@ -194,10 +194,10 @@ fn is_open(kept: &Folder) -> bool {
 }
 
 /// Nobody else works in the directory until the answer is dropped.
-fn alone(kept: &Folder) -> Result<std::fs::File> {
+fn alone(kept: &Folder) -> Result<Lock> {
     const HOUR: Duration = Duration::from_secs(3600);
-    let lock = kept.append("lock").map_err(|_| kept.unwritable("lock"))?;
-    match lock_within(&lock, HOUR) {
+    let lock = kept.append("lock").map(Lock::new).map_err(|_| kept.unwritable("lock"))?;
+    match lock.take_within(HOUR) {
         Ok(true) => Ok(lock),
         Ok(false) => {
             Err(Failure::new(format!("{} cannot be locked: it is being rolled back since an hour", kept.path())))
