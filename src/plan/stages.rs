@@ -9,7 +9,7 @@ use super::decide::{Decided, closure};
 use super::past::Known;
 use super::{Condition, Moment, Otherwise, PlannedBlock, ServicePlan, Stage, StageId, Turn, Work, rollback};
 use crate::catalog::{self, Catalog, Hook, Service};
-use crate::name::{HostName, ServiceName};
+use crate::name::{HostName, RoleName, ServiceName};
 use crate::rollout::{Changing, Member, OnFailure, Rollout, Standing};
 use crate::secret::masked;
 use crate::step::{Check, FailedCheck, Gate, Health, failed, health};
@@ -377,8 +377,7 @@ impl Builder<'_> {
     /// Whether the service is not on the host yet: it does not run, and nothing of its role was ever applied there.
     fn is_new(&self, service: &Service, host: &HostName) -> bool {
         let runs = self.block_index(service, host).is_some_and(|own| self.decided[host][own].running);
-        let ledger = self.known.get(host).and_then(|known| known.as_ref().ok()?.past.ledger.as_ref());
-        !runs && ledger.is_none_or(|ledger| ledger.owned.keys().all(|key| key.role != service.role))
+        !runs && self.never_applied(&service.role, host)
     }
 
     /// Every chosen member that does not pass its checks now. One that this plan brings is not unhealthy, only not there
@@ -465,12 +464,31 @@ impl Builder<'_> {
             let builds_on = decided.builds_on.clone();
             let required = closure(&self.catalog.hosts[host].blocks, index).into_iter().chain(builds_on);
             let required = required.filter_map(|i| self.placed.get(&(host.clone(), i)).copied());
-            let after = required.map(|id| (id, Condition::Done)).chain(before.iter().copied()).collect();
-            let id = self.push(Stage { after, work: Work::Change(block), turn: None });
+            let required = required.map(|id| (id, Condition::Done));
+            let work = Work::Change(block);
+            let id = if self.needs_nobody(service, host, index) {
+                self.stages.push(Stage { after: required.collect(), work, turn: None });
+                self.stages.len() - 1
+            } else {
+                self.push(Stage { after: required.chain(before.iter().copied()).collect(), work, turn: None })
+            };
             self.placed.insert(key, id);
             made.push(id);
         }
         made
+    }
+
+    /// Whether a block waits for no other host and no turn: a role that is required on a host where neither it nor the
+    /// service was ever applied has nobody there whom it could disturb.
+    fn needs_nobody(&self, service: &Service, host: &HostName, index: usize) -> bool {
+        let block = &self.catalog.hosts[host].blocks[index];
+        block.service.is_none() && self.is_new(service, host) && self.never_applied(&block.role, host)
+    }
+
+    /// Whether nothing of a role was ever applied on a host.
+    fn never_applied(&self, role: &RoleName, host: &HostName) -> bool {
+        let ledger = self.known.get(host).and_then(|known| known.as_ref().ok()?.past.ledger.as_ref());
+        ledger.is_none_or(|ledger| ledger.owned.keys().all(|key| key.role != *role))
     }
 
     /// What leaves a host goes after everything else there, which are these stages, and after the services that may have

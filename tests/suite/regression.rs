@@ -183,17 +183,53 @@ fn what_requires_a_role_that_cannot_be_done_waits() {
     assert_eq!(top, Some(&Verdict::Blocked), "{}", show_plan(&plan));
 }
 
+/// A role that has nothing to do with others.
+const OTHER: &str = "resources:\n  - file: { path: /srv/other, content: a }\n";
+
 #[test]
 fn nothing_begins_while_all_of_what_it_needs_cannot_be_reached() {
     let store =
         "health:\n  - unit: { name: s }\nresources:\n  - unit: { name: s.service, content: a }\n  - service: s\n";
     let front = "needs: [store]\nresources:\n  - file: { path: /srv/front, content: a }\n";
-    let world = many(&["h1", "h2"], &[("store", store, "h1"), ("front", front, "h2")]);
+    // With the third host most of them keep the lock.
+    let world = many(&["h1", "h2", "h3"], &[("store", store, "h1"), ("front", front, "h2"), ("other", OTHER, "h3")]);
     world.fleet.unreachable("h1", true);
     let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
     world.apply(&plan);
+    assert_eq!(world.fleet.on("h3", |host| host.paths.get("/srv/other").is_some()), Some(true), "the rest is done");
     let written = world.fleet.on("h2", |host| host.paths.get("/srv/front").is_some());
     assert_eq!(written, Some(false), "{}", show_plan(&plan));
+}
+
+/// A role that a service requires waits for nobody on a host where neither of them ever was; where they are, it waits like
+/// the service itself, whose members follow each other.
+#[test]
+fn what_a_new_service_requires_does_not_wait_for_what_it_needs() {
+    let store =
+        "health:\n  - unit: { name: s }\nresources:\n  - unit: { name: s.service, content: a }\n  - service: s\n";
+    let front = "requires: [base]\nneeds: [store]\nresources:\n  - file: { path: /srv/front, content: a }\n";
+    let base =
+        |content: &str| format!("summary: It.\nresources:\n  - file: {{ path: /srv/base, content: {content} }}\n");
+    let mut world =
+        many(&["h1", "h2", "h3"], &[("store", store, "h1"), ("front", front, "h2"), ("other", OTHER, "h3")]);
+    world.role("base", &base("a")).expect("a role");
+    let written = |world: &World| {
+        world.fleet.on("h2", |host| ["/srv/base", "/srv/front"].map(|path| host.paths.get(path).is_some()))
+    };
+    world.fleet.unreachable("h1", true);
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    world.apply(&plan);
+    assert_eq!(written(&world), Some([true, false]), "{}", show_plan(&plan));
+
+    world.fleet.unreachable("h1", false);
+    apply(&world);
+    assert_eq!(written(&world), Some([true, true]));
+    world.fleet.drift("h1", &Drift::Stop("s.service".to_owned()));
+    world.role("base", &base("b")).expect("a role");
+    let plan = world.plan().unwrap_or_else(|problems| panic!("{problems}"));
+    let run = world.apply(&plan);
+    let shown = show_run(&plan, &run);
+    comes_before(&shown, "h1", "/srv/base");
 }
 
 #[test]
