@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::fields::{self, FileMode, Presence, Wanted};
 use super::part::Piece;
-use super::regular::{Regular, modified};
+use super::regular::{OtherContent, Regular, modified};
 use super::{Change, Field, Hold, Kind, Verdict, trace};
 use crate::edit::{self, Edit, Entry, LoginKey, PublicKey};
 use crate::secret::Content;
@@ -195,7 +195,7 @@ impl AuthorizedKey {
             let content = (self.state == Presence::Present).then_some(Wanted::Content(&content));
             let path = self.file();
             let ownership = self.ownership(0o600);
-            return Regular { path: &path, content, ownership, frozen: false }.verdict(found);
+            return Regular { path: &path, content, ownership, other: OtherContent::Replaced }.verdict(found);
         }
         let Some(line) = lines.pop() else { return Verdict::Refuse("it has no key".to_owned()) };
         let piece = Piece::own(&self.file(), Edit::Entry(Entry::LoginKey(line), self.state.into()));

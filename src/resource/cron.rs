@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Presence, Wanted};
-use super::regular::{Regular, modified};
+use super::regular::{OtherContent, Regular, modified};
 use super::{Hold, Kind, Verdict, trace};
 use crate::secret::Content;
 use crate::step::{PathReading, Probe, Readings, Unreadable};
@@ -154,7 +154,7 @@ impl Cron {
 
 fn regular<'a>(path: &'a str, content: Option<&'a Content>) -> Regular<'a> {
     let ownership = fields::ownership("root", "root", fields::mode_644());
-    Regular { path, content: content.map(Wanted::Content), ownership, frozen: false }
+    Regular { path, content: content.map(Wanted::Content), ownership, other: OtherContent::Replaced }
 }
 
 /// In quotes where cron would take away or misread something.

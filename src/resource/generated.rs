@@ -4,7 +4,7 @@
 //! only in part, or a secret.
 
 use super::fields::{self, Wanted};
-use super::regular::{self, Regular};
+use super::regular::{self, OtherContent, Regular};
 use super::{Action, Field, Verdict};
 use crate::secret::Content;
 use crate::step::{Command, Ownership, PathReading, Probe, Readings, Step, Unreadable};
@@ -69,7 +69,7 @@ impl Generated {
             path: &self.path,
             content: wanted.then_some(Wanted::Content(&self.content)),
             ownership,
-            frozen: false,
+            other: OtherContent::Replaced,
         }
     }
 }

@@ -52,6 +52,9 @@ pub(super) struct Written<S: Sort> {
     /// Once it is there, other content stops the plan instead of being overwritten.
     #[serde(default)]
     frozen: bool,
+    /// Only the first content: once it is there, other content is left alone.
+    #[serde(default)]
+    initial: bool,
     #[serde(skip)]
     sort: PhantomData<S>,
 }
@@ -74,6 +77,11 @@ impl<S: Sort> PathKind for Written<S> {
     fn check(&self) -> Result<(), String> {
         fields::check_word("user", &self.owner)?;
         fields::check_word("group", &self.group)?;
+        if self.frozen && self.initial {
+            return Err(
+                "`frozen` stops the plan at other content, which `initial` leaves alone: write one of them".to_owned()
+            );
+        }
         check(&format!("a {}", S::NAME), self.state, self.content.as_ref().map(Body::as_wanted), self.mode)
     }
 
@@ -92,7 +100,11 @@ impl<S: Sort> Written<S> {
             path: &self.path,
             content: self.content.as_ref().map(Body::as_wanted),
             ownership: fields::ownership(&self.owner, &self.group, self.mode),
-            frozen: self.frozen,
+            other: match (self.frozen, self.initial) {
+                (true, _) => OtherContent::Refused,
+                (false, true) => OtherContent::Kept,
+                (false, false) => OtherContent::Replaced,
+            },
         }
     }
 }
@@ -106,8 +118,19 @@ pub(super) struct Regular<'a> {
     pub(super) content: Option<Wanted<'a>>,
     /// Who may do what with it.
     pub(super) ownership: Ownership,
-    /// Whether other content stops the plan.
-    pub(super) frozen: bool,
+    /// What becomes of other content.
+    pub(super) other: OtherContent,
+}
+
+/// What becomes of other content in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OtherContent {
+    /// It is replaced.
+    Replaced,
+    /// It stops the plan.
+    Refused,
+    /// It stays.
+    Kept,
 }
 
 impl Regular<'_> {
@@ -118,6 +141,7 @@ impl Regular<'_> {
 
     fn fetch(&self) -> Fetch {
         match self.content {
+            _ if self.other == OtherContent::Kept => Fetch::Digest,
             // A secret's old value is as secret: only its digest travels.
             None | Some(Wanted::Large(_) | Wanted::Content(Content::Secret(_))) => Fetch::Digest,
             Some(Wanted::Content(Content::Plain(bytes))) => Fetch::Unless(Digest::of(bytes)),
@@ -155,14 +179,15 @@ impl Regular<'_> {
             PathReading::Absent => self.written(Action::Add, content, vec![fields::content(None, content)]),
             PathReading::File { attributes, digest, size, content: old, .. } => {
                 let permissions = fields::ownership_fields(attributes, &self.ownership);
-                if *digest == content.digest() {
-                    self.owned(permissions)
-                } else if self.frozen {
-                    Verdict::Refuse("it is frozen and has other content".to_owned())
-                } else {
-                    let difference = fields::content(Some((old.as_deref(), *size)), content);
-                    let all = std::iter::once(difference).chain(permissions).collect();
-                    self.written(Action::Change, content, all)
+                match self.other {
+                    _ if *digest == content.digest() => self.owned(permissions),
+                    OtherContent::Kept => self.owned(permissions),
+                    OtherContent::Refused => Verdict::Refuse("it is frozen and has other content".to_owned()),
+                    OtherContent::Replaced => {
+                        let difference = fields::content(Some((old.as_deref(), *size)), content);
+                        let all = std::iter::once(difference).chain(permissions).collect();
+                        self.written(Action::Change, content, all)
+                    }
                 }
             }
             other => Verdict::Refuse(fields::in_the_way(other, "a file")),

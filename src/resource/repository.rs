@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence, Wanted};
-use super::regular::Regular;
+use super::regular::{OtherContent, Regular};
 use super::{Action, Field, Kind, Source, Verdict, trace};
 use crate::secret::Content;
 use crate::step::{Command, Fetch, Manager, Ownership, PackageReading, PathReading, Probe, Readings, Step, Unreadable};
@@ -361,7 +361,7 @@ fn at(place: RepositoryFile, name: &str) -> Probe {
 
 fn regular<'a>(content: Option<&'a Content>, path: &'a str) -> Regular<'a> {
     let ownership = fields::ownership("root", "root", fields::mode_644());
-    Regular { path, content: content.map(Wanted::Content), ownership, frozen: false }
+    Regular { path, content: content.map(Wanted::Content), ownership, other: OtherContent::Replaced }
 }
 
 /// Anybody may read public keys; apt does so as its own user.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fields::{self, Data, Presence, Wanted};
-use super::regular::{self, Regular};
+use super::regular::{self, OtherContent, Regular};
 use super::systemd;
 use super::{Action, Change, Hold, Kind, Others, SYSTEMCTL, Source, Tool, Verdict, Wish, trace};
 use crate::step::{Command, PathReading, Probe, Readings, Step, UnitReading, Unreadable};
@@ -168,7 +168,7 @@ impl Unit {
     fn regular<'a>(&'a self, path: &'a str) -> Regular<'a> {
         let content = self.content.as_ref().map(|data| Wanted::Content(&data.0));
         let ownership = fields::ownership("root", "root", fields::mode_644());
-        Regular { path, content, ownership, frozen: false }
+        Regular { path, content, ownership, other: OtherContent::Replaced }
     }
 
     /// What systemd has loaded. It cannot be asked about `x@.service`, which is none before it has an instance.
