@@ -29,7 +29,11 @@ pub struct HealthCheck {
 /// The kinds of checks: word, keys of its own, the key that must be there.
 const KINDS: &[(&str, &[&str], &str)] = &[
     ("tcp", &["port", "address", "state", "timeout"], "port"),
-    ("http", &["url", "method", "status", "contains", "matches", "headers", "certificate", "timeout"], "url"),
+    (
+        "http",
+        &["url", "method", "status", "contains", "matches", "json", "headers", "header_file", "certificate", "timeout"],
+        "url",
+    ),
     ("command", &["run", "expect", "user", "timeout"], "run"),
     ("unit", &["name"], "name"),
 ];

@@ -91,13 +91,34 @@ pub struct WebAnswer {
     /// The server's certificate is good for this long.
     #[serde(with = "span::optional")]
     pub valid_for: Option<Duration>,
+    /// What these queries find in the body, which is JSON.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub json: Vec<JsonQuery>,
 }
 
 impl WebAnswer {
     /// One status and nothing more.
     pub fn status(status: u16) -> Self {
         let status = vec![Statuses(status, status)];
-        Self { status, contains: None, matches: None, headers: BTreeMap::new(), valid_for: None }
+        Self { status, contains: None, matches: None, headers: BTreeMap::new(), valid_for: None, json: Vec::new() }
+    }
+}
+
+/// A `JSONPath` query (RFC 9535) and what it must find: something, and nothing but these values.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JsonQuery {
+    /// The query.
+    pub query: String,
+    /// The values that may be found: texts as they are, numbers and truth values as JSON writes them. Any, if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub is: Vec<String>,
+}
+
+impl JsonQuery {
+    /// Why it is no query, if it is none.
+    pub fn fault(&self) -> Option<String> {
+        serde_json_path::JsonPath::parse(&self.query).err().map(|error| format!("{}: {}", self.query, error.message()))
     }
 }
 
@@ -137,14 +158,16 @@ struct Whole {
     headers: BTreeMap<String, String>,
     #[serde(with = "span::optional")]
     valid_for: Option<Duration>,
+    #[serde(default)]
+    json: Vec<JsonQuery>,
 }
 
 impl From<WrittenAnswer> for WebAnswer {
     fn from(written: WrittenAnswer) -> Self {
         match written {
             WrittenAnswer::Pair(status, contains) => Self { contains, ..Self::status(status) },
-            WrittenAnswer::Whole(Whole { status, contains, matches, headers, valid_for }) => {
-                Self { status, contains, matches, headers, valid_for }
+            WrittenAnswer::Whole(Whole { status, contains, matches, headers, valid_for, json }) => {
+                Self { status, contains, matches, headers, valid_for, json }
             }
         }
     }
@@ -170,7 +193,8 @@ mod tests {
     #[test]
     fn a_check_is_read_as_it_was_written() {
         let headers = [("Server".to_owned(), "^x$".to_owned())].into();
-        let answer = WebAnswer { headers, valid_for: Some(Duration::from_secs(90)), ..WebAnswer::status(204) };
+        let json = vec![JsonQuery { query: "$.state".to_owned(), is: vec!["on".to_owned()] }];
+        let answer = WebAnswer { headers, valid_for: Some(Duration::from_secs(90)), json, ..WebAnswer::status(204) };
         let check = Check::new(Probe::Http(HttpRequest::get("https://h/")), Expect::Answer(Box::new(answer)));
         let text = serde_json::to_string(&check).expect("JSON");
         assert_eq!(serde_json::from_str::<Check>(&text).expect("the same"), check);

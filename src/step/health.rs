@@ -1,7 +1,10 @@
 //! Whether a service is healthy on a host, from what the host answered. What could not be asked is unknown, never unhealthy.
 
+use serde_json::Value;
+
 use super::{
-    Check, CommandReading, Expect, HttpReading, PortReading, Probe, Reading, Readings, UnitReading, WebAnswer,
+    Check, CommandReading, Expect, HttpReading, JsonQuery, PortReading, Probe, Reading, Readings, UnitReading,
+    WebAnswer,
 };
 use crate::secret::{Secret, masked};
 
@@ -129,8 +132,38 @@ fn wrong(wanted: &WebAnswer, answer: &HttpReading) -> Option<String> {
     if let Some(pattern) = wanted.matches.as_ref().filter(|pattern| !found(pattern, &body)) {
         return Some(format!("nothing in its answer matches `{pattern}`"));
     }
+    if let Some(problem) = wrong_json(&wanted.json, &answer.body) {
+        return Some(problem);
+    }
     let (wanted, left) = (wanted.valid_for?.as_secs(), answer.certificate?);
     (left < i64::try_from(wanted).unwrap_or(i64::MAX)).then(|| ends(left))
+}
+
+/// Which query does not find what it must.
+fn wrong_json(queries: &[JsonQuery], body: &[u8]) -> Option<String> {
+    if queries.is_empty() {
+        return None;
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return Some("its answer is not JSON".to_owned()) };
+    queries.iter().find_map(|JsonQuery { query, is }| {
+        // The role was refused if this is no query.
+        let path = serde_json_path::JsonPath::parse(query).ok()?;
+        let found: Vec<String> = path.query(&body).into_iter().map(text).collect();
+        if found.is_empty() {
+            return Some(format!("`{query}` finds nothing in its answer"));
+        }
+        let wrong = found.iter().find(|value| !is.is_empty() && !is.contains(value))?;
+        Some(format!("`{query}` is {}, not {}", short(wrong), is.join(" or ")))
+    })
+}
+
+/// A text as it is, anything else as JSON.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn short(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(80).collect()
 }
 
 fn wrong_header(name: &str, pattern: &str, answer: &HttpReading) -> Option<String> {
@@ -172,8 +205,8 @@ fn output(pattern: Option<&str>, command: &CommandReading) -> Option<String> {
 }
 
 fn said(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() { String::new() } else { format!(": {}", line.chars().take(80).collect::<String>()) }
+    let line = short(text);
+    if line.is_empty() { line } else { format!(": {line}") }
 }
 
 #[cfg(test)]
@@ -258,6 +291,35 @@ mod tests {
         assert_eq!(says(matches("^ready: (yes|true)$")), Health::Healthy);
         assert_eq!(says(matches("^yes")), unhealthy("nothing in its answer matches `^yes`"));
         assert_eq!(web(any(), Err("no route".into())), unhealthy("no route"));
+    }
+
+    #[test]
+    fn queries_find_what_they_must_in_json() {
+        let body = r#"{"status": "ALIVE", "cores": 8, "ready": true, "none": null, "workers":
+            [{"host": "w1", "state": "ALIVE"}, {"host": "w2", "state": "DEAD"}]}"#;
+        let says = |query: &str, is: &[&str]| {
+            let json = vec![JsonQuery { query: query.to_owned(), is: is.iter().map(|&is| is.to_owned()).collect() }];
+            let answer = HttpReading { status: 200, body: body.into(), ..HttpReading::default() };
+            web(WebAnswer { json, ..WebAnswer::status(200) }, Ok(answer))
+        };
+        let unhealthy = |why: &str| Health::Unhealthy(why.to_owned());
+        for (query, is) in [
+            ("$.status", &["ALIVE", "STANDBY"][..]),
+            ("$.cores", &["8"]),
+            ("$.ready", &["true"]),
+            ("$.none", &[]),
+            ("$.none", &["null"]),
+            ("$.workers[?@.host == 'w1'].state", &["ALIVE"]),
+            ("$.workers[?@.state == 'ALIVE' && @.host == 'w1']", &[]),
+        ] {
+            assert_eq!(says(query, is), Health::Healthy, "{query}");
+        }
+        assert_eq!(says("$.status", &["STANDBY", "DEAD"]), unhealthy("`$.status` is ALIVE, not STANDBY or DEAD"));
+        assert_eq!(says("$.workers[*].state", &["ALIVE"]), unhealthy("`$.workers[*].state` is DEAD, not ALIVE"));
+        assert_eq!(says("$.missing", &[]), unhealthy("`$.missing` finds nothing in its answer"));
+        let json = vec![JsonQuery { query: "$".to_owned(), is: Vec::new() }];
+        let answer = HttpReading { status: 200, body: b"<html>".to_vec(), ..HttpReading::default() };
+        assert_eq!(web(WebAnswer { json, ..WebAnswer::status(200) }, Ok(answer)), unhealthy("its answer is not JSON"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use action::{
     Alternative, Leftovers, MARKER, Occupied, Outcome, PackageRemoval, Packed, Remote, Removable, Sending, Step,
     UnpackLimits, Unpacking,
 };
-pub use check::{Check, Expect, Gate, STRETCH, Statuses, WITHIN, WebAnswer};
+pub use check::{Check, Expect, Gate, JsonQuery, STRETCH, Statuses, WITHIN, WebAnswer};
 pub use fault::is_account;
 pub use fitness::{FitnessReading, Sudo};
 pub use health::{FailedCheck, Health, failed, health};

@@ -23,12 +23,16 @@ pub struct HttpRequest {
     /// Whose certificates are believed.
     #[serde(default)]
     pub trust: Trust,
+    /// A file on the host with headers to send, one in a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_file: Option<String>,
 }
 
 impl HttpRequest {
     /// A GET request with ten seconds for the answer, believing whom the host believes.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { url: url.into(), method: Method::Get, timeout: super::question(), trust: Trust::System }
+        let (timeout, trust) = (super::question(), Trust::System);
+        Self { url: url.into(), method: Method::Get, timeout, trust, header_file: None }
     }
 }
 

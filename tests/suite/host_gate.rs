@@ -7,7 +7,9 @@ use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
 
 use armilla::host::wire::Answer;
-use armilla::step::{Check, Expect, Gate, Health, HttpRequest, Method, Outcome, Probe, Step, Trust, WebAnswer, health};
+use armilla::step::{
+    Check, Expect, Gate, Health, HttpRequest, JsonQuery, Method, Outcome, Probe, Step, Trust, WebAnswer, health,
+};
 
 use crate::host::{Room, failure, order, outcomes, perform, program, read, serve, sh};
 
@@ -86,6 +88,15 @@ fn every_part_of_a_web_answer_is_looked_at() {
     for answer in &right {
         assert_eq!(check(answer), None, "{answer:?}");
     }
+    let json = |is: &str| WebAnswer {
+        json: vec![JsonQuery { query: "$.members[?@.up == true].name".to_owned(), is: vec![is.to_owned()] }],
+        ..WebAnswer::status(200)
+    };
+    let server = serve("HTTP/1.1 200 OK\r\n\r\n{\"members\": [{\"name\": \"a\", \"up\": true}, {\"name\": \"b\"}]}");
+    let get = Probe::Http(HttpRequest::get(format!("http://127.0.0.1:{server}/")));
+    let found = |answer: WebAnswer| both(&Check::new(get.clone(), Expect::Answer(Box::new(answer))));
+    assert_eq!(found(json("a")), None);
+    assert!(found(json("b")).is_some_and(|said| said.contains("`$.members[?@.up == true].name` is a, not b")));
     for (answer, why) in &wrong {
         assert!(check(answer).is_some_and(|said| said.contains(why)), "{:?}", check(answer));
     }

@@ -11,7 +11,9 @@ use super::http;
 use super::program::{Programs, seconds};
 use super::waiting::{Tell, Teller};
 use super::{Failure, Result};
-use crate::step::{Check, Expect, Gate, Health, Heard, HttpRequest, Probe, Reading, Readings, Wait, WaitStep, health};
+use crate::step::{
+    Check, Expect, Gate, Health, Heard, HttpRequest, JsonQuery, Probe, Reading, Readings, Wait, WaitStep, health,
+};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -93,10 +95,14 @@ fn fault(programs: &Programs<'_>, check: &Check) -> Option<String> {
         (Probe::Http(request), Expect::Answer(answer)) => {
             let mut patterns = answer.headers.values().chain(&answer.matches);
             let certificate = || answer.valid_for.is_some() && !programs.has("curl");
-            http::fault(programs, request).or_else(|| patterns.find_map(|pattern| no_pattern(pattern))).or_else(|| {
-                certificate()
-                    .then(|| format!("telling when the certificate of {} ends needs curl on the host", request.url))
-            })
+            let query = || answer.json.iter().find_map(JsonQuery::fault);
+            http::fault(programs, request)
+                .or_else(query)
+                .or_else(|| patterns.find_map(|pattern| no_pattern(pattern)))
+                .or_else(|| {
+                    certificate()
+                        .then(|| format!("telling when the certificate of {} ends needs curl on the host", request.url))
+                })
         }
         (probe, expect) => Some(format!("{probe:?} never answers {expect:?}")),
     }

@@ -48,14 +48,17 @@ pub(in crate::host) fn ask(programs: &Programs<'_>, request: &HttpRequest, left:
 
 /// Why it cannot be asked at all on this host.
 pub(in crate::host) fn fault(programs: &Programs<'_>, request: &HttpRequest) -> Option<String> {
-    let HttpRequest { url, trust, .. } = request;
+    let HttpRequest { url, trust, header_file, .. } = request;
     if !is_url(url) {
         return Some(format!("invalid http:// or https:// address `{}`", url.escape_debug()));
     }
-    if let Trust::Authority(file) = trust
-        && (!file.starts_with('/') || file.contains('\0'))
-    {
+    let authority = if let Trust::Authority(file) = trust { Some(file) } else { None };
+    let mut files = authority.into_iter().chain(header_file);
+    if let Some(file) = files.find(|file| !file.starts_with('/') || file.contains('\0')) {
         return Some(format!("invalid absolute path `{}`", file.escape_debug()));
+    }
+    if header_file.is_some() && !programs.has("curl") {
+        return Some(format!("asking {url} with a `header_file` needs curl on the host"));
     }
     let can = programs.has("curl") || programs.has("wget");
     (!can).then(|| format!("asking {url} needs curl or wget on the host"))
@@ -77,7 +80,11 @@ fn by_curl(request: &HttpRequest, time: Duration) -> Command {
         // It tells when the certificate ends among much else.
         argv.push("-v");
     }
-    let stdin = Content::Plain(curl_line("url", request.url.as_bytes()));
+    let mut lines = curl_line("url", request.url.as_bytes());
+    if let Some(file) = &request.header_file {
+        lines.extend(curl_line("header", format!("@{file}").as_bytes()));
+    }
+    let stdin = Content::Plain(lines);
     Command { stdin, ..Command::new(argv) }
 }
 

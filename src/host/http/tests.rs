@@ -84,6 +84,20 @@ fn web_servers_are_asked_by_the_host_itself() {
 }
 
 #[test]
+fn headers_from_a_file_are_sent_and_are_no_arguments() {
+    let mut stage = Stage::new();
+    let (address, asked) = serve(b"");
+    let file = stage.path("token");
+    std::fs::write(&file, "Authorization: token s3cret\nX-Team: data\n").expect("a file");
+    let request = HttpRequest { header_file: Some(file), ..HttpRequest::get(format!("{address}/file")) };
+    assert_eq!(answer(&stage, &request).expect("an answer").status, 200);
+    let sent = asked.recv().expect("a request");
+    assert!(sent.contains("\r\nAuthorization: token s3cret\r\nX-Team: data\r\n"), "{sent}");
+    stage.only(&["wget", "cat"]);
+    assert!(fault(&stage.programs(), &request).is_some_and(|why| why.contains("needs curl")));
+}
+
+#[test]
 fn an_endless_or_hanging_answer_is_bounded() {
     with_curl_and_with_wget(|stage, tool| {
         let (address, _asked) = serve(b"");

@@ -21,9 +21,9 @@ pub(super) fn fault(probe: &Probe) -> Option<String> {
         Probe::Command(command) => command.fault(),
         Probe::Port { address, .. } if !is_word(address, ":.%") => wrong("address", address),
         Probe::Http(request) if !is_url(&request.url) => wrong("http:// or https:// address", &request.url),
-        Probe::Http(HttpRequest { trust: Trust::Authority(file), .. }) if !is_absolute(file) => {
-            wrong("absolute path", file)
-        }
+        Probe::Http(
+            HttpRequest { trust: Trust::Authority(file), .. } | HttpRequest { header_file: Some(file), .. },
+        ) if !is_absolute(file) => wrong("absolute path", file),
         _ => None,
     }
 }

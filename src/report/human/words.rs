@@ -10,8 +10,8 @@ use crate::name::{Address, HostName};
 use crate::plan::{Cause, Reason};
 use crate::secret::Content;
 use crate::step::{
-    Alternative, ApiRequest, Check, Command, Expect, FailedCheck, Gate, Leftovers, Ownership, Packed, Probe, Removable,
-    Sending, Step, Unpacking, WebAnswer,
+    Alternative, ApiRequest, Check, Command, Expect, FailedCheck, Gate, JsonQuery, Leftovers, Ownership, Packed, Probe,
+    Removable, Sending, Step, Unpacking, WebAnswer,
 };
 
 /// A text of users or hosts in one line that cannot steer a terminal or turn the direction of what follows.
@@ -337,6 +337,10 @@ fn web_answer(answer: &WebAnswer) -> String {
         answer.headers.iter().map(|(name, pattern)| format!("{name}: {}", one_line(pattern))).collect();
     with.extend(answer.contains.iter().map(|text| format!("`{}` in it", one_line(text))));
     with.extend(answer.matches.iter().map(|pattern| format!("a match of `{}`", one_line(pattern))));
+    with.extend(answer.json.iter().map(|JsonQuery { query, is }| match is.as_slice() {
+        [] => format!("something at `{}`", one_line(query)),
+        is => format!("`{}` = {}", one_line(query), one_line(&is.join(" or "))),
+    }));
     with.extend(answer.valid_for.map(|time| format!("a certificate valid for {}", days(time))));
     let with = if with.is_empty() { String::new() } else { format!(" with {}", list(&with)) };
     format!("{}{with}", status.join(" or "))

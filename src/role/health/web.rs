@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::fields::{Fields, word};
 use crate::diag::Diagnostic;
-use crate::step::{HttpRequest, Method, Statuses, Trust, WebAnswer};
+use crate::step::{HttpRequest, JsonQuery, Method, Statuses, Trust, WebAnswer};
 
 /// Reads both.
 pub(super) fn question(fields: &Fields<'_>) -> Result<(HttpRequest, WebAnswer), Diagnostic> {
@@ -25,11 +25,17 @@ pub(super) fn question(fields: &Fields<'_>) -> Result<(HttpRequest, WebAnswer), 
         matches: fields.pattern("matches")?,
         headers: headers(fields)?,
         valid_for,
+        json: queries(fields)?,
     };
-    if method == Method::Head && (answer.contains.is_some() || answer.matches.is_some()) {
+    let reads_body = answer.contains.is_some() || answer.matches.is_some() || !answer.json.is_empty();
+    if method == Method::Head && reads_body {
         return Err(fields.wrong("method", "`get`, because the check reads the body of the answer"));
     }
-    Ok((HttpRequest { url, method, timeout: fields.timeout()?, trust }, answer))
+    let header_file = fields.text("header_file")?;
+    if header_file.as_ref().is_some_and(|file| !file.starts_with('/')) {
+        return Err(fields.wrong("header_file", "the absolute path of a file on the host"));
+    }
+    Ok((HttpRequest { url, method, timeout: fields.timeout()?, trust, header_file }, answer))
 }
 
 fn statuses(fields: &Fields<'_>) -> Result<Vec<Statuses>, Diagnostic> {
@@ -63,6 +69,39 @@ fn headers(fields: &Fields<'_>) -> Result<BTreeMap<String, String>, Diagnostic> 
         Ok((name.clone(), fields.checked("headers", pattern)?))
     };
     map.iter().map(one).collect()
+}
+
+/// What is looked for in JSON.
+fn queries(fields: &Fields<'_>) -> Result<Vec<JsonQuery>, Diagnostic> {
+    let wanted = "a list of JSONPath queries with the values that they may find";
+    let scalar = |value: &Json| match value {
+        Json::Bool(truth) => Some(truth.to_string()),
+        value => word(value),
+    };
+    let one = |item: &Json| {
+        let map = item.as_object()?;
+        let query = map.get("query")?.as_str()?.to_owned();
+        let is = match map.get("is") {
+            None => Some(Vec::new()),
+            Some(Json::Array(values)) => {
+                values.iter().map(scalar).collect::<Option<Vec<_>>>().filter(|is| !is.is_empty())
+            }
+            Some(value) => scalar(value).map(|value| vec![value]),
+        };
+        let known = map.keys().all(|key| ["query", "is"].contains(&key.as_str()));
+        is.filter(|_| known).map(|is| JsonQuery { query, is })
+    };
+    let items = match fields.get("json") {
+        None => return Ok(Vec::new()),
+        Some(Json::Array(items)) => items.as_slice(),
+        Some(_) => return Err(fields.wrong("json", wanted)),
+    };
+    let queries: Option<Vec<JsonQuery>> = items.iter().map(one).collect();
+    let queries = queries.filter(|queries| !queries.is_empty()).ok_or_else(|| fields.wrong("json", wanted))?;
+    match queries.iter().find_map(JsonQuery::fault) {
+        Some(fault) => Err(fields.wrong("json", "a list with valid JSONPath queries (RFC 9535)").hint(fault)),
+        None => Ok(queries),
+    }
 }
 
 /// Whose certificates are believed, and how long they must be good.
