@@ -144,6 +144,8 @@ pub enum Request {
 pub enum LeaseAnswer {
     /// It is the asker's, with this fence.
     Granted(u64),
+    /// The asker got it by another name of this machine, with this fence.
+    Shared(u64),
     /// It is somebody else's; or nobody's, but an order of the last holder is still being carried out.
     Taken(Box<Held>),
     /// There is none: it was released, it ended, or there never was one.
@@ -196,7 +198,7 @@ pub fn grant(desk: &mut Desk, request: &Request, now: Now<'_>) -> LeaseAnswer {
         Request::Acquire { id, .. } if mine(id) => {
             now.boot.clone_into(&mut desk.boot);
             desk.beat = now.uptime;
-            LeaseAnswer::Granted(desk.fence)
+            LeaseAnswer::Shared(desk.fence)
         }
         Request::Acquire { id, holder, seconds, instead_of } => {
             if let Some(held) = held {

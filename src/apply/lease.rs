@@ -8,7 +8,7 @@
 //! plays no part in it: environments of several projects exclude each other only where they share a host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -77,6 +77,11 @@ pub struct Leases<T: Transport> {
     held: BTreeMap<HostName, (Endpoint, u64)>,
     /// Hosts that did not answer.
     pub away: BTreeMap<HostName, TransportError>,
+    alive: Alive,
+    /// Whether two hosts are names of one machine, which has one lease for both.
+    shared: bool,
+    /// Hosts that have released theirs.
+    released: Mutex<BTreeSet<HostName>>,
     heart: Heart,
     lost: watch::Receiver<BTreeMap<HostName, String>>,
 }
@@ -149,6 +154,8 @@ struct Round<'a, T> {
     away: BTreeMap<HostName, TransportError>,
     /// The hosts that hear signs of life: those that gave a lease.
     alive: Alive,
+    /// Whether a machine was asked by two names.
+    shared: bool,
     heart: Heart,
     lost: watch::Receiver<BTreeMap<HostName, String>>,
 }
@@ -163,7 +170,7 @@ impl<'a, T: Transport> Round<'a, T> {
         let every = Duration::from_millis(u64::from(terms.seconds) * 250).max(Duration::from_millis(250));
         let pulse = Pulse { transport: Arc::clone(transport), id: terms.id.clone(), alive: Arc::clone(&alive), every };
         let heart = Heart::start(pulse, tell);
-        Self { transport, terms, held: BTreeMap::new(), away: BTreeMap::new(), alive, heart, lost }
+        Self { transport, terms, held: BTreeMap::new(), away: BTreeMap::new(), alive, shared: false, heart, lost }
     }
 
     /// One host after the other until one has answered: of two runs that begin together one is the first there, and the
@@ -213,8 +220,9 @@ impl<'a, T: Transport> Round<'a, T> {
 
     fn note(&mut self, host: Endpoint, answer: Result<LeaseAnswer, TransportError>) -> Result<(), Refused> {
         match answer {
-            Ok(LeaseAnswer::Granted(fence)) => {
-                self.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(host.name.clone(), host.clone());
+            Ok(answer @ (LeaseAnswer::Granted(fence) | LeaseAnswer::Shared(fence))) => {
+                self.shared |= matches!(answer, LeaseAnswer::Shared(_));
+                lock(&self.alive).insert(host.name.clone(), host.clone());
                 self.held.insert(host.name.clone(), (host, fence));
             }
             Ok(LeaseAnswer::Taken(held) | LeaseAnswer::Lost(Some(held))) => {
@@ -240,6 +248,9 @@ impl<'a, T: Transport> Round<'a, T> {
             id: self.terms.id.clone(),
             held: self.held,
             away: self.away,
+            alive: self.alive,
+            shared: self.shared,
+            released: Mutex::default(),
             heart: self.heart,
             lost: self.lost,
         }
@@ -305,7 +316,7 @@ struct Pulse<T> {
 
 impl<T: Transport> Pulse<T> {
     fn hosts(&self) -> Vec<Endpoint> {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        lock(&self.alive).values().cloned().collect()
     }
 
     async fn release(&self) {
@@ -329,7 +340,10 @@ impl<T: Transport> Pulse<T> {
                 });
             }
             while let Some(Ok((host, answer))) = beats.join_next().await {
-                if let Ok(LeaseAnswer::Lost(held)) = answer {
+                // It may have been released while it was asked.
+                if let Ok(LeaseAnswer::Lost(held)) = answer
+                    && lock(&self.alive).contains_key(&host)
+                {
                     let why = match held {
                         Some(held) if held.lease.is_ended() => "it was broken by hand".to_owned(),
                         Some(held) => {
@@ -345,6 +359,10 @@ impl<T: Transport> Pulse<T> {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn release<T: Transport>(transport: &Arc<T>, id: &LeaseId, hosts: impl Iterator<Item = Endpoint>) {
@@ -374,10 +392,27 @@ impl<T: Transport> Leases<T> {
         self.lost.clone()
     }
 
-    /// Releases all of them. Without this, they are released beside whatever comes next.
+    /// The lease that a host is to release with the last order on it, and which gets no sign of life any more. None if it
+    /// must outlive that order: another host may be the same machine.
+    pub fn last_order(&self, host: &HostName) -> Option<&LeaseId> {
+        if self.shared {
+            return None;
+        }
+        lock(&self.alive).remove(host);
+        Some(&self.id)
+    }
+
+    /// This host has released its lease.
+    pub fn released(&self, host: HostName) {
+        lock(&self.released).insert(host);
+    }
+
+    /// Releases those that are left. Without this, they are released beside whatever comes next.
     pub async fn release(self) {
         self.heart.stop();
-        let hosts: Vec<Endpoint> = self.held.values().map(|(host, _)| host.clone()).collect();
+        let released = std::mem::take(&mut *lock(&self.released));
+        let left = self.held.iter().filter(|(name, _)| !released.contains(*name));
+        let hosts: Vec<Endpoint> = left.map(|(_, (host, _))| host.clone()).collect();
         release(&self.transport, &self.id, hosts.into_iter()).await;
     }
 }

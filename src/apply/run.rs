@@ -22,8 +22,8 @@ use crate::name::{HostName, RunId, ServiceName};
 use crate::plan::{Plan, StageId, Work};
 use crate::rollout::{Directive, Halt, MemberAnswer, Restoration};
 use crate::secret::{Secret, masked};
-use crate::step::{Outcome, Step};
-use crate::transport::{Order, StepEvent, Transport, TransportError};
+use crate::step::{Outcome, Probe, Readings, Step};
+use crate::transport::{Order, Performed, StepEvent, Then, Transport, TransportError};
 
 /// How much may happen at once, and how long it is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,8 @@ pub struct Permit {
     pub refused: BTreeMap<HostName, String>,
     /// The folder of the project, in which large files are.
     pub project: Option<Arc<Path>>,
+    /// What hosts are asked in the same round trip as the last steps on them, so that they need not be asked again.
+    pub questions: BTreeMap<HostName, Vec<Probe>>,
 }
 
 /// How every stage ended.
@@ -56,6 +58,8 @@ pub struct Report {
     pub stopped: bool,
     /// The services that were put back as they were, or should have been.
     pub restored: BTreeMap<ServiceName, Restoration>,
+    /// What hosts answered after the last steps on them; see [`Permit::questions`].
+    pub readings: BTreeMap<HostName, Readings>,
 }
 
 impl Report {
@@ -80,8 +84,8 @@ pub struct Channels {
 
 /// What a task of a run comes back with.
 pub(super) enum Came {
-    /// A stage ended.
-    Ended(StageId, End, Duration),
+    /// A stage ended; what its host answered then, if it was asked.
+    Ended(StageId, End, Duration, Option<Readings>),
     /// The members of a service answered.
     Answered(usize, BTreeMap<HostName, MemberAnswer>),
 }
@@ -103,6 +107,8 @@ pub async fn run<T: Transport>(
         permit,
         tell: channels.tell.clone(),
         queue: Queue::new(plan, rollouts.stages()),
+        stages: stages_by_host(plan),
+        readings: BTreeMap::new(),
         rollouts,
         begun: Instant::now(),
         busy: BTreeSet::new(),
@@ -146,6 +152,9 @@ struct Runner<'a, T> {
     permit: Option<Permit>,
     tell: Tell,
     queue: Queue,
+    stages: BTreeMap<HostName, Vec<StageId>>,
+    /// What hosts answered after their last steps.
+    readings: BTreeMap<HostName, Readings>,
     rollouts: Rollouts<'a>,
     /// When the run began.
     begun: Instant,
@@ -216,9 +225,9 @@ impl<T: Transport> Runner<'_, T> {
         self.tasks.spawn(async move { Came::Answered(service, roll::ask(&transport, &rollout, &endpoints).await) });
     }
 
-    fn report(&self, stopped: bool) -> Report {
+    fn report(self, stopped: bool) -> Report {
         let ends = (0..self.plan.stages.len()).map(|id| self.queue.end(id).cloned().unwrap_or(End::Stopped)).collect();
-        Report { ends, stopped, restored: self.rollouts.restored(self.plan) }
+        Report { ends, stopped, restored: self.rollouts.restored(self.plan), readings: self.readings }
     }
 
     /// Begins all whose turn it is.
@@ -267,11 +276,13 @@ impl<T: Transport> Runner<'_, T> {
             let ticket = Ticket { intent, ..permit.tickets.get(host)?.clone() };
             Some((ticket, permit.applied.run.clone()))
         });
+        self.readings.remove(host);
         let task = Task {
             id,
             endpoint,
             steps: work.steps(),
             right,
+            questions: self.questions(id, host).to_vec(),
             project: self.permit.as_ref().and_then(|permit| permit.project.clone()),
             patience: self.limits.patience,
             secrets: self.plan.secrets.clone(),
@@ -281,17 +292,28 @@ impl<T: Transport> Runner<'_, T> {
         };
         self.tasks.spawn(async move {
             let begun = Instant::now();
-            let end = task.run().await;
-            Came::Ended(id, end, begun.elapsed())
+            let (end, readings) = task.run().await;
+            Came::Ended(id, end, begun.elapsed(), readings)
         });
+    }
+
+    /// What a host is asked with a stage: nothing, if another one may follow there.
+    fn questions(&self, id: StageId, host: &HostName) -> &[Probe] {
+        let mut others = self.stages.get(host).into_iter().flatten().filter(|other| **other != id);
+        let questions = self.permit.as_ref().and_then(|permit| permit.questions.get(host));
+        match questions {
+            Some(questions) if others.all(|other| self.queue.end(*other).is_some()) => questions,
+            _ => &[],
+        }
     }
 
     fn came(&mut self, came: Result<Came, tokio::task::JoinError>) {
         match came {
             Ok(Came::Answered(service, answers)) => self.rollouts.answered(service, answers, self.begun.elapsed()),
-            Ok(Came::Ended(id, end, took)) => {
+            Ok(Came::Ended(id, end, took, readings)) => {
                 if let Some(host) = self.plan.stages[id].work.host() {
                     self.busy.remove(host);
+                    self.readings.extend(readings.map(|readings| (host.clone(), readings)));
                 }
                 self.finish(id, end, took);
             }
@@ -320,6 +342,16 @@ impl<T: Transport> Runner<'_, T> {
     }
 }
 
+fn stages_by_host(plan: &Plan) -> BTreeMap<HostName, Vec<StageId>> {
+    let mut stages: BTreeMap<HostName, Vec<StageId>> = BTreeMap::new();
+    for (id, stage) in plan.stages.iter().enumerate() {
+        if let Some(host) = stage.work.host() {
+            stages.entry(host.clone()).or_default().push(id);
+        }
+    }
+    stages
+}
+
 /// How often a stage goes on after a lost connection.
 const ATTEMPTS: usize = 3;
 
@@ -330,6 +362,8 @@ struct Task<T> {
     steps: Vec<Step>,
     /// What its orders carry, and the run it belongs to.
     right: Option<(Ticket, RunId)>,
+    /// What its host is asked afterwards.
+    questions: Vec<Probe>,
     /// The folder of the project, if there is one.
     project: Option<Arc<Path>>,
     patience: Duration,
@@ -341,9 +375,10 @@ struct Task<T> {
 }
 
 impl<T: Transport> Task<T> {
-    async fn run(&self) -> End {
+    /// How it ended, and what its host answered then.
+    async fn run(&self) -> (End, Option<Readings>) {
         match Guard::of(&self.steps) {
-            Some(guard) => self.guarded(guard).await,
+            Some(guard) => (self.guarded(guard).await, None),
             None => self.plain().await,
         }
     }
@@ -351,7 +386,8 @@ impl<T: Transport> Task<T> {
     /// A stage that its host undoes unless it hears from us is not gone on with after a lost connection.
     async fn guarded(&self, guard: Guard<'_>) -> End {
         let change = &self.steps[..guard.word];
-        let failure = match self.perform(change, 0).await.map(|outcomes| self.end(change, 0, &outcomes)) {
+        let performed = self.perform(change, 0, &[]).await;
+        let failure = match performed.map(|performed| self.end(change, 0, &performed.outcomes)) {
             Ok(End::Failed(failure @ Failure::Step { step, .. })) if guard.begins_after(step) => {
                 return End::Failed(failure);
             }
@@ -381,36 +417,40 @@ impl<T: Transport> Task<T> {
         }
     }
 
-    async fn plain(&self) -> End {
+    async fn plain(&self) -> (End, Option<Readings>) {
         let mut from = 0;
         for _ in 0..ATTEMPTS {
-            let error = match self.perform(&self.steps, from).await {
-                Ok(outcomes) => return self.end(&self.steps, from, &outcomes),
+            let error = match self.perform(&self.steps, from, &self.questions).await {
+                Ok(Performed { outcomes, readings, .. }) => {
+                    return (self.end(&self.steps, from, &outcomes), readings);
+                }
                 Err(error) => error,
             };
             from = match self.onward(error).await {
                 Ok(next) => next,
-                Err(failure) => return End::Failed(failure),
+                Err(failure) => return (End::Failed(failure), None),
             };
             // They ended while nobody listened.
             for step in self.step().unwrap_or(from)..from {
                 (self.tell)(Event::StepEnded { stage: self.id, step, outcome: Outcome::Done, took: Duration::ZERO });
             }
             if from == self.steps.len() {
-                return End::Done;
+                return (End::Done, None);
             }
         }
-        End::Failed(Failure::Host { step: self.step(), why: "its connection was lost repeatedly".to_owned() })
+        let why = "its connection was lost repeatedly".to_owned();
+        (End::Failed(Failure::Host { step: self.step(), why }), None)
     }
 
     fn step(&self) -> Option<usize> {
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn perform(&self, steps: &[Step], from: usize) -> Result<Vec<Outcome>, TransportError> {
+    async fn perform(&self, steps: &[Step], from: usize, read: &[Probe]) -> Result<Performed, TransportError> {
         let ticket = self.right.as_ref().map(|(ticket, _)| Ticket { first: from, ..ticket.clone() });
         let order = Order { steps: &steps[from..], ticket: ticket.as_ref(), project: self.project.as_deref() };
-        self.transport.perform(&self.endpoint, order, &|event| self.watch(event, from)).await
+        let then = Then { read, release: None };
+        self.transport.perform_then(&self.endpoint, order, then, &|event| self.watch(event, from)).await
     }
 
     /// Tells of a step; the order counts from `from`.

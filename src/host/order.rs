@@ -44,7 +44,7 @@ pub(super) struct Line<'a> {
     pub(super) input: &'a mut dyn io::Read,
 }
 
-/// Carries out steps.
+/// Carries out steps. Gives whether all of them were done.
 ///
 /// # Errors
 /// When nobody listens any more.
@@ -53,22 +53,23 @@ pub(super) fn carry_out(
     host: &HostName,
     (steps, ticket): (&[Step], Option<&Ticket>),
     line: Line<'_>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let Line { say, input } = line;
+    let refused = |say: &mut Say<'_>, refusal| say(Answer::Refused(refusal)).map(|()| false);
     let home = |name: &str| machine.home(name);
     let keep = machine.place.as_ref().map(|place| Keep { place, host, uptime: &Uptime::now, home: &home });
     let admitted = match ticket.map(|ticket| admit(keep, ticket, steps, say)) {
         None => None,
         Some(Ok(admitted)) => Some(admitted),
         Some(Err(lock::Refusal::Gone)) => return Err(io::ErrorKind::BrokenPipe.into()),
-        Some(Err(lock::Refusal::Fenced(lease))) => return say(Answer::Refused(Refusal::Fenced(lease))),
-        Some(Err(lock::Refusal::Unable(why))) => return say(Answer::Refused(Refusal::Unable(why))),
+        Some(Err(lock::Refusal::Fenced(lease))) => return refused(say, Refusal::Fenced(lease)),
+        Some(Err(lock::Refusal::Unable(why))) => return refused(say, Refusal::Unable(why)),
     };
     let (lock, journal) = admitted.map_or((None, None), |(lock, journal)| (Some(lock), journal));
     let company = if ticket.is_some() { Company::Alone } else { Company::Unknown };
     let files = match Files::new(&*machine.accounts, company) {
         Ok(files) => files,
-        Err(failure) => return say(Answer::Refused(Refusal::Unable(failure.why))),
+        Err(failure) => return refused(say, Refusal::Unable(failure.why)),
     };
     let gone = Cell::new(false);
     let order = Order { machine, keep, lock, steps, files, input, drafts: VecDeque::new(), journal, gone };
@@ -154,7 +155,7 @@ struct Order<'a> {
 }
 
 impl Order<'_> {
-    fn carry_out(mut self, say: &mut Say<'_>) -> io::Result<()> {
+    fn carry_out(mut self, say: &mut Say<'_>) -> io::Result<bool> {
         for index in 0..self.steps.len() {
             say(Answer::Started(number(index)))?;
             crash::on_host();
@@ -167,13 +168,13 @@ impl Order<'_> {
             let is_failed = matches!(outcome, Outcome::Failed { .. });
             say(Answer::Ended { index: number(index), outcome, took })?;
             if is_failed {
-                return Ok(());
+                return Ok(false);
             }
         }
         if let Some(journal) = self.journal {
             journal.complete();
         }
-        Ok(())
+        Ok(true)
     }
 
     /// One step, with what is written down about it.

@@ -103,7 +103,18 @@ fn next(input: &mut BufReader<Stdin>) -> io::Result<Option<Call>> {
 fn answer(machine: &Arc<Machine>, call: &Call, input: &mut BufReader<Stdin>) -> io::Result<()> {
     let mut output = io::stdout().lock();
     let mut say = |answer: Answer| send(&mut output, &answer);
-    match &call.request {
+    for request in &call.requests {
+        if !carry_out(machine, &call.host, request, Line { say: &mut say, input })? {
+            break;
+        }
+    }
+    say(Answer::Over)
+}
+
+/// One request. Gives whether the next one may follow.
+fn carry_out(machine: &Arc<Machine>, host: &HostName, request: &Request, line: Line<'_>) -> io::Result<bool> {
+    let Line { say, input } = line;
+    match request {
         Request::Read { probes, budget } => {
             let readings = machine.read(probes, *budget);
             for (number, probe) in (0..).zip(probes) {
@@ -114,13 +125,12 @@ fn answer(machine: &Arc<Machine>, call: &Call, input: &mut BufReader<Stdin>) -> 
         }
         Request::Perform { steps, ticket, crash_at } => {
             crash::arm_host(*crash_at);
-            let line = Line { say: &mut say, input };
-            order::carry_out(machine, &call.host, (steps, ticket.as_ref()), line)?;
+            return order::carry_out(machine, host, (steps, ticket.as_ref()), Line { say, input });
         }
-        Request::Lease(request) => say(lease(machine, &call.host, request))?,
-        Request::Run(command) => run(machine, command, &mut say)?,
+        Request::Lease(request) => say(lease(machine, host, request))?,
+        Request::Run(command) => run(machine, command, say)?,
     }
-    say(Answer::Over)
+    Ok(true)
 }
 
 fn lease(machine: &Machine, host: &HostName, request: &lease::Request) -> Answer {

@@ -26,13 +26,13 @@ pub const LARGEST: usize = 96 << 20;
 /// The length of what stands before the rest, in bytes.
 const HEAD: usize = 6;
 
-/// A request, and the name by which the inventory knows this host: what armilla keeps there, it keeps under that name.
+/// Requests, and the name by which the inventory knows this host: what armilla keeps there, it keeps under that name.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// The host.
     pub host: HostName,
-    /// What it is to do.
-    pub request: Request,
+    /// What it is to do, in order. After steps of which one failed or that were refused, nothing follows.
+    pub requests: Vec<Request>,
 }
 
 /// What a host is asked or told to do.
@@ -61,7 +61,7 @@ pub enum Request {
     Run(Command),
 }
 
-/// What a host answers. Each request is answered by any number of these, and then [`Answer::Over`].
+/// What a host answers. Each request is answered by any number of these, and the last one of a call by [`Answer::Over`], too.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     /// To the probe with this number, from 0.
@@ -281,7 +281,7 @@ mod tests {
             |name: &str, content| Step::WriteFile { path: path(name), content, ownership: Ownership::default() };
         let steps = vec![write("secret", content), write("binary", binary)];
         let host = HostName::new("h1").expect("a name");
-        Call { host, request: Request::Perform { steps, ticket: None, crash_at: None } }
+        Call { host, requests: vec![Request::Perform { steps, ticket: None, crash_at: None }] }
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
             Command { file: Some(secret("--index-url https://me:hunter4@h/")), ..Command::new(["pip", Command::FILE]) };
         let steps = vec![Step::Send(Box::new(sending)), Step::Run(run)];
         let host = HostName::new("h1").expect("a name");
-        let call = Call { host, request: Request::Perform { steps, ticket: None, crash_at: None } };
+        let call = Call { host, requests: vec![Request::Perform { steps, ticket: None, crash_at: None }] };
         let bytes = frame(&call).expect("a frame");
         assert_eq!(receive::<Call>(&mut bytes.as_slice()).expect("a message"), Some(call));
         let uses = vec![AccountUse::Process { id: 7, name: "sh".to_owned() }, AccountUse::Crontab];

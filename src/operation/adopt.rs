@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::settle::Lock;
 use super::{Abort, Locked, Notice};
 use crate::catalog::Catalog;
 use crate::diag::Diagnostic;
@@ -44,7 +45,7 @@ impl<T: Transport> Locked<T> {
         }
         let step = Step::AdoptLedger { owner: plan.owner.clone() };
         let steps = plan.unadopted().into_keys().map(|host| (host.clone(), step.clone()));
-        let mut refused = self.save(catalog, steps.collect()).await;
+        let mut refused = self.save(catalog, steps.collect(), Lock::Kept).await;
         for why in refused.values_mut() {
             *why = format!("its ledger could not be adopted: {why}");
         }

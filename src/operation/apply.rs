@@ -12,7 +12,7 @@ use super::guard::Reread;
 use super::plan_file::Made;
 use super::proposal::Saved;
 use super::settle::{Over, Settled};
-use super::{Abort, Approval, Approved, Locked, Notice, Observer, Outcome, Proposal, Session, Stop};
+use super::{Abort, Approval, Approved, Locked, Notice, Observer, Outcome, Proposal, Session, Stop, Survey};
 use crate::apply::{self, End, Event, Failure, Limits, Permit, Report};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::history::{self, Head, Record};
@@ -21,7 +21,7 @@ use crate::name::{HostName, RunId};
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Finding, Plan};
 use crate::secret::LargeFile;
-use crate::step::Digest;
+use crate::step::{Digest, Probe};
 use crate::store;
 use crate::transport::Transport;
 
@@ -225,7 +225,8 @@ impl<T: Transport> Run<'_, T> {
         self.session.notify(Notice::Begun { run: &self.applied.run, plan: &plan });
         let (report, course) = self.carry_out(&plan, record, begun).await;
         let touched = &touched(&plan, &report) | &survey.unsettled();
-        let over = Over { catalog: &survey.catalog, plan: &plan, touched: &touched, applied: &self.applied };
+        let Report { readings, .. } = &report;
+        let over = Over { catalog: &survey.catalog, plan: &plan, touched: &touched, readings, applied: &self.applied };
         let Settled { again, unsaved, setup, unhealthy } = if report.converged() {
             self.locked.settle_healthy(&over, self.stop).await
         } else {
@@ -266,11 +267,24 @@ impl<T: Transport> Run<'_, T> {
         let limits = Limits { forks: options.forks, patience: options.reboot_timeout };
         let project = self.proposal.project.as_deref().map(Arc::from);
         let (applied, refused) = (self.applied.clone(), self.refused.clone());
-        let permit = Permit { applied, tickets: self.tickets(), refused, project };
+        let permit = Permit { applied, tickets: self.tickets(), refused, project, questions: self.questions() };
         let channels = apply::Channels { stop: halted, approved, tell };
         let transport = Arc::clone(self.session.transport());
         let report = apply::run(plan, transport, limits, Some(permit), channels).await;
         (report, course)
+    }
+
+    /// What hosts are asked with their last steps. Where what other hosts do after that can tell on the health of a member, its
+    /// host is read when all is over.
+    fn questions(&self) -> BTreeMap<HostName, Vec<Probe>> {
+        let Survey { catalog, plan, .. } = &self.proposal.survey;
+        let changed: BTreeSet<&HostName> = plan.stages.iter().filter_map(|stage| stage.work.host()).collect();
+        let is_checked = |host: &HostName| {
+            catalog.hosts.get(host).is_some_and(|all| all.blocks.iter().any(|b| !b.health.is_empty()))
+        };
+        let asked = |host: &HostName| changed.contains(host) && (changed.len() == 1 || !is_checked(host));
+        let questions = catalog.questions().into_iter().filter(|(endpoint, _)| asked(&endpoint.name));
+        questions.map(|(endpoint, probes)| (endpoint.name, probes)).collect()
     }
 
     fn tickets(&self) -> BTreeMap<HostName, crate::lease::Ticket> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::settle::Lock;
 use super::{Locked, Survey};
 use crate::ledger::Applied;
 use crate::name::HostName;
@@ -27,6 +28,6 @@ impl<T: Transport> Locked<T> {
 
     /// Writes the ledgers of an import; nothing else on a host is changed. Gives the hosts on which that failed, and why.
     pub async fn import(&self, survey: &Survey, import: &Import) -> BTreeMap<HostName, String> {
-        self.save(&survey.catalog, import.saves.clone()).await
+        self.save(&survey.catalog, import.saves.clone(), Lock::Kept).await
     }
 }

@@ -9,12 +9,12 @@ use super::survey::{Reader, Setup};
 use super::{Locked, Notice, Stop, Survey, verify};
 use crate::catalog::Catalog;
 use crate::inventory::Endpoint;
-use crate::lease::Ticket;
+use crate::lease::{LeaseId, Ticket};
 use crate::ledger::Applied;
 use crate::name::HostName;
 use crate::plan::{self, Finding, Plan};
-use crate::step::{Gate, Health, Outcome, Step};
-use crate::transport::{Order, Transport};
+use crate::step::{Gate, Health, Outcome, Readings, Step};
+use crate::transport::{self, Order, Transport};
 
 /// What was found after a run.
 pub(super) struct Settled {
@@ -37,34 +37,69 @@ pub(super) struct Over<'a> {
     pub(super) plan: &'a Plan,
     /// The hosts on which something was begun.
     pub(super) touched: &'a BTreeSet<HostName>,
+    /// What some of them answered after their last step.
+    pub(super) readings: &'a BTreeMap<HostName, Readings>,
     /// The run.
     pub(super) applied: &'a Applied,
 }
 
+/// The lock of a host whose ledger is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// More is done there.
+    Kept,
+    /// That was all: it is released in the same round trip.
+    Released,
+}
+
+/// What the hosts of a run are like afterwards.
+struct Reread {
+    /// Their part of what is desired.
+    catalog: Catalog,
+    again: Plan,
+    setup: BTreeSet<HostName>,
+    /// Their ledgers.
+    steps: BTreeMap<HostName, Step>,
+}
+
 impl<T: Transport> Locked<T> {
-    /// Reads the hosts of a run again and writes their ledgers. A stop does not keep it from that.
+    /// Reads the hosts of a run again, writes their ledgers and releases their locks. A stop does not keep it from that.
     pub(super) async fn settle(&self, over: &Over<'_>) -> Settled {
+        let reread = self.reread(over).await;
+        self.written(reread, Lock::Released).await
+    }
+
+    /// Reads the hosts of a run that were not read with their last step.
+    async fn reread(&self, over: &Over<'_>) -> Reread {
         let mut catalog = over.catalog.clone();
         catalog.hosts.retain(|host, _| over.touched.contains(host));
         catalog.spare.retain(|host, _| over.touched.contains(host));
         let never = Stop::never();
         let setup = Mutex::default();
         let reader = Reader { setup: Setup::Noted(&setup), ..self.reader(&never) };
-        let observed = reader.look(&catalog).await.unwrap_or_default();
+        let known = over.readings.iter().filter(|(host, _)| over.touched.contains(*host));
+        let known = known.map(|(host, readings)| (host.clone(), Ok(readings.clone()))).collect();
+        let observed = reader.look_further(&catalog, known).await.unwrap_or_default();
         let steps = plan::settle(&catalog, &observed, over.applied);
-        let unsaved = self.save(&catalog, steps).await;
         let setup = setup.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Settled { again: plan::plan(&catalog, &observed), unsaved, setup, unhealthy: Vec::new() }
+        Reread { again: plan::plan(&catalog, &observed), catalog, setup, steps }
+    }
+
+    async fn written(&self, reread: Reread, lock: Lock) -> Settled {
+        let Reread { catalog, again, setup, steps } = reread;
+        let unsaved = self.save(&catalog, steps, lock).await;
+        Settled { again, unsaved, setup, unhealthy: Vec::new() }
     }
 
     /// The same after a run that did all it should, and whether every service of the selection is healthy now, also on hosts
     /// that did not change: a member that lost its leader by the run is waited for, as its checks allow.
     pub(super) async fn settle_healthy(&self, over: &Over<'_>, stop: &Stop) -> Settled {
-        let mut settled = self.settle(over).await;
-        let open = self.unhealthy(over, &settled.again, stop).await;
+        let reread = self.reread(over).await;
+        let open = self.unhealthy(over, &reread.again, stop).await;
         if open.is_empty() {
-            return settled;
+            return self.written(reread, Lock::Released).await;
         }
+        let mut settled = self.written(reread, Lock::Kept).await;
         let waited: BTreeSet<HostName> = open.iter().map(|finding| finding.host.clone()).collect();
         settled.unhealthy = self.recovered(over.catalog, open, stop).await;
         // Hosts that are healthy only now have not written down that they converged.
@@ -72,7 +107,9 @@ impl<T: Transport> Locked<T> {
             |host: &&HostName| over.touched.contains(*host) && settled.unhealthy.iter().all(|f| f.host != **host);
         let well: BTreeSet<HostName> = waited.iter().filter(well).cloned().collect();
         if !well.is_empty() {
-            settled.unsaved.extend(self.settle(&Over { touched: &well, ..*over }).await.unsaved);
+            // What they answered before is out of date.
+            let over = Over { touched: &well, readings: &BTreeMap::new(), ..*over };
+            settled.unsaved.extend(self.settle(&over).await.unsaved);
         }
         settled
     }
@@ -127,37 +164,52 @@ impl<T: Transport> Locked<T> {
         let stale = survey.stale(applied);
         let mut steps = plan::settle(&survey.catalog, &survey.observed, applied);
         steps.retain(|host, _| stale.contains(host));
-        self.save(&survey.catalog, steps).await
+        self.save(&survey.catalog, steps, Lock::Released).await
     }
 
     /// Writes these ledgers. Gives the hosts on which that failed, and why.
-    pub(super) async fn save(&self, catalog: &Catalog, steps: BTreeMap<HostName, Step>) -> BTreeMap<HostName, String> {
+    pub(super) async fn save(
+        &self,
+        catalog: &Catalog,
+        steps: BTreeMap<HostName, Step>,
+        lock: Lock,
+    ) -> BTreeMap<HostName, String> {
         let endpoints = catalog.endpoints();
         let mut saving = JoinSet::new();
         for (host, step) in steps {
             let ticket = self.leases().ticket(&host, &catalog.owner);
             let (Some(endpoint), Some(ticket)) = (endpoints.get(&host).cloned(), ticket) else { continue };
             let transport = Arc::clone(self.session().transport());
-            saving.spawn(async move { (host, save(&*transport, &endpoint, &step, &ticket).await) });
+            let lease = if lock == Lock::Released { self.leases().last_order(&host).cloned() } else { None };
+            saving.spawn(async move { (host, save(&*transport, &endpoint, (&step, &ticket), lease).await) });
         }
         let mut unsaved = BTreeMap::new();
         while let Some(Ok((host, saved))) = saving.join_next().await {
-            if let Err(why) = saved {
-                unsaved.insert(host, why);
+            match saved {
+                Ok(Lock::Released) => self.leases().released(host),
+                Ok(Lock::Kept) => {}
+                Err(why) => drop(unsaved.insert(host, why)),
             }
         }
         unsaved
     }
 }
 
-async fn save<T: Transport>(transport: &T, host: &Endpoint, step: &Step, ticket: &Ticket) -> Result<(), String> {
+async fn save<T: Transport>(
+    transport: &T,
+    host: &Endpoint,
+    (step, ticket): (&Step, &Ticket),
+    lease: Option<LeaseId>,
+) -> Result<Lock, String> {
     let order = Order { ticket: Some(ticket), ..Order::of(std::slice::from_ref(step)) };
+    let then = transport::Then { read: &[], release: lease.as_ref() };
     crate::crash::point();
-    let outcomes = transport.perform(host, order, &|_| ()).await.map_err(|error| error.to_string())?;
+    let performed = transport.perform_then(host, order, then, &|_| ()).await.map_err(|error| error.to_string())?;
     crate::crash::point();
-    match outcomes.into_iter().next() {
+    match performed.outcomes.into_iter().next() {
         Some(Outcome::Failed { stderr, .. }) => Err(stderr),
-        Some(_) => Ok(()),
+        Some(_) if performed.released => Ok(Lock::Released),
+        Some(_) => Ok(Lock::Kept),
         None => Err("no message".to_owned()),
     }
 }

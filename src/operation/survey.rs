@@ -250,7 +250,14 @@ impl<T: Transport> Reader<'_, T> {
 
     /// Asks the hosts of a catalog everything. Those on which something is left that no role wants any more are asked twice.
     pub(super) async fn look(&self, catalog: &Catalog) -> Result<Observed, Abort> {
-        let mut observed = self.observe(Reading::Resources, catalog.questions()).await?;
+        self.look_further(catalog, Observed::new()).await
+    }
+
+    /// The same, of which some hosts were asked a moment ago.
+    pub(super) async fn look_further(&self, catalog: &Catalog, known: Observed) -> Result<Observed, Abort> {
+        let questions = catalog.questions().into_iter().filter(|(host, _)| !known.contains_key(&host.name)).collect();
+        let mut observed = self.observe(Reading::Resources, questions).await?;
+        observed.extend(known);
         self.look_again(catalog, &mut observed).await?;
         Ok(observed)
     }

@@ -258,7 +258,7 @@ impl World {
         self.break_locks().await;
         let locked = session.lock(&Ground::of(&environment), &stop).await?;
         let ran = session.apply(locked, approved, stop).await?.ran;
-        let nothing = Report { ends: Vec::new(), stopped: false, restored: BTreeMap::new() };
+        let nothing = Report { ends: Vec::new(), stopped: false, restored: BTreeMap::new(), readings: BTreeMap::new() };
         Ok(ran.map_or(nothing, |ran| ran.report))
     }
 
@@ -316,7 +316,7 @@ impl Observer for Watcher {
 fn refused(plan: &Plan, abort: &Abort) -> Report {
     let why = abort.problems().to_string();
     let end = End::Failed(Failure::Refused { why });
-    Report { ends: vec![end; plan.stages.len()], stopped: false, restored: BTreeMap::new() }
+    Report { ends: vec![end; plan.stages.len()], stopped: false, restored: BTreeMap::new(), readings: BTreeMap::new() }
 }
 
 #[expect(clippy::expect_used, reason = "the name is valid")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::TransportError;
 use crate::inventory::Endpoint;
-use crate::lease::{LeaseAnswer, Request, Ticket};
+use crate::lease::{LeaseAnswer, LeaseId, Request, Ticket};
 use crate::step::{Outcome, Probe, Readings, Step};
 
 /// A way to hosts.
@@ -28,6 +28,33 @@ pub trait Transport: Send + Sync + 'static {
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> impl Future<Output = Result<Vec<Outcome>, TransportError>> + Send;
+
+    /// Does steps as [`perform`](Self::perform) does, and what follows them, in one round trip where the way to the host can.
+    ///
+    /// # Errors
+    /// As those of `perform`.
+    fn perform_then(
+        &self,
+        host: &Endpoint,
+        order: Order<'_>,
+        then: Then<'_>,
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> impl Future<Output = Result<Performed, TransportError>> + Send {
+        async move {
+            let mut performed = Performed::of(self.perform(host, order, watch).await?);
+            if performed.is_whole(order.steps) {
+                // What is done is done, whatever becomes of this.
+                if !then.read.is_empty() {
+                    performed.readings = self.read(host, then.read).await.ok();
+                }
+                if let Some(id) = then.release {
+                    let answer = self.lease(host, &Request::Release { id: id.clone() }).await;
+                    performed.released = answer == Ok(LeaseAnswer::Free);
+                }
+            }
+            Ok(performed)
+        }
+    }
 
     /// Asks a host for a lease, or about the one it gave.
     ///
@@ -85,6 +112,38 @@ impl<'a> Order<'a> {
     /// Steps under nobody's lease.
     pub fn of(steps: &'a [Step]) -> Self {
         Self { steps, ticket: None, project: None }
+    }
+}
+
+/// What follows steps that were all done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Then<'a> {
+    /// What is read; nothing if there is none.
+    pub read: &'a [Probe],
+    /// The lease that is released.
+    pub release: Option<&'a LeaseId>,
+}
+
+/// What came of steps and of what follows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Performed {
+    /// Of each step that began.
+    pub outcomes: Vec<Outcome>,
+    /// The answers to what was to be read; none if the host was not asked, or did not answer all of it.
+    pub readings: Option<Readings>,
+    /// Whether the lease was released.
+    pub released: bool,
+}
+
+impl Performed {
+    /// Of steps that nothing followed.
+    pub(super) fn of(outcomes: Vec<Outcome>) -> Self {
+        Self { outcomes, readings: None, released: false }
+    }
+
+    /// Whether all of these steps were done.
+    fn is_whole(&self, steps: &[Step]) -> bool {
+        self.outcomes.len() == steps.len() && !matches!(self.outcomes.last(), Some(Outcome::Failed { .. }))
     }
 }
 

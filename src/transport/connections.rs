@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::api::{Asked, Order, StepEvent, Stream, Transport};
+use super::api::{Asked, Order, Performed, StepEvent, Stream, Then, Transport};
 use super::back;
 use super::error::TransportError;
 use super::local::Local;
@@ -92,6 +92,19 @@ impl Transport for Connections {
         match host.method {
             Method::Ssh => self.ssh.perform(host, order, watch).await,
             Method::Local => self.local.perform(host, order, watch).await,
+        }
+    }
+
+    async fn perform_then(
+        &self,
+        host: &Endpoint,
+        order: Order<'_>,
+        then: Then<'_>,
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Performed, TransportError> {
+        match host.method {
+            Method::Ssh => self.ssh.perform_then(host, order, then, watch).await,
+            Method::Local => self.local.perform_then(host, order, then, watch).await,
         }
     }
 

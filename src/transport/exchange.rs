@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::api::{Order, StepEvent, Stream};
+use super::api::{Order, Performed, StepEvent, Stream, Then};
 use super::bootstrap::Password;
 use super::dialogue::{Broken, Channel, LARGEST, Received, Speech, converse, random};
 use super::error::TransportError;
@@ -86,13 +86,10 @@ impl<'a> Exchange<'a> {
         probes: &[Probe],
         limit: Duration,
     ) -> Result<Readings, TransportError> {
-        // What is left is for the way there and back and for what is no program.
-        let budget = limit.saturating_sub(Duration::from_secs(10)).max(limit / 2);
         let mut readings = Readings::default();
-        let request = Request::Read { probes: probes.to_vec(), budget };
-        self.hold(channel, request, Limits { time: limit, largest: LARGEST }, &mut |answer| {
+        self.hold(channel, reading(probes, limit), Limits { time: limit, largest: LARGEST }, &mut |answer| {
             if let Answer::Reading(number, reading) = answer
-                && let Some(probe) = usize::try_from(number).ok().and_then(|number| probes.get(number))
+                && let Some(probe) = probes.get(place(number))
             {
                 readings.insert(probe.clone(), reading);
             }
@@ -104,28 +101,36 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Does steps.
+    /// Does steps, and what follows them. One reading may take as long as `slack`.
     pub(super) async fn perform(
         &self,
         channel: &mut Option<Channel>,
-        order: Order<'_>,
+        (order, then): (Order<'_>, Then<'_>),
         slack: Duration,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> Result<Vec<Outcome>, TransportError> {
+    ) -> Result<Performed, TransportError> {
         /// How long the host waits for an earlier order to end.
         const WAITING: Duration = Duration::from_secs(600);
-        let Order { steps, ticket, project } = order;
+        let Order { steps, ticket, .. } = order;
         let waiting = ticket.map_or(Duration::ZERO, |_| WAITING);
-        let limits = Limits { time: longest(steps) + waiting + slack, largest: LARGEST };
-        let request =
-            Request::Perform { steps: steps.to_vec(), ticket: ticket.cloned(), crash_at: crash::host_point() };
-        let mut course = Course { steps, project, watch, outcomes: Vec::new(), ended: None, unreadable: None };
-        self.hold_feeding(channel, request, limits, &mut |answer| course.hear(answer)).await?;
-        let Course { outcomes, ended, .. } = course;
+        let mut time = longest(steps) + waiting + slack;
+        let mut requests =
+            vec![Request::Perform { steps: steps.to_vec(), ticket: ticket.cloned(), crash_at: crash::host_point() }];
+        if !then.read.is_empty() {
+            requests.push(reading(then.read, slack));
+            time += slack;
+        }
+        requests.extend(then.release.map(|id| Request::Lease(lease::Request::Release { id: id.clone() })));
+        let mut course = Course::new(order, then.read, watch);
+        let limits = Limits { time, largest: LARGEST };
+        self.hold_feeding(channel, requests, limits, &mut |answer| course.hear(answer)).await?;
+        let Course { outcomes, readings, released, ended, .. } = course;
         let is_whole = outcomes.len() == steps.len() || matches!(outcomes.last(), Some(Outcome::Failed { .. }));
+        let is_read = !then.read.is_empty() && then.read.iter().all(|probe| readings.get(probe).is_some());
+        let readings = is_read.then_some(readings);
         match ended {
             Some(refusal) => Err(self.refused(&refusal)),
-            None if is_whole => Ok(outcomes),
+            None if is_whole => Ok(Performed { outcomes, readings, released }),
             None => Err(self.protocol(format!("it reports {} of {} steps", outcomes.len(), steps.len()))),
         }
     }
@@ -184,18 +189,18 @@ impl<'a> Exchange<'a> {
             take(answer);
             Next::Answer
         };
-        self.hold_feeding(channel, request, limits, &mut take).await
+        self.hold_feeding(channel, vec![request], limits, &mut take).await
     }
 
-    /// The same; `take` may answer with a file.
+    /// The same of several requests; `take` may answer with a file.
     async fn hold_feeding<'f>(
         &self,
         channel: &mut Option<Channel>,
-        request: Request,
+        requests: Vec<Request>,
         limits: Limits,
         take: &mut (dyn FnMut(Answer) -> Next<'f> + Send),
     ) -> Result<(), TransportError> {
-        let call = Call { host: self.host.name.clone(), request };
+        let call = Call { host: self.host.name.clone(), requests };
         let request = frame(&call).map_err(|error| self.local(error.to_string()))?;
         let speech =
             Speech { password: self.password, request: &request, programs: self.programs, largest: limits.largest };
@@ -288,18 +293,34 @@ fn no_chance(host: &Endpoint, error: &std::io::Error) -> TransportError {
     TransportError::Local { host: host.name.to_string(), why }
 }
 
-/// What is heard of the steps of an order.
+/// What asks a host all this. What the time is longer than the budget is for the way there and back and for what is no program.
+fn reading(probes: &[Probe], limit: Duration) -> Request {
+    let budget = limit.saturating_sub(Duration::from_secs(10)).max(limit / 2);
+    Request::Read { probes: probes.to_vec(), budget }
+}
+
+/// What is heard of the steps of an order, and of what follows them.
 struct Course<'a> {
     steps: &'a [Step],
     project: Option<&'a Path>,
     watch: &'a (dyn Fn(StepEvent) + Send + Sync),
     outcomes: Vec<Outcome>,
+    /// What is read after the steps.
+    probes: &'a [Probe],
+    readings: Readings,
+    released: bool,
     ended: Option<Refusal>,
     /// Why the file of the present step cannot be sent.
     unreadable: Option<String>,
 }
 
 impl<'a> Course<'a> {
+    fn new(order: Order<'a>, probes: &'a [Probe], watch: &'a (dyn Fn(StepEvent) + Send + Sync)) -> Self {
+        let Order { steps, project, .. } = order;
+        let (outcomes, readings) = (Vec::new(), Readings::default());
+        Self { steps, project, watch, outcomes, probes, readings, released: false, ended: None, unreadable: None }
+    }
+
     /// Steps are carried out in order: nothing else that is said of one is believed.
     fn hear(&mut self, answer: Answer) -> Next<'a> {
         let (watch, index) = (self.watch, self.outcomes.len());
@@ -319,7 +340,14 @@ impl<'a> Course<'a> {
                 self.unreadable = why;
                 return Next::File(feed);
             }
-            Answer::Refused(why) => self.ended = Some(why),
+            Answer::Reading(number, reading) => {
+                if let Some(probe) = self.probes.get(place(number)) {
+                    self.readings.insert(probe.clone(), reading);
+                }
+            }
+            Answer::Lease(LeaseAnswer::Free) => self.released = true,
+            // What follows the steps may be refused, and they are done.
+            Answer::Refused(why) if index < self.steps.len() || self.steps.is_empty() => self.ended = Some(why),
             _ => {}
         }
         Next::Answer
@@ -336,7 +364,7 @@ impl<'a> Course<'a> {
     }
 }
 
-/// The number of a step, as the list of steps counts them.
+/// The number of a step or probe, as the list of them counts.
 fn place(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }

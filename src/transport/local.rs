@@ -6,7 +6,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::api::{Order, StepEvent, Transport};
+use super::api::{Order, Performed, StepEvent, Then, Transport};
 use super::bootstrap;
 use super::dialogue::Channel;
 use super::error::TransportError;
@@ -102,7 +102,18 @@ impl Transport for Local {
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
-        way::perform(self, host, order, watch).await
+        let performed = way::perform(self, host, (order, Then::default()), watch).await?;
+        Ok(performed.outcomes)
+    }
+
+    async fn perform_then(
+        &self,
+        host: &Endpoint,
+        order: Order<'_>,
+        then: Then<'_>,
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Performed, TransportError> {
+        way::perform(self, host, (order, then), watch).await
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::api::{Order, StepEvent, Stream};
+use super::api::{Order, Performed, StepEvent, Stream, Then};
 use super::dialogue::Channel;
 use super::error::TransportError;
 use super::exchange::{self, Exchange};
 use crate::inventory::Endpoint;
 use crate::lease::{LeaseAnswer, Request};
-use crate::step::{Command, Outcome, Probe, Readings};
+use crate::step::{Command, Probe, Readings};
 
 /// What a round trip is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,13 +87,13 @@ pub(super) async fn read<W: Way>(way: &W, host: &Endpoint, probes: &[Probe]) -> 
     }
 }
 
-/// See [`super::Transport::perform`].
+/// See [`super::Transport::perform_then`].
 pub(super) async fn perform<W: Way>(
     way: &W,
     host: &Endpoint,
-    order: Order<'_>,
+    order: (Order<'_>, Then<'_>),
     watch: &(dyn Fn(StepEvent) + Send + Sync),
-) -> Result<Vec<Outcome>, TransportError> {
+) -> Result<Performed, TransportError> {
     let mut trip = way.open(host, Purpose::Work).await?;
     let result = trip.exchange.perform(&mut trip.channel, order, way.read_timeout(), watch).await;
     way.close(trip, result).await

@@ -85,7 +85,7 @@ pub(crate) fn program_after(before: &str) -> Process {
 
 /// A request as it travels, to the host `web1`.
 pub(crate) fn call(request: Request) -> Vec<u8> {
-    let call = Call { host: HostName::new("web1").expect("a name"), request };
+    let call = Call { host: HostName::new("web1").expect("a name"), requests: vec![request] };
     let frame = frame(&call).expect("a frame");
     [format!("{}\n", frame.len()).into_bytes(), frame].concat()
 }

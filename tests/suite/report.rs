@@ -562,7 +562,12 @@ fn failed(plan: &Plan) -> Report {
         Work::Change(block) if block.host.as_str().starts_with("zk") => End::Done,
         _ => End::Skipped(stage),
     };
-    Report { ends: (0..plan.stages.len()).map(end).collect(), stopped: false, restored: BTreeMap::new() }
+    Report {
+        ends: (0..plan.stages.len()).map(end).collect(),
+        stopped: false,
+        restored: BTreeMap::new(),
+        readings: BTreeMap::new(),
+    }
 }
 
 fn ending<'a>(record: &'a Record, again: Result<&'a Plan, String>) -> Ending<'a> {
@@ -586,7 +591,7 @@ fn a_failure_is_told_with_all_that_was_not_begun() {
     let lost = End::Failed(Failure::Host { step: Some(0), why: "connection reset by peer".into() });
     let mut ends = vec![End::Done; plan.stages.len()];
     ends[0] = lost;
-    let report = Report { ends, stopped: false, restored: BTreeMap::new() };
+    let report = Report { ends, stopped: false, restored: BTreeMap::new(), readings: BTreeMap::new() };
     compare("lost", &plain(&human::summary(&plan, &report, &ending(&record, Err("a host failed".into())))));
 }
 
@@ -598,7 +603,12 @@ fn converged_means_read_again_and_as_described() {
         let took = Duration::from_secs(seconds);
         record.note(&Event::StepEnded { stage: 0, step, outcome: Outcome::Done, took });
     }
-    let report = Report { ends: vec![End::Done; plan.stages.len()], stopped: false, restored: BTreeMap::new() };
+    let report = Report {
+        ends: vec![End::Done; plan.stages.len()],
+        stopped: false,
+        restored: BTreeMap::new(),
+        readings: BTreeMap::new(),
+    };
     compare("converged", &plain(&human::summary(&plan, &report, &ending(&record, Ok(&same)))));
     compare("surprise", &plain(&human::summary(&plan, &report, &ending(&record, Ok(&plan)))));
     compare("unchecked", &plain(&human::summary(&plan, &report, &ending(&record, Err("--no-verify".into())))));
@@ -728,6 +738,7 @@ fn json_says_the_same_to_programs() {
         ends: vec![End::Done, End::Done, End::Stopped, End::Skipped(2)],
         stopped: true,
         restored: BTreeMap::new(),
+        readings: BTreeMap::new(),
     };
     compare("report.json", &pretty(&json::report(&plan, &report, &plan, &[], second)));
 }
@@ -841,9 +852,9 @@ proptest! {
         let lost = Failure::Host { step: Some(1), why: c.clone() };
         let ends = vec![End::Failed(failure), End::Done, End::Failed(lost)];
         let record = Record::default();
-        let end = human::summary(&plan, &Report { ends: ends.clone(), stopped: true, restored: BTreeMap::new() }, &ending(&record, Err(a.clone())));
+        let end = human::summary(&plan, &Report { ends: ends.clone(), stopped: true, restored: BTreeMap::new(), readings: BTreeMap::new() }, &ending(&record, Err(a.clone())));
         prop_assert!(is_tame(&end), "{end:?}");
-        let well = Report { ends: vec![End::Done; 3], stopped: false, restored: BTreeMap::new() };
+        let well = Report { ends: vec![End::Done; 3], stopped: false, restored: BTreeMap::new(), readings: BTreeMap::new() };
         let end = human::summary(&plan, &well, &ending(&record, Ok(&plan)));
         prop_assert!(is_tame(&end), "{end:?}");
 

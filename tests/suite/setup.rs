@@ -135,6 +135,31 @@ fn f58_hosts_take_turns_where_few_files_may_be_open() {
     assert!(!server.home.join("made").exists(), "{text}");
 }
 
+/// The lock, the survey, the steps with the second survey, and the ledger with the end of the lock. A gate is one more.
+#[test]
+#[ignore = "needs root: starts an sshd"]
+fn a_plan_is_one_round_trip_and_an_apply_four() {
+    let server = Server::start("");
+    server.known_by_any_port();
+    let trips = |project: &Project<'_>, arguments: &[&str]| {
+        let (code, text) = project.armilla(arguments);
+        assert_eq!(code, Some(0), "{text}");
+        let line = text.lines().find_map(|line| line.strip_prefix("round trips: ").map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no round trips in\n{text}"))
+    };
+    let project = Project::new(&server, "root", 1);
+    assert_eq!(trips(&project, &["plan", "x", "-vv"]), "h1 1");
+    assert_eq!(trips(&project, &["apply", "x", "-y", "-vv"]), "h1 5", "with a health check");
+    let project = Project::new(&server, "root", 3);
+    let role = "summary: x\nresources:\n  - command: { run: [\"true\"] }\n";
+    project.file("roles/one/role.yml", role);
+    let shared = trips(&project, &["apply", "x", "-y", "-vv"]);
+    assert!(shared.ends_with("h2 5, h3 5"), "one machine with three names: {shared}");
+    let project = Project::new(&server, "root", 1);
+    project.file("roles/one/role.yml", role);
+    assert_eq!(trips(&project, &["apply", "x", "-y", "-vv"]), "h1 4");
+}
+
 #[test]
 #[ignore = "needs root: starts an sshd"]
 fn f58_locks_are_renewed_over_connections_that_were_closed_meanwhile() {

@@ -11,10 +11,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use armilla::inventory::{Endpoint, Method};
+use armilla::lease::LeaseId;
 use armilla::name::HostName;
 use armilla::secret::{Content, Secret};
 use armilla::step::{Command, Fetch, Outcome, PathReading, Probe, Step};
-use armilla::transport::{Connections, Order, SshOptions, StepEvent, Transport as _, TransportError};
+use armilla::transport::{Connections, Order, SshOptions, StepEvent, Then, Transport as _, TransportError};
 
 use crate::host::kill_all;
 use crate::ssh::{Server, gone, run, said, write};
@@ -51,6 +52,33 @@ async fn one_connection_carries_the_whole_run_and_leaves_nothing_behind() {
     drop(again);
     assert_eq!(server.leftovers(), Vec::<PathBuf>::new());
     assert!(gone(&server).await, "dropping ends it as well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
+async fn what_follows_steps_is_part_of_their_round_trip() {
+    let server = Server::start("");
+    let (host, connections) = (server.host(), Connections::new(server.options()));
+    let file = server.path("made");
+    let probe = Probe::Path { path: file.clone(), content: Fetch::Always };
+    let asked = std::slice::from_ref(&probe);
+    let then = Then { read: asked, release: None };
+    let steps = [write(&file, Content::from("new"))];
+    let done = connections.perform_then(&host, Order::of(&steps), then, &|_| {}).await.expect("it is done");
+    assert_eq!(done.outcomes, [Outcome::Done]);
+    let readings = done.readings.expect("it was read");
+    assert!(matches!(readings.path(&probe), Ok(PathReading::File { content: Some(content), .. }) if content == b"new"));
+    // Nobody reads on the strength of steps that failed.
+    let steps = [run("exit 3"), write(&file, Content::from("never"))];
+    let failed = connections.perform_then(&host, Order::of(&steps), then, &|_| {}).await.expect("it says so");
+    assert!(matches!(failed.outcomes.as_slice(), [Outcome::Failed { exit: 3, .. }]) && failed.readings.is_none());
+    // A host that holds no lease releases none; the steps are done.
+    let id = LeaseId("lease-1".to_owned());
+    let then = Then { read: asked, release: Some(&id) };
+    let done = connections.perform_then(&host, Order::of(&[run("true")]), then, &|_| {}).await.expect("it is done");
+    assert!(done.outcomes == [Outcome::Done] && done.readings.is_some() && !done.released);
+    assert_eq!(connections.round_trips(&host), 3);
+    connections.close().await;
 }
 
 /// The host program that a host runs what it is asked to by.

@@ -109,7 +109,7 @@ fn decide(keep: Keep<'_>, request: &Request) -> Result<LeaseAnswer> {
     let idle = if matters { idle(&folder, &uptime.boot)? } else { None };
     let answer = grant(&mut desk, request, now(&uptime, matters && idle.is_none()));
     match (&answer, &desk.lease) {
-        (LeaseAnswer::Granted(_), Some(lease)) if known.as_ref() == Some(&lease.id) => {
+        (LeaseAnswer::Granted(_) | LeaseAnswer::Shared(_), Some(lease)) if known.as_ref() == Some(&lease.id) => {
             write_lease(&folder, &line.unwrap_or_default(), &desk)?;
         }
         (LeaseAnswer::Granted(_), Some(lease)) => {

@@ -18,7 +18,7 @@ use self::directory::Directory;
 use self::link::{InUse, Link, NotStarted};
 pub use self::options::{KnownHosts, SshOptions};
 use self::places::{Places, Turn};
-use super::api::{Asked, Order, StepEvent, Transport};
+use super::api::{Asked, Order, Performed, StepEvent, Then, Transport};
 use super::bootstrap::{self, Password};
 use super::dialogue::Channel;
 use super::error::TransportError;
@@ -304,7 +304,18 @@ impl Transport for Ssh {
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
     ) -> Result<Vec<Outcome>, TransportError> {
-        way::perform(self, host, order, watch).await
+        let performed = way::perform(self, host, (order, Then::default()), watch).await?;
+        Ok(performed.outcomes)
+    }
+
+    async fn perform_then(
+        &self,
+        host: &Endpoint,
+        order: Order<'_>,
+        then: Then<'_>,
+        watch: &(dyn Fn(StepEvent) + Send + Sync),
+    ) -> Result<Performed, TransportError> {
+        way::perform(self, host, (order, then), watch).await
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {
