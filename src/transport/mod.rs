@@ -22,7 +22,7 @@ mod ssh;
 mod way;
 mod words;
 
-pub use api::{Asked, Order, StepEvent, Stream, Transport};
+pub use api::{Asked, Login, Order, StepEvent, Stream, Transport};
 pub use connections::Connections;
 pub use error::{TransportError, setup_problems};
 pub use local::Local;
