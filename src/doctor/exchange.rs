@@ -28,7 +28,8 @@ pub fn key_exchange(login: &Login, cheapest: Option<&Login>, hosts: usize) -> Op
     let mut mend = "keep the connections: --keep-connections 10m".to_owned();
     if let Some(other) = cheapest {
         what = format!("{what}; {CHEAPEST} would take {}", cost(other));
-        let line = "`KexAlgorithms curve25519-sha256` for it in your ssh configuration, if nothing that is recorded today";
+        let line =
+            "`KexAlgorithms curve25519-sha256` for it in your ssh configuration, if nothing that is recorded today";
         mend = format!("{mend}; or write {line} must stay secret from quantum computers");
     }
     if hosts > 1 {

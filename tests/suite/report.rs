@@ -747,10 +747,13 @@ fn rolled_out() -> Plan {
     for host in ["h1", "h2", "h3"] {
         world.host(host).expect("a name");
     }
-    let rollout = "  batch: 1\n  on_failure: rollback\n  drain: [{ run: [lb, drain] }]\n  undrain: [{ run: [lb, add] }]\n";
+    let rollout =
+        "  batch: 1\n  on_failure: rollback\n  drain: [{ run: [lb, drain] }]\n  undrain: [{ run: [lb, add] }]\n";
     let role = |content: &str| {
         let file = format!("file: {{ path: /etc/web, content: \"{content}\", mode: \"0600\" }}\n    notify: restart");
-        format!("summary: W.\nrollout:\n{rollout}health:\n  - tcp: {{ port: 80 }}\nresources:\n  - package: nginx\n  - {file}\n  - service: nginx\n")
+        format!(
+            "summary: W.\nrollout:\n{rollout}health:\n  - tcp: {{ port: 80 }}\nresources:\n  - package: nginx\n  - {file}\n  - service: nginx\n"
+        )
     };
     world.site("services:\n  web: { hosts: all }\n");
     let plan = |world: &mut World, content: &str| {
@@ -767,7 +770,8 @@ fn json_has_every_type_of_stage() {
     let plan = rolled_out();
     compare("rolled-out.json", &(json::pretty(&json::plan(&plan, &json::About::default())) + "\n"));
     let stages = value(&json::plan(&plan, &json::About::default()))["stages"].clone();
-    let types: BTreeSet<&str> = stages.as_array().into_iter().flatten().filter_map(|stage| stage["type"].as_str()).collect();
+    let types: BTreeSet<&str> =
+        stages.as_array().into_iter().flatten().filter_map(|stage| stage["type"].as_str()).collect();
     assert_eq!(types, ["change", "drain", "gate", "rolled", "undo", "undrain"].into());
 }
 

@@ -225,7 +225,9 @@ fn work<M: SerializeMap>(work: &Work, object: &mut M) -> Result<(), M::Error> {
                 None => Ok(()),
             }
         }
-        Work::Gate { gate, .. } => object.serialize_entry("checks", &Rows(&gate.checks, |_, check| words::check(check))),
+        Work::Gate { gate, .. } => {
+            object.serialize_entry("checks", &Rows(&gate.checks, |_, check| words::check(check)))
+        }
         Work::Hook { hook, .. } => {
             object.serialize_entry("step", &words::step(&hook.step))?;
             object.serialize_entry("otherwise", &hook.otherwise)

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn it_is_what_serde_writes_and_means_the_same() {
-        let odd = json!({ "a\"b\\\n": [1, 1.5, -3, null, true, {}, []], "ö\u{1f600}": "\u{0}\u{1b}[2J\t/", "": { "x": "" } });
+        let odd =
+            json!({ "a\"b\\\n": [1, 1.5, -3, null, true, {}, []], "ö\u{1f600}": "\u{0}\u{1b}[2J\t/", "": { "x": "" } });
         assert_eq!(written(&odd), odd.to_string());
         assert_eq!(serde_json::from_str::<Value>(&written(&odd)).expect("JSON"), odd);
     }
@@ -86,7 +87,10 @@ mod tests {
         let escaped = "a\\u007fü\\u009b31m\\u202eb\\u2028\\u200b\\ufeff\\u061c";
         assert_eq!(written(&value), format!("{{\"{escaped}\":\"{escaped}\"}}"));
         assert_eq!(harmless(&serde_json::to_string(&value).expect("JSON")), written(&value));
-        assert_eq!(serde_json::from_str::<BTreeMap<String, String>>(&written(&value)).expect("JSON")[steering], steering);
+        assert_eq!(
+            serde_json::from_str::<BTreeMap<String, String>>(&written(&value)).expect("JSON")[steering],
+            steering
+        );
     }
 
     /// Takes so many bytes, and is gone then.

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_login_are_told_apart() {
-        let login = read(&format!("{DIRECT}Authenticated to h1 ([10.0.0.1]:22) using \"publickey\".\n")).expect("a login");
+        let login =
+            read(&format!("{DIRECT}Authenticated to h1 ([10.0.0.1]:22) using \"publickey\".\n")).expect("a login");
         assert_eq!(login.exchange, "sntrup761x25519-sha512@openssh.com");
         assert_eq!(login.offered, ["sntrup761x25519-sha512@openssh.com", "diffie-hellman-group16-sha512"]);
         let parts = [login.connecting, login.exchanging, login.authenticating];
