@@ -40,7 +40,7 @@ pub(super) async fn run(global: &Global, command: &Doctor) -> Result<Exit, Failu
         hosts: endpoints.iter().filter_map(|host| patients.remove(&host.name)).collect(),
     };
     if command.json {
-        ui::line(&json(&examination).to_string());
+        ui::json(&json(&examination));
     } else {
         ui::result(&human::examination(&examination, ui::width()));
     }

@@ -145,7 +145,7 @@ impl Shown {
                 kept.entry(host).or_default().push((stream, bytes));
             }
             Heard::Line { host, stream, bytes } => self.line(&host, stream, &bytes),
-            Heard::Ended(ended) if self.shape.json => ui::line(&end(&ended).to_string()),
+            Heard::Ended(ended) if self.shape.json => ui::json(&end(&ended)),
             Heard::Ended(_) => {}
         }
     }
@@ -154,7 +154,7 @@ impl Shown {
         if self.shape.json {
             let word = if stream == Stream::Out { "stdout" } else { "stderr" };
             let line = json!({ "event": "line", "host": host, "stream": word, "text": String::from_utf8_lossy(bytes) });
-            ui::line(&line.to_string());
+            ui::json(&line);
         } else if self.column.is_none() && !ui::is_terminal(stream) {
             ui::bytes(stream, bytes);
         } else {
@@ -166,11 +166,8 @@ impl Shown {
         ended.sort_by_key(|ended| self.hosts.iter().position(|host| *host == ended.host));
         let sum = human::Sum::of(&ended);
         if self.shape.json {
-            ui::line(
-                &json!({ "event": "summary", "ok": sum.ok, "failed": sum.failed,
-                    "not_started": sum.not_started, "unreachable": sum.unreachable })
-                .to_string(),
-            );
+            ui::json(&json!({ "event": "summary", "ok": sum.ok, "failed": sum.failed,
+                    "not_started": sum.not_started, "unreachable": sum.unreachable }));
         } else {
             if self.shape.grouped {
                 self.groups(&ended);

@@ -8,6 +8,7 @@ use super::{Connection, Exit, Failure, Global, Selection, load, ui};
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::fact::FACTS;
 use crate::name::{HostName, did_you_mean};
+use crate::report::json;
 
 /// Asks hosts for facts.
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ pub(super) async fn run(global: &Global, command: &Facts) -> Result<Exit, Failur
     let read = async |hosts: &Hosts| hosts.session.facts(&loaded, &wanted, &hosts.stop).await;
     let (facts, unreachable) = hosts::contact(global, &command.connection, Telling::default(), read).await?;
     if command.json {
-        ui::result(&ui::data(&serde_json::to_string_pretty(&facts).unwrap_or_default()));
+        ui::result(&json::pretty(&facts));
     } else {
         for (host, known) in &facts {
             let lines: Vec<String> =

@@ -59,7 +59,7 @@ pub(super) async fn run(global: &Global, command: &Inventory) -> Result<Exit, Fa
         None if command.graph => {
             ui::result(&view.graph(if command.vars { Details::Variables } else { Details::Names }));
         }
-        None if command.list => ui::result(&ui::data(&pretty(&view.list(variables)))),
+        None if command.list => ui::result(&pretty(&view.list(variables))),
         None => ui::result(&table(&hosts_of(&loaded), &loaded.placement)),
     }
     Ok(Exit::Success)
@@ -89,8 +89,7 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
         (host.clone(), said)
     };
     let hosts: status::Hosts = observed.iter().map(said).collect();
-    let shown =
-        if command.list { ui::data(&pretty(&status::json(&loaded.name, &hosts))) } else { status::table(&hosts) };
+    let shown = if command.list { pretty(&status::json(&loaded.name, &hosts)) } else { status::table(&hosts) };
     ui::result(&shown);
     Ok(match () {
         () if hosts.values().any(|said| matches!(said, HostStatus::Away(_))) => Exit::Unreachable,
@@ -102,7 +101,7 @@ async fn status(global: &Global, command: &Inventory) -> Result<Exit, Failure> {
 fn one(view: &View<'_>, name: &str, variables: Variables) -> Result<(), Diagnostic> {
     let hosts = Pattern::parse(name)?.select(view.inventory)?;
     for host in hosts.iter().filter_map(|host| view.inventory.host(host.as_str())) {
-        ui::result(&ui::data(&pretty(&view.host(host, variables))));
+        ui::result(&pretty(&view.host(host, variables)));
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ async fn status(global: &Global, command: &Status) -> Result<Exit, Failure> {
     if command.json {
         let hosts: serde_json::Map<String, serde_json::Value> =
             answers.iter().map(|(host, answer)| (host.to_string(), shown(answer))).collect();
-        ui::result(&ui::data(&json!({ "format": "armilla-locks", "version": 1, "hosts": hosts }).to_string()));
+        ui::json(&json!({ "format": "armilla-locks", "version": 1, "hosts": hosts }));
     } else {
         for (host, answer) in &answers {
             ui::result(&match answer {

@@ -94,7 +94,11 @@ impl Lists {
         let Selected { catalog, warnings } =
             loaded.chosen(loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?)?;
         ui::problems(&warnings);
-        ui::result(&if json { self.json(loaded, &catalog) } else { self.text(loaded, &catalog) });
+        if json {
+            ui::json(&self.json(loaded, &catalog));
+        } else {
+            ui::result(&self.text(loaded, &catalog));
+        }
         Ok(())
     }
 
@@ -111,7 +115,7 @@ impl Lists {
         lists.into_iter().flatten().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n")
     }
 
-    fn json(&self, loaded: &Environment, catalog: &Catalog) -> String {
+    fn json(&self, loaded: &Environment, catalog: &Catalog) -> serde_json::Value {
         let mut all = json!({ "format": "armilla-list", "version": 1, "environment": loaded.name });
         let lists = [
             (self.list_hosts, "hosts", json!(chosen::hosts(catalog).collect::<Vec<_>>())),
@@ -121,6 +125,6 @@ impl Lists {
         for (_, name, list) in lists.into_iter().filter(|(wanted, ..)| *wanted) {
             all[name] = list;
         }
-        ui::data(&all.to_string())
+        all
     }
 }

@@ -183,7 +183,7 @@ impl Source {
 pub(super) fn print_plan(global: &Global, shape: &Shape, plan: &crate::plan::Plan, source: Source) {
     let Source { about, read, command, hosts_left_out, subject } = source;
     if shape.json {
-        return ui::line(&json::plan(plan, &about).to_string());
+        return ui::json(&json::plan(plan, &about));
     }
     let json::About { revision, limit, part } = about;
     let diffs = if shape.diff { Diffs::Full } else { Diffs::Short };

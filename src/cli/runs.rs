@@ -110,7 +110,7 @@ fn list(command: &List) -> Result<Exit, Diagnostics> {
     let runs: Vec<Run> = identity::history()?.list().into_iter().filter(wanted).collect();
     if command.json {
         let all: Vec<_> = runs.iter().map(|run| json!({ "run": run.head, "end": end(run) })).collect();
-        ui::result(&ui::data(&json!({ "format": "armilla-runs", "version": 1, "runs": all }).to_string()));
+        ui::json(&json!({ "format": "armilla-runs", "version": 1, "runs": all }));
         return Ok(Exit::Success);
     }
     for run in &runs {
@@ -139,9 +139,7 @@ fn plan(run: &Run) -> Result<Plan, Diagnostics> {
 /// When its plan cannot be read.
 pub(super) fn show(run: &Run, as_json: bool) -> Result<Exit, Diagnostics> {
     if as_json {
-        ui::result(&ui::data(
-            &json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": end(run) }).to_string(),
-        ));
+        ui::json(&json!({ "format": "armilla-run", "version": 1, "run": run.head, "end": end(run) }));
         return Ok(Exit::Success);
     }
     let (head, plan) = (&run.head, plan(run)?);
@@ -172,7 +170,7 @@ fn log(mut run: Run, command: &Log, verbose: u8) -> Result<Exit, Diagnostics> {
     loop {
         for (at, event) in &run.events[printed..] {
             if command.one.json {
-                ui::line(&crate::report::json::event(&plan, event, *at).to_string());
+                ui::json(&crate::report::json::event(&plan, event, *at));
             } else {
                 progress.tick(*at);
                 progress.event(event);

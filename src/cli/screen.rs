@@ -122,7 +122,7 @@ impl Screen {
 
     fn report(&self, ran: &Ran, record: &Record) {
         if self.telling.json {
-            ui::line(&json::report(&ran.plan, &ran.report, &ran.again, &ran.unhealthy, ran.took).to_string());
+            ui::json(&json::report(&ran.plan, &ran.report, &ran.again, &ran.unhealthy, ran.took));
             return;
         }
         let ending = Ending {
@@ -201,7 +201,7 @@ impl Observer for Screen {
             Notice::Event { event, at } => {
                 if let Some(course) = &mut self.state().course {
                     if self.telling.json {
-                        ui::line(&json::event(&course.plan, event, at).to_string());
+                        ui::json(&json::event(&course.plan, event, at));
                     }
                     course.record.note(event);
                     course.progress.tick(at);

@@ -75,7 +75,7 @@ fn saved_plan(global: &Global, path: &Path, shape: &Shape) -> Result<File, Diagn
 pub(super) fn print(global: &Global, path: &Path, shape: &Shape, file: &File) {
     if shape.json {
         let revision = file.about.revision.as_ref().map(revision::shown);
-        return ui::line(&json::saved(file, revision).to_string());
+        return ui::json(&json::saved(file, revision.as_deref()));
     }
     let command = (shape.next == plan::AfterPlan::Typing).then(|| plan::to_type_file("apply", path));
     let source = plan::Source::saved(&file.about, human::Read::Saved(made(&file.about)), command);

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::diag::Diagnostics;
+use crate::report::json;
 
 /// Prints a result. A reader that went away (`| head`) is no error.
 pub(super) fn result(text: &str) {
@@ -21,10 +22,14 @@ pub(super) fn raw(bytes: &[u8]) {
     let _ = out.flush();
 }
 
-/// Prints one line of JSON, such as an event, at once.
-pub(super) fn line(text: &str) {
-    let mut out = anstream::stdout().lock();
-    let _ = writeln!(out, "{}", data(text)).and_then(|()| out.flush());
+/// Prints a value as one line of JSON, such as an event, at once: as it is made, so that a large one is never held as a
+/// whole. A reader that went away (`| head`) is no error.
+pub(super) fn json(value: &impl serde::Serialize) {
+    let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match json::write(&mut out, value) {
+        Err(error) if !error.is_io() => failure(&error),
+        _ => drop(writeln!(out).and_then(|()| out.flush())),
+    }
 }
 
 /// Prints one line as it is, with whatever bytes are in it, to where the program on a host wrote it.
@@ -50,16 +55,6 @@ pub(super) fn is_terminal(stream: crate::exec::Stream) -> bool {
         crate::exec::Stream::Out => io::stdout().is_terminal(),
         crate::exec::Stream::Err => io::stderr().is_terminal(),
     }
-}
-
-/// JSON that steers no terminal it may be shown on. JSON itself escapes only the control characters of ASCII; all others
-/// stand in its texts, where an escape means the same.
-pub(super) fn data(json: &str) -> String {
-    let steers = |c: char| match c {
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}' => true,
-        c => c >= '\u{7f}' && c.is_control(),
-    };
-    json.chars().map(|c| if steers(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 /// Talks.

@@ -40,7 +40,7 @@ pub(super) async fn run(global: &Global, command: &Validate) -> Exit {
 
 fn report(command: &Validate, problems: &Diagnostics, fine: &[Environment]) -> Exit {
     if command.json {
-        ui::result(&crate::report::json::diagnostics(problems).to_string());
+        ui::json(&crate::report::json::diagnostics(problems));
     } else {
         ui::problems(problems);
         for loaded in fine {

@@ -8,6 +8,7 @@ use super::screen::Telling;
 use super::{Connection, Exit, Failure, Global, Selection, hosts, load, ui};
 use crate::diag::Diagnostic;
 use crate::operation::{Checked, Verified};
+use crate::report::json;
 use crate::report::verify::{self, Depth, Tally};
 
 /// Asks every health check of every service, and nothing else. Changes nothing.
@@ -56,8 +57,7 @@ pub(super) async fn run(global: &Global, command: &Verify) -> Result<Exit, Failu
             write(file, &verify::junit(&environment.name, &findings, begun.elapsed()))?;
         }
         if command.json {
-            let json = verify::json(&environment.name, &findings);
-            ui::result(&ui::data(&serde_json::to_string_pretty(&json).unwrap_or_default()));
+            ui::result(&json::pretty(&verify::json(&environment.name, &findings)));
         } else {
             let depth = if global.verbose > 0 { Depth::Checks } else { Depth::Hosts };
             ui::result(&verify::text(&findings, depth));

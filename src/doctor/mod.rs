@@ -3,12 +3,14 @@
 //! In: what is desired of a host, and what it answered or why it did not. Out: what is wrong, and what to type to mend it.
 //! Never: a change on a host, or a guess where it said nothing.
 
+mod exchange;
 mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub use exchange::{CHEAPEST, is_cheapest, is_largest, key_exchange};
 pub use tools::{Tool, needed};
 
 use crate::inventory::Endpoint;

@@ -192,10 +192,7 @@ async fn check_large_files(proposal: &Proposal) -> Result<(), Abort> {
     let steps = proposal.survey.plan.stages.iter().flat_map(|stage| stage.work.steps());
     let files: BTreeSet<LargeFile> = steps.filter_map(|step| step.large_file().cloned()).collect();
     let project = proposal.project.clone();
-    let check = move |file: &LargeFile| {
-        let missing = || format!("{} is a file of a project, and there is none here: change to its folder", file.path);
-        store::check_large(project.as_deref().ok_or_else(missing)?, file)
-    };
+    let check = move |file: &LargeFile| store::check_large(file.folder(project.as_deref())?, file);
     let mut problems = Diagnostics::new();
     let checked = tokio::task::spawn_blocking(move || files.iter().filter_map(|file| check(file).err()).collect());
     let wrong: Vec<String> = checked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));

@@ -7,7 +7,14 @@ use crate::doctor::{self, Patient, Tool, Weight};
 use crate::inventory::{Become, Endpoint};
 use crate::name::HostName;
 use crate::observe;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Login, Transport, TransportError};
+
+/// How many key exchanges are measured at most: each takes a second.
+const EXCHANGES: usize = 3;
+
+fn faster(one: Login, other: Login) -> Login {
+    if one.took() <= other.took() { one } else { other }
+}
 
 /// A host, and why it did not answer.
 type Examined = (Patient, Option<TransportError>);
@@ -31,7 +38,42 @@ impl<T: Transport> Session<T> {
                 patient.findings.extend(other.findings.into_iter().filter(|finding| finding.weight != Weight::Note));
             }
         }
+        self.examine_key_exchanges(hosts, &mut patients).await;
         patients.into_iter().map(|(host, (patient, _))| (host, patient)).collect()
+    }
+
+    /// What the key exchange costs the hosts that answered: by measuring one of all that use the same.
+    async fn examine_key_exchanges(&self, hosts: &[Endpoint], patients: &mut BTreeMap<HostName, Examined>) {
+        let mut used: BTreeMap<String, Vec<&Endpoint>> = BTreeMap::new();
+        for host in hosts {
+            if patients.get(&host.name).is_some_and(|(_, error)| error.is_none())
+                && let Some(exchange) = self.transport().key_exchange(host).await
+                && !doctor::is_cheapest(&exchange)
+            {
+                used.entry(exchange).or_default().push(host);
+            }
+        }
+        // One after the other: logins at the same time would make each other slow.
+        for same in used.into_values().take(EXCHANGES) {
+            if let Some((login, cheapest)) = self.measure(same[0]).await
+                && let Some(finding) = doctor::key_exchange(&login, cheapest.as_ref(), same.len())
+                && let Some((patient, _)) = patients.get_mut(&same[0].name)
+            {
+                patient.findings.push(finding);
+            }
+        }
+    }
+
+    /// A login as usual, and one by the cheapest key exchange where the host offers it: of each the faster of two, since
+    /// anything may disturb one. Only the first, where that could say nothing.
+    async fn measure(&self, host: &Endpoint) -> Option<(Login, Option<Login>)> {
+        let time = async |exchange: Option<&'static str>| self.transport().time_login(host, exchange).await;
+        let first = time(None).await.filter(doctor::is_largest)?;
+        let mut cheapest = None;
+        if first.offered.iter().any(|name| name == doctor::CHEAPEST) {
+            cheapest = Some(faster(time(Some(doctor::CHEAPEST)).await?, time(Some(doctor::CHEAPEST)).await?));
+        }
+        Some((faster(first, time(None).await?), cheapest))
     }
 
     async fn examine_once(

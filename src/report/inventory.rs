@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::json::harmless;
 use crate::catalog::Placement;
 use crate::diag::shown;
 use crate::inventory::{ALL, Become, Group, Host, Inventory, Method, Rules, UNGROUPED};
@@ -162,14 +163,14 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// JSON as Ansible indents it.
+/// JSON as Ansible indents it, that steers no terminal.
 pub fn pretty(value: &Value) -> String {
     let mut text = Vec::new();
     let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, format);
     // Plain data is always JSON.
     let _ = serde::Serialize::serialize(value, &mut serializer);
-    String::from_utf8(text).unwrap_or_default()
+    harmless(&String::from_utf8(text).unwrap_or_default())
 }
 
 fn leaf(text: &str, depth: usize) -> String {

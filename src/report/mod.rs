@@ -1,7 +1,7 @@
 //! Plans, events and ends of runs as texts, JSON, graphs and pictures: the only place that makes sentences.
 //!
 //! In: a plan, what happened while it was done, and how its services hang together. Out: something to read.
-//! Never: a clock, a file or a decision; only [`human::Progress`] writes, and only to what it was given.
+//! Never: a clock, a file or a decision; only [`human::Progress`] and [`json::write`] write, and only to what they were given.
 
 pub mod chosen;
 pub mod diagram;

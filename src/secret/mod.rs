@@ -132,6 +132,18 @@ pub struct LargeFile {
     pub sha256: String,
 }
 
+impl LargeFile {
+    /// The folder of its project.
+    ///
+    /// # Errors
+    /// When there is none here.
+    pub fn folder<'a>(&self, project: Option<&'a Path>) -> Result<&'a Path, String> {
+        project.ok_or_else(|| {
+            format!("{} is a file of a project, and there is none here: change to its folder", self.path)
+        })
+    }
+}
+
 fn below<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let path = String::deserialize(deserializer)?;
     let is_below = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));

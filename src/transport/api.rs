@@ -79,6 +79,18 @@ pub trait Transport: Send + Sync + 'static {
         async {}
     }
 
+    /// The algorithm of the key exchange that began the connection which is there. Nothing where there is none.
+    fn key_exchange(&self, host: &Endpoint) -> impl Future<Output = Option<String>> + Send {
+        let _ = host;
+        async { None }
+    }
+
+    /// Logs in once more, by this key exchange or as usual, only to measure it. Nothing where that is not possible.
+    fn time_login(&self, host: &Endpoint, exchange: Option<&str>) -> impl Future<Output = Option<Login>> + Send {
+        let _ = (host, exchange);
+        async { None }
+    }
+
     /// Ends all connections. Nothing, for a way without any.
     fn close(&self) -> impl Future<Output = ()> + Send {
         async {}
@@ -95,6 +107,28 @@ pub enum Asked {
     AtOnce,
     /// When others have been.
     Later,
+}
+
+/// A login, and how long its parts took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The algorithm of the key exchange.
+    pub exchange: String,
+    /// All algorithms for it that the host offers.
+    pub offered: Vec<String>,
+    /// Until both sides know what the other one offers, with the way there by a jump host.
+    pub connecting: Duration,
+    /// The key exchange, with the check of the host's key.
+    pub exchanging: Duration,
+    /// The proof of who logs in.
+    pub authenticating: Duration,
+}
+
+impl Login {
+    /// All of it.
+    pub fn took(&self) -> Duration {
+        self.connecting + self.exchanging + self.authenticating
+    }
 }
 
 /// Steps to do, and by what right.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::api::{Asked, Order, Performed, StepEvent, Stream, Then, Transport};
+use super::api::{Asked, Login, Order, Performed, StepEvent, Stream, Then, Transport};
 use super::back;
 use super::error::TransportError;
 use super::local::Local;
@@ -126,6 +126,20 @@ impl Transport for Connections {
         match host.method {
             Method::Ssh => self.ssh.log_in(host, asked).await,
             Method::Local => self.local.log_in(host, asked).await,
+        }
+    }
+
+    async fn key_exchange(&self, host: &Endpoint) -> Option<String> {
+        match host.method {
+            Method::Ssh => self.ssh.key_exchange(host).await,
+            Method::Local => self.local.key_exchange(host).await,
+        }
+    }
+
+    async fn time_login(&self, host: &Endpoint, exchange: Option<&str>) -> Option<Login> {
+        match host.method {
+            Method::Ssh => self.ssh.time_login(host, exchange).await,
+            Method::Local => self.local.time_login(host, exchange).await,
         }
     }
 

@@ -40,10 +40,8 @@ impl<'a> Feed<'a> {
         file: &LargeFile,
         tell: Box<dyn Fn(String) + Send + Sync + 'a>,
     ) -> (Self, Option<String>) {
-        let missing = || format!("{} is a file of a project, and there is none here: change to its folder", file.path);
         let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", file.path);
-        let opened = project.ok_or_else(missing);
-        let opened = opened.and_then(|project| open(&project.join(&file.path)).map_err(unreadable));
+        let opened = file.folder(project).and_then(|folder| open(&folder.join(&file.path)).map_err(unreadable));
         let (source, why) = match opened {
             Ok(source) => (Some(source), None),
             Err(why) => (None, Some(why)),

@@ -22,7 +22,7 @@ mod ssh;
 mod way;
 mod words;
 
-pub use api::{Asked, Order, Performed, StepEvent, Stream, Then, Transport};
+pub use api::{Asked, Login, Order, Performed, StepEvent, Stream, Then, Transport};
 pub use connections::Connections;
 pub use error::{TransportError, setup_problems};
 pub use local::Local;

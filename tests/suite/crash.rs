@@ -58,6 +58,21 @@ fn f06_a_run_of_format_1_is_read() {
     assert!(code == Some(1) && said.contains("not a journal entry"), "{said}");
 }
 
+/// As `| head` does.
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let room = machine("gone", str::to_owned);
+    let plan = golden("plan.json");
+    for arguments in [&["show", plan.to_str().expect("a name in UTF-8"), "--json"][..], &["runs", "log", "--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_armilla"));
+        command.args(arguments).env("ARMILLA_STATE_DIR", &room.0).env_remove("ARMILLA_PROJECT").current_dir(&room.0);
+        let output = command.stdout(writer).stderr(std::process::Stdio::piped()).output().expect("armilla runs");
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    }
+}
+
 #[test]
 fn f06_a_run_of_a_newer_format_is_refused() {
     let newer = |text: &str| text.replacen("\"version\":1", "\"version\":9,\"new\":true", 1);

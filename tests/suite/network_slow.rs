@@ -217,10 +217,12 @@ async fn f13_output_without_end_is_cut_off() {
         assert!(begun.elapsed() < NOT_HELD_UP, "{command}: {:?}", begun.elapsed());
     }
     let noise = "head -c 40000 /dev/urandom; printf '\\033[2J'; head -c 200000 /dev/urandom >&2";
-    let noise = format!("SetEnv LC_ALL=de_DE.UTF-8 LANG=xx\nForceCommand {noise}; eval \"$SSH_ORIGINAL_COMMAND\"");
-    let server = Server::start(&noise);
-    let told = said(&Connections::new(server.options()), &server.host(), "ls /no/such 2>&1 | grep -c 'No such'").await;
-    assert_eq!(told, Ok("1".to_owned()), "noise before the answer, and a language of its own");
+    // No `SetEnv`: sshd takes only the first, and the server has one.
+    let language = "export LC_ALL=de_DE.UTF-8 LANG=xx";
+    let server = Server::start(&format!("ForceCommand {language}; {noise}; eval \"$SSH_ORIGINAL_COMMAND\""));
+    let script = "ls /no/such 2>&1 | grep -c 'No such'; echo $LC_ALL";
+    let told = said(&Connections::new(server.options()), &server.host(), script).await;
+    assert_eq!(told, Ok("1\nC".to_owned()), "noise before the answer, and a language of its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]

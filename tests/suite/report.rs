@@ -3,7 +3,7 @@
 //! In: plans made by hand. Out: texts equal to the files of `tests/cases/report/`; `ARMILLA_BLESS=1` writes those anew.
 //! Never: a host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use armilla::report::human::{self, Diffs, Ending, Progress, Read, Record, Subjec
 use armilla::report::{json, svg};
 use armilla::resource::{Action, Change, Field, FieldValue};
 use armilla::secret::{Content, Secret};
+use armilla::sim::World;
 use armilla::step::{Check, Command, Expect, FailedCheck, Gate, Health, Outcome, Ownership, Probe, Step};
 use proptest::prelude::*;
 
@@ -394,7 +395,7 @@ fn leaving() -> Plan {
 fn what_drifted_what_leaves_and_what_stays_are_told_apart() {
     let plan = leaving();
     compare("leaving", &plain(&human::plan(&plan, &view(110))));
-    let json = json::plan(&plan, &json::About::default());
+    let json = value(&json::plan(&plan, &json::About::default()));
     let entry = &json["stages"][0]["entries"][0];
     assert_eq!((&entry["cause"], &entry["since"]), (&"host".into(), &"2026-11-19T14:02:31Z".into()));
     assert_eq!((&json["summary"]["kept"], &json["silent"]["spare1"]), (&2.into(), &"No route to host".into()));
@@ -541,11 +542,22 @@ fn nothing_to_do_is_said_only_if_everything_was_seen() {
     compare("empty-but-unreachable", &plain(&human::plan(&quiet().silent("zk2", "no route to host").0, &view(100))));
 }
 
+/// As `--json` writes it.
+fn line(value: &impl serde::Serialize) -> String {
+    let mut text = Vec::new();
+    json::write(&mut text, value).expect("memory takes everything");
+    String::from_utf8(text).expect("UTF-8") + "\n"
+}
+
+fn value(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::from_str(&line(value)).expect("JSON")
+}
+
 #[test]
 fn a_secret_is_in_no_text() {
     let plan = first_install();
     let view = View { diffs: Diffs::Full, verbose: 3, ..view(100) };
-    let texts = [human::plan(&plan, &view), json::plan(&plan, &json::About::default()).to_string()];
+    let texts = [human::plan(&plan, &view), line(&json::plan(&plan, &json::About::default()))];
     assert!(texts.iter().all(|text| !text.contains("hunter2")), "{texts:?}");
     assert!(texts[0].contains("content (secret)"), "{}", texts[0]);
 }
@@ -717,11 +729,8 @@ fn a_terminal_shows_who_is_worked_on_and_keeps_failures() {
 #[test]
 fn json_says_the_same_to_programs() {
     let plan = drift();
-    let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("JSON") + "\n";
-    compare(
-        "drift.json",
-        &pretty(&json::plan(&plan, &json::About { revision: Some("3f2c1ab".into()), ..json::About::default() })),
-    );
+    let about = json::About { revision: Some("3f2c1ab".into()), ..json::About::default() };
+    compare("drift.json", &(json::pretty(&json::plan(&plan, &about)) + "\n"));
     let second = Duration::from_secs(1);
     let outcome = Outcome::Failed { exit: 1, stderr: "no".into() };
     let events = [
@@ -732,7 +741,7 @@ fn json_says_the_same_to_programs() {
         Event::StageEnded { stage: 2, end: End::Skipped(0), took: second },
         Event::Stopping,
     ];
-    let lines: Vec<String> = events.iter().map(|event| json::event(&plan, event, second).to_string() + "\n").collect();
+    let lines: Vec<String> = events.iter().map(|event| line(&json::event(&plan, event, second))).collect();
     compare("events.json", &lines.concat());
     let report = Report {
         ends: vec![End::Done, End::Done, End::Stopped, End::Skipped(2)],
@@ -740,7 +749,41 @@ fn json_says_the_same_to_programs() {
         restored: BTreeMap::new(),
         readings: BTreeMap::new(),
     };
-    compare("report.json", &pretty(&json::report(&plan, &report, &plan, &[], second)));
+    compare("report.json", &(json::pretty(&json::report(&plan, &report, &plan, &[], second)) + "\n"));
+}
+
+/// A change that is rolled out and may be rolled back, around which each host is drained.
+fn rolled_out() -> Plan {
+    let mut world = World::default();
+    for host in ["h1", "h2", "h3"] {
+        world.host(host).expect("a name");
+    }
+    let rollout =
+        "  batch: 1\n  on_failure: rollback\n  drain: [{ run: [lb, drain] }]\n  undrain: [{ run: [lb, add] }]\n";
+    let role = |content: &str| {
+        let file = format!("file: {{ path: /etc/web, content: \"{content}\", mode: \"0600\" }}\n    notify: restart");
+        format!(
+            "summary: W.\nrollout:\n{rollout}health:\n  - tcp: {{ port: 80 }}\nresources:\n  - package: nginx\n  - {file}\n  - service: nginx\n"
+        )
+    };
+    world.site("services:\n  web: { hosts: all }\n");
+    let plan = |world: &mut World, content: &str| {
+        world.role("web", &role(content)).expect("a role");
+        world.plan().unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let first = plan(&mut world, "one");
+    assert!(world.apply(&first).report.converged());
+    plan(&mut world, "two")
+}
+
+#[test]
+fn json_has_every_type_of_stage() {
+    let plan = rolled_out();
+    compare("rolled-out.json", &(json::pretty(&json::plan(&plan, &json::About::default())) + "\n"));
+    let stages = value(&json::plan(&plan, &json::About::default()))["stages"].clone();
+    let types: BTreeSet<&str> =
+        stages.as_array().into_iter().flatten().filter_map(|stage| stage["type"].as_str()).collect();
+    assert_eq!(types, ["change", "drain", "gate", "rolled", "undo", "undrain"].into());
 }
 
 fn platform() -> GraphView {

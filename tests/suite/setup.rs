@@ -78,6 +78,29 @@ fn told(output: Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// One that takes far longer than the rest of a login.
+#[test]
+#[ignore = "needs root: starts an sshd"]
+fn the_doctor_says_what_an_expensive_key_exchange_costs_and_what_a_cheap_one_would() {
+    let exchanges = |names: &str| format!("KexAlgorithms diffie-hellman-group18-sha512{names}\n");
+    for (offered, advice) in [(",curve25519-sha256", "`KexAlgorithms curve25519-sha256`"), ("", "--keep-connections")] {
+        let server = Server::start(&exchanges(offered));
+        server.configure(&exchanges(offered));
+        let project = Project::new(&server, "root", 2);
+        let (code, text) = project.armilla(&["doctor", "x"]);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(text.matches("the key exchange diffie-hellman-group18-sha512 takes ").count(), 1, "{text}");
+        assert!(text.contains("2 hosts use this exchange") && text.contains(advice), "{text}");
+        assert_eq!(text.contains("curve25519-sha256"), !offered.is_empty(), "{text}");
+        server.configure("KexAlgorithms curve25519-sha256\n");
+        if !offered.is_empty() {
+            let (code, text) = project.armilla(&["doctor", "x"]);
+            assert!(code == Some(0) && !text.contains("key exchange"), "{text}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs root: starts an sshd"]
 fn f59_every_command_stops_where_sudo_wants_a_password_and_says_how_to_give_one() {

@@ -17,7 +17,7 @@ use armilla::step::{Fetch, Outcome, PathReading, Probe};
 use armilla::transport::{Connections, KnownHosts, Order, SshOptions, Transport as _, TransportError};
 use camino::Utf8PathBuf;
 
-use crate::ssh::{PASSWORD, SERVERS, Server, User, said, write};
+use crate::ssh::{PASSWORD, SERVERS, Server, User, gone, said, write};
 use crate::waiting::NOT_HELD_UP;
 
 fn fingerprint(file: &Path) -> String {
@@ -51,6 +51,30 @@ async fn f12_an_unknown_host_key_is_refused_unless_it_is_wanted_and_a_changed_on
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root: starts an sshd"]
+async fn a_login_is_measured_by_each_key_exchange_that_the_host_offers() {
+    let exchanges = "KexAlgorithms ecdh-sha2-nistp256,curve25519-sha256\n";
+    let server = Server::start(exchanges);
+    server.configure(exchanges);
+    let (host, connections) = (server.host(), Connections::new(server.options()));
+    assert_eq!(connections.key_exchange(&host).await, None, "nobody has logged in");
+    assert_eq!(said(&connections, &host, "echo yes").await, Ok("yes".to_owned()));
+    assert_eq!(connections.key_exchange(&host).await.as_deref(), Some("ecdh-sha2-nistp256"));
+    let usual = connections.time_login(&host, None).await.expect("a login");
+    assert!(usual.offered.starts_with(&["ecdh-sha2-nistp256".to_owned(), "curve25519-sha256".to_owned()]), "{usual:?}");
+    let other = connections.time_login(&host, Some("curve25519-sha256")).await.expect("a login");
+    for (login, exchange) in [(&usual, "ecdh-sha2-nistp256"), (&other, "curve25519-sha256")] {
+        let parts = [login.connecting, login.exchanging, login.authenticating];
+        assert!(login.exchange == exchange && parts.iter().all(|part| !part.is_zero()), "{login:?}");
+        assert!(login.took() < NOT_HELD_UP, "{login:?}");
+    }
+    let missing = connections.time_login(&host, Some("diffie-hellman-group18-sha512")).await;
+    assert_eq!((missing, connections.connects(&host)), (None, 1), "the host does not offer it");
+    connections.close().await;
+    assert!(gone(&server).await, "no login stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,7 +64,7 @@ pub(super) async fn run(global: &Global, command: &Explain) -> Result<Exit, Fail
 fn a_kind(global: &Global, command: &Explain, word: &str) -> Result<Exit, Failure> {
     if let Some(kind) = kind(word) {
         if command.json {
-            ui::line(&reference::data(kind).to_string());
+            ui::json(&reference::data(kind));
         } else {
             ui::result(&reference::text(kind, ui::width()));
         }
@@ -210,6 +210,6 @@ impl Asked<'_> {
         if let (Some(all), Ok(Value::Object(more))) = (data.as_object_mut(), serde_json::to_value(value)) {
             all.extend(more);
         }
-        ui::line(&data.to_string());
+        ui::json(&data);
     }
 }

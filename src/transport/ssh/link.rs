@@ -177,7 +177,7 @@ pub(super) async fn connect(
 }
 
 /// What the master is told besides where its socket is.
-fn arguments(host: &Endpoint, options: &SshOptions) -> Result<Vec<OsString>, String> {
+pub(super) fn arguments(host: &Endpoint, options: &SshOptions) -> Result<Vec<OsString>, String> {
     let mut all: Vec<OsString> = Vec::new();
     let mut say = |words: &[&str]| all.extend(words.iter().map(OsString::from));
     for option in fixed_options(options) {
@@ -211,10 +211,15 @@ fn master(arguments: &[OsString], socket: &Path, log: &Path) -> std::io::Result<
     let own_words = fs::File::options().create(true).append(true).open(log)?;
     let mut ssh = tokio::process::Command::new("ssh");
     ssh.args(["-M", "-N", "-f", "-S"]).arg(percent(socket)).arg("-E").arg(log).args(arguments);
+    unattended(&mut ssh).stderr(own_words);
+    Ok(ssh)
+}
+
+/// Nobody is there to ask, and nobody to be told. It is out of reach of the terminal's signals.
+pub(super) fn unattended(ssh: &mut tokio::process::Command) -> &mut tokio::process::Command {
     // A jump host's ssh does not know that nobody is there to ask; this tells it.
     ssh.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force");
-    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(own_words).process_group(0).kill_on_drop(true);
-    Ok(ssh)
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).kill_on_drop(true)
 }
 
 /// What the user's configuration cannot change.
@@ -349,6 +354,11 @@ impl Link {
     pub(super) async fn is_alive(&self) -> bool {
         let check = tokio::time::timeout(Duration::from_secs(2), self.session.check());
         matches!(check.await, Ok(Ok(())))
+    }
+
+    /// All that ssh said.
+    pub(super) fn log(&self) -> String {
+        read_log(&self.log)
     }
 
     /// What ssh said last.

@@ -7,6 +7,7 @@
 mod directory;
 mod kept;
 mod link;
+mod login;
 mod options;
 mod places;
 
@@ -18,7 +19,7 @@ use self::directory::Directory;
 use self::link::{InUse, Link, NotStarted};
 pub use self::options::{KnownHosts, SshOptions};
 use self::places::{Places, Turn};
-use super::api::{Asked, Order, Performed, StepEvent, Then, Transport};
+use super::api::{Asked, Login, Order, Performed, StepEvent, Then, Transport};
 use super::bootstrap::{self, Password};
 use super::dialogue::Channel;
 use super::error::TransportError;
@@ -348,6 +349,16 @@ impl Transport for Ssh {
             }
         }
         *there = Some(made);
+    }
+
+    async fn key_exchange(&self, host: &Endpoint) -> Option<String> {
+        let slot = self.slot(host);
+        let there = slot.lock().await;
+        login::algorithm(&there.as_ref()?.as_ref().ok()?.log())
+    }
+
+    async fn time_login(&self, host: &Endpoint, exchange: Option<&str>) -> Option<Login> {
+        login::time(host, &self.options, exchange).await
     }
 
     /// Without this, connections end when the last user of this value drops it.
