@@ -16,6 +16,7 @@ use crate::project::{File, Project};
 use crate::resource::{Claim, Hold, ParseError, Resource, Source};
 use crate::role::{Item, Member, Role};
 use crate::secret::Datum;
+use crate::step::Check;
 use crate::template::{self, Library, Scope};
 
 /// Compiles what is desired of every host of the placement that is not left out by a limit.
@@ -83,7 +84,9 @@ impl Compiler<'_> {
             for item in &role.resources {
                 items.extend(problems.keep(self.item(role, item, scope, &tags)).into_iter().flatten());
             }
-            health.extend(role.health.iter().filter_map(|check| problems.keep(check.check(scope))));
+            let checks = role.health.iter().filter_map(|check| problems.keep(check.check(scope)));
+            let units: Vec<String> = items.iter().filter_map(|item: &Wanted| item.resource.runs()).collect();
+            health.extend(checks.map(|check| Check { units: units.clone(), ..check }));
             // A role that others bring in changes with them.
             if instance.service.is_some() {
                 member = problems.keep(role.rollout.member(scope)).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gate;
 use crate::step::{Alternative, Command, Packed, Remote, Step, WaitsFor};
 
 /// Packages of some size go slowly, and another program may have to finish first.
@@ -36,7 +37,11 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout) + sending(step),
         Step::SendFile { .. } => PLAIN + sending(step),
-        Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
+        Step::Await(gate) => {
+            let waits: Duration = gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum();
+            // The first check that does not hold ends it.
+            waits + gate::units::LONGEST
+        }
         Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
         Step::Undo { .. } | Step::GiveUp { .. } => UNDOING,
         _ => PLAIN,

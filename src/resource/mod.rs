@@ -119,6 +119,11 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
     }
 
     /// What takes it away if something before it brings it in the same run, and does nothing otherwise. For a resource
+    /// The unit of systemd that it wants to run, with its suffix.
+    fn runs(&self) -> Option<String> {
+        None
+    }
+
     /// that is in sync because there is nothing; empty for one that does not mind.
     fn unwanted(&self, _state: &Self::State) -> Option<Change> {
         None
@@ -374,6 +379,8 @@ pub trait Resource: Debug + Send + Sync {
     /// See [`Kind::service`].
     fn service(&self) -> Option<String>;
     /// What to ask a host.
+    /// See [`Kind::runs`].
+    fn runs(&self) -> Option<String>;
     fn probes(&self) -> Vec<Probe>;
     /// See [`Kind::versions`].
     fn versions(&self) -> Option<String>;
@@ -464,6 +471,10 @@ impl<K: Kind> Resource for K {
     }
 
     fn probes(&self) -> Vec<Probe> {
+    fn runs(&self) -> Option<String> {
+        Kind::runs(self)
+    }
+
         Kind::probes(self)
     }
 
