@@ -20,8 +20,8 @@ use armilla::secret::Datum;
 use armilla::step::{
     AccountUse, Alternative, ApiRequest, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate,
     Holding, Leftovers, Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed,
-    PathReading, Probe, Reading, Readings, Remote, RemovalReading, Sending, Step, Trust, UnitReading, UnpackLimits,
-    Unpacking, UserReading,
+    PathReading, Probe, Reading, Readings, Remote, RemovalReading, Retry, Sending, Step, Trust, UnitReading,
+    UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -756,6 +756,8 @@ fn show_argv(argv: &[String]) -> String {
     argv.iter().map(|word| show_word(word)).collect::<Vec<_>>().join(" ")
 }
 
+    let again = |retry: &Retry| format!("{} more tries, {}s apart", retry.times, retry.delay.as_secs());
+    notes.extend(command.retry.iter().map(again));
 fn show_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%*~".contains(c);
     // One of our own programs is told by its first line, as plans do it.
