@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::place::Instance;
 use super::scope::Known;
-use super::{Catalog, Chosen, Desired, Extent, HostCatalog, RoleBlock, Service, Wanted, risk};
+use super::{Catalog, Chosen, Data, Desired, Extent, HostCatalog, RoleBlock, Service, Wanted, risk};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::fact::FACTS;
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
@@ -52,7 +52,8 @@ pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
     let spare = spare.filter_map(|name| Some((name.clone(), (desired.endpoint)(name)?))).collect();
     let moved = desired.placement.moved.clone();
     let owner = desired.owner.clone();
-    problems.result(Catalog { owner, services, hosts, spare, moved, extent: Extent::Whole, secrets })
+    let (extent, data) = (Extent::Whole, Data::Kept);
+    problems.result(Catalog { owner, services, hosts, spare, moved, extent, data, secrets })
 }
 
 struct Compiler<'a> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::lock::Unreachable;
 use super::project::identified;
 use super::{Abort, Locked, Notice, Reading, Session, Stop};
-use crate::catalog::{Catalog, Facts};
+use crate::catalog::{Catalog, Data, Facts};
 use crate::diag::Diagnostics;
 use crate::fact::{Fact, fact};
 use crate::inventory::Endpoint;
@@ -181,7 +181,7 @@ impl<T: Transport> Locked<T> {
     pub(super) async fn survey_nothing(
         &self,
         environment: &Environment,
-        hosts: Vec<Endpoint>,
+        (hosts, data): (Vec<Endpoint>, Data),
         stop: &Stop,
     ) -> Result<Survey, Abort> {
         let identity = identified(environment)?;

@@ -315,7 +315,7 @@ fn reason(reason: &Reason) -> Value {
         Reason::Undecided(_) => ("undecided", &[]),
         Reason::After(from) => ("after", std::slice::from_ref(from)),
         Reason::Owed(from) => ("owed", from),
-        Reason::Left => ("left", &[]),
+        Reason::Left | Reason::LeftIf(_) => ("left", &[]),
     };
     json!({ "code": code, "text": words::reason(reason), "from": from })
 }

@@ -14,6 +14,7 @@ use crate::name::Word;
 use crate::secret::{Datum, Secret};
 use crate::step::{Probe, Readings, Step, Unreadable};
 
+mod account;
 mod fields;
 mod generated;
 mod keyed;
@@ -29,7 +30,7 @@ mod values;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
-pub use removal::{Made, Others, Wish};
+pub use removal::{Made, Others, Staying, Wish};
 
 /// What a kind implements. All functions are pure; the struct is the desired state, as written in YAML.
 pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send + Sync + 'static {
@@ -118,12 +119,12 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
         None
     }
 
-    /// What takes it away if something before it brings it in the same run, and does nothing otherwise. For a resource
     /// The unit of systemd that it wants to run, with its suffix.
     fn runs(&self) -> Option<String> {
         None
     }
 
+    /// What takes it away if something before it brings it in the same run, and does nothing otherwise. For a resource
     /// that is in sync because there is nothing; empty for one that does not mind.
     fn unwanted(&self, _state: &Self::State) -> Option<Change> {
         None
@@ -378,9 +379,9 @@ pub trait Resource: Debug + Send + Sync {
     fn is_shared(&self) -> bool;
     /// See [`Kind::service`].
     fn service(&self) -> Option<String>;
-    /// What to ask a host.
     /// See [`Kind::runs`].
     fn runs(&self) -> Option<String>;
+    /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
     /// See [`Kind::versions`].
     fn versions(&self) -> Option<String>;
@@ -470,11 +471,11 @@ impl<K: Kind> Resource for K {
         Kind::service(self)
     }
 
-    fn probes(&self) -> Vec<Probe> {
     fn runs(&self) -> Option<String> {
         Kind::runs(self)
     }
 
+    fn probes(&self) -> Vec<Probe> {
         Kind::probes(self)
     }
 

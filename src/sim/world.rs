@@ -187,10 +187,18 @@ impl World {
         Ok(self.remember(self.survey(catalog)))
     }
 
+    /// What would change now, with the content of removed directories.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the texts.
+    pub fn plan_with_data(&self) -> Result<Plan, Diagnostics> {
+        Ok(self.remember(self.survey(Catalog { data: Data::Removed, ..self.catalog()? })))
+    }
+
     /// What would be removed if nothing were desired.
-    pub fn destroy(&self) -> Plan {
-        let survey = self.survey(Catalog::of_nothing(self.owner(), self.endpoints()));
-        self.remember(destruction(survey, Data::Kept))
+    pub fn destroy(&self, data: Data) -> Plan {
+        let survey = self.survey(Catalog { data, ..Catalog::of_nothing(self.owner(), self.endpoints()) });
+        self.remember(destruction(survey))
     }
 
     fn remember(&self, survey: Survey) -> Plan {

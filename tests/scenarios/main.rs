@@ -79,6 +79,7 @@ const STORIES: &[Story] = &[
     ("packages that are purged leave a host as it was", removal::packages),
     ("what needs a package keeps it, and its data outlive it", removal::dependencies),
     ("who uses an account, a group or a unit keeps it", removal::accounts_and_units),
+    ("a system user stays with its data and goes with them", removal::accounts_with_data),
     ("parts of files are changed, and the rest stays", edit::made_and_unmade),
     ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("settings of the system itself hold, and go", system::settings),

@@ -160,6 +160,7 @@ pub fn reason(reason: &Reason) -> String {
             )
         }
         Reason::Left => "no longer in any role".to_owned(),
+        Reason::LeftIf(why) => format!("no longer in any role; {}", one_line(why)),
     }
 }
 
