@@ -185,7 +185,7 @@ impl<T: Transport> Locked<T> {
         stop: &Stop,
     ) -> Result<Survey, Abort> {
         let identity = identified(environment)?;
-        let nothing = Catalog::of_nothing(identity.owner(), hosts);
+        let nothing = Catalog { data, ..Catalog::of_nothing(identity.owner(), hosts) };
         let whose = |observed: &Observed| identity.owner_on(observed);
         self.reader(stop).plan(nothing, BTreeMap::new(), &whose).await
     }
@@ -333,7 +333,11 @@ impl<T: Transport> Reader<'_, T> {
         session.notify(Notice::Read);
         let errors = answers.iter().filter_map(|(host, answer)| Some((host, answer.as_ref().err()?)));
         match self.setup {
-            Setup::Refused => setup_problems(errors).result(())?,
+            Setup::Refused => {
+                let without =
+                    |hosts: &[&HostName]| session.identity().typed.excluding(hosts.iter().copied()).to_string();
+                setup_problems(errors, &without).result(())?;
+            }
             Setup::Noted(hosts) => {
                 let setup = errors.filter(|(_, error)| error.is_setup()).map(|(host, _)| host.clone());
                 hosts.lock().unwrap_or_else(PoisonError::into_inner).extend(setup);

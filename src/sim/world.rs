@@ -20,7 +20,7 @@ use crate::operation::destroy::{Data, destruction};
 use crate::operation::guard::{Known, approve};
 use crate::operation::{
     Abort, Approval, Ground, Identity, Limits, Notice, Observer, Options, Process, Session, Silent, Stop, Stopper,
-    Survey,
+    Survey, Typed,
 };
 use crate::plan::{self, Observed, Plan};
 use crate::project::{From, Project, RoleTexts};
@@ -288,6 +288,7 @@ impl World {
         let identity = Identity {
             who: "somebody@here".to_owned(),
             command: "armilla apply sim".to_owned(),
+            typed: Typed::default(),
             process: Process::default(),
             clock: Arc::new(move || {
                 let seconds = BEGINNING + clock.fetch_add(1, Ordering::Relaxed);
