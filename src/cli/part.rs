@@ -15,10 +15,10 @@ use crate::workspace::{Environment, NoMatch, Selected, Selector};
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "A part of the plan")]
 pub(super) struct Only {
-    /// Only resources with one of these tags: a,b
+    /// Only resources with one of these tags, or of one of these services: a,b
     #[arg(short, long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
     tags: Vec<String>,
-    /// Not resources with one of these tags
+    /// Not resources with one of these tags, or of one of these services
     #[arg(long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
     skip_tags: Vec<String>,
     /// Only this resource, service, role or host, as the plan shows it: 'zk1 template /etc/zoo.cfg'

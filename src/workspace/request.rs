@@ -144,7 +144,8 @@ impl Selector {
         let targets: Vec<Result<Target, Diagnostic>> =
             self.targets.iter().map(|text| Target::parse(text, &names)).collect();
         let mut part = ResourceSelection { tags: set(&self.tags), skip: set(&self.skip_tags), targets: Vec::new() };
-        let mut unknown = part.unknown_tags(known);
+        let services = placement.services.iter().map(|placed| placed.definition.name.as_str()).collect();
+        let mut unknown = part.unknown_tags(known, &services);
         for target in targets {
             match target {
                 Ok(target) => part.targets.push(target),
