@@ -130,11 +130,11 @@ const STORIES: &[Story] = &[
     ("what a power loss left on a host goes with the next lock", leftovers::without_power),
     ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
     ("verify says of every service on every host whether it is healthy", verify::every_service),
-    ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
     (
         "a failed gate gives its cause, and what has failed for good is not waited for",
         verify::a_failed_gate_gives_its_cause,
     ),
+    ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
     ("F48: two projects with an environment of the same name live side by side", projects::f48_side_by_side),
     ("F48: a ledger without a project is adopted once", projects::f48_adopted_once),
     ("ledger: a host that leaves a group is cleaned, a role with another name is not", ledger::left_its_group),
