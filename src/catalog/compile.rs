@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::place::Instance;
 use super::scope::Known;
-use super::{Catalog, Chosen, Desired, Extent, HostCatalog, RoleBlock, Service, Wanted, risk};
+use super::{Catalog, Chosen, Data, Desired, Extent, HostCatalog, RoleBlock, Service, Wanted, risk};
 use crate::diag::{Diagnostic, Diagnostics, Origin};
 use crate::fact::FACTS;
 use crate::name::{HostName, RoleName, Tag, did_you_mean};
@@ -16,6 +16,7 @@ use crate::project::{File, Project};
 use crate::resource::{Claim, Hold, ParseError, Resource, Source};
 use crate::role::{Item, Member, Role};
 use crate::secret::Datum;
+use crate::step::Check;
 use crate::template::{self, Library, Scope};
 
 /// Compiles what is desired of every host of the placement that is not left out by a limit.
@@ -51,7 +52,8 @@ pub fn compile(desired: &Desired<'_>) -> Result<Catalog, Diagnostics> {
     let spare = spare.filter_map(|name| Some((name.clone(), (desired.endpoint)(name)?))).collect();
     let moved = desired.placement.moved.clone();
     let owner = desired.owner.clone();
-    problems.result(Catalog { owner, services, hosts, spare, moved, extent: Extent::Whole, secrets })
+    let (extent, data) = (Extent::Whole, Data::Kept);
+    problems.result(Catalog { owner, services, hosts, spare, moved, extent, data, secrets })
 }
 
 struct Compiler<'a> {
@@ -83,7 +85,9 @@ impl Compiler<'_> {
             for item in &role.resources {
                 items.extend(problems.keep(self.item(role, item, scope, &tags)).into_iter().flatten());
             }
-            health.extend(role.health.iter().filter_map(|check| problems.keep(check.check(scope))));
+            let checks = role.health.iter().filter_map(|check| problems.keep(check.check(scope)));
+            let units: Vec<String> = items.iter().filter_map(|item: &Wanted| item.resource.runs()).collect();
+            health.extend(checks.map(|check| Check { units: units.clone(), ..check }));
             // A role that others bring in changes with them.
             if instance.service.is_some() {
                 member = problems.keep(role.rollout.member(scope)).unwrap_or_default();

@@ -84,6 +84,8 @@ pub struct Catalog {
     pub moved: Vec<Move>,
     /// Whether it is all that is desired of its hosts.
     pub extent: Extent,
+    /// What becomes of the content of directories that no role wants any more.
+    pub data: Data,
     /// The secrets that went into it: whatever a host says is shown without them.
     pub secrets: Vec<Secret<String>>,
 }
@@ -97,6 +99,24 @@ pub enum Extent {
     Whole,
     /// What was chosen by tags or targets. Nothing is taken away by a plan of it.
     Chosen,
+}
+
+/// What becomes of the directories that armilla made, when no role wants them any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Data {
+    /// Those in which something is stay, with the accounts of the system that they belong to.
+    #[default]
+    Kept,
+    /// They go with everything in them.
+    Removed,
+}
+
+impl Data {
+    /// Whether it is the default.
+    pub fn is_kept(&self) -> bool {
+        *self == Self::Kept
+    }
 }
 
 /// A service: a role on a group of hosts.
@@ -219,6 +239,7 @@ impl Catalog {
             spare: hosts.into_iter().map(|endpoint| (endpoint.name.clone(), endpoint)).collect(),
             moved: Vec::new(),
             extent: Extent::Whole,
+            data: Data::Kept,
             secrets: Vec::new(),
         }
     }

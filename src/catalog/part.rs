@@ -5,7 +5,8 @@
 //! but a service that chosen resources notify still hears of them, and the checks of health stay.
 //!
 //! Tags mean what they mean in Ansible (`playbook/taggable.py`): `always` is chosen whatever other tags are, `never` only
-//! by one of its tags; `--tags` also takes `all`, `tagged` and `untagged`, and what is skipped wins.
+//! by one of its tags; `--tags` also takes `all`, `tagged` and `untagged`, and what is skipped wins. The name of a service
+//! is taken where a tag is: it stands for the resources of its own role.
 
 use std::collections::BTreeSet;
 
@@ -27,9 +28,9 @@ const ACTIONS: &[(&str, &str)] =
 /// Which part of a catalog is wanted. By default all of it but what is tagged `never`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResourceSelection {
-    /// Only these tags; all if there is none.
+    /// Only these tags and services; all if there is none.
     pub tags: BTreeSet<String>,
-    /// Not these tags.
+    /// Not these tags and services.
     pub skip: BTreeSet<String>,
     /// Only what one of these names; all if there is none.
     pub targets: Vec<Target>,
@@ -126,6 +127,11 @@ impl Target {
     }
 }
 
+/// Whether a block belongs to one of these services.
+fn is_of(services: &BTreeSet<String>, block: &RoleBlock) -> bool {
+    block.service.as_ref().is_some_and(|name| services.contains(name.as_str()))
+}
+
 fn kind_called(word: &str) -> Option<&'static str> {
     let kind_name = ACTIONS.iter().find(|(action, _)| *action == word).map_or(word, |(_, kind)| kind);
     kind(kind_name).map(|info| info.name)
@@ -150,13 +156,14 @@ impl ResourceSelection {
         *self == Self::default()
     }
 
-    /// Tags that were typed and that nothing has; those to be skipped are worth a warning only.
-    pub fn unknown_tags(&self, known: &BTreeSet<Tag>) -> Vec<Diagnostic> {
+    /// Words that were typed and are neither a tag that something has nor a service; those to be skipped are worth a warning only.
+    pub fn unknown_tags(&self, known: &BTreeSet<Tag>, services: &BTreeSet<&str>) -> Vec<Diagnostic> {
         let special = [ALL, TAGGED, UNTAGGED, ALWAYS, NEVER];
+        let known: BTreeSet<&str> = known.iter().map(Tag::as_str).chain(services.iter().copied()).collect();
         let unknown = |tag: &&String| !special.contains(&tag.as_str()) && !known.contains(tag.as_str());
         let told = |flag: &str, tag: &String, make: fn(String) -> Diagnostic| {
-            let problem = make(format!("{flag}: nothing has the tag `{tag}`"));
-            problem.maybe_hint(did_you_mean(tag, known.iter().map(Tag::as_str)))
+            let problem = make(format!("{flag}: no tag or service `{tag}`"));
+            problem.maybe_hint(did_you_mean(tag, known.iter().copied()))
         };
         let wanted = self.tags.iter().filter(unknown).map(|tag| told("--tags", tag, Diagnostic::error));
         let skipped = self.skip.iter().filter(unknown).map(|tag| told("--skip-tags", tag, Diagnostic::warning));
@@ -198,9 +205,13 @@ impl ResourceSelection {
         match () {
             () if self.wants(host, block, item) => Chosen::Yes,
             // Left out by its name, not by the choice of others.
-            () if self.is_skipped(&item.tags) || item.tags.contains(NEVER) => Chosen::No,
+            () if self.skips(block, item) || item.tags.contains(NEVER) => Chosen::No,
             () => Chosen::WhenNotified,
         }
+    }
+
+    fn skips(&self, block: &RoleBlock, item: &Wanted) -> bool {
+        self.is_skipped(&item.tags) || is_of(&self.skip, block)
     }
 
     fn wants(&self, host: &HostName, block: &RoleBlock, item: &Wanted) -> bool {
@@ -210,7 +221,9 @@ impl ResourceSelection {
         }
         // Who names one resource means it, tagged `never` or not.
         let by_itself = self.tags.is_empty() && targets.any(|target| target.owns.is_some());
-        (by_itself || self.is_tagged(&item.tags)) && !self.is_skipped(&item.tags)
+        // Choosing a whole service must not wake what its author put to sleep.
+        let by_service = is_of(&self.tags, block) && !item.tags.contains(NEVER);
+        (by_itself || by_service || self.is_tagged(&item.tags)) && !self.skips(block, item)
     }
 
     fn is_tagged(&self, tags: &BTreeSet<Tag>) -> bool {

@@ -85,7 +85,7 @@ async fn apply(global: &Global, command: &Apply) -> Result<Exit, Failure> {
         // Locked before the hosts are read: what the plan shows cannot be changed by another run meanwhile.
         let decide = async |locked: &hosts::Locks| {
             let survey = locked.survey(&environment, &hosts.stop).await?;
-            plan::print(global, &plan::Typed { selection, connection }, &shape, &environment, &survey);
+            plan::print(global, &plan::Chosen { selection, connection }, &shape, &environment, &survey);
             project_identity::warn(&environment, &survey);
             let proposal = saved::proposal(hosts, selection, &environment, survey);
             consent.decide(hosts, proposal, &Question::of(&environment)).await

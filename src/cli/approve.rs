@@ -34,7 +34,9 @@ pub(super) fn run(command: &Approve) -> Result<Exit, Failure> {
     };
     let Some(hosts) = waits(&run) else {
         let what = format!("the run {} does not wait for approval", run.head.run);
-        return Err(Diagnostic::error(what).hint("to see what it does: armilla runs log").into());
+        return Err(Diagnostic::error(what)
+            .hint(format!("to see what it does: armilla runs log {}", run.head.run))
+            .into());
     };
     run.approve(&identity::this().who).map_err(|error| Diagnostic::error(error.to_string()))?;
     ui::say(&format!("{}: approved; the other hosts follow {}", run.head.run, words::hosts(hosts)));

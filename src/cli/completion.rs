@@ -154,7 +154,8 @@ pub(super) fn tags(current: &OsStr) -> Vec<CompletionCandidate> {
         roles.iter().flat_map(|role| role.tags.iter().chain(role.resources.iter().flat_map(|item| &item.tags)));
     let site = site(&project).unwrap_or_default();
     let of_services = site.services.iter().flat_map(|service| &service.tags);
-    last_of(current, &[','], of_roles.chain(of_services).map(ToString::to_string).collect())
+    let services = site.services.iter().map(|service| service.name.to_string());
+    last_of(current, &[','], of_roles.chain(of_services).map(ToString::to_string).chain(services).collect())
 }
 
 /// Services, roles, hosts and kinds.

@@ -62,7 +62,7 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
     let machines = environment.machines()?;
     let telling = Telling {
         json: command.shape.json,
-        plan_command: format!("armilla destroy {name}"),
+        plan_command: plan::to_type("destroy", selection, connection),
         patience: Some(command.patience.clone()),
         ..Telling::default()
     };
@@ -75,7 +75,7 @@ pub(super) async fn run(global: &Global, command: &Destroy) -> Result<Exit, Fail
             let mut survey = locked.survey_destruction(&environment, machines, data, &hosts.stop).await?;
             survey.revision = revision::of(&environment.root);
             let _ = undecided.set(undecided_names(&survey.plan));
-            plan::print(global, &plan::Typed { selection, connection }, &shape, &environment, &survey);
+            plan::print(global, &plan::Chosen { selection, connection }, &shape, &environment, &survey);
             let proposal = saved::proposal(hosts, selection, &environment, survey);
             let limits = Limits { adoption: Adoption::of(command.adopt), ..Limits::none() };
             let limits = consent::adoption(hosts, &proposal.survey.plan, limits).await?;

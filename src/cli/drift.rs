@@ -53,10 +53,10 @@ pub(super) async fn run(global: &Global, command: &Drift) -> Result<Exit, Failur
         let counts = keep_drift(&mut survey, ignores, today);
         let shape = Shape { next: AfterPlan::Doing, ..command.shape.clone() };
         if command.shape.json || counts.drifted > 0 || !survey.plan.unreachable.is_empty() {
-            plan::print(global, &plan::Typed { selection, connection }, &shape, &environment, &survey);
+            plan::print(global, &plan::Chosen { selection, connection }, &shape, &environment, &survey);
         }
         if !command.shape.json {
-            ui::result(&human::drift(&counts));
+            ui::result(&human::drift(&counts, &environment.name));
         }
         Ok(match () {
             () if !survey.plan.unreachable.is_empty() => Exit::Unreachable,

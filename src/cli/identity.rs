@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use crate::diag::{Diagnostic, shown};
 use crate::history::History;
-use crate::operation::Identity;
+use crate::operation::{Identity, Typed};
 
 /// Whoever typed this command.
 pub(super) fn this() -> Identity {
-    Identity::of_this_process(command_line())
+    let words = std::iter::once("armilla".to_owned()).chain(std::env::args().skip(1));
+    Identity { typed: Typed::new(words), ..Identity::of_this_process(command_line()) }
 }
 
 /// What was typed, for others to read. Values of variables are left out: they may be secret.
@@ -26,6 +27,16 @@ fn command_line() -> String {
         hide = matches!(word.as_str(), "-e" | "--var" | "--extra-vars");
     }
     shown(&words.join(" "))
+}
+
+/// The folder that was typed for `--project`.
+pub(super) fn project() -> Option<String> {
+    let words: Vec<String> = std::env::args().skip(1).take_while(|word| word != "--").collect();
+    let after = words.iter().position(|word| word == "--project").and_then(|at| words.get(at + 1));
+    after
+        .map(String::as_str)
+        .or_else(|| words.iter().find_map(|word| word.strip_prefix("--project=")))
+        .map(str::to_owned)
 }
 
 fn without_value(setting: &str) -> String {

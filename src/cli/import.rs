@@ -16,7 +16,7 @@ use crate::workspace::{Adoption, Environment};
 /// Imports resources that exist on the hosts and are as described: armilla owns them from then on, and removes them when they
 /// are deleted from the roles. Changes nothing else on the hosts.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("with_data", |flag| flag.hide(true)))]
 pub(super) struct Give {
     #[command(flatten)]
     selection: Selection,

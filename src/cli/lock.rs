@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::hosts::{self, Hosts};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, load, ui};
+use super::{Connection, Exit, Failure, Global, Selection, load, plan, ui};
 use crate::diag::Diagnostic;
 use crate::lease::{Held, LeaseAnswer, LeaseId, Request};
 use crate::operation::{Locks, describe, explained};
@@ -110,9 +110,10 @@ fn shown(answer: &Result<LeaseAnswer, TransportError>) -> serde_json::Value {
 }
 
 async fn break_one(global: &Global, command: &Break) -> Result<Exit, Failure> {
+    let list = format!("to list them: {}", plan::to_type("lock status", &command.selection, &command.connection));
     let Some(typed) = &command.id else {
         let problem = Diagnostic::error("no lock is given: armilla lock break ENV ID");
-        return Err(problem.hint("to list them: armilla lock status ENV").into());
+        return Err(problem.hint(list).into());
     };
     let id = LeaseId(typed.clone());
     let answers = ask(global, &command.selection, &command.connection, &Request::Break { id }).await?;
@@ -130,7 +131,7 @@ async fn break_one(global: &Global, command: &Break) -> Result<Exit, Failure> {
     }
     if broken.is_empty() {
         let problem = Diagnostic::error(format!("no reachable host has a lock `{typed}`"));
-        return Err(problem.hint("to list them: armilla lock status ENV").into());
+        return Err(problem.hint(list).into());
     }
     ui::result(&format!("broken on {}: its holder is refused from now on", broken.join(", ")));
     Ok(exit(&answers))

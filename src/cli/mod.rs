@@ -53,6 +53,7 @@ use clap_complete::ArgValueCompleter;
 
 pub use exit::Exit;
 
+use crate::catalog::Data;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::inventory::Become;
 use crate::name::{EnvName, nearest};
@@ -203,6 +204,7 @@ impl Selection {
         problems.result(Request {
             limit: self.limit.clone(),
             selector: self.only.selector(),
+            data: if self.only.with_data { Data::Removed } else { Data::Kept },
             variables,
             keys,
             ..Request::of(environment)

@@ -5,22 +5,20 @@
 use std::collections::BTreeSet;
 
 use clap_complete::ArgValueCompleter;
-use serde_json::json;
 
 use super::{completion, ui};
-use crate::catalog::Catalog;
 use crate::diag::Diagnostics;
-use crate::report::chosen::{self, Resource};
+use crate::report::chosen::{self, List};
 use crate::workspace::{Environment, NoMatch, Selected, Selector};
 
 /// A part of a plan.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "A part of the plan")]
 pub(super) struct Only {
-    /// Only resources with one of these tags: a,b
+    /// Only resources with one of these tags, or of one of these services: a,b
     #[arg(short, long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
     tags: Vec<String>,
-    /// Not resources with one of these tags
+    /// Not resources with one of these tags, or of one of these services
     #[arg(long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(completion::tags))]
     skip_tags: Vec<String>,
     /// Only this resource, service, role or host, as the plan shows it: 'zk1 template /etc/zoo.cfg'
@@ -29,6 +27,9 @@ pub(super) struct Only {
     /// Accept selectors that match nothing
     #[arg(long)]
     pub(super) allow_empty: bool,
+    /// Also remove the contents of removed directories, and purge removed packages: deletes the data of removed services
+    #[arg(long, conflicts_with_all = ["tags", "skip_tags", "targets"], help_heading = "Removed resources")]
+    pub(super) with_data: bool,
 }
 
 /// Lists instead of a plan; no host is asked.
@@ -52,7 +53,9 @@ impl Only {
         let list = |flag: &str, tags: &[String]| (!tags.is_empty()).then(|| [flag.to_owned(), tags.join(",")]);
         let tags = list("-t", &self.tags).into_iter().chain(list("--skip-tags", &self.skip_tags)).flatten();
         let targets = self.targets.iter().flat_map(|target| ["--target".to_owned(), target.clone()]);
-        tags.chain(targets).chain(self.allow_empty.then(|| "--allow-empty".to_owned())).collect()
+        let flags = [(self.allow_empty, "--allow-empty"), (self.with_data, "--with-data")];
+        let flags = flags.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.to_owned());
+        tags.chain(targets).chain(flags).collect()
     }
 
     /// Whether nothing was typed.
@@ -94,37 +97,15 @@ impl Lists {
         let Selected { catalog, warnings } =
             loaded.chosen(loaded.catalog(&loaded.example_facts(), &BTreeSet::new())?)?;
         ui::problems(&warnings);
+        let selection = chosen::Selection { environment: &loaded.name, catalog: &catalog, tags: &loaded.tags() };
+        let lists =
+            [(self.list_hosts, List::Hosts), (self.list_tags, List::Tags), (self.list_resources, List::Resources)];
+        let lists: Vec<List> = lists.into_iter().filter_map(|(wanted, list)| wanted.then_some(list)).collect();
         if json {
-            ui::json(&self.json(loaded, &catalog));
+            ui::json(&selection.json(&lists));
         } else {
-            ui::result(&self.text(loaded, &catalog));
+            ui::result(&selection.text(&lists));
         }
         Ok(())
-    }
-
-    fn text(&self, loaded: &Environment, catalog: &Catalog) -> String {
-        let list = |wanted: bool, what: &str, rows: Vec<String>| {
-            let head = format!("{what} ({}):", rows.len());
-            wanted.then(|| std::iter::once(head).chain(rows.into_iter().map(|row| format!("  {row}"))).collect())
-        };
-        let lists: [Option<Vec<String>>; 3] = [
-            list(self.list_hosts, "hosts", chosen::hosts(catalog).map(ToString::to_string).collect()),
-            list(self.list_tags, "tags", loaded.tags().iter().map(ToString::to_string).collect()),
-            list(self.list_resources, "resources", chosen::resources(catalog).iter().map(Resource::text).collect()),
-        ];
-        lists.into_iter().flatten().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n")
-    }
-
-    fn json(&self, loaded: &Environment, catalog: &Catalog) -> serde_json::Value {
-        let mut all = json!({ "format": "armilla-list", "version": 1, "environment": loaded.name });
-        let lists = [
-            (self.list_hosts, "hosts", json!(chosen::hosts(catalog).collect::<Vec<_>>())),
-            (self.list_tags, "tags", json!(loaded.tags())),
-            (self.list_resources, "resources", chosen::resources(catalog).iter().map(Resource::json).collect()),
-        ];
-        for (_, name, list) in lists.into_iter().filter(|(wanted, ..)| *wanted) {
-            all[name] = list;
-        }
-        all
     }
 }

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::part::{Lists, Only};
 use super::screen::Telling;
-use super::{Connection, Exit, Failure, Global, Selection, environment, hosts, load, project_identity, saved, ui};
-use crate::operation::{Survey, new_project, plan_file};
+use super::{
+    Connection, Exit, Failure, Global, Selection, environment, hosts, identity, load, project_identity, saved, ui,
+};
+use crate::operation::{Survey, Typed, new_project, plan_file};
 use crate::plan::saved::About;
 use crate::report::human::{self, Diffs, View};
 use crate::report::json;
@@ -119,7 +121,7 @@ pub(super) async fn show(
             }
             _ => survey,
         };
-        let typed = Typed { selection, connection };
+        let typed = Chosen { selection, connection };
         print(global, &typed, shape, &environment, &survey);
         project_identity::warn(&environment, &survey);
         let exit = exit(&survey.plan, detailed);
@@ -133,14 +135,14 @@ pub(super) async fn show(
 }
 
 /// What was typed to choose hosts and to reach them.
-pub(super) struct Typed<'a> {
+pub(super) struct Chosen<'a> {
     pub(super) selection: &'a Selection,
     pub(super) connection: &'a Connection,
 }
 
 /// Prints a plan.
-pub(super) fn print(global: &Global, typed: &Typed<'_>, shape: &Shape, environment: &Environment, survey: &Survey) {
-    let Typed { selection, connection } = *typed;
+pub(super) fn print(global: &Global, typed: &Chosen<'_>, shape: &Shape, environment: &Environment, survey: &Survey) {
+    let Chosen { selection, connection } = *typed;
     ui::problems(&survey.warnings);
     let about = json::About {
         revision: survey.revision.as_ref().map(revision::shown),
@@ -196,24 +198,24 @@ pub(super) fn print_plan(global: &Global, shape: &Shape, plan: &crate::plan::Pla
 
 /// What to type to do the same selection with this verb.
 pub(super) fn to_type(verb: &str, selection: &Selection, connection: &Connection) -> String {
-    let mut words = vec![format!("armilla {verb}"), selection.name()];
-    words.extend(selection.limit.iter().flat_map(|limit| ["-l".to_owned(), quoted(limit)]));
-    words.extend(selection.only.words().iter().map(|word| quoted(word)));
-    words.extend(selection.variables.iter().flat_map(|setting| ["-e".to_owned(), quoted(setting)]));
-    words.extend(selection.keys.to_type().iter().map(|word| quoted(word)));
+    let mut words: Vec<String> = ["armilla"].into_iter().chain(verb.split(' ')).map(str::to_owned).collect();
+    let flag = |flag: &str, value: &str| [flag.to_owned(), value.to_owned()];
+    words.push(selection.name());
+    words.extend(identity::project().iter().flat_map(|path| flag("--project", path)));
+    words.extend(selection.limit.iter().flat_map(|limit| flag("-l", limit)));
+    words.extend(selection.only.words());
+    words.extend(selection.variables.iter().flat_map(|setting| flag("-e", setting)));
+    words.extend(selection.keys.to_type());
+    words.extend(connection.user.iter().flat_map(|user| flag("-u", user)));
+    words.extend(connection.private_key.iter().flat_map(|key| flag("--private-key", &key.to_string_lossy())));
     let flags = [(connection.lab, "--lab"), (connection.become_root, "-b"), (connection.ask_become_pass, "-K")];
     words.extend(flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()));
-    words.join(" ")
+    Typed::new(words).to_string()
 }
 
 /// What to type to do this verb with a plan file.
 pub(super) fn to_type_file(verb: &str, file: &Path) -> String {
-    format!("armilla {verb} {}", quoted(&file.to_string_lossy()))
-}
-
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | ',' | '=' | '/' | '@' | '%' | '+');
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    Typed::new(["armilla".to_owned(), verb.to_owned(), file.to_string_lossy().into_owned()]).to_string()
 }
 
 /// Unreachable hosts are never reported as "no changes".

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::step::{Alternative, Command, Packed, Remote, Step, WaitsFor};
+use super::gate;
+use crate::step::{Alternative, Command, Packed, Remote, Retry, Step, WaitsFor};
 
 /// Packages of some size go slowly, and another program may have to finish first.
 const REMOVING: Duration = Duration::from_secs(30 * 60);
@@ -13,17 +14,26 @@ const LOOKING: Duration = Duration::from_secs(120);
 /// A rollback installs packages again.
 const UNDOING: Duration = Duration::from_secs(2 * 3600);
 
+/// Ending a program that does not want to end.
+const MERCY: Duration = Duration::from_secs(10);
+
+/// How long a program may take with all its tries and what it waits for.
+fn performed(command: &Command) -> Duration {
+    let Retry { times, delay } = command.retry.unwrap_or_default();
+    let again = (command.timeout + MERCY).saturating_add(delay).saturating_mul(times);
+    let waits = command.waits_for.as_ref().map_or(Duration::ZERO, longest_wait);
+    (command.timeout + MERCY + waits).saturating_add(again)
+}
+
 /// How long steps may take at most, if each uses all the time it is given.
 pub fn longest(steps: &[Step]) -> Duration {
     /// For a step that has no limit of its own, such as a file on a slow disk.
     const PLAIN: Duration = Duration::from_secs(120);
-    /// Ending a program that does not want to end.
-    const MERCY: Duration = Duration::from_secs(10);
     /// For many small files on a slow disk, written and flushed.
     const UNPACKING: Duration = Duration::from_secs(30 * 60);
     let one = |step: &Step| match step {
-        Step::Run(command) => command.timeout + MERCY + command.waits_for.as_ref().map_or(Duration::ZERO, longest_wait),
-        Step::RunUnless(command, guard) => command.timeout + guard.timeout + MERCY + MERCY,
+        Step::Run(command) => performed(command),
+        Step::RunUnless(command, guard) => performed(command) + guard.timeout + MERCY,
         Step::RunOr(command, alternatives) => {
             programs(command, alternatives).map(|command| command.timeout + MERCY).sum()
         }
@@ -36,7 +46,11 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::Download { remote, .. } => remote.timeout + MERCY,
         Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout) + sending(step),
         Step::SendFile { .. } => PLAIN + sending(step),
-        Step::Await(gate) => gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum(),
+        Step::Await(gate) => {
+            let waits: Duration = gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum();
+            // The first check that does not hold ends it.
+            waits + gate::units::LONGEST
+        }
         Step::RemoveUnpacked { .. } | Step::Snapshot(_) => UNPACKING,
         Step::Undo { .. } | Step::GiveUp { .. } => UNDOING,
         _ => PLAIN,

@@ -252,7 +252,7 @@ impl Order<'_> {
         let mut tell = |words: &str| tells(index, words, (say, gone));
         let ended = match step {
             Step::Run(command) => done(program::perform(&programs, command, &mut tell)),
-            Step::RunUnless(command, guard) => program::perform_unless(&programs, command, guard),
+            Step::RunUnless(command, guard) => program::perform_unless(&programs, (command, guard), &mut tell),
             Step::RunOr(command, alternatives) => done(program::perform_or(&programs, command, alternatives)),
             Step::RefreshPackages => done(packages::refresh(&programs, &mut tell)),
             Step::RemovePackages(removal) => packages::remove(&programs, removal, &mut tell),

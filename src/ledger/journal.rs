@@ -257,7 +257,7 @@ impl Ledger {
             if reached == Reached::Done && !entry.conditional {
                 self.owned.remove(&entry.place);
             } else if let Some(owned) = self.owned.get_mut(&entry.place) {
-                owned.leaving = true;
+                (owned.leaving, owned.done) = (true, reached == Reached::Done);
             }
             return;
         };

@@ -120,7 +120,8 @@ pub struct Owned {
     pub there: bool,
     /// Whether its last change was seen to end well.
     pub done: bool,
-    /// Whether taking it away was begun: what is left of it goes without another question.
+    /// Whether taking it away was begun: what is left of it goes without another question. If that was done to its end, it
+    /// stayed, because something was in it or needed it.
     pub leaving: bool,
     /// The run that last changed it.
     pub run: RunId,

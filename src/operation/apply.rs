@@ -181,7 +181,7 @@ async fn moved<T: Transport>(
     let Some(stale) = &look.stale else { return Ok(refused) };
     let hosts: Vec<String> = refused.iter().map(|(host, moved)| format!("\n  {host}: {moved}")).collect();
     let problem = Diagnostic::error(shown(&format!("{stale}; nothing was changed{}", hosts.concat())));
-    Err(problem.hint("plan again; to complete an interrupted run: armilla resume RUN").into())
+    Err(problem.hint("plan again; to complete an interrupted run: armilla resume").into())
 }
 
 /// A plan that was made earlier names its large files: each must still be what it was.

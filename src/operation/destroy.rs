@@ -5,15 +5,7 @@ use crate::inventory::Endpoint;
 use crate::transport::Transport;
 use crate::workspace::Environment;
 
-/// What becomes of the directories that armilla made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Data {
-    /// Those in which something is stay.
-    #[default]
-    Kept,
-    /// They go with everything in them.
-    Removed,
-}
+pub use crate::catalog::Data;
 
 impl<T: Transport> Locked<T> {
     /// Reads hosts and plans to remove everything that armilla made there. What was there before stays, and so does what
@@ -28,19 +20,16 @@ impl<T: Transport> Locked<T> {
         data: Data,
         stop: &Stop,
     ) -> Result<Survey, Abort> {
-        let survey = self.survey_nothing(environment, hosts, stop).await?;
-        Ok(destruction(survey, data))
+        let survey = self.survey_nothing(environment, (hosts, data), stop).await?;
+        Ok(destruction(survey))
     }
 }
 
 /// The plan to remove everything that armilla made, from a survey in which nothing is desired.
-pub fn destruction(mut survey: Survey, data: Data) -> Survey {
+pub fn destruction(mut survey: Survey) -> Survey {
     // An unreachable host may have something of ours: here it matters.
     let silent = std::mem::take(&mut survey.plan.silent);
     survey.plan.unreachable.extend(silent);
-    if data == Data::Removed {
-        survey.plan.with_data();
-    }
     survey.plan.without_copies();
     survey
 }

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Abort, Notice, Proposal, Session, Stop};
+use super::{Abort, Notice, Proposal, Session, Stop, Typed};
 use crate::apply;
 use crate::diag::{Diagnostic, Diagnostics, shown};
 use crate::ledger::{Applied, Revision};
 use crate::name::{HostName, ServiceName};
-use crate::plan::{MAX_REMOVALS, Plan};
+use crate::plan::{Entry, MAX_REMOVALS, Plan, Verdict};
 use crate::transport::Transport;
 use crate::workspace::{Adoption, revision};
 
@@ -57,6 +57,8 @@ pub struct Known {
     pub recovered: BTreeSet<ServiceName>,
     /// The commits on hosts that come after the one that is to be applied.
     pub newer: BTreeSet<String>,
+    /// What was typed.
+    pub typed: Typed,
 }
 
 /// A plan that may be applied. Only [`approve`] makes one.
@@ -108,29 +110,34 @@ fn check(plan: &Plan, revision: Option<&Revision>, limits: &Limits, known: &Know
     let summary = plan.summary();
     if summary.refused + summary.unreadable > 0 {
         let what = "the plan has refused or unreadable resources; nothing was changed";
-        return Err(Diagnostic::error(what).hint("fix them, or exclude their hosts with -l 'all:!HOST'").into());
+        let bad = |entry: &&Entry| matches!(entry.verdict, Verdict::Refused | Verdict::Unreadable);
+        let hosts: BTreeSet<&HostName> = plan.entries().filter(bad).map(|entry| &entry.address.host).collect();
+        let hint = format!("fix them, or exclude their hosts: {}", known.typed.excluding(hosts));
+        return Err(Diagnostic::error(what).hint(hint).into());
     }
-    check_rollouts(plan, &known.recovered)?;
-    check_removals(plan, limits)?;
-    check_adoption(plan, limits.adoption)?;
-    check_revision(plan, revision, limits, &known.newer)
+    check_rollouts(plan, known)?;
+    check_removals(plan, limits, &known.typed)?;
+    check_adopted(plan, limits.adoption, &known.typed)?;
+    check_revision(plan, revision, limits, known)
 }
 
 /// A service that would fall below what its role promises is not touched.
-fn check_rollouts(plan: &Plan, recovered: &BTreeSet<ServiceName>) -> Result<(), Diagnostics> {
+fn check_rollouts(plan: &Plan, known: &Known) -> Result<(), Diagnostics> {
     let mut problems = Diagnostics::new();
-    for service in plan.services.iter().filter(|service| !recovered.contains(&service.name)) {
+    for service in plan.services.iter().filter(|service| !known.recovered.contains(&service.name)) {
         if let Some(why) = service.rollout.as_ref().and_then(|rollout| rollout.refused.as_ref()) {
             let what = format!("{}: {why}; nothing was changed", service.name);
-            let hint = "fix the unhealthy hosts first, or apply to them alone: -l HOST";
-            problems.push(Diagnostic::error(shown(&what)).hint(hint));
+            let unhealthy: Vec<&HostName> = service.unhealthy.keys().collect();
+            let alone = format!(", or apply to them alone: {}", known.typed.only(unhealthy.iter().copied()));
+            let alone = if unhealthy.is_empty() { "" } else { &alone };
+            problems.push(Diagnostic::error(shown(&what)).hint(format!("fix the unhealthy hosts first{alone}")));
         }
     }
     problems.result(())
 }
 
 /// More than a few removals are more often a mistake in a file than meant.
-fn check_removals(plan: &Plan, limits: &Limits) -> Result<(), Diagnostics> {
+fn check_removals(plan: &Plan, limits: &Limits, typed: &Typed) -> Result<(), Diagnostics> {
     let removals: usize = plan.removals().values().sum();
     if removals <= limits.max_removals {
         return Ok(());
@@ -139,7 +146,8 @@ fn check_removals(plan: &Plan, limits: &Limits) -> Result<(), Diagnostics> {
         "the plan deletes {removals} removed resources, and {} are allowed; nothing was changed",
         limits.max_removals
     );
-    Err(Diagnostic::error(what).hint(format!("to allow it: --max-removals {removals}")).into())
+    let allowed = typed.with("--max-removals", Some(&removals.to_string()));
+    Err(Diagnostic::error(what).hint(format!("to allow it: {allowed}")).into())
 }
 
 /// A ledger that names no project becomes that of a project only if somebody says so.
@@ -147,8 +155,13 @@ fn check_removals(plan: &Plan, limits: &Limits) -> Result<(), Diagnostics> {
 /// # Errors
 /// Which hosts have one, who wrote it, and what says so.
 pub fn check_adoption(plan: &Plan, adoption: Adoption) -> Result<(), Diagnostics> {
+    check_adopted(plan, adoption, &Typed::default())
+}
+
+fn check_adopted(plan: &Plan, adoption: Adoption, typed: &Typed) -> Result<(), Diagnostics> {
     let Some(what) = unadopted(plan).filter(|_| adoption == Adoption::Ask) else { return Ok(()) };
-    let hint = "if this project wrote it: --adopt. If another one did: apply that project first, with --adopt";
+    let adopt = typed.with("--adopt", None);
+    let hint = format!("if another project wrote it, apply that one first, with --adopt; if this one did: {adopt}");
     Err(Diagnostic::error(format!("{what}; nothing was changed")).hint(hint).into())
 }
 
@@ -167,14 +180,10 @@ pub fn unadopted(plan: &Plan) -> Option<String> {
 }
 
 /// An older commit never comes over a newer one by accident: a pipeline that was slow, a checkout that was forgotten.
-fn check_revision(
-    plan: &Plan,
-    ours: Option<&Revision>,
-    limits: &Limits,
-    newer: &BTreeSet<String>,
-) -> Result<(), Diagnostics> {
-    let known = applied_revisions(plan);
-    let Some((theirs, (host, last))) = known.iter().find(|(theirs, _)| newer.contains(**theirs)) else { return Ok(()) };
+fn check_revision(plan: &Plan, ours: Option<&Revision>, limits: &Limits, known: &Known) -> Result<(), Diagnostics> {
+    let applied = applied_revisions(plan);
+    let is_newer = |(theirs, _): &(&&str, &(&HostName, &Applied))| known.newer.contains(**theirs);
+    let Some((theirs, (host, last))) = applied.iter().find(is_newer) else { return Ok(()) };
     let (Some(ours), Older::Refused) = (ours, limits.older) else { return Ok(()) };
     let short = |commit: &str| commit.get(..7).unwrap_or(commit).to_owned();
     let what = format!(
@@ -185,7 +194,10 @@ fn check_revision(
         last.who,
         last.run
     );
-    Err(Diagnostic::error(shown(&what)).hint("update this checkout; to apply the older revision: --allow-older").into())
+    let older = known.typed.with("--allow-older", None);
+    Err(Diagnostic::error(shown(&what))
+        .hint(format!("update this checkout; to apply the older revision: {older}"))
+        .into())
 }
 
 /// The commits that hosts have, each with the first host that has it.
@@ -212,7 +224,8 @@ impl<T: Transport> Session<T> {
             Older::Refused => newer(&proposal).await,
             Older::Allowed => BTreeSet::new(),
         };
-        Ok(approve(proposal, limits, &Known { recovered, newer })?)
+        let typed = self.identity().typed.clone();
+        Ok(approve(proposal, limits, &Known { recovered, newer, typed })?)
     }
 
     /// Services that could not keep their promise when their hosts were read, and can now: a member that was restarted a moment

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use super::Typed;
 use crate::diag::{Diagnostic, shown};
 use crate::lease::{Holder, LeaseId};
 use crate::name::{Owner, RunId};
@@ -21,6 +22,8 @@ pub struct Identity {
     pub who: String,
     /// What was typed, or which daemon it is. Without secrets.
     pub command: String,
+    /// The words that were typed, as hints to whoever typed them repeat them. Nobody else is told.
+    pub typed: Typed,
     /// The process that holds the locks.
     pub process: Process,
     /// The clock.
@@ -64,7 +67,8 @@ impl Identity {
     /// The user of this process, for a command or daemon of this name.
     #[expect(clippy::disallowed_methods, reason = "the clock of this machine, unless another is given")]
     pub fn of_this_process(command: impl Into<String>) -> Self {
-        Self { who: who(), command: command.into(), process: Process::this(), clock: Arc::new(jiff::Timestamp::now) }
+        let (command, typed) = (command.into(), Typed::default());
+        Self { who: who(), command, typed, process: Process::this(), clock: Arc::new(jiff::Timestamp::now) }
     }
 
     /// This moment, in RFC 3339 and UTC.

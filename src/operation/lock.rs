@@ -149,7 +149,8 @@ impl<T: Transport> Session<T> {
             let answers = self.ask_locks(rest, &Request::Look).await;
             all.extend(answers.into_iter().filter_map(|(host, answer)| Some((host, answer.err()?))));
         }
-        Ok(setup_problems(&all).result(())?)
+        Ok(setup_problems(&all, &|hosts| self.identity().typed.excluding(hosts.iter().copied()).to_string())
+            .result(())?)
     }
 
     /// Asks hosts about their locks, or to end one.

@@ -32,6 +32,7 @@ pub mod resume;
 mod settle;
 mod stop;
 mod survey;
+mod typed;
 mod verify;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use project::new_project;
 pub use proposal::Proposal;
 pub use stop::{Stop, Stopper};
 pub use survey::{Survey, explained};
+pub use typed::Typed;
 pub use verify::{Checked, Verified};
 
 use crate::history::History;

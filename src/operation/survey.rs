@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::lock::Unreachable;
 use super::project::identified;
 use super::{Abort, Locked, Notice, Reading, Session, Stop};
-use crate::catalog::{Catalog, Facts};
+use crate::catalog::{Catalog, Data, Facts};
 use crate::diag::Diagnostics;
 use crate::fact::{Fact, fact};
 use crate::inventory::Endpoint;
@@ -181,11 +181,11 @@ impl<T: Transport> Locked<T> {
     pub(super) async fn survey_nothing(
         &self,
         environment: &Environment,
-        hosts: Vec<Endpoint>,
+        (hosts, data): (Vec<Endpoint>, Data),
         stop: &Stop,
     ) -> Result<Survey, Abort> {
         let identity = identified(environment)?;
-        let nothing = Catalog::of_nothing(identity.owner(), hosts);
+        let nothing = Catalog { data, ..Catalog::of_nothing(identity.owner(), hosts) };
         let whose = |observed: &Observed| identity.owner_on(observed);
         self.reader(stop).plan(nothing, BTreeMap::new(), &whose).await
     }
@@ -340,7 +340,11 @@ impl<T: Transport> Reader<'_, T> {
         session.notify(Notice::Read);
         let errors = answers.iter().filter_map(|(host, answer)| Some((host, answer.as_ref().err()?)));
         match self.setup {
-            Setup::Refused => setup_problems(errors).result(())?,
+            Setup::Refused => {
+                let without =
+                    |hosts: &[&HostName]| session.identity().typed.excluding(hosts.iter().copied()).to_string();
+                setup_problems(errors, &without).result(())?;
+            }
             Setup::Noted(hosts) => {
                 let setup = errors.filter(|(_, error)| error.is_setup()).map(|(host, _)| host.clone());
                 hosts.lock().unwrap_or_else(PoisonError::into_inner).extend(setup);

@@ -391,7 +391,10 @@ fn remembered(
     let place: ResourceKey = place(block, item);
     let leaves = known.past.leaves(&place);
     if leaves && !entry.steps().is_empty() {
-        entry.reason = Reason::Left;
+        entry.reason = match (&entry.verdict, entry.reason) {
+            (Verdict::MayChange(_), Reason::Because(why)) => Reason::LeftIf(why),
+            _ => Reason::Left,
+        };
         let generation = known.past.ledger.as_ref().map_or(0, |ledger| ledger.generation);
         known.past.owner.as_ref().inspect(|owner| with_copies(&mut entry, owner, generation));
     } else if leaves {
@@ -408,7 +411,7 @@ fn remembered(
             // Of what cannot be told it is not said that it is ours.
             existed: seen.map_or(true, |seen| seen.exists),
             expected: if leaves { Expected::Unknown } else { expected },
-            conditional: leaves && entry.steps().iter().any(is_conditional),
+            conditional: leaves && is_conditional(&entry),
             absent: if leaves { item.keys.plain() } else { item.resource.absent() },
             order: item.order,
             protect: item.protect,
@@ -418,9 +421,10 @@ fn remembered(
     entry
 }
 
-/// Whether a step leaves what it would remove where something needs it.
-fn is_conditional(step: &Step) -> bool {
-    matches!(step, Step::RemovePackages(removal) if !removal.unless_needed_by.is_empty())
+/// Whether what would be removed stays where something turns out to need it or to be in it.
+fn is_conditional(entry: &Entry) -> bool {
+    let unless = |step: &Step| matches!(step, Step::RemovePackages(removal) if !removal.unless_needed_by.is_empty());
+    matches!(entry.verdict, Verdict::MayChange(_)) || entry.steps().iter().any(unless)
 }
 
 /// Before a file that left the roles goes, a copy of it is kept: who took it out of them may have erred.

@@ -31,7 +31,7 @@ pub use verify::{Finding, checks};
 pub use crate::catalog::{Hook, Otherwise};
 pub use crate::rollout::StageId;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Data};
 use crate::inventory::Endpoint;
 use crate::ledger::{Applied, Expected, Ledger, Parted, Records, ResourceKey};
 use crate::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName};
@@ -363,7 +363,7 @@ impl Entry {
 
     /// Whether it takes away what no role wants any more.
     pub fn is_removal(&self) -> bool {
-        self.reason == Reason::Left && !self.steps().is_empty()
+        matches!(self.reason, Reason::Left | Reason::LeftIf(_)) && !self.steps().is_empty()
     }
 
     /// Whether it left the roles and stays all the same.
@@ -426,6 +426,8 @@ pub enum Reason {
     Owed(Vec<Address>),
     /// No role wants it any more, and armilla made it.
     Left,
+    /// The same, and it goes only if what is in the text holds when its turn comes.
+    LeftIf(String),
 }
 
 /// What a plan would do, counted.
@@ -494,7 +496,7 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
     let rollouts = services.iter().filter_map(|service: &ServicePlan| service.rollout.as_ref());
     let asked = rollouts.filter(|rollout| rollout.asks()).flat_map(|rollout| rollout.members.keys());
     let endpoints = on.into_iter().chain(asked).filter_map(endpoint).collect();
-    Plan {
+    let mut plan = Plan {
         owner: catalog.owner.clone(),
         services,
         endpoints,
@@ -506,7 +508,11 @@ pub fn plan(catalog: &Catalog, observed: &Observed) -> Plan {
         bases,
         parted,
         secrets: catalog.secrets.clone(),
+    };
+    if catalog.data == Data::Removed {
+        plan.with_data();
     }
+    plan
 }
 
 /// What must be asked besides, once the hosts have said what they keep: how that is of which nothing is wanted any more.
@@ -633,7 +639,7 @@ impl Plan {
     }
 
     /// Removes directories with all that others put into them, and purges packages.
-    pub fn with_data(&mut self) {
+    fn with_data(&mut self) {
         for stage in &mut self.stages {
             let Work::Change(block) = &mut stage.work else { continue };
             let holds_data = |entry: &Entry| kind(entry.address.kind).is_some_and(|info| info.holds_data);
@@ -641,6 +647,8 @@ impl Plan {
                 let remove = Command::new(["rm", "-rf", "--one-file-system", "--", &entry.address.target]);
                 let steps = vec![Step::Run(remove)];
                 entry.verdict = Verdict::Change(Change { action: Action::Remove, fields: Vec::new(), steps });
+                entry.reason = Reason::Left;
+                entry.mark.iter_mut().for_each(|mark| mark.conditional = false);
             }
             for entry in block.entries.iter_mut().filter(|entry| entry.is_removal()) {
                 let (Verdict::Change(change) | Verdict::MayChange(change)) = &mut entry.verdict else { continue };

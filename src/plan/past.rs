@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::foreign::{Foreign, keys_of, resource_of};
-use crate::catalog::{self, Catalog, Chosen, Extent, HostCatalog, Move, Thing, Wanted, risk};
+use crate::catalog::{self, Catalog, Chosen, Data, Extent, HostCatalog, Move, Thing, Wanted, risk};
 use crate::diag::{Origin, Source};
 use crate::ledger::{Ledger, Origin as Whose, Owned, Parted, Records, ResourceKey, Standing};
 use crate::name::{Address, HostName, Owner, ServiceName};
-use crate::resource::{Action, Claim, Decision, Hold, Others, Resource, Seen, Verb, Verdict, Wish, kind};
+use crate::resource::{Action, Claim, Decision, Hold, Others, Resource, Seen, Staying, Verb, Verdict, Wish, kind};
 use crate::secret::Datum;
-use crate::step::{Digest, Probe, Readings};
+use crate::step::{Digest, PathReading, Probe, Reading, Readings};
 
 /// A host that answered.
 pub(super) struct Known<'a> {
@@ -47,6 +47,8 @@ pub(super) struct Past {
     pub(super) kept_back: Vec<KeptBack>,
     /// What else the plan does with the host, for what is removed.
     pub(super) others: Others,
+    /// What becomes of the content of directories.
+    data: Data,
 }
 
 /// Something to take away.
@@ -97,6 +99,7 @@ impl Past {
             foreign: Foreign::of(&records.others)?,
             ledger: Some(ledger),
             others,
+            data: catalog.data,
             ..Self::default()
         };
         let Some(ledger) = past.ledger.as_mut().filter(|l| !(l.owned.is_empty() && l.pending.is_empty())) else {
@@ -167,6 +170,7 @@ impl Past {
             along.into_iter().flatten().for_each(|target| all.remove(&place.kind, &target));
         }
         let mut fates: Vec<Fate> = left.iter().map(|one| self.fate(one, readings, &all)).collect();
+        self.note_belongings(&left, &fates, desired, readings);
         self.hold_back(&left, &mut fates, readings);
         let mut stays: Vec<String> = Vec::new();
         for ((place, owned), fate) in left.into_iter().zip(fates) {
@@ -192,6 +196,36 @@ impl Past {
                     stays.extend(resource_of(&place, &owned).and_then(|resource| path_of(&*resource)));
                     self.keep(place, &owned, why, held);
                 }
+            }
+        }
+    }
+
+    /// Notes to whom the directories belong that stay, or may.
+    fn note_belongings(
+        &mut self,
+        left: &[(ResourceKey, Owned)],
+        fates: &[Fate],
+        desired: &Desired<'_>,
+        readings: &Readings,
+    ) {
+        let all =
+            || left.iter().zip(fates).filter_map(|((place, owned), fate)| Some((resource_of(place, owned)?, fate)));
+        let stays = |(resource, fate): (Arc<dyn Resource>, &Fate)| match fate {
+            Fate::Stays(..) => path_of(&*resource),
+            _ => None,
+        };
+        let staying: Vec<String> = all().filter_map(stays).chain(desired.held.iter().cloned()).collect();
+        for (directory, fate) in all().filter(|(resource, _)| kind(resource.kind()).is_some_and(|kind| kind.holds_data))
+        {
+            let holds_more = || staying.iter().any(|path| is_below(path, &*directory));
+            let staying = match fate {
+                Fate::Stays(..) => Staying::Surely,
+                Fate::Goes(_) if holds_more() || self.foreign.inside(&*directory).is_some() => Staying::Surely,
+                Fate::Goes(_) if self.data == Data::Kept => Staying::Perhaps,
+                Fate::Goes(_) | Fate::Gone | Fate::Unasked => continue,
+            };
+            for (kind, account) in owners(&*directory, readings) {
+                self.others.belongs((kind, &account), &directory.target(), staying);
             }
         }
     }
@@ -240,7 +274,7 @@ impl Past {
             Some(other) => {
                 Fate::Stays(format!("it belongs to {other}, too; it is only dropped from the ledger"), Held::Forgotten)
             }
-            None => fate(place, owned, readings, others),
+            None => fate((place, owned), readings, others, self.data),
         }
     }
 
@@ -319,7 +353,16 @@ enum Held {
     Undecided,
 }
 
-fn fate(place: &ResourceKey, owned: &Owned, readings: &Readings, others: &Others) -> Fate {
+/// To whom a directory belongs, as it was found.
+fn owners(directory: &dyn Resource, readings: &Readings) -> Vec<(&'static str, String)> {
+    let found = directory.probes().into_iter().find_map(|probe| match readings.get(&probe) {
+        Some(Reading::Path(PathReading::Directory(attributes))) => Some(attributes.clone()),
+        _ => None,
+    });
+    found.map_or_else(Vec::new, |found| vec![("user", found.owner), ("group", found.group)])
+}
+
+fn fate((place, owned): (&ResourceKey, &Owned), readings: &Readings, others: &Others, data: Data) -> Fate {
     let stays = |why: &str, held| Fate::Stays(why.to_owned(), held);
     if owned.absent.is_none() {
         let never = stays("it cannot be removed and is only dropped from the ledger", Held::Forgotten);
@@ -342,6 +385,7 @@ fn fate(place: &ResourceKey, owned: &Owned, readings: &Readings, others: &Others
             stays("it existed before armilla and is only dropped from the ledger", Held::Forgotten)
         }
         Ok((Decision { verdict: Verdict::Refuse(why), .. }, _)) => Fate::Stays(why, Held::Back),
+        Ok(_) if data == Data::Kept && stayed(place, owned) => stays(STAYED, Held::Back),
         Ok((_, seen)) => match (unchanged(owned, &seen), &owned.imprint) {
             (Some(true), _) => Fate::Goes(resource),
             (Some(false), Some(_)) => stays("it was changed on the host", Held::Changed),
@@ -349,6 +393,14 @@ fn fate(place: &ResourceKey, owned: &Owned, readings: &Readings, others: &Others
             (None, _) => stays("what the interrupted run did to it is unknown", Held::Undecided),
         },
     }
+}
+
+/// Why a directory stays that stayed before.
+const STAYED: &str = "it was not empty when it was to be removed: delete it by hand, or with --with-data";
+
+/// Whether a directory stayed when it was taken away, because something was in it.
+fn stayed(place: &ResourceKey, owned: &Owned) -> bool {
+    owned.leaving && owned.done && kind(&place.kind).is_some_and(|info| info.holds_data)
 }
 
 /// Whether it is as armilla left it, if that is known.

@@ -1,10 +1,72 @@
 //! Lists of what a selection chooses from a catalog.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::catalog::{Catalog, Chosen, HostCatalog, RoleBlock, Wanted};
 use crate::diag::shown;
-use crate::name::{HostName, Tag};
+use crate::name::{EnvName, HostName, Tag};
+
+/// A list of a selection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// The hosts on which something is chosen.
+    Hosts,
+    /// All tags.
+    Tags,
+    /// The chosen resources.
+    Resources,
+}
+
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts",
+            Self::Tags => "tags",
+            Self::Resources => "resources",
+        }
+    }
+}
+
+/// What is listed.
+pub struct Selection<'a> {
+    /// The environment.
+    pub environment: &'a EnvName,
+    /// What was chosen of it.
+    pub catalog: &'a Catalog,
+    /// All tags of it.
+    pub tags: &'a BTreeSet<Tag>,
+}
+
+impl Selection<'_> {
+    /// These lists as text, each under its name.
+    pub fn text(&self, lists: &[List]) -> String {
+        let list = |list: &List| {
+            let rows: Vec<String> = match list {
+                List::Hosts => hosts(self.catalog).map(ToString::to_string).collect(),
+                List::Tags => self.tags.iter().map(ToString::to_string).collect(),
+                List::Resources => resources(self.catalog).iter().map(Resource::text).collect(),
+            };
+            let head = format!("{} ({}):", list.name(), rows.len());
+            std::iter::once(head).chain(rows.into_iter().map(|row| format!("  {row}"))).collect::<Vec<_>>().join("\n")
+        };
+        lists.iter().map(list).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The same as data.
+    pub fn json(&self, lists: &[List]) -> Value {
+        let mut all = json!({ "format": "armilla-list", "version": 1, "environment": self.environment });
+        for list in lists {
+            all[list.name()] = match list {
+                List::Hosts => json!(hosts(self.catalog).collect::<Vec<_>>()),
+                List::Tags => json!(self.tags),
+                List::Resources => resources(self.catalog).iter().map(Resource::json).collect(),
+            };
+        }
+        all
+    }
+}
 
 /// The hosts on which something is chosen.
 pub fn hosts(catalog: &Catalog) -> impl Iterator<Item = &HostName> {

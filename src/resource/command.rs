@@ -14,10 +14,16 @@ use serde::Deserialize;
 use super::fields::{self, Argv, Data, Span};
 use super::{Action, Change, Field, Kind, Verdict};
 use crate::secret::Content;
-use crate::step::{self, Fetch, PathReading, Probe, Readings, Step, Unreadable};
+use crate::step::{self, Fetch, PathReading, Probe, Readings, Retry, Step, Unreadable};
 
 /// How long a guard may look. It is asked in every plan.
 const GUARD: Duration = Duration::from_secs(60);
+
+/// How often it may be tried again.
+const RETRIES: u32 = 1000;
+
+/// Between two tries, as in Ansible.
+const DELAY: Duration = Duration::from_secs(5);
 
 /// A program to run. Without `creates` and `unless` it runs at every apply.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -44,9 +50,15 @@ pub(super) struct Command {
     /// Variables added to its environment, and to its guard's.
     #[serde(default)]
     environment: BTreeMap<String, String>,
-    /// How long it may take: `30s`, `5m`, `1h30m`; ten minutes by default.
+    /// How long it may take, each time: `30s`, `5m`, `1h30m`; ten minutes by default.
     #[serde(default)]
     timeout: Option<Span>,
+    /// How often it is tried again where it fails; 0 by default.
+    #[serde(default)]
+    retries: u32,
+    /// The pause before each of these: `10s`, `1m`; 5 seconds by default.
+    #[serde(default)]
+    delay: Option<Span>,
     /// What it reads from its standard input. The only place for a secret.
     #[serde(default)]
     stdin: Option<Data>,
@@ -83,6 +95,12 @@ impl Kind for Command {
         self.unless.iter().try_for_each(Argv::check)?;
         if self.creates.is_some() && self.unless.is_some() {
             return Err("`creates` and `unless` are mutually exclusive".to_owned());
+        }
+        if self.retries > RETRIES {
+            return Err(format!("`retries` must be at most {RETRIES}"));
+        }
+        if self.delay.is_some() && self.retries == 0 {
+            return Err("`delay` is the pause between tries, and needs `retries`".to_owned());
         }
         self.name.iter().try_for_each(|name| fields::check_line("name", name))?;
         self.creates.iter().chain(&self.directory).try_for_each(|path| fields::check_path(path))?;
@@ -146,6 +164,8 @@ impl Command {
 
     fn step(&self) -> Step {
         let mut run = self.command(&self.run, self.timeout.map_or(Duration::from_secs(600), |span| span.0));
+        let delay = self.delay.map_or(DELAY, |span| span.0);
+        run.retry = (self.retries > 0).then_some(Retry { times: self.retries, delay });
         run.stdin = self.stdin.as_ref().map_or(Content::from(""), |data| data.0.clone());
         match (&self.creates, self.guard()) {
             (Some(path), _) => Step::RunUnless(run, step::Command::new(["test", "-e", path]).within(GUARD)),

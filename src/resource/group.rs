@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::account::Account;
 use super::fields::{self, Presence};
 use super::{Action, GETENT, Kind, Made, Others, Tool, Verdict, Wish, generated, trace};
 use crate::step::{Command, CommandReading, Probe, Readings, Step, Unreadable};
@@ -24,7 +25,8 @@ pub(super) struct Group {
     /// Whether a free number is taken from those for system groups. Matters only when the group is made.
     #[serde(default)]
     system: bool,
-    /// Whether it exists. It is kept while it has members.
+    /// Whether it exists. It is kept while it has members. When no role wants it any more, a system group also stays while a
+    /// directory that armilla made and that belongs to it stays.
     #[serde(default)]
     state: Presence,
 }
@@ -118,7 +120,11 @@ impl Kind for Group {
         if others.wants(Self::NAME, &self.name) {
             return Verdict::Refuse("a resource of the project belongs to it".to_owned());
         }
-        self.change(state)
+        // A member that may stay keeps it.
+        let members = state.members.iter().map(|(user, _)| ("user", user.as_str()));
+        let owners = std::iter::once((Self::NAME, self.name.as_str())).chain(members).collect();
+        let number = state.gid.unwrap_or_default();
+        Account { entry: ["group", &self.name], number, owners }.removal(vec![self.removing()], others)
     }
 
     fn absent(&self) -> Option<serde_json::Value> {

@@ -14,6 +14,7 @@ use crate::name::Word;
 use crate::secret::{Datum, Secret};
 use crate::step::{Probe, Readings, Step, Unreadable};
 
+mod account;
 mod fields;
 mod generated;
 mod keyed;
@@ -29,7 +30,7 @@ mod values;
 mod version;
 
 pub use fields::{Argv, Data, FileMode, Presence, Span};
-pub use removal::{Made, Others, Wish};
+pub use removal::{Made, Others, Staying, Wish};
 
 /// What a kind implements. All functions are pure; the struct is the desired state, as written in YAML.
 pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send + Sync + 'static {
@@ -115,6 +116,11 @@ pub trait Kind: DeserializeOwned + schemars::JsonSchema + Clone + Debug + Send +
 
     /// The service that it starts and stops, by its target.
     fn service(&self) -> Option<String> {
+        None
+    }
+
+    /// The unit of systemd that it wants to run, with its suffix.
+    fn runs(&self) -> Option<String> {
         None
     }
 
@@ -373,6 +379,8 @@ pub trait Resource: Debug + Send + Sync {
     fn is_shared(&self) -> bool;
     /// See [`Kind::service`].
     fn service(&self) -> Option<String>;
+    /// See [`Kind::runs`].
+    fn runs(&self) -> Option<String>;
     /// What to ask a host.
     fn probes(&self) -> Vec<Probe>;
     /// See [`Kind::versions`].
@@ -461,6 +469,10 @@ impl<K: Kind> Resource for K {
 
     fn service(&self) -> Option<String> {
         Kind::service(self)
+    }
+
+    fn runs(&self) -> Option<String> {
+        Kind::runs(self)
     }
 
     fn probes(&self) -> Vec<Probe> {

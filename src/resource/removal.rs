@@ -3,7 +3,7 @@
 //! In: what else of the host is wanted, removed and installed by the same plan. Out: answers to a kind's questions about
 //! these. Never: a guess about what the plan does not manage; that is read from the host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything else that a plan does with one host. A kind asks it before it removes something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +11,17 @@ pub struct Others {
     wanted: Things,
     removed: Things,
     installed: Things,
+    /// The directories that belong to an account, and whether they stay.
+    belongings: BTreeMap<(String, String), BTreeMap<String, Staying>>,
+}
+
+/// Whether a directory that no role wants any more stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Staying {
+    /// If something is in it when its turn comes.
+    Perhaps,
+    /// In any case.
+    Surely,
 }
 
 /// Things by kind and target.
@@ -39,6 +50,17 @@ impl Others {
     /// Takes note of something that is not there yet and is installed before anything is removed.
     pub fn install(&mut self, kind: &str, target: &str) {
         self.installed.insert(thing(kind, target));
+    }
+
+    /// Takes note of a directory that stays, or may, and belongs to an account: a `user` or a `group`.
+    pub fn belongs(&mut self, (kind, account): (&str, &str), path: &str, staying: Staying) {
+        self.belongings.entry(thing(kind, account)).or_default().insert(path.to_owned(), staying);
+    }
+
+    /// The directories that belong to an account and stay, or may, in their order.
+    pub(super) fn belongings(&self, kind: &str, account: &str) -> impl Iterator<Item = (&String, Staying)> {
+        let of = self.belongings.get(&thing(kind, account));
+        of.into_iter().flatten().map(|(path, staying)| (path, *staying))
     }
 
     /// Whether a role wants it.

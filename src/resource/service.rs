@@ -102,6 +102,10 @@ impl Kind for Service {
         Some(Kind::target(self))
     }
 
+    fn runs(&self) -> Option<String> {
+        (self.state == Running::Running).then(|| self.unit())
+    }
+
     fn probes(&self) -> Vec<Probe> {
         vec![Probe::Unit(self.unit())]
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::account::Account;
 use super::fields::{self, Presence};
 use super::{Action, Field, GETENT, Kind, Made, Others, Tool, Verdict, Wish, trace};
 use crate::step::{
@@ -45,7 +46,8 @@ pub(super) struct User {
     /// Whether the home directory is made with the user. Yes by default, but no for a system user.
     #[serde(default)]
     create_home: Option<bool>,
-    /// Whether it exists. `absent` keeps its home directory and its files. A process or crontab of it keeps it back.
+    /// Whether it exists. `absent` keeps its home directory and its files. A process or crontab of it keeps it back. When no
+    /// role wants it any more, a system user also stays while a directory that armilla made and that belongs to it stays.
     #[serde(default)]
     state: Presence,
 }
@@ -122,7 +124,9 @@ impl Kind for User {
     fn change(&self, state: &State) -> Verdict {
         match (self.state, &state.user) {
             (Presence::Absent, None) => Verdict::InSync,
-            (Presence::Absent, Some(found)) => self.removal(found, self.shares_group()),
+            (Presence::Absent, Some(found)) => {
+                Verdict::change(Action::Remove, Vec::new(), self.removal(found, self.shares_group()))
+            }
             (Presence::Present, None) => self.making(),
             (Presence::Present, Some(found)) => self.mending(found, state.membership.as_ref()),
         }
@@ -137,7 +141,9 @@ impl Kind for User {
             return Verdict::Refuse(why);
         }
         let given = self.shares_group() && !others.removes("group", &self.name);
-        self.removal(found, given || others.wants("group", &self.name))
+        let steps = self.removal(found, given || others.wants("group", &self.name));
+        let owners = vec![(Self::NAME, self.name.as_str())];
+        Account { entry: ["passwd", &self.name], number: found.uid, owners }.removal(steps, others)
     }
 
     /// With the primary group, which came from elsewhere.
@@ -176,14 +182,14 @@ impl User {
     }
 
     /// `userdel` takes the group of the user's own name along (`USERGROUPS_ENAB` in login.defs(5)) and cannot be told not to.
-    fn removal(&self, found: &UserReading, keeps_group: bool) -> Verdict {
+    fn removal(&self, found: &UserReading, keeps_group: bool) -> Vec<Step> {
         let others = WaitsFor::ProcessesOf(self.name.clone());
         let delete = Step::Run(Command::new(["userdel", "--", &self.name]).waiting_for(others));
         let again = keeps_group.then(|| {
             let add = Command::new(["groupadd", "--gid", &found.gid.to_string(), "--", &self.name]);
             Step::RunUnless(add, fields::known("group", &self.name))
         });
-        Verdict::change(Action::Remove, Vec::new(), std::iter::once(delete).chain(again).collect())
+        std::iter::once(delete).chain(again).collect()
     }
 
     /// Who is in which group takes the host another program, which most accounts do not need.

@@ -91,7 +91,7 @@ impl HealthCheck {
         let stable_for = fields.duration("stable_for", 0.0)?;
         let within = fields.duration("within", WITHIN.as_secs_f64())?;
         let at_most = fields.duration("at_most", (within * STRETCH).as_secs_f64())?;
-        let check = Check { probe, expect, stable_for, within, at_most };
+        let check = Check { stable_for, within, at_most, ..Check::new(probe, expect) };
         Ok(possible(check, &fields)?)
     }
 

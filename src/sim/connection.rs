@@ -6,8 +6,11 @@ use super::Fleet;
 use super::order::Line;
 use crate::inventory::Endpoint;
 use crate::lease::{self, LeaseAnswer, Request};
-use crate::step::{Gate, Health, Heard, Outcome, Probe, Readings, Step, Wait, WaitStep, health};
+use crate::step::{Check, Gate, Health, Heard, Outcome, Probe, Reading, Readings, Step, Wait, WaitStep, health};
 use crate::transport::{Order, StepEvent, Transport, TransportError};
+
+/// For how many seconds a unit is failed before it counts as failed for good.
+const CONFIRMED: u32 = 2;
 
 impl Transport for Fleet {
     async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
@@ -106,7 +109,7 @@ impl Fleet {
         self.state().begin(host)?;
         for check in &gate.checks {
             let mut wait = Wait::begin(span(self.state().now));
-            let mut said = None;
+            let (mut said, mut failed) = (None, 0);
             loop {
                 let (now, answer) = self.state().look(host, &check.probe)?;
                 let readings = [(check.probe.clone(), answer)].into_iter().collect();
@@ -114,6 +117,10 @@ impl Fleet {
                 match wait.hear(check, span(now), trouble.as_deref().map_or(Heard::Holds, Heard::Fails)) {
                     WaitStep::Enough => break,
                     WaitStep::Over(stderr) => return Ok(Outcome::Failed { exit: 1, stderr }),
+                    WaitStep::Again(_, why) if failed >= CONFIRMED => {
+                        let stderr = format!("a unit has failed for good, so it is not waited for any longer: {why}");
+                        return Ok(Outcome::Failed { exit: 1, stderr });
+                    }
                     WaitStep::Again(left, _) if said != trouble => {
                         if let Some(why) = &trouble {
                             watch(StepEvent::Waiting { index, why: format!("{why} ({} s left)", left.as_secs()) });
@@ -122,10 +129,22 @@ impl Fleet {
                     }
                     WaitStep::Again(..) => {}
                 }
+                failed = if self.has_failed(host, check)? { failed + 1 } else { 0 };
                 self.pause().await;
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Whether a unit that must run for a check has failed for good.
+    fn has_failed(&self, host: &str, check: &Check) -> Result<bool, TransportError> {
+        for unit in check.watched() {
+            let (_, answer) = self.state().look(host, &Probe::Unit(unit.to_owned()))?;
+            if matches!(answer, Reading::Unit(unit) if unit.has_failed()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn pause(&self) {

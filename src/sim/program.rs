@@ -24,6 +24,7 @@ pub(super) fn look(host: &Host, command: &Command) -> Result<String, Trouble> {
         ["find", path, "-xdev", "!", "-type", "d", "-newer", marker] => newer(host, path, marker),
         ["sh", "-c", _, "unit-ended", question, unit] => ended(host, question, unit),
         ["sh", "-c", _, "group-members", name] => Ok(members(host, name)),
+        ["sh", "-c", _, "account-stays", database, name, paths @ ..] => account_stays(host, (database, name), paths),
         _ => foreign::look(host, &words, command).unwrap_or_else(|| system::look(host, &words)),
     }
 }
@@ -35,6 +36,10 @@ pub(super) fn run(host: &mut Host, command: &Command) -> Result<String, Trouble>
     match words.as_slice() {
         ["touch", "--", path] => touch(host, path),
         ["rmdir", "--ignore-fail-on-non-empty", "--", path] => rmdir(host, path),
+        ["rm", "-rf", "--one-file-system", "--", path] => {
+            host.paths.clear(path);
+            Ok(String::new())
+        }
         ["mkfs.ext4", device] => {
             host.formatted.insert((*device).to_owned());
             Ok(String::new())
@@ -88,6 +93,15 @@ fn getent(host: &Host, database: &str, name: &str) -> Result<String, Trouble> {
 
 fn no_group(host: &Host, name: &str) -> Result<String, Trouble> {
     if host.groups.contains_key(name) { Err(Trouble::new(1, "")) } else { Ok(String::new()) }
+}
+
+/// Whether an account need not go: it is not there, or one of its directories is.
+fn account_stays(host: &Host, (database, name): (&str, &str), paths: &[&str]) -> Result<String, Trouble> {
+    let is_there = |path: &&str| host.paths.get(path).is_some_and(|node| node.what == What::Directory);
+    match getent(host, database, name) {
+        Ok(_) if !paths.iter().any(is_there) => Err(Trouble::new(1, "")),
+        _ => Ok(String::new()),
+    }
 }
 
 fn no_to(host: &Host, question: &str, unit: &str) -> Result<String, Trouble> {

@@ -91,6 +91,7 @@ fn reason(reason: &Reason) -> String {
             format!(" (pending because of {})", from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
         Reason::Left => " (no longer in any role)".to_owned(),
+        Reason::LeftIf(why) => format!(" (no longer in any role; {why})"),
     }
 }
 

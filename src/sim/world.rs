@@ -20,7 +20,7 @@ use crate::operation::destroy::{Data, destruction};
 use crate::operation::guard::{Known, approve};
 use crate::operation::{
     Abort, Approval, Ground, Identity, Limits, Notice, Observer, Options, Process, Session, Silent, Stop, Stopper,
-    Survey,
+    Survey, Typed,
 };
 use crate::plan::{self, Observed, Plan};
 use crate::project::{From, Project, RoleTexts};
@@ -187,10 +187,18 @@ impl World {
         Ok(self.remember(self.survey(catalog)))
     }
 
+    /// What would change now, with the content of removed directories.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the texts.
+    pub fn plan_with_data(&self) -> Result<Plan, Diagnostics> {
+        Ok(self.remember(self.survey(Catalog { data: Data::Removed, ..self.catalog()? })))
+    }
+
     /// What would be removed if nothing were desired.
-    pub fn destroy(&self) -> Plan {
-        let survey = self.survey(Catalog::of_nothing(self.owner(), self.endpoints()));
-        self.remember(destruction(survey, Data::Kept))
+    pub fn destroy(&self, data: Data) -> Plan {
+        let survey = self.survey(Catalog { data, ..Catalog::of_nothing(self.owner(), self.endpoints()) });
+        self.remember(destruction(survey))
     }
 
     fn remember(&self, survey: Survey) -> Plan {
@@ -280,6 +288,7 @@ impl World {
         let identity = Identity {
             who: "somebody@here".to_owned(),
             command: "armilla apply sim".to_owned(),
+            typed: Typed::default(),
             process: Process::default(),
             clock: Arc::new(move || {
                 let seconds = BEGINNING + clock.fetch_add(1, Ordering::Relaxed);

@@ -34,6 +34,10 @@ pub struct Check {
     /// How long to wait in all, whatever is answered.
     #[serde(default = "patience", with = "span")]
     pub at_most: Duration,
+    /// The units that must run for it: if one has failed for good, the check is not waited for. None in plans that were
+    /// saved before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<String>,
 }
 
 /// What is waited for without a new answer, unless a check says otherwise.
@@ -49,7 +53,17 @@ fn patience() -> Duration {
 impl Check {
     /// A check that must hold once, within a minute.
     pub fn new(probe: Probe, expect: Expect) -> Self {
-        Self { probe, expect, stable_for: Duration::ZERO, within: WITHIN, at_most: patience() }
+        Self { probe, expect, stable_for: Duration::ZERO, within: WITHIN, at_most: patience(), units: Vec::new() }
+    }
+
+    /// The units without which it cannot hold: the one it asks for, and those that must run for it.
+    pub fn watched(&self) -> Vec<&str> {
+        let own = match (&self.probe, &self.expect) {
+            (Probe::Unit(unit), Expect::Active) => Some(unit),
+            _ => None,
+        };
+        let others = self.units.iter().filter(|unit| Some(*unit) != own);
+        own.into_iter().chain(others).map(String::as_str).collect()
     }
 
     /// When the wait for it ends at the latest.
@@ -197,6 +211,20 @@ mod tests {
         let answer = WebAnswer { headers, valid_for: Some(Duration::from_secs(90)), json, ..WebAnswer::status(204) };
         let check = Check::new(Probe::Http(HttpRequest::get("https://h/")), Expect::Answer(Box::new(answer)));
         let text = serde_json::to_string(&check).expect("JSON");
+        assert!(!text.contains("units"), "an older armilla reads it, too: {text}");
         assert_eq!(serde_json::from_str::<Check>(&text).expect("the same"), check);
+        let watching = Check { units: vec!["a.service".to_owned()], ..check };
+        let text = serde_json::to_string(&watching).expect("JSON");
+        assert_eq!(serde_json::from_str::<Check>(&text).expect("the same"), watching);
+    }
+
+    #[test]
+    fn the_unit_that_is_asked_for_is_watched_with_those_that_must_run() {
+        let units = ["b.service", "a.service"].map(str::to_owned).to_vec();
+        let of = |probe, expect| Check { units: units.clone(), ..Check::new(probe, expect) };
+        let unit = || Probe::Unit("a.service".to_owned());
+        assert_eq!(of(unit(), Expect::Active).watched(), ["a.service", "b.service"]);
+        assert_eq!(of(Probe::port("127.0.0.1", 1), Expect::Open).watched(), ["b.service", "a.service"]);
+        assert_eq!(Check::new(unit(), Expect::Output(None)).watched(), [""; 0]);
     }
 }

@@ -154,6 +154,20 @@ pub struct Command {
     /// What must have ended before it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<WaitsFor>,
+    /// How often it is tried again where it fails; not at all if not given. Steps do, questions do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// How often a program is tried again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// After the first time.
+    pub times: u32,
+    /// Between two tries.
+    #[serde(with = "span")]
+    pub delay: Duration,
 }
 
 /// What a program changes on a host, so far as its kind says so.
@@ -199,6 +213,7 @@ impl Command {
             timeout: Duration::from_secs(600),
             touches: Touches::Unknown,
             waits_for: None,
+            retry: None,
         }
     }
 

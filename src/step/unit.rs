@@ -1,6 +1,7 @@
 //! A systemd unit, as a host describes it.
 //!
-//! In: systemd's own words. Out: a value, and whether systemd keeps restarting the unit. Never: what to do about it.
+//! In: systemd's own words. Out: a value, and whether systemd keeps restarting the unit or it has failed for good. Never: what
+//! to do about it.
 
 /// How many seconds a service must run for each restart by systemd before it counts as running again.
 pub const RESTARTED: u64 = 10;
@@ -44,6 +45,14 @@ impl UnitReading {
     }
 }
 
+impl UnitReading {
+    /// Whether it has failed for good: systemd does not start it again by itself, be it that it was not told to or that it
+    /// gave up. Between two starts systemd may call a unit `failed`, too, but says beside it what follows.
+    pub fn has_failed(&self) -> bool {
+        self.active == "failed" && !self.sub.contains("auto-restart")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +68,14 @@ mod tests {
         assert_eq!([running(1, 9), running(1, 10)], [true, false]);
         assert_eq!([running(2, 19), running(2, 20)], [true, false]);
         assert_eq!([running(5000, 29), running(5000, 30)], [true, false]);
+    }
+
+    #[test]
+    fn a_service_that_is_started_again_has_not_failed_for_good() {
+        assert!(unit("failed", "failed", 5, None).has_failed());
+        assert!(!unit("activating", "auto-restart", 5, None).has_failed());
+        assert!(!unit("failed", "failed-before-auto-restart", 5, None).has_failed());
+        assert!(!unit("inactive", "dead", 0, None).has_failed(), "it may not have been started yet");
     }
 
     #[test]

@@ -124,23 +124,23 @@ impl TransportError {
 /// Why sudo did not make us root, if it did not take the password.
 pub(super) const WRONG_PASSWORD: &str = "wrong password";
 
-/// So many hosts are left out in the pattern that is suggested; who has more knows how it goes on.
-const NAMED: usize = 5;
-
-/// The problems of the setup among these errors: one for each reason, with all its hosts.
-pub fn setup_problems<'a>(errors: impl IntoIterator<Item = (&'a HostName, &'a TransportError)>) -> Diagnostics {
-    let mut reasons: BTreeMap<(bool, &str), Vec<&str>> = BTreeMap::new();
+/// The problems of the setup among these errors: one for each reason, with all its hosts. `without` gives the command that
+/// leaves hosts out.
+pub fn setup_problems<'a>(
+    errors: impl IntoIterator<Item = (&'a HostName, &'a TransportError)>,
+    without: &dyn Fn(&[&HostName]) -> String,
+) -> Diagnostics {
+    let mut reasons: BTreeMap<(bool, &str), Vec<&HostName>> = BTreeMap::new();
     for (host, error) in errors.into_iter().filter(|(_, error)| error.is_setup()) {
         let is_sudo = matches!(error, TransportError::Become { .. });
-        reasons.entry((is_sudo, error.why())).or_default().push(host.as_str());
+        reasons.entry((is_sudo, error.why())).or_default().push(host);
     }
     let mut problems = Diagnostics::new();
     for ((is_sudo, why), hosts) in reasons {
-        let names = hosts.join(", ");
+        let names = hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", ");
         problems.push(if is_sudo {
-            let others: String = hosts.iter().take(NAMED).flat_map(|host| [":!", host]).collect();
             Diagnostic::error(shown(&format!("sudo on {names}: {why}")))
-                .hint(format!("nothing was changed; to exclude these hosts: -l 'all{others}'"))
+                .hint(format!("nothing was changed; to exclude these hosts: {}", without(&hosts)))
         } else {
             Diagnostic::error(shown(&format!("cannot connect to {names} from this machine: {why}")))
         });
@@ -160,8 +160,13 @@ mod tests {
         let away = TransportError::Unreachable { host: "h3".to_owned(), why: "timed out".to_owned() };
         let local = TransportError::Local { host: "h4".to_owned(), why: "too many open files".to_owned() };
         let errors = [(host("h1"), sudo("h1")), (host("h2"), sudo("h2")), (host("h3"), away), (host("h4"), local)];
-        let text = setup_problems(errors.iter().map(|(host, error)| (host, error))).to_string();
-        assert!(text.contains("sudo on h1, h2: a password is required") && text.contains("-l 'all:!h1:!h2'"), "{text}");
+        let text =
+            setup_problems(errors.iter().map(|(host, error)| (host, error)), &|hosts| format!("-l {}", hosts.len()))
+                .to_string();
+        assert!(
+            text.contains("sudo on h1, h2: a password is required") && text.contains("to exclude these hosts: -l 2"),
+            "{text}"
+        );
         assert!(text.contains("cannot connect to h4 from this machine: too many") && !text.contains("h3"), "{text}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::secrets::Values;
 use super::{Adoption, Encrypted, Keyring, NoMatch, ProjectIdentity, Request, blocking};
-use crate::catalog::{self, Catalog, Desired, Facts, Instance, Placement, ResourceSelection};
+use crate::catalog::{self, Catalog, Data, Desired, Facts, Instance, Placement, ResourceSelection};
 use crate::diag::{Diagnostic, Diagnostics, Origin, Source};
 use crate::inventory::{Become, Endpoint, Host, Inventory, Rules};
 use crate::name::{EnvName, HostName, RoleName, ServiceName, Tag};
@@ -39,6 +39,8 @@ pub struct Environment {
     pub limit: Option<BTreeSet<HostName>>,
     /// Which of the resources.
     pub part: ResourceSelection,
+    /// What becomes of the content of directories that no role wants any more.
+    pub data: Data,
     /// Where lab hosts of the same names are, in a rehearsal.
     pub rehearsal: Option<BTreeMap<HostName, String>>,
     /// What is set for hosts.
@@ -266,10 +268,11 @@ impl Environment {
         let limit: BTreeSet<HostName> = self.placement.hosts.keys().filter(here).cloned().collect();
         let spare: BTreeSet<HostName> = self.spare().into_iter().collect();
         let same = |known: &&Catalog| known.hosts.keys().eq(&limit) && known.spare.keys().eq(&spare);
-        match self.example.as_ref().filter(|_| facts.is_empty()).filter(same) {
-            Some(known) => Ok(known.clone()),
-            None => self.desired(facts, &limit, catalog::compile),
-        }
+        let catalog = match self.example.as_ref().filter(|_| facts.is_empty()).filter(same) {
+            Some(known) => known.clone(),
+            None => self.desired(facts, &limit, catalog::compile)?,
+        };
+        Ok(Catalog { data: self.data, ..catalog })
     }
 
     /// Works with everything that a catalog of these hosts is made of.

@@ -138,6 +138,7 @@ impl Reader {
             placement,
             limit,
             part: catalog::ResourceSelection::default(),
+            data: request.data,
             rehearsal: rehearsal(&request.addresses, &inventory),
             variables,
             inventory,

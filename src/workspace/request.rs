@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{PlacedNames, Placement, ResourceSelection, Target};
+use crate::catalog::{Data, PlacedNames, Placement, ResourceSelection, Target};
 use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
 use crate::inventory::Become;
 use crate::name::{EnvName, Tag};
@@ -21,6 +21,8 @@ pub struct Request {
     pub limit: Option<String>,
     /// Which resources.
     pub selector: Selector,
+    /// What becomes of the content of directories that no role wants any more.
+    pub data: Data,
     /// Variables that override all others, in the order given; see [`crate::vars::parse_setting`].
     pub variables: Vec<Setting>,
     /// Where the keys of vault files come from.
@@ -42,6 +44,7 @@ impl Request {
             depth: Depth::default(),
             limit: None,
             selector: Selector::default(),
+            data: Data::default(),
             variables: Vec::new(),
             keys: KeySources::default(),
             addresses: Addresses::default(),
@@ -141,7 +144,8 @@ impl Selector {
         let targets: Vec<Result<Target, Diagnostic>> =
             self.targets.iter().map(|text| Target::parse(text, &names)).collect();
         let mut part = ResourceSelection { tags: set(&self.tags), skip: set(&self.skip_tags), targets: Vec::new() };
-        let mut unknown = part.unknown_tags(known);
+        let services = placement.services.iter().map(|placed| placed.definition.name.as_str()).collect();
+        let mut unknown = part.unknown_tags(known, &services);
         for target in targets {
             match target {
                 Ok(target) => part.targets.push(target),

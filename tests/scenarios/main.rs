@@ -79,6 +79,7 @@ const STORIES: &[Story] = &[
     ("packages that are purged leave a host as it was", removal::packages),
     ("what needs a package keeps it, and its data outlive it", removal::dependencies),
     ("who uses an account, a group or a unit keeps it", removal::accounts_and_units),
+    ("a system user stays with its data and goes with them", removal::accounts_with_data),
     ("parts of files are changed, and the rest stays", edit::made_and_unmade),
     ("a part of what a package brings is changed in the run that brings it", edit::first_install),
     ("settings of the system itself hold, and go", system::settings),
@@ -129,6 +130,10 @@ const STORIES: &[Story] = &[
     ("what a power loss left on a host goes with the next lock", leftovers::without_power),
     ("F15: power comes back in the middle of a run", crash::f15_power_comes_back),
     ("verify says of every service on every host whether it is healthy", verify::every_service),
+    (
+        "a failed gate gives its cause, and what has failed for good is not waited for",
+        verify::a_failed_gate_gives_its_cause,
+    ),
     ("F27: health of services that die, waver, start slowly and hang", verify::f27_health_of_real_services),
     ("F48: two projects with an environment of the same name live side by side", projects::f48_side_by_side),
     ("F48: a ledger without a project is adopted once", projects::f48_adopted_once),

@@ -107,6 +107,17 @@ impl<'a> Project<'a> {
         self.run(&[&["apply", "lab", "--lab", "-y"], more].concat())
     }
 
+    /// Types what a run suggests after these words, without being asked.
+    pub(crate) fn suggested(&self, run: &Run, after: &str) -> Run {
+        let said = run.said();
+        let (_, rest) = said.split_once(after).unwrap_or_else(|| panic!("it does not say `{after}`\n{run}"));
+        let line = rest.trim_start().lines().next().unwrap_or_default();
+        let words = line.strip_prefix("armilla ").unwrap_or_else(|| panic!("`{line}` is no command of armilla\n{run}"));
+        let mut words: Vec<&str> = words.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+        words.extend((words.first() == Some(&"apply") && !words.contains(&"-y")).then_some("-y"));
+        self.run(&words)
+    }
+
     /// Applies, and finds nothing left to do.
     pub(crate) fn converges(&self) -> Run {
         let run = self.apply(&[]).ends(0);

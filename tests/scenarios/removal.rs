@@ -172,6 +172,63 @@ systemctl daemon-reload; systemctl start theirs; useradd -G sailor passenger");
     assert_eq!(sh("id sailor 2>/dev/null; getent group sailor | cut -d: -f1,4"), "sailor:passenger");
 }
 
+/// A keeper whose service writes into a directory of its own.
+const KEEPER: &str = "summary: It.
+resources:
+  - group: { name: hold, system: true }
+  - user: { name: keeper, group: hold, system: true }
+  - directory: { path: /srv/hold, owner: keeper, group: hold }
+  - unit:
+      name: keep.service
+      content: |
+        [Service]
+        User=keeper
+        ExecStart=/bin/sh -c 'echo all >/srv/hold/log; exec sleep infinity'
+  - service: { name: keep }
+";
+
+/// The user and the group of what stays stay, and the next system user gets another number; all goes where that is asked for.
+pub(crate) fn accounts_with_data(house: &House) {
+    house.fresh(&["h1"]);
+    let project = house.project("data");
+    let sh = |script: &str| house.sh("h1", script);
+    project.only(&["h1"], KEEPER);
+    project.converges();
+    let owner = || sh("stat -c %U:%G /srv/hold/log");
+    assert_eq!(owner(), "keeper:hold");
+    project.file("site.yml", "services: {}\n");
+    let plan = project.plan(&[]).ends(0).says("it is removed only if nothing stays in /srv/hold, which belongs to it");
+    plan.says("3 may change");
+    project.apply(&[]).ends(0);
+    assert!(!house.holds("h1", "systemctl cat keep") && owner() == "keeper:hold");
+    let plan =
+        project.plan(&["--detailed-exitcode"]).ends(0).says("/srv/hold, which stays, belongs to it").says("3 kept");
+    plan.says("delete it by hand, or with --with-data");
+    let number = sh("stat -c %u /srv/hold/log");
+    assert_ne!(sh("useradd --system next && id -u next"), number, "the data would belong to another user");
+
+    // The command that the plan suggests does it.
+    let plan = project.plan(&["--with-data"]).ends(0).says("3 to remove").says("armilla apply lab --with-data --lab");
+    project.suggested(&plan, "To apply this plan:").ends(0);
+    assert!(!house.holds("h1", "test -e /srv/hold || id keeper || getent group hold"), "something is left");
+    project.is_empty();
+    project.plan(&[]).ends(0).keeps("Kept");
+
+    // At once, where the service leaves; and where a person deletes the data.
+    for last in [&["--with-data"][..], &[]] {
+        project.only(&["h1"], KEEPER);
+        project.converges();
+        project.file("site.yml", "services: {}\n");
+        if last.is_empty() {
+            project.apply(&[]).ends(0);
+            sh("rm -r /srv/hold");
+        }
+        project.apply(last).ends(0);
+        assert!(!house.holds("h1", "test -e /srv/hold || id keeper || getent group hold"), "something is left");
+        project.is_empty();
+    }
+}
+
 fn same(before: &str, after: &str) {
     let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line)).map(|line| format!("-{line}"));
     let new = after.lines().filter(|line| !before.lines().any(|other| other == *line)).map(|line| format!("+{line}"));

@@ -1,6 +1,6 @@
 //! Health: asked alone, and waited for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::house::House;
 use crate::project::Project;
@@ -180,4 +180,51 @@ fn restarted_is_never_as_described(house: &House) {
     for host in hosts {
         clean(house, host);
     }
+}
+
+/// A service that fails as its script says and is started again after this many seconds; what its log says is a secret.
+fn failing(script: &str, pause: &str) -> String {
+    format!(
+        "summary: x
+inputs:
+  word: {{ type: secret, default: hunter2 }}
+resources:
+  - file: {{ path: /srv/word, content: \"{{{{ word }}}}\", mode: \"0600\" }}
+  - unit:
+      name: fickle.service
+      content: |
+        [Service]
+        ExecStart=/bin/sh -c '{script}'
+        Restart=on-failure
+        RestartSec={pause}
+  - service: {{ name: fickle, state: running }}
+health:
+  - command: {{ run: [sh, -c, 'test -e /run/fickle || {{ echo nothing; echo the hatch is shut >&2; exit 1; }}'], stable_for: 12s, within: 200s }}
+"
+    )
+}
+
+/// What systemd gave up is not waited for, and the end of its log is shown; what it starts again is waited for.
+pub(crate) fn a_failed_gate_gives_its_cause(house: &House) {
+    house.up(&["h1"]);
+    clean(house, "h1");
+    let project = house.project("cause");
+    let began = Instant::now();
+    project.only(&["h1"], &failing("echo bad word $$(cat /srv/word); sleep 0.5; exit 7", "100ms"));
+    let failed = project.apply(&[]).ends(3).says("fickle.service has failed for good").says("exit code 1: nothing");
+    assert!(began.elapsed() < Duration::from_secs(60), "it was waited for: {:?}", began.elapsed());
+    let failed = failed.says("standard error: the hatch is shut").says("5 restarts").says("bad word ***");
+    failed.says("Start request repeated too quickly").keeps("hunter2");
+    // The same where nothing changes: the apply starts what failed, or only waits.
+    project.apply(&[]).ends(3).says("fickle.service").keeps("Converged").keeps("hunter2");
+    assert!(began.elapsed() < Duration::from_secs(120), "it was waited for: {:?}", began.elapsed());
+
+    clean(house, "h1");
+    // As long as it must be healthy, it counts as running again.
+    let second = "echo x >>/srv/note; test $$(wc -l </srv/note) -ge 2 || exit 7; touch /run/fickle; sleep infinity";
+    project.only(&["h1"], &failing(second, "4s"));
+    project.converges();
+    assert_eq!(house.sh("h1", "wc -l </srv/note"), "2");
+    clean(house, "h1");
+    house.sh("h1", "rm -f /srv/word");
 }

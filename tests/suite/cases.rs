@@ -14,14 +14,15 @@ use std::sync::Arc;
 use armilla::diag::Source as Text;
 use armilla::fact::{FACTS, Fact};
 use armilla::resource::{
-    Change, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Others, Resource, Source, Verb, Verdict, Wish,
+    Change, Decision, Field, FieldValue, FileMode, KINDS, KindInfo, Others, Resource, Source, Staying, Verb, Verdict,
+    Wish,
 };
 use armilla::secret::Datum;
 use armilla::step::{
     AccountUse, Alternative, ApiRequest, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate,
     Holding, Leftovers, Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed,
-    PathReading, Probe, Reading, Readings, Remote, RemovalReading, Sending, Step, Trust, UnitReading, UnpackLimits,
-    Unpacking, UserReading,
+    PathReading, Probe, Reading, Readings, Remote, RemovalReading, Retry, Sending, Step, Trust, UnitReading,
+    UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -253,6 +254,10 @@ struct CaseOthers {
     wanted: Vec<String>,
     removed: Vec<String>,
     installed: Vec<String>,
+    /// Directories that may stay, as `user app /srv/app`.
+    perhaps: Vec<String>,
+    /// Those that do.
+    surely: Vec<String>,
 }
 
 impl CaseOthers {
@@ -265,6 +270,13 @@ impl CaseOthers {
         self.wanted.iter().map(split).for_each(|(kind, target)| others.want(&kind, &target));
         self.removed.iter().map(split).for_each(|(kind, target)| others.remove(&kind, &target));
         self.installed.iter().map(split).for_each(|(kind, target)| others.install(&kind, &target));
+        for (list, staying) in [(&self.perhaps, Staying::Perhaps), (&self.surely, Staying::Surely)] {
+            for text in list {
+                let (account, path) = text.rsplit_once(' ').unwrap_or_else(|| panic!("`{text}` has no path"));
+                let (kind, name) = split(&account.to_owned());
+                others.belongs((&kind, &name), path, staying);
+            }
+        }
         others
     }
 }
@@ -744,6 +756,8 @@ fn show_command(command: &Command) -> String {
     if command.timeout.as_secs() != 600 {
         notes.push(format!("within {}s", command.timeout.as_secs()));
     }
+    let again = |retry: &Retry| format!("{} more tries, {}s apart", retry.times, retry.delay.as_secs());
+    notes.extend(command.retry.iter().map(again));
     notes.extend(command.file.iter().map(|content| format!("given {content:?}")));
     if !command.stdin.bytes().is_empty() {
         notes.push(format!("reading {:?}", command.stdin));

@@ -246,6 +246,7 @@ fn f20_a_program_or_a_service_that_is_killed_is_no_success() {
         stable_for: Duration::from_secs(3),
         within: Duration::from_secs(5),
         at_most: Duration::from_secs(9),
+        units: Vec::new(),
     };
     let begin = run(&format!("{begin} >/dev/null 2>&1"));
     let outcomes = perform(&[begin, Step::Await(Gate { of: "it".to_owned(), checks: vec![check] })]);

@@ -237,6 +237,7 @@ fn every_step(room: &Room, evil: &str) -> Vec<Step> {
         stable_for: Duration::ZERO,
         within: Duration::ZERO,
         at_most: Duration::ZERO,
+        units: vec![evil.to_owned()],
     };
     let mut steps = vec![
         Step::Unchanged { path: path(evil), digest: Some(Digest(evil.to_owned())) },

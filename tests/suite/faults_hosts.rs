@@ -176,6 +176,7 @@ fn f19_a_clock_that_jumps_by_days_changes_no_limit_and_no_duration() {
         stable_for: Duration::from_secs(2),
         within: Duration::from_secs(5),
         at_most: Duration::from_secs(9),
+        units: Vec::new(),
     };
     let never = Check { probe: Probe::Command(under(&["false"])), within: Duration::from_secs(2), ..check.clone() };
     let gate = |check: &Check| Step::Await(Gate { of: "it".to_owned(), checks: vec![check.clone()] });

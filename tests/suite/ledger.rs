@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use armilla::catalog::{ResourceSelection, Target};
+use armilla::catalog::{Data, ResourceSelection, Target};
 use armilla::ledger::{Ledger, Records};
 use armilla::name::HostName;
 use armilla::plan::{self, Cause, Entry, Left, Plan, Reason, Verdict};
@@ -214,7 +214,7 @@ enum End {
 
 fn end(world: &mut World, end: End, when: &str) {
     let plan = match end {
-        End::Destroyed => world.destroy(),
+        End::Destroyed => world.destroy(Data::Kept),
         End::LeftTheRoles => {
             world.site(NOTHING);
             plan(world)
@@ -301,7 +301,7 @@ fn a_service_is_ours_where_an_earlier_run_made_its_unit() {
     of_role(&mut world, &format!("{SAIL}{SAILS}"));
     converge(&world);
     assert!(is_active(&world, "sail.service") && link(&world));
-    let plan = world.destroy();
+    let plan = world.destroy(Data::Kept);
     assert_eq!(plan.summary().kept, 0, "{}", show_plan(&plan));
     assert!(world.apply(&plan).report.converged());
     assert!(!is_active(&world, "sail.service") && !link(&world) && !there(&world, "/etc/systemd/system/sail.service"));
@@ -341,7 +341,7 @@ fn what_differs_from_what_an_interrupted_run_made_stays() {
     world.fleet.cut(None);
     assert!(there(&world, "/etc/a") && there(&world, "/etc/b"));
     world.fleet.drift("h1", &Drift::Edit("/etc/a".to_owned()));
-    let plan = world.destroy();
+    let plan = world.destroy(Data::Kept);
     let entry = about(&plan, "/etc/a");
     assert_eq!(entry.reason, Reason::Because("it is not as the interrupted run left it".to_owned()));
     world.apply(&plan);
@@ -357,7 +357,7 @@ fn of_what_an_older_journal_does_not_tell_it_is_said_that_it_is_not_known() {
     let mut ledger = Ledger::parse(&ledger.expect("a ledger")).expect("a ledger");
     ledger.owned.values_mut().for_each(|owned| owned.imprint = None);
     world.fleet.write_ledger("h1", &owner, &ledger.text());
-    let plan = world.destroy();
+    let plan = world.destroy(Data::Kept);
     assert_eq!(plan.undecided().count(), 1, "{}", show_plan(&plan));
     world.apply(&plan);
     assert!(there(&world, "/etc/a"));
@@ -446,6 +446,86 @@ fn a_group_with_others_in_it_stays_and_so_does_a_group_of_a_user_that_goes() {
     let plan = converge(&world);
     kept(&plan, "crew", "user nobody is in it");
     assert!(groups(&world));
+}
+
+fn has(world: &World, user: &str, group: &str) -> [bool; 2] {
+    let has = world.fleet.on("h1", |host| [host.users.contains_key(user), host.groups.contains_key(group)]);
+    has.expect("a host")
+}
+
+/// What a service leaves, and to whom it belongs.
+const KEEPER: &str = "  - group: { name: hold, system: true }\n  - user: { name: keeper, group: hold, system: true }\n  \
+                      - directory: { path: /srv/data, owner: keeper, group: hold }\n";
+
+#[test]
+fn an_account_stays_with_its_data_and_goes_with_them() {
+    let data = |world: &World| put(world, "/srv/data/log", "all");
+    let mut world = applied(KEEPER);
+    data(&world);
+    world.site(NOTHING);
+    let first = converge(&world);
+    for target in ["/srv/data", "keeper", "hold"] {
+        assert!(matches!(about(&first, target).verdict, Verdict::MayChange(_)), "{}", show_plan(&first));
+    }
+    assert!(there(&world, "/srv/data/log") && has(&world, "keeper", "hold") == [true, true]);
+    let second = plan(&world);
+    kept(&second, "/srv/data", "it was not empty when it was to be removed: delete it by hand, or with --with-data");
+    kept(&second, "keeper", "/srv/data, which stays, belongs to it");
+    kept(&second, "hold", "/srv/data, which stays, belongs to it");
+    assert!(second.is_empty() && !second.has_work(), "{}", show_plan(&second));
+
+    // All of it goes where somebody asks for that, also later.
+    let all = world.plan_with_data().expect("a plan");
+    assert_eq!(all.summary().count(Action::Remove), 3, "{}", show_plan(&all));
+    assert!(world.apply(&all).report.converged());
+    assert!(!there(&world, "/srv/data") && has(&world, "keeper", "hold") == [false, false]);
+    assert!(plan(&world).entries().next().is_none() && all_is_written_down(&world));
+
+    // Or when a person has deleted the data.
+    let mut world = applied(KEEPER);
+    data(&world);
+    world.site(NOTHING);
+    converge(&world);
+    for path in ["/srv/data/log", "/srv/data"] {
+        world.fleet.drift("h1", &Drift::Delete(path.to_owned()));
+    }
+    converge(&world);
+    assert_eq!(has(&world, "keeper", "hold"), [false, false]);
+}
+
+#[test]
+fn an_account_without_data_goes_at_once_and_one_that_comes_back_has_its_data() {
+    let mut world = applied(KEEPER);
+    world.site(NOTHING);
+    converge(&world);
+    assert!(!there(&world, "/srv/data") && has(&world, "keeper", "hold") == [false, false]);
+    settled(&world);
+
+    let mut world = applied(KEEPER);
+    put(&world, "/srv/data/log", "all");
+    let uid = |world: &World| world.fleet.on("h1", |host| host.users["keeper"].uid).expect("a host");
+    let before = uid(&world);
+    world.site(NOTHING);
+    converge(&world);
+    world.site("services:\n  it: { hosts: all }\n");
+    let back = converge(&world);
+    assert!(back.entries().next().is_none() && uid(&world) == before, "{}", show_plan(&back));
+    // It is still armilla's own.
+    world.site(NOTHING);
+    let gone = world.destroy(Data::Removed);
+    world.apply(&gone);
+    assert!(!there(&world, "/srv/data") && has(&world, "keeper", "hold") == [false, false], "{}", show_plan(&gone));
+}
+
+#[test]
+fn an_account_stays_with_a_directory_that_is_protected() {
+    let mut world = applied(&KEEPER.replace("  - directory:", "  - protect: true\n    directory:"));
+    world.site(NOTHING);
+    let plan = converge(&world);
+    kept(&plan, "keeper", "/srv/data, which stays, belongs to it");
+    let all = world.plan_with_data().expect("a plan");
+    kept(&all, "keeper", "/srv/data, which stays, belongs to it");
+    assert_eq!(has(&world, "keeper", "hold"), [true, true]);
 }
 
 #[test]
@@ -545,7 +625,7 @@ fn what_leaves_a_role_is_taken_away_in_reverse_order() {
     let plan = converge(&world);
     let targets: Vec<&str> = plan.entries().map(|entry| entry.address.target.as_str()).collect();
     assert_eq!(targets, ["/etc/own/a", "/etc/own"]);
-    assert!(plan.entries().all(|entry| entry.reason == Reason::Left), "{}", show_plan(&plan));
+    assert!(plan.entries().all(Entry::is_removal), "{}", show_plan(&plan));
     assert_eq!(plan.removals().values().sum::<usize>(), 2);
     assert!(!there(&world, "/etc/own") && there(&world, "/etc/stays"));
     settled(&world);
@@ -724,7 +804,7 @@ fn destroying_an_environment_needs_no_site() {
     for (index, project) in projects(6).into_iter().enumerate() {
         let before = shapes(&project.world());
         let world = installed(&project);
-        let plan = world.destroy();
+        let plan = world.destroy(Data::Kept);
         let run = world.apply(&plan);
         assert!(run.report.converged(), "{}{}", show_plan(&plan), show_run(&plan, &run));
         let name = format!("project {index}\n{}", show_plan(&plan));
@@ -861,7 +941,7 @@ fn of_a_file_that_left_the_roles_a_copy_is_kept_until_all_is_destroyed() {
     converge(&world);
     let copies = |world: &World| world.fleet.on("h1", |host| host.copies.keys().cloned().collect::<Vec<_>>());
     assert_eq!(copies(&world), Some(vec!["/etc/a".to_owned()]));
-    let plan = world.destroy();
+    let plan = world.destroy(Data::Kept);
     assert!(world.apply(&plan).report.converged(), "{}", show_plan(&plan));
     assert!(!there(&world, "/etc/b"));
     assert_eq!(copies(&world), Some(Vec::new()));

@@ -109,6 +109,21 @@ fn the_tags_of_a_service_are_not_those_of_what_its_role_requires() {
 }
 
 #[test]
+fn a_service_stands_where_a_tag_does() {
+    let own = &["package nginx", "file /etc/nginx/a", "file /etc/nginx/b", "service nginx", "file /srv/always"];
+    let cases: &[(&[&str], &[&str], &[&str])] = &[
+        (&["web"], &[], own),
+        (&["web"], &["config"], &["package nginx", "service nginx", "file /srv/always"]),
+        (&["web", "ground"], &[], EVERYTHING),
+        (&[], &["web"], &["file /srv/base"]),
+        (&["ground", "always"], &["web"], &["file /srv/base"]),
+    ];
+    for (only, skip, want) in cases {
+        assert_eq!(planned(&world(), &tags(only, skip)), *want, "-t {only:?} --skip-tags {skip:?}");
+    }
+}
+
+#[test]
 fn a_target_is_typed_as_the_plan_shows_it_or_with_colons() {
     let cases: &[(&str, &[&str])] = &[
         ("h1 file /etc/nginx/a", &["file /etc/nginx/a"]),
@@ -153,11 +168,11 @@ fn a_selection_that_leaves_nothing_is_refused() {
 #[test]
 fn tags_that_nothing_has_are_told_with_the_nearest() {
     let known = ["config", "slow"].iter().map(|tag| armilla::name::Tag::new(tag).expect("a tag")).collect();
-    let told: Vec<String> =
-        tags(&["confg", "all"], &["slov", "never"]).unknown_tags(&known).iter().map(ToString::to_string).collect();
+    let told = tags(&["confg", "all", "web"], &["slov", "never", "web"]).unknown_tags(&known, &["web"].into());
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2);
     assert!(
-        told[0].starts_with("error: --tags: nothing has the tag `confg`") && told[0].contains("`config`"),
+        told[0].starts_with("error: --tags: no tag or service `confg`") && told[0].contains("`config`"),
         "{}",
         told[0]
     );

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use armilla::catalog::Data;
 use armilla::name::{Owner, ProjectId};
 use armilla::plan::{Left, Plan, Verdict};
 use armilla::sim::{Fault, World, show_plan, show_run};
@@ -85,7 +86,7 @@ fn f48_two_projects_with_an_environment_of_the_same_name_live_side_by_side() {
     role(&mut one, "  - file: { path: /srv/new, content: a }\n");
     converge(&one);
     assert!(!there(&one, "/srv/one") && there(&one, "/srv/new") && there(&one, "/srv/two"));
-    one.apply(&one.destroy());
+    one.apply(&one.destroy(Data::Kept));
     assert!(!there(&one, "/srv/new") && there(&two, "/srv/two"), "the other project keeps what it has");
     settled(&two);
     assert!(one.fleet.kept("h1", &two.owner()).is_some_and(|(ledger, _)| ledger.is_some()));
@@ -172,14 +173,14 @@ fn what_another_project_has_too_is_not_taken_away() {
     let (ledger, _) = one.fleet.kept("h1", &one.owner()).expect("a ledger");
     let two = beside(&one, other(&one), both);
     one.fleet.write_ledger("h1", &two.owner(), &ledger.expect("a ledger"));
-    let gone = one.destroy();
+    let gone = one.destroy(Data::Kept);
     assert_eq!((gone.removals().len(), gone.summary().kept), (0, 3), "{}", show_plan(&gone));
     assert!(show_plan(&gone).contains("of the project other-"), "{}", show_plan(&gone));
     one.site("services: {}\n");
     one.apply(&plan(&one));
     assert!(there(&two, "/etc/motd") && there(&two, "/srv/a/b"));
     // Now it is the other's alone.
-    two.apply(&two.destroy());
+    two.apply(&two.destroy(Data::Kept));
     assert!(!there(&two, "/etc/motd") && !there(&two, "/srv/a"));
 }
 
@@ -189,8 +190,7 @@ fn a_directory_with_something_of_another_project_stays() {
     converge(&one);
     let two = beside(&one, other(&one), "  - file: { path: /srv/a/b, content: b }\n");
     converge(&two);
-    let mut gone = one.destroy();
-    gone.with_data();
+    let gone = one.destroy(Data::Removed);
     assert!(show_plan(&gone).contains("/srv/a/b is in it and belongs to"), "{}", show_plan(&gone));
     one.apply(&gone);
     settled(&two);
@@ -401,10 +401,10 @@ proptest! {
         project.next().write(&mut one);
         one.apply(&plan(&one));
         settled(&two);
-        one.apply(&one.destroy());
+        one.apply(&one.destroy(Data::Kept));
         settled(&two);
         prop_assert!(plan(&two).in_sync > 0);
-        two.apply(&two.destroy());
+        two.apply(&two.destroy(Data::Kept));
         for host in two.fleet.names() {
             let left = two.fleet.on(&host, |host| host.paths.get("/opt/two/file").is_some());
             prop_assert_eq!(left, Some(false));

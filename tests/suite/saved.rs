@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use armilla::catalog::{Catalog, Chosen, Extent, HostCatalog, Member, ResourceSelection, RoleBlock, Service, Wanted};
+use armilla::catalog::{
+    Catalog, Chosen, Data, Extent, HostCatalog, Member, ResourceSelection, RoleBlock, Service, Wanted,
+};
 use armilla::diag::{Origin, Source};
 use armilla::inventory::Endpoint;
 use armilla::ledger::{Applied, Expected, Ledger, Revision};
@@ -163,6 +165,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
         spare: [(host("old1"), Endpoint::new(host("old1")))].into(),
         moved: vec![],
         extent: Extent::Chosen,
+        data: Data::Removed,
         secrets,
     }
 }

@@ -133,7 +133,7 @@ fn what_a_selector_does_not_find_is_an_error_or_a_warning() {
         ..Request::of(name("test"))
     };
     let problems = open(&[hosts], &with(NoMatch::Error)).err().expect("an error").to_string();
-    assert!(problems.contains("nothing has the tag `nobody`"), "{problems}");
+    assert!(problems.contains("no tag or service `nobody`"), "{problems}");
     let environment = open(&[hosts], &with(NoMatch::Warning)).expect("a warning");
     assert!(environment.warnings.iter().any(|warning| warning.what.contains("nobody")));
     let catalog = environment.catalog(&Facts::new(), &BTreeSet::new()).expect("fine");

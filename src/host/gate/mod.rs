@@ -1,8 +1,9 @@
 //! Gates: health checks that must hold on this host before what needs them goes on.
 //!
-//! In: checks, and who asks a probe. Out: that they hold, or what does not and how long it was waited for. Never: another
-//! rule of what is healthy than [`crate::step::health`], by which plans go.
+//! In: checks, and who asks a probe. Out: that they hold, or what does not, how long it was waited for, and what the host
+//! knows of the units behind it. Never: another rule of what is healthy than [`crate::step::health`], by which plans go.
 
+pub(super) mod units;
 mod words;
 
 use std::time::{Duration, Instant};
@@ -30,11 +31,39 @@ pub(super) fn pass(programs: &Programs<'_>, gate: &Gate, ask: &mut Ask<'_>, tell
     if let Some(why) = gate.checks.iter().find_map(|check| fault(programs, check)) {
         return Err(Failure::new(why));
     }
-    gate.checks.iter().try_for_each(|check| await_check(check, ask, &mut Teller::patient(tell)))
+    gate.checks.iter().try_for_each(|check| {
+        let ended = await_check(check, ask, &mut Teller::patient(tell))?;
+        ended.map_or(Ok(()), |ended| Err(Failure::new(ended.explained(programs, check))))
+    })
 }
 
-fn await_check(check: &Check, ask: &mut Ask<'_>, teller: &mut Teller<'_>) -> Result {
+/// Why a check is not waited for any longer.
+struct Ended {
+    /// What does not hold, and how long it was waited for.
+    why: String,
+    /// The last answer.
+    reading: Reading,
+}
+
+impl Ended {
+    /// With the other stream of a program, and with what the host knows of the units.
+    fn explained(self, programs: &Programs<'_>, check: &Check) -> String {
+        let Self { why, reading } = self;
+        std::iter::once(why)
+            .chain(words::other_stream(&reading))
+            .chain(units::told(programs, check))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+/// None if it holds.
+///
+/// # Errors
+/// When nobody waits for it any more.
+fn await_check(check: &Check, ask: &mut Ask<'_>, teller: &mut Teller<'_>) -> Result<Option<Ended>> {
     let (began, mut wait) = (Instant::now(), Wait::begin(Duration::ZERO));
+    let mut failed = units::Failed::default();
     loop {
         let asked = began.elapsed();
         let left = Duration::from_secs(seconds(wait.left(check, asked)));
@@ -42,16 +71,23 @@ fn await_check(check: &Check, ask: &mut Ask<'_>, teller: &mut Teller<'_>) -> Res
         let reading = ask(short.as_ref().unwrap_or(&check.probe), left);
         let now = began.elapsed();
         let used_up = short.is_some() && now.saturating_sub(asked) + SLACK >= left;
-        let trouble = trouble(check, reading);
+        let trouble = trouble(check, &reading);
         let answer = match trouble.as_deref() {
             None => Heard::Holds,
             Some(why) if used_up => Heard::Late(why),
             Some(why) => Heard::Fails(why),
         };
         match wait.hear(check, now, answer) {
-            WaitStep::Enough => return Ok(()),
-            WaitStep::Over(why) => return Err(Failure::new(why)),
-            WaitStep::Again(left, why) => teller.say(&why, &format!(" ({} s left)", left.as_secs()))?,
+            WaitStep::Enough => return Ok(None),
+            WaitStep::Over(why) => return Ok(Some(Ended { why, reading })),
+            WaitStep::Again(left, why) => {
+                let unit = trouble.and_then(|_| failed.for_good(check, (now, left), ask));
+                if let Some(unit) = unit {
+                    let why = format!("{unit} has failed for good, so it is not waited for any longer: {why}");
+                    return Ok(Some(Ended { why, reading }));
+                }
+                teller.say(&why, &format!(" ({} s left)", left.as_secs()))?;
+            }
         }
         std::thread::sleep(PAUSE);
     }
@@ -72,8 +108,8 @@ fn shortened(probe: &Probe, left: Duration) -> Option<Probe> {
 }
 
 /// What does not hold.
-fn trouble(check: &Check, reading: Reading) -> Option<String> {
-    let readings: Readings = [(check.probe.clone(), reading)].into_iter().collect();
+fn trouble(check: &Check, reading: &Reading) -> Option<String> {
+    let readings: Readings = [(check.probe.clone(), reading.clone())].into_iter().collect();
     match health(std::slice::from_ref(check), &readings) {
         Health::Healthy => None,
         Health::Unhealthy(why) => Some(words::unhealthy(check, &readings, why)),

@@ -80,6 +80,13 @@ fn a_gate_opens_waits_and_gives_up() {
     assert!(began.elapsed() >= Duration::from_millis(1400), "it held for long enough");
     assert_eq!(why(&stage, output("echo no >&2; exit 3", "yes", 0, 1000)), "not within 1 s: exit code 3: no");
     assert!(why(&stage, output("echo yes; echo more", "yes", 0, 500)).contains("the answer is: yes\nmore"));
+    let both = why(&stage, output("echo one; echo two >&2; exit 3", "yes", 0, 1000));
+    assert_eq!(both, "not within 1 s: exit code 3: one\nstandard error: two");
+    let both = why(&stage, output("echo no; seq 12 >&2", "yes", 0, 500));
+    assert!(
+        both.starts_with("not within 1 s: the answer is: no\nstandard error: 3\n4\n") && both.ends_with("\n12"),
+        "{both}"
+    );
     assert!(why(&stage, output("echo yes", "(", 0, 60_000)).contains("not an extended regular expression: ("));
 }
 
@@ -171,6 +178,23 @@ fn what_never_will_hold_is_not_waited_for_and_what_holds_is_asked_in_turn() {
 }
 
 #[test]
+fn a_unit_that_has_failed_for_good_is_not_waited_for() {
+    let (stage, began) = (Stage::new(), Instant::now());
+    let check = Check { units: vec!["web.service".to_owned()], ..succeeds("echo no; echo why >&2; exit 1") };
+    let gate = Gate { of: "test".to_owned(), checks: vec![timed(check, 0, 600_000, 600_000)] };
+    let (programs, failed) = (stage.programs(), UnitReading { active: "failed".to_owned(), ..UnitReading::default() });
+    let mut ask = |probe: &Probe, left| match probe {
+        Probe::Unit(_) => Reading::Unit(failed.clone()),
+        probe => asked(&programs, probe, left),
+    };
+    let why = pass(&programs, &gate, &mut ask, &mut |_| true).expect_err("it failed").why;
+    let wanted =
+        "web.service has failed for good, so it is not waited for any longer: exit code 1: no\nstandard error: why";
+    assert!(why.starts_with(wanted), "{why}");
+    assert!(began.elapsed() >= Duration::from_secs(2) && began.elapsed() < NOT_HELD_UP, "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_unit_is_named_in_what_is_said_of_it() {
     let stage = Stage::new();
     if !stage.programs().has("systemctl") {
@@ -180,5 +204,6 @@ fn a_unit_is_named_in_what_is_said_of_it() {
     }
     let unit = timed(Check::new(Probe::Unit("fickle.service".to_owned()), Expect::Active), 0, 600, 600);
     let why = why(&stage, unit);
-    assert!(why.ends_with("fickle.service fails, and systemd keeps restarting it"), "{why}");
+    let first = why.lines().next().unwrap_or_default();
+    assert!(first.ends_with("fickle.service fails, and systemd keeps restarting it"), "{why}");
 }

@@ -29,11 +29,31 @@ fn of(subject: &str, why: &str) -> String {
     why.strip_prefix("it ").map_or_else(|| format!("{subject}: {why}"), |rest| format!("{subject} {rest}"))
 }
 
+/// The most lines that are said of the standard error beside the answer.
+const LINES: usize = 10;
+
+/// What a program complained, where only its answer was said of it. It is said at the end and not while it is waited for:
+/// a complaint with the time in it would be news each time.
+pub(super) fn other_stream(reading: &Reading) -> Option<String> {
+    let Reading::Command(answer) = reading else { return None };
+    let said = answer.exit == 0 || !text(&answer.stdout).is_empty();
+    let complaint = Some(text(&answer.stderr)).filter(|text| said && !text.is_empty())?;
+    Some(format!("standard error: {}", last_lines(&complaint, LINES)))
+}
+
+/// The last lines of a text.
+pub(super) fn last_lines(text: &str, most: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(most)..].join("\n")
+}
+
+/// The end of what a program wrote.
+fn text(bytes: &[u8]) -> String {
+    let end = &bytes[bytes.len().saturating_sub(MOST)..];
+    String::from_utf8_lossy(end).replace('\0', "").trim().to_owned()
+}
+
 fn of_program(answer: &CommandReading, limit: u64) -> String {
-    let text = |bytes: &[u8]| {
-        let end = &bytes[bytes.len().saturating_sub(MOST)..];
-        String::from_utf8_lossy(end).replace('\0', "").trim().to_owned()
-    };
     let said = text(&answer.stdout);
     match answer.exit {
         124 => format!("no answer within {limit} s"),

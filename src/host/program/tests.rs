@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::secret::Content;
-use crate::step::{Alternative, Outcome};
+use crate::step::{Alternative, Outcome, Retry};
 
 /// More than anything here takes on a machine that is busy, and less than what would be too long.
 pub(in crate::host) const NOT_HELD_UP: Duration = Duration::from_secs(120);
@@ -422,10 +422,53 @@ fn whoever_listens_hears_everything_at_once_and_may_break_off() {
 }
 
 #[test]
+fn a_program_is_tried_again_and_each_failed_try_is_told() {
+    let stage = Stage::new();
+    let count = stage.path("tries");
+    let again = |times, delay| Some(Retry { times, delay: Duration::from_millis(delay) });
+    let third = sh(&format!("echo x >>'{count}'; n=$(wc -l <'{count}'); echo; echo \"no $n\" >&2; [ $n -ge 3 ]"));
+    let tried = |command: &Command| {
+        let mut told = Vec::new();
+        let ended = perform(&stage.programs(), command, &mut |words| {
+            told.extend(Some(words.to_owned()).filter(|words| !words.is_empty()));
+            true
+        });
+        (ended, told)
+    };
+    let (ended, told) = tried(&Command { retry: again(4, 10), ..third.clone() });
+    assert_eq!(ended, Ok(()));
+    assert_eq!(told, ["try 1 of 5 failed with exit code 1: no 1", "try 2 of 5 failed with exit code 1: no 2"]);
+    fs::remove_file(&count).expect("it was made");
+    let began = Instant::now();
+    let (ended, told) = tried(&Command { retry: again(1, 600), ..third.clone() });
+    assert_eq!(ended.expect_err("twice is not enough").why, "no 2\nit was tried 2 times");
+    assert!(told.len() == 1 && began.elapsed() >= Duration::from_millis(600), "{told:?}");
+    let once = sh("exit 3");
+    assert_eq!(tried(&once), (Err(Failure { exit: 3, why: String::new() }), Vec::new()));
+    // The guard is asked once, before the first try.
+    fs::remove_file(&count).expect("it was made");
+    let (command, guard) = (Command { retry: again(4, 10), ..third }, sh(&format!("[ -e '{count}' ]")));
+    assert_eq!(perform_unless(&stage.programs(), (&command, &guard), &mut |_| true), Ok(Outcome::Done));
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_tried_again() {
+    let stage = Stage::new();
+    let retry = Some(Retry { times: 9, delay: Duration::from_secs(600) });
+    let (mut asked, began) = (0, Instant::now());
+    let ended = perform(&stage.programs(), &Command { retry, ..sh("exit 1") }, &mut |_| {
+        asked += 1;
+        asked < 3
+    });
+    assert!(ended.is_err_and(|failure| failure.why.contains("nobody")) && asked == 3);
+    assert!(began.elapsed() < NOT_HELD_UP);
+}
+
+#[test]
 fn a_guarded_step_runs_only_when_it_is_needed() {
     let stage = Stage::new();
     let made = Command::new(["touch", &stage.path("made")]);
-    let guarded = |guard: &str| perform_unless(&stage.programs(), &made, &within(sh(guard), 4));
+    let guarded = |guard: &str| perform_unless(&stage.programs(), (&made, &within(sh(guard), 4)), &mut |_| true);
     assert_eq!(guarded("echo text; exit 0"), Ok(Outcome::NotNeeded));
     let why = guarded("echo hm; sleep 600").expect_err("it does not answer").why;
     assert_eq!(why, "the guard did not answer within 4 s: hm");

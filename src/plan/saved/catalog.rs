@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{self, Mark};
-use crate::catalog::{Catalog, Chosen, Extent, HostCatalog, Member, Move, RoleBlock, Service, Wanted};
+use crate::catalog::{Catalog, Chosen, Data, Extent, HostCatalog, Member, Move, RoleBlock, Service, Wanted};
 use crate::diag::Origin;
 use crate::inventory::Endpoint;
 use crate::name::{HostName, Owner, RoleName, ServiceName, Tag};
@@ -28,6 +28,9 @@ pub(super) struct Stored {
     spare: BTreeMap<HostName, Endpoint>,
     moved: Vec<Move>,
     extent: Extent,
+    /// Plans that were saved before it could be chosen kept it.
+    #[serde(default, skip_serializing_if = "Data::is_kept")]
+    data: Data,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,6 +127,7 @@ impl Stored {
             spare: catalog.spare.clone(),
             moved: catalog.moved.clone(),
             extent: catalog.extent,
+            data: catalog.data,
         }
     }
 
@@ -132,7 +136,7 @@ impl Stored {
     /// # Errors
     /// When a resource is of no kind that is known, or its keys are wrong. Only where secrets are unsealed.
     pub(super) fn catalog(self, owner: Owner, secrets: Vec<Secret<String>>) -> Result<Catalog, String> {
-        let Self { services, items, hosts, spare, moved, extent } = self;
+        let Self { services, items, hosts, spare, moved, extent, data } = self;
         let items = items.into_iter().map(Item::wanted).collect::<Result<Vec<_>, _>>()?;
         let host = |(name, host): (HostName, Host)| {
             let blocks = host.blocks.into_iter().enumerate().map(|(place, part)| part.block(place, &items));
@@ -143,7 +147,7 @@ impl Stored {
             Ok((name, HostCatalog { endpoint: host.endpoint, blocks }))
         };
         let hosts = hosts.into_iter().map(host).collect::<Result<_, String>>()?;
-        Ok(Catalog { owner, services, hosts, spare, moved, extent, secrets })
+        Ok(Catalog { owner, services, hosts, spare, moved, extent, data, secrets })
     }
 }
 

@@ -7,9 +7,13 @@ use super::layout::{self, paint};
 use super::words;
 use crate::apply::Failure;
 use crate::plan::{Plan, StageId, Work};
+use crate::step::Step;
 
 /// Lines of a complaint that are shown; its end is what explains it.
 const COMPLAINT: usize = 15;
+
+/// The same of a gate: its first line says what was waited for, and what follows is short by itself.
+const GATE: usize = 60;
 
 /// The role or service a stage is about.
 pub(super) fn subject(work: &Work) -> String {
@@ -28,9 +32,11 @@ pub(super) fn lines(plan: &Plan, stage: StageId, failure: &Failure) -> Vec<Strin
         failure.step().and_then(|step| plan.entry_of(stage, step)).map(|entry| words::address(&entry.address));
     let resource = resource.map(|text| format!("  {text}")).unwrap_or_default();
     let mut lines = vec![format!("{}  {}{resource}", paint(layout::WRONG, &format!("{host} failed")), subject(work))];
-    let step = failure.step().and_then(|step| work.steps().get(step).map(words::step));
+    let step = failure.step().and_then(|step| work.steps().get(step).cloned());
+    let most = if matches!(step, Some(Step::Await(_))) { GATE } else { COMPLAINT };
+    let step = step.as_ref().map(words::step);
     lines.extend(match failure {
-        Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, stderr),
+        Failure::Step { exit, stderr, .. } => broken(step.as_deref(), *exit, &complaint(stderr, most)),
         Failure::Host { why, .. } | Failure::Fenced { why, .. } => lost(step.as_deref(), why),
         Failure::Undone { cause, why } => put_back(plan, stage, cause, &format!("the change was rolled back: {why}")),
         Failure::Unsure { cause, why } => {
@@ -50,14 +56,14 @@ fn put_back(plan: &Plan, stage: StageId, cause: &Failure, what: &str) -> Vec<Str
     first.into_iter().chain(words::lines(what).into_iter().map(|line| format!("  {line}"))).collect()
 }
 
-fn broken(step: Option<&str>, exit: i32, stderr: &str) -> Vec<String> {
+fn broken(step: Option<&str>, exit: i32, complaint: &[String]) -> Vec<String> {
     let mut lines: Vec<String> = step.map(|step| format!("  {step}")).into_iter().collect();
     lines.push(match exit {
         124 => "  timed out (exit code 124)".to_owned(),
         127 => "  command not found (exit code 127)".to_owned(),
         _ => format!("  exit code {exit}"),
     });
-    lines.extend(complaint(stderr));
+    lines.extend_from_slice(complaint);
     lines
 }
 
@@ -67,9 +73,9 @@ fn lost(step: Option<&str>, why: &str) -> Vec<String> {
 }
 
 /// The end of what a program complained.
-fn complaint(stderr: &str) -> Vec<String> {
+fn complaint(stderr: &str, most: usize) -> Vec<String> {
     let all = words::lines(stderr.trim_end());
-    let hidden = all.len().saturating_sub(COMPLAINT);
+    let hidden = all.len().saturating_sub(most);
     let before = (hidden > 0).then(|| paint(layout::QUIET, &format!("... {}", words::count(hidden, "earlier line"))));
     before
         .into_iter()

@@ -3,6 +3,7 @@
 //! In: plans, events, reports. Out: texts with colours that say nothing the words do not say too; whoever prints them
 //! to something that is no terminal takes the colours out. Never: a control character that came from a user or a host.
 
+mod alike;
 mod course;
 mod diff;
 pub mod doctor;

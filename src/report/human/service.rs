@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anstyle::Style;
 
+use super::alike::{self, Alike};
 use super::fold::{self, Row};
 use super::layout::{self, pad, paint, parts, width, wrap};
 use super::view::{Diffs, View};
@@ -13,7 +14,7 @@ use super::{diff, rollout, words};
 use crate::name::{HostName, RoleName};
 use crate::plan::{Entry, Plan, PlannedBlock, ServicePlan, Verdict};
 use crate::resource::Action;
-use crate::step::{FailedCheck, Health};
+use crate::step::Health;
 
 /// A longer list of hosts gets a line of its own.
 const HOSTS: usize = 24;
@@ -149,50 +150,32 @@ fn head(plan: &Plan, service: &ServicePlan, view: &View) -> Vec<String> {
         let lines_of = wrap(&text, view.width.saturating_sub(2));
         lines.extend(lines_of.into_iter().map(|line| format!("  {}", paint(layout::WRONG, &line))));
     }
-    for (what, hosts) in unhealthy(service) {
-        let text = format!("{}: {} ({})", what.word, words::hosts(hosts), what.why);
-        let shown = |line: String| if what.changes { line } else { paint(layout::WRONG, &line) };
+    for Alike { key: (word, changes), text: why, hosts, .. } in unhealthy(plan, service) {
+        let text = format!("{word}: {} ({why})", words::hosts(hosts));
+        let shown = |line: String| if changes { line } else { paint(layout::WRONG, &line) };
         let wrapped = wrap(&text, view.width.saturating_sub(2)).into_iter();
         lines.extend(wrapped.map(|line| format!("  {}", shown(line))));
     }
     lines
 }
 
-/// A health check that fails, in words.
-#[derive(PartialEq, Eq)]
-struct Ailment {
-    word: &'static str,
-    why: String,
-    /// Whether the plan changes the hosts on which it fails.
-    changes: bool,
-}
-
-/// The hosts that fail a health check, by the check and the answer.
-fn unhealthy(service: &ServicePlan) -> Vec<(Ailment, Vec<&HostName>)> {
-    let mut found: Vec<(Ailment, Vec<&HostName>)> = Vec::new();
+/// The hosts that fail a health check, by the check and the answer: each with a word for it, and whether the plan changes
+/// the hosts.
+fn unhealthy<'a>(plan: &Plan, service: &'a ServicePlan) -> Vec<Alike<'a, (&'static str, bool)>> {
+    let mut found = Vec::new();
     for host in &service.hosts {
-        for ailment in ailments(service, host) {
-            match found.iter_mut().find(|(known, _)| *known == ailment) {
-                Some((_, hosts)) => hosts.push(host),
-                None => found.push((ailment, vec![host])),
-            }
+        let changes = service.batches.iter().flatten().any(|changing| changing == host);
+        let address = plan.endpoints.get(host).map(|endpoint| endpoint.address.as_str());
+        for failed in service.unhealthy.get(host).into_iter().flatten() {
+            let word = match (&failed.health, changes) {
+                (Health::Unknown(_), _) => "health unknown",
+                (_, true) => "unhealthy now",
+                (_, false) => "unhealthy",
+            };
+            alike::note(&mut found, (word, changes), words::failed_check(failed), (host, address));
         }
     }
     found
-}
-
-fn ailments(service: &ServicePlan, host: &HostName) -> Vec<Ailment> {
-    let changes = service.batches.iter().flatten().any(|changing| changing == host);
-    let one = |failed: &FailedCheck| Ailment {
-        word: match (&failed.health, changes) {
-            (Health::Unknown(_), _) => "health unknown",
-            (_, true) => "unhealthy now",
-            (_, false) => "unhealthy",
-        },
-        why: words::failed_check(failed),
-        changes,
-    };
-    service.unhealthy.get(host).into_iter().flatten().map(one).collect()
 }
 
 /// In which order and how many at a time its hosts change.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::alike::{self, Alike};
 use super::layout::{self, paint, wrap};
 use super::view::{Diffs, Read, Subject, View};
 use super::{failure, service, words};
@@ -97,7 +98,7 @@ pub fn summary(plan: &Plan, report: &Report, ending: &Ending<'_>) -> String {
     lines.extend(failures(plan, report, ending.width));
     lines.extend(untouched(plan));
     lines.extend(left(&surprises, ending));
-    lines.extend(unhealthy(ending));
+    lines.extend(unhealthy(plan, ending));
     lines.extend(slowest(plan, ending));
     lines.extend(next(plan, report, ending, surprises.is_empty() && ending.unhealthy.is_empty()));
     let mut text = lines.join("\n");
@@ -392,16 +393,22 @@ fn left(surprises: &[PlannedBlock], ending: &Ending<'_>) -> Vec<String> {
     lines
 }
 
-/// The members that are not healthy although all was done, each with what its check answers.
-fn unhealthy(ending: &Ending<'_>) -> Vec<String> {
+/// The members that are not healthy although all was done, with what their checks answer.
+fn unhealthy(plan: &Plan, ending: &Ending<'_>) -> Vec<String> {
     if ending.unhealthy.is_empty() {
         return Vec::new();
     }
     let mut lines = vec![String::new(), paint(layout::WRONG, "Not healthy after the run:")];
+    let mut found = Vec::new();
     for finding in ending.unhealthy {
         let check = finding.check.as_ref().map(|check| format!("check: {}; ", words::check(check)));
         let answer = words::one_line(finding.health.why().unwrap_or_default());
-        let text = format!("{} on {} ({}answer: {answer})", finding.service, finding.host, check.unwrap_or_default());
+        let address = plan.endpoints.get(&finding.host).map(|endpoint| endpoint.address.as_str());
+        let text = format!("{}answer: {answer}", check.unwrap_or_default());
+        alike::note(&mut found, &finding.service, text, (&finding.host, address));
+    }
+    for Alike { key: service, text, hosts, .. } in found {
+        let text = format!("{service} on {} ({text})", words::hosts(hosts));
         lines.extend(wrap(&text, ending.width.saturating_sub(2)).into_iter().map(|line| format!("  {line}")));
     }
     lines

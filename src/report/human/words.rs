@@ -160,6 +160,7 @@ pub fn reason(reason: &Reason) -> String {
             )
         }
         Reason::Left => "no longer in any role".to_owned(),
+        Reason::LeftIf(why) => format!("no longer in any role; {}", one_line(why)),
     }
 }
 
@@ -291,7 +292,9 @@ fn program(command: &Command) -> String {
     // The path of a file without a name says nothing to a person.
     let given =
         |word: &String| if command.file.is_some() && word == Command::FILE { "FILE".into() } else { word.clone() };
-    format!("{}{user}{place}", argv(&command.argv.iter().map(given).collect::<Vec<String>>()))
+    let again =
+        command.retry.map(|retry| format!(", at most {} times", retry.times.saturating_add(1))).unwrap_or_default();
+    format!("{}{user}{place}{again}", argv(&command.argv.iter().map(given).collect::<Vec<String>>()))
 }
 
 fn await_gate(gate: &Gate) -> String {

@@ -307,7 +307,7 @@ fn reason(reason: &Reason) -> ReasonJson<'_> {
         Reason::Undecided(_) => ("undecided", &[]),
         Reason::After(from) => ("after", std::slice::from_ref(from)),
         Reason::Owed(from) => ("owed", from),
-        Reason::Left => ("left", &[]),
+        Reason::Left | Reason::LeftIf(_) => ("left", &[]),
     };
     ReasonJson { code, text: words::reason(reason), from }
 }
