@@ -33,7 +33,7 @@ pub(super) struct Destroy {
     #[arg(short, long = "auto-approve", alias = "yes", hide = true)]
     yes: bool,
     /// Also remove the contents of directories that armilla created, and purge packages: deletes the data of the services
-    #[arg(long)]
+    #[arg(long, help_heading = "Removed resources")]
     with_data: bool,
     /// Take over ledgers that name no project, which an earlier armilla wrote for this one
     #[arg(long)]

@@ -13,7 +13,7 @@ use crate::report::verify::{self, Depth, Tally};
 
 /// Asks every health check of every service, and nothing else. Changes nothing.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("with_data", |flag| flag.hide(true)))]
 pub(super) struct Verify {
     #[command(flatten)]
     selection: Selection,

@@ -112,7 +112,9 @@ fn check(plan: &Plan, revision: Option<&Revision>, limits: &Limits, known: &Know
         let what = "the plan has refused or unreadable resources; nothing was changed";
         let bad = |entry: &&Entry| matches!(entry.verdict, Verdict::Refused | Verdict::Unreadable);
         let hosts: BTreeSet<&HostName> = plan.entries().filter(bad).map(|entry| &entry.address.host).collect();
-        let hint = format!("fix them, or exclude their hosts: {}", known.typed.excluding(hosts));
+        let others = hosts.len() < plan.bases.len();
+        let without = format!(", or exclude their hosts: {}", known.typed.excluding(hosts));
+        let hint = format!("fix them{}", if others { &without } else { "" });
         return Err(Diagnostic::error(what).hint(hint).into());
     }
     check_rollouts(plan, known)?;

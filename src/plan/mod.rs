@@ -35,7 +35,7 @@ use crate::catalog::{Catalog, Data};
 use crate::inventory::Endpoint;
 use crate::ledger::{Applied, Expected, Ledger, Parted, Records, ResourceKey};
 use crate::name::{Address, EnvName, HostName, Owner, RoleName, RunId, ServiceName};
-use crate::resource::{Action, Change, Verb, kind};
+use crate::resource::{Action, Change, Field, FieldValue, Verb, kind};
 use crate::rollout::Rollout;
 use crate::secret::Secret;
 use crate::step::{Command, Digest, FailedCheck, Gate, Leftovers, Probe, Readings, Step};
@@ -646,7 +646,9 @@ impl Plan {
             for entry in block.entries.iter_mut().filter(|entry| entry.is_removal() && holds_data(entry)) {
                 let remove = Command::new(["rm", "-rf", "--one-file-system", "--", &entry.address.target]);
                 let steps = vec![Step::Run(remove)];
-                entry.verdict = Verdict::Change(Change { action: Action::Remove, fields: Vec::new(), steps });
+                let value = FieldValue::Text { from: None, to: None };
+                let fields = vec![Field { name: "with everything in it", value }];
+                entry.verdict = Verdict::Change(Change { action: Action::Remove, fields, steps });
                 entry.reason = Reason::Left;
                 entry.mark.iter_mut().for_each(|mark| mark.conditional = false);
             }

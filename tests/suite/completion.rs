@@ -71,7 +71,7 @@ fn bash_offers_the_names_of_the_project() {
         (&["plan", "staging", "-l", "w"], &["w1", "w2", "w3"]),
         (&["plan", "staging", "--limit", "se"], &["servers"]),
         (&["plan", "production", "-l", "p"], &["p1"]),
-        (&["plan", "staging", "-t", ""], &["config", "front"]),
+        (&["plan", "staging", "-t", ""], &["config", "front", "web"]),
         (&["plan", "staging", "-t", "front,c"], &["front,config"]),
         (&["plan", "staging", "--target", "we"], &["web"]),
         (&["resume", ""], &["20261121-140211-k7xq", "20261121-150000-abcd"]),

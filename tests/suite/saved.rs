@@ -165,7 +165,7 @@ fn catalog(wanted: Vec<Wanted>, secrets: Vec<Secret<String>>) -> Catalog {
         spare: [(host("old1"), Endpoint::new(host("old1")))].into(),
         moved: vec![],
         extent: Extent::Chosen,
-        data: Data::Removed,
+        data: Data::Kept,
         secrets,
     }
 }
@@ -316,6 +316,7 @@ fn a_plan_for_every_kind_is_read_as_it_was_written_and_shows_no_secret() {
         let hidden: Vec<String> = case.keys.secrets().iter().map(|secret| secret.expose().clone()).collect();
         let known = hidden.iter().cloned().map(Secret::new).collect();
         let catalog = catalog(vec![wanted(case.resource.clone(), case.keys.clone())], known);
+        let catalog = Catalog { data: Data::Removed, ..catalog };
         let made = saved(planned(&case, &catalog), catalog);
         let (bytes, digest) = bytes(&made);
         let text = String::from_utf8(bytes.clone()).expect("UTF-8");
