@@ -783,7 +783,7 @@ fn json_has_every_type_of_stage() {
     let stages = value(&json::plan(&plan, &json::About::default()))["stages"].clone();
     let types: BTreeSet<&str> =
         stages.as_array().into_iter().flatten().filter_map(|stage| stage["type"].as_str()).collect();
-    assert_eq!(types, ["change", "drain", "gate", "rolled", "undo", "undrain"].into());
+    assert_eq!(types, ["change", "drain", "gate", "join", "rolled", "undo", "undrain"].into());
 }
 
 fn platform() -> GraphView {
