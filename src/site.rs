@@ -61,7 +61,8 @@ pub struct Definition {
     pub hosts_origin: Origin,
     /// Values for the inputs of its role.
     pub vars: Vec<(Key, Node)>,
-    /// Which service is meant where its role needs one of several: role or service name, and the service.
+    /// Which service is meant where its role needs one of several, and what it needs besides: the word its role uses, and
+    /// the service.
     pub needs: Vec<(String, Key)>,
     /// By which the resources of its own role can be chosen.
     pub tags: BTreeSet<Tag>,

@@ -140,12 +140,16 @@ fn check_requires(roles: &BTreeMap<RoleName, Role>, problems: &mut Diagnostics) 
     }
 }
 
+/// What its role needs, and what is added to that in site.yml, which its role may not know of.
 fn needs(definition: &Definition, role: &Role, site: &Site, problems: &mut Diagnostics) -> Vec<(String, ServiceName)> {
-    let wanted = role.needs.iter().filter_map(|need| {
-        let found = needed_service(definition, need, site).map_err(|problem| problems.push(problem)).ok()?;
-        Some((need.name.clone(), found))
+    let added = definition.needs.iter().filter(|(word, _)| role.needs.iter().all(|need| need.name != *word));
+    let added = added.map(|(word, chosen)| Key { name: word.clone(), origin: chosen.origin.clone() });
+    let wanted: Vec<Key> = role.needs.iter().cloned().chain(added).collect();
+    let found = wanted.into_iter().filter_map(|need| {
+        let found = needed_service(definition, &need, site).map_err(|problem| problems.push(problem)).ok()?;
+        Some((need.name, found))
     });
-    wanted.collect()
+    found.collect()
 }
 
 fn needed_service(definition: &Definition, need: &Key, site: &Site) -> Result<ServiceName, Diagnostic> {

@@ -1,6 +1,7 @@
 //! Archives, downloads and repositories on a real host, with the tools it has.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use crate::house::{House, until};
 use crate::project::Project;
 
 /// Serves the files of a folder to the hosts for as long as the stories run; gives its address.
-fn serve(house: &House, folder: PathBuf) -> String {
+pub(crate) fn serve(house: &House, folder: PathBuf) -> String {
     let listener = TcpListener::bind((house.machine(), 0)).expect("a port on the bridge");
     let address = format!("http://{}", listener.local_addr().expect("its address"));
     std::thread::spawn(move || {
@@ -24,12 +25,17 @@ fn serve(house: &House, folder: PathBuf) -> String {
             }
             let request = String::from_utf8_lossy(&request).into_owned();
             let path = request.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').replace("..", "");
-            let (status, body) = match std::fs::read(folder.join(path)) {
-                Ok(body) => ("200 OK", body),
-                Err(_) => ("404 Not Found", Vec::new()),
+            let file = File::open(folder.join(path)).and_then(|file| Ok((file.metadata()?.len(), file)));
+            let (status, length, file) = match file {
+                Ok((length, file)) => ("200 OK", length, Some(file)),
+                Err(_) => ("404 Not Found", 0, None),
             };
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            // Several hosts may fetch at once what takes a while.
+            std::thread::spawn(move || {
+                let body = |mut stream| file.map_or(Ok(0), |mut file| std::io::copy(&mut file, &mut stream));
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| body(stream));
+            });
         }
     });
     address

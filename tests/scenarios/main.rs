@@ -34,6 +34,7 @@ mod projects;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod removal;
+mod roles;
 mod rollout;
 mod secrecy;
 mod system;
@@ -168,6 +169,8 @@ const STORIES: &[Story] = &[
     ("a port that cannot be bound stops at its first member", zookeeper_rolling::f28_bad_port_is_put_back),
     ("one server becomes three members", zookeeper_rolling::one_becomes_three),
     ("an older ensemble moves over to the list of members", zookeeper_rolling::moves_to_the_list),
+    ("roles: Prometheus sees what is there, behind nginx, by names of dnsmasq", roles::monitoring),
+    ("roles: a Spark cluster computes, and a worker leaves and comes back", roles::spark),
 ];
 
 #[expect(clippy::print_stdout, reason = "how long stories take is a result, too")]

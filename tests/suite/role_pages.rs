@@ -82,7 +82,9 @@ fn page(role: &Role, node: &Node) -> String {
         &mut text,
     );
     list("Services that must be healthy first", role.needs.iter().map(|key| format!("`{}`", key.name)), &mut text);
-    let provided = role.provides.iter().map(|(key, _)| format!("`needs.{}.{key}`", role.name));
+    // A dash in an expression is a minus.
+    let word = if role.name.as_str().contains('-') { format!("['{}']", role.name) } else { format!(".{}", role.name) };
+    let provided = role.provides.iter().map(|(key, _)| format!("`needs{word}.{key}`"));
     list("Values for roles that need it", provided, &mut text);
     let refused = node.get("refuse").and_then(Node::list).unwrap_or_default().iter().map(refusal);
     list("Refused at validate", refused, &mut text);
