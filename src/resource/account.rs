@@ -53,6 +53,6 @@ impl Account<'_> {
 
     fn unless_needed(&self, command: Command, paths: &[&str]) -> Step {
         let guard = generated::shell("account-stays", NEEDED, &[&self.entry, paths].concat());
-        Step::RunUnless(command, guard.within(Duration::from_secs(30)))
+        Step::RunUnless(command, Box::new(guard.within(Duration::from_secs(30))))
     }
 }

@@ -168,8 +168,8 @@ impl Command {
         run.retry = (self.retries > 0).then_some(Retry { times: self.retries, delay });
         run.stdin = self.stdin.as_ref().map_or(Content::from(""), |data| data.0.clone());
         match (&self.creates, self.guard()) {
-            (Some(path), _) => Step::RunUnless(run, step::Command::new(["test", "-e", path]).within(GUARD)),
-            (None, Some(guard)) => Step::RunUnless(run, guard),
+            (Some(path), _) => Step::RunUnless(run, Box::new(step::Command::new(["test", "-e", path]).within(GUARD))),
+            (None, Some(guard)) => Step::RunUnless(run, Box::new(guard)),
             (None, None) => Step::Run(run),
         }
     }

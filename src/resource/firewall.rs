@@ -407,7 +407,7 @@ fn gone(state: &State) -> Result<Parts, String> {
     let listed = shell("firewall-gone", "! nft list table inet armilla >/dev/null 2>&1", &[]);
     if rules != Verdict::InSync {
         let delete = Command::new(["nft", "delete", "table", "inet", "armilla"]);
-        let steps = vec![Step::RunUnless(delete, listed.within(Duration::from_secs(30)))];
+        let steps = vec![Step::RunUnless(delete, Box::new(listed.within(Duration::from_secs(30))))];
         parts.take(Verdict::Change(Change { action: Action::Remove, fields: Vec::new(), steps }))?;
     }
     parts.take(rules)?;

@@ -157,13 +157,13 @@ impl Group {
         argv.extend(self.system.then_some("--system"));
         argv.extend(gid.iter().flat_map(|gid| ["--gid", gid]));
         argv.extend(["--", &self.name]);
-        Step::RunUnless(Command::new(argv), fields::known("group", &self.name))
+        Step::RunUnless(Command::new(argv), Box::new(fields::known("group", &self.name)))
     }
 
     /// Guarded, because `userdel` takes a user's own group along.
     fn removing(&self) -> Step {
         let gone = Command::new(["sh", "-c", "! getent group -- \"$1\" >/dev/null", "sh", &self.name]);
-        Step::RunUnless(generated::shell("group-remove", REMOVE, &[&self.name]), gone)
+        Step::RunUnless(generated::shell("group-remove", REMOVE, &[&self.name]), Box::new(gone))
     }
 
     /// Who is in it takes the host another program, which matters only where it is removed.

@@ -155,7 +155,7 @@ impl KernelModule {
     /// Guarded, because another module may have brought it meanwhile.
     fn loading(&self) -> Step {
         let there = Command::new(["test", "-e", &self.place()]).within(Duration::from_secs(30));
-        Step::RunUnless(Command::new(["modprobe", "--", &self.own_name()]), there)
+        Step::RunUnless(Command::new(["modprobe", "--", &self.own_name()]), Box::new(there))
     }
 }
 

@@ -223,7 +223,7 @@ impl Service {
     /// A call that is needed only if `systemctl` says yes to a question. It says no for a unit that does not exist.
     fn only_if(&self, question: &str, verb: &str) -> Step {
         let guard = Command::new(["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, &self.unit()]);
-        Step::RunUnless(self.systemctl(verb), guard.within(Duration::from_secs(30)))
+        Step::RunUnless(self.systemctl(verb), Box::new(guard.within(Duration::from_secs(30))))
     }
 
     /// What to do, with the call for the activity already decided.

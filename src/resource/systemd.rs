@@ -191,7 +191,7 @@ impl Units {
 
     fn only_if(&self, question: &str, verb: &str) -> Step {
         let guard = Command::new(["sh", "-c", "! systemctl \"$1\" --quiet -- \"$2\"", "sh", question, &self.main]);
-        Step::RunUnless(call(verb, &self.main), guard.within(Duration::from_secs(30)))
+        Step::RunUnless(call(verb, &self.main), Box::new(guard.within(Duration::from_secs(30))))
     }
 }
 

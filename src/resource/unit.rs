@@ -207,7 +207,7 @@ impl Unit {
         }
         let unless = |question: &str, verb: &str| {
             let guard = Command::new(["sh", "-c", NOT_NEEDED, "unit-ended", question, &self.name]);
-            Step::RunUnless(run(verb, &self.name), guard.within(Duration::from_secs(30)))
+            Step::RunUnless(run(verb, &self.name), Box::new(guard.within(Duration::from_secs(30))))
         };
         vec![unless("is-enabled", "disable"), unless("is-active", "stop")]
     }

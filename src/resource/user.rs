@@ -187,7 +187,7 @@ impl User {
         let delete = Step::Run(Command::new(["userdel", "--", &self.name]).waiting_for(others));
         let again = keeps_group.then(|| {
             let add = Command::new(["groupadd", "--gid", &found.gid.to_string(), "--", &self.name]);
-            Step::RunUnless(add, fields::known("group", &self.name))
+            Step::RunUnless(add, Box::new(fields::known("group", &self.name)))
         });
         std::iter::once(delete).chain(again).collect()
     }

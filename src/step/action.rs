@@ -155,7 +155,7 @@ pub enum Step {
     /// Runs a program; an exit code other than 0 is an error.
     Run(Command),
     /// Runs the first program unless the second says (by exit code 0) that it is not needed.
-    RunUnless(Command, Command),
+    RunUnless(Command, Box<Command>),
     /// Runs a program. Where it ends with the exit code of the first alternative, that is run in its place, then perhaps the
     /// next.
     RunOr(Command, Vec<Alternative>),

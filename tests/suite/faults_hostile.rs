@@ -254,7 +254,7 @@ fn every_step(room: &Room, evil: &str) -> Vec<Step> {
         }),
         Step::Run(command.clone()),
         Step::Run(program.clone()),
-        Step::RunUnless(program.clone(), command),
+        Step::RunUnless(program.clone(), Box::new(command)),
         Step::Await(Gate { of: evil.to_owned(), checks: vec![check(Probe::Command(program))] }),
         Step::Await(Gate { of: evil.to_owned(), checks: vec![check(Probe::Unit(evil.to_owned()))] }),
         Step::Await(Gate { of: evil.to_owned(), checks: vec![evil_answer(room, evil)] }),

@@ -436,7 +436,7 @@ fn doubts() -> Plan {
             vec![text("unless", None, Some("test -e /data/VERSION"))],
             vec![Step::RunUnless(
                 Command::new(["hdfs", "namenode", "-format"]),
-                Command::new(["test", "-e", "/data/VERSION"]),
+                Box::new(Command::new(["test", "-e", "/data/VERSION"])),
             )],
         )
     };

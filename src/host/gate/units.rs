@@ -177,7 +177,8 @@ mod tests {
         let said = |exit, stdout: &str, stderr: &str| {
             log(&CommandReading { exit, stdout: stdout.into(), stderr: stderr.into() })
         };
-        let long: String = (1..=12).map(|number| format!("{number} {}\n", "x".repeat(400))).collect();
+        let long: Vec<String> = (1..=12).map(|number| format!("{number} {}\n", "x".repeat(400))).collect();
+        let long = long.concat();
         let told = said(0, &long, "");
         assert_eq!(told.len(), 10);
         assert!(told[0].starts_with("  3 x") && told.iter().all(|line| line.chars().count() <= 302), "{told:?}");

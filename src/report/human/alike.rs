@@ -75,7 +75,9 @@ mod tests {
     fn what_was_said_of_all_in_the_same_way_stays_as_it_is() {
         let hosts = hosts(&["a", "b"]);
         let mut all = Vec::new();
-        hosts.iter().for_each(|host| note(&mut all, "web", "port 80 is closed".to_owned(), (host, Some("10.0.0.8"))));
+        for host in &hosts {
+            note(&mut all, "web", "port 80 is closed".to_owned(), (host, Some("10.0.0.8")));
+        }
         note(&mut all, "db", "port 80 is closed".to_owned(), (&hosts[0], None));
         let texts: Vec<(&str, &str, usize)> =
             all.iter().map(|one| (one.key, one.text.as_str(), one.hosts.len())).collect();
