@@ -176,7 +176,7 @@ fn archive() -> PathBuf {
     folder
 }
 
-/// An application of a user, which draws dots on executors of both workers. PyPI's Spark has no jar with examples.
+/// An application of a user, which draws dots on executors of both workers. `PyPI`'s Spark has no jar with examples.
 fn pi(house: &House) {
     let (one, two) = (house.address("m1"), house.address("m2"));
     let submit = format!(
