@@ -516,7 +516,7 @@ fn places(points: usize) -> Vec<usize> {
 /// A change of a setting of the quickstart is killed: no member serves with older settings than its file, none restarts
 /// twice.
 pub(crate) fn f01_change_of_the_quickstart(house: &House) {
-    house.up(&MEMBERS);
+    house.members(&MEMBERS);
     let desk = quickstart(house, &format!("quickstart-changed{}", part()));
     desk.tick("2s");
     desk.apply().ends(0);

@@ -140,6 +140,14 @@ impl House {
         self.up(names);
     }
 
+    /// The members of an ensemble, as another story may have left them; with empty disks if it left more members, who would
+    /// go on as those of the same ensemble.
+    pub(crate) fn members(&self, names: &[&str]) {
+        let all = self.lab.hosts().expect("the hosts are listed");
+        let is_other = |host: &str| host.starts_with("zk") && !names.contains(&host);
+        if all.iter().any(|host| is_other(&host.name)) { self.fresh(names) } else { self.up(names) }
+    }
+
     /// Removes those of the hosts that are there.
     pub(crate) fn down(&self, names: &[&str]) {
         let all = self.lab.hosts().expect("the hosts are listed");

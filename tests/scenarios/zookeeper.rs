@@ -175,7 +175,7 @@ pub(crate) fn example<'a>(house: &'a House, name: &str) -> Project<'a> {
 
 /// The quickstart, done.
 fn ensemble(house: &House) -> Project<'_> {
-    house.up(&MEMBERS);
+    house.members(&MEMBERS);
     let project = example(house, "ensemble");
     project.apply(&[]).ends(0);
     project
