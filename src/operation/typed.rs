@@ -1,6 +1,7 @@
 //! What was typed to begin a run, so that a hint can say what to type instead.
 //!
-//! It is only shown to whoever typed it, and never kept: the values of variables are in it.
+//! It is only shown to whoever typed it, and never kept: the values of variables are in it. Errors may stand in the log of a
+//! pipeline: with such values, their hints are only the flag.
 
 use std::fmt;
 
@@ -55,8 +56,12 @@ impl Typed {
         Self(words)
     }
 
-    /// The words without a flag of these names, and its last value: `-l x`, `-lx`, `--limit x`, `--limit=x`.
+    /// The words without a flag of these names, and its last value: `-l x`, `-lx`, `--limit x`, `--limit=x`. No words if values
+    /// of variables are among them, which may be secret.
     fn without(&self, flags: &[&str], has_value: bool) -> (Vec<String>, Option<String>) {
+        if self.0.iter().any(|word| is_assignment(word)) {
+            return (Vec::new(), None);
+        }
         let (mut words, mut value) = (Vec::new(), None);
         let mut all = self.0.iter();
         while let Some(word) = all.next() {
@@ -71,6 +76,14 @@ impl Typed {
         }
         (words, value)
     }
+}
+
+/// Whether a word gives a variable its value, by itself or as a part of a flag, or may do so: what has a `=` and is no other
+/// flag.
+fn is_assignment(word: &str) -> bool {
+    let is_other = (word.starts_with("--") && !word.starts_with("--var") && !word.starts_with("--extra-vars"))
+        || word.starts_with("-l");
+    word.contains('=') && !is_other
 }
 
 /// The value that is a part of the word of a flag.
@@ -133,7 +146,25 @@ mod tests {
 
     #[test]
     fn words_are_quoted_as_a_shell_needs_it() {
-        let typed = Typed::new(["armilla", "apply", "s", "-e", "it=it's a \u{1b}"].map(str::to_owned));
-        assert_eq!(typed.to_string(), "armilla apply s -e 'it=it'\\''s a \\u{1b}'");
+        let typed = Typed::new(["armilla", "apply", "s", "--target", "it's a \u{1b}"].map(str::to_owned));
+        assert_eq!(typed.to_string(), "armilla apply s --target 'it'\\''s a \\u{1b}'");
+    }
+
+    #[test]
+    fn no_value_of_a_variable_is_repeated() {
+        for text in [
+            "-e token=S",
+            "-etoken=S",
+            "--var token=S",
+            "--var=token=S",
+            "--extra-vars=token=S",
+            "-De token=S",
+            "-var=token=S",
+        ] {
+            let hint = typed(&format!("armilla apply s {text}")).with("--max-removals", Some("25")).to_string();
+            assert_eq!(hint, "--max-removals 25", "{text}");
+        }
+        let file = typed("armilla apply s -e @more.yml --lock-timeout=5m").with("--adopt", None).to_string();
+        assert_eq!(file, "armilla apply s -e @more.yml --lock-timeout=5m --adopt");
     }
 }
