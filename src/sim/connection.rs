@@ -7,7 +7,7 @@ use super::order::Line;
 use crate::inventory::Endpoint;
 use crate::lease::{self, LeaseAnswer, Request};
 use crate::step::{Check, Gate, Health, Heard, Outcome, Probe, Reading, Readings, Step, Wait, WaitStep, health};
-use crate::transport::{Order, StepEvent, Transport, TransportError};
+use crate::transport::{Order, Performed, StepEvent, Then, Transport, TransportError};
 
 /// For how many seconds a unit is failed before it counts as failed for good.
 const CONFIRMED: u32 = 2;
@@ -19,12 +19,13 @@ impl Transport for Fleet {
         Ok(probes.iter().map(|probe| (probe.clone(), state.answer(host.name.as_str(), probe))).collect())
     }
 
-    async fn perform(
+    async fn perform_then(
         &self,
         host: &Endpoint,
         order: Order<'_>,
+        then: Then<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> Result<Vec<Outcome>, TransportError> {
+    ) -> Result<Performed, TransportError> {
         let slowness = self.connect(host)?;
         let name = host.name.as_str();
         self.state().admit(name, order.ticket)?;
@@ -34,7 +35,15 @@ impl Transport for Fleet {
             outcomes.len() == order.steps.len() && !matches!(outcomes.last(), Some(Outcome::Failed { .. }))
         });
         self.state().dismiss(name, order.ticket, whole);
-        done
+        let mut performed = Performed { outcomes: done?, readings: None, released: false };
+        if whole && !then.read.is_empty() {
+            performed.readings = self.read(host, then.read).await.ok();
+        }
+        if let Some(id) = then.release.filter(|_| whole) {
+            let answer = self.lease(host, &Request::Release { id: id.clone() }).await;
+            performed.released = answer == Ok(LeaseAnswer::Free);
+        }
+        Ok(performed)
     }
 
     async fn lease(&self, host: &Endpoint, request: &Request) -> Result<LeaseAnswer, TransportError> {

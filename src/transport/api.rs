@@ -27,34 +27,21 @@ pub trait Transport: Send + Sync + 'static {
         host: &Endpoint,
         order: Order<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> impl Future<Output = Result<Vec<Outcome>, TransportError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Outcome>, TransportError>> + Send {
+        async move { Ok(self.perform_then(host, order, Then::default(), watch).await?.outcomes) }
+    }
 
-    /// Does steps as [`perform`](Self::perform) does, and what follows them, in one round trip where the way to the host can.
+    /// Does steps as [`perform`](Self::perform) does, and if all were done, what follows them, in the same round trip.
     ///
     /// # Errors
-    /// As those of `perform`.
+    /// As those of `perform`. What cannot follow is no error: the steps are done.
     fn perform_then(
         &self,
         host: &Endpoint,
         order: Order<'_>,
         then: Then<'_>,
         watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> impl Future<Output = Result<Performed, TransportError>> + Send {
-        async move {
-            let mut performed = Performed::of(self.perform(host, order, watch).await?);
-            if performed.is_whole(order.steps) {
-                // What is done is done, whatever becomes of this.
-                if !then.read.is_empty() {
-                    performed.readings = self.read(host, then.read).await.ok();
-                }
-                if let Some(id) = then.release {
-                    let answer = self.lease(host, &Request::Release { id: id.clone() }).await;
-                    performed.released = answer == Ok(LeaseAnswer::Free);
-                }
-            }
-            Ok(performed)
-        }
-    }
+    ) -> impl Future<Output = Result<Performed, TransportError>> + Send;
 
     /// Asks a host for a lease, or about the one it gave.
     ///
@@ -167,18 +154,6 @@ pub struct Performed {
     pub readings: Option<Readings>,
     /// Whether the lease was released.
     pub released: bool,
-}
-
-impl Performed {
-    /// Of steps that nothing followed.
-    pub(super) fn of(outcomes: Vec<Outcome>) -> Self {
-        Self { outcomes, readings: None, released: false }
-    }
-
-    /// Whether all of these steps were done.
-    fn is_whole(&self, steps: &[Step]) -> bool {
-        self.outcomes.len() == steps.len() && !matches!(self.outcomes.last(), Some(Outcome::Failed { .. }))
-    }
 }
 
 /// Which of the two things a program writes to.

@@ -13,7 +13,7 @@ use super::ssh::{Ssh, SshOptions};
 use super::way;
 use crate::inventory::{Endpoint, Method};
 use crate::lease::{LeaseAnswer, Request};
-use crate::step::{Command, Outcome, Probe, Readings};
+use crate::step::{Command, Probe, Readings};
 
 /// All connections of a run, shared by everything that reads and everything that changes.
 #[derive(Debug)]
@@ -80,18 +80,6 @@ impl Transport for Connections {
         match host.method {
             Method::Ssh => self.ssh.read(host, probes).await,
             Method::Local => self.local.read(host, probes).await,
-        }
-    }
-
-    async fn perform(
-        &self,
-        host: &Endpoint,
-        order: Order<'_>,
-        watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> Result<Vec<Outcome>, TransportError> {
-        match host.method {
-            Method::Ssh => self.ssh.perform(host, order, watch).await,
-            Method::Local => self.local.perform(host, order, watch).await,
         }
     }
 

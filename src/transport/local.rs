@@ -18,7 +18,7 @@ use super::way::{self, Purpose, Trip, Way};
 use crate::inventory::Endpoint;
 use crate::lease::{LeaseAnswer, Request};
 use crate::secret::Secret;
-use crate::step::{Outcome, Probe, Readings};
+use crate::step::{Probe, Readings};
 
 /// Works on this machine.
 #[derive(Debug)]
@@ -94,16 +94,6 @@ impl Way for Local {
 impl Transport for Local {
     async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
         way::read(self, host, probes).await
-    }
-
-    async fn perform(
-        &self,
-        host: &Endpoint,
-        order: Order<'_>,
-        watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> Result<Vec<Outcome>, TransportError> {
-        let performed = way::perform(self, host, (order, Then::default()), watch).await?;
-        Ok(performed.outcomes)
     }
 
     async fn perform_then(

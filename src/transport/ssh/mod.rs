@@ -29,7 +29,7 @@ use super::shortage::{few_files, shortage};
 use super::way::{self, Purpose, Trip, Way};
 use crate::inventory::Endpoint;
 use crate::lease::{LeaseAnswer, Request};
-use crate::step::{Outcome, Probe, Readings};
+use crate::step::{Probe, Readings};
 
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -297,16 +297,6 @@ impl Way for Ssh {
 impl Transport for Ssh {
     async fn read(&self, host: &Endpoint, probes: &[Probe]) -> Result<Readings, TransportError> {
         way::read(self, host, probes).await
-    }
-
-    async fn perform(
-        &self,
-        host: &Endpoint,
-        order: Order<'_>,
-        watch: &(dyn Fn(StepEvent) + Send + Sync),
-    ) -> Result<Vec<Outcome>, TransportError> {
-        let performed = way::perform(self, host, (order, Then::default()), watch).await?;
-        Ok(performed.outcomes)
     }
 
     async fn perform_then(
