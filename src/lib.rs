@@ -51,6 +51,7 @@
 //! - *healthy*, *unhealthy*, *unknown*: the result of a health check; *unreachable*: a host that does not answer.
 
 pub mod apply;
+pub mod artifacts;
 pub mod catalog;
 pub mod cli;
 pub mod crash;

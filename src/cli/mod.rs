@@ -5,6 +5,7 @@
 mod apply;
 mod apply_file;
 mod approve;
+mod artifacts;
 mod completion;
 mod consent;
 mod destroy;
@@ -140,6 +141,9 @@ enum Command {
     /// Create, edit, encrypt and decrypt vault files
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Lock what hosts fetch from elsewhere
+    #[command(subcommand)]
+    Artifacts(artifacts::ArtifactsCommand),
     /// Check this machine and the hosts for missing requirements; changes nothing
     Doctor(doctor::Doctor),
     /// Create disposable real hosts on this machine (Linux, root)
@@ -328,6 +332,7 @@ async fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
         Command::Runs(command) => Ok(runs::run(global.verbose, command)?),
         Command::Destroy(command) => destroy::run(global, command).await,
         Command::Lock(command) => lock::run(global, command).await,
+        Command::Artifacts(command) => artifacts::run(command),
         Command::Doctor(command) => doctor::run(global, command).await,
         Command::Completion(command) => Ok(completion::run(command)),
         Command::Man(command) => man::run(command),

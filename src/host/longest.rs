@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::gate;
-use crate::step::{Alternative, Command, Packed, Remote, Retry, Step, WaitsFor};
+use crate::step::{Alternative, Command, Packed, Retry, Step, WaitsFor};
 
 /// Packages of some size go slowly, and another program may have to finish first.
 const REMOVING: Duration = Duration::from_secs(30 * 60);
@@ -44,7 +44,7 @@ pub fn longest(steps: &[Step]) -> Duration {
         Step::RefreshPackages => Duration::from_secs(300 + 90 + 600) + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::RemovePackages(_) => REMOVING + LOOKING + MERCY + MERCY + longest_wait(&WaitsFor::Dpkg),
         Step::Download { remote, .. } => remote.timeout + MERCY,
-        Step::Unpack(_) => UNPACKING + remote(step).map_or(Duration::ZERO, |remote| remote.timeout) + sending(step),
+        Step::Unpack(unpacking) => UNPACKING + fetching(&unpacking.source) + sending(step),
         Step::SendFile { .. } => PLAIN + sending(step),
         Step::Await(gate) => {
             let waits: Duration = gate.checks.iter().map(|check| check.hard_end() + MERCY + MERCY).sum();
@@ -65,15 +65,12 @@ fn sending(step: &Step) -> Duration {
     step.large_file().map_or(Duration::ZERO, |file| Duration::from_secs(file.size / SLOW))
 }
 
-/// What a step makes the host fetch.
-fn remote(step: &Step) -> Option<&Remote> {
-    match step {
-        Step::Download { remote, .. } => Some(remote),
-        Step::Unpack(unpacking) => match &unpacking.source {
-            Packed::Remote(remote) => Some(remote),
-            Packed::Content(_) | Packed::Large(_) => None,
-        },
-        _ => None,
+/// How long what is unpacked may take to come.
+fn fetching(source: &Packed) -> Duration {
+    match source {
+        Packed::Remote(remote) => remote.timeout,
+        Packed::Files(files) => files.iter().map(|file| file.remote.timeout).max().unwrap_or_default(),
+        Packed::Content(_) | Packed::Large(_) => Duration::ZERO,
     }
 }
 

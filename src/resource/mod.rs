@@ -26,6 +26,7 @@ mod removal;
 mod systemd;
 mod trace;
 mod tree;
+mod unpacked;
 mod values;
 mod version;
 
@@ -677,6 +678,7 @@ kinds! {
     line::Line,
     link::Link,
     locale::Locale,
+    maven::Maven,
     mount::Mount,
     package::Package,
     repository::Repository,

@@ -7,13 +7,14 @@
 use super::Trouble;
 use super::host::Host;
 use crate::secret::Content;
-use crate::step::{Digest, HttpReading, MARKER, Occupied, Ownership, Packed, Remote, Unpacking};
+use crate::step::{Digest, HttpReading, MARKER, Occupied, Ownership, Packed, PackedFile, Remote, Unpacking};
 
 /// What is on all web servers there are.
 pub const PAGES: &[(&str, &str)] = &[
     ("https://downloads.example.org/reader-1.2", "#!/bin/sh\necho \"reads 1.2\"\n"),
     ("https://downloads.example.org/spark-3.5.1.tgz", "bin/spark-submit\nconf/spark-env.sh\nRELEASE\n"),
     ("https://downloads.example.org/spark-3.5.2.tgz", "bin/spark-submit\nconf/spark-env.sh\nRELEASE\nNEWS\n"),
+    ("https://repo.maven.apache.org/maven2/com/blazegraph/blazegraph-jar/2.1.5/blazegraph-jar-2.1.5.jar", "a jar\n"),
 ];
 
 /// What every web server of the fleet says.
@@ -48,6 +49,10 @@ pub(super) fn unpack(host: &mut Host, unpacking: &Unpacking) -> Result<(), Troub
         Packed::Remote(remote) => fetch(remote)?.to_vec(),
         Packed::Content(content) => Content::bytes(content).to_vec(),
         Packed::Large(file) => file.sha256.clone().into_bytes(),
+        Packed::Files(files) => {
+            let name = |file: &PackedFile| fetch(&file.remote).map(|_| format!("{}\n", file.name));
+            files.iter().map(name).collect::<Result<String, _>>()?.into_bytes()
+        }
     };
     if host.paths.get(path).is_some() {
         if *occupied == Occupied::Refuse || !is_unpacked(host, path) {

@@ -302,7 +302,7 @@ impl Step {
             Self::SendFile { file, .. } => Some(file),
             Self::Unpack(unpacking) => match &unpacking.source {
                 Packed::Large(file) => Some(file),
-                Packed::Content(_) | Packed::Remote(_) => None,
+                Packed::Content(_) | Packed::Remote(_) | Packed::Files(_) => None,
             },
             _ => None,
         }
@@ -319,6 +319,18 @@ pub enum Packed {
     Large(LargeFile),
     /// The host fetches it.
     Remote(Remote),
+    /// No archive: the host fetches each of these files, all within the longest of their times.
+    Files(Vec<PackedFile>),
+}
+
+/// A file that the host fetches into an unpacked directory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackedFile {
+    /// What it is called there: a name, not a path.
+    pub name: String,
+    /// Where it comes from.
+    pub remote: Remote,
 }
 
 /// What an archive must not exceed.

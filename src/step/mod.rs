@@ -23,8 +23,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use action::{
-    Alternative, Leftovers, MARKER, Occupied, Outcome, PackageRemoval, Packed, Remote, Removable, Sending, Step,
-    UnpackLimits, Unpacking,
+    Alternative, Leftovers, MARKER, Occupied, Outcome, PackageRemoval, Packed, PackedFile, Remote, Removable, Sending,
+    Step, UnpackLimits, Unpacking,
 };
 pub use check::{Check, Expect, Gate, JsonQuery, STRETCH, Statuses, WITHIN, WebAnswer};
 pub use fault::is_account;

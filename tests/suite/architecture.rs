@@ -44,6 +44,7 @@ const ROOMS: &[(&str, bool, &[&str])] = &[
     ("doctor", true, &["catalog", "inventory", "resource", "transport"]),
     ("exec", false, &["transport", "inventory"]),
     ("apply", false, &["plan", "rollout", "transport", "inventory", "ledger", "lease", "crash"]),
+    ("artifacts", false, &[]),
     ("store", false, &["project", "template"]),
     (
         "workspace",

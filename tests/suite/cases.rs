@@ -21,8 +21,8 @@ use armilla::secret::Datum;
 use armilla::step::{
     AccountUse, Alternative, ApiRequest, Attributes, Command, CommandReading, Digest, Expect as Outcome, Fetch, Gate,
     Holding, Leftovers, Manager, MembershipReading, Mode, Ownership, PackageReading, PackageRemoval, Packed,
-    PathReading, Probe, Reading, Readings, Remote, RemovalReading, Retry, Sending, Step, Trust, UnitReading,
-    UnpackLimits, Unpacking, UserReading,
+    PackedFile, PathReading, Probe, Reading, Readings, Remote, RemovalReading, Retry, Sending, Step, Trust,
+    UnitReading, UnpackLimits, Unpacking, UserReading,
 };
 use armilla::yaml;
 use serde::Deserialize;
@@ -66,7 +66,8 @@ fn every_example_parses() {
             && kind.source != Source::None
             && keys.remove("src").is_some()
         {
-            keys.insert("content".to_owned(), "#!/bin/sh\n".into());
+            let jar = format!("a.b:c:1 sha256:{}", "a".repeat(64));
+            keys.insert("content".to_owned(), if name == "maven" { jar.into() } else { "#!/bin/sh\n".into() });
         }
         let resource = (kind.parse)(&keys.into()).unwrap_or_else(|error| panic!("{}: {}", kind.name, error.what));
         assert!(!resource.target().is_empty(), "{} owns nothing", kind.name);
@@ -728,6 +729,10 @@ fn show_unpacking(unpacking: &Unpacking) -> String {
         Packed::Content(content) => format!("{content:?}"),
         Packed::Large(file) => file.path.clone(),
         Packed::Remote(remote) => show_remote(remote),
+        Packed::Files(files) => {
+            let one = |file: &PackedFile| format!("{} from {}", file.name, show_remote(&file.remote));
+            files.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
     };
     let UnpackLimits { bytes, entries, ratio } = limits;
     let limits = format!("{bytes} bytes, {entries} entries, {ratio} times");

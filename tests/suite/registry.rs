@@ -6,7 +6,7 @@ use std::sync::Arc;
 use armilla::resource::{KINDS, KindInfo, Resource, Verdict};
 use armilla::secret::{Guard, sealing};
 use armilla::sim::World;
-use armilla::step::{Command, Step, Touched, Touches, WaitsFor};
+use armilla::step::{Command, Digest, Step, Touched, Touches, WaitsFor};
 
 use crate::cases::{Valid, valid};
 
@@ -29,6 +29,8 @@ pub(crate) fn world(resources: &str) -> World {
     world.template("zoo.cfg.j2", "tickTime={{ 1000 * 2 }}\n");
     world.file("kinds/alternative", "#!/bin/sh\n");
     world.file("notebooks.lock", "jupyterlab==4.4.1\n");
+    let jar = Digest::of(b"a jar\n").0;
+    world.file("blazegraph.lock", &format!("com.blazegraph:blazegraph-jar:2.1.5 sha256:{jar}\n"));
     world.role("it", &format!("summary: It.\nresources:\n{resources}")).expect("a role");
     world.site("services:\n  it: { hosts: h1 }\n");
     world
@@ -60,7 +62,7 @@ fn all_examples_together_are_one_role() {
     let first = ["repository", "package", "group", "user", "directory", "file", "download", "archive", "template"];
     let parts = ["authorized_key", "known_host", "hosts_entry", "limits", "line", "block", "ini", "json", "yaml"];
     let system = ["firewall", "hostname", "kernel_module", "locale", "mount", "swap", "sysctl", "timer", "timezone"];
-    let last = ["unit", "link", "command", "cron", "service", "script", "git", "http", "venv"];
+    let last = ["unit", "link", "command", "cron", "service", "script", "git", "http", "venv", "maven"];
     let order = [&first[..], &parts, &system, &last].concat();
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));

@@ -24,6 +24,7 @@ mod zipped;
 
 use std::fs::File;
 use std::io::Write;
+use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -41,7 +42,7 @@ use super::program::{Programs, described};
 use super::{Failure, Result};
 use crate::crash;
 use crate::secret::LargeFile;
-use crate::step::{MARKER, Packed, Unpacking, is_account};
+use crate::step::{MARKER, Packed, PackedFile, Remote, Unpacking, is_account};
 
 /// In the private directory: the archive, and what becomes of it.
 const ARCHIVE: &str = "archive";
@@ -97,6 +98,9 @@ fn fill(
     bring: &mut Bring<'_>,
 ) -> Checked {
     let Unpacking { path, source, strip, limits, .. } = unpacking;
+    if let Packed::Files(files) = source {
+        return gather(new, programs, (unpacking, owner), files);
+    }
     let mut file = create(new, ARCHIVE).map_err(|errno| unwritten(path, ARCHIVE, errno))?;
     match source {
         Packed::Content(content) => {
@@ -105,13 +109,13 @@ fn fill(
         }
         Packed::Large(large) => bring(large, &mut file)?,
         Packed::Remote(remote) => http::fetch(programs, remote, path, &mut file)?,
+        Packed::Files(_) => {}
     }
     let archive = Archive::open(file, new, programs, limits)?;
     let mut judge = Judge::new(*limits, *strip, archive.size());
     archive.each(&mut |member, _| judge.hear(member))?;
     let mut places = judge.finish()?.into_iter();
-    let made = new.make(TREE).map_err(|errno| unwritten(path, TREE, errno))?;
-    let tree = made.ok_or_else(|| unwritten(path, TREE, Errno::EXIST))?;
+    let tree = plant(new, path)?;
     let mut spread = Spread::new(&tree, owner, path);
     archive.each(&mut |member, content| match places.next() {
         Some(Some(place)) => spread.put(member, &place, content),
@@ -127,6 +131,43 @@ fn fill(
     complete(&tree, unpacking, owner).map_err(|errno| unwritten(path, MARKER, errno))?;
     crash::on_host();
     Ok(())
+}
+
+/// Fills the tree with files that the host fetches.
+fn gather(
+    new: &Directory,
+    programs: &Programs<'_>,
+    (unpacking, owner): (&Unpacking, Owner),
+    files: &[PackedFile],
+) -> Checked {
+    let path = &unpacking.path;
+    let tree = plant(new, path)?;
+    let all = files.iter().map(|file| file.remote.timeout).max().unwrap_or_default();
+    let end = Instant::now() + all;
+    for PackedFile { name, remote } in files {
+        let failed = |errno| unwritten(path, name, errno);
+        if !is_plain(name) {
+            return Err(unwritten(path, &name.escape_debug().to_string(), Errno::INVAL).into());
+        }
+        let mut file = create(&tree, name.as_str()).map_err(failed)?;
+        let timeout = end.saturating_duration_since(Instant::now()).min(remote.timeout);
+        http::fetch(programs, &Remote { timeout, ..remote.clone() }, &format!("{path}/{name}"), &mut file)?;
+        spread::own(&file, owner, 0o644).map_err(failed)?;
+    }
+    complete(&tree, unpacking, owner).map_err(|errno| unwritten(path, MARKER, errno))?;
+    crash::on_host();
+    Ok(())
+}
+
+/// Whether it is the name of a file beside the marker.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+}
+
+/// The empty tree, in the private directory.
+fn plant(new: &Directory, path: &str) -> std::result::Result<Directory, Failure> {
+    let made = new.make(TREE).map_err(|errno| unwritten(path, TREE, errno))?;
+    made.ok_or_else(|| unwritten(path, TREE, Errno::EXIST))
 }
 
 fn changed() -> Fault {

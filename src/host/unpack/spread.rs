@@ -141,12 +141,17 @@ pub(super) fn settle(directory: &Directory, owner: Owner, mode: RawMode) -> Resu
     entry.set_mode(mode)
 }
 
+/// Gives a file its owner and its mode.
+pub(super) fn own(file: &File, owner: Owner, mode: RawMode) -> Result<(), Errno> {
+    let (uid, gid) = owner.ids();
+    rustix::fs::fchown(file, uid, gid)?;
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+}
+
 /// Owner, mode and time of a file. The time is that of the archive, but none that is still to come: what is newer than the
 /// marker was added later.
 fn finish(file: &File, member: &Member, owner: Owner, now: SystemTime) -> Result<(), Errno> {
-    let (uid, gid) = owner.ids();
-    rustix::fs::fchown(file, uid, gid)?;
-    rustix::fs::fchmod(file, Mode::from_raw_mode(mode(member.mode)))?;
+    own(file, owner, mode(member.mode))?;
     let modified = member.modified.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
     if let Some(modified) = modified {
         // A file system that has no such time has another.

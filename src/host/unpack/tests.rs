@@ -421,20 +421,52 @@ fn a_missing_tool_is_named_with_its_package() {
     assert_eq!(one("gzip"), Ok(()), "that takes no program of the host");
 }
 
-#[test]
-fn an_archive_of_a_web_server_is_believed_by_its_digest() {
-    let body = packed("gzip", &spark());
+/// The address of a web server that gives everybody the same.
+fn serving(body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/spark.tgz", listener.local_addr().expect("its address"));
-    let sent = body.clone();
+    let url = format!("http://{}/file", listener.local_addr().expect("its address"));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
             let _ = stream.read(&mut [0; 4096]);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", sent.len());
-            let _ = stream.write_all(&[head.as_bytes(), &sent].concat());
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
         }
     });
+    url
+}
+
+#[test]
+fn files_of_a_web_server_are_one_directory_or_none() {
+    let url = serving(b"a jar".to_vec());
+    let room = Room::new();
+    let from = |files: &[(&str, &[u8])]| {
+        let one = |(name, content): &(&str, &[u8])| {
+            let (digest, headers) = (Digest::of(content), std::collections::BTreeMap::new());
+            let remote = Remote { url: url.clone(), digest, limit: 1000, headers, timeout: Duration::from_secs(60) };
+            PackedFile { name: (*name).to_owned(), remote }
+        };
+        let source = Packed::Files(files.iter().map(one).collect());
+        unpacked(&Unpacking { source, ..here(&room, Vec::new()) })
+    };
+    let said = from(&[("a-1.jar", b"a jar"), ("b-1.jar", b"another")]).expect_err("another digest");
+    assert!(said.contains("b-1.jar") && said.contains("thrown away"), "{said}");
+    for name in ["../a.jar", "a/b.jar", "", ".armilla-archive", ".", "..", "a\0b"] {
+        from(&[(name, b"a jar")]).expect_err(name);
+    }
+    from(&[("a.jar", b"a jar"), ("a.jar", b"a jar")]).expect_err("twice");
+    assert!(room.names("").is_empty());
+    assert_eq!(from(&[("a-1.jar", b"a jar"), ("b-1.jar", b"a jar")]), Ok(()));
+    assert_eq!(tree(&room.at("tree")), [".armilla-archive=armilla archive 1\n", "a-1.jar=a jar", "b-1.jar=a jar"]);
+    for name in ["a-1.jar", "b-1.jar"] {
+        assert_eq!(fs::metadata(room.at("tree").join(name)).expect("a file").mode() & 0o7777, 0o644);
+    }
+}
+
+#[test]
+fn an_archive_of_a_web_server_is_believed_by_its_digest() {
+    let body = packed("gzip", &spark());
+    let url = serving(body.clone());
     let room = Room::new();
     let from = |digest| {
         let headers = std::collections::BTreeMap::new();

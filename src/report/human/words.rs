@@ -263,6 +263,7 @@ fn unpack(unpacking: &Unpacking) -> String {
         Packed::Content(content) => format!("an archive ({})", amount(content)),
         Packed::Large(file) => format!("an archive ({})", size(file.size)),
         Packed::Remote(remote) => one_line(&remote.url),
+        Packed::Files(files) => return format!("fetch {} files to {}", files.len(), one_line(&unpacking.path)),
     };
     format!("unpack {source} to {}", one_line(&unpacking.path))
 }
