@@ -1,16 +1,17 @@
-//! `armilla artifacts lock FILE`: the jars of a role, each with its version and its digest.
+//! `armilla artifacts lock FILE`: what a role takes from Maven or npm, each with its version and its digest.
 
 use std::path::PathBuf;
 
 use super::{Exit, Failure, ui};
-use crate::artifacts::maven::{self, Wanted};
+use crate::artifacts::{self, Wanted};
 use crate::diag::{Diagnostic, shown};
 use crate::store;
 
 /// Works with what hosts fetch.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ArtifactsCommand {
-    /// Write the list of jars for the kind `maven`: artifacts and all they need, each with its digest. Needs Maven on this machine
+    /// Write the list for a `maven` or `npm`: artifacts and all they need, each with its digest. Needs Maven or npm on this
+    /// machine
     Lock(Lock),
 }
 
@@ -19,7 +20,7 @@ pub(super) enum ArtifactsCommand {
 pub(super) struct Lock {
     /// The list, in the role's files/. If it exists, it is replaced
     file: PathBuf,
-    /// What it shall have, as GROUP:ARTIFACT:VERSION [default: what it was made from]
+    /// What it shall have: GROUP:ARTIFACT:VERSION of Maven, or NAME@VERSION of npm [default: what it was made from]
     #[arg(value_name = "ARTIFACT")]
     artifacts: Vec<String>,
     /// Leave this out, and what only it needs: GROUP:ARTIFACT, `*` for all. Can be repeated
@@ -38,10 +39,10 @@ pub(super) fn run(command: &ArtifactsCommand) -> Result<Exit, Failure> {
         Wanted { roots: artifacts.clone(), without: without.clone() }
     };
     wanted.check()?;
-    ui::say("Maven is resolving the artifacts");
-    let list = maven::lock(&wanted)?;
+    ui::say("resolving and fetching the artifacts");
+    let list = artifacts::lock(&wanted)?;
     store::replace(file, list.as_bytes()).map_err(|error| failed("written", error))?;
     let count = list.lines().filter(|line| !line.starts_with('#')).count();
-    ui::result(&format!("{}: {count} jars", shown(&name)));
+    ui::result(&format!("{}: {count} artifacts", shown(&name)));
     Ok(Exit::Success)
 }

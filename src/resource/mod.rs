@@ -18,6 +18,7 @@ mod account;
 mod fields;
 mod generated;
 mod keyed;
+mod listed;
 mod part;
 mod path;
 mod regular;
@@ -680,6 +681,7 @@ kinds! {
     locale::Locale,
     maven::Maven,
     mount::Mount,
+    npm::Npm,
     package::Package,
     repository::Repository,
     script::Script,

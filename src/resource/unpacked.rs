@@ -247,11 +247,17 @@ impl<S: Source> Unpacked<'_, S> {
     }
 
     fn unpacking(&self, occupied: Occupied) -> Step {
-        let owned = |text: &str| text.to_owned();
         let Self { source, path, owner, group, .. } = self;
-        let (packed, strip, limits, marker) = (source.packed(), source.strip(), source.limits(), self.marker());
-        let (path, owner, group) = (owned(path), owned(owner), owned(group));
-        Step::Unpack(Box::new(Unpacking { path, source: packed, strip, owner, group, limits, occupied, marker }))
+        Step::Unpack(Box::new(Unpacking {
+            path: (*path).to_owned(),
+            source: source.packed(),
+            strip: source.strip(),
+            owner: (*owner).to_owned(),
+            group: (*group).to_owned(),
+            limits: source.limits(),
+            occupied,
+            marker: self.marker(),
+        }))
     }
 
     fn removal(&self, state: &State) -> Verdict {

@@ -15,6 +15,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("https://downloads.example.org/spark-3.5.1.tgz", "bin/spark-submit\nconf/spark-env.sh\nRELEASE\n"),
     ("https://downloads.example.org/spark-3.5.2.tgz", "bin/spark-submit\nconf/spark-env.sh\nRELEASE\nNEWS\n"),
     ("https://repo.maven.apache.org/maven2/com/blazegraph/blazegraph-jar/2.1.5/blazegraph-jar-2.1.5.jar", "a jar\n"),
+    ("https://registry.npmjs.org/proxy/-/proxy-5.1.0.tgz", "lib/cli.js\n"),
 ];
 
 /// What every web server of the fleet says.

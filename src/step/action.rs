@@ -327,10 +327,14 @@ pub enum Packed {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackedFile {
-    /// What it is called there: a name, not a path.
+    /// What it is called there: a name, or a path below the directory.
     pub name: String,
     /// Where it comes from.
     pub remote: Remote,
+    /// Set: it is an archive that becomes a directory of this name, and so many directories are taken off the front of each
+    /// name in it. Else it stays the file that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strip: Option<u32>,
 }
 
 /// What an archive must not exceed.

@@ -66,8 +66,13 @@ fn every_example_parses() {
             && kind.source != Source::None
             && keys.remove("src").is_some()
         {
-            let jar = format!("a.b:c:1 sha256:{}", "a".repeat(64));
-            keys.insert("content".to_owned(), if name == "maven" { jar.into() } else { "#!/bin/sh\n".into() });
+            let digest = "a".repeat(64);
+            let content = match name.as_str() {
+                "maven" => format!("a.b:c:1 sha256:{digest}"),
+                "npm" => format!("node_modules/a a@1 sha256:{digest}"),
+                _ => "#!/bin/sh\n".to_owned(),
+            };
+            keys.insert("content".to_owned(), content.into());
         }
         let resource = (kind.parse)(&keys.into()).unwrap_or_else(|error| panic!("{}: {}", kind.name, error.what));
         assert!(!resource.target().is_empty(), "{} owns nothing", kind.name);
@@ -730,7 +735,10 @@ fn show_unpacking(unpacking: &Unpacking) -> String {
         Packed::Large(file) => file.path.clone(),
         Packed::Remote(remote) => show_remote(remote),
         Packed::Files(files) => {
-            let one = |file: &PackedFile| format!("{} from {}", file.name, show_remote(&file.remote));
+            let one = |file: &PackedFile| {
+                let strip = file.strip.map(|strip| format!(" strip {strip}")).unwrap_or_default();
+                format!("{} from {}{strip}", file.name, show_remote(&file.remote))
+            };
             files.iter().map(one).collect::<Vec<_>>().join(", ")
         }
     };

@@ -30,6 +30,8 @@ pub(crate) fn world(resources: &str) -> World {
     world.file("kinds/alternative", "#!/bin/sh\n");
     world.file("notebooks.lock", "jupyterlab==4.4.1\n");
     let jar = Digest::of(b"a jar\n").0;
+    let package = Digest::of(b"lib/cli.js\n").0;
+    world.file("proxy.lock", &format!("node_modules/proxy proxy@5.1.0 sha256:{package}\n"));
     world.file("blazegraph.lock", &format!("com.blazegraph:blazegraph-jar:2.1.5 sha256:{jar}\n"));
     world.role("it", &format!("summary: It.\nresources:\n{resources}")).expect("a role");
     world.site("services:\n  it: { hosts: h1 }\n");
@@ -62,7 +64,7 @@ fn all_examples_together_are_one_role() {
     let first = ["repository", "package", "group", "user", "directory", "file", "download", "archive", "template"];
     let parts = ["authorized_key", "known_host", "hosts_entry", "limits", "line", "block", "ini", "json", "yaml"];
     let system = ["firewall", "hostname", "kernel_module", "locale", "mount", "swap", "sysctl", "timer", "timezone"];
-    let last = ["unit", "link", "command", "cron", "service", "script", "git", "http", "venv", "maven"];
+    let last = ["unit", "link", "command", "cron", "service", "script", "git", "http", "venv", "maven", "npm"];
     let order = [&first[..], &parts, &system, &last].concat();
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), KINDS.len(), "a new kind wants a place here");
     let kinds = order.iter().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name));

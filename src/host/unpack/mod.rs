@@ -42,7 +42,7 @@ use super::program::{Programs, described};
 use super::{Failure, Result};
 use crate::crash;
 use crate::secret::LargeFile;
-use crate::step::{MARKER, Packed, PackedFile, Remote, Unpacking, is_account};
+use crate::step::{MARKER, Packed, PackedFile, Remote, UnpackLimits, Unpacking, is_account};
 
 /// In the private directory: the archive, and what becomes of it.
 const ARCHIVE: &str = "archive";
@@ -111,26 +111,46 @@ fn fill(
         Packed::Remote(remote) => http::fetch(programs, remote, path, &mut file)?,
         Packed::Files(_) => {}
     }
-    let archive = Archive::open(file, new, programs, limits)?;
-    let mut judge = Judge::new(*limits, *strip, archive.size());
-    archive.each(&mut |member, _| judge.hear(member))?;
-    let mut places = judge.finish()?.into_iter();
     let tree = plant(new, path)?;
-    let mut spread = Spread::new(&tree, owner, path);
-    archive.each(&mut |member, content| match places.next() {
-        Some(Some(place)) => spread.put(member, &place, content),
-        Some(None) => Ok(()),
-        None => Err(changed()),
-    })?;
-    if places.next().is_some() {
-        return Err(changed());
-    }
-    for name in [ARCHIVE, PLAIN] {
-        let _ = new.unlink(name);
-    }
+    let layer = Layer { new, programs, owner, path, limits };
+    layer.lay(file, *strip, &tree)?;
     complete(&tree, unpacking, owner).map_err(|errno| unwritten(path, MARKER, errno))?;
     crash::on_host();
     Ok(())
+}
+
+/// How archives become directories.
+struct Layer<'a> {
+    /// The private directory.
+    new: &'a Directory,
+    programs: &'a Programs<'a>,
+    owner: Owner,
+    /// What all of it is to become, for the texts.
+    path: &'a str,
+    limits: &'a UnpackLimits,
+}
+
+impl Layer<'_> {
+    /// Unpacks an archive of the private directory into a directory below it, and removes the archive.
+    fn lay(&self, archive: File, strip: u32, into: &Directory) -> Checked {
+        let archive = Archive::open(archive, self.new, self.programs, self.limits)?;
+        let mut judge = Judge::new(*self.limits, strip, archive.size());
+        archive.each(&mut |member, _| judge.hear(member))?;
+        let mut places = judge.finish()?.into_iter();
+        let mut spread = Spread::new(into, self.owner, self.path);
+        archive.each(&mut |member, content| match places.next() {
+            Some(Some(place)) => spread.put(member, &place, content),
+            Some(None) => Ok(()),
+            None => Err(changed()),
+        })?;
+        if places.next().is_some() {
+            return Err(changed());
+        }
+        for name in [ARCHIVE, PLAIN] {
+            let _ = self.new.unlink(name);
+        }
+        Ok(())
+    }
 }
 
 /// Fills the tree with files that the host fetches.
@@ -140,28 +160,42 @@ fn gather(
     (unpacking, owner): (&Unpacking, Owner),
     files: &[PackedFile],
 ) -> Checked {
-    let path = &unpacking.path;
+    let Unpacking { path, limits, .. } = unpacking;
     let tree = plant(new, path)?;
+    let layer = Layer { new, programs, owner, path, limits };
     let all = files.iter().map(|file| file.remote.timeout).max().unwrap_or_default();
     let end = Instant::now() + all;
-    for PackedFile { name, remote } in files {
+    for PackedFile { name, remote, strip } in files {
         let failed = |errno| unwritten(path, name, errno);
         if !is_plain(name) {
             return Err(unwritten(path, &name.escape_debug().to_string(), Errno::INVAL).into());
         }
-        let mut file = create(&tree, name.as_str()).map_err(failed)?;
+        let mut above = Spread::new(&tree, owner, path);
         let timeout = end.saturating_duration_since(Instant::now()).min(remote.timeout);
-        http::fetch(programs, &Remote { timeout, ..remote.clone() }, &format!("{path}/{name}"), &mut file)?;
-        spread::own(&file, owner, 0o644).map_err(failed)?;
+        let fetch = |file: &mut File| {
+            http::fetch(programs, &Remote { timeout, ..remote.clone() }, &format!("{path}/{name}"), file)
+        };
+        match strip {
+            None => {
+                let mut file = above.create(name.as_bytes()).map_err(failed)?;
+                fetch(&mut file)?;
+                spread::own(&file, owner, 0o644).map_err(failed)?;
+            }
+            Some(strip) => {
+                let mut file = create(new, ARCHIVE).map_err(failed)?;
+                fetch(&mut file)?;
+                layer.lay(file, *strip, above.enter(name.as_bytes()).map_err(failed)?)?;
+            }
+        }
     }
     complete(&tree, unpacking, owner).map_err(|errno| unwritten(path, MARKER, errno))?;
     crash::on_host();
     Ok(())
 }
 
-/// Whether it is the name of a file beside the marker.
+/// Whether it is a path below the tree, and not that of the marker.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+    !name.contains('\0') && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
 }
 
 /// The empty tree, in the private directory.

@@ -106,8 +106,14 @@ impl<'a> Spread<'a> {
         rustix::fs::linkat(&from, old, self.enter(above)?, new, AtFlags::empty())
     }
 
+    /// A new file below the tree.
+    pub(super) fn create(&mut self, place: &[u8]) -> Result<File, Errno> {
+        let (above, name) = split(place);
+        create(self.enter(above)?, name)
+    }
+
     /// Goes to a directory below the tree; what is not there is made.
-    fn enter(&mut self, place: &[u8]) -> Result<&Directory, Errno> {
+    pub(super) fn enter(&mut self, place: &[u8]) -> Result<&Directory, Errno> {
         let parts: Vec<&[u8]> = place.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
         let common = self.way.iter().zip(&parts).take_while(|((known, _), part)| known == *part).count();
         self.way.truncate(common);

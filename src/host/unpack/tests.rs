@@ -444,14 +444,14 @@ fn files_of_a_web_server_are_one_directory_or_none() {
         let one = |(name, content): &(&str, &[u8])| {
             let (digest, headers) = (Digest::of(content), std::collections::BTreeMap::new());
             let remote = Remote { url: url.clone(), digest, limit: 1000, headers, timeout: Duration::from_secs(60) };
-            PackedFile { name: (*name).to_owned(), remote }
+            PackedFile { name: (*name).to_owned(), remote, strip: None }
         };
         let source = Packed::Files(files.iter().map(one).collect());
         unpacked(&Unpacking { source, ..here(&room, Vec::new()) })
     };
     let said = from(&[("a-1.jar", b"a jar"), ("b-1.jar", b"another")]).expect_err("another digest");
     assert!(said.contains("b-1.jar") && said.contains("thrown away"), "{said}");
-    for name in ["../a.jar", "a/b.jar", "", ".armilla-archive", ".", "..", "a\0b"] {
+    for name in ["../a.jar", "a//b.jar", "/a.jar", "a/.b", "", ".armilla-archive", ".", "..", "a\0b"] {
         from(&[(name, b"a jar")]).expect_err(name);
     }
     from(&[("a.jar", b"a jar"), ("a.jar", b"a jar")]).expect_err("twice");
@@ -461,6 +461,31 @@ fn files_of_a_web_server_are_one_directory_or_none() {
     for name in ["a-1.jar", "b-1.jar"] {
         assert_eq!(fs::metadata(room.at("tree").join(name)).expect("a file").mode() & 0o7777, 0o644);
     }
+}
+
+#[test]
+fn archives_of_a_web_server_are_directories_of_one_tree() {
+    let body = packed("gzip", &spark());
+    let url = serving(body.clone());
+    let room = Room::new();
+    let one = |name: &str| {
+        let (digest, headers) = (Digest::of(&body), std::collections::BTreeMap::new());
+        let remote = Remote { url: url.clone(), digest, limit: 100_000, headers, timeout: Duration::from_secs(60) };
+        PackedFile { name: name.to_owned(), remote, strip: Some(1) }
+    };
+    let from = |names: &[&str]| {
+        let source = Packed::Files(names.iter().map(|name| one(name)).collect());
+        unpacked(&Unpacking { source, ..here(&room, Vec::new()) })
+    };
+    from(&["a", "a"]).expect_err("two of one name");
+    from(&["a/../b"]).expect_err("a path that leads elsewhere");
+    assert!(room.names("").is_empty());
+    assert_eq!(from(&["modules/@a/b", "modules/@a/b/modules/c"]), Ok(()));
+    let release = |place: &str| fs::read_to_string(room.at("tree").join(place).join("RELEASE")).ok();
+    for place in ["modules/@a/b", "modules/@a/b/modules/c"] {
+        assert_eq!(release(place).as_deref(), Some("3.5.1"), "{place}");
+    }
+    assert_eq!(fs::metadata(room.at("tree/modules/@a")).expect("a directory").mode() & 0o7777, 0o755);
 }
 
 #[test]
