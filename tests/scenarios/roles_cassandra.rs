@@ -19,7 +19,8 @@ pub(crate) fn cassandra(house: &House) {
     let mirror = serve(house, maven_repository(&lock));
     project.hosts(&HOSTS);
     let site = |more: &str| {
-        let vars = format!("maven_mirror: \"{mirror}\", cluster_name: Stars, allow_few: true, heap: 384M, ring_delay: 5s");
+        let vars =
+            format!("maven_mirror: \"{mirror}\", cluster_name: Stars, allow_few: true, heap: 384M, ring_delay: 5s");
         let login = format!("authentication: true, password: \"{PASSWORD}\"");
         let vars = format!("{vars}, {login}{more}");
         project.file("site.yml", format!("services:\n  cassandra: {{ hosts: all_hosts, vars: {{ {vars} }} }}\n"))
@@ -31,7 +32,8 @@ pub(crate) fn cassandra(house: &House) {
     assert_eq!(house.sh("c1", ring), "2");
 
     // Whoever knows the password, and nobody else.
-    let cql = |host: &str, level: &str, text: &str| house.ask(host, &format!("echo \"{text}\" | cassandra-cql -c {level}"));
+    let cql =
+        |host: &str, level: &str, text: &str| house.ask(host, &format!("echo \"{text}\" | cassandra-cql -c {level}"));
     let done = |host: &str, level: &str, text: &str| {
         let output = cql(host, level, text);
         let said = String::from_utf8_lossy(&output.stderr);

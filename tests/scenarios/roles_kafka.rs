@@ -37,7 +37,8 @@ pub(crate) fn kafka(house: &House) {
     house.sh("k1", "kafka topics --create --topic stars --partitions 3");
     let brokers = HOSTS.map(|host| format!("{}:9092", house.address(host))).join(",");
     let numbers = "n=0; while [ ! -e /tmp/enough ]; do n=$((n+1)); echo $n; sleep 0.02; done; echo $n >/tmp/count";
-    let send = format!("kcat -P -b {brokers} -t stars -X acks=all -X enable.idempotence=true -X message.timeout.ms=120000");
+    let send =
+        format!("kcat -P -b {brokers} -t stars -X acks=all -X enable.idempotence=true -X message.timeout.ms=120000");
     let producer = format!("({numbers}) | {send} >/tmp/said 2>&1; echo $? >/tmp/ended");
     house.sh("k1", &format!("setsid sh -c '{producer}' >/dev/null 2>&1 &"));
     until("records arrive", || house.holds("k1", &format!("kcat -C -b {brokers} -t stars -c 3 -e -q | grep -q .")));
@@ -69,7 +70,8 @@ pub(crate) fn kafka(house: &House) {
 
     // What Prometheus would get.
     let metrics = "exec 3<>/dev/tcp/127.0.0.1/7071; printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3";
-    let metrics = format!("bash -c '{metrics}' | grep -q '^kafka_server_replicamanager_underreplicatedpartitions_value 0'");
+    let metrics =
+        format!("bash -c '{metrics}' | grep -q '^kafka_server_replicamanager_underreplicatedpartitions_value 0'");
     until("no partition lacks a copy", || HOSTS.iter().all(|host| house.holds(host, &metrics)));
 
     project.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);
@@ -90,7 +92,7 @@ pub(crate) fn maven_repository(lock: &Path) -> PathBuf {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, digest) = line.split_once(" sha256:").expect("a name and a digest");
         let parts: Vec<_> = name.split(':').collect();
-        let [group, artifact, version, ref classifier @ ..] = parts[..] else { panic!("{line}") };
+        let [group, artifact, version, classifier @ ..] = parts.as_slice() else { panic!("{line}") };
         let suffix: String = classifier.iter().map(|word| format!("-{word}")).collect();
         let path = format!("{}/{artifact}/{version}/{artifact}-{version}{suffix}.jar", group.replace('.', "/"));
         let _ = writeln!(sums, "{digest}  {path}");
