@@ -11,7 +11,7 @@ const HOSTS: [&str; 2] = ["c1", "c2"];
 
 const PASSWORD: &str = "dust of stars";
 
-/// Two members with a password; rows with one of them down; all restart for one input; one killed; removal leaves the rows.
+/// Two members with a password; rows with one of them killed; all restart for one input; removal leaves the rows.
 pub(crate) fn cassandra(house: &House) {
     house.fresh(&HOSTS);
     let project = house.project("cassandra");
@@ -51,25 +51,20 @@ pub(crate) fn cassandra(house: &House) {
     for number in 0..10 {
         done("c2", "QUORUM", &insert(number));
     }
-    house.sh("c2", "systemctl stop cassandra");
+    // A member that is killed is missed by the plan and by a quorum, however quickly systemd starts it again.
+    house.sh("c2", "systemctl kill -s KILL cassandra");
     assert_eq!(done("c1", "ONE", "SELECT count(*) FROM sky.stars"), "10");
     assert!(!cql("c1", "QUORUM", &insert(10)).status.success(), "one of two is a quorum");
     done("c1", "ONE", &insert(10));
-    project.plan(&["--detailed-exitcode"]).ends(2).says("unhealthy now: c2").says("not running");
-    project.converges();
+    project.plan(&["--detailed-exitcode"]).ends(2).says("unhealthy now: c2");
 
-    // A member that is killed is missed, however quickly systemd starts it again.
-    house.sh("c1", "systemctl kill -s KILL cassandra");
-    project.plan(&["--detailed-exitcode"]).ends(2).says("unhealthy now: c1");
-    project.converges();
-
-    // One input: all restart, one at a time, and what was written is there.
+    // One input: it is repaired, all restart, one at a time, and what was written is there.
     let lives = || HOSTS.map(|host| house.sh(host, "systemctl show -p MainPID cassandra"));
     let before = lives();
     site(", settings: { concurrent_reads: 16 }");
     project.converges();
     assert!(lives().iter().zip(&before).all(|(now, before)| now != before), "{before:?}");
-    assert!(house.holds("c2", "journalctl -u cassandra -o cat | grep -q DRAINED"), "it drains before it stops");
+    assert!(house.holds("c1", "journalctl -u cassandra -o cat | grep -q DRAINED"), "it drains before it stops");
     assert_eq!(done("c2", "ALL", "SELECT count(*) FROM sky.stars"), "11");
 
     project.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);
