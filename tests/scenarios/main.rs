@@ -35,6 +35,8 @@ mod projects;
 mod proxy;
 mod removal;
 mod roles;
+mod roles_cassandra;
+mod roles_kafka;
 mod rollout;
 mod secrecy;
 mod system;
@@ -170,6 +172,8 @@ const STORIES: &[Story] = &[
     ("one server becomes three members", zookeeper_rolling::one_becomes_three),
     ("an older ensemble moves over to the list of members", zookeeper_rolling::moves_to_the_list),
     ("roles: Prometheus sees what is there, behind nginx, by names of dnsmasq", roles::monitoring),
+    ("roles: Kafka loses no record while its members restart, die and lose their disks", roles_kafka::kafka),
+    ("roles: a Cassandra ring keeps its rows while a member is away", roles_cassandra::cassandra),
     ("roles: a Spark cluster computes, and a worker leaves and comes back", roles::spark),
 ];
 
