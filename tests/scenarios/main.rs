@@ -36,7 +36,10 @@ mod proxy;
 mod removal;
 mod roles;
 mod roles_cassandra;
+mod roles_hdfs;
+mod roles_jupyterhub;
 mod roles_kafka;
+mod roles_yarn;
 mod rollout;
 mod secrecy;
 mod system;
@@ -174,6 +177,9 @@ const STORIES: &[Story] = &[
     ("roles: Prometheus sees what is there, behind nginx, by names of dnsmasq", roles::monitoring),
     ("roles: Kafka loses no record while its members restart, die and lose their disks", roles_kafka::kafka),
     ("roles: a Cassandra ring keeps its rows while a member is away", roles_cassandra::cassandra),
+    ("roles: HDFS keeps a file while a DataNode dies", roles_hdfs::hdfs),
+    ("roles: YARN runs an application while its ResourceManager dies", roles_yarn::yarn),
+    ("roles: JupyterHub computes, and its users outlive it", roles_jupyterhub::jupyterhub),
     ("roles: a Spark cluster computes, and a worker leaves and comes back", roles::spark),
 ];
 

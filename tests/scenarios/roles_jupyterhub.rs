@@ -12,17 +12,14 @@ pub(crate) fn jupyterhub(house: &House) {
     house.fresh(&[HOST]);
     let project = house.project("jupyterhub");
     project.hosts(&[HOST]);
-    let (folder, digests) = downloads();
+    let (folder, wheels) = downloads();
     let address = serve(house, folder);
-    let (wheels, proxy) = digests.split_once(' ').expect("two digests");
-    let archive = |path: &str, digest: &str, file: &str| {
-        format!("archive: {{ path: {path}, url: \"{address}/{file}\", sha256: {digest}, strip: 1 }}")
-    };
+    let wheels = format!("archive: {{ path: /opt/wheels, url: \"{address}/wheels.tar\", sha256: {wheels}, strip: 1 }}");
     let role = |resource: &str| format!("resources:\n  - {resource}\n");
-    project.file("roles/wheels/role.yml", role(&archive("/opt/wheels", wheels, "wheels.tar")));
+    project.file("roles/wheels/role.yml", role(&wheels));
     project.file("roles/people/role.yml", role("user: { name: ada, home: /home/ada, create_home: true }"));
     let site = |more: &str| {
-        let vars = format!("proxy_url: \"{address}/proxy.tar\", proxy_sha256: {proxy}, {more}");
+        let vars = format!("npm_registry: \"{address}\", {more}");
         project.file("site.yml", SITE.replace("VARS", &vars))
     };
 
@@ -113,7 +110,7 @@ services:
     vars: { routes: [{ service: jupyterhub }] }
 ";
 
-/// The folder with what the role's two lists name, and the digests of both archives. Lab hosts reach no registry, so all is
+/// The folder with what the role's two lists name, and the digest of the archive of wheels. Lab hosts reach no registry, so all is
 /// fetched here, once per checkout.
 fn downloads() -> (PathBuf, String) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("archives/jupyterhub");
@@ -126,9 +123,9 @@ fn downloads() -> (PathBuf, String) {
     (folder, String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Makes `wheels.tar` and `proxy.tar` from the lists, if they are not there, and prints their digests.
+/// Makes `wheels.tar` and a registry with the packages of the lists, if they are not there, and prints the digest of the former.
 const FETCH: &str = r#"
-import base64, hashlib, io, json, os, shutil, subprocess, sys, tarfile, venv
+import hashlib, os, shutil, subprocess, sys, tarfile, venv
 
 def digest(name):
     return hashlib.sha256(open(name, "rb").read()).hexdigest()
@@ -151,28 +148,21 @@ def wheels(name, lock):
     with tarfile.open(name, "w") as archive:
         archive.add("wheels")
 
-def proxy(name, lock):
-    with tarfile.open(name, "w") as archive:
-        for path, package in json.load(open(lock))["packages"].items():
-            if not path:
-                continue
-            full = path.rpartition("node_modules/")[2]
-            url = f"https://registry.npmjs.org/{full}/-/{full.rpartition('/')[2]}-{package['version']}.tgz"
-            data = subprocess.run(["curl", "-fsSL", "--retry", "3", url], check=True, capture_output=True).stdout
-            kind, _, wanted = package["integrity"].partition("-")
-            assert base64.b64encode(hashlib.new(kind, data).digest()).decode() == wanted, url
-            with tarfile.open(fileobj=io.BytesIO(data)) as there:
-                for member in there:
-                    if member.isfile():
-                        content = there.extractfile(member)
-                        member.name = path + "/" + member.name.partition("/")[2]
-                        member.mode = 0o644
-                        archive.addfile(member, content)
+def proxy(lock):
+    for line in open(lock):
+        if line[0] == '#':
+            continue
+        _, package, wanted = line.split()
+        name, _, version = package.rpartition("@")
+        path = f"{name}/-/{name.rpartition('/')[2]}-{version}.tgz"
+        if not os.path.exists(path) or "sha256:" + digest(path) != wanted:
+            url = "https://registry.npmjs.org/" + path
+            subprocess.run(["curl", "-fsSL", "--retry", "3", "--create-dirs", "-o", path, url], check=True)
 
 files = sys.argv[1]
 unless("wheels.tar", files + "/jupyterhub-6.1.1.lock", wheels)
-unless("proxy.tar", files + "/configurable-http-proxy-5.1.0.lock", proxy)
-print(digest("wheels.tar"), digest("proxy.tar"))
+proxy(files + "/configurable-http-proxy-5.1.0.lock")
+print(digest("wheels.tar"))
 "#;
 
 /// What the client says when it has done this as the user `ada`: her kernel and its result for `work`.
