@@ -10,20 +10,17 @@ use crate::project::Project;
 /// JupyterHub behind nginx, one user with a kernel, what all hosts have.
 pub(crate) fn jupyterhub(house: &House) {
     house.fresh(&[HOST]);
+    house.sh(HOST, "useradd --create-home ada");
     let project = house.project("jupyterhub");
     project.hosts(&[HOST]);
     let (folder, digests) = downloads();
     let address = serve(house, folder);
     let (wheels, proxy) = digests.split_once(' ').expect("two digests");
-    let archive = |path: &str, digest: &str, file: &str| {
-        format!("archive: {{ path: {path}, url: \"{address}/{file}\", sha256: {digest}, strip: 1 }}")
-    };
-    let role = |resource: &str| format!("resources:\n  - {resource}\n");
-    project.file("roles/wheels/role.yml", role(&archive("/opt/wheels", wheels, "wheels.tar")));
-    project.file("roles/people/role.yml", role("user: { name: ada, home: /home/ada, create_home: true }"));
+    let archive = format!("path: /opt/wheels, url: \"{address}/wheels.tar\", sha256: {wheels}, strip: 1");
+    project.file("roles/wheels/role.yml", format!("resources:\n  - archive: {{ {archive} }}\n"));
     let site = |more: &str| {
         let vars = format!("proxy_url: \"{address}/proxy.tar\", proxy_sha256: {proxy}, {more}");
-        project.file("site.yml", SITE.replace("VARS", &vars))
+        project.file("site.yml", SITE.replace("VARS", &vars).replace("CLIENT", API_CLIENT))
     };
 
     // What lets anybody in is refused, and so is what lets nobody in.
@@ -66,10 +63,10 @@ pub(crate) fn jupyterhub(house: &House) {
     assert_ne!(lives("jupyterhub"), hub);
     assert_eq!(lives("jupyterhub-proxy jupyter-ada-singleuser"), others);
     // One of the proxy: its plan says that it restarts.
-    site("users: [ada], user_memory: 1G, hub_port: 8012");
+    site("users: [ada], user_memory: 1G, proxy_api_port: 8011");
     project.plan(&["--detailed-exitcode"]).ends(2).says("restart the proxy");
     project.converges();
-    assert_eq!(ada(house, "work"), kernel, "with another port of the hub");
+    assert_eq!(ada(house, "work"), kernel, "with a proxy of another port");
 
     removed(house, &project);
 }
@@ -78,7 +75,7 @@ pub(crate) fn jupyterhub(house: &House) {
 fn removed(house: &House, project: &Project<'_>) {
     project.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);
     let left = "ls -d /opt/* /etc/jupyterhub /etc/systemd/system/jupyter* /usr/local/bin/j* /etc/nginx/armilla \
-        /etc/systemd/journald.conf.d/armilla.conf 2>/dev/null; pgrep -l 'node|python|jupyter'; true";
+        /etc/systemd/journald.conf.d/armilla.conf 2>/dev/null; ps -eo comm= | grep -E 'node|python|jupyter'; true";
     assert_eq!(house.sh(HOST, left), "");
     assert_eq!(
         house.sh(HOST, "ls /var/lib/jupyterhub /home/ada"),
@@ -98,20 +95,18 @@ services:
       time: none
       sysctl: { net.core.somaxconn: 4096, net.ipv4.tcp_fin_timeout: 10 }
   wheels: { hosts: all_hosts }
-  people: { hosts: all_hosts }
   jupyterhub:
     hosts: all_hosts
-    needs: { wheels: wheels, people: people }
-    vars:
-      index_url: \"\"
-      find_links: /opt/wheels
-      api_clients: { scheduler: { token: 0123456789abcdef0123456789abcdef, scopes: [\"admin:servers\", \"access:servers\", \"admin:users\"] } }
-      VARS
+    needs: { wheels: wheels }
+    vars: { VARS, index_url: \"\", find_links: /opt/wheels, api_clients: { scheduler: CLIENT } }
   nginx:
     hosts: all_hosts
     needs: { jupyterhub: jupyterhub }
     vars: { routes: [{ service: jupyterhub }] }
 ";
+
+const API_CLIENT: &str =
+    "{ token: 0123456789abcdef0123456789abcdef, scopes: [\"admin:servers\", \"access:servers\", \"admin:users\"] }";
 
 /// The folder with what the role's two lists name, and the digests of both archives. Lab hosts reach no registry, so all is
 /// fetched here, once per checkout.
@@ -205,15 +200,18 @@ def compute(kernel, code):
     content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
     socket.send(json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content,
         "channel": "shell", "buffers": []}))
-    said = ""
-    while True:
+    said, open_ends = "", {"reply", "idle"}
+    while open_ends:
         message = json.loads(socket.recv())
         if message["parent_header"].get("msg_id") != number:
             continue
         if message["msg_type"] == "stream":
             said += message["content"]["text"]
         elif message["msg_type"] == "execute_reply":
-            return said.strip()
+            open_ends.discard("reply")
+        elif message["msg_type"] == "status":
+            open_ends.discard(message["content"]["execution_state"])
+    return said.strip()
 
 if sys.argv[1] == "start":
     ask("POST", "/hub/api/users/ada")
