@@ -45,7 +45,7 @@ pub(crate) fn jupyterhub(house: &House) {
     assert_eq!(ada(house, "work"), kernel, "while the hub starts");
     until("the hub is there", || house.holds(HOST, "jupyterhub-state"));
     house.sh(HOST, "systemctl restart jupyterhub-proxy");
-    until("proxy and hub are there", || house.holds(HOST, "jupyterhub-state"));
+    until("the new proxy has the route to her", || house.holds(HOST, &client("work")));
     assert_eq!(ada(house, "work"), kernel, "with a new proxy");
     // A proxy that is alone, and a hub that hangs, are no JupyterHub.
     house.sh(HOST, "systemctl kill -s KILL jupyterhub");
@@ -170,9 +170,14 @@ unless("proxy.tar", files + "/configurable-http-proxy-5.1.0.lock", proxy)
 print(digest("wheels.tar"), digest("proxy.tar"))
 "#;
 
-/// What the client says when it has done this as the user `ada`: her kernel and its result for `work`.
+/// A shell command that does this as the user `ada`.
+fn client(verb: &str) -> String {
+    format!("/opt/jupyterhub/bin/python - {verb} <<'EOF'\n{CLIENT}\nEOF")
+}
+
+/// What it says: her kernel and its result for `work`.
 fn ada(house: &House, verb: &str) -> String {
-    let said = house.sh(HOST, &format!("/opt/jupyterhub/bin/python - {verb} <<'EOF'\n{CLIENT}\nEOF"));
+    let said = house.sh(HOST, &client(verb));
     assert!(said == "ready" || said.ends_with(" 5050"), "{said}");
     said
 }
