@@ -10,17 +10,18 @@ use crate::project::Project;
 /// JupyterHub behind nginx, one user with a kernel, what all hosts have.
 pub(crate) fn jupyterhub(house: &House) {
     house.fresh(&[HOST]);
+    house.sh(HOST, "useradd --create-home ada");
     let project = house.project("jupyterhub");
     project.hosts(&[HOST]);
     let (folder, wheels) = downloads();
     let address = serve(house, folder);
-    let wheels = format!("archive: {{ path: /opt/wheels, url: \"{address}/wheels.tar\", sha256: {wheels}, strip: 1 }}");
-    let role = |resource: &str| format!("resources:\n  - {resource}\n");
-    project.file("roles/wheels/role.yml", role(&wheels));
-    project.file("roles/people/role.yml", role("user: { name: ada, home: /home/ada, create_home: true }"));
+    let wheels = format!("path: /opt/wheels, url: \"{address}/wheels.tar\", sha256: {wheels}, strip: 1");
+    project.file("roles/wheels/role.yml", format!("resources:
+  - archive: {{ {wheels} }}
+"));
     let site = |more: &str| {
         let vars = format!("npm_registry: \"{address}\", {more}");
-        project.file("site.yml", SITE.replace("VARS", &vars))
+        project.file("site.yml", SITE.replace("VARS", &vars).replace("CLIENT", API_CLIENT))
     };
 
     // What lets anybody in is refused, and so is what lets nobody in.
@@ -45,7 +46,7 @@ pub(crate) fn jupyterhub(house: &House) {
     assert_eq!(ada(house, "work"), kernel, "while the hub starts");
     until("the hub is there", || house.holds(HOST, "jupyterhub-state"));
     house.sh(HOST, "systemctl restart jupyterhub-proxy");
-    until("proxy and hub are there", || house.holds(HOST, "jupyterhub-state"));
+    until("the new proxy has the route to her", || house.holds(HOST, &client("work")));
     assert_eq!(ada(house, "work"), kernel, "with a new proxy");
     // A proxy that is alone, and a hub that hangs, are no JupyterHub.
     house.sh(HOST, "systemctl kill -s KILL jupyterhub");
@@ -63,10 +64,10 @@ pub(crate) fn jupyterhub(house: &House) {
     assert_ne!(lives("jupyterhub"), hub);
     assert_eq!(lives("jupyterhub-proxy jupyter-ada-singleuser"), others);
     // One of the proxy: its plan says that it restarts.
-    site("users: [ada], user_memory: 1G, hub_port: 8012");
+    site("users: [ada], user_memory: 1G, proxy_api_port: 8011");
     project.plan(&["--detailed-exitcode"]).ends(2).says("restart the proxy");
     project.converges();
-    assert_eq!(ada(house, "work"), kernel, "with another port of the hub");
+    assert_eq!(ada(house, "work"), kernel, "with a proxy of another port");
 
     removed(house, &project);
 }
@@ -75,7 +76,7 @@ pub(crate) fn jupyterhub(house: &House) {
 fn removed(house: &House, project: &Project<'_>) {
     project.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);
     let left = "ls -d /opt/* /etc/jupyterhub /etc/systemd/system/jupyter* /usr/local/bin/j* /etc/nginx/armilla \
-        /etc/systemd/journald.conf.d/armilla.conf 2>/dev/null; pgrep -l 'node|python|jupyter'; true";
+        /etc/systemd/journald.conf.d/armilla.conf 2>/dev/null; ps -eo comm= | grep -E 'node|python|jupyter'; true";
     assert_eq!(house.sh(HOST, left), "");
     assert_eq!(
         house.sh(HOST, "ls /var/lib/jupyterhub /home/ada"),
@@ -95,20 +96,18 @@ services:
       time: none
       sysctl: { net.core.somaxconn: 4096, net.ipv4.tcp_fin_timeout: 10 }
   wheels: { hosts: all_hosts }
-  people: { hosts: all_hosts }
   jupyterhub:
     hosts: all_hosts
-    needs: { wheels: wheels, people: people }
-    vars:
-      index_url: \"\"
-      find_links: /opt/wheels
-      api_clients: { scheduler: { token: 0123456789abcdef0123456789abcdef, scopes: [\"admin:servers\", \"access:servers\", \"admin:users\"] } }
-      VARS
+    needs: { wheels: wheels }
+    vars: { VARS, index_url: \"\", find_links: /opt/wheels, api_clients: { scheduler: CLIENT } }
   nginx:
     hosts: all_hosts
     needs: { jupyterhub: jupyterhub }
     vars: { routes: [{ service: jupyterhub }] }
 ";
+
+const API_CLIENT: &str =
+    "{ token: 0123456789abcdef0123456789abcdef, scopes: [\"admin:servers\", \"access:servers\", \"admin:users\"] }";
 
 /// The folder with what the role's two lists name, and the digest of the archive of wheels. Lab hosts reach no registry, so all is
 /// fetched here, once per checkout.
@@ -165,9 +164,14 @@ proxy(files + "/configurable-http-proxy-5.1.0.lock")
 print(digest("wheels.tar"))
 "#;
 
-/// What the client says when it has done this as the user `ada`: her kernel and its result for `work`.
+/// A shell command that does this as the user `ada`.
+fn client(verb: &str) -> String {
+    format!("/opt/jupyterhub/bin/python - {verb} <<'EOF'\n{CLIENT}\nEOF")
+}
+
+/// What it says: her kernel and its result for `work`.
 fn ada(house: &House, verb: &str) -> String {
-    let said = house.sh(HOST, &format!("/opt/jupyterhub/bin/python - {verb} <<'EOF'\n{CLIENT}\nEOF"));
+    let said = house.sh(HOST, &client(verb));
     assert!(said == "ready" || said.ends_with(" 5050"), "{said}");
     said
 }
@@ -195,15 +199,18 @@ def compute(kernel, code):
     content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
     socket.send(json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content,
         "channel": "shell", "buffers": []}))
-    said = ""
-    while True:
+    said, open_ends = "", {"reply", "idle"}
+    while open_ends:
         message = json.loads(socket.recv())
         if message["parent_header"].get("msg_id") != number:
             continue
         if message["msg_type"] == "stream":
             said += message["content"]["text"]
         elif message["msg_type"] == "execute_reply":
-            return said.strip()
+            open_ends.discard("reply")
+        elif message["msg_type"] == "status":
+            open_ends.discard(message["content"]["execution_state"])
+    return said.strip()
 
 if sys.argv[1] == "start":
     ask("POST", "/hub/api/users/ada")
