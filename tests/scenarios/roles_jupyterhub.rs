@@ -16,9 +16,7 @@ pub(crate) fn jupyterhub(house: &House) {
     let (folder, wheels) = downloads();
     let address = serve(house, folder);
     let wheels = format!("path: /opt/wheels, url: \"{address}/wheels.tar\", sha256: {wheels}, strip: 1");
-    project.file("roles/wheels/role.yml", format!("resources:
-  - archive: {{ {wheels} }}
-"));
+    project.file("roles/wheels/role.yml", format!("resources:\n  - archive: {{ {wheels} }}\n"));
     let site = |more: &str| {
         let vars = format!("npm_registry: \"{address}\", {more}");
         project.file("site.yml", SITE.replace("VARS", &vars).replace("CLIENT", API_CLIENT))
