@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{read_to_string, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::artifacts::serve;
 use crate::house::{House, until};
@@ -70,9 +71,11 @@ pub(crate) fn kafka(house: &House) {
 
     // What Prometheus would get.
     let metrics = "exec 3<>/dev/tcp/127.0.0.1/7071; printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3";
-    let metrics =
-        format!("bash -c '{metrics}' | grep -q '^kafka_server_replicamanager_underreplicatedpartitions_value 0'");
-    until("no partition lacks a copy", || HOSTS.iter().all(|host| house.holds(host, &metrics)));
+    let lacking = "kafka_server_replicamanager_underreplicatedpartitions";
+    let metrics = format!("timeout 20 bash -c '{metrics}' | grep '^{lacking} '");
+    for host in HOSTS {
+        assert_eq!(house.sh(host, &metrics), format!("{lacking} 0.0"), "{host}");
+    }
 
     project.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);
     for host in HOSTS {
@@ -85,7 +88,11 @@ pub(crate) fn kafka(house: &House) {
 /// A folder with the jars of a lock file, laid out as a Maven repository. Lab hosts reach none, so they are fetched here,
 /// once per checkout, several at the same time.
 pub(crate) fn maven_repository(lock: &Path) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("maven");
+    /// Stories with the same jars run at the same time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = lock.file_name().expect("a name").to_string_lossy();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("maven").join(&*name);
     std::fs::create_dir_all(&folder).expect("a folder for jars");
     let text = read_to_string(lock).expect("the lock file");
     let (mut wanted, mut sums) = (String::new(), String::new());
@@ -100,17 +107,14 @@ pub(crate) fn maven_repository(lock: &Path) -> PathBuf {
             let _ = writeln!(wanted, "url = \"https://repo.maven.apache.org/maven2/{path}\"\noutput = \"{path}.part\"");
         }
     }
-    let name = lock.file_name().expect("a name").to_string_lossy();
-    let sums_file = format!("{name}.sums");
-    write(folder.join(&sums_file), sums).expect("a list of digests");
+    write(folder.join("sums"), sums).expect("a list of digests");
     write(folder.join("wanted"), &wanted).expect("a list for curl");
-    let script = format!(
-        "[ ! -s wanted ] || curl -fsSL --retry 3 --create-dirs --parallel --parallel-max 12 --config wanted
-        find . -name '*.part' | while read -r part; do mv $part ${{part%.part}}; done
-        sha256sum --quiet --check {sums_file}"
-    );
+    let script =
+        "[ ! -s wanted ] || curl -fsSL --no-progress-meter --retry 3 --create-dirs --parallel --parallel-max 12 --config wanted
+        find . -name '*.part' | while read -r part; do mv $part ${part%.part}; done
+        sha256sum --quiet --check sums";
     #[expect(clippy::disallowed_methods, reason = "curl knows this machine's proxy and certificates")]
-    let status = Command::new("sh").args(["-e", "-c", &script]).current_dir(&folder).status().expect("sh starts");
+    let status = Command::new("sh").args(["-e", "-c", script]).current_dir(&folder).status().expect("sh starts");
     assert!(status.success(), "the jars of {name} cannot be fetched");
     folder
 }
