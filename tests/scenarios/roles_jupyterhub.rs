@@ -74,7 +74,7 @@ pub(crate) fn jupyterhub(house: &House) {
 fn removed(house: &House, project: &Project<'_>) {
     project.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);
     let left = "ls -d /opt/* /etc/jupyterhub /etc/systemd/system/jupyter* /usr/local/bin/j* /etc/nginx/armilla \
-        /etc/systemd/journald.conf.d/armilla.conf 2>/dev/null; ps -eo comm= | grep -E 'node|python|jupyter'; true";
+        /etc/systemd/journald.conf.d/zz-armilla.conf 2>/dev/null; ps -eo comm= | grep -E 'node|python|jupyter'; true";
     assert_eq!(house.sh(HOST, left), "");
     assert_eq!(
         house.sh(HOST, "ls /var/lib/jupyterhub /home/ada"),
