@@ -7,13 +7,11 @@ mod maven;
 mod npm;
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::diag::Diagnostic;
+use crate::step::Digest;
 
 /// What a list is made from. The list itself repeats it in its head, so that it can be made again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,9 +74,9 @@ impl Wanted {
     }
 
     fn head(&self) -> String {
-        let lines = |head: &str, all: &[String]| all.iter().map(|text| format!("{head}{text}\n")).collect::<String>();
+        let lines = |head: &str, all: &[String]| all.iter().map(|text| format!("{head}{text}\n")).collect::<Vec<_>>();
         let made = "# Made by `armilla artifacts lock`. To change it, run that again.\n";
-        format!("{made}{}{}", lines(ROOT, &self.roots), lines(WITHOUT, &self.without))
+        made.to_owned() + &lines(ROOT, &self.roots).concat() + &lines(WITHOUT, &self.without).concat()
     }
 }
 
@@ -119,14 +117,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<String, Diagn
 
 /// Of what is in a file.
 fn digest(path: &Path) -> std::io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let (mut all, mut piece) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(all.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            count => all.update(&piece[..count]),
-        }
-    }
+    Ok(Digest::of(&fs::read(path)?).0)
 }
 
 /// What has no meaning in XML, JSON or a path.

@@ -1,4 +1,4 @@
-//! HDFS on real hosts: files are read and written, also while a DataNode is away, and stay when the roles go.
+//! HDFS on real hosts: files are read and written, also while a `DataNode` is away, and stay when the roles go.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ const HOSTS: [&str; 2] = ["d1", "d2"];
 /// The jars of all Hadoop roles.
 pub(crate) const LOCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/roles/hadoop-common/files/hadoop-3.5.0.lock");
 
-/// A NameNode and two DataNodes.
+/// A `NameNode` and two `DataNodes`.
 pub(crate) fn hdfs(house: &House) {
     house.fresh(&HOSTS);
     let project = house.project("hdfs");
@@ -38,7 +38,7 @@ pub(crate) fn hdfs(house: &House) {
         ),
     );
     let is_there = |host: &str| {
-        assert_eq!(house.sh(host, &format!("{ADA} fs -cat /user/ada/file | sha256sum")), written, "{host}")
+        assert_eq!(house.sh(host, &format!("{ADA} fs -cat /user/ada/file | sha256sum")), written, "{host}");
     };
     is_there("d2");
     let others = "HADOOP_USER_NAME=bob hadoop fs -cat /user/ada/file 2>&1 || true";
@@ -84,7 +84,7 @@ pub(crate) fn hdfs(house: &House) {
 /// The command line as a user.
 const ADA: &str = "HADOOP_USER_NAME=ada hadoop";
 
-/// The NameNode leaves its safe mode as soon as it knows all blocks, not half a minute later.
+/// The `NameNode` leaves its safe mode as soon as it knows all blocks, not half a minute later.
 const SITE: &str = "
 services:
   hdfs-namenode:

@@ -7,7 +7,7 @@ use crate::artifacts::serve;
 use crate::house::{House, until};
 use crate::project::Project;
 
-/// JupyterHub behind nginx, one user with a kernel, what all hosts have.
+/// `JupyterHub` behind nginx, one user with a kernel, what all hosts have.
 pub(crate) fn jupyterhub(house: &House) {
     house.fresh(&[HOST]);
     house.sh(HOST, "useradd --create-home ada");

@@ -100,7 +100,7 @@ pub(crate) fn maven_repository(lock: &Path) -> PathBuf {
         let (name, digest) = line.split_once(" sha256:").expect("a name and a digest");
         let parts: Vec<_> = name.split(':').collect();
         let [group, artifact, version, classifier @ ..] = parts.as_slice() else { panic!("{line}") };
-        let suffix: String = classifier.iter().map(|word| format!("-{word}")).collect();
+        let suffix = classifier.iter().map(|word| format!("-{word}")).collect::<Vec<_>>().concat();
         let path = format!("{}/{artifact}/{version}/{artifact}-{version}{suffix}.jar", group.replace('.', "/"));
         let _ = writeln!(sums, "{digest}  {path}");
         if !folder.join(&path).exists() {

@@ -1,4 +1,4 @@
-//! YARN on real hosts: applications go on while ResourceManagers and NodeManagers die and change.
+//! YARN on real hosts: applications go on while `ResourceManagers` and `NodeManagers` die and change.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::roles_kafka::maven_repository;
 
 const HOSTS: [&str; 2] = ["y1", "y2"];
 
-/// Two ResourceManagers, of which one is active, and two NodeManagers. Without HDFS, which YARN does not need for this.
+/// Two `ResourceManagers`, of which one is active, and two `NodeManagers`. Without HDFS, which YARN does not need for this.
 pub(crate) fn yarn(house: &House) {
     house.fresh(&HOSTS);
     let project = house.project("yarn");
