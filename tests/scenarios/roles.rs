@@ -59,7 +59,7 @@ pub(crate) fn monitoring(house: &House) {
 
     project.run(&["destroy", "lab", "--lab", "--confirm", "lab"]).ends(0);
     for host in HOSTS {
-        let left = "ls -d /etc/prometheus/armilla* /etc/nginx/armilla /etc/armilla-dnsmasq /etc/systemd/system/{prometheus,nginx,dnsmasq}* 2>/dev/null; pgrep -l 'prometheus|nginx|dnsmasq'; true";
+        let left = "ls -d /etc/prometheus/armilla* /etc/nginx/armilla /etc/armilla-dnsmasq /etc/systemd/system/{prometheus,nginx,dnsmasq}* 2>/dev/null; ps -eo comm= | grep -E '^(prometheus|nginx|dnsmasq)'; true";
         assert_eq!(house.sh(host, &format!("bash -c \"{left}\"")), "", "{host}");
     }
 }
