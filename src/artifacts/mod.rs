@@ -51,8 +51,8 @@ impl Wanted {
 
     fn resolver(&self) -> Result<Resolver, Diagnostic> {
         if self.roots.is_empty() {
-            return Err(Diagnostic::error("the list has no head that says what it was made from")
-                .hint("name what it shall have: GROUP:ARTIFACT:VERSION of Maven, or NAME@VERSION of npm"));
+            return Err(Diagnostic::error("the lock file does not say which artifacts it was made from")
+                .hint("name the artifacts: GROUP:ARTIFACT:VERSION of Maven, or NAME@VERSION of npm"));
         }
         let resolver = if self.roots.iter().any(|root| root.contains('@')) { Resolver::Npm } else { Resolver::Maven };
         let (fits, form): (fn(&str) -> bool, _) = match resolver {
@@ -86,7 +86,7 @@ impl Wanted {
 /// When there is no Maven or npm, or it does not find everything.
 pub fn lock(wanted: &Wanted) -> Result<String, Diagnostic> {
     let resolver = wanted.resolver()?;
-    let failed = |error| Diagnostic::error(format!("there is no room for the artifacts: {error}"));
+    let failed = |error| Diagnostic::error(format!("cannot create a temporary directory: {error}"));
     let folder = tempfile::Builder::new().prefix("armilla-").tempdir().map_err(failed)?;
     let mut lines = match resolver {
         Resolver::Maven => maven::lines(wanted, folder.path()),
@@ -111,8 +111,8 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<String, Diagn
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let lines = said.lines().map(|line| line.trim_start_matches("npm error").trim_start_matches("[ERROR]").trim());
     let first = lines.filter(|line| !line.is_empty()).nth(usize::from(program == "npm")).unwrap_or("it says nothing");
-    Err(Diagnostic::error(format!("{program} does not find everything: {first}"))
-        .hint("look whether that name and version exist: https://central.sonatype.com, https://www.npmjs.com"))
+    Err(Diagnostic::error(format!("{program} could not resolve all artifacts: {first}"))
+        .hint("check that the name and version exist: https://central.sonatype.com, https://www.npmjs.com"))
 }
 
 /// Of what is in a file.

@@ -7,23 +7,26 @@ use crate::artifacts::{self, Wanted};
 use crate::diag::{Diagnostic, shown};
 use crate::store;
 
+/// Where there is no lock file yet.
+const FIRST: &str = "to create it, name the artifacts: GROUP:ARTIFACT:VERSION of Maven, or NAME@VERSION of npm";
+
 /// Works with what hosts fetch.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ArtifactsCommand {
-    /// Write the list for a `maven` or `npm`: artifacts and all they need, each with its digest. Needs Maven or npm on this
-    /// machine
+    /// Write a lock file for the kind `maven` or `npm`: artifacts and their dependencies, each with its digest. Needs Maven or
+    /// npm on this machine
     Lock(Lock),
 }
 
 /// Writes a list.
 #[derive(Debug, clap::Args)]
 pub(super) struct Lock {
-    /// The list, in the role's files/. If it exists, it is replaced
+    /// The lock file, in the role's files/. If it exists, it is replaced
     file: PathBuf,
-    /// What it shall have: GROUP:ARTIFACT:VERSION of Maven, or NAME@VERSION of npm [default: what it was made from]
+    /// The artifacts to lock: GROUP:ARTIFACT:VERSION of Maven, or NAME@VERSION of npm [default: those in the head of FILE]
     #[arg(value_name = "ARTIFACT")]
     artifacts: Vec<String>,
-    /// Leave this out, and what only it needs: GROUP:ARTIFACT, `*` for all. Can be repeated
+    /// Exclude an artifact, and what only it depends on: GROUP:ARTIFACT, `*` for all. Can be repeated
     #[arg(long, value_name = "ARTIFACT", requires = "artifacts")]
     without: Vec<String>,
 }
@@ -34,7 +37,7 @@ pub(super) fn run(command: &ArtifactsCommand) -> Result<Exit, Failure> {
     let name = file.display().to_string();
     let failed = |what: &str, error| Diagnostic::error(format!("{name} cannot be {what}: {error}"));
     let wanted = if artifacts.is_empty() {
-        Wanted::of(&std::fs::read_to_string(file).map_err(|error| failed("read", error))?)
+        Wanted::of(&std::fs::read_to_string(file).map_err(|error| failed("read", error).hint(FIRST))?)
     } else {
         Wanted { roots: artifacts.clone(), without: without.clone() }
     };

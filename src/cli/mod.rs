@@ -141,7 +141,7 @@ enum Command {
     /// Create, edit, encrypt and decrypt vault files
     #[command(subcommand)]
     Vault(vault::VaultCommand),
-    /// Lock what hosts fetch from elsewhere
+    /// Write lock files of Maven and npm artifacts
     #[command(subcommand)]
     Artifacts(artifacts::ArtifactsCommand),
     /// Check this machine and the hosts for missing requirements; changes nothing
